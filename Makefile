@@ -1,0 +1,41 @@
+# `make` alone lists the targets. Every target that needs the environment makes it first.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+# A copy of the setup.py that the environment was made from. Contents are compared and not times:
+# a fresh checkout gives every file a new time, and must not reinstall a good environment.
+STAMP := $(VENV)/installed_setup.py
+OPENCV := opencv-python-headless==4.12.0.88
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint bench
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+# OpenCV comes last: dependencies bring its build with windows, which does not start on a machine
+# without graphics libraries, and the headless build has to be written over it.
+setup:  ## make .venv and install everything, once and again when setup.py changes
+	@if ! cmp -s setup.py $(STAMP); then set -ex; \
+	  test -x $(RUN) || $(PYTHON) -m venv $(VENV); \
+	  $(RUN) -m pip install -e '.[dev]'; \
+	  $(RUN) -m pip install --force-reinstall --no-deps $(OPENCV); \
+	  cp setup.py $(STAMP); \
+	fi
+
+demo: setup  ## both stages of all three tasks on the embedded data: work_dirs/demo/report.html
+	$(RUN) tools/reproduce.py --suite demo
+
+test: setup  ## the tests, without the slow ones and those for a GPU
+	$(RUN) -m pytest -q -m "not slow and not gpu"
+
+test-all: setup  ## all tests, without those for a GPU
+	$(RUN) -m pytest -q -m "not gpu"
+
+lint: setup  ## ruff
+	$(RUN) -m ruff check
+
+bench: setup  ## a quick look at throughput and memory
+	$(RUN) tools/benchmark.py --quick

@@ -1,0 +1,19 @@
+"""Weights files: read them safely, say what they are, load them without leaving anything out."""
+
+from .encoder import encoder_state, load_encoder
+from .errors import CheckpointError
+from .identify import Kind, describe, identify
+from .load import load_verified
+from .read import Weights, read_weights
+
+__all__ = [
+    'CheckpointError',
+    'Kind',
+    'Weights',
+    'describe',
+    'encoder_state',
+    'identify',
+    'load_encoder',
+    'load_verified',
+    'read_weights',
+]

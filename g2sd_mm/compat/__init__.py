@@ -1,0 +1,30 @@
+"""What the OpenMMLab 2.x stack lacks on a modern machine, put right before its first import.
+
+:func:`prepare` runs when ``g2sd_mm`` is imported. It imports neither torch nor any OpenMMLab
+library: whatever concerns one of those waits until somebody imports it (:mod:`.after_import`),
+so a segmentation run never pays for mmdet, and reading a command's ``--help`` pays for none.
+"""
+
+import functools
+
+from g2sd_mm.compat import guards, mmcv_ops, quiet
+
+__all__ = ['prepare']
+
+
+@functools.cache
+def prepare() -> None:
+    """Check this environment and mend what can be mended. Later calls do nothing.
+
+    A call that raised is not remembered, so the next one checks again.
+
+    Raises:
+        ImportError: this environment cannot work; the message is one line with the command that
+            repairs it.
+    """
+    guards.check_no_upstream_twins()
+    guards.check_opencv()
+    guards.provide_distutils()
+    guards.watch_imports()
+    mmcv_ops.install()
+    quiet.silence_known_warnings()

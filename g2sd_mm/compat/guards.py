@@ -1,0 +1,191 @@
+"""Checks and repairs of the environment, each with the failure that it prevents.
+
+The checks raise ``ImportError`` with one line that ends in the command to run. They look at
+installed metadata and files only, so that a healthy environment passes them in milliseconds.
+"""
+
+import importlib
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+from g2sd_mm.compat.after_import import after_import
+
+__all__ = [
+    'check_no_upstream_twins',
+    'check_opencv',
+    'provide_distutils',
+    'watch_imports',
+]
+
+# Upstream distribution -> the maintained one that fills the same import folder.
+_TWINS = {
+    'mmcv': 'onedl-mmcv',
+    'mmcv-full': 'onedl-mmcv',
+    'mmcv-lite': 'onedl-mmcv',
+    'mmdet': 'onedl-mmdetection',
+    'mmengine': 'onedl-mmengine',
+    'mmengine-lite': 'onedl-mmengine',
+    'mmpretrain': 'onedl-mmpretrain',
+    'mmsegmentation': 'onedl-mmsegmentation',
+}
+
+_PIP = f'{sys.executable} -m pip'
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+# Two distributions in one folder ----------------------------------------------------------------
+
+
+def check_no_upstream_twins() -> None:
+    """Refuse an environment where upstream OpenMMLab lies on top of the onedl distributions.
+
+    pip sees two unrelated names and lets them overwrite each other's files, which leaves a folder
+    that is half of each. Uninstalling one takes files from the other, so the cure reinstalls.
+
+    Raises:
+        ImportError: both are installed.
+    """
+    clashes = {
+        upstream: (ours, _installed(ours))
+        for upstream, ours in _TWINS.items()
+        if _installed(upstream) and _installed(ours)
+    }
+    if not clashes:
+        return
+    names = ', '.join(f'{upstream} and {ours}' for upstream, (ours, _) in clashes.items())
+    pins = ' '.join(sorted({f'{ours}=={release}' for ours, release in clashes.values()}))
+    raise ImportError(
+        f'both {names} are installed, and they overwrite each other in one import folder; run: '
+        f'{_PIP} uninstall -y {" ".join(clashes)} && '
+        f'{_PIP} install --force-reinstall --no-deps {pins}'
+    )
+
+
+# OpenCV -----------------------------------------------------------------------------------------
+
+
+def check_opencv() -> None:
+    """Refuse an OpenCV that cannot be imported on a machine without graphics libraries.
+
+    Dependencies install ``opencv-python``, whose build with windows needs ``libGL.so.1``, beside
+    the headless build in the same folder ``cv2``; the last one written wins. The headless build
+    says so in ``cv2/version.py`` and needs no test. Any other one is imported, as the only sure
+    test: mmcv would import it anyway.
+
+    Raises:
+        ImportError: ``cv2`` is missing or lacks a system library.
+    """
+    if 'cv2' in sys.modules:
+        return
+    spec = find_spec('cv2')
+    if spec is None or spec.origin is None:
+        raise ImportError(_opencv_cure('the package cv2 is missing'))
+    if _is_headless(Path(spec.origin).parent):
+        return
+    try:
+        importlib.import_module('cv2')
+    except ImportError as error:
+        if 'cannot open shared object file' not in str(error):
+            raise
+        library = str(error).partition(':')[0]
+        raise ImportError(_opencv_cure(f'{library} is missing on this machine')) from error
+
+
+def _is_headless(folder: Path) -> bool:
+    notes = folder / 'version.py'
+    return notes.is_file() and 'headless = True' in notes.read_text(encoding='utf-8')
+
+
+def _opencv_cure(reason: str) -> str:
+    release = _installed('opencv-python-headless') or _installed('opencv-python')
+    pin = f'=={release}' if release else ''
+    return (
+        f'OpenCV cannot be imported: {reason}; run: '
+        f'{_PIP} install --force-reinstall --no-deps opencv-python-headless{pin}'
+    )
+
+
+# distutils --------------------------------------------------------------------------------------
+
+
+def provide_distutils() -> None:
+    """Make ``import distutils`` work on Python 3.12, which no longer ships it.
+
+    mmengine's Runner imports it to describe the environment. setuptools brings a copy and puts it
+    in place at start-up by a ``.pth`` file, which Python reads only in real site folders: with
+    setuptools on ``PYTHONPATH``, or its shim switched off, it has to be asked.
+
+    Raises:
+        ImportError: neither Python nor setuptools has ``distutils``.
+    """
+    if find_spec('distutils') is not None:
+        return
+    try:
+        shim = importlib.import_module('_distutils_hack')
+    except ImportError as error:
+        raise ImportError(
+            f'mmengine needs distutils, which Python {sys.version_info[0]}.{sys.version_info[1]} '
+            f'no longer has and setuptools brings; run: {_PIP} install setuptools'
+        ) from error
+    shim.add_shim()
+
+
+# Patches that wait for their library ------------------------------------------------------------
+
+
+def watch_imports() -> None:
+    """Register what has to happen when one of the libraries loads a certain module."""
+    after_import('mmengine.config.utils', _name_packages_as_folders)
+    after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
+    after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
+    after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
+
+
+def _name_packages_as_folders(config_utils: ModuleType) -> None:
+    # mmengine looks for the distribution "mmsegmentation" when a config says "mmseg::". The
+    # distribution installed here has another name, so mmengine finds nothing and would install
+    # upstream over it. Asked for the folder name, it falls back to looking for that folder.
+    config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
+
+
+def _forbid_run_time_installs(package_utils: ModuleType) -> None:
+    # mmengine.hub runs "pip install" for a library that it misses. `call_command` is what every
+    # copy of `install_package` calls, so replacing it here reaches them all.
+    package_utils.call_command = _refuse_command
+
+
+def _refuse_command(cmd: list[str]) -> NoReturn:
+    """Stand in for ``mmengine.utils.package_utils.call_command``.
+
+    Raises:
+        ImportError: always; nothing is installed at run time.
+    """
+    raise ImportError(
+        f'{cmd[-1]} is not installed, and nothing is installed at run time; if it is the package '
+        f'that you want, run: {_PIP} install {cmd[-1]}'
+    )
+
+
+def _close_unsafe_loading(checkpoint: ModuleType) -> None:
+    # Imported here: the reader needs torch, which whoever imports this module has loaded.
+    from g2sd_mm.compat.safe_load import close_unsafe_loading
+
+    close_unsafe_loading()
+
+
+def _switch_off_multimodal(dependency: ModuleType) -> None:
+    # mmpretrain imports its vision-language models wherever transformers is installed, and they
+    # cannot be imported with transformers 5. Without this nothing of mmpretrain can.
+    transformers = _installed('transformers')
+    if transformers and int(transformers.partition('.')[0]) >= 5:
+        dependency.WITH_MULTIMODAL = False

@@ -1,0 +1,78 @@
+"""The ops of ``mmcv._ext`` that detection and segmentation use, written with torchvision.
+
+Names, argument names and the habit of writing results into tensors given by the caller are those
+of the compiled extension; ``mmcv.ops`` calls them by keyword. Import this module only through
+``mmcv._ext`` (:mod:`g2sd_mm.compat.mmcv_ops`).
+
+Precision: float32 and float64 are computed as they are, half and bfloat16 in float32, and the
+result is cast to the tensor that receives it. Compiled mmcv refuses bfloat16 and, for NMS on the
+CPU, float64; the fallback accepts both.
+
+Other differences from compiled mmcv:
+
+* RoIAlign only averages; ``pool_mode='max'`` raises ``RuntimeError``.
+* RoIPool, soft-NMS and NMS-match are Python loops: right, but slow.
+* A class weight in the sigmoid focal loss counts as 1 for background rows. The compiled op reads
+  past the end of the weight vector there.
+* Work buffers (``columns``, ``ones``, ``im2col_step``) are accepted and ignored.
+"""
+
+from g2sd_mm.compat.mmcv_kernels.attention import (
+    ms_deform_attn_backward,
+    ms_deform_attn_forward,
+)
+from g2sd_mm.compat.mmcv_kernels.boxes import (
+    bbox_overlaps,
+    nms,
+    nms_match,
+    softnms,
+)
+from g2sd_mm.compat.mmcv_kernels.deform import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+    modulated_deform_conv_backward,
+    modulated_deform_conv_forward,
+)
+from g2sd_mm.compat.mmcv_kernels.focal import (
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+)
+from g2sd_mm.compat.mmcv_kernels.regions import (
+    roi_align_backward,
+    roi_align_forward,
+    roi_pool_backward,
+    roi_pool_forward,
+)
+
+__all__ = [
+    'bbox_overlaps',
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'deform_conv_forward',
+    'get_compiler_version',
+    'get_compiling_cuda_version',
+    'modulated_deform_conv_backward',
+    'modulated_deform_conv_forward',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
+    'nms',
+    'nms_match',
+    'roi_align_backward',
+    'roi_align_forward',
+    'roi_pool_backward',
+    'roi_pool_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
+    'softnms',
+]
+
+
+def get_compiler_version() -> str:
+    """What ``mmcv.ops.get_compiler_version`` reports about the build."""
+    return 'n/a (torchvision-backed fallback)'
+
+
+def get_compiling_cuda_version() -> str:
+    """What ``mmcv.ops.get_compiling_cuda_version`` reports about the build."""
+    return 'not available'

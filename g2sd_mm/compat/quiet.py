@@ -1,0 +1,81 @@
+"""Silence for the import noise that is known, harmless and not ours. Everything else passes."""
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+__all__ = ['quiet_imports', 'silence_known_warnings']
+
+# mmdet and mmpretrain print this for an optional data set library, at any log level.
+_NOISY_LINE = 'Could not import OneDL'
+
+# A warning's module is a dotted name when code runs and a file's path when it is compiled.
+_THEIR_MODULES = r'(.*[/\\])?(mmcv|mmdet|mmengine|mmpretrain|mmseg)([./\\]|$)'
+
+
+def silence_known_warnings() -> None:
+    """Filter the known warnings of the stack for the rest of the process.
+
+    The filters stay because one of the warnings comes long after the imports, and because
+    restoring the filter list afterwards would also undo what the imported libraries added to it.
+    Errors are never touched, and neither is a warning of any other origin.
+    """
+    known = (
+        # An optional, faster replacement of pycocotools.
+        {'category': UserWarning, 'message': 'faster_coco_eval is not installed'},
+        # mmengine passes this argument to DistributedDataParallel, always.
+        {'category': FutureWarning, 'message': '`broadcast_buffers` is deprecated'},
+        # Escapes such as '\d' in plain strings: SyntaxWarning since Python 3.12.
+        {'category': SyntaxWarning, 'module': _THEIR_MODULES},
+        {'category': DeprecationWarning, 'module': _THEIR_MODULES},
+    )
+    for which in known:
+        warnings.filterwarnings('ignore', **which)
+
+
+@contextlib.contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Drop the known noise while OpenMMLab libraries are imported inside the ``with`` block.
+
+    Only the known lines are taken out of stdout. All other output passes, also when the block
+    raises.
+    """
+    silence_known_warnings()
+    stdout = _LineFilter(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(stdout):
+            yield
+    finally:
+        stdout.stop()
+
+
+class _LineFilter:
+    """Stands in front of a text stream and hands complete lines on, except the noisy ones."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._target = target
+        self._rest = ''
+        self._active = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._target, name)
+
+    def write(self, text: str) -> int:
+        """Take any piece of text; a line is judged once it is complete."""
+        if not self._active:
+            return self._target.write(text)
+        *lines, self._rest = (self._rest + text).split('\n')
+        for line in lines:
+            if _NOISY_LINE not in line:
+                self._target.write(line + '\n')
+        return len(text)
+
+    def stop(self) -> None:
+        """Hand on what came without a line end, and everything from now on.
+
+        A logger made during the imports may keep this object for the rest of the process.
+        """
+        self._target.write(self._rest)
+        self._active = False

@@ -1,0 +1,139 @@
+"""Counter-based data randomness: a sample's augmentation depends on (seed, epoch, number) alone.
+
+The sampler yields keys instead of numbers; the data set wrapper seeds the generators from the key
+before it lets the pipeline run. So it does not matter which worker of which process on which machine
+reads a sample, or whether the run was resumed in between.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from torch.utils.data import Dataset
+
+from ..seeding import seed_everything
+
+#: What reading a broken file raises, in PIL, OpenCV, and mmcv (which asserts).
+_UNREADABLE = (OSError, AssertionError, ValueError, SyntaxError, cv2.error)
+_TRIES = 10
+
+
+class SampleKey(NamedTuple):
+    """Which sample, in which pass over the data, of which run."""
+
+    index: int
+    epoch: int
+    seed: int
+
+    def sample_seed(self) -> int:
+        """63-bit number that stands for this key."""
+        state = np.random.SeedSequence((self.seed, self.epoch, self.index)).generate_state(1, 'u8')
+        return int(state[0] >> 1)
+
+
+@DATA_SAMPLERS.register_module()
+class SeededSampler(DefaultSampler):
+    """mmengine's ``DefaultSampler``, yielding :class:`SampleKey` s.
+
+    With a global batch of B, step s sees the same B samples on any number of processes.
+
+    Args:
+        infinite: go on with the next pass for ever, for iteration-based training.
+    """
+
+    def __init__(self, *args: Any, infinite: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.infinite = infinite
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        """Keys of this rank, pass by pass."""
+        passes = itertools.count(self.epoch) if self.infinite else (self.epoch,)
+        for epoch in passes:
+            order = list(range(len(self.dataset)))
+            if self.shuffle:
+                generator = torch.Generator().manual_seed(self.seed + epoch)
+                order = torch.randperm(len(order), generator=generator).tolist()
+            if self.round_up and order:
+                # repeat from the front until every rank has as many
+                order = list(itertools.islice(itertools.cycle(order), self.total_size))
+            for index in order[self.rank : self.total_size : self.world_size]:
+                yield SampleKey(index, epoch, self.seed)
+
+
+@DATASETS.register_module()
+class SeededDataset(Dataset):
+    """Any mm data set, read with the generators seeded by the sample's key.
+
+    A sample that cannot be read is replaced by another one that follows from the key, and says so
+    in ``unreadable`` for :class:`~g2sd_mm.engine.hooks.samples.SampleErrorHook`.
+
+    Args:
+        dataset: config of the data set.
+        on_error: ``skip`` replaces unreadable samples, ``raise`` stops at the first.
+    """
+
+    def __init__(self, dataset: dict, on_error: str = 'skip') -> None:
+        if on_error not in ('skip', 'raise'):
+            raise ValueError(f"on_error={on_error!r} is neither 'skip' nor 'raise'")
+        self.dataset = DATASETS.build(dataset)
+        self.on_error = on_error
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        # metainfo, CLASSES, get_cat_ids, ...: what the runner and hooks ask of a data set
+        if name == 'dataset':  # not there yet while a worker unpickles this object
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def get_data_info(self, key: SampleKey | int) -> dict:
+        """The sample's entry without its pixels (aspect-ratio samplers ask for it)."""
+        return self.dataset.get_data_info(key.index if isinstance(key, SampleKey) else key)
+
+    def __getitem__(self, key: SampleKey | int) -> dict:
+        """The sample behind a key; a plain number reads pass 0 of seed 0.
+
+        Raises:
+            RuntimeError: for an unreadable sample with ``on_error='raise'``, or when ten in a row
+                cannot be read.
+        """
+        key = key if isinstance(key, SampleKey) else SampleKey(key, 0, 0)
+        problems: list[str] = []
+        candidates = np.random.default_rng(key.sample_seed())
+        index = key.index
+        for _ in range(_TRIES):
+            seed_everything(key.sample_seed(), index)
+            try:
+                sample = self.dataset[index]
+            except _UNREADABLE as error:
+                problems.append(f'{self._name(index)}: {_one_line(error)}')
+                if self.on_error == 'raise':
+                    raise RuntimeError(f'unreadable sample {problems[0]}') from error
+                index = int(candidates.integers(len(self)))
+                continue
+            samples = sample.get('data_samples')
+            if samples is not None:
+                samples.set_metainfo({'sample_seed': key.sample_seed()})
+                if problems:
+                    samples.set_metainfo({'unreadable': tuple(problems)})
+            return sample
+        raise RuntimeError(
+            f'{_TRIES} samples in a row could not be read, the last {problems[-1]}: check the '
+            'data set\'s paths and files'
+        )
+
+    def _name(self, index: int) -> str:
+        info = self.dataset.get_data_info(index)
+        return str(info.get('img_path', f'sample {index}'))
+
+
+def _one_line(error: BaseException) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__

@@ -1,0 +1,206 @@
+"""Keeping generated sets on disk: made once, whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .classes import CLASSES
+from .scene import SPLITS, TASKS
+from .writer import Fingerprint, annotation_names, write_set
+
+VERSION = 1
+"""Raised whenever the same parameters give other bytes: old folders are then made anew."""
+
+DEFAULT_SIZES = {'cls': 64, 'det': 128, 'seg': 128}
+"""Side of the images in pixels, by task."""
+
+_META = 'meta.json'
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f'Shapes: {name} must be a whole number >= {least}, got {value!r}')
+    return value
+
+
+def _parameters(task: str, train: int, val: int, size: int | None, seed: int) -> dict[str, Any]:
+    """Check what was asked for and write it as ``meta.json`` will hold it."""
+    if task not in TASKS:
+        raise ValueError(f'Shapes: task must be one of {", ".join(TASKS)}, got {task!r}')
+    return {
+        'version': VERSION,
+        'kind': 'cls' if task == 'cls' else 'scenes',
+        'train': _whole('train', train, 1),
+        'val': _whole('val', val, 1),
+        'size': _whole('size', DEFAULT_SIZES[task] if size is None else size, 32),
+        'seed': _whole('seed', seed, 0),
+        'classes': list(CLASSES),
+    }
+
+
+def _folder_name(asked: dict[str, Any]) -> str:
+    return '{kind}_{size}px_{train}+{val}_s{seed}'.format(**asked)
+
+
+def _count_images(folder: Path) -> int:
+    return sum(name.endswith('.png') for _, _, names in os.walk(folder) for name in names)
+
+
+def is_complete(folder: Path, asked: dict[str, Any]) -> bool:
+    """Whether a folder holds exactly the set that was asked for.
+
+    The annotations are checked byte for byte and the images are counted: what an interrupted copy
+    or a stray ``rm`` does is found without reading every image on every start.
+    """
+    try:
+        meta = json.loads((folder / _META).read_text('utf-8'))
+        if any(meta.get(key) != value for key, value in asked.items()):
+            return False
+        fingerprint = Fingerprint()
+        for name in annotation_names(asked['kind']):
+            fingerprint.add(name, (folder / name).read_bytes())
+        if fingerprint.hexdigest() != meta['annotations_sha256']:
+            return False
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    expected = {split: asked[split] for split in SPLITS}
+    if asked['kind'] != 'cls':
+        expected |= {f'masks/{split}': asked[split] for split in SPLITS}
+    return all(_count_images(folder / name) == count for name, count in expected.items())
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Hold a lock that the system drops when its owner dies; yield whether it could be had.
+
+    Where there are no such locks (Windows, some network drives) the work is done without: the
+    final rename still lets only one whole folder appear.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield False
+        return
+    with open(path, 'w') as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            held = True
+        except OSError:
+            held = False
+        yield held
+
+
+def _put_in_place(made: Path, folder: Path, asked: dict[str, Any]) -> None:
+    """Rename the finished folder to its name, unless another process was faster.
+
+    A damaged folder of that name makes way first.
+    """
+    old = made.with_name(made.name + '.old')
+    try:
+        if not is_complete(folder, asked):
+            if folder.exists():
+                folder.rename(old)
+            made.rename(folder)
+    except OSError:
+        if not is_complete(folder, asked):
+            raise
+    for leftover in (made, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _log(message: str) -> None:
+    from mmengine.logging import print_log  # slow to import, and only needed once per set
+    print_log(message, logger='current', level=logging.INFO)
+
+
+def _generate(root: Path, folder: Path, asked: dict[str, Any], held: bool) -> None:
+    prefix = f'.{folder.name}.tmp-'
+    if held:  # whatever lies there belongs to a process that died
+        for leftover in root.glob(f'{prefix}*'):
+            shutil.rmtree(leftover, ignore_errors=True)
+    started = time.perf_counter()
+    work = root / f'{prefix}{os.getpid()}-{time.time_ns()}'
+    work.mkdir()
+    try:
+        counts = {split: asked[split] for split in SPLITS}
+        task = 'cls' if asked['kind'] == 'cls' else 'det'
+        sums = write_set(work, task, counts, asked['size'], asked['seed'])
+        meta = json.dumps(asked | sums, indent=2) + '\n'
+        (work / _META).write_text(meta, 'utf-8')
+        _put_in_place(work, folder, asked)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    _log(f'Shapes: generated {counts["train"]} + {counts["val"]} images in {folder} '
+         f'({time.perf_counter() - started:.1f} s)')
+
+
+def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: int | None = None,
+                  seed: int = 0) -> Path:
+    """Give the folder of a Shapes set; generate it first if it is not there yet.
+
+    The set appears under ``root`` as ``cls_<size>px_<train>+<val>_s<seed>`` or, for detection and
+    segmentation, which share their pictures, ``scenes_...``. The same arguments give the same
+    bytes everywhere. Processes may call this together: one generates, the others wait for it.
+
+    Args:
+        root: Where sets are kept; made if missing.
+        task: 'cls', 'det' or 'seg'.
+        train: Number of training images, > 0.
+        val: Number of validation images, > 0.
+        size: Side of the images in pixels, >= 32; None takes ``DEFAULT_SIZES[task]``.
+        seed: Seed of the set, >= 0.
+
+    Returns:
+        The folder. It holds ``train``, ``val``, ``annotations``, ``meta.json``, and for scenes
+        ``masks/train`` and ``masks/val``.
+
+    Raises:
+        ValueError: an argument is out of range.
+        PermissionError: the set has to be generated and ``root`` cannot be written.
+    """
+    asked = _parameters(task, train, val, size, seed)
+    root = Path(root)
+    folder = root / _folder_name(asked)
+    if is_complete(folder, asked):
+        return folder
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root / f'.{folder.name}.lock') as held:
+            if not is_complete(folder, asked):
+                _generate(root, folder, asked, held)
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise PermissionError(f'Shapes: cannot write to {root} ({error.strerror}); '
+                              'choose another root') from error
+    return folder
+
+
+def unlabelled_images(folder: str | Path, split: str = 'train') -> list[Path]:
+    """List the images of a split without their labels, for pre-training.
+
+    The order is that of generation, in which neighbours differ in class; nothing of the label is
+    left but the path. (``mmpretrain.CustomDataset(with_label=False)`` on the same folder reads the
+    same files.)
+
+    Args:
+        folder: What :func:`ensure_shapes` returned.
+        split: 'train' or 'val'.
+
+    Returns:
+        Paths of PNG files.
+
+    Raises:
+        FileNotFoundError: there is no such split.
+    """
+    images = sorted(Path(folder, split).rglob('*.png'), key=lambda path: path.name)
+    if not images:
+        raise FileNotFoundError(f'Shapes: no images under {Path(folder, split)}')
+    return images

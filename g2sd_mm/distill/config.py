@@ -1,0 +1,41 @@
+"""Turn a stock config with a ``distillation`` block into a distilled one."""
+
+from __future__ import annotations
+
+from mmengine.config import Config, ConfigDict
+
+_HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
+_KEYS = {'teacher', 'taps', 'losses', 'adapters'}
+
+
+def distill_config(cfg: Config) -> Config:
+    """``cfg`` with its model as the student of a ``SpecificDistiller``; unchanged without a block.
+
+    The block has ``teacher`` (config, checkpoint, forward, dtype), ``taps``, ``losses`` and
+    optionally ``adapters``, see :class:`g2sd_mm.distill.specific.Distillation`. Everything else of
+    the config (data, schedule, evaluation) stays; the hooks that distillation needs are added.
+
+    Raises:
+        ValueError: if the block lacks a part or has an unknown one.
+    """
+    block = cfg.get('distillation')
+    if not block:
+        return cfg
+    lacking = {'teacher', 'taps', 'losses'} - set(block)
+    unknown = set(block) - _KEYS
+    if lacking or unknown:
+        raise ValueError(
+            f'the distillation block needs teacher, taps and losses, and may have adapters: '
+            f'lacking {sorted(lacking) or "nothing"}, unknown {sorted(unknown) or "nothing"}'
+        )
+    cfg = cfg.copy()
+    student = ConfigDict(cfg.model)
+    student.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
+    if cfg.get('data_preprocessor'):
+        student.setdefault('data_preprocessor', cfg.pop('data_preprocessor'))
+    del cfg['distillation']
+    cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
+    hooks = list(cfg.get('custom_hooks') or [])
+    present = {hook['type'] for hook in hooks}
+    cfg.custom_hooks = hooks + [dict(type=name) for name in _HOOKS if name not in present]
+    return cfg

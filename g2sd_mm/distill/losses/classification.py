@@ -1,0 +1,76 @@
+"""Losses of specific distillation on class logits."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+
+def hard_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Cross-entropy of the student's logits to the teacher's most likely class, both [B, K].
+
+    No temperature, no smoothing (DeiT, Touvron et al. 2021, "hard-label distillation").
+    """
+    return F.cross_entropy(student, teacher.argmax(dim=1))
+
+
+def nkd_loss(
+    student: Tensor, teacher: Tensor, target: Tensor, alpha: float = 1.0, tau: float = 1.0
+) -> Tensor:
+    """Normalised knowledge distillation (Yang et al. 2023) of logits [B, K].
+
+    With ``y``, ``t`` the softmax of student and teacher, ``g`` the target class and hats the softmax
+    over the other classes at temperature ``tau``:
+    ``- mean t_g log y_g - alpha tau ** 2 mean sum_{c != g} that_c log yhat_c``.
+
+    Args:
+        student, teacher: logits [B, K].
+        target: class numbers int64 [B], or soft targets [B, K], of which the largest counts.
+        alpha: weight of the second term.
+        tau: temperature of the second term.
+
+    Returns:
+        scalar.
+    """
+    label = (target.argmax(dim=1) if target.ndim == 2 else target).unsqueeze(1)  # [B, 1]
+    likely = teacher.softmax(dim=1).gather(1, label)
+    on_target = -(likely * student.log_softmax(dim=1).gather(1, label)).mean()
+
+    others = torch.ones_like(student, dtype=torch.bool).scatter(1, label, False)
+    K = student.shape[1]
+    student_others = (student / tau)[others].reshape(-1, K - 1).log_softmax(dim=1)
+    teacher_others = (teacher / tau)[others].reshape(-1, K - 1).softmax(dim=1)
+    off_target = -(teacher_others * student_others).sum(dim=1).mean()
+    return on_target + alpha * tau**2 * off_target
+
+
+@MODELS.register_module()
+class HardDistillationLoss(nn.Module):
+    """:func:`hard_distillation_loss` times ``loss_weight``."""
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Logits [B, K] each -> scalar."""
+        return self.loss_weight * hard_distillation_loss(student, teacher)
+
+
+@MODELS.register_module()
+class NKDLoss(nn.Module):
+    """:func:`nkd_loss` times ``loss_weight``; the target comes from the batch.
+
+    Use ``inputs=dict(target=('batch.gt_score', 'batch.gt_label'))`` and give the student's own head
+    a loss of weight 0: this loss replaces it.
+    """
+
+    def __init__(self, alpha: float = 1.0, tau: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.alpha, self.tau, self.loss_weight = alpha, tau, loss_weight
+
+    def forward(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
+        """Logits [B, K] each, target [B] or [B, K] -> scalar."""
+        return self.loss_weight * nkd_loss(student, teacher, target, self.alpha, self.tau)

@@ -1,0 +1,81 @@
+"""Listen to a network: record what named modules put out, only while asked to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+
+class Taps:
+    """Records the outputs of modules, found by dotted name, during a ``with taps.record()``.
+
+    A module called once gives its output as it is; one called several times (a head that is shared
+    by the levels of a pyramid) gives the list of its outputs in call order. Nothing is kept after
+    the ``with`` block but what the caller holds: no buffers, no activations in checkpoints.
+
+    Args:
+        model: the network to listen to.
+        modules: tap name -> dotted module name.
+
+    Raises:
+        ValueError: for a module that the network does not have; the message lists what stands at
+            the place where the name leaves the network.
+    """
+
+    def __init__(self, model: nn.Module, modules: Mapping[str, str]) -> None:
+        self._records: dict[str, list[Any]] | None = None
+        self._handles = [
+            _find(model, path).register_forward_hook(self._recorder(tap))
+            for tap, path in modules.items()
+        ]
+        self._paths = dict(modules)
+
+    def _recorder(self, tap: str) -> Any:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            if self._records is not None:
+                self._records.setdefault(tap, []).append(output)
+
+        return hook
+
+    @contextmanager
+    def record(self) -> Iterator[dict[str, Any]]:
+        """Yields a dict that is filled, tap by tap, when the block ends.
+
+        Raises:
+            RuntimeError: if a tapped module was not called in the block.
+        """
+        seen: dict[str, Any] = {}
+        self._records = {}
+        try:
+            yield seen
+            records = self._records
+        finally:
+            self._records = None
+        for tap, path in self._paths.items():
+            if tap not in records:
+                raise RuntimeError(
+                    f'tap {tap!r}: module {path!r} was not called in this forward pass; tap a '
+                    'module that runs in training, or list it in the teacher\'s "forward"'
+                )
+            outputs = records[tap]
+            seen[tap] = outputs[0] if len(outputs) == 1 else outputs
+
+    def remove(self) -> None:
+        """Stop listening for good."""
+        for handle in self._handles:
+            handle.remove()
+
+
+def _find(model: nn.Module, path: str) -> nn.Module:
+    module = model
+    for i, part in enumerate(path.split('.')):
+        child = getattr(module, part, None)
+        if not isinstance(child, nn.Module):
+            where = '.'.join(path.split('.')[:i]) or type(model).__name__
+            names = ', '.join(name for name, _ in module.named_children()) or 'nothing'
+            raise ValueError(f'no module {path!r} to tap: {where} has {names}')
+        module = child
+    return module

@@ -1,0 +1,43 @@
+"""What the registered backbones share: initialisation and where their weights may come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from ...checkpoints.encoder import load_encoder
+from ..positions import resize_positions, square_grid
+from ..vit import VisionTransformer, init_vit_weights
+
+
+class Backbone(VisionTransformer):
+    """A :class:`VisionTransformer` that fine-tunes from a masked autoencoder's encoder.
+
+    ``init_cfg=dict(type='Pretrained', checkpoint=FILE)`` takes any file with an encoder of this
+    size (MAE, a stage-1 student, a run of this project) and accounts for every name; mmengine's own
+    reading of the same line would skip what does not fit without a word.
+    """
+
+    #: names that pre-training does not have and that start random
+    may_miss: tuple[str, ...] = ()
+    #: encoder names that this backbone has no use for
+    may_ignore: tuple[str, ...] = ()
+
+    def init_weights(self) -> None:
+        """timm's random initialisation, then the weights that ``init_cfg`` names."""
+        init_vit_weights(self)
+        for name, parameter in self.named_parameters(recurse=False):
+            if name in ('cls_token', 'pos_embed', 'dist_token'):
+                nn.init.trunc_normal_(parameter, std=0.02)
+        checkpoint = (self.init_cfg or {}).get('checkpoint')
+        if checkpoint:
+            load_encoder(self, checkpoint, may_miss=self.may_miss, may_ignore=self.may_ignore)
+
+    def fit_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """An encoder's state with what depends on the image size resized to this backbone."""
+        state = dict(state)
+        if 'pos_embed' in state:
+            old = square_grid(state['pos_embed'].shape[1] - 1)
+            state['pos_embed'] = resize_positions(state['pos_embed'], old, self.grid_size)
+        return state

@@ -1,0 +1,72 @@
+"""``G2SDViT``: the ViT as an mmpretrain backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ..vit import NORM_EPS
+from .base import Backbone
+
+_OUT_TYPES = ('cls_token', 'avg_featmap', 'dist_token')
+
+
+@MODELS.register_module()
+class G2SDViT(Backbone):
+    """Plain ViT for classification.
+
+    Args:
+        arch, img_size, patch_size, drop_path_rate: see
+            :class:`~g2sd_mm.models.vit.VisionTransformer`.
+        out_type: what the head is given.
+
+            - ``cls_token``: class token after the final norm, for ``LinearClsHead``.
+            - ``avg_featmap``: mean of the patch tokens, then ``fc_norm`` (MAE's fine-tuning; the
+              teacher and the plain twin of G2SD).
+            - ``dist_token``: class and distillation tokens after the final norm, for a two-token
+              head. The distillation token is appended *last* and *after* the position embedding
+              was added; DeiT's stands second and has a position.
+
+    Input sizes other than ``img_size`` are taken too: positions are resized bicubically.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping = 'small',
+        img_size: int = 224,
+        patch_size: int | None = None,
+        drop_path_rate: float = 0.0,
+        out_type: str = 'avg_featmap',
+        init_cfg: dict | None = None,
+        **vit: Any,
+    ) -> None:
+        if out_type not in _OUT_TYPES:
+            raise ValueError(f'out_type {out_type!r} is none of {", ".join(_OUT_TYPES)}')
+        super().__init__(arch, img_size, patch_size, drop_path_rate, init_cfg=init_cfg, **vit)
+        self.out_type = out_type
+        norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
+        if out_type == 'avg_featmap':
+            self.fc_norm = norm  # normalises the pooled feature: pre-training has no such weights
+            self.may_miss, self.may_ignore = ('fc_norm.*',), ('norm.*', 'dist_token')
+        else:
+            self.norm = norm
+            self.may_ignore = ('fc_norm.*', 'dist_token')
+        if out_type == 'dist_token':
+            self.dist_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
+            self.may_miss, self.may_ignore = ('dist_token',), ('fc_norm.*',)
+
+    def forward(self, images: Tensor) -> tuple[Tensor | tuple[Tensor, Tensor]]:
+        """[B, 3, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each."""
+        x, _ = self.embed(images)
+        if self.out_type == 'dist_token':
+            x = torch.cat([x, self.dist_token.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        if self.out_type == 'avg_featmap':
+            return (self.fc_norm(x[:, 1:].mean(dim=1)),)
+        x = self.norm(x)
+        return ((x[:, 0], x[:, -1]),) if self.out_type == 'dist_token' else (x[:, 0],)

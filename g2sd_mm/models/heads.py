@@ -1,0 +1,34 @@
+"""The one head that mmpretrain lacks: two tokens, trained apart and averaged to predict."""
+
+from __future__ import annotations
+
+from mmpretrain.models.heads import DeiTClsHead
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+
+@MODELS.register_module()
+class TwoTokenClsHead(DeiTClsHead):
+    """mmpretrain's ``DeiTClsHead``, with training.
+
+    In training the class token's logits go to the task loss, and the distillation token's logits
+    are computed for a tap on ``head.layers.head_dist``. Evaluation averages both, as the base class
+    does; the parameters are the base class's, so a trained file loads into plain ``DeiTClsHead``.
+
+    Args:
+        average: average both heads to predict; False predicts from the class token alone (the
+            published choice when training with NKD).
+    """
+
+    def __init__(self, *args: object, average: bool = True, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.average = average
+
+    def forward(self, feats: tuple) -> Tensor:
+        """((class [B, D], dist [B, D]),) -> logits [B, classes]."""
+        cls_token, dist_token = self.pre_logits(feats)
+        cls_logits = self.layers.head(cls_token)
+        dist_logits = self.layers.head_dist(dist_token)
+        if self.training or not self.average:
+            return cls_logits
+        return (cls_logits + dist_logits) / 2

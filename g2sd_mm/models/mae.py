@@ -1,0 +1,223 @@
+"""Masked autoencoder: an encoder on the visible patches and a light decoder on all of them.
+
+Teacher and student of generic distillation, and the model of MAE pre-training, are this one class.
+Shapes: B images, L patches, n = visible ones, D encoder and d decoder channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from .masking import Masking, mask_noise, random_masking
+from .positions import sincos_position_embedding
+from .sizes import DecoderSize, EncoderSize, decoder_size
+from .vit import NORM_EPS, Block, VisionTransformer
+
+
+class Encoded(NamedTuple):
+    """What the encoder gives: ``latent`` after the final norm, ``prenorm`` before, [B, 1 + n, D]."""
+
+    latent: Tensor
+    prenorm: Tensor
+
+
+class MaskedAutoencoder(VisionTransformer):
+    """ViT encoder on visible tokens, decoder on all tokens.
+
+    Args:
+        arch: encoder size, see :mod:`g2sd_mm.models.sizes`.
+        decoder: decoder size, by its official name such as ``'dec256d4b'``, or in full.
+        img_size: side of the square input in pixels.
+        pixel_head: build ``decoder_norm`` and ``decoder_pred``, which turn decoder features into
+            pixels. A distillation student has no use for them: parameters that never get a
+            gradient would break plain DDP.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping | EncoderSize,
+        decoder: str | Mapping | DecoderSize,
+        img_size: int = 224,
+        patch_size: int | None = None,
+        pixel_head: bool = True,
+    ) -> None:
+        super().__init__(arch, img_size, patch_size)
+        size = decoder_size(decoder)
+        self.decoder_dim = size.embed_dim
+        self.norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
+        self.decoder_embed = nn.Linear(self.embed_dim, size.embed_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
+        # fixed, but a parameter as in the published checkpoints, so that it is saved and moved
+        self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
+        self.decoder_pos_embed = _fixed(
+            sincos_position_embedding(size.embed_dim, self.grid_size)
+        )
+        self.decoder_blocks = nn.ModuleList(
+            Block(size.embed_dim, size.num_heads) for _ in range(size.depth)
+        )
+        if pixel_head:
+            self.decoder_norm = nn.LayerNorm(size.embed_dim, eps=NORM_EPS)
+            self.decoder_pred = nn.Linear(size.embed_dim, 3 * self.patch_embed.patch_size**2)
+
+    @property
+    def num_patches(self) -> int:
+        """L, patches of an image of the size that the model was built for."""
+        return self.grid_size[0] * self.grid_size[1]
+
+    def init_weights(self) -> None:
+        """MAE's initialisation: Xavier for matrices (the patch projection as one), N(0, 0.02) tokens."""
+        init_linear_xavier(self)
+        projection = self.patch_embed.proj.weight
+        nn.init.xavier_uniform_(projection.data.flatten(1))
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def encode(self, images: Tensor, masking: Masking) -> Encoded:
+        """Images [B, 3, height, width] -> features of the class token and the visible patches."""
+        self._check_grid(images)
+        x = self.patch_embed.visible(images, masking.keep)  # [B, n, D]
+        x = x + self.pos_embed[0, 1:][masking.keep]
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
+        x = torch.cat([cls.to(x.dtype), x], dim=1)  # [B, 1 + n, D]
+        for block in self.blocks:
+            x = block(x)
+        return Encoded(latent=self.norm(x), prenorm=x)
+
+    def decode(self, latent: Tensor, masking: Masking, until: int | None = None) -> Tensor:
+        """Decoder features [B, 1 + L, d] after block ``until`` (counted from 1; None: the last).
+
+        The raw residual stream: no ``decoder_norm``, no ``decoder_pred``.
+        """
+        x = self.decoder_embed(latent)  # [B, 1 + n, d]
+        hidden = masking.restore.shape[1] - masking.keep.shape[1]
+        x_ = torch.cat([x[:, 1:], self.mask_token.to(x.dtype).expand(len(x), hidden, -1)], dim=1)
+        # undo the shuffle: back to raster order
+        x_ = x_.gather(1, masking.restore.unsqueeze(-1).expand(-1, -1, x_.shape[2]))
+        x = torch.cat([x[:, :1], x_], dim=1) + self.decoder_pos_embed  # [B, 1 + L, d]
+        for block in self.decoder_blocks[:until]:
+            x = block(x)
+        return x
+
+    def predict_pixels(self, features: Tensor) -> Tensor:
+        """Last decoder features [B, 1 + L, d] -> patch pixels [B, L, 3 * patch ** 2]."""
+        return self.decoder_pred(self.decoder_norm(features))[:, 1:]
+
+    def forward(self, images: Tensor, masking: Masking) -> Tensor:
+        """Predicted patch pixels [B, L, 3 * patch ** 2] of every patch."""
+        return self.predict_pixels(self.decode(self.encode(images, masking).latent, masking))
+
+    def _check_grid(self, images: Tensor) -> None:
+        if self.patch_embed.grid(images) != self.grid_size:
+            side = self.grid_size[0] * self.patch_embed.patch_size
+            height, width = images.shape[-2:]
+            raise ValueError(
+                f'this masked autoencoder was built for {side}x{side} px images and got '
+                f'{height}x{width}: set img_size, or crop to {side}'
+            )
+
+
+@MODELS.register_module()
+class MAEPretraining(BaseModel):
+    """MAE pre-training: predict the pixels of masked patches.
+
+    Args:
+        arch, decoder, img_size, patch_size: of the :class:`MaskedAutoencoder`.
+        mask_ratio: share of patches that is hidden.
+        norm_pix: predict pixels normalised per patch, as the public full checkpoints do; False for
+            raw pixels, as the public ``visualize`` checkpoints.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping,
+        decoder: str | Mapping,
+        img_size: int = 224,
+        patch_size: int | None = None,
+        mask_ratio: float = 0.75,
+        norm_pix: bool = True,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        self.autoencoder = MaskedAutoencoder(arch, decoder, img_size, patch_size)
+        self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> dict[str, Tensor] | Tensor:
+        """``loss``: dict with one scalar; ``tensor``: class-token feature [B, D] of the full image."""
+        model = self.autoencoder
+        if mode == 'loss':
+            noise = mask_noise(inputs, data_samples, model.num_patches)
+            masking = random_masking(noise, self.mask_ratio)
+            patch = model.patch_embed.patch_size
+            predicted = model(inputs, masking)
+            return {
+                'loss': pixel_loss(predicted, inputs, masking.mask, patch, self.norm_pix)
+            }
+        everything = random_masking(torch.arange(model.num_patches).expand(len(inputs), -1), 0.0)
+        return model.encode(inputs, everything.to(inputs.device)).latent[:, 0]
+
+    def deployable_state(self) -> dict[str, Tensor]:
+        """State dict of the plain autoencoder, under the published names."""
+        return self.autoencoder.state_dict()
+
+
+def patchify(images: Tensor, patch: int) -> Tensor:
+    """[B, 3, height, width] -> [B, L, patch * patch * 3], channels fastest."""
+    B, C, H, W = images.shape
+    x = images.reshape(B, C, H // patch, patch, W // patch, patch)
+    return x.permute(0, 2, 4, 3, 5, 1).reshape(B, -1, patch * patch * C)
+
+
+def unpatchify(patches: Tensor, patch: int) -> Tensor:
+    """[B, L, patch * patch * 3] of a square image -> [B, 3, height, width]; undoes :func:`patchify`."""
+    B, L, _ = patches.shape
+    side = int(L**0.5)
+    x = patches.reshape(B, side, side, patch, patch, -1)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, side * patch, side * patch)
+
+
+def pixel_loss(
+    predicted: Tensor, images: Tensor, mask: Tensor, patch: int, norm_pix: bool = True
+) -> Tensor:
+    """Mean squared error over the masked patches (MAE, He et al. 2022, section 3).
+
+    Args:
+        predicted: [B, L, patch * patch * 3].
+        images: normalised images [B, 3, height, width].
+        mask: [B, L], 1 where a patch was hidden.
+        patch: patch size in pixels.
+        norm_pix: compare with each patch's own zero-mean unit-variance pixels (unbiased variance
+            plus 1e-6, as published).
+
+    Returns:
+        scalar.
+    """
+    target = patchify(images, patch)
+    if norm_pix:
+        mean, var = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
+        target = (target - mean) / (var + 1e-6).sqrt()
+    per_patch = (predicted - target).square().mean(-1)  # [B, L]
+    return (per_patch * mask).sum() / mask.sum()
+
+
+def init_linear_xavier(module: nn.Module) -> None:
+    """Xavier-uniform Linear weights with zero biases, unit LayerNorms, in place (MAE's rule)."""
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            nn.init.xavier_uniform_(child.weight)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)
+        elif isinstance(child, nn.LayerNorm):
+            nn.init.ones_(child.weight)
+            nn.init.zeros_(child.bias)
+
+
+def _fixed(table: Tensor) -> nn.Parameter:
+    return nn.Parameter(table, requires_grad=False)

@@ -1,0 +1,223 @@
+"""The vision transformer that every network of this project is an arrangement of.
+
+Read top to bottom: pixels become patch tokens, tokens attend to each other, blocks stack.
+Parameter names are those of the published checkpoints (``patch_embed.proj``, ``blocks.3.attn.qkv``).
+Shapes: B images, N tokens, D channels, H heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from timm.layers import DropPath, Mlp
+from torch import Tensor, nn
+
+from .positions import Grid, resize_positions
+from .sizes import EncoderSize, encoder_size
+
+NORM_EPS = 1e-6  # of every published ViT and MAE checkpoint; torch's default is 1e-5
+
+
+class PatchEmbed(nn.Module):
+    """Cut the image into patches and project each to a token."""
+
+    def __init__(self, patch_size: int, embed_dim: int, in_channels: int = 3) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
+
+    def grid(self, images: Tensor) -> Grid:
+        """Patch rows and columns of ``images`` [B, 3, height, width].
+
+        Raises:
+            ValueError: if a side is not a multiple of the patch size.
+        """
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f'image of {height}x{width} px does not divide into patches of '
+                f'{self.patch_size} px: pad or resize to a multiple'
+            )
+        return height // self.patch_size, width // self.patch_size
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, height, width] -> tokens [B, N, D] in raster order."""
+        self.grid(images)
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+    def visible(self, images: Tensor, keep: Tensor) -> Tensor:
+        """Embed only the patches in ``keep`` [B, n] (raster numbers), in that order: [B, n, D].
+
+        Three quarters of a masked autoencoder's patches are never looked at; they are not
+        projected either.
+        """
+        rows, columns = self.grid(images)
+        p = self.patch_size
+        # [B, 3, rows * p, columns * p] -> view [B, rows, columns, 3, p, p]; only `keep` is copied
+        patches = images.reshape(len(images), -1, rows, p, columns, p).permute(0, 2, 4, 1, 3, 5)
+        batch = torch.arange(len(images), device=images.device).unsqueeze(1)
+        patches = patches[batch, keep // columns, keep % columns].flatten(2)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention on torch's fused kernels.
+
+    A subclass that biases attention by position overrides :meth:`attend`; ``grid`` tells it the
+    rows and columns that the tokens were cut from.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f'{dim} channels do not divide into {num_heads} heads')
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, grid: Grid | None = None) -> Tensor:
+        """[B, N, D] -> [B, N, D]."""
+        B, N, D = x.shape
+        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, D // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, H, N, D / H]
+        return self.proj(self.attend(q, k, v, grid).transpose(1, 2).reshape(B, N, D))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
+        """softmax(q k' / sqrt(D / H)) v, each [B, H, N, D / H]."""
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then a GELU MLP, each behind a residual.
+
+    Args:
+        dim: channels D.
+        num_heads: heads H.
+        drop_path: probability of dropping a residual branch of a sample while training.
+        layer_scale: initial value of the per-channel gains ``gamma_1`` and ``gamma_2``; None for
+            none (the segmentation backbone has them, at 1.0).
+        attention: builds the attention module from ``(dim, num_heads)``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        drop_path: float = 0.0,
+        layer_scale: float | None = None,
+        attention: Callable[[int, int], nn.Module] = Attention,
+    ) -> None:
+        super().__init__()
+        if layer_scale is not None:
+            self.gamma_1 = nn.Parameter(torch.full((dim,), float(layer_scale)))
+            self.gamma_2 = nn.Parameter(torch.full((dim,), float(layer_scale)))
+        self.has_layer_scale = layer_scale is not None
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = attention(dim, num_heads)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, 4 * dim, act_layer=nn.GELU)
+
+    def forward(self, x: Tensor, grid: Grid | None = None) -> Tensor:
+        """[B, N, D] -> [B, N, D]; ``grid`` is handed to the attention."""
+        attended = self.attn(self.norm1(x), grid)
+        x = x + self.drop_path(self.gamma_1 * attended if self.has_layer_scale else attended)
+        hidden = self.mlp(self.norm2(x))
+        return x + self.drop_path(self.gamma_2 * hidden if self.has_layer_scale else hidden)
+
+
+class VisionTransformer(BaseModule):
+    """Patch embedding, class token, position embedding and a stack of blocks; no head, no norm.
+
+    Backbones and the masked autoencoder inherit from it and arrange what goes in and comes out.
+
+    Args:
+        arch: size by name or in full, see :mod:`g2sd_mm.models.sizes`.
+        img_size: side in pixels of the images that ``pos_embed`` is laid out for.
+        patch_size: overrides the size's own.
+        drop_path_rate: drop path of the last block; grows linearly from 0 at the first.
+        layer_scale: see :class:`Block`.
+        attention: builds the attention of block ``i`` from ``(i, dim, num_heads)``.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping | EncoderSize,
+        img_size: int = 224,
+        patch_size: int | None = None,
+        drop_path_rate: float = 0.0,
+        layer_scale: float | None = None,
+        attention: Callable[[int, int, int], nn.Module] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        size = encoder_size(arch)
+        patch_size = patch_size or size.patch_size
+        if img_size % patch_size:
+            raise ValueError(f'img_size {img_size} is not a multiple of patch_size {patch_size}')
+        self.embed_dim, self.depth = size.embed_dim, size.depth
+        self.grid_size: Grid = (img_size // patch_size, img_size // patch_size)
+
+        self.patch_embed = PatchEmbed(patch_size, size.embed_dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
+        positions = 1 + self.grid_size[0] * self.grid_size[1]
+        self.pos_embed = nn.Parameter(torch.zeros(1, positions, size.embed_dim))
+        self.blocks = nn.ModuleList(
+            Block(
+                size.embed_dim,
+                size.num_heads,
+                # timm's rule: linear from 0 at the first block to the full rate at the last
+                drop_path=drop_path_rate * i / max(size.depth - 1, 1),
+                layer_scale=layer_scale,
+                attention=Attention if attention is None else _for_block(attention, i),
+            )
+            for i in range(size.depth)
+        )
+
+    def positions(self, grid: Grid) -> Tensor:
+        """Position embedding [1, 1 + rows * columns, D] for a patch grid, resized if it differs."""
+        return resize_positions(self.pos_embed, self.grid_size, grid)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
+        """[B, 3, height, width] -> tokens [B, 1 + N, D] with the class token first, and the grid."""
+        grid = self.patch_embed.grid(images)
+        positions = self.positions(grid)
+        patches = self.patch_embed(images) + positions[:, 1:]
+        cls = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
+        return torch.cat([cls.to(patches.dtype), patches], dim=1), grid
+
+    def layer_id(self, name: str) -> int:
+        """Layer number of one of this module's parameters, for layer-wise learning-rate decay.
+
+        0 for what embeds (patches, positions, class token), ``i + 1`` for block ``i`` and
+        ``depth + 1`` for everything after the blocks, a distillation token included.
+        """
+        if name in ('cls_token', 'pos_embed') or name.startswith('patch_embed.'):
+            return 0
+        if name.startswith('blocks.'):
+            return int(name.split('.')[1]) + 1
+        return self.depth + 1
+
+
+def _for_block(
+    attention: Callable[[int, int, int], nn.Module], index: int
+) -> Callable[[int, int], nn.Module]:
+    return lambda dim, num_heads: attention(index, dim, num_heads)
+
+
+def init_vit_weights(module: nn.Module, std: float = 0.02) -> None:
+    """timm's initialisation of a classifier's ViT: truncated normal matrices, zero biases.
+
+    Applied in place to every Linear and LayerNorm below ``module``.
+    """
+    for child in module.modules():
+        if isinstance(child, nn.Linear):
+            nn.init.trunc_normal_(child.weight, std=std)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)
+        elif isinstance(child, nn.LayerNorm):
+            nn.init.ones_(child.weight)
+            nn.init.zeros_(child.bias)

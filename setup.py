@@ -1,0 +1,55 @@
+"""Installation of g2sd_mm: ``pip install -e .``, or ``make setup`` for a whole environment."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+
+REQUIREMENTS = [
+    # torch.serialization.add_safe_globals, on which safe checkpoint reading rests, came with 2.4.
+    'torch>=2.4',
+    # Stands in for the compiled ops of mmcv (NMS, RoIAlign, ...).
+    'torchvision',
+    # Layers of vision transformers under the import paths of timm 1.0.
+    'timm>=1.0.9',
+    # The maintained OpenMMLab 2.x distributions. Pinned, because g2sd_mm/compat patches their
+    # internals and numbers are reproduced with them. All five are listed, because the three task
+    # libraries declare neither mmengine nor mmcv.
+    'onedl-mmengine==0.10.12',
+    'onedl-mmcv==2.3.6',
+    'onedl-mmdetection==3.5.1',
+    'onedl-mmpretrain==1.3.6',
+    'onedl-mmsegmentation==1.4.2',
+    # Imported by our own code, so declared although the libraries above bring them too.
+    'matplotlib',  # plots of the reports
+    'numpy',
+    'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
+    'pycocotools',  # masks and detection metrics
+    'safetensors',  # checkpoints that cannot hold code
+    'scikit-image',  # shapes of the embedded data
+    # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
+    'setuptools; python_version >= "3.12"',
+]
+
+EXTRAS = {'dev': ['pytest', 'ruff']}
+
+
+def read_version() -> str:
+    """The version, read as text: importing the package would need what is being installed."""
+    text = (ROOT / 'g2sd_mm' / 'version.py').read_text(encoding='utf-8')
+    return re.search(r"__version__ = '([^']+)'", text)[1]
+
+
+setup(
+    name='g2sd_mm',
+    version=read_version(),
+    description='Generic-to-Specific Distillation of masked autoencoders on OpenMMLab 2.x',
+    license='Apache-2.0',
+    packages=find_packages(include=['g2sd_mm*']),
+    # What the pinned libraries were tried with; mmcv calls a pkgutil function that 3.14 dropped.
+    python_requires='>=3.10,<3.13',
+    install_requires=REQUIREMENTS,
+    extras_require=EXTRAS,
+)

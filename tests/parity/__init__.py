@@ -1,0 +1,1 @@
+"""Comparison with reference numbers, one module a task; see :mod:`tests.test_parity`."""

@@ -1,0 +1,243 @@
+"""Each guard against the environment that it is for; imports happen in processes of their own."""
+
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from g2sd_mm.compat import guards
+from g2sd_mm.compat.after_import import after_import
+
+PREPARE = 'from g2sd_mm.compat import prepare; prepare()'
+
+
+@pytest.fixture
+def python(tmp_path, monkeypatch):
+    """Run Python with ``tmp_path`` first on its path; returns the finished process."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def run(script):
+        command = f'import sys; sys.path[:] = {sys.path!r}\n{script}'
+        return subprocess.run([sys.executable, '-c', command], capture_output=True, text=True)
+
+    return run
+
+
+def add_distribution(folder, name, version):
+    info = folder / f'{name.replace("-", "_")}-{version}.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n')
+
+
+def last_line(process):
+    return process.stderr.strip().splitlines()[-1]
+
+
+def test_prepare_is_quick_silent_and_imports_no_framework(python):
+    run = python(
+        f'import time; start = time.perf_counter(); {PREPARE}; {PREPARE}\n'
+        'spent = time.perf_counter() - start\n'
+        'heavy = {"torch", "mmcv", "mmengine", "mmdet", "mmseg", "mmpretrain"} & set(sys.modules)\n'
+        'print(spent < 2, sorted(heavy))'
+    )
+    assert (run.stdout, run.stderr, run.returncode) == ('True []\n', '', 0)
+
+
+# Upstream beside onedl ----------------------------------------------------------------------------
+
+
+def test_upstream_beside_onedl_stops_the_first_import_with_the_cure(python, tmp_path):
+    add_distribution(tmp_path, 'mmcv', '2.1.0')
+    add_distribution(tmp_path, 'mmsegmentation', '1.2.2')
+    add_distribution(tmp_path, 'onedl-mmcv', '9.9.1')
+    add_distribution(tmp_path, 'onedl-mmsegmentation', '9.9.2')
+    run = python(PREPARE)
+    assert run.returncode != 0
+    message = last_line(run)
+    assert message.startswith('ImportError: both mmcv and onedl-mmcv, mmsegmentation and onedl-')
+    assert 'overwrite each other' in message
+    assert 'pip uninstall -y mmcv mmsegmentation && ' in message
+    assert message.endswith(
+        'pip install --force-reinstall --no-deps onedl-mmcv==9.9.1 onedl-mmsegmentation==9.9.2'
+    )
+
+
+@pytest.mark.parametrize('upstream', sorted(guards._TWINS))
+def test_every_twin_is_known(monkeypatch, upstream):
+    installed = {upstream: '1.0', guards._TWINS[upstream]: '2.0'}
+    monkeypatch.setattr(guards, '_installed', installed.get)
+    with pytest.raises(ImportError, match=f'{guards._TWINS[upstream]}==2.0$'):
+        guards.check_no_upstream_twins()
+
+
+def test_one_family_alone_is_fine(monkeypatch):
+    for installed in ({'mmcv': '2.1.0', 'mmdet': '3.3.0'}, {'onedl-mmcv': '2.3.6'}, {}):
+        monkeypatch.setattr(guards, '_installed', installed.get)
+        guards.check_no_upstream_twins()
+
+
+# OpenCV -------------------------------------------------------------------------------------------
+
+LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
+
+
+def add_cv2(folder, code, notes=None):
+    (folder / 'cv2').mkdir()
+    (folder / 'cv2' / '__init__.py').write_text(code)
+    if notes:
+        (folder / 'cv2' / 'version.py').write_text(notes)
+
+
+def test_opencv_without_libgl_stops_the_first_import_with_the_cure(python, tmp_path):
+    add_cv2(tmp_path, f'raise ImportError({LIBGL!r})', notes='headless = False')
+    add_distribution(tmp_path, 'opencv-python-headless', '4.12.0.88')
+    run = python(PREPARE)
+    assert run.returncode != 0
+    assert last_line(run).startswith(
+        'ImportError: OpenCV cannot be imported: libGL.so.1 is missing'
+    )
+    assert last_line(run).endswith(
+        'pip install --force-reinstall --no-deps opencv-python-headless==4.12.0.88'
+    )
+
+
+def test_opencv_cure_takes_the_version_that_is_installed(monkeypatch):
+    monkeypatch.setattr(guards, '_installed', {'opencv-python': '5.0.0.93'}.get)
+    assert guards._opencv_cure('x').endswith('opencv-python-headless==5.0.0.93')
+    monkeypatch.setattr(guards, '_installed', {}.get)
+    assert guards._opencv_cure('x').endswith('opencv-python-headless')
+
+
+def test_opencv_uninstalled_half_way(monkeypatch):
+    monkeypatch.delitem(sys.modules, 'cv2', raising=False)
+    monkeypatch.setattr(guards, 'find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r'the package cv2 is missing; run: .*headless'):
+        guards.check_opencv()
+
+
+def test_other_opencv_errors_pass_unchanged(python, tmp_path):
+    add_cv2(tmp_path, 'raise ImportError("numpy is too old")')
+    assert last_line(python(PREPARE)) == 'ImportError: numpy is too old'
+
+
+def test_headless_opencv_is_believed_without_an_import(python, tmp_path):
+    add_cv2(tmp_path, 'raise AssertionError("imported")', notes='headless = True\n')
+    assert python(PREPARE).returncode == 0
+
+
+# distutils ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_distutils(monkeypatch):
+    monkeypatch.setattr(guards, 'find_spec', lambda name: None)
+
+
+def test_distutils_comes_from_setuptools(monkeypatch, no_distutils):
+    called = []
+    shim = SimpleNamespace(add_shim=lambda: called.append(True))
+    monkeypatch.setitem(sys.modules, '_distutils_hack', shim)
+    guards.provide_distutils()
+    assert called
+
+
+def test_distutils_found_nowhere_names_setuptools(monkeypatch, no_distutils):
+    monkeypatch.setitem(sys.modules, '_distutils_hack', None)
+    with pytest.raises(ImportError, match=r'mmengine needs distutils.*pip install setuptools$'):
+        guards.provide_distutils()
+
+
+def test_distutils_in_place_is_left_alone(monkeypatch):
+    monkeypatch.setattr(guards, 'find_spec', lambda name: object())
+    monkeypatch.setitem(sys.modules, '_distutils_hack', None)
+    guards.provide_distutils()
+
+
+# after_import -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sample(tmp_path, monkeypatch):
+    (tmp_path / 'sample_to_watch.py').write_text('value = 1\ndef read():\n    return value\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    yield 'sample_to_watch'
+    sys.modules.pop('sample_to_watch', None)
+
+
+def change_value(module):
+    module.value = 2
+
+
+def test_callback_waits_for_the_import(sample):
+    after_import(sample, change_value)
+    assert sample not in sys.modules
+    module = __import__(sample)
+    assert module.read() == 2
+    # Tracebacks and inspect ask the loader for the source.
+    assert 'value = 1' in module.__loader__.get_source(sample)
+
+
+def test_callback_runs_at_once_for_a_loaded_module(sample):
+    module = __import__(sample)
+    after_import(sample, change_value)
+    assert module.read() == 2
+
+
+def test_watching_a_module_that_does_not_exist_changes_nothing():
+    after_import('no_such_module_to_watch', change_value)
+    with pytest.raises(ModuleNotFoundError):
+        __import__('no_such_module_to_watch')
+
+
+# What happens to the libraries --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('release', 'expected'), [('4.57.1', True), ('5.17.0', False)])
+def test_transformers_5_switches_multimodal_off(monkeypatch, release, expected):
+    monkeypatch.setattr(guards, '_installed', {'transformers': release}.get)
+    dependency = SimpleNamespace(WITH_MULTIMODAL=True)
+    guards._switch_off_multimodal(dependency)
+    assert dependency.WITH_MULTIMODAL is expected
+
+
+def test_no_transformers_needs_no_switch(monkeypatch):
+    monkeypatch.setattr(guards, '_installed', {}.get)
+    dependency = SimpleNamespace(WITH_MULTIMODAL=False)
+    guards._switch_off_multimodal(dependency)
+    assert dependency.WITH_MULTIMODAL is False
+
+
+def test_transformers_guard_waits_for_mmpretrain(python, tmp_path):
+    """A library that breaks like the real one: with the flag set it cannot be imported."""
+    package = tmp_path / 'mmpretrain' / 'utils'
+    package.mkdir(parents=True)
+    (tmp_path / 'mmpretrain' / '__init__.py').write_text(
+        'from .utils.dependency import WITH_MULTIMODAL\nassert not WITH_MULTIMODAL\n'
+    )
+    (package / '__init__.py').write_text('')
+    (package / 'dependency.py').write_text('WITH_MULTIMODAL = True\n')
+    add_distribution(tmp_path, 'transformers', '5.17.0')
+    run = python(f'{PREPARE}; import mmpretrain; print("imported")')
+    assert run.stdout == 'imported\n', run.stderr
+
+
+def test_configs_of_mmseg_are_found_and_nothing_is_ever_installed(monkeypatch):
+    pytest.importorskip('mmengine')
+    from mmengine.hub import get_config
+
+    def no_process(*args, **kwargs):
+        raise AssertionError(f'started {args}')
+
+    monkeypatch.setattr(subprocess, 'check_call', no_process)
+    guards.watch_imports()
+    assert get_config('mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py').model
+    with pytest.raises(ImportError, match=r'^mmocr is not installed, and nothing is installed at'):
+        get_config('mmocr::textdet/dbnet.py')
+
+
+def test_mmengine_reads_checkpoints_with_our_reader():
+    checkpoint = pytest.importorskip('mmengine.runner.checkpoint')
+    guards.watch_imports()
+    assert isinstance(checkpoint, ModuleType)
+    assert checkpoint._safe_torch_load.__module__ == 'g2sd_mm.compat.safe_load'
