@@ -7,7 +7,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from .errors import CheckpointError
+from ..compat.safe_load import CheckpointError
 from .identify import describe
 from .load import load_verified
 from .read import Weights, below, read_weights
@@ -15,7 +15,10 @@ from .read import Weights, below, read_weights
 # Where an encoder may lie, the more particular first: inside a distilled detector, segmentor or
 # classifier of ours, a stage-1 or MAE run, a detectron2 detector, any mm model, or bare.
 _PREFIXES = ('student.backbone.', 'student.', 'autoencoder.', 'backbone.net.', 'backbone.', '')
-_PARTS = ('cls_token', 'pos_embed', 'dist_token', 'patch_embed.', 'blocks.', 'norm.', 'fc_norm.')
+_PARTS = (
+    'cls_token', 'pos_embed', 'dist_token', 'patch_embed.', 'blocks.', 'norm.', 'fc_norm.',
+    'rel_pos_bias.',
+)
 
 
 def encoder_state(weights: Weights) -> dict[str, Tensor]:

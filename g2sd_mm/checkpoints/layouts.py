@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from .detection import detectron2_detector
 from .identify import Kind, identify
 from .read import Weights, below
+from .segmentation import published_segmentation_distiller, published_segmentor
 
 State = dict[str, Tensor]
 
@@ -47,6 +49,8 @@ _RENAMES: dict[Kind, Callable[[State], State]] = {
     Kind.MAE_FINETUNED: published_classifier,
     Kind.TIMM_CLASSIFIER: published_classifier,
     Kind.G2SD_CLASSIFIER: published_classifier,
+    Kind.DETECTRON2: detectron2_detector,
     Kind.STAGE2_RUN: _student,
-    Kind.SEG_DISTILLER: _student,
+    Kind.MM_SEGMENTOR: published_segmentor,
+    Kind.SEG_DISTILLER: published_segmentation_distiller,
 }

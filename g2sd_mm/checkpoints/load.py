@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 from torch import Tensor, nn
 
-from .errors import CheckpointError
+from ..compat.safe_load import CheckpointError
 from .identify import describe
 from .read import Weights
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..compat.safe_load import load_checkpoint
-from .errors import CheckpointError
+from ..compat.safe_load import CheckpointError
 
 # Where the weights lie: mmengine and mmseg, then MAE, DeiT and detectron2, then DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'module')

@@ -4,6 +4,7 @@ Patching a library at the moment it loads keeps two promises at once: nobody pay
 they do not use, and nobody can get at it before the patch is in place.
 """
 
+import copy
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -45,14 +46,15 @@ class _Watcher(MetaPathFinder):
 
 
 def _call_after_exec(spec: ModuleSpec, callback: Callback) -> None:
-    # Set on the loader object instead of wrapping it: tracebacks and `inspect` ask the loader
-    # for source text, so it has to stay the class that they know.
     execute = spec.loader.exec_module
 
     def execute_then_call(module: ModuleType) -> None:
         execute(module)
         callback(module)
 
+    # A copy of the loader, since one loader may serve many modules; and no class of our own
+    # around it, since tracebacks and `inspect` ask the loader for source text.
+    spec.loader = copy.copy(spec.loader)
     spec.loader.exec_module = execute_then_call
 
 

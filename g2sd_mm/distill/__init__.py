@@ -1,20 +1,35 @@
 """Distillation: a frozen teacher, taps, losses, and the two distillers. Knows no task library."""
 
+from .adapters import LevelAdapters
 from .generic import GenericDistiller
 from .hook import DistillationHook
-from .losses import HardDistillationLoss, NKDLoss, SmoothL1FeatureLoss, TokenRelationLoss
+from .losses import (
+    ChannelWiseDivergence,
+    FeatureRichnessLoss,
+    HardDistillationLoss,
+    NKDLoss,
+    ObjectnessDistillationLoss,
+    PixelwiseKLDivergence,
+    SmoothL1FeatureLoss,
+    TokenRelationLoss,
+)
 from .specific import Distillation, SpecificDistiller
 from .taps import Taps
 from .teacher import ChainTeacher, FrozenTeacher
 
 __all__ = [
     'ChainTeacher',
+    'ChannelWiseDivergence',
     'Distillation',
     'DistillationHook',
+    'FeatureRichnessLoss',
     'FrozenTeacher',
     'GenericDistiller',
     'HardDistillationLoss',
+    'LevelAdapters',
     'NKDLoss',
+    'ObjectnessDistillationLoss',
+    'PixelwiseKLDivergence',
     'SmoothL1FeatureLoss',
     'SpecificDistiller',
     'Taps',

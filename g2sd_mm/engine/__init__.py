@@ -3,6 +3,7 @@
 from .autocast import AutocastOptimWrapper
 from .hooks import LossWarmupHook, SampleErrorHook, StepSeedHook, TeacherGuardHook, WeightsExportHook
 from .layer_decay import ViTLayerDecayConstructor
+from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     'WarmupMultiStepLR',
     'WarmupPolyLR',
     'WeightsExportHook',
+    'sync_batch_norm',
 ]

@@ -80,13 +80,20 @@ class WarmupCosineLR(_ClosedFormLR):
 
     Args:
         warmup: length of the warm-up, in epochs with ``convert_to_iter_based=True``, else in steps.
-        total: length of the whole run, in the same unit.
+        total: length of the whole run, in the same unit; by default the run's own length, which
+            the runner passes as ``end``.
         min_ratio: last rate over the first; a ratio, so that layer decay scales it too.
     """
 
     def __init__(
-        self, optimizer: Any, warmup: float, total: float, min_ratio: float = 0.0, **kwargs: Any
+        self,
+        optimizer: Any,
+        warmup: float,
+        total: float | None = None,
+        min_ratio: float = 0.0,
+        **kwargs: Any,
     ) -> None:
+        total = _run_length(total, kwargs)
         if not 0 <= warmup < total:
             raise ValueError(
                 f'a warm-up of {warmup} does not fit into a run of {total}: shorten the warm-up '
@@ -97,11 +104,16 @@ class WarmupCosineLR(_ClosedFormLR):
 
     @classmethod
     def build_iter_from_epoch(
-        cls, *args: Any, warmup: float, total: float, epoch_length: int, **kwargs: Any
+        cls,
+        *args: Any,
+        warmup: float,
+        epoch_length: int,
+        total: float | None = None,
+        **kwargs: Any,
     ) -> WarmupCosineLR:
         """The same schedule counted in steps: fractional epochs of ``epoch_length`` steps."""
-        kwargs.update(by_epoch=False, begin=0)
-        kwargs.pop('end', None)
+        total = _run_length(total, kwargs)
+        kwargs['by_epoch'] = False
         return cls(*args, warmup=warmup * epoch_length, total=total * epoch_length, **kwargs)
 
     def factor(self, step: float) -> float:
@@ -117,12 +129,12 @@ class WarmupPolyLR(_ClosedFormLR):
         self,
         optimizer: Any,
         warmup: int,
-        total: int,
+        total: int | None = None,
         power: float = 1.0,
         warmup_ratio: float = 1e-6,
         **kwargs: Any,
     ) -> None:
-        self.warmup, self.total = warmup, total
+        self.warmup, self.total = warmup, _run_length(total, kwargs)
         self.power, self.warmup_ratio = power, warmup_ratio
         super().__init__(optimizer, **kwargs)
 
@@ -151,3 +163,11 @@ class WarmupMultiStepLR(_ClosedFormLR):
     def factor(self, step: float) -> float:
         """See :func:`warmup_multistep`."""
         return warmup_multistep(step, self.warmup, self.milestones, self.gamma, self.warmup_ratio)
+
+
+def _run_length(total: float | None, kwargs: dict) -> float:
+    """``total``, or the run's length; ``end`` is taken out: a closed form has no end of its own."""
+    end = kwargs.pop('end', None)
+    if total is None and end is None:
+        raise ValueError('this schedule needs the length of the run: set total')
+    return end if total is None else total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmpretrain.models.heads import DeiTClsHead
 from mmpretrain.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @MODELS.register_module()
@@ -18,11 +18,31 @@ class TwoTokenClsHead(DeiTClsHead):
     Args:
         average: average both heads to predict; False predicts from the class token alone (the
             published choice when training with NKD).
+        class_std: of the class head's random weights; almost zero after pre-training (published),
+            0.02 from scratch.
+        dist_std: of the distillation head's.
     """
 
-    def __init__(self, *args: object, average: bool = True, **kwargs: object) -> None:
+    def __init__(
+        self,
+        *args: object,
+        average: bool = True,
+        class_std: float = 2e-5,
+        dist_std: float = 0.02,
+        **kwargs: object,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.average = average
+        self.class_std, self.dist_std = class_std, dist_std
+
+    def init_weights(self) -> None:
+        """Truncated-normal weights, zero biases."""
+        for layer, std in (
+            (self.layers.head, self.class_std),
+            (self.layers.head_dist, self.dist_std),
+        ):
+            nn.init.trunc_normal_(layer.weight, std=std)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, feats: tuple) -> Tensor:
         """((class [B, D], dist [B, D]),) -> logits [B, classes]."""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -159,10 +160,12 @@ def test_distutils_in_place_is_left_alone(monkeypatch):
 
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
-    (tmp_path / 'sample_to_watch.py').write_text('value = 1\ndef read():\n    return value\n')
+    """Name of an importable module, another one in each test: registrations stay."""
+    name = f'sample_of_{tmp_path.name}'
+    (tmp_path / f'{name}.py').write_text('value = 1\ndef read():\n    return value\n')
     monkeypatch.syspath_prepend(tmp_path)
-    yield 'sample_to_watch'
-    sys.modules.pop('sample_to_watch', None)
+    yield name
+    sys.modules.pop(name, None)
 
 
 def change_value(module):
@@ -182,6 +185,25 @@ def test_callback_runs_at_once_for_a_loaded_module(sample):
     module = __import__(sample)
     after_import(sample, change_value)
     assert module.read() == 2
+
+
+def test_a_loader_shared_by_modules_calls_back_for_the_watched_one_only(monkeypatch):
+    class Shared:
+        """Finds and loads any module of one family by itself, as pytest's import hook does."""
+
+        def find_spec(self, fullname, path, target=None):
+            return ModuleSpec(fullname, self) if fullname.startswith('shared_') else None
+
+        def create_module(self, spec):
+            return None
+
+        def exec_module(self, module):
+            module.value = 1
+
+    monkeypatch.setattr(sys, 'meta_path', [*sys.meta_path, Shared()])
+    after_import('shared_watched', change_value)
+    assert __import__('shared_watched').value == 2
+    assert __import__('shared_other').value == 1
 
 
 def test_watching_a_module_that_does_not_exist_changes_nothing():

@@ -308,7 +308,7 @@ class TestFolder:
 
     def test_killed_half_way_then_generated_whole(self, tmp_path):
         code = ('import sys; from g2sd_mm.datasets.shapes import ensure_shapes;'
-                "ensure_shapes(sys.argv[1], task='det', train=600, val=2, size=32)")
+                "ensure_shapes(sys.argv[1], task='det', train=300, val=2, size=32)")
         process = run_python(code, str(tmp_path))
         deadline = time.monotonic() + 15
         while not list(tmp_path.glob('.*tmp-*/train/*.png')) and time.monotonic() < deadline:
@@ -316,11 +316,11 @@ class TestFolder:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        folder = tmp_path / 'scenes_32px_600+2_s0'
+        folder = tmp_path / 'scenes_32px_300+2_s0'
         assert list(tmp_path.glob('.*tmp-*')) and not folder.exists()
-        assert ensure_shapes(tmp_path, task='det', train=600, val=2, size=32) == folder
+        assert ensure_shapes(tmp_path, task='det', train=300, val=2, size=32) == folder
         assert not list(tmp_path.glob('.*tmp-*'))
-        assert len(list((folder / 'train').iterdir())) == 600
+        assert len(list((folder / 'train').iterdir())) == 300
 
     def test_started_together_only_one_generates(self, tmp_path, monkeypatch, cls_folder):
         calls = []
@@ -339,7 +339,7 @@ class TestFolder:
 
     def test_without_locks_the_slower_process_keeps_the_faster_ones_folder(
             self, tmp_path, monkeypatch, cls_folder):
-        asked = store._parameters('cls', 40, 20, 32, 0)
+        asked = store.check_parameters('cls', 40, 20, 32, 0)
         final = tmp_path / cls_folder.name
         original = store._put_in_place
 
@@ -415,3 +415,5 @@ class TestCommandLine:
             assert image.size == (5 * 256, 5 * 256)
         sheet = shapes.contact_sheet('cls', rows=1, columns=3, zoom=1)
         assert sheet.shape == (64 + 16, 192, 3) and sheet.dtype == np.uint8
+        with pytest.raises(ValueError, match='size must be a whole number >= 32, got 8'):
+            shapes.contact_sheet('cls', size=8)

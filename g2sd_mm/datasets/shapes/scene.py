@@ -70,17 +70,17 @@ class Recipe:
 
 
 CLS_RECIPE = Recipe(
-    objects=(1, 1), radius=(0.30, 0.46), spread=0.08, distractors=(0, 1),
-    distractor_radius=(0.07, 0.11), behind=(0, 2), front=(0, 1), turn=20, min_visible=0.7,
-    contrast=(50, 100), lighter=0.9, clutter_contrast=(10, 50), tint=25, grain=(0.2, 0.7),
-    backdrop=(0.2, 0.7), noise=10)
+    objects=(1, 1), radius=(0.34, 0.46), spread=0.06, distractors=(0, 1),
+    distractor_radius=(0.07, 0.11), behind=(0, 2), front=(0, 1), turn=15, min_visible=0.7,
+    contrast=(55, 110), lighter=0.95, clutter_contrast=(10, 45), tint=25, grain=(0.2, 0.6),
+    backdrop=(0.2, 0.6), noise=8)
 """One dominant object, near the centre."""
 
 SCENE_RECIPE = Recipe(
     objects=(3, 6), radius=(0.12, 0.26), spread=0.42, distractors=(0, 0),
-    distractor_radius=(0.0, 0.0), behind=(0, 2), front=(0, 1), turn=20, min_visible=0.0,
-    contrast=(50, 100), lighter=0.9, clutter_contrast=(10, 50), tint=25, grain=(0.2, 0.7),
-    backdrop=(0.2, 0.7), noise=8)
+    distractor_radius=(0.0, 0.0), behind=(0, 2), front=(0, 1), turn=15, min_visible=0.0,
+    contrast=(55, 110), lighter=0.95, clutter_contrast=(10, 45), tint=25, grain=(0.2, 0.6),
+    backdrop=(0.2, 0.6), noise=8)
 """Several objects that overlap: one picture for detection and segmentation."""
 
 

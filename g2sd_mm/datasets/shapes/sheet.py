@@ -7,7 +7,7 @@ import numpy as np
 
 from .classes import CLASSES, PALETTE
 from .scene import Scene, render_scene
-from .store import DEFAULT_SIZES
+from .store import check_parameters
 
 _CAPTION = 16
 
@@ -52,9 +52,12 @@ def contact_sheet(task: str, *, split: str = 'train', rows: int = 5, columns: in
 
     Returns:
         uint8 RGB (height, width, 3).
+
+    Raises:
+        ValueError: an argument is out of range.
     """
     draw = _captioned if task == 'cls' else _outlined
-    side = size or DEFAULT_SIZES[task]
+    side = check_parameters(task, rows * columns, 1, size, seed)['size']
     cells = [draw(render_scene(task, split, i, size=side, seed=seed), zoom)
              for i in range(rows * columns)]
     return np.concatenate([np.concatenate(cells[i:i + columns], 1)

@@ -31,8 +31,13 @@ def _whole(name: str, value: Any, least: int) -> int:
     return value
 
 
-def _parameters(task: str, train: int, val: int, size: int | None, seed: int) -> dict[str, Any]:
-    """Check what was asked for and write it as ``meta.json`` will hold it."""
+def check_parameters(task: str, train: int, val: int, size: int | None,
+                     seed: int) -> dict[str, Any]:
+    """Check what was asked for and write it as ``meta.json`` will hold it.
+
+    Raises:
+        ValueError: an argument is out of range; the message says which and what it may be.
+    """
     if task not in TASKS:
         raise ValueError(f'Shapes: task must be one of {", ".join(TASKS)}, got {task!r}')
     return {
@@ -167,7 +172,7 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
         ValueError: an argument is out of range.
         PermissionError: the set has to be generated and ``root`` cannot be written.
     """
-    asked = _parameters(task, train, val, size, seed)
+    asked = check_parameters(task, train, val, size, seed)
     root = Path(root)
     folder = root / _folder_name(asked)
     if is_complete(folder, asked):

@@ -5,7 +5,18 @@ further argument is named in the config's ``inputs``. Each returns one scalar.
 """
 
 from .classification import HardDistillationLoss, NKDLoss
+from .detection import FeatureRichnessLoss, ObjectnessDistillationLoss
 from .feature import SmoothL1FeatureLoss
 from .relation import TokenRelationLoss
+from .segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 
-__all__ = ['HardDistillationLoss', 'NKDLoss', 'SmoothL1FeatureLoss', 'TokenRelationLoss']
+__all__ = [
+    'ChannelWiseDivergence',
+    'FeatureRichnessLoss',
+    'HardDistillationLoss',
+    'NKDLoss',
+    'ObjectnessDistillationLoss',
+    'PixelwiseKLDivergence',
+    'SmoothL1FeatureLoss',
+    'TokenRelationLoss',
+]

@@ -4,5 +4,7 @@ Importing this module is all that a plain student config needs (``custom_imports
 """
 
 from .classification import G2SDViT
+from .detection import G2SDViTDet
+from .segmentation import G2SDViTSeg
 
-__all__ = ['G2SDViT']
+__all__ = ['G2SDViT', 'G2SDViTDet', 'G2SDViTSeg']

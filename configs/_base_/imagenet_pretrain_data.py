@@ -1,0 +1,29 @@
+# ImageNet without labels, for stage 1 and MAE pre-training: 8 GPUs x 256 images.
+data_layout = 'data/imagenet/train/<class>/*.JPEG (labels are not read)'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResizedCrop',
+        scale=224,
+        crop_ratio_range=(0.2, 1.0),
+        backend='pillow',
+        interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=256,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='SeededSampler', shuffle=True),
+    dataset=dict(
+        type='SeededDataset',
+        dataset=dict(
+            type='CustomDataset',
+            data_root='data/imagenet/train',
+            with_label=False,
+            pipeline=train_pipeline)))

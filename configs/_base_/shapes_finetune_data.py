@@ -1,0 +1,37 @@
+# Shapes for classification, 64 px, generated on first use; batch 64 on one process.
+shapes = dict(task='cls', train=4000, val=1000, size=64, seed=0)
+num_classes = 10
+data_layout = 'data/shapes (generated on first use)'
+
+_folder = 'data/shapes/cls_64px_4000+1000_s0'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResizedCrop',
+        scale=64,
+        crop_ratio_range=(0.5, 1.0),
+        backend='pillow',
+        interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=True,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='SeededSampler', shuffle=True),
+    dataset=dict(
+        type='SeededDataset',
+        dataset=dict(type='CustomDataset', data_root=_folder + '/train', pipeline=train_pipeline)))
+val_dataloader = dict(
+    batch_size=250,
+    num_workers=0,
+    collate_fn=dict(type='default_collate'),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='CustomDataset',
+        data_root=_folder + '/val',
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+test_dataloader = val_dataloader

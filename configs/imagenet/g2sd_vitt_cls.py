@@ -1,0 +1,8 @@
+# Stage 2, ViT-B -> ViT-Ti.
+_base_ = './g2sd_vits_cls.py'
+
+model = dict(
+    backbone=dict(
+        arch='tiny',
+        init_cfg=dict(checkpoint='work_dirs/g2sd_vitt_generic/weights.pth')),
+    head=dict(in_channels=192))

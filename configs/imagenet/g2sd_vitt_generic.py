@@ -1,0 +1,4 @@
+# Stage 1, ViT-B -> ViT-Ti.
+_base_ = './g2sd_vits_generic.py'
+
+model = dict(student=dict(arch='tiny', decoder='dec128d4b'))

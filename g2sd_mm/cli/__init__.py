@@ -1,0 +1,1 @@
+"""The commands behind ``tools/``, one module each; nothing heavy is imported before arguments are read."""

@@ -1,0 +1,159 @@
+"""Read a config and fit it to this machine: options, data folders, classes, precision, processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+
+from ..datasets.shapes import ensure_shapes
+from ..errors import UserError
+
+
+def load_config(
+    path: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
+) -> Config:
+    """Read a config file and merge ``--cfg-options`` into it.
+
+    Args:
+        path: config file.
+        options: dotted key -> value.
+        runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
+            another run, so that a suite's runs find each other in a folder of their own.
+
+    Raises:
+        UserError: if there is no such file, or an option does not fit.
+    """
+    if not Path(path).is_file():
+        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent else []
+        hint = f'; {Path(path).parent} has {", ".join(near)}' if near else ''
+        raise UserError(f'no config file {path}{hint}')
+    cfg = Config.fromfile(path)
+    if options:
+        try:
+            cfg.merge_from_dict(options)
+        except (KeyError, TypeError, IndexError) as error:
+            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    data = os.environ.get('G2SD_DATA', 'data')
+    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    _apply_classes(cfg)
+    return cfg
+
+
+def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
+    """``work_dirs/<config name>``."""
+    return str(Path(runs) / Path(config).stem)
+
+
+def _rebase(value: Any, folders: dict[str, str]) -> Any:
+    """Replace the leading folder of every path in a config, in place."""
+    if isinstance(value, dict):
+        for key in value:
+            value[key] = _rebase(value[key], folders)
+    elif isinstance(value, list):
+        value[:] = [_rebase(item, folders) for item in value]
+    elif isinstance(value, str):
+        for old, new in folders.items():
+            if value.startswith(old):
+                return new + value.removeprefix(old)
+    return value
+
+
+def _apply_classes(cfg: Config) -> None:
+    """Put the top-level ``num_classes`` of a classification config where it is needed."""
+    classes = cfg.get('num_classes')
+    if classes is None or cfg.model.get('type') != 'ImageClassifier':
+        return
+    cfg.model.head.num_classes = classes
+    cfg.data_preprocessor.num_classes = classes  # for one-hot targets
+    if cfg.get('distillation'):
+        cfg.distillation.teacher.setdefault('overrides', {}).update(num_classes=classes)
+    if 1 < classes < 5:
+        # top-5 of fewer than 5 classes does not exist
+        for evaluator in ('val_evaluator', 'test_evaluator'):
+            if cfg.get(evaluator):
+                cfg[evaluator].topk = (1,)
+
+
+def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """Generate the embedded data if the config uses it, then check that all data are there.
+
+    Args:
+        cfg: with ``shapes=dict(...)`` for generated data and ``data_layout`` for the message.
+        loaders: names of the data loaders that will be used.
+
+    Raises:
+        UserError: naming the folder that is missing and how to lay the data out, or the number of
+            class folders if it is not the config's.
+    """
+    if cfg.get('shapes'):
+        root = Path(os.environ.get('G2SD_DATA', 'data')) / 'shapes'
+        ensure_shapes(root, **cfg.shapes)
+    for name in loaders:
+        if not cfg.get(name):
+            continue
+        dataset = cfg[name].dataset
+        dataset = dataset.get('dataset', dataset)
+        root = Path(dataset.get('data_root', '.'))
+        if not root.is_dir():
+            layout = cfg.get('data_layout', str(root))
+            raise UserError(
+                f'no data at {root}: lay it out as {layout}, or point G2SD_DATA at the folder that '
+                f'holds {root.parts[1] if root.parts[0] == "data" else root.name}'
+            )
+        if dataset.get('type') == 'CustomDataset' and dataset.get('with_label', True):
+            _check_classes(root / dataset.get('data_prefix', ''), cfg)
+
+
+def _check_classes(root: Path, cfg: Config) -> None:
+    found = sum(entry.is_dir() for entry in root.iterdir())
+    expected = cfg.get('num_classes')
+    if expected and found != expected:
+        raise UserError(
+            f'{root} has {found} class folders and the config num_classes={expected}: '
+            f'add --cfg-options num_classes={found}'
+        )
+
+
+def use_mixed_precision(cfg: Config) -> None:
+    """bfloat16 autocast where the GPU has it, else float16 with a scaler.
+
+    Raises:
+        UserError: without a GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(
+            '--amp needs a GPU and there is none; on a CPU with fast bfloat16 use '
+            '--cfg-options optim_wrapper.type=AutocastOptimWrapper'
+        )
+    scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    bfloat16 = torch.cuda.is_bf16_supported()
+    cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
+
+
+def start_processes(cfg: Config, launcher: str) -> None:
+    """Join the process group; on machines without a GPU over gloo, which mmengine cannot do alone."""
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+    )
+
+
+def use_test_time_augmentation(cfg: Config) -> None:
+    """Wrap the model and the pipeline in the config's test-time augmentation.
+
+    Raises:
+        UserError: if the config has none.
+    """
+    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
+        raise UserError('--tta needs tta_model and tta_pipeline in the config')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)

@@ -1,0 +1,69 @@
+"""How every command ends: 0, or one clear line on stderr and a non-zero exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import UserError
+
+# What a wrong file, path, name or value raises, here or in the libraries below.
+_EXPECTED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    RuntimeError,
+    ImportError,
+    AttributeError,
+    AssertionError,
+)
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Run a command; exit 2 after a person's error, 1 after any other, 130 after Ctrl-C.
+
+    The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
+    terminal with ``G2SD_TRACEBACK=1``.
+    """
+    try:
+        command()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except UserError as error:
+        _say(error)
+        sys.exit(2)
+    except _EXPECTED as error:
+        if os.environ.get('G2SD_TRACEBACK') == '1':
+            raise
+        if _is_about_a_file(error):
+            _say(error)
+            sys.exit(2)
+        _say(error, where=_keep_traceback())
+        sys.exit(1)
+
+
+def _is_about_a_file(error: BaseException) -> bool:
+    """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
+    from ..compat.safe_load import CheckpointError
+
+    return isinstance(error, (CheckpointError, FileNotFoundError, PermissionError))
+
+
+def _say(error: BaseException, where: str = '') -> None:
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    line = ' '.join(str(text).split()) or type(error).__name__
+    print(f'error: {line}{where}', file=sys.stderr)
+
+
+def _keep_traceback() -> str:
+    path = Path('work_dirs') / 'last_error.log'
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(traceback.format_exc())
+    except OSError:
+        return ' (G2SD_TRACEBACK=1 shows where)'
+    return f' (traceback: {path})'

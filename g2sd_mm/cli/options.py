@@ -1,0 +1,43 @@
+"""Command-line options that several commands share. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+
+def add_common_options(p: argparse.ArgumentParser) -> None:
+    """``--cfg-options`` and ``--launcher``, as OpenMMLab users know them."""
+    p.add_argument(
+        '--cfg-options',
+        nargs='+',
+        metavar='KEY=VALUE',
+        help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3',
+    )
+    p.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    p.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def parse_options(pairs: list[str] | None) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs as mmengine reads them (numbers, lists, dicts, strings).
+
+    Raises:
+        UserError: for a pair without ``=``.
+    """
+    from mmengine.config import DictAction
+
+    from ..errors import UserError
+
+    options = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition('=')
+        if not equals:
+            raise UserError(f'--cfg-options takes KEY=VALUE, got {pair!r}')
+        options[key] = DictAction._parse_iterable(value)
+    return options
+
+
+def export_local_rank(args: argparse.Namespace) -> None:
+    """Launchers that pass ``--local-rank`` instead of setting the variable."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

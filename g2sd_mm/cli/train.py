@@ -1,0 +1,105 @@
+"""``tools/train.py``: train any config of this project, both stages of every task."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .guard import run_command
+from .options import add_common_options, export_local_rank, parse_options
+
+if TYPE_CHECKING:
+    from mmengine.runner import Runner
+
+EXAMPLES = """examples:
+  python tools/train.py configs/shapes/g2sd_vits_generic.py
+  python tools/train.py configs/imagenet/g2sd_vits_cls.py --amp \\
+      --cfg-options distillation.teacher.checkpoint=mae_finetuned_vit_base.pth
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``train``."""
+    p = argparse.ArgumentParser(
+        prog='train.py',
+        description='Train a config: MAE pre-training, stage 1, stage 2 or plain fine-tuning.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('config', help='config file')
+    p.add_argument('--work-dir', help='where logs and checkpoints go (work_dirs/<config name>)')
+    p.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
+        help='go on from the newest checkpoint in the work dir, or from PATH',
+    )
+    p.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    p.add_argument('--seed', type=int, help='seed of everything random (config: 0)')
+    p.add_argument('--deterministic', action='store_true', help='deterministic kernels')
+    p.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the rate to the batch that is used'
+    )
+    add_common_options(p)
+    return p
+
+
+def train(
+    config: str,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    launcher: str = 'none',
+    seed: int | None = None,
+    amp: bool = False,
+    deterministic: bool = False,
+    auto_scale_lr: bool = False,
+    runs: str = 'work_dirs',
+) -> Runner:
+    """Train a config in this process; the function behind the command.
+
+    Args are the command's; ``runs`` is the folder in which configs find each other's weights.
+
+    Returns:
+        the finished runner.
+
+    Raises:
+        UserError, CheckpointError: with one line that says what to do.
+    """
+    from mmengine.runner import Runner
+
+    import g2sd_mm
+
+    from . import config as fit
+
+    g2sd_mm.register_all()
+    cfg = fit.load_config(config, options, runs)
+    cfg.work_dir = work_dir or fit.default_work_dir(config, runs)
+    fit.prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
+    if amp:
+        fit.use_mixed_precision(cfg)
+    if seed is not None:
+        cfg.randomness.seed = seed
+    if deterministic:
+        cfg.randomness.deterministic = True
+    if auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    if resume:
+        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    fit.start_processes(cfg, launcher)
+    runner = Runner.from_cfg(g2sd_mm.distill_config(cfg))
+    runner.train()
+    return runner
+
+
+def main() -> None:
+    """Entry point of ``tools/train.py``."""
+    args = vars(namespace := parser().parse_args())
+    export_local_rank(namespace)
+    args.pop('local_rank')
+
+    def command() -> None:
+        train(options=parse_options(args.pop('cfg_options')), **args)
+
+    run_command(command)

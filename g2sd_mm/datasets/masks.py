@@ -1,0 +1,58 @@
+"""Look at every mask of a segmentation data set before it can do harm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmengine.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class CheckMasks:
+    """Checks a loaded mask against its image and the classes; stands after ``LoadAnnotations``.
+
+    Without it a mask of another size is cropped out of step with its image without a word, and a
+    label without a class stops the loss with an index that names no file (on a GPU, with an error
+    after which the process is unusable).
+
+    Args:
+        num_classes: classes that the head has.
+        ignore_index: label of pixels that do not count. A mask of nothing else is fine: its
+            sample gives a loss of 0.
+    """
+
+    def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
+        self.num_classes, self.ignore_index = num_classes, ignore_index
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pass the sample on unchanged.
+
+        Raises:
+            ValueError: naming the mask's file and what is wrong with it.
+        """
+        mask, path = results['gt_seg_map'], results.get('seg_map_path', 'mask')
+        size = tuple(results['ori_shape'][:2])
+        if mask.ndim != 2:
+            raise ValueError(
+                f'{path}: a mask has one number per pixel, this file has shape {mask.shape}; '
+                'convert colours to class numbers'
+            )
+        if mask.shape != size:
+            raise ValueError(
+                f'{path}: the mask is {_pixels(mask.shape)} and its image '
+                f'{results.get("img_path", "")} {_pixels(size)}'
+            )
+        found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+        strange = [int(i) for i in found if i >= self.num_classes and i != self.ignore_index]
+        if strange:
+            hint = ', after 1 was subtracted' if results.get('reduce_zero_label') else ''
+            raise ValueError(
+                f'{path}: labels {strange[:5]}{hint}, but there are {self.num_classes} classes '
+                f'(0 to {self.num_classes - 1}) and {self.ignore_index} for ignored pixels'
+            )
+        return results
+
+
+def _pixels(shape: tuple[int, ...]) -> str:
+    return f'{shape[1]}x{shape[0]} px'

@@ -1,0 +1,40 @@
+"""Modules between a student's tap and the loss: trained with the student, then dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class LevelAdapters(nn.Module):
+    """One 3x3 convolution for each level of a pyramid: no norm, no activation (G2SD).
+
+    Args:
+        channels: of the student's levels.
+        out_channels: of the teacher's; None for the same.
+        num_levels: levels, fine to coarse.
+    """
+
+    def __init__(
+        self, channels: int = 256, out_channels: int | None = None, num_levels: int = 5
+    ) -> None:
+        super().__init__()
+        self.conv = nn.ModuleList(
+            nn.Conv2d(channels, out_channels or channels, 3, padding=1) for _ in range(num_levels)
+        )
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Levels [B, channels, ., .] -> [B, out_channels, ., .].
+
+        Raises:
+            ValueError: if there are not ``num_levels`` levels.
+        """
+        if len(levels) != len(self.conv):
+            raise ValueError(
+                f'LevelAdapters has {len(self.conv)} convolutions and got {len(levels)} levels: '
+                f'set num_levels={len(levels)}'
+            )
+        return tuple(conv(level) for conv, level in zip(self.conv, levels, strict=True))

@@ -1,0 +1,114 @@
+"""Losses of specific distillation on maps of logits."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+_REDUCTIONS = ('mean', 'sum', 'batchmean')
+
+
+def channel_wise_divergence(
+    student: Tensor, teacher: Tensor, tau: float = 1.0, subtract_entropy: bool = False
+) -> Tensor:
+    """Where in the image each channel is strong, compared (Shu et al. 2021), maps [N, C, H, W].
+
+    Each channel of each image is a distribution over its ``H W`` pixels, p the teacher's and q the
+    student's at temperature ``tau``:
+    ``tau ** 2 / (N C) sum_{n, c} sum_{h w} - p log q``.
+
+    As in the published code this is the cross-entropy: it has the gradient of the KL divergence,
+    but never reaches 0. At best it is the entropy of the teacher's maps, up to ``tau ** 2 ln(H W)``
+    (9.70 for 128 x 128 and tau 1). ``subtract_entropy`` makes the value the KL divergence.
+
+    Returns:
+        scalar.
+
+    Raises:
+        ValueError: if the maps differ in shape.
+    """
+    _check_shapes(student, teacher)
+    student, teacher = student.flatten(2) / tau, teacher.flatten(2) / tau  # [N, C, H W]
+    likely, log_student = teacher.softmax(dim=2), student.log_softmax(dim=2)
+    if subtract_entropy:
+        log_student = log_student - teacher.log_softmax(dim=2)
+    return -(likely * log_student).sum() * tau**2 / (likely.shape[0] * likely.shape[1])
+
+
+def pixelwise_kl_divergence(
+    student: Tensor, teacher: Tensor, tau: float = 1.0, reduction: str = 'mean'
+) -> Tensor:
+    """``tau ** 2 KL(teacher || student)`` over the classes of each pixel, logits [N, C, H, W].
+
+    Args:
+        student, teacher: logits.
+        tau: temperature of both softmaxes.
+        reduction: ``mean`` over all ``N C H W`` elements (published; C times smaller than a mean
+            over pixels), ``sum``, or ``batchmean``, the sum over N.
+
+    Returns:
+        scalar.
+
+    Raises:
+        ValueError: if the maps differ in shape.
+    """
+    _check_shapes(student, teacher)
+    log_student, log_teacher = (
+        (logits / tau).log_softmax(dim=1) for logits in (student, teacher)
+    )
+    # reduced here: torch means to change what its own 'mean' divides by
+    kl = F.kl_div(log_student, log_teacher, reduction='none', log_target=True).sum()
+    parts = {'mean': student.numel(), 'sum': 1, 'batchmean': len(student)}
+    return tau**2 * kl / parts[reduction]
+
+
+def _check_shapes(student: Tensor, teacher: Tensor) -> None:
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f'the student\'s map is {tuple(student.shape)} and the teacher\'s '
+            f'{tuple(teacher.shape)}: both need the same classes and resolution, or an adapter on '
+            'the tap, e.g. adapters=dict(TAP=dict(type=\'Conv2d\', in_channels=..., '
+            'out_channels=..., kernel_size=1))'
+        )
+
+
+@MODELS.register_module()
+class ChannelWiseDivergence(nn.Module):
+    """:func:`channel_wise_divergence` times ``loss_weight``.
+
+    Args:
+        tau: temperature.
+        loss_weight: factor on the result; 3 is what the published command lines set (their config
+            files say 10).
+        subtract_entropy: report the KL divergence instead of the cross-entropy; same gradient.
+    """
+
+    def __init__(
+        self, tau: float = 1.0, loss_weight: float = 3.0, subtract_entropy: bool = False
+    ) -> None:
+        super().__init__()
+        self.tau, self.loss_weight, self.subtract_entropy = tau, loss_weight, subtract_entropy
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Maps [N, C, H, W] each -> scalar."""
+        value = channel_wise_divergence(student, teacher, self.tau, self.subtract_entropy)
+        return self.loss_weight * value
+
+
+@MODELS.register_module()
+class PixelwiseKLDivergence(nn.Module):
+    """:func:`pixelwise_kl_divergence` times ``loss_weight``."""
+
+    def __init__(
+        self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'mean'
+    ) -> None:
+        super().__init__()
+        if reduction not in _REDUCTIONS:
+            raise ValueError(f'reduction={reduction!r} is none of {", ".join(_REDUCTIONS)}')
+        self.tau, self.loss_weight, self.reduction = tau, loss_weight, reduction
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Logits [N, C, H, W] each -> scalar."""
+        value = pixelwise_kl_divergence(student, teacher, self.tau, self.reduction)
+        return self.loss_weight * value

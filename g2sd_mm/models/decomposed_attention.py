@@ -1,0 +1,130 @@
+"""Attention with a relative position bias that is the sum of a row part and a column part.
+
+ViTDet (Li et al. 2022) adds ``q . R_h[y_q - y_k] + q . R_w[x_q - x_k]`` to every attention logit.
+As a mask, that sum is a heads x N x N map that needs a gradient, and torch leaves its fused kernels
+for such a mask. It needs no mask: give the query ``q . R_h`` for all rows and ``q . R_w`` for all
+columns as further channels, and the key a one there for its own row and column. The inner product
+then picks out the bias, and N x N never exists.
+
+Shapes: B images (or windows), H heads, N = R * C tokens of R rows and C columns, d channels a head.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .positions import Grid
+from .vit import Attention
+
+_ALIGNMENT = 8  # channels; the fused GPU kernels take multiples of 16 bytes in half precision
+
+
+class DecomposedAttention(Attention):
+    """Global or windowed attention with decomposed relative positions.
+
+    Args:
+        dim: channels.
+        num_heads: heads.
+        grid: patch rows and columns that global attention has its tables for; other grids resize
+            them.
+        window: side of the windows in patches; 0 attends globally. The map is padded with zeros at
+            the bottom and the right to whole windows, and the padded tokens take part, as in the
+            published models.
+
+    The tables ``rel_pos_h`` and ``rel_pos_w`` are shared by the heads and start at zero.
+    """
+
+    def __init__(self, dim: int, num_heads: int, grid: Grid, window: int = 0) -> None:
+        super().__init__(dim, num_heads)
+        self.window = window
+        rows, columns = (window, window) if window else grid
+        self.rel_pos_h = nn.Parameter(torch.zeros(2 * rows - 1, dim // num_heads))
+        self.rel_pos_w = nn.Parameter(torch.zeros(2 * columns - 1, dim // num_heads))
+
+    def forward(self, x: Tensor, grid: Grid | None = None) -> Tensor:
+        """[B, N, D] of a map of ``grid`` patches -> [B, N, D]."""
+        if not self.window:
+            return super().forward(x, grid)
+        windows = split_windows(x, grid, self.window)
+        windows = super().forward(windows, (self.window, self.window))
+        return join_windows(windows, grid, self.window)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
+        """[B, H, N, d] each -> [B, H, N, d]."""
+        rows = relative_table(self.rel_pos_h, grid[0])
+        columns = relative_table(self.rel_pos_w, grid[1])
+        return decomposed_attention(q, k, v, rows, columns)
+
+
+def decomposed_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """``softmax(q k' / sqrt(d) + row bias + column bias) v`` on a fused kernel.
+
+    Args:
+        q, k, v: [B, H, N, d], N in raster order.
+        rows: [R, R, d], entry (i, j) for a query in row i and a key in row j.
+        columns: [C, C, d], the same for columns.
+
+    Returns:
+        [B, H, N, d].
+    """
+    B, H, _, d = q.shape
+    R, C = len(rows), len(columns)
+    # the bias is taken from the un-scaled query, as published
+    queries = q.unflatten(2, (R, C))
+    by_row = torch.einsum('bhyxd,ykd->bhyxk', queries, rows)
+    by_column = torch.einsum('bhyxd,xkd->bhyxk', queries, columns)
+    own_row = torch.eye(R, dtype=k.dtype, device=k.device).repeat_interleave(C, dim=0)
+    own_column = torch.eye(C, dtype=k.dtype, device=k.device).repeat(R, 1)
+    own = torch.cat([own_row, own_column], dim=1).expand(B, H, -1, -1)  # [B, H, N, R + C]
+
+    q = torch.cat([q * d**-0.5, by_row.flatten(2, 3), by_column.flatten(2, 3)], dim=-1)
+    k = torch.cat([k, own], dim=-1)
+    idle = -q.shape[-1] % _ALIGNMENT
+    if idle:
+        q, k = F.pad(q, (0, idle)), F.pad(k, (0, idle))
+    # torch's fused kernel for CPUs wants values as wide as keys; those for GPUs do not
+    if v.device.type == 'cpu':
+        v = F.pad(v, (0, k.shape[-1] - d))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., :d]
+
+
+def relative_table(table: Tensor, size: int) -> Tensor:
+    """Rows of a table of relative positions [2 S - 1, d] for all pairs of ``size`` places.
+
+    Returns:
+        [size, size, d]: entry (i, j) belongs to the distance ``i - j``. A table for another size is
+        resized linearly first.
+    """
+    place = torch.arange(size, device=table.device)
+    return resize_table(table, size)[place[:, None] - place[None, :] + size - 1]
+
+
+def resize_table(table: Tensor, size: int) -> Tensor:
+    """[2 S - 1, d] -> [2 size - 1, d], linear, ``align_corners=False``; itself if S = size."""
+    length = 2 * size - 1
+    if len(table) == length:
+        return table
+    dtype = torch.promote_types(table.dtype, torch.float32)  # no half-precision kernel everywhere
+    resized = F.interpolate(table.T.unsqueeze(0).to(dtype), size=length, mode='linear')
+    return resized.squeeze(0).T.to(table.dtype)
+
+
+def split_windows(x: Tensor, grid: Grid, window: int) -> Tensor:
+    """[B, N, D] -> [B * windows, window ** 2, D], the map zero-padded to whole windows."""
+    rows, columns = grid
+    x = x.unflatten(1, grid)
+    x = F.pad(x, (0, 0, 0, -columns % window, 0, -rows % window))
+    B, padded_rows, padded_columns, D = x.shape
+    x = x.reshape(B, padded_rows // window, window, padded_columns // window, window, D)
+    return x.transpose(2, 3).reshape(-1, window * window, D)
+
+
+def join_windows(windows: Tensor, grid: Grid, window: int) -> Tensor:
+    """[B * windows, window ** 2, D] -> [B, N, D]; undoes :func:`split_windows`, padding cut off."""
+    rows, columns = grid
+    down, across = -(-rows // window), -(-columns // window)
+    x = windows.reshape(-1, down, across, window, window, windows.shape[-1]).transpose(2, 3)
+    x = x.reshape(-1, down * window, across * window, windows.shape[-1])
+    return x[:, :rows, :columns].flatten(1, 2)

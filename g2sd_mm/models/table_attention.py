@@ -1,0 +1,136 @@
+"""Attention with a learned bias for every relative position, on the fused kernels (BEiT layout).
+
+A mask that requires a gradient makes torch leave its fused CPU kernel, which then keeps several
+B x H x N x N arrays for the backward pass. Here the mask is given to the kernel as a constant, and
+:class:`_BiasedAttention` computes all gradients, the table's among them, a few heads at a time.
+Shapes: B images, H heads, N tokens (the class token first), d channels of a head.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .positions import Grid
+from .relative_table import resize_relative_table, table_rows
+from .vit import Attention
+
+#: Elements of one N x N working array of the backward pass; keeps it in the tens of megabytes.
+_CHUNK = 2**22
+
+
+class TableAttention(Attention):
+    """Self-attention plus ``relative_position_bias_table``, one row per offset and column per head.
+
+    Args:
+        dim: channels.
+        num_heads: heads H.
+        grid_size: patch rows and columns that the table is laid out for. On any other grid the
+            table is resized at run time, by the rule that loading a checkpoint uses.
+    """
+
+    def __init__(self, dim: int, num_heads: int, grid_size: Grid) -> None:
+        super().__init__(dim, num_heads)
+        self.grid_size = grid_size
+        # zeros: at the start of training this is plain attention
+        self.relative_position_bias_table = nn.Parameter(
+            torch.zeros(table_rows(grid_size), num_heads)
+        )
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
+        """softmax(q k' / sqrt(d) + bias) v, each [B, H, 1 + rows * columns, d]."""
+        grid = grid or self.grid_size
+        table = resize_relative_table(self.relative_position_bias_table, self.grid_size, grid)
+        if torch.is_grad_enabled() and table.requires_grad:
+            return _BiasedAttention.apply(q, k, v, table, grid)
+        bias = relative_bias(table, grid).to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.unsqueeze(0))
+
+
+@functools.lru_cache(maxsize=8)
+def relative_index(grid: Grid, device: torch.device) -> Tensor:
+    """Row of the table for every pair of tokens, int64 [N * N]; shared by all blocks, never saved.
+
+    Patches i and j (query, key) at ``(y, x)`` use row ``(y_i - y_j + rows - 1) * (2 columns - 1) +
+    x_i - x_j + columns - 1``. The last three rows are class token to patch, patch to class token,
+    and class token to itself.
+    """
+    rows, columns = grid
+    with torch.inference_mode(False):  # a tensor made in inference mode could not train later
+        y = torch.arange(rows, device=device).repeat_interleave(columns)
+        x = torch.arange(columns, device=device).repeat(rows)
+        down = y[:, None] - y[None] + rows - 1
+        right = x[:, None] - x[None] + columns - 1
+        offsets = table_rows(grid) - 3
+        index = torch.empty(1 + len(y), 1 + len(y), dtype=torch.int64, device=device)
+        index[1:, 1:] = down * (2 * columns - 1) + right
+        index[0], index[:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
+        return index.flatten()
+
+
+def relative_bias(table: Tensor, grid: Grid) -> Tensor:
+    """Table [rows, H] -> bias of every pair of tokens [H, N, N]."""
+    N = 1 + grid[0] * grid[1]
+    index = relative_index(grid, table.device)
+    return table.t().contiguous().index_select(1, index).view(-1, N, N)
+
+
+class _BiasedAttention(torch.autograd.Function):
+    """Fused attention forward; backward by recomputation, in chunks of heads.
+
+    Nothing of size N x N outlives either pass. Half-precision inputs are differentiated in float32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, grid: Grid) -> Tensor:
+        ctx.save_for_backward(q, k, v, table)
+        ctx.grid = grid
+        with torch.autocast(q.device.type, enabled=False):
+            bias = relative_bias(table, grid).to(q.dtype).unsqueeze(0)
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
+        q, k, v, table = ctx.saved_tensors
+        index = relative_index(ctx.grid, table.device)
+        B, H, N, d = q.shape
+        step = max(1, _CHUNK // (B * N * N))
+        gradients = [torch.empty_like(tensor) for tensor in (q, k, v)]
+        table_gradient = torch.zeros_like(table.t(), memory_format=torch.contiguous_format)
+        with torch.autocast(q.device.type, enabled=False):
+            for start in range(0, H, step):
+                heads = slice(start, min(start + step, H))
+                bias = relative_bias(table[:, heads], ctx.grid)
+                inputs = (tensor[:, heads] for tensor in (q, k, v, out_gradient))
+                *parts, logits = _attention_gradients(*inputs, bias)
+                for gradient, part in zip(gradients, parts, strict=True):
+                    gradient[:, heads] = part
+                # every pair of tokens adds to the row that its bias came from
+                pairs = logits.sum(0).flatten(1).to(table.dtype)
+                table_gradient[heads].scatter_add_(1, index.expand_as(pairs), pairs)
+        return *gradients, table_gradient.t(), None
+
+
+def _attention_gradients(
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients for q, k, v [B, h, N, d] and the attention logits [B, h, N, N] of some heads.
+
+    ``out`` is the gradient for the result [B, h, N, d]; ``bias`` [h, N, N] is in full precision.
+    """
+    full = torch.promote_types(q.dtype, torch.float32)
+    q, k, v, out = (tensor.to(full) for tensor in (q, k, v, out))
+    scale = q.shape[-1] ** -0.5
+    weights = (q * scale) @ k.transpose(-2, -1)
+    weights = weights.add_(bias).softmax(dim=-1)
+    for_v = weights.transpose(-2, -1) @ out
+    # softmax: dS = P * (dP - sum(P * dP)), in the memory of dP
+    logits = (out @ v.transpose(-2, -1)).mul_(weights)
+    logits.addcmul_(weights, logits.sum(dim=-1, keepdim=True), value=-1)
+    return (logits @ k) * scale, logits.transpose(-2, -1) @ (q * scale), for_v, logits

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# bash tools/dist_train.sh CONFIG N [train.py options]: train on N processes of this machine, one a GPU
+# (without GPUs: N CPU processes over gloo). Several machines: NNODES, NODE_RANK, MASTER_ADDR, PORT.
+set -euo pipefail
+if [ $# -lt 2 ]; then
+  echo "usage: bash tools/dist_train.sh CONFIG N [options of tools/train.py]" >&2
+  exit 2
+fi
+config=$1 processes=$2
+shift 2
+exec "${PYTHON:-python}" -m torch.distributed.run \
+  --nnodes "${NNODES:-1}" --node_rank "${NODE_RANK:-0}" --nproc_per_node "$processes" \
+  --master_addr "${MASTER_ADDR:-127.0.0.1}" --master_port "${PORT:-29500}" \
+  "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"

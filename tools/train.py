@@ -1,0 +1,6 @@
+"""Train a config; see ``--help``."""
+
+from g2sd_mm.cli.train import main
+
+if __name__ == '__main__':
+    main()
