@@ -33,5 +33,3 @@ def distill_config(cfg: Config) -> Config:
     from .distill.config import distill_config as convert
 
     return convert(cfg)
-
-

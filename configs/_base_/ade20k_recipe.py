@@ -2,6 +2,8 @@
 # lr(t) = 1e-4 (1 - t / 160,000) from t = 0, times the warm-up factor 1 - (1 - t / 1,500)(1 - 1e-6):
 #   t = 0: 1e-10; t = 750: 4.98e-5; t = 1,500: 9.91e-5; t = 80,000: 5e-5; t = 159,999: 6e-10.
 # No gradient clipping, no EMA.
+_base_ = './segmentation.py'
+
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),

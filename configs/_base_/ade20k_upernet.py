@@ -1,8 +1,5 @@
 # UPerNet on a plain ViT. The backbone gives four maps of stride 16; Feature2Pyramid makes strides
 # 4, 8, 16 and 32 of them. Widths here are those of ViT-S.
-_base_ = './runtime.py'
-
-default_scope = 'mmseg'
 # one process and CPUs get plain batch norm from the tools: same parameters
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 crop_size = (512, 512)
@@ -54,16 +51,3 @@ model = dict(
         loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4, avg_non_ignore=False)),
     train_cfg=dict(),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)))
-
-tta_model = dict(type='SegTTAModel')
-visualizer = dict(
-    type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
-default_hooks = dict(
-    checkpoint=dict(by_epoch=False, save_best='mIoU', rule='greater'),
-    visualization=dict(type='SegVisualizationHook'))
-log_processor = dict(by_epoch=False)
-# nan_to_num=0 counts classes that neither occur nor are predicted as 0, as ADE20K's own script does
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')

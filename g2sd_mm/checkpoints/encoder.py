@@ -16,7 +16,13 @@ from .read import Weights, below, read_weights
 # classifier of ours, a stage-1 or MAE run, a detectron2 detector, any mm model, or bare.
 _PREFIXES = ('student.backbone.', 'student.', 'autoencoder.', 'backbone.net.', 'backbone.', '')
 _PARTS = (
-    'cls_token', 'pos_embed', 'dist_token', 'patch_embed.', 'blocks.', 'norm.', 'fc_norm.',
+    'cls_token',
+    'pos_embed',
+    'dist_token',
+    'patch_embed.',
+    'blocks.',
+    'norm.',
+    'fc_norm.',
     'rel_pos_bias.',
 )
 
@@ -73,4 +79,3 @@ def load_encoder(
         + (f'; left random: {", ".join(random)}' if random else ''),
         logger='current',
     )
-

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..compat.safe_load import load_checkpoint
-from ..compat.safe_load import CheckpointError
+from ..compat.safe_load import CheckpointError, load_checkpoint
 
 # Where the weights lie: mmengine and mmseg, then MAE, DeiT and detectron2, then DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'module')

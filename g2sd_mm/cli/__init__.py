@@ -1,1 +1,1 @@
-"""The commands behind ``tools/``, one module each; nothing heavy is imported before arguments are read."""
+"""The commands behind ``tools/``, a module each; nothing heavy before arguments are read."""

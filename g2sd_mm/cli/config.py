@@ -1,4 +1,4 @@
-"""Read a config and fit it to this machine: options, data folders, classes, precision, processes."""
+"""Read a config and fit it to this machine: options, folders, classes, precision, processes."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def load_config(
     data = os.environ.get('G2SD_DATA', 'data')
     _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
     _apply_classes(cfg)
+    _fit_loaders(cfg)
     return cfg
 
 
@@ -76,6 +77,18 @@ def _apply_classes(cfg: Config) -> None:
         for evaluator in ('val_evaluator', 'test_evaluator'):
             if cfg.get(evaluator):
                 cfg[evaluator].topk = (1,)
+
+
+def _fit_loaders(cfg: Config) -> None:
+    """Take out what torch refuses or warns of: keeping no workers alive, pinning for no GPU."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if not loader.get('num_workers'):
+            loader.persistent_workers = False
+        if not torch.cuda.is_available():
+            loader.pin_memory = False
 
 
 def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
@@ -135,7 +148,7 @@ def use_mixed_precision(cfg: Config) -> None:
 
 
 def start_processes(cfg: Config, launcher: str) -> None:
-    """Join the process group; on machines without a GPU over gloo, which mmengine cannot do alone."""
+    """Join the process group; without GPUs over gloo, which mmengine cannot do alone."""
     cfg.launcher = launcher
     if launcher == 'none' or torch.cuda.is_available():
         return

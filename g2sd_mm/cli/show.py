@@ -17,9 +17,7 @@ def draw_predictions(cfg: Config, folder: str) -> None:
     """
     folder = str(Path(folder).resolve())
     hooks = {
-        'mmpretrain': ConfigDict(
-            type='VisualizationHook', enable=True, interval=1, out_dir=folder
-        ),
+        'mmpretrain': ConfigDict(type='VisualizationHook', enable=True, interval=1, out_dir=folder),
         'mmdet': ConfigDict(
             type='DetVisualizationHook', draw=True, interval=1, test_out_dir=folder
         ),

@@ -1,8 +1,8 @@
 """Counter-based data randomness: a sample's augmentation depends on (seed, epoch, number) alone.
 
 The sampler yields keys instead of numbers; the data set wrapper seeds the generators from the key
-before it lets the pipeline run. So it does not matter which worker of which process on which machine
-reads a sample, or whether the run was resumed in between.
+before it lets the pipeline run. So it does not matter which worker of which process reads a sample,
+or whether the run was resumed in between.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class SeededDataset(Dataset):
             return sample
         raise RuntimeError(
             f'{_TRIES} samples in a row could not be read, the last {problems[-1]}: check the '
-            'data set\'s paths and files'
+            "data set's paths and files"
         )
 
     def _name(self, index: int) -> str:

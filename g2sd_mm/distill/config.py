@@ -33,7 +33,7 @@ def distill_config(cfg: Config) -> Config:
     student.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
     if cfg.get('data_preprocessor'):
         student.setdefault('data_preprocessor', cfg.pop('data_preprocessor'))
-    del cfg['distillation']
+    cfg.pop('distillation')
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}

@@ -178,7 +178,7 @@ def build_generic_teacher(
     model = MaskedAutoencoder(**autoencoder, pixel_head=False)
     depth = len(model.decoder_blocks)
     if not 1 <= target_block <= depth:
-        raise ValueError(f'target_block={target_block} is not in 1..{depth}, the decoder\'s blocks')
+        raise ValueError(f"target_block={target_block} is not in 1..{depth}, the decoder's blocks")
     model.decoder_blocks = model.decoder_blocks[:target_block]  # the rest is never run
     if checkpoint:
         weights = read_weights(checkpoint)

@@ -24,8 +24,8 @@ _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 class FrozenTeacher:
     """A network that only answers: eval mode, no gradients, its own precision.
 
-    Deliberately not an ``nn.Module``: as a plain attribute of a distiller it is in no state dict, no
-    optimizer and no DDP bucket, and ``distiller.train()`` does not reach it.
+    Deliberately not an ``nn.Module``: as a plain attribute of a distiller it is in no state dict,
+    no optimizer and no DDP bucket, and ``distiller.train()`` does not reach it.
 
     Args:
         model: the network, weights in place.

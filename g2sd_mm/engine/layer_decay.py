@@ -14,13 +14,13 @@ _NO_DECAY = ('one_dimensional', 'layer_norm')
 
 
 def layer_decay_scale(rate: float, layer: int, depth: int) -> float:
-    """``rate ** (depth + 1 - layer)``: 1 for the head (layer ``depth + 1``), least for the patches."""
+    """``rate ** (depth + 1 - layer)``: 1 for heads (layer ``depth + 1``), least for patches."""
     return rate ** (depth + 1 - layer)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
-    """Groups parameters by (learning rate, weight decay) alone, so that fused AdamW runs few groups.
+    """Groups parameters by (learning rate, weight decay) alone: fused AdamW runs few groups.
 
     Finds every :class:`~g2sd_mm.models.vit.VisionTransformer` in the model, at any depth: inside a
     detector, a segmentor, a distiller or DDP. What lies outside of them trains at the full rate.

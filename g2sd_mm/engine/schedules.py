@@ -1,8 +1,8 @@
 """Learning-rate schedules in closed form, per optimizer update, as the published recipes have them.
 
-Each is a pure function of progress and a thin mmengine scheduler. mmengine's own schedulers chain a
-warm-up and a decay that starts after it; the published ones start at a rate of exactly 0, decay from
-the first update, or multiply both.
+Each is a pure function of progress and a thin mmengine scheduler. mmengine's own chain a warm-up
+and a decay that starts after it; the published ones start at a rate of exactly 0, decay from the
+first update, or multiply both.
 """
 
 from __future__ import annotations

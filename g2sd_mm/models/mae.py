@@ -21,7 +21,7 @@ from .vit import NORM_EPS, Block, VisionTransformer
 
 
 class Encoded(NamedTuple):
-    """What the encoder gives: ``latent`` after the final norm, ``prenorm`` before, [B, 1 + n, D]."""
+    """The encoder's output [B, 1 + n, D]: ``latent`` after the final norm, ``prenorm`` before."""
 
     latent: Tensor
     prenorm: Tensor
@@ -55,9 +55,7 @@ class MaskedAutoencoder(VisionTransformer):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
         # fixed, but a parameter as in the published checkpoints, so that it is saved and moved
         self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
-        self.decoder_pos_embed = _fixed(
-            sincos_position_embedding(size.embed_dim, self.grid_size)
-        )
+        self.decoder_pos_embed = _fixed(sincos_position_embedding(size.embed_dim, self.grid_size))
         self.decoder_blocks = nn.ModuleList(
             Block(size.embed_dim, size.num_heads) for _ in range(size.depth)
         )
@@ -71,7 +69,7 @@ class MaskedAutoencoder(VisionTransformer):
         return self.grid_size[0] * self.grid_size[1]
 
     def init_weights(self) -> None:
-        """MAE's initialisation: Xavier for matrices (the patch projection as one), N(0, 0.02) tokens."""
+        """MAE's initialisation: Xavier for matrices (patch projection too), N(0, 0.02) tokens."""
         init_linear_xavier(self)
         projection = self.patch_embed.proj.weight
         nn.init.xavier_uniform_(projection.data.flatten(1))
@@ -150,16 +148,14 @@ class MAEPretraining(BaseModel):
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
     ) -> dict[str, Tensor] | Tensor:
-        """``loss``: dict with one scalar; ``tensor``: class-token feature [B, D] of the full image."""
+        """``loss``: dict with one scalar; ``tensor``: class feature [B, D] of the whole image."""
         model = self.autoencoder
         if mode == 'loss':
             noise = mask_noise(inputs, data_samples, model.num_patches)
             masking = random_masking(noise, self.mask_ratio)
             patch = model.patch_embed.patch_size
             predicted = model(inputs, masking)
-            return {
-                'loss': pixel_loss(predicted, inputs, masking.mask, patch, self.norm_pix)
-            }
+            return {'loss': pixel_loss(predicted, inputs, masking.mask, patch, self.norm_pix)}
         everything = random_masking(torch.arange(model.num_patches).expand(len(inputs), -1), 0.0)
         return model.encode(inputs, everything.to(inputs.device)).latent[:, 0]
 
@@ -176,7 +172,7 @@ def patchify(images: Tensor, patch: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, patch: int) -> Tensor:
-    """[B, L, patch * patch * 3] of a square image -> [B, 3, height, width]; undoes :func:`patchify`."""
+    """[B, L, patch * patch * 3] of a square image -> [B, 3, side, side]; undoes patchify."""
     B, L, _ = patches.shape
     side = int(L**0.5)
     x = patches.reshape(B, side, side, patch, patch, -1)

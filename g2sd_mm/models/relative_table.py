@@ -59,6 +59,7 @@ def resize_relative_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     return torch.cat([maps.flatten(0, 1).to(table.dtype), table[-CLS_ROWS:]])
 
 
+@torch.compiler.disable  # scipy, and made once
 @functools.lru_cache(maxsize=32)
 def _spline_matrix(old: int, new: int) -> Tensor:
     """Values at the offsets of ``old`` patches -> at those of ``new``: [2 new - 1, 2 old - 1]."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .positions import Grid
-from .relative_table import resize_relative_table, table_rows
+from .relative_table import CLS_ROWS, resize_relative_table, table_rows
 from .vit import Attention
 
 #: Elements of one N x N working array of the backward pass; keeps it in the tens of megabytes.
@@ -52,31 +52,42 @@ class TableAttention(Attention):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.unsqueeze(0))
 
 
-@functools.lru_cache(maxsize=8)
 def relative_index(grid: Grid, device: torch.device) -> Tensor:
-    """Row of the table for every pair of tokens, int64 [N * N]; shared by all blocks, never saved.
+    """Row of the table for every pair of tokens, int64 [N * N].
 
     Patches i and j (query, key) at ``(y, x)`` use row ``(y_i - y_j + rows - 1) * (2 columns - 1) +
     x_i - x_j + columns - 1``. The last three rows are class token to patch, patch to class token,
     and class token to itself.
     """
     rows, columns = grid
+    y = torch.arange(rows, device=device).repeat_interleave(columns)
+    x = torch.arange(columns, device=device).repeat(rows)
+    down = y[:, None] - y[None] + rows - 1
+    right = x[:, None] - x[None] + columns - 1
+    offsets = table_rows(grid) - CLS_ROWS
+    index = torch.empty(1 + rows * columns, 1 + rows * columns, dtype=torch.int64, device=device)
+    index[1:, 1:] = down * (2 * columns - 1) + right
+    index[0], index[:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
+    return index.flatten()
+
+
+@functools.lru_cache(maxsize=8)
+def _cached_index(grid: Grid, device: torch.device) -> Tensor:
+    """:func:`relative_index`, made once for all blocks and never saved."""
     with torch.inference_mode(False):  # a tensor made in inference mode could not train later
-        y = torch.arange(rows, device=device).repeat_interleave(columns)
-        x = torch.arange(columns, device=device).repeat(rows)
-        down = y[:, None] - y[None] + rows - 1
-        right = x[:, None] - x[None] + columns - 1
-        offsets = table_rows(grid) - 3
-        index = torch.empty(1 + len(y), 1 + len(y), dtype=torch.int64, device=device)
-        index[1:, 1:] = down * (2 * columns - 1) + right
-        index[0], index[:, 0], index[0, 0] = offsets, offsets + 1, offsets + 2
-        return index.flatten()
+        return relative_index(grid, device)
+
+
+def _index(grid: Grid, device: torch.device) -> Tensor:
+    # a compiler folds the index into the look-up by itself, and warns of caches
+    make = relative_index if torch.compiler.is_compiling() else _cached_index
+    return make(grid, device)
 
 
 def relative_bias(table: Tensor, grid: Grid) -> Tensor:
     """Table [rows, H] -> bias of every pair of tokens [H, N, N]."""
     N = 1 + grid[0] * grid[1]
-    index = relative_index(grid, table.device)
+    index = _index(grid, table.device)
     return table.t().contiguous().index_select(1, index).view(-1, N, N)
 
 
@@ -98,7 +109,7 @@ class _BiasedAttention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, table = ctx.saved_tensors
-        index = relative_index(ctx.grid, table.device)
+        index = _index(ctx.grid, table.device)
         B, H, N, d = q.shape
         step = max(1, _CHUNK // (B * N * N))
         gradients = [torch.empty_like(tensor) for tensor in (q, k, v)]

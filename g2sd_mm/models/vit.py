@@ -1,7 +1,7 @@
 """The vision transformer that every network of this project is an arrangement of.
 
 Read top to bottom: pixels become patch tokens, tokens attend to each other, blocks stack.
-Parameter names are those of the published checkpoints (``patch_embed.proj``, ``blocks.3.attn.qkv``).
+Parameter names are those of published checkpoints (``patch_embed.proj``, ``blocks.3.attn.qkv``).
 Shapes: B images, N tokens, D channels, H heads.
 """
 
@@ -182,7 +182,7 @@ class VisionTransformer(BaseModule):
         return resize_positions(self.pos_embed, self.grid_size, grid)
 
     def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
-        """[B, 3, height, width] -> tokens [B, 1 + N, D] with the class token first, and the grid."""
+        """[B, 3, height, width] -> tokens [B, 1 + N, D], class token first, and the grid."""
         grid = self.patch_embed.grid(images)
         positions = self.positions(grid)
         patches = self.patch_embed(images) + positions[:, 1:]

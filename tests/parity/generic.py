@@ -77,7 +77,9 @@ def _forward(golden: Golden, ratio: str, supervise: str, distiller, masking) -> 
     check_output(own.latent, golden[f'{ratio}/stu_latent'], 'student latent')
     check_output(own.prenorm, golden[f'{ratio}/stu_prenorm'], 'student before the norm')
     check_output(
-        distiller.encoderfeature_pred(own.latent), golden[f'{ratio}/stu_encpred'], 'encoder predictor'
+        distiller.encoderfeature_pred(own.latent),
+        golden[f'{ratio}/stu_encpred'],
+        'encoder predictor',
     )
     raw, pred = distiller.supervised(target, masking), distiller.supervised(predicted, masking)
     check_output(raw, golden[f'{place}/target_raw'], 'target')

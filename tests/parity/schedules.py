@@ -95,7 +95,7 @@ def _our_place(name: str) -> str:
 
 
 def _add(model: nn.Module, path: str, official: str, depth: int) -> None:
-    """Put a parameter at ``path``, in a LayerNorm or plain module of the official dimensionality."""
+    """Put a parameter at ``path``, in a LayerNorm or plain module, of the right dimensions."""
     *parents, leaf = path.split('.')
     module = model
     for i, part in enumerate(parents):

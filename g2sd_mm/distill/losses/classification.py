@@ -21,8 +21,8 @@ def nkd_loss(
 ) -> Tensor:
     """Normalised knowledge distillation (Yang et al. 2023) of logits [B, K].
 
-    With ``y``, ``t`` the softmax of student and teacher, ``g`` the target class and hats the softmax
-    over the other classes at temperature ``tau``:
+    With ``y``, ``t`` the softmax of student and teacher, ``g`` the target class and hats the
+    softmax over the other classes at temperature ``tau``:
     ``- mean t_g log y_g - alpha tau ** 2 mean sum_{c != g} that_c log yhat_c``.
 
     Args:

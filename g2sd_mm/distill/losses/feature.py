@@ -23,7 +23,7 @@ def smooth_l1_feature_loss(student: Tensor, teacher: Tensor, beta: float = 2.0) 
 
 @MODELS.register_module()
 class SmoothL1FeatureLoss(nn.Module):
-    """:func:`smooth_l1_feature_loss` of the student's prediction and the normalised teacher feature.
+    """:func:`smooth_l1_feature_loss` of the student's prediction and the normalised target.
 
     Args:
         beta: where the parabola becomes a line.
@@ -31,9 +31,7 @@ class SmoothL1FeatureLoss(nn.Module):
         loss_weight: factor on the result.
     """
 
-    def __init__(
-        self, beta: float = 2.0, normalise: bool = True, loss_weight: float = 1.0
-    ) -> None:
+    def __init__(self, beta: float = 2.0, normalise: bool = True, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.beta, self.normalise, self.loss_weight = beta, normalise, loss_weight
 

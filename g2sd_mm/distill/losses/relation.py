@@ -18,8 +18,8 @@ def token_relation_loss(
 ) -> Tensor:
     """KL divergence of token-to-token relations, over all pairs of {q, k, v} and all layers.
 
-    For each ordered pair (X, Y) the relation is ``softmax(X Y' / sqrt(C / heads))``; the loss is the
-    mean over batch, heads and rows of ``KL(teacher || student)``, summed over the 9 pairs and the
+    For each ordered pair (X, Y) the relation is ``softmax(X Y' / sqrt(C / heads))``; the loss is
+    the mean over batch, heads and rows of ``KL(teacher || student)``, summed over the 9 pairs and the
     layers and divided by ``9 * layers``.
 
     Args:
@@ -37,7 +37,7 @@ def token_relation_loss(
     if len(teacher) < len(student):
         raise ValueError(
             f'relations are compared layer by layer, and the teacher has {len(teacher)} layers '
-            f'for the student\'s {len(student)}'
+            f"for the student's {len(student)}"
         )
     total = torch.zeros((), device=student[0][0].device, dtype=student[0][0].dtype)
     for own, other in zip(student, teacher, strict=False):

@@ -20,7 +20,7 @@ _METRICS = ('accuracy/top1', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU')
 
 @HOOKS.register_module()
 class WeightsExportHook(Hook):
-    """Writes ``weights.pth`` at the end of training, and ``best_weights.pth`` at the best validation.
+    """Writes ``weights.pth`` at the end of training, ``best_weights.pth`` at the best validation.
 
     They hold plain weights without teacher, adapters or optimizer state: of a distiller the student
     (stage 1: its encoder), of any other model the model itself.
@@ -34,7 +34,9 @@ class WeightsExportHook(Hook):
         if name is None:
             return
         value, hub = float(metrics[name]), runner.message_hub
-        best = hub.get_info('best_weights_value') if 'best_weights_value' in hub.runtime_info else None
+        best = (
+            hub.get_info('best_weights_value') if 'best_weights_value' in hub.runtime_info else None
+        )
         if best is None or value > best:
             hub.update_info('best_weights_value', value)  # saved with checkpoints, so resume knows
             self._write(runner, 'best_weights.pth', {name: value})

@@ -1,0 +1,17 @@
+# ViTDet's schedule at demo size: 900 updates x 8 images = 9 epochs, steps at 8/9 and 26/27.
+_base_ = './vitdet_recipe.py'
+
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-3, weight_decay=0.05), paramwise_cfg=dict(layer_decay_rate=0.8))
+param_scheduler = [
+    dict(
+        type='WarmupMultiStepLR',
+        by_epoch=False,
+        warmup=50,
+        warmup_ratio=1e-2,
+        milestones=(800, 867),
+        gamma=0.1),
+]
+train_cfg = dict(max_iters=900, val_interval=900)
+default_hooks = dict(checkpoint=dict(interval=300), logger=dict(interval=50))
+auto_scale_lr = dict(base_batch_size=8)

@@ -1,0 +1,1 @@
+"""Turn ``results.json`` into tables and a self-contained HTML page."""

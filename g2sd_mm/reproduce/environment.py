@@ -1,0 +1,70 @@
+"""What a result was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+_PACKAGES = (
+    'g2sd_mm',
+    'torch',
+    'torchvision',
+    'timm',
+    'numpy',
+    'onedl-mmengine',
+    'onedl-mmcv',
+    'onedl-mmpretrain',
+    'onedl-mmdetection',
+    'onedl-mmsegmentation',
+)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Machine, packages and commit, in plain values for JSON."""
+    cuda = torch.cuda.is_available()
+    return {
+        'python': platform.python_version(),
+        'system': platform.system(),
+        'cpu': _cpu_model(),
+        'cores': os.cpu_count(),
+        'threads': torch.get_num_threads(),
+        'gpu': torch.cuda.get_device_name() if cuda else None,
+        'commit': _commit(),
+        'packages': {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open('/proc/cpuinfo') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of the checkout, with ``+changes`` if files differ from it; None outside of one."""
+    try:
+        commit = _git('rev-parse', '--short', 'HEAD')
+        return commit + ('+changes' if _git('status', '--porcelain', '-uno') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*args: str) -> str:
+    return subprocess.run(['git', *args], capture_output=True, text=True, check=True).stdout.strip()

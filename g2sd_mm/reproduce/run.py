@@ -1,0 +1,181 @@
+"""Run a suite's steps one after the other in this process, and keep what each gave.
+
+One process, because importing the stack takes longer than some of the demo's runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.write import write_text
+from ..errors import UserError
+from .environment import describe_environment
+from .suites import Row, Step, Suite
+
+Say = Callable[[str], None]
+
+
+def run_suite(
+    suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path, say: Say = print
+) -> dict[str, Any]:
+    """Train what the rows need for each seed and write ``results.json`` after every row.
+
+    A step that finished before with the same configuration is not run again. A step that fails is
+    recorded with its error, and so is what needs it; the others go on.
+
+    Returns:
+        the content of ``results.json``.
+    """
+    results = {'suite': suite.name, 'environment': describe_environment(), 'rows': []}
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = list(suite.steps_of(rows))
+    for seed in seeds:
+        finished: dict[str, dict[str, Any]] = {}
+        for number, step in enumerate(steps, 1):
+            label = f'[seed {seed}, {number}/{len(steps)}] {step.name}'
+            finished[step.name] = _run_step(step, seed, folder, finished, label, say)
+        results['rows'] += [_row(suite, row, seed, finished) for row in rows]
+        write_text(folder / 'results.json', json.dumps(results, indent=2))
+    return results
+
+
+def _run_step(
+    step: Step, seed: int, folder: Path, finished: dict[str, dict], label: str, say: Say
+) -> dict[str, Any]:
+    """Result of one step: from disk if it is there, else by training."""
+    broken = [need for need in step.needs if 'error' in finished[need]]
+    if broken:
+        say(f'{label}: skipped, {broken[0]} failed')
+        return {'error': f'needs {broken[0]}, which failed: {finished[broken[0]]["error"]}'}
+    runs = folder / f'seed{seed}'
+    place = runs / step.name / 'result.json'
+    try:
+        digest = _digest(step, seed, runs, [finished[need]['digest'] for need in step.needs])
+        if place.is_file():
+            known = json.loads(place.read_text())
+            if known.get('digest') == digest and Path(known['checkpoint']).is_file():
+                say(f'{label}: done before')
+                return known
+        result = _train(step, seed, runs)
+    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
+        text = ' '.join(str(error).split()) or type(error).__name__
+        say(f'{label}: failed: {text}')
+        return {'error': text}
+    result['digest'] = digest
+    write_text(place, json.dumps(result, indent=2))
+    metrics = '  '.join(f'{name} {value:.2f}' for name, value in result['metrics'].items())
+    say(f'{label}: {result["train_seconds"]:.0f} s  {metrics}')
+    return result
+
+
+def _train(step: Step, seed: int, runs: Path) -> dict[str, Any]:
+    from ..cli.train import train
+    from ..engine.hooks.access import bare_model
+    from .measure import gflops, parameters_in_millions
+
+    started = time.perf_counter()
+    # the terminal shows one line a step; each run's curve is in its vis_data folder
+    options = {'log_level': 'WARNING', **step.options}
+    runner = train(step.config, options, seed=seed, runs=str(runs))
+    seconds = time.perf_counter() - started
+    model = bare_model(runner)
+    result = {
+        'config': step.config,
+        'checkpoint': str(Path(runner.work_dir) / 'weights.pth'),
+        'train_seconds': round(seconds, 1),
+        'images_seen': runner.max_iters * runner.train_dataloader.batch_size,
+        'dataset': _dataset_name(runner.cfg),
+        'metrics': _metrics(runner),
+    }
+    deployed = getattr(model, 'student', model)
+    if hasattr(deployed, 'backbone'):
+        size = deployed.backbone.grid_size[0] * deployed.backbone.patch_embed.patch_size
+        result['params_m'] = round(parameters_in_millions(deployed), 4)
+        result['gflops'] = round(gflops(deployed, size), 4)
+    return result
+
+
+_METRICS = {
+    'accuracy/top1': 'top1',
+    'accuracy/top5': 'top5',
+    'coco/bbox_mAP': 'bbox_mAP',
+    'coco/segm_mAP': 'segm_mAP',
+    'mIoU': 'mIoU',
+    'mAcc': 'mAcc',
+}
+
+
+def _metrics(runner: Any) -> dict[str, float]:
+    """The last validation's figures (the run ends with one), or the last training loss."""
+    scalars = runner.message_hub.log_scalars
+    found = {
+        name: float(scalars[f'val/{key}'].current())
+        for key, name in _METRICS.items()
+        if f'val/{key}' in scalars
+    }
+    return found or {'loss': float(scalars['train/loss'].mean(20))}
+
+
+def _dataset_name(cfg: Any) -> str:
+    dataset = cfg.train_dataloader.dataset
+    return Path(dataset.get('dataset', dataset).data_root).parent.name
+
+
+def _digest(step: Step, seed: int, runs: Path, needs: list[str]) -> str:
+    """Fingerprint of all that decides a step's result: configuration, seed, what it loads."""
+    from ..cli.config import load_config
+
+    cfg = load_config(step.config, step.options, str(runs))
+    content = json.dumps([cfg.to_dict(), seed, needs], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _row(suite: Suite, row: Row, seed: int, finished: dict[str, dict]) -> dict[str, Any]:
+    """A line of ``results.json``; compute is of the row's own step and with what it needs."""
+    result = finished[row.step]
+    line: dict[str, Any] = {
+        'task': row.task,
+        'method': row.method,
+        'student': row.step.split('_')[0] if row.method == 'teacher' else 'vits',
+        'seed': seed,
+        'config': suite.step(row.step).config,
+    }
+    if 'error' in result:
+        return {**line, 'error': result['error']}
+    chain = [finished[name] for name in suite.chain(row.step)]
+    keys = ('dataset', 'metrics', 'params_m', 'gflops', 'train_seconds', 'checkpoint')
+    return {
+        **line,
+        **{key: result.get(key) for key in keys},
+        'images_seen': result['images_seen'],
+        'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
+    }
+
+
+def plan(suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path) -> list[str]:
+    """The commands that :func:`run_suite` amounts to, for ``--dry-run``."""
+    return [
+        f'python tools/train.py {step.config} --seed {seed} '
+        f'--work-dir {folder / f"seed{seed}" / step.name}'
+        for seed in seeds
+        for step in suite.steps_of(rows)
+    ]
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """A ``results.json``.
+
+    Raises:
+        UserError: if it is not there or not one.
+    """
+    try:
+        results = json.loads(path.read_text())
+        results['rows'], results['suite']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f'{path} is not a results.json: {error}') from error
+    return results
