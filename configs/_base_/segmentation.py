@@ -1,4 +1,4 @@
-# What every segmentation run has: mmseg's scope, evaluation, drawings, iterations instead of epochs.
+# What every segmentation run has: mmseg's scope, evaluation and drawings, counting in iterations.
 _base_ = './runtime.py'
 
 default_scope = 'mmseg'

@@ -6,12 +6,7 @@ data_layout = 'data/shapes (generated on first use)'
 _folder = 'data/shapes/cls_64px_4000+1000_s0'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(
-        type='RandomResizedCrop',
-        scale=64,
-        crop_ratio_range=(0.5, 1.0),
-        backend='pillow',
-        interpolation='bicubic'),
+    dict(type='RandomCrop', crop_size=64, padding=6, padding_mode='reflect'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]

@@ -18,9 +18,9 @@ model = dict(
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16], finest_scale=20),
         bbox_head=dict(
-            in_channels=64, conv_out_channels=64, fc_out_channels=256, num_classes=10),
+            in_channels=64, conv_out_channels=32, fc_out_channels=256, num_classes=10),
         mask_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16], finest_scale=20),
-        mask_head=dict(in_channels=64, conv_out_channels=64, num_classes=10)),
+        mask_head=dict(in_channels=64, conv_out_channels=32, num_classes=10)),
     train_cfg=dict(
         rpn=dict(sampler=dict(num=64)),
         rpn_proposal=dict(nms_pre=300, max_per_img=100),

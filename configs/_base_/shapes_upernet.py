@@ -5,7 +5,7 @@ _base_ = './ade20k_upernet.py'
 crop_size = (128, 128)
 model = dict(
     data_preprocessor=dict(size=crop_size, test_cfg=dict(_delete_=True, size_divisor=8)),
-    backbone=dict(arch='demo-student', img_size=128, out_indices=(1, 2, 3, 5)),
+    backbone=dict(arch='demo-student', img_size=128, out_indices=(0, 1, 2, 3)),
     neck=dict(embed_dim=64, rescales=[2, 1, 0.5, 0.25]),
     # heads of one width for teacher and student: their convolutions cost most here
     decode_head=dict(in_channels=[64, 64, 64, 64], channels=64, num_classes=11),

@@ -8,8 +8,10 @@ model = dict(
     backbone=dict(
         arch='demo-student',
         img_size=64,
+        init_std=0.1,
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/g2sd_vits_generic/weights.pth')),
-    head=dict(in_channels=64))
+    head=dict(in_channels=64),
+    train_cfg=None)  # mixing does not pay in so few epochs
 distillation = dict(
     teacher=dict(
         config='configs/shapes/vitb_cls.py',

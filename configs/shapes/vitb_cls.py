@@ -8,5 +8,7 @@ model = dict(
     backbone=dict(
         arch='demo-teacher',
         img_size=64,
+        init_std=0.1,
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitb_mae/weights.pth')),
-    head=dict(in_channels=128))
+    head=dict(in_channels=128),
+    train_cfg=None)  # mixing does not pay in so few epochs

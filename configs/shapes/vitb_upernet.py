@@ -7,7 +7,8 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='demo-teacher',
+        out_indices=(1, 2, 3, 5),
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitb_mae/weights.pth')),
-    neck=dict(embed_dim=192),
-    decode_head=dict(in_channels=[192, 192, 192, 192]),
-    auxiliary_head=dict(in_channels=192))
+    neck=dict(embed_dim=128),
+    decode_head=dict(in_channels=[128, 128, 128, 128]),
+    auxiliary_head=dict(in_channels=128))

@@ -7,14 +7,19 @@ import os
 from typing import Any
 
 
-def add_common_options(p: argparse.ArgumentParser) -> None:
-    """``--cfg-options`` and ``--launcher``, as OpenMMLab users know them."""
+def add_options(p: argparse.ArgumentParser) -> None:
+    """``--cfg-options``, as OpenMMLab users know it."""
     p.add_argument(
         '--cfg-options',
         nargs='+',
         metavar='KEY=VALUE',
         help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3',
     )
+
+
+def add_common_options(p: argparse.ArgumentParser) -> None:
+    """``--cfg-options`` and ``--launcher``."""
+    add_options(p)
     p.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     p.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 

@@ -16,6 +16,18 @@ EXAMPLES = """examples:
 """
 
 
+_TRAINING_ONLY = (
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_evaluator',
+    'val_cfg',
+    'custom_hooks',
+)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line of ``test``."""
     p = argparse.ArgumentParser(
@@ -60,40 +72,30 @@ def evaluate(
 
     import g2sd_mm
 
-    from ..checkpoints import load_verified, read_weights
-    from ..checkpoints.layouts import task_model_state
     from ..errors import UserError
     from . import config as fit
-    from .show import draw_predictions
+    from .model import fill_student
 
     g2sd_mm.register_all()
     cfg = fit.load_config(config, options, runs)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
     cfg.work_dir = work_dir or fit.default_work_dir(config, runs)
-    weights = read_weights(checkpoint)
     fit.prepare_data(cfg, ('test_dataloader',))
-    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
-        cfg[key] = None
-    for key in ('val_dataloader', 'val_evaluator', 'val_cfg', 'custom_hooks'):
+    for key in _TRAINING_ONLY:
         cfg[key] = None
     cfg.pop('auto_scale_lr', None)
     cfg.model.backbone.init_cfg = None  # everything comes from the checkpoint
     if show_dir:
-        draw_predictions(cfg, show_dir)
+        cfg.custom_hooks = [dict(type='DrawPredictionsHook', folder=show_dir)]
     if tta:
         fit.use_test_time_augmentation(cfg)
     fit.start_processes(cfg, launcher)
     runner = Runner.from_cfg(cfg)
-    model = getattr(runner.model, 'module', runner.model)
-    load_verified(
-        model,
-        task_model_state(weights),
-        weights,
-        purpose=f'weights of {config}',
-        may_ignore=('data_preprocessor.*',),
-        advice='Give the config that the file was trained with, or that of its kind and size.',
-    )
+    model = runner.model
+    while hasattr(model, 'module'):  # inside of DDP, inside of test-time augmentation
+        model = model.module
+    fill_student(model, checkpoint, config)
     metrics = {name: float(value) for name, value in runner.test().items()}
     if out and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)

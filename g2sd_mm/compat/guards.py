@@ -95,10 +95,11 @@ def check_opencv() -> None:
     try:
         importlib.import_module('cv2')
     except ImportError as error:
-        if 'cannot open shared object file' not in str(error):
-            raise
         library = str(error).partition(':')[0]
-        raise ImportError(_opencv_cure(f'{library} is missing on this machine')) from error
+        if '.so' not in library:
+            raise
+        # absent ("cannot open shared object file"), or there and unusable ("file too short")
+        raise ImportError(_opencv_cure(f'{library} is not usable on this machine')) from error
 
 
 def _is_headless(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -20,6 +21,7 @@ class CheckedCocoDataset(CocoDataset):
     - Annotations of categories that the config does not list are left out, and counted in the log.
     - An instance without a mask would end training with a ``KeyError``: it is ignored, as mmdet
       ignores those with a broken polygon.
+    - In evaluation a broken polygon would stop pycocotools at the very end: an error at the start.
     - Run-length masks in a pipeline that keeps polygons would be ignored one and all: an error.
     """
 
@@ -72,15 +74,28 @@ class CheckedCocoDataset(CocoDataset):
             )
 
     def _check_masks(self, data_list: list[dict]) -> None:
-        if all(getattr(step, 'poly2mask', True) for step in self.pipeline.transforms):
-            return
-        coded = sum(
-            isinstance(instance['mask'], dict) and not instance['ignore_flag']
-            for info in data_list
-            for instance in info['instances']
-        )
-        if coded:
-            raise ValueError(
-                f'{self.ann_file} has {coded} instances with run-length masks, and the pipeline '
-                'keeps polygons: set poly2mask=True in its LoadAnnotations'
-            )
+        steps = self.pipeline.transforms
+        instances = [(info, instance) for info in data_list for instance in info['instances']]
+        if not all(getattr(step, 'poly2mask', True) for step in steps):
+            coded = sum(isinstance(i['mask'], dict) and not i['ignore_flag'] for _, i in instances)
+            if coded:
+                raise ValueError(
+                    f'{self.ann_file} has {coded} instances with run-length masks, and the '
+                    'pipeline keeps polygons: set poly2mask=True in its LoadAnnotations'
+                )
+        if self.test_mode and any(getattr(step, 'with_mask', False) for step in steps):
+            broken = [Path(info['img_path']).name for info, i in instances if _broken(i['mask'])]
+            if broken:
+                raise ValueError(
+                    f'{self.ann_file} has {len(broken)} instances whose mask is no polygon, which '
+                    f'the evaluation of masks cannot read (images {", ".join(broken[:3])}): mend '
+                    "or remove them, or set with_mask=False in the test pipeline's "
+                    "LoadAnnotations and metric='bbox'"
+                )
+
+
+def _broken(mask: list | dict) -> bool:
+    """Whether a mask is neither run lengths nor polygons of at least three points."""
+    if isinstance(mask, dict):
+        return not {'size', 'counts'} <= set(mask)
+    return not mask or any(len(polygon) < 6 or len(polygon) % 2 for polygon in mask)

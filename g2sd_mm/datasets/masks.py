@@ -31,7 +31,9 @@ class CheckMasks:
         Raises:
             ValueError: naming the mask's file and what is wrong with it.
         """
-        mask, path = results['gt_seg_map'], results.get('seg_map_path', 'mask')
+        mask, path = results.get('gt_seg_map'), results.get('seg_map_path', 'mask')
+        if mask is None:  # mmseg's inference takes the loading of masks out of the pipeline
+            return results
         size = tuple(results['ori_shape'][:2])
         if mask.ndim != 2:
             raise ValueError(

@@ -1,13 +1,21 @@
 """What training needs beside models and data: parameter groups, schedules and hooks."""
 
 from .autocast import AutocastOptimWrapper
-from .hooks import LossWarmupHook, SampleErrorHook, StepSeedHook, TeacherGuardHook, WeightsExportHook
+from .hooks import (
+    DrawPredictionsHook,
+    LossWarmupHook,
+    SampleErrorHook,
+    StepSeedHook,
+    TeacherGuardHook,
+    WeightsExportHook,
+)
 from .layer_decay import ViTLayerDecayConstructor
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 
 __all__ = [
     'AutocastOptimWrapper',
+    'DrawPredictionsHook',
     'LossWarmupHook',
     'SampleErrorHook',
     'StepSeedHook',

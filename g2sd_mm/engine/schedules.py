@@ -94,11 +94,7 @@ class WarmupCosineLR(_ClosedFormLR):
         **kwargs: Any,
     ) -> None:
         total = _run_length(total, kwargs)
-        if not 0 <= warmup < total:
-            raise ValueError(
-                f'a warm-up of {warmup} does not fit into a run of {total}: shorten the warm-up '
-                '(param_scheduler.0.warmup) or lengthen the run'
-            )
+        _check_warmup(warmup, total)
         self.warmup, self.total, self.min_ratio = warmup, total, min_ratio
         super().__init__(optimizer, **kwargs)
 
@@ -112,7 +108,9 @@ class WarmupCosineLR(_ClosedFormLR):
         **kwargs: Any,
     ) -> WarmupCosineLR:
         """The same schedule counted in steps: fractional epochs of ``epoch_length`` steps."""
+        kwargs.setdefault('by_epoch', True)
         total = _run_length(total, kwargs)
+        _check_warmup(warmup, total)  # in epochs still, as the config says it
         kwargs['by_epoch'] = False
         return cls(*args, warmup=warmup * epoch_length, total=total * epoch_length, **kwargs)
 
@@ -156,6 +154,7 @@ class WarmupMultiStepLR(_ClosedFormLR):
         warmup_ratio: float = 1e-3,
         **kwargs: Any,
     ) -> None:
+        kwargs.pop('end', None)
         self.warmup, self.milestones = warmup, tuple(milestones)
         self.gamma, self.warmup_ratio = gamma, warmup_ratio
         super().__init__(optimizer, **kwargs)
@@ -168,6 +167,19 @@ class WarmupMultiStepLR(_ClosedFormLR):
 def _run_length(total: float | None, kwargs: dict) -> float:
     """``total``, or the run's length; ``end`` is taken out: a closed form has no end of its own."""
     end = kwargs.pop('end', None)
-    if total is None and end is None:
+    if total is not None:
+        return total
+    if end is None:
         raise ValueError('this schedule needs the length of the run: set total')
-    return end if total is None else total
+    if 'by_epoch' not in kwargs:
+        # the runner takes epochs for the unit unless it is told, and there may be but one
+        raise ValueError("set by_epoch=False, for a run's length in steps, or total")
+    return end
+
+
+def _check_warmup(warmup: float, total: float) -> None:
+    if not 0 <= warmup < total:
+        raise ValueError(
+            f'a warm-up of {warmup} does not fit into a run of {total}: shorten the warm-up '
+            '(param_scheduler.0.warmup) or lengthen the run'
+        )

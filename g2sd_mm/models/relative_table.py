@@ -52,7 +52,7 @@ def resize_relative_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     full = torch.promote_types(table.dtype, torch.float32)
     maps = table[:-CLS_ROWS].to(full).reshape(2 * old[0] - 1, 2 * old[1] - 1, -1)
     down, right = (
-        _spline_matrix(o, n).to(device=table.device, dtype=full)
+        torch.from_numpy(_spline_matrix(o, n)).to(device=table.device, dtype=full)
         for o, n in zip(old, new, strict=True)
     )
     maps = torch.einsum('yr,rch,xc->yxh', down, maps, right)
@@ -61,20 +61,19 @@ def resize_relative_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
 
 @torch.compiler.disable  # scipy, and made once
 @functools.lru_cache(maxsize=32)
-def _spline_matrix(old: int, new: int) -> Tensor:
+def _spline_matrix(old: int, new: int) -> np.ndarray:
     """Values at the offsets of ``old`` patches -> at those of ``new``: [2 new - 1, 2 old - 1]."""
     wanted = np.arange(-(new - 1), new, dtype=np.float64)
     if new <= old:
-        crop = np.eye(2 * old - 1)[old - new : old + new - 1]
-        return torch.from_numpy(crop)
+        return np.eye(2 * old - 1)[old - new : old + new - 1]
     from scipy.interpolate import make_interp_spline  # slow to import, and rarely needed
 
     known = _geometric_offsets(old - 1, new - 1)
     if len(known) == 1:
-        return torch.ones(len(wanted), 1, dtype=torch.float64)
+        return np.ones((len(wanted), 1))
     degree = min(3, len(known) - 1)
     spline = make_interp_spline(known, np.eye(len(known)), k=degree)
-    return torch.from_numpy(spline(np.clip(wanted, known[0], known[-1])))
+    return spline(np.clip(wanted, known[0], known[-1]))
 
 
 def _geometric_offsets(steps: int, reach: int) -> np.ndarray:

@@ -20,8 +20,10 @@ from .positions import Grid
 from .relative_table import CLS_ROWS, resize_relative_table, table_rows
 from .vit import Attention
 
-#: Elements of one N x N working array of the backward pass; keeps it in the tens of megabytes.
-_CHUNK = 2**22
+#: Elements of one N x N working array of the backward pass. On CPUs the caches decide; GPUs want
+#: few large steps, here of 128 MB in float32.
+_CHUNK = {'cpu': 2**22}
+_LARGE_CHUNK = 2**25
 
 
 class TableAttention(Attention):
@@ -74,8 +76,7 @@ def relative_index(grid: Grid, device: torch.device) -> Tensor:
 @functools.lru_cache(maxsize=8)
 def _cached_index(grid: Grid, device: torch.device) -> Tensor:
     """:func:`relative_index`, made once for all blocks and never saved."""
-    with torch.inference_mode(False):  # a tensor made in inference mode could not train later
-        return relative_index(grid, device)
+    return relative_index(grid, device)
 
 
 def _index(grid: Grid, device: torch.device) -> Tensor:
@@ -110,14 +111,14 @@ class _BiasedAttention(torch.autograd.Function):
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, table = ctx.saved_tensors
         index = _index(ctx.grid, table.device)
-        B, H, N, d = q.shape
-        step = max(1, _CHUNK // (B * N * N))
+        B, H, N, _ = q.shape
+        step = max(1, _CHUNK.get(q.device.type, _LARGE_CHUNK) // (B * N * N))
         gradients = [torch.empty_like(tensor) for tensor in (q, k, v)]
         table_gradient = torch.zeros_like(table.t(), memory_format=torch.contiguous_format)
         with torch.autocast(q.device.type, enabled=False):
             for start in range(0, H, step):
                 heads = slice(start, min(start + step, H))
-                bias = relative_bias(table[:, heads], ctx.grid)
+                bias = relative_bias(table[:, heads], ctx.grid).to(q.dtype)  # as forward had it
                 inputs = (tensor[:, heads] for tensor in (q, k, v, out_gradient))
                 *parts, logits = _attention_gradients(*inputs, bias)
                 for gradient, part in zip(gradients, parts, strict=True):
@@ -133,7 +134,7 @@ def _attention_gradients(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for q, k, v [B, h, N, d] and the attention logits [B, h, N, N] of some heads.
 
-    ``out`` is the gradient for the result [B, h, N, d]; ``bias`` [h, N, N] is in full precision.
+    ``out`` is the gradient for the result [B, h, N, d]; ``bias`` is [h, N, N].
     """
     full = torch.promote_types(q.dtype, torch.float32)
     q, k, v, out = (tensor.to(full) for tensor in (q, k, v, out))

@@ -30,9 +30,7 @@ def build_proposer(net: dict, out_channels: int) -> torch.nn.ModuleDict:
             img_size=net['img_size'],
             pretrain_img_size=net['pretrain_img_size'],
             window_size=net['window_size'],
-            global_blocks=[
-                i for i in range(net['depth']) if i not in net['window_block_indexes']
-            ],
+            global_blocks=[i for i in range(net['depth']) if i not in net['window_block_indexes']],
         ),
         neck=dict(
             type='SimpleFeaturePyramid',

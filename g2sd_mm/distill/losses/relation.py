@@ -69,8 +69,15 @@ class TokenRelationLoss(nn.Module):
         super().__init__()
         self.heads, self.loss_weight = heads, loss_weight
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Per layer the output of ``attn.qkv``, [B, N, 3 C], of each network -> scalar."""
-        own = [layer.chunk(3, dim=-1) for layer in student]
-        other = [layer.chunk(3, dim=-1) for layer in teacher]
+    def forward(
+        self, student: Sequence[Tensor] | Tensor, teacher: Sequence[Tensor] | Tensor
+    ) -> Tensor:
+        """Per layer the output of ``attn.qkv``, [B, N, 3 C], of each network -> scalar.
+
+        One tensor is one layer: what a tap on a single ``attn.qkv`` records.
+        """
+        own, other = (
+            [layer.chunk(3, dim=-1) for layer in ([side] if isinstance(side, Tensor) else side)]
+            for side in (student, teacher)
+        )
         return self.loss_weight * token_relation_loss(own, other, self.heads)

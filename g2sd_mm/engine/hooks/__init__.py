@@ -1,5 +1,6 @@
 """Hooks of every run, one idea a file."""
 
+from .drawing import DrawPredictionsHook
 from .export import WeightsExportHook
 from .guard import TeacherGuardHook
 from .samples import SampleErrorHook
@@ -7,6 +8,7 @@ from .seeding import StepSeedHook
 from .warmup import LossWarmupHook
 
 __all__ = [
+    'DrawPredictionsHook',
     'LossWarmupHook',
     'SampleErrorHook',
     'StepSeedHook',

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...checkpoints import read_weights
 from ...checkpoints.write import write_weights
 from ...version import __version__
 from .access import bare_model
@@ -28,17 +29,26 @@ class WeightsExportHook(Hook):
 
     priority = 'LOW'
 
+    def __init__(self) -> None:
+        self._best: float | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """A resumed run takes the best of before from the file that it wrote.
+
+        (An epoch's checkpoint is saved before its validation, so it does not know.)
+        """
+        path = Path(runner.work_dir) / 'best_weights.pth'
+        if runner._resume and path.is_file():
+            self._best = max(read_weights(path).meta.get('metrics', {}).values(), default=None)
+
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the best weights; larger is better for every metric watched."""
         name = next((m for m in _METRICS if m in (metrics or {})), None)
         if name is None:
             return
-        value, hub = float(metrics[name]), runner.message_hub
-        best = (
-            hub.get_info('best_weights_value') if 'best_weights_value' in hub.runtime_info else None
-        )
-        if best is None or value > best:
-            hub.update_info('best_weights_value', value)  # saved with checkpoints, so resume knows
+        value = float(metrics[name])
+        if self._best is None or value > self._best:
+            self._best = value
             self._write(runner, 'best_weights.pth', {name: value})
 
     def after_train(self, runner: Runner) -> None:

@@ -19,6 +19,8 @@ class Backbone(VisionTransformer):
     reading of the same line would skip what does not fit without a word.
     """
 
+    #: deviation of random matrices and tokens: timm's, for widths of hundreds of channels
+    init_std: float = 0.02
     #: names that pre-training does not have and that start random
     may_miss: tuple[str, ...] = ()
     #: encoder names that this backbone has no use for
@@ -26,10 +28,10 @@ class Backbone(VisionTransformer):
 
     def init_weights(self) -> None:
         """timm's random initialisation, then the weights that ``init_cfg`` names."""
-        init_vit_weights(self)
+        init_vit_weights(self, self.init_std)
         for name, parameter in self.named_parameters(recurse=False):
             if name in ('cls_token', 'pos_embed', 'dist_token'):
-                nn.init.trunc_normal_(parameter, std=0.02)
+                nn.init.trunc_normal_(parameter, std=self.init_std)
         checkpoint = (self.init_cfg or {}).get('checkpoint')
         if checkpoint:
             load_encoder(self, checkpoint, may_miss=self.may_miss, may_ignore=self.may_ignore)

@@ -1,0 +1,86 @@
+"""``tools/browse_data.py``: look at what a model is fed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .guard import run_command
+from .options import add_options, parse_options
+
+EXAMPLES = """examples:
+  python tools/browse_data.py configs/shapes/vitb_cls.py --out-dir look
+  python tools/browse_data.py configs/coco/g2sd_vits_maskrcnn.py --number 20 --out-dir look
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``browse_data``."""
+    p = argparse.ArgumentParser(
+        prog='browse_data.py',
+        description='Write augmented training images as the model sees them, with their '
+        'annotations drawn.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('config', help='config file')
+    p.add_argument('--out-dir', required=True, help='folder for the pictures')
+    p.add_argument('--number', type=int, default=16, help='how many images (16)')
+    p.add_argument('--epoch', type=int, default=0, help='pass over the data whose crops are shown')
+    p.add_argument('--seed', type=int, default=0, help='seed of the run that is looked at')
+    add_options(p)
+    return p
+
+
+def browse(
+    config: str,
+    out_dir: str,
+    number: int = 16,
+    epoch: int = 0,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+) -> list[Path]:
+    """Draw training samples; the function behind the command.
+
+    Returns:
+        the files written.
+    """
+    import mmcv
+    from mmengine.registry import DATASETS, DefaultScope, init_default_scope
+
+    import g2sd_mm
+
+    from ..datasets import SampleKey
+    from ..reports.draw import draw_sample
+    from . import config as fit
+
+    g2sd_mm.register_all()
+    cfg = fit.load_config(config, options)
+    fit.prepare_data(cfg, ('train_dataloader',))
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    init_default_scope(cfg.default_scope)
+    written = []
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        classes = dataset.metainfo.get('classes') or ()
+        for index in range(min(number, len(dataset))):
+            item = dataset[SampleKey(index, epoch, seed)]
+            image = item['inputs'].permute(1, 2, 0).numpy()[..., ::-1]  # loaded as BGR
+            drawn = draw_sample(image.copy(), item['data_samples'], classes, truth=True)
+            path = folder / f'{index:04d}.jpg'
+            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(path))
+            written.append(path)
+    return written
+
+
+def main() -> None:
+    """Entry point of ``tools/browse_data.py``."""
+    args = vars(parser().parse_args())
+
+    def command() -> None:
+        written = browse(options=parse_options(args.pop('cfg_options')), **args)
+        print(f'{len(written)} images in {args["out_dir"]}')
+
+    run_command(command)

@@ -1,0 +1,106 @@
+"""``tools/infer.py``: predictions of a trained student on image files, as JSON and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .guard import run_command
+from .options import add_options, parse_options
+
+EXAMPLES = """examples:
+  python tools/infer.py configs/shapes/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth \\
+      photo.jpg other.png --out-dir predictions
+  python tools/infer.py configs/coco/g2sd_vits_maskrcnn_nosd.py weights.pth *.jpg --out-dir boxes
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``infer``."""
+    p = argparse.ArgumentParser(
+        prog='infer.py',
+        description='Predict on images: classes, boxes with masks, or a label map, by the config.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('config', help='config file; of a distilled one the student is used')
+    p.add_argument('checkpoint', help="weights.pth, a run's checkpoint, or a published file")
+    p.add_argument('images', nargs='+', help='image files')
+    p.add_argument('--out-dir', required=True, help='folder for predictions.json and the pictures')
+    p.add_argument('--threshold', type=float, default=0.3, help='least score of a box (0.3)')
+    p.add_argument('--device', default=None, help='cpu, cuda, ... (cuda where there is one)')
+    add_options(p)
+    return p
+
+
+def infer(
+    config: str,
+    checkpoint: str,
+    images: list[str],
+    out_dir: str,
+    options: dict[str, Any] | None = None,
+    threshold: float = 0.3,
+    device: str | None = None,
+) -> list[dict[str, Any]]:
+    """Predict on images one by one; the function behind the command.
+
+    Returns:
+        one plain dict for each image, as written to ``predictions.json``: ``image`` and ``scores``
+        by class name, or ``instances`` (``class``, ``score``, ``box`` as left, top, right, bottom
+        in pixels, ``mask`` as COCO run lengths), or ``classes`` present with their share of pixels.
+
+    Raises:
+        UserError: if an image is missing or cannot be read.
+        CheckpointError: if the weights do not fit the config.
+    """
+    import mmcv
+    import torch
+    from mmengine.dataset import Compose, pseudo_collate
+    from mmengine.registry import DefaultScope
+
+    import g2sd_mm
+
+    from ..errors import UserError
+    from ..reports.draw import draw_sample
+    from . import config as fit
+    from .model import build_student
+    from .predictions import class_names, plain_prediction, without_annotations
+
+    g2sd_mm.register_all()
+    missing = [image for image in images if not Path(image).is_file()]
+    if missing:
+        raise UserError(f'no image file {missing[0]}')
+    cfg = fit.load_config(config, options)
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = build_student(cfg, checkpoint, config).to(device)
+    classes = class_names(cfg)
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = []
+    with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.no_grad():
+        pipeline = Compose(without_annotations(cfg.test_dataloader.dataset.pipeline))
+        for number, path in enumerate(images):
+            image = mmcv.imread(path, channel_order='rgb')
+            if image is None:
+                raise UserError(f'{path} is not an image that can be read')
+            inputs = pipeline({'img_path': path, 'img_id': number, 'reduce_zero_label': False})
+            (sample,) = model.test_step(pseudo_collate([inputs]))
+            predictions.append({'image': path, **plain_prediction(sample, classes, threshold)})
+            drawn = draw_sample(image, sample, classes, threshold=threshold)
+            name = f'{number:04d}_{Path(path).stem}.jpg'
+            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
+    (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))
+    return predictions
+
+
+def main() -> None:
+    """Entry point of ``tools/infer.py``."""
+    args = vars(parser().parse_args())
+
+    def command() -> None:
+        infer(options=parse_options(args.pop('cfg_options')), **args)
+        print(f'{args["out_dir"]}/predictions.json')
+
+    run_command(command)

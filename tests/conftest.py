@@ -1,0 +1,38 @@
+"""Every test sees the components registered, and runs on one thread from a fixed seed."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+
+import pytest
+import torch
+
+import g2sd_mm
+
+from . import toys
+
+
+@pytest.fixture(scope='session', autouse=True)
+def registered():
+    torch.set_num_threads(1)
+    g2sd_mm.register_all()
+    # what the classification configs import
+    importlib.import_module('g2sd_mm.models.heads')
+    importlib.import_module('g2sd_mm.datasets.mixing')
+    # mmengine collects garbage for every data set: half a second with all that was imported
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def image_data(tmp_path_factory):
+    """A folder that ``G2SD_DATA`` can name: ``imagenet/{train,val}/<class>/*.{jpg,png}``."""
+    data = tmp_path_factory.mktemp('data')
+    toys.image_folder(data / 'imagenet' / 'train', each=8)
+    toys.image_folder(data / 'imagenet' / 'val', each=4, seed=1)
+    return data

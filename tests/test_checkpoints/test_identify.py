@@ -1,0 +1,69 @@
+"""Saying what a file is, from its names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from g2sd_mm.checkpoints import Kind, describe, identify
+from g2sd_mm.models.mae import MAEPretraining
+
+from ..test_distill.test_specific import specific
+from ..toys import STUDENT, TEACHER, autoencoder, classifier, distiller
+
+
+def official(two_tokens: bool) -> dict:
+    """A published classifier's names."""
+    model = classifier('dist_token' if two_tokens else 'avg_featmap')
+    head = 'head.layers.' if two_tokens else 'head.fc.'
+    new = '' if two_tokens else 'head.'
+    return {
+        name.removeprefix('backbone.').replace(head, new): tensor
+        for name, tensor in model.state_dict().items()
+    }
+
+
+def encoder() -> dict:
+    return distiller().deployable_state()
+
+
+def named(*names: str) -> dict:
+    return {name: torch.zeros(1) for name in names}
+
+
+STATES = {
+    Kind.STAGE1_RUN: lambda: distiller().state_dict(),
+    Kind.STAGE2_RUN: lambda: specific().state_dict(),
+    Kind.MAE_RUN: lambda: MAEPretraining(**STUDENT).state_dict(),
+    Kind.MAE_FULL: lambda: autoencoder().state_dict(),
+    Kind.MAE_ENCODER: encoder,
+    Kind.MM_CLASSIFIER: lambda: classifier().state_dict(),
+    Kind.G2SD_CLASSIFIER: lambda: official(True),
+    Kind.MAE_FINETUNED: lambda: official(False),
+    Kind.TIMM_CLASSIFIER: lambda: encoder() | named('head.weight', 'head.bias'),
+    Kind.G2SD_STUDENT: lambda: autoencoder().state_dict() | named('decoderfeature_pred.fc1.bias'),
+    Kind.SEG_DISTILLER: lambda: named('student.backbone.x', 'teacher.backbone.x'),
+    Kind.DETECTRON2: lambda: named('backbone.net.pos_embed', 'roi_heads.box_head.fc1.bias'),
+    Kind.MM_DETECTOR: lambda: named('backbone.pos_embed', 'rpn_head.rpn_cls.bias'),
+    Kind.MM_SEGMENTOR: lambda: named('backbone.pos_embed', 'decode_head.conv_seg.bias'),
+    Kind.HUGGING_FACE: lambda: named('vit.encoder.layer.0.attention.output.dense.bias'),
+    Kind.MMPRETRAIN_MAE: lambda: named('backbone.layers.0.ln1.bias', 'neck.mask_token'),
+    Kind.UNKNOWN: lambda: named('conv1.weight', 'layer1.0.bn1.bias'),
+}
+
+
+def test_every_kind_is_tested():
+    assert set(STATES) == set(Kind)
+
+
+@pytest.mark.parametrize('kind', Kind, ids=lambda kind: kind.name)
+def test_kinds(kind):
+    assert identify(STATES[kind]()) is kind
+
+
+def test_the_size_is_said_where_it_can_be_seen():
+    assert describe(autoencoder(TEACHER).state_dict()) == (
+        'a full masked autoencoder (encoder and decoder), ViT of width 24 and depth 3'
+    )
+    assert describe(distiller().state_dict()).endswith('ViT of width 16 and depth 2')
+    assert describe(named('conv1.weight')) == 'a file of another model'

@@ -1,0 +1,238 @@
+"""A sample follows from its key: in any worker, process, order, and after a resume."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from g2sd_mm.datasets import SampleKey, SeededDataset, SeededSampler, seeded
+
+from ..toys import image_folder, words
+
+PIPELINE = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=24, backend='pillow', interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='ColorJitter', brightness=0.4),
+    dict(type='PackInputs'),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return image_folder(tmp_path / 'images', classes=2, each=5)
+
+
+def dataset(folder, **options) -> SeededDataset:
+    inner = dict(
+        _scope_='mmpretrain', type='CustomDataset', data_root=str(folder), pipeline=PIPELINE
+    )
+    return DATASETS.build(dict(type='SeededDataset', dataset=inner, **options))
+
+
+def pixels(data: SeededDataset, key: SampleKey) -> torch.Tensor:
+    return data[key]['inputs']
+
+
+def keys(data, rank: int = 0, world: int = 1, epoch: int = 0, **options) -> list[SampleKey]:
+    sampler = SeededSampler(data, seed=7, **options)
+    sampler.rank, sampler.world_size = rank, world
+    sampler.num_samples = -(-len(data) // world)
+    sampler.total_size = sampler.num_samples * world if sampler.round_up else len(data)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+# One sample ---------------------------------------------------------------------------------------
+
+
+def test_a_key_always_gives_the_same_sample(folder):
+    data = dataset(folder)
+    first = pixels(data, SampleKey(3, 1, 5))
+    torch.rand(3), np.random.rand(3)
+    assert torch.equal(pixels(data, SampleKey(3, 1, 5)), first)
+    assert torch.equal(pixels(pickle.loads(pickle.dumps(data)), SampleKey(3, 1, 5)), first)
+
+
+def test_epoch_and_seed_change_the_augmentation(folder):
+    data = dataset(folder)
+    first = pixels(data, SampleKey(3, 1, 5))
+    for other in (SampleKey(3, 2, 5), SampleKey(3, 1, 6)):
+        assert not torch.equal(pixels(data, other), first)
+
+
+def test_a_plain_number_reads_the_first_pass_of_seed_zero(folder):
+    data = dataset(folder)
+    assert torch.equal(data[3]['inputs'], pixels(data, SampleKey(3, 0, 0)))
+
+
+def test_a_sample_carries_the_seed_of_its_key(folder):
+    key = SampleKey(3, 1, 5)
+    sample = dataset(folder)[key]['data_samples']
+    assert sample.sample_seed == key.sample_seed()
+    assert 0 <= sample.sample_seed < 2**63
+    assert not hasattr(sample, 'unreadable')
+
+
+def test_sample_seeds_are_distinct():
+    seeds = {
+        SampleKey(index, epoch, seed).sample_seed()
+        for index in range(30) for epoch in range(10) for seed in range(10)
+    }
+    assert len(seeds) == 3000
+
+
+def test_it_passes_for_the_data_set_that_it_wraps(folder):
+    data = dataset(folder)
+    assert len(data) == 10
+    assert list(data.CLASSES) == ['class_0', 'class_1']
+    assert data.metainfo['classes'] == ('class_0', 'class_1')
+    assert data.get_data_info(SampleKey(9, 0, 0)) == data.get_data_info(9)
+    with pytest.raises(AttributeError):
+        _ = data.no_such_thing
+
+
+# Workers and processes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_any_number_of_workers_gives_the_same_samples(folder, workers):
+    data = dataset(folder)
+
+    def read(number: int) -> list[torch.Tensor]:
+        loader = DataLoader(
+            data, batch_size=3, num_workers=number, sampler=SeededSampler(data, seed=7),
+            collate_fn=lambda batch: batch, multiprocessing_context='fork' if number else None,
+        )
+        return [item['inputs'] for batch in loader for item in batch]
+
+    assert all(torch.equal(a, b) for a, b in zip(read(0), read(workers), strict=True))
+
+
+@pytest.mark.parametrize('world', [2, 3])
+def test_ranks_together_see_the_batches_of_one_process(folder, world):
+    data = dataset(folder)
+    batch = 6
+    whole = keys(data, round_up=False, epoch=4)
+    parts = [keys(data, rank, world, epoch=4) for rank in range(world)]
+    share = batch // world
+    for step in range(len(whole) // batch):
+        together = {key for part in parts for key in part[step * share : (step + 1) * share]}
+        assert together == set(whole[step * batch : (step + 1) * batch])
+
+
+def test_an_epoch_is_a_permutation_that_differs_from_the_next(folder):
+    data = dataset(folder)
+    first, second = keys(data, epoch=0), keys(data, epoch=1)
+    for epoch, drawn in enumerate((first, second)):
+        assert sorted(key.index for key in drawn) == list(range(10))
+        assert {(key.epoch, key.seed) for key in drawn} == {(epoch, 7)}
+    assert [k.index for k in first] != [k.index for k in second]
+    assert keys(data, epoch=1) == second
+
+
+def test_without_shuffling_the_order_is_kept(folder):
+    assert [key.index for key in keys(dataset(folder), shuffle=False)] == list(range(10))
+
+
+def test_ranks_have_equally_many_samples(folder):
+    data = dataset(folder)
+    parts = [keys(data, rank, 3) for rank in range(3)]
+    assert [len(part) for part in parts] == [4, 4, 4]
+    assert {key.index for part in parts for key in part} == set(range(10))
+
+
+def test_an_infinite_sampler_goes_on_with_the_next_pass(folder):
+    data = dataset(folder)
+    drawn = [key for key, _ in zip(SeededSampler(data, seed=7, infinite=True), range(25),
+                                   strict=False)]
+    assert drawn[:20] == keys(data, epoch=0) + keys(data, epoch=1)
+    assert {key.epoch for key in drawn[20:]} == {2}
+
+
+# Unreadable samples -------------------------------------------------------------------------------
+
+
+def corrupt(folder, number: int, content: bytes = b'no image') -> str:
+    path = sorted(folder.rglob('*.*'))[number]
+    path.write_bytes(content)
+    return path.name
+
+
+@pytest.mark.parametrize('content', [b'no image', b'', b'\xff\xd8\xff\xe0 a JPEG, so it says'])
+def test_an_unreadable_image_is_replaced_and_named(folder, content):
+    name = corrupt(folder, 3, content)
+    data, key = dataset(folder), SampleKey(3, 0, 1)
+    sample = data[key]['data_samples']
+    (problem,) = sample.unreadable
+    assert name in problem
+    assert '\n' not in problem
+    assert sample.img_path != data.get_data_info(3)['img_path']
+    assert sample.sample_seed == key.sample_seed()
+
+
+def test_a_missing_image_is_replaced(folder):
+    data = dataset(folder)
+    path = sorted(folder.rglob('*.*'))[3]
+    path.unlink()
+    assert path.name in data[3]['data_samples'].unreadable[0]
+
+
+def test_the_replacement_follows_from_the_key(folder):
+    corrupt(folder, 3)
+    data = dataset(folder)
+    drawn = [data[SampleKey(3, epoch, 1)] for epoch in range(12)]
+    again = [data[SampleKey(3, epoch, 1)] for epoch in range(12)]
+    for a, b in zip(drawn, again, strict=True):
+        assert torch.equal(a['inputs'], b['inputs'])
+        assert a['data_samples'].img_path == b['data_samples'].img_path
+    assert len({sample['data_samples'].img_path for sample in drawn}) > 3
+
+
+def test_several_unreadable_images_are_all_named(folder):
+    names = {corrupt(folder, number) for number in range(8)}
+    data = dataset(folder)
+    found = [data[SampleKey(0, epoch, 1)]['data_samples'].unreadable for epoch in range(3)]
+    assert any(len(problems) > 1 for problems in found)
+    for problems in found:
+        assert all(any(name in problem for name in names) for problem in problems)
+
+
+def test_an_option_makes_an_unreadable_image_fatal(folder):
+    name = corrupt(folder, 3)
+    data = dataset(folder, on_error='raise')
+    assert data[2]
+    with pytest.raises(RuntimeError, match=words('unreadable sample', name)):
+        data[3]
+    with pytest.raises(ValueError, match="on_error='ignore' is neither 'skip' nor 'raise'"):
+        dataset(folder, on_error='ignore')
+
+
+def test_ten_unreadable_images_in_a_row_are_fatal(folder):
+    for number in range(10):
+        corrupt(folder, number)
+    with pytest.raises(RuntimeError, match=words('10 samples in a row', 'class_', 'paths')):
+        dataset(folder)[0]
+
+
+class Buggy(BaseDataset):
+    def __init__(self) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> dict:
+        raise ZeroDivisionError('a mistake in a transform')
+
+
+def test_a_mistake_in_the_pipeline_is_not_taken_for_a_bad_image(monkeypatch):
+    monkeypatch.setattr(seeded.DATASETS, 'build', lambda cfg: Buggy())
+    with pytest.raises(ZeroDivisionError, match='mistake'):
+        SeededDataset({})[0]

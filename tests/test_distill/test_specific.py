@@ -1,0 +1,239 @@
+"""Stage 2: a task model beside a frozen teacher."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+from torch import nn
+
+from g2sd_mm.distill import SpecificDistiller
+from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
+
+from ..toys import CLASSES, classifier_cfg, images, labelled, words
+
+LABELS = [0, 1, 2, 1]
+TAPS = dict(logits=dict(student='head.layers.head_dist', teacher='head.fc'))
+LOSSES = dict(loss_dist=dict(type='HardDistillationLoss', tap='logits', loss_weight=0.5))
+
+
+def teacher_block(**options: Any) -> dict[str, Any]:
+    return dict(config=dict(model=classifier_cfg(dim=24)), random_weights=True, **options)
+
+
+def specific(seed: int = 0, **changes: Any) -> SpecificDistiller:
+    """A two-token student taught its teacher's decisions, all weights random."""
+    torch.manual_seed(seed)
+    arguments = dict(
+        student=classifier_cfg('dist_token'), teacher=teacher_block(), taps=TAPS, losses=LOSSES
+    )
+    model = SpecificDistiller(**copy.deepcopy({**arguments, **changes}))
+    model.init_weights()
+    nn.init.normal_(model.teacher.model.head.fc.weight)
+    return model
+
+
+def losses_of(model: SpecificDistiller, seed: int = 0) -> dict[str, torch.Tensor]:
+    return model(images(4, seed=seed), labelled(LABELS), mode='loss')
+
+
+def test_distillation_losses_are_added_to_the_students_own():
+    model, pixels = specific(), images(4)
+    losses = losses_of(model)
+    assert set(losses) == {'loss', 'loss_dist'}
+    own = model.student(pixels, labelled(LABELS), mode='loss')
+    assert torch.equal(losses['loss'], own['loss'])
+    dist = model.student.head.layers.head_dist(model.student.backbone(pixels)[0][1])
+    expected = hard_distillation_loss(dist, model.teacher(pixels))
+    assert losses['loss_dist'].item() == pytest.approx(0.5 * expected.item(), rel=1e-5)
+
+
+def test_outside_of_training_it_is_the_student():
+    model = specific().eval()
+    pixels, samples = images(4), labelled(LABELS)
+    with torch.no_grad():
+        assert torch.equal(model(pixels), model.student(pixels))
+        ours = model(pixels, samples, mode='predict')
+        own = model.student(pixels, samples, mode='predict')
+    assert [s.pred_score.tolist() for s in ours] == [s.pred_score.tolist() for s in own]
+
+
+def test_the_teacher_does_not_run_outside_of_training(monkeypatch):
+    model = specific().eval()
+    monkeypatch.setattr(model.teacher, 'answering', None)
+    with torch.no_grad():
+        model(images(4), labelled(LABELS), mode='predict')
+
+
+def test_every_parameter_gets_a_gradient():
+    model = specific()
+    sum(losses_of(model).values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_what_is_deployed_is_the_plain_student():
+    model = specific()
+    plain = MODELS.build(classifier_cfg('dist_token'))
+    plain.load_state_dict(model.deployable_state())
+    with torch.no_grad():
+        assert torch.equal(plain.eval()(images()), model.eval()(images()))
+
+
+def test_its_preprocessor_is_the_students():
+    student = classifier_cfg('dist_token')
+    preprocessor = dict(mean=[1.0] * 3, std=[2.0] * 3)
+    model = specific(student=student, data_preprocessor=preprocessor)
+    assert model.data_preprocessor is model.student.data_preprocessor
+    assert model.data_preprocessor.mean.flatten().tolist() == [1.0] * 3
+
+
+def test_teacher_and_student_see_the_same_mixed_batch():
+    augments = dict(augments=[dict(type='FlipMixup', alpha=0.8)])
+    preprocessor = dict(num_classes=CLASSES, to_onehot=True)
+    student = dict(classifier_cfg('dist_token'), train_cfg=augments)
+    model = specific(student=student, data_preprocessor=preprocessor)
+    seen = []
+    model.student.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    model.teacher.model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    batch = dict(inputs=list(images(4)), data_samples=labelled(LABELS))
+    data = model.data_preprocessor(batch, training=True)
+    model(**data, mode='loss')
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], images(4))
+
+
+# Any stock student --------------------------------------------------------------------------------
+
+
+def stock(backbone: dict, channels: int) -> dict[str, Any]:
+    return dict(
+        _scope_='mmpretrain',
+        type='ImageClassifier',
+        backbone=backbone,
+        neck=dict(type='GlobalAveragePooling') if backbone['type'] == 'ResNet' else None,
+        head=dict(
+            type='LinearClsHead',
+            num_classes=CLASSES,
+            in_channels=channels,
+            loss=dict(type='CrossEntropyLoss'),
+        ),
+    )
+
+
+RESNET = stock(dict(type='ResNet', depth=18, base_channels=8, stem_channels=8), 64)
+VIT = stock(
+    dict(
+        type='VisionTransformer',
+        arch=dict(embed_dims=16, num_layers=1, num_heads=2, feedforward_channels=32),
+        img_size=32,
+        patch_size=8,
+    ),
+    16,
+)
+
+
+@pytest.mark.parametrize('student', [RESNET, VIT], ids=['ResNet', 'VisionTransformer'])
+def test_a_stock_student_is_distilled(student):
+    model = specific(student=student, taps=dict(logits='head.fc'))
+    losses = losses_of(model)
+    sum(losses.values()).backward()
+    assert losses['loss_dist'] > 0
+    assert model.student.head.fc.weight.grad.abs().sum() > 0
+
+
+def test_features_of_several_blocks_with_adapters():
+    """A student of width 16 reaches a teacher of width 24 through trained linear adapters."""
+    model = specific(
+        student=classifier_cfg('cls_token'),
+        taps=dict(mid=dict(student='backbone.blocks.0', teacher='backbone.blocks.1')),
+        losses=dict(loss_mid=dict(type='SmoothL1FeatureLoss', tap='mid')),
+        adapters=dict(mid=dict(type=nn.Linear, in_features=16, out_features=24)),
+    )
+    losses = losses_of(model)
+    losses['loss_mid'].backward()
+    adapter = model.distillation.adapters['mid']
+    assert adapter.weight.grad.abs().sum() > 0
+    assert {id(p) for p in adapter.parameters()} <= {id(p) for p in model.parameters()}
+    assert not [name for name in model.deployable_state() if 'adapter' in name]
+
+
+# Warm-up, inputs, precision -----------------------------------------------------------------------
+
+
+def test_a_losss_weight_grows_linearly_over_its_warm_up():
+    model = specific(losses=dict(loss_dist=dict(LOSSES['loss_dist'], warmup=4)))
+    full = losses_of(specific())['loss_dist'].item()
+    for update, factor in ((0, 0), (1, 0.25), (3, 0.75), (4, 1), (9, 1)):
+        model.distillation.update = update
+        assert model.distillation.warmup_factor('loss_dist') == factor
+        assert losses_of(model)['loss_dist'].item() == pytest.approx(factor * full)
+
+
+def nkd(**inputs: Any) -> SpecificDistiller:
+    return specific(
+        taps=dict(logits=dict(student='head.layers.head', teacher='head.fc')),
+        losses=dict(loss_nkd=dict(type='NKDLoss', tap='logits', inputs=inputs)),
+    )
+
+
+def test_a_loss_is_given_fields_of_the_batch():
+    for field in ('batch.gt_score', 'batch.gt_label'):
+        model, pixels = nkd(target=field), images(4)
+        losses = losses_of(model)
+        logits = model.student.head.layers.head(model.student.backbone(pixels)[0][0])
+        expected = nkd_loss(logits, model.teacher(pixels), torch.tensor(LABELS))
+        assert losses['loss_nkd'].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_first_field_that_is_there_counts():
+    model = nkd(target=('batch.gt_score', 'batch.gt_label'))
+    samples = labelled(LABELS)
+    with_scores = model(images(4), samples, mode='loss')['loss_nkd']
+    for sample in samples:
+        del sample.gt_score
+    assert torch.equal(model(images(4), samples, mode='loss')['loss_nkd'], with_scores)
+
+
+def test_an_input_that_is_not_there_is_named():
+    message = words("no batch.boxes or teacher.neck for a distillation loss", "['logits']",
+                    "['logits']", 'batch.FIELD')
+    with pytest.raises(KeyError, match=message):
+        losses_of(nkd(target=('batch.boxes', 'teacher.neck')))
+
+
+def test_a_tap_may_exist_on_one_side_only():
+    model = specific(
+        taps=dict(TAPS, extra=dict(teacher='backbone')),
+        losses=dict(
+            loss_dist=dict(
+                type='HardDistillationLoss',
+                inputs=dict(student='student.logits', teacher='teacher.logits'),
+            )
+        ),
+    )
+    assert set(losses_of(model)) == {'loss', 'loss_dist'}
+
+
+def test_a_bfloat16_teacher_teaches_in_float32(monkeypatch):
+    model = specific(teacher=teacher_block(dtype='bfloat16'))
+    seen = {}
+
+    def loss(student, teacher):
+        seen.update(student=student, teacher=teacher)
+        return F.mse_loss(student, teacher)
+
+    monkeypatch.setattr(model.distillation.losses['loss_dist'], 'forward', loss)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses_of(model)
+    assert {t.dtype for t in model.teacher.model.parameters()} == {torch.bfloat16}
+    assert seen['student'].dtype == seen['teacher'].dtype == torch.float32
+    assert seen['student'].requires_grad
+
+
+def test_an_unknown_module_names_the_side_that_lacks_it():
+    with pytest.raises(ValueError, match=words("no module 'head.fc2'", 'head has')):
+        specific(taps=dict(logits=dict(student='head.layers.head_dist', teacher='head.fc2')))

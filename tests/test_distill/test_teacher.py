@@ -1,0 +1,386 @@
+"""The frozen teacher answers, and is never trained, saved or synchronised."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
+
+from g2sd_mm.checkpoints import CheckpointError
+from g2sd_mm.distill import ChainTeacher, FrozenTeacher
+from g2sd_mm.distill.generic import build_generic_teacher
+from g2sd_mm.distill.teacher import build_task_teacher
+from g2sd_mm.engine import ViTLayerDecayConstructor
+from g2sd_mm.models.mae import MAEPretraining
+
+from ..toys import (
+    STUDENT,
+    TEACHER,
+    arch,
+    autoencoder,
+    classifier,
+    classifier_cfg,
+    decoder,
+    distiller,
+    images,
+    save,
+    words,
+)
+from .test_specific import specific
+
+DISTILLERS = pytest.mark.parametrize('build', [distiller, specific], ids=['generic', 'specific'])
+
+
+# Frozen -------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_is_in_evaluation_mode_without_gradients():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
+    teacher = FrozenTeacher(model)
+    assert not any(m.training for m in model.modules())
+    assert not any(p.requires_grad for p in model.parameters())
+    with teacher.answering(torch.ones(1, 2, requires_grad=True)) as x:
+        assert not model(x).requires_grad
+
+
+def test_a_teacher_may_keep_its_training_mode():
+    teacher = FrozenTeacher(nn.Sequential(nn.Dropout()), train_mode=True)
+    assert all(m.training for m in teacher.model.modules())
+
+
+def test_a_teacher_has_its_own_precision_inside_autocast():
+    teacher = FrozenTeacher(nn.Linear(2, 2), dtype='float64')
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        with teacher.answering(torch.ones(1, 2)) as x:
+            assert teacher.model(x).dtype == torch.float64
+        assert torch.is_autocast_enabled('cpu')
+    with pytest.raises(ValueError, match=words("dtype 'int8'", 'float32, bfloat16')):
+        FrozenTeacher(nn.Linear(2, 2), dtype='int8')
+
+
+@DISTILLERS
+def test_training_mode_does_not_reach_the_teacher(build):
+    model = build()
+    model.train()
+    assert model.student.training
+    assert not any(m.training for m in model.teacher.model.modules())
+
+
+@DISTILLERS
+def test_torch_does_not_see_the_teacher(build):
+    model = build()
+    taught = {id(t) for t in model.teacher.model.state_dict(keep_vars=True).values()}
+    assert taught
+    assert not taught & {id(p) for p in model.parameters()}
+    assert not taught & {id(t) for t in model.state_dict(keep_vars=True).values()}
+    assert not taught & {id(m) for m in model.modules()}
+    assert not [name for name in model.state_dict() if 'teacher' in name]
+
+
+@DISTILLERS
+def test_the_optimizer_does_not_hold_the_teacher(build):
+    model = build()
+    constructor = ViTLayerDecayConstructor(dict(optimizer=dict(type='AdamW', lr=1.0)))
+    held = {id(p) for g in constructor(model).param_groups for p in g['params']}
+    assert held == {id(p) for p in model.parameters() if p.requires_grad}
+    assert not held & {id(p) for p in model.teacher.model.parameters()}
+
+
+@DISTILLERS
+def test_ddp_does_not_synchronise_the_teacher(build, tmp_path):
+    model = build()
+    store = torch.distributed.FileStore(str(tmp_path / 'store'), 1)
+    torch.distributed.init_process_group('gloo', store=store, rank=0, world_size=1)
+    try:
+        wrapped = MMDistributedDataParallel(model, device_ids=None)
+        synchronised = {id(p) for p in wrapped._module_parameters}
+    finally:
+        torch.distributed.destroy_process_group()
+    assert synchronised == {id(p) for p in model.parameters()}
+    assert not synchronised & {id(p) for p in model.teacher.model.parameters()}
+
+
+@DISTILLERS
+def test_the_teacher_follows_the_distiller_between_devices(build):
+    model = build().to('meta')
+    assert {p.device.type for p in model.teacher.model.parameters()} == {'meta'}
+
+
+def test_the_teachers_precision_stays_when_the_distillers_changes():
+    model = distiller(teacher=dict(random_weights=True, dtype='float64')).bfloat16()
+    assert {p.dtype for p in model.student.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in model.teacher.model.parameters()} == {torch.float64}
+
+
+def test_a_checksum_follows_the_weights():
+    first, second = FrozenTeacher(autoencoder(seed=1)), FrozenTeacher(autoencoder(seed=1))
+    assert first.checksum() == second.checksum()
+    second.model.norm.bias.data[0] += 1e-3
+    assert first.checksum() != second.checksum()
+    assert FrozenTeacher(nn.Linear(2, 2), dtype='bfloat16').checksum()
+
+
+# Chains -------------------------------------------------------------------------------------------
+
+
+class Task(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.neck, self.head = nn.Linear(2, 3), nn.Linear(3, 4), nn.Linear(4, 5)
+
+
+def test_a_chain_runs_its_parts_in_order_and_drops_the_others():
+    task, x = Task(), torch.randn(1, 2)
+    backbone, neck = task.backbone, task.neck
+    teacher = ChainTeacher(task, ('backbone', 'neck'))
+    assert torch.equal(teacher(x), neck(backbone(x)))
+    assert teacher.model.head is None
+    assert {name.split('.')[0] for name in teacher.model.state_dict()} == {'backbone', 'neck'}
+
+
+@pytest.mark.parametrize('forward', [('backbone', 'roi'), ()])
+def test_a_chain_of_unknown_parts_is_refused(forward):
+    with pytest.raises(ValueError, match=words('Task has backbone, neck, head')):
+        ChainTeacher(Task(), forward)
+
+
+# Stage 1: which files are refused -----------------------------------------------------------------
+
+
+def refused(path: str | None, *texts: str, **changes) -> None:
+    with pytest.raises(CheckpointError, match=words(*texts)) as caught:
+        build_generic_teacher(2, checkpoint=path, **{**TEACHER, **changes})
+    assert '\n' not in str(caught.value)
+
+
+def test_a_full_autoencoder_is_a_teacher(tmp_path):
+    full = autoencoder(seed=4)
+    path = save(tmp_path / 'full.pth', full)
+    teacher = build_generic_teacher(2, checkpoint=path, **TEACHER)
+    state = full.state_dict()
+    assert len(teacher.model.decoder_blocks) == 2  # what comes after the target is not built
+    for name, tensor in teacher.model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
+def test_an_mae_run_of_this_project_is_a_teacher(tmp_path):
+    mae = MAEPretraining(**TEACHER)
+    mae.init_weights()
+    for state in (mae.state_dict(), mae.deployable_state()):
+        path = save(tmp_path / 'mae.pth', state)
+        teacher = build_generic_teacher(1, checkpoint=path, **TEACHER)
+        assert torch.equal(teacher.model.mask_token, mae.autoencoder.mask_token)
+
+
+def test_decoder_blocks_after_the_target_may_lack(tmp_path):
+    state = autoencoder().state_dict()
+    late = ('decoder_blocks.2.', 'decoder_norm', 'decoder_pred')
+    cut = {k: v for k, v in state.items() if not k.startswith(late)}
+    assert build_generic_teacher(2, checkpoint=save(tmp_path / 'cut.pth', cut), **TEACHER)
+    del cut['decoder_blocks.1.mlp.fc2.bias']
+    refused(
+        save(tmp_path / 'cut.pth', cut), 'cut.pth', '1 missing (decoder_blocks.1.mlp.fc2.bias)'
+    )
+
+
+@pytest.mark.parametrize('name', ['pos_embed', 'decoder_pos_embed', 'mask_token', 'norm.bias'])
+def test_no_other_tensor_may_lack(tmp_path, name):
+    state = autoencoder().state_dict()
+    del state[name]
+    refused(save(tmp_path / 'cut.pth', state), 'cut.pth', f'1 missing ({name})')
+
+
+def test_an_encoder_only_file_is_refused(tmp_path):
+    state = autoencoder().state_dict()
+    encoder = {k: v for k, v in state.items() if not k.startswith(('decoder_', 'mask_token'))}
+    refused(
+        save(tmp_path / 'mae_pretrain.pth', encoder),
+        'mae_pretrain.pth cannot serve as stage-1 teacher',
+        'an encoder-only MAE, ViT of width 24 and depth 3',
+        'missing (', 'mask_token',
+        'needs the decoder too', 'mae_pretrain_vit_base_full.pth',
+    )
+
+
+def test_a_fine_tuned_file_is_refused(tmp_path):
+    state = autoencoder().state_dict()
+    tuned = {k: v for k, v in state.items() if not k.startswith(('decoder_', 'mask_', 'norm.'))}
+    tuned |= {f'fc_norm.{k}': state[f'norm.{k}'] for k in ('weight', 'bias')}
+    tuned |= {'head.weight': torch.zeros(5, 24), 'head.bias': torch.zeros(5)}
+    refused(
+        save(tmp_path / 'tuned.pth', tuned),
+        'tuned.pth', 'a fine-tuned MAE classifier', 'missing', 'mae_pretrain_vit_base_full.pth',
+    )
+
+
+def test_a_file_of_another_size_is_refused(tmp_path):
+    path = save(tmp_path / 'wide.pth', autoencoder(arch=arch(32, 3)))
+    refused(
+        path,
+        'wide.pth', 'a full masked autoencoder', 'ViT of width 32 and depth 3',
+        'of another size (', 'is 1x1x32, expected 1x1x24', 'arch and decoder in the config',
+    )
+    path = save(tmp_path / 'thin.pth', autoencoder(decoder=decoder(12, 3)))
+    refused(path, 'of another size (', 'mask_token is 1x1x12, expected 1x1x20')
+
+
+def test_a_deeper_encoder_is_refused(tmp_path):
+    """Its first blocks would fit: only the names that are left over give it away."""
+    path = save(tmp_path / 'deep.pth', autoencoder(arch=arch(24, 4)))
+    refused(path, 'depth 4', '12 unknown (blocks.3.norm1.weight')
+
+
+def test_another_image_size_is_refused(tmp_path):
+    path = save(tmp_path / 'large.pth', autoencoder(img_size=64))
+    refused(path, 'pos_embed is 1x65x24, expected 1x17x24')
+
+
+def test_a_student_is_refused(tmp_path):
+    run = distiller()
+    stage1 = save(tmp_path / 'epoch_1.pth', run.state_dict())
+    refused(stage1, 'a stage-1 training checkpoint', 'This is a student, not a teacher', 'full')
+    official = dict(run.student.state_dict())
+    official |= {f'decoderfeature_pred.fc1.{k}': torch.zeros(2) for k in ('weight', 'bias')}
+    refused(
+        save(tmp_path / 'student.pth', official),
+        'an official stage-1 student', 'This is a student, not a teacher',
+    )
+    deployed = save(tmp_path / 'weights.pth', run.deployable_state())
+    refused(deployed, 'weights.pth', 'an encoder-only MAE', 'needs the decoder too')
+
+
+def test_a_file_of_another_model_is_refused(tmp_path):
+    path = save(tmp_path / 'resnet.pth', {'conv1.weight': torch.zeros(2, 3, 1, 1)})
+    refused(path, 'resnet.pth', 'a file of another model', 'missing (cls_token', 'full.pth')
+
+
+def test_no_file_is_refused():
+    refused(None, 'has no checkpoint', 'model.teacher.checkpoint=mae_pretrain_vit_base_full.pth')
+    with pytest.raises(FileNotFoundError, match=r'/no/such\.pth: no such checkpoint file'):
+        build_generic_teacher(2, checkpoint='/no/such.pth', **TEACHER)
+
+
+@pytest.mark.parametrize('target', [0, 4])
+def test_the_target_must_be_a_decoder_block(target):
+    with pytest.raises(ValueError, match=rf'target_block={target} is not in 1\.\.3'):
+        build_generic_teacher(target, random_weights=True, **TEACHER)
+
+
+@pytest.mark.parametrize(
+    ('name', 'meta', 'warned'),
+    [
+        ('mae_visualize_vit_base.pth', {}, True),
+        ('weights.pth', {'norm_pix': False}, True),
+        ('weights.pth', {'norm_pix': True}, False),
+        ('mae_pretrain_vit_base_full.pth', {}, False),
+    ],
+)
+def test_a_teacher_trained_on_raw_pixels_is_warned_of(tmp_path, monkeypatch, name, meta, warned):
+    said = []
+    monkeypatch.setattr(
+        'g2sd_mm.distill.generic.print_log', lambda text, **how: said.append((how['level'], text))
+    )
+    path = save(tmp_path / name, autoencoder(), **meta)
+    build_generic_teacher(2, checkpoint=path, **TEACHER)
+    assert len(said) == warned
+    if warned:
+        ((level, text),) = said
+        assert level == logging.WARNING
+        assert f'{name} was trained on raw pixels' in text
+        assert 'mae_pretrain_vit_base_full.pth' in text
+
+
+# Stage 2 ------------------------------------------------------------------------------------------
+
+
+def task_teacher(checkpoint: str | None, **options):
+    arguments = dict(config=dict(model=classifier_cfg(dim=24)), checkpoint=checkpoint)
+    return build_task_teacher(**{**arguments, **options})
+
+
+def test_a_task_teacher_answers_as_the_trained_model(tmp_path):
+    tuned, x = classifier(dim=24, seed=2).eval(), images(3)
+    teacher = task_teacher(save(tmp_path / 'tuned.pth', tuned))
+    assert torch.equal(teacher(x), tuned(x))
+    assert not teacher(x).requires_grad
+
+
+def test_a_published_fine_tuned_file_is_a_task_teacher(tmp_path):
+    """MAE's own names: backbone bare, ``head`` instead of ``head.fc``."""
+    tuned, x = classifier(dim=24, seed=2).eval(), images(3)
+    official = {
+        name.removeprefix('backbone.').replace('head.fc.', 'head.'): tensor
+        for name, tensor in tuned.state_dict().items()
+    }
+    torch.save({'model': official}, tmp_path / 'mae_finetuned.pth')
+    teacher = task_teacher(str(tmp_path / 'mae_finetuned.pth'))
+    assert torch.equal(teacher(x), tuned(x))
+
+
+def test_a_task_teacher_without_weights_is_refused():
+    message = words('has no checkpoint', 'random weights', 'distillation.teacher.checkpoint=FILE')
+    with pytest.raises(CheckpointError, match=message):
+        task_teacher(None)
+    assert task_teacher(None, random_weights=True)
+
+
+def test_a_task_teacher_of_another_size_or_kind_is_refused(tmp_path):
+    other = save(tmp_path / 'other.pth', classifier(dim=16))
+    message = words('other.pth cannot serve as teacher', 'an mmpretrain classifier', 'width 16',
+                    'of another size', 'Give a checkpoint that')
+    with pytest.raises(CheckpointError, match=message):
+        task_teacher(other)
+    classes = save(tmp_path / 'classes.pth', classifier(dim=24, classes=7))
+    with pytest.raises(CheckpointError, match=words('head.fc.weight is 7x24, expected 3x24')):
+        task_teacher(classes)
+    mae = save(tmp_path / 'mae.pth', autoencoder())
+    with pytest.raises(CheckpointError, match=words('mae.pth', 'a full masked autoencoder')):
+        task_teacher(mae)
+
+
+def test_a_task_teachers_classes_follow_the_override(tmp_path):
+    path = save(tmp_path / 'seven.pth', classifier(dim=24, classes=7))
+    assert task_teacher(path, overrides=dict(num_classes=7))(images()).shape == (2, 7)
+
+
+def test_a_task_teacher_does_not_load_its_own_pre_training(tmp_path):
+    path = save(tmp_path / 'tuned.pth', classifier(dim=24))
+    cfg = classifier_cfg(dim=24, init_cfg=dict(type='Pretrained', checkpoint='/no/such.pth'))
+    assert task_teacher(path, config=dict(model=cfg))
+
+
+@pytest.mark.parametrize(('std', 'agrees'), [(2.0, True), (3.0, False)])
+def test_teacher_and_student_must_normalise_alike(std, agrees):
+    normalisation = dict(mean=[1.0, 1.0, 1.0], std=[2.0, 2.0, std])
+    config = dict(model=classifier_cfg(dim=24), data_preprocessor=normalisation)
+    options = dict(config=config, random_weights=True, normalisation=((1, 1, 1), (2, 2, 2)))
+    if agrees:
+        assert task_teacher(None, **options)
+        return
+    message = words('normalise images alike', 'the teacher has', '3.0', 'the student', '2]')
+    with pytest.raises(ValueError, match=message):
+        task_teacher(None, **options)
+
+
+def test_a_config_is_found_from_another_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    overrides = {'model.backbone.arch': 'demo-student', 'model.head.in_channels': 64}
+    teacher = build_task_teacher(
+        'configs/imagenet/vitb_cls.py', random_weights=True, overrides=overrides
+    )
+    assert teacher.model.backbone.embed_dim == 64
+
+
+def test_students_of_the_same_files_are_not_affected(tmp_path):
+    """The teacher is a copy: what the student's training changes does not reach it."""
+    path = save(tmp_path / 'full.pth', autoencoder(seed=4))
+    model = distiller(teacher=dict(checkpoint=path))
+    before = model.teacher.checksum()
+    for parameter in model.parameters():
+        parameter.data.add_(1.0)
+    model.init_weights()
+    assert model.teacher.checksum() == before
+    assert STUDENT['arch']['embed_dim'] == model.student.embed_dim

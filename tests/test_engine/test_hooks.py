@@ -1,0 +1,310 @@
+"""The hooks of every run."""
+
+from __future__ import annotations
+
+import logging
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from torch import nn
+
+from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.distill import FrozenTeacher
+from g2sd_mm.engine import (
+    LossWarmupHook,
+    SampleErrorHook,
+    StepSeedHook,
+    TeacherGuardHook,
+    WeightsExportHook,
+)
+from g2sd_mm.engine.hooks import guard, samples, seeding
+
+from ..runs import Slope, runner
+from ..toys import distiller, labelled, words
+
+
+class Lines(logging.Handler):
+    """Collects what a logger is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture
+def logger():
+    made = logging.getLogger('hooks under test')
+    made.handlers = [Lines()]
+    made.setLevel(logging.INFO)
+    return made
+
+
+# StepSeedHook -------------------------------------------------------------------------------------
+
+
+def draws(seed: int = 0, step: int = 0) -> tuple[float, float, float]:
+    StepSeedHook().before_train_iter(SimpleNamespace(seed=seed, iter=step), 0)
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_a_steps_draws_follow_from_seed_step_and_rank_alone(monkeypatch):
+    first = draws(1, 5)
+    torch.rand(7)
+    assert draws(1, 5) == first
+    for other in (draws(1, 6), draws(2, 5)):
+        assert all(a != b for a, b in zip(first, other, strict=True))
+    monkeypatch.setattr(seeding, 'get_rank', lambda: 1)
+    assert all(a != b for a, b in zip(first, draws(1, 5), strict=True))
+
+
+def test_every_step_of_a_run_is_seeded_before_it(tmp_path):
+    class Draw(Slope):
+        def forward(self, *args, **kwargs):
+            drawn.append(torch.rand(1).item())
+            return super().forward(*args, **kwargs)
+
+    drawn = []
+    runner(tmp_path, Draw(), custom_hooks=[dict(type='StepSeedHook')]).train()
+    assert drawn == [draws(0, step)[2] for step in range(8)]
+
+
+# SampleErrorHook ----------------------------------------------------------------------------------
+
+
+def batch(*problems: str) -> dict:
+    made = labelled([0, 1])
+    if problems:
+        made[0].set_metainfo({'unreadable': problems})
+    return dict(data_samples=made)
+
+
+def test_unreadable_samples_are_named_once_and_counted(logger):
+    hook, run = SampleErrorHook(), SimpleNamespace(logger=logger)
+    for problems in (('a.jpg: bad',), (), ('a.jpg: bad', 'b.jpg: worse')):
+        hook.after_train_iter(run, 0, batch(*problems))
+    hook.after_train(run)
+    assert logger.handlers[0].lines == [
+        'sample skipped (1 so far): a.jpg: bad',
+        'sample skipped (2 so far): b.jpg: worse',
+        '2 training sample(s) were unreadable and skipped',
+    ]
+
+
+def test_the_total_is_over_all_ranks(logger, monkeypatch):
+    monkeypatch.setattr(samples, 'all_gather_object', lambda own: [own, {'a', 'c'}])
+    hook, run = SampleErrorHook(), SimpleNamespace(logger=logger)
+    hook.after_train_iter(run, 0, batch('a', 'b'))
+    hook.after_train(run)
+    assert logger.handlers[0].lines[-1].startswith('3 training sample(s)')
+
+
+def test_a_clean_run_says_nothing(logger):
+    hook, run = SampleErrorHook(), SimpleNamespace(logger=logger)
+    for data in (batch(), {'inputs': []}, None, [1, 2]):
+        hook.after_train_iter(run, 0, data)
+    hook.after_train(run)
+    assert logger.handlers[0].lines == []
+
+
+def test_too_many_unreadable_samples_stop_the_run(logger):
+    hook, run = SampleErrorHook(limit=2), SimpleNamespace(logger=logger)
+    hook.after_train_iter(run, 0, batch('a', 'b'))
+    with pytest.raises(RuntimeError, match=words('3 training samples', 'limit of 2', 'mend')):
+        hook.after_train_iter(run, 0, batch('c'))
+
+
+# WeightsExportHook --------------------------------------------------------------------------------
+
+
+def best(folder) -> float:
+    return read_weights(folder / 'best_weights.pth').state['weight'].item()
+
+
+def validate(hook: WeightsExportHook, run, weight: float, **metrics: float) -> None:
+    run.model.weight.data.fill_(weight)
+    hook.after_val_epoch(run, metrics)
+
+
+def test_the_last_weights_are_written_with_what_they_are(tmp_path):
+    model = Slope()
+    runner(tmp_path, model, custom_hooks=[dict(type='WeightsExportHook')]).train()
+    written = read_weights(tmp_path / 'weights.pth')
+    assert written.state == {'weight': model.weight.detach()}
+    assert written.meta['model'] == 'Slope'
+    assert (written.meta['epoch'], written.meta['iter'], written.meta['seed']) == (2, 8, 0)
+    assert not (tmp_path / 'best_weights.pth').exists()
+
+
+def test_the_best_weights_are_kept(tmp_path):
+    run, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    for weight, top1 in ((1.0, 50.0), (2.0, 70.0), (3.0, 60.0), (4.0, 70.0)):
+        validate(hook, run, weight, **{'accuracy/top1': top1, 'accuracy/top5': 100 - top1})
+    assert best(tmp_path) == 2.0
+    assert read_weights(tmp_path / 'best_weights.pth').meta['metrics'] == {'accuracy/top1': 70.0}
+
+
+@pytest.mark.parametrize('metric', ['coco/segm_mAP', 'coco/bbox_mAP', 'mIoU'])
+def test_other_tasks_have_their_own_metric(tmp_path, metric):
+    run, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    validate(hook, run, 1.0, **{metric: 0.5, 'other': 1.0})
+    validate(hook, run, 2.0, **{metric: 0.4, 'other': 2.0})
+    assert best(tmp_path) == 1.0
+
+
+def test_a_validation_without_a_known_metric_keeps_nothing(tmp_path):
+    run, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    validate(hook, run, 1.0, loss=0.5)
+    hook.after_val_epoch(run, None)
+    assert list(tmp_path.glob('*.pth')) == []
+
+
+def test_a_resumed_run_knows_the_best_of_before(tmp_path):
+    """Also when it was found after the checkpoint was saved, as each epoch's validation is."""
+    first, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    validate(hook, first, 1.0, **{'accuracy/top1': 70.0})
+    resumed = runner(tmp_path, Slope(), resume=True)
+    hook = WeightsExportHook()
+    hook.before_train(resumed)
+    validate(hook, resumed, 2.0, **{'accuracy/top1': 60.0})
+    assert best(tmp_path) == 1.0
+    validate(hook, resumed, 3.0, **{'accuracy/top1': 80.0})
+    assert best(tmp_path) == 3.0
+
+
+def test_a_new_run_forgets_the_best_of_an_old_one(tmp_path):
+    validate(WeightsExportHook(), runner(tmp_path, Slope()), 1.0, **{'accuracy/top1': 70.0})
+    fresh, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    hook.before_train(fresh)
+    validate(hook, fresh, 2.0, **{'accuracy/top1': 60.0})
+    assert best(tmp_path) == 2.0
+
+
+def test_of_a_distiller_the_deployable_part_is_written(tmp_path):
+    model = distiller()
+    run = SimpleNamespace(
+        model=model, work_dir=tmp_path, experiment_name='x', epoch=1, iter=1, seed=0,
+        logger=logging.getLogger('silent'),
+    )
+    WeightsExportHook().after_train(run)
+    written = read_weights(tmp_path / 'weights.pth')
+    assert set(written.state) == set(model.deployable_state())
+    assert written.meta['model'] == 'MaskedAutoencoder'
+
+
+def test_other_ranks_write_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr('g2sd_mm.engine.hooks.export.is_main_process', lambda: False)
+    WeightsExportHook().after_train(runner(tmp_path, Slope()))
+    assert not (tmp_path / 'weights.pth').exists()
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
+    run, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    validate(hook, run, 1.0, **{'accuracy/top1': 50.0})
+
+    def full(content, file):
+        file.write(b'part')
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(OSError, match='No space left'):
+        validate(hook, run, 2.0, **{'accuracy/top1': 60.0})
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.glob('*weights*')] == ['best_weights.pth']
+    assert not list(tmp_path.glob('.*'))
+    assert best(tmp_path) == 1.0
+
+
+# TeacherGuardHook ---------------------------------------------------------------------------------
+
+
+def guarded(logger, optimised=()) -> SimpleNamespace:
+    model = nn.Module()
+    model.teacher = FrozenTeacher(nn.Linear(2, 2))
+    parameters = [*optimised, *([*model.teacher.model.parameters()] if optimised else [])]
+    return SimpleNamespace(
+        model=model,
+        logger=logger,
+        optim_wrapper=SimpleNamespace(param_groups=[dict(params=parameters)]),
+    )
+
+
+def test_the_teachers_checksum_is_logged(logger):
+    run = guarded(logger)
+    TeacherGuardHook().before_train(run)
+    (line,) = logger.handlers[0].lines
+    assert line == f'teacher {run.model.teacher.checksum()}, the same on 1 rank(s)'
+
+
+def test_ranks_with_different_teachers_are_stopped(logger, monkeypatch):
+    monkeypatch.setattr(guard, 'all_gather_object', lambda own: [own, 'f00'])
+    with pytest.raises(RuntimeError, match=words('different teachers', 'f00', 'same checkpoint')):
+        TeacherGuardHook().before_train(guarded(logger))
+
+
+def test_an_optimised_teacher_is_stopped(logger):
+    with pytest.raises(RuntimeError, match='the optimizer holds parameters of the teacher'):
+        TeacherGuardHook().before_train(guarded(logger, [nn.Parameter(torch.zeros(1))]))
+
+
+# LossWarmupHook -----------------------------------------------------------------------------------
+
+
+class Warming(Slope):
+    """Records the update that its losses were told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.distillation = SimpleNamespace(update=None)
+        self.seen: list[int] = []
+
+    def forward(self, *args, **kwargs):
+        self.seen.append(self.distillation.update)
+        return super().forward(*args, **kwargs)
+
+
+def warm_up(folder, **changes) -> list[int]:
+    model = Warming()
+    runner(
+        folder,
+        model,
+        custom_hooks=[dict(type='LossWarmupHook')],
+        default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1)),
+        **changes,
+    ).train()
+    return model.seen
+
+
+def test_updates_are_counted_from_zero(tmp_path):
+    assert warm_up(tmp_path) == list(range(8))
+
+
+def test_accumulated_micro_batches_are_one_update(tmp_path):
+    wrapper = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=2)
+    assert warm_up(tmp_path, optim_wrapper=wrapper) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_the_count_goes_on_after_a_resume(tmp_path):
+    warm_up(tmp_path)
+    resumed = warm_up(
+        tmp_path / 'resumed', resume=True, load_from=str(tmp_path / 'epoch_1.pth')
+    )
+    assert resumed == [4, 5, 6, 7]
+
+
+def test_hooks_find_the_model_behind_ddp(monkeypatch):
+    from g2sd_mm.engine.hooks import access
+
+    model, wrapped = Warming(), SimpleNamespace()
+    wrapped.module = model
+    monkeypatch.setattr(access, 'is_model_wrapper', lambda m: m is wrapped)
+    run = SimpleNamespace(model=wrapped, iter=3, optim_wrapper=SimpleNamespace())
+    LossWarmupHook().before_train_iter(run, 0)
+    assert model.distillation.update == 3
+    assert issubclass(LossWarmupHook, Hook)

@@ -1,0 +1,145 @@
+"""Parameter groups: rate by layer, decay by kind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from g2sd_mm.engine import ViTLayerDecayConstructor
+from g2sd_mm.engine.layer_decay import layer_decay_scale
+
+from ..test_distill.test_specific import RESNET, specific
+from ..toys import classifier, distiller, words
+
+RATE, LR, DECAY = 0.5, 8.0, 0.05
+
+
+def groups(model: nn.Module, **options) -> list[dict]:
+    constructor = ViTLayerDecayConstructor(
+        dict(optimizer=dict(type='AdamW', lr=LR, weight_decay=DECAY)),
+        {'layer_decay_rate': RATE, **options},
+    )
+    return constructor(model).optimizer.param_groups
+
+
+def by_name(groups: list[dict]) -> dict[str, tuple[float, float]]:
+    """Parameter -> (rate, decay)."""
+    return {n: (g['lr'], g['weight_decay']) for g in groups for n in g['param_names']}
+
+
+def test_scale():
+    assert layer_decay_scale(0.75, 13, 12) == 1
+    assert layer_decay_scale(0.75, 0, 12) == pytest.approx(0.02376, abs=1e-5)
+
+
+def test_rates_fall_from_the_head_to_the_patches():
+    found = by_name(groups(classifier('dist_token')))
+    rates = {name: rate for name, (rate, _) in found.items()}
+    assert rates['head.layers.head.weight'] == LR
+    assert rates['backbone.norm.weight'] == LR
+    assert rates['backbone.dist_token'] == LR
+    assert rates['backbone.blocks.1.mlp.fc1.bias'] == LR / 2
+    assert rates['backbone.blocks.0.attn.qkv.weight'] == LR / 4
+    for name in ('patch_embed.proj.weight', 'pos_embed', 'cls_token'):
+        assert rates[f'backbone.{name}'] == LR / 8
+
+
+def test_vectors_and_named_parameters_do_not_decay():
+    model = classifier('dist_token')
+    found = by_name(groups(model, no_decay_names=('pos_embed', 'cls_token')))
+    for name, parameter in model.named_parameters():
+        free = parameter.ndim == 1 or name.endswith(('pos_embed', 'cls_token'))
+        assert found[name][1] == (0.0 if free else DECAY), name
+    assert found['backbone.dist_token'][1] == DECAY
+
+
+def test_without_names_the_tokens_decay():
+    found = by_name(groups(classifier('dist_token')))
+    assert found['backbone.pos_embed'][1] == found['backbone.cls_token'][1] == DECAY
+
+
+def test_layer_norm_alone_may_be_free():
+    found = by_name(groups(classifier(), no_decay='layer_norm'))
+    assert found['backbone.blocks.0.norm1.bias'][1] == 0
+    assert found['backbone.fc_norm.weight'][1] == 0
+    assert found['backbone.blocks.0.mlp.fc1.bias'][1] == DECAY
+
+
+def test_groups_are_merged_and_hold_every_trainable_parameter_once():
+    model = classifier('dist_token')
+    model.backbone.patch_embed.proj.bias.requires_grad_(False)
+    made = groups(model)
+    keys = [(g['lr'], g['weight_decay']) for g in made]
+    assert len(keys) == len(set(keys)) == 2 * (model.backbone.depth + 2) - 1
+    held = [id(p) for g in made for p in g['params']]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(p) for p in model.parameters() if p.requires_grad}
+    for group in made:
+        assert group['lr'] == LR * group['lr_scale']
+        assert len(group['params']) == len(group['param_names'])
+
+
+class Wrapper(nn.Module):
+    """As DDP: the model lies below ``module``."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+def test_a_ddp_wrapper_changes_nothing():
+    model = classifier('dist_token')
+    assert by_name(groups(Wrapper(model))) == by_name(groups(model))
+
+
+def test_inside_a_distiller_the_student_decays_by_layer():
+    model = specific()
+    found, plain = by_name(groups(model)), by_name(groups(model.student))
+    assert found == {f'student.{name}': values for name, values in plain.items()}
+
+
+def test_adapters_train_at_the_full_rate():
+    model = specific(
+        taps=dict(mid=dict(student='backbone.blocks.0', teacher='backbone.blocks.1')),
+        losses=dict(loss_mid=dict(type='SmoothL1FeatureLoss', tap='mid')),
+        adapters=dict(mid=dict(type=nn.Linear, in_features=16, out_features=24)),
+    )
+    assert by_name(groups(model))['distillation.adapters.mid.weight'] == (LR, DECAY)
+
+
+def test_stage_one_decays_tokens_and_has_no_frozen_positions():
+    """Rate 1: two groups, matrices and tokens in one, vectors in the other."""
+    model = distiller()
+    made = groups(model, layer_decay_rate=1.0)
+    assert len(made) == 2
+    found = by_name(made)
+    assert found['student.cls_token'] == found['student.mask_token'] == (LR, DECAY)
+    assert found['student.norm.weight'] == (LR, 0)
+    assert 'student.pos_embed' not in found
+    assert 'student.decoder_pos_embed' not in found
+
+
+def test_layer_decay_needs_one_of_our_backbones():
+    from mmengine.registry import MODELS
+
+    resnet = MODELS.build(RESNET)
+    with pytest.raises(ValueError, match=words('layer_decay_rate=0.5 needs one of our ViT')):
+        groups(resnet)
+    assert {rate for rate, _ in by_name(groups(resnet, layer_decay_rate=1.0)).values()} == {LR}
+
+
+@pytest.mark.parametrize('options', [{'norm_decay_mult': 0.0}, {'no_decay': 'biases'}])
+def test_unknown_options_are_refused(options):
+    message = words('knows layer_decay_rate, no_decay (one_dimensional or layer_norm)', 'got')
+    with pytest.raises(ValueError, match=message):
+        groups(classifier(), **options)
+
+
+def test_the_optimizer_is_built_with_its_wrapper():
+    constructor = ViTLayerDecayConstructor(
+        dict(type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=LR)), {}
+    )
+    wrapper = constructor(classifier())
+    assert isinstance(wrapper.optimizer, torch.optim.SGD)
+    assert wrapper._accumulative_counts == 2

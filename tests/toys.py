@@ -1,0 +1,131 @@
+"""Networks, files and configs that are small enough for a test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from PIL import Image
+from torch import Tensor, nn
+
+from g2sd_mm.distill.generic import GenericDistiller
+from g2sd_mm.models.mae import MaskedAutoencoder
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGE, PATCH, PATCHES = 32, 8, 16
+CLASSES = 3
+
+
+def images(number: int = 2, size: int = IMAGE, seed: int = 0) -> Tensor:
+    """Normal noise [number, 3, size, size]."""
+    return torch.randn(number, 3, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def arch(dim: int = 16, depth: int = 2, heads: int = 2) -> dict[str, int]:
+    """An encoder size in full, patches of 8 px."""
+    return dict(embed_dim=dim, depth=depth, num_heads=heads, patch_size=PATCH)
+
+
+def decoder(dim: int = 12, depth: int = 2, heads: int = 2) -> dict[str, int]:
+    """A decoder size in full."""
+    return dict(embed_dim=dim, depth=depth, num_heads=heads)
+
+
+STUDENT = dict(arch=arch(16, 2), decoder=decoder(12, 2), img_size=IMAGE)
+TEACHER = dict(arch=arch(24, 3), decoder=decoder(20, 3), img_size=IMAGE)
+
+
+def autoencoder(size: dict = TEACHER, seed: int = 0, **changes: Any) -> MaskedAutoencoder:
+    """An initialised masked autoencoder."""
+    torch.manual_seed(seed)
+    model = MaskedAutoencoder(**{**size, **changes})
+    model.init_weights()
+    return model
+
+
+def distiller(seed: int = 0, teacher: dict | None = None, **changes: Any) -> GenericDistiller:
+    """A generic distiller whose teacher has random weights (or what ``teacher`` says)."""
+    torch.manual_seed(seed)
+    teacher = {**TEACHER, **(teacher or {'random_weights': True})}
+    arguments = dict(student=STUDENT, teacher=teacher, target_block=2)
+    model = GenericDistiller(**{**arguments, **changes})
+    model.init_weights()
+    return model
+
+
+def classifier_cfg(
+    out_type: str = 'avg_featmap', dim: int = 16, classes: int = CLASSES, **backbone: Any
+) -> dict[str, Any]:
+    """Config of an mmpretrain ``ImageClassifier`` with our backbone."""
+    two = out_type == 'dist_token'
+    return dict(
+        _scope_='mmpretrain',
+        type='ImageClassifier',
+        backbone=dict(
+            type='G2SDViT', arch=arch(dim), img_size=IMAGE, out_type=out_type, **backbone
+        ),
+        head=dict(
+            type='TwoTokenClsHead' if two else 'LinearClsHead',
+            num_classes=classes,
+            in_channels=dim,
+            loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+            **({} if two else dict(init_cfg=dict(type='TruncNormal', layer='Linear', std=0.02))),
+        ),
+    )
+
+
+def classifier(*args: Any, seed: int = 0, **kwargs: Any) -> nn.Module:
+    """An initialised classifier of :func:`classifier_cfg`."""
+    torch.manual_seed(seed)
+    model = MODELS.build(classifier_cfg(*args, **kwargs))
+    model.init_weights()
+    return model
+
+
+def save(path: Path, model: nn.Module | dict, **meta: Any) -> str:
+    """Write weights as our own runs do; returns the path as text."""
+    state = model if isinstance(model, dict) else model.state_dict()
+    torch.save({'state_dict': state, 'meta': meta}, path)
+    return str(path)
+
+
+def labelled(labels: list[int], classes: int = CLASSES) -> list:
+    """mmpretrain samples with labels and one-hot scores."""
+    from mmpretrain.structures import DataSample
+
+    one_hot = torch.eye(classes)
+    return [DataSample().set_gt_label(i).set_gt_score(one_hot[i]) for i in labels]
+
+
+def image_folder(
+    root: Path, classes: int = CLASSES, each: int = 8, size: int = 40, seed: int = 0
+) -> Path:
+    """``root/class_i/*.png|jpg``: noise around a colour of the class, so that it can be learnt."""
+    generator = np.random.default_rng(seed)
+    for label in range(classes):
+        folder = root / f'class_{label}'
+        folder.mkdir(parents=True)
+        colour = np.roll((220, 110, 30), label)
+        for number in range(each):
+            pixels = colour + generator.normal(0, 40, (size, size + number, 3))
+            ending = 'png' if number % 2 else 'jpg'
+            image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            image.save(folder / f'image_{number}.{ending}')
+    return root
+
+
+def config(name: str, **options: Any) -> Config:
+    """A config of the project, with ``--cfg-options``."""
+    from g2sd_mm.cli.config import load_config
+
+    return load_config(str(ROOT / 'configs' / name), options)
+
+
+def words(*texts: str) -> str:
+    """Pattern of a message that has all ``texts``, in this order."""
+    return '(?s)' + '.*'.join(re.escape(text) for text in texts)

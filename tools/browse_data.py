@@ -1,0 +1,6 @@
+"""Look at augmented training images; see ``--help``."""
+
+from g2sd_mm.cli.browse import main
+
+if __name__ == '__main__':
+    main()
