@@ -110,9 +110,9 @@ def image_folder(
     for label in range(classes):
         folder = root / f'class_{label}'
         folder.mkdir(parents=True)
-        colour = np.roll((220, 110, 30), label)
+        colour = np.roll((150, 120, 90), label)
         for number in range(each):
-            pixels = colour + generator.normal(0, 40, (size, size + number, 3))
+            pixels = colour + generator.normal(0, 60, (size, size + number, 3))
             ending = 'png' if number % 2 else 'jpg'
             image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             image.save(folder / f'image_{number}.{ending}')

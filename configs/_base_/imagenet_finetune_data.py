@@ -43,7 +43,8 @@ train_dataloader = dict(
     sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
         type='SeededDataset',
-        dataset=dict(type='CustomDataset', data_root='data/imagenet/train', pipeline=train_pipeline)))
+        dataset=dict(
+            type='CustomDataset', data_root='data/imagenet/train', pipeline=train_pipeline)))
 val_dataloader = dict(
     batch_size=128,
     num_workers=8,

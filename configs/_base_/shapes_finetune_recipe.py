@@ -1,7 +1,7 @@
 # The fine-tuning recipe at demo size, the same for every student row.
 _base_ = './finetune_recipe.py'
 
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(
         type='WarmupCosineLR',
@@ -10,5 +10,5 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=10, val_interval=10)
+train_cfg = dict(max_epochs=12, val_interval=12)
 auto_scale_lr = dict(base_batch_size=64)

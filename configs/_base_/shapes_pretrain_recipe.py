@@ -1,7 +1,7 @@
 # The pre-training recipe at demo size: no accumulation, a rate for batches of 64.
 _base_ = './pretrain_recipe.py'
 
-optim_wrapper = dict(accumulative_counts=1, optimizer=dict(lr=1e-3))
+optim_wrapper = dict(accumulative_counts=1, optimizer=dict(lr=2e-3))
 param_scheduler = [
     dict(
         type='WarmupCosineLR',

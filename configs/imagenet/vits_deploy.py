@@ -1,5 +1,5 @@
-# The plain two-token student that a distilled ViT-S classifier (weights.pth) loads into. It needs our
-# backbone and stock mmpretrain, and nothing of the distillation.
+# The plain two-token student that a distilled ViT-S classifier (weights.pth) loads into. It needs
+# our backbone and stock mmpretrain, and nothing of the distillation.
 _base_ = ['../_base_/imagenet_finetune_data.py']
 
 default_scope = 'mmpretrain'

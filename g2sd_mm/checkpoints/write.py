@@ -25,7 +25,7 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[s
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     content = {
-        'state_dict': {name: tensor.detach().cpu() for name, tensor in state.items()},
+        'state_dict': {name: _alone(tensor) for name, tensor in state.items()},
         'meta': dict(meta),
     }
     try:
@@ -36,6 +36,12 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[s
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """On the CPU, and copied if it is a view: torch would save all that it is a view of."""
+    tensor = tensor.detach().cpu()
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
 
 def write_text(path: str | Path, text: str) -> None:

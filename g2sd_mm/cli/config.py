@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from ..datasets.shapes import ensure_shapes
+from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 
 
@@ -71,7 +72,8 @@ def _apply_classes(cfg: Config) -> None:
     cfg.model.head.num_classes = classes
     cfg.data_preprocessor.num_classes = classes  # for one-hot targets
     if cfg.get('distillation'):
-        cfg.distillation.teacher.setdefault('overrides', {}).update(num_classes=classes)
+        teacher = cfg.distillation.teacher
+        teacher.overrides = {**(teacher.get('overrides') or {}), 'num_classes': classes}
     if 1 < classes < 5:
         # top-5 of fewer than 5 classes does not exist
         for evaluator in ('val_evaluator', 'test_evaluator'):
@@ -113,15 +115,23 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
         root = Path(dataset.get('data_root', '.'))
         if not root.is_dir():
             layout = cfg.get('data_layout', str(root))
+            data = Path(os.environ.get('G2SD_DATA', 'data'))
+            inside = root.relative_to(data).parts if root.is_relative_to(data) else ()
             raise UserError(
-                f'no data at {root}: lay it out as {layout}, or point G2SD_DATA at the folder that '
-                f'holds {root.parts[1] if root.parts[0] == "data" else root.name}'
+                f'no data at {root}: lay it out as {layout}'
+                + (f', or point G2SD_DATA at the folder that holds {inside[0]}' if inside else '')
             )
         if dataset.get('type') == 'CustomDataset' and dataset.get('with_label', True):
-            _check_classes(root / dataset.get('data_prefix', ''), cfg)
+            _check_classes(root, dataset, cfg)
 
 
-def _check_classes(root: Path, cfg: Config) -> None:
+def _check_classes(root: Path, dataset: ConfigDict, cfg: Config) -> None:
+    if dataset.get('ann_file'):
+        return  # classes come from a list, not from folders
+    prefix = dataset.get('data_prefix') or ''
+    root = root / (prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
+    if not root.is_dir():
+        raise UserError(f'no data at {root}')
     found = sum(entry.is_dir() for entry in root.iterdir())
     expected = cfg.get('num_classes')
     if expected and found != expected:
@@ -150,6 +160,7 @@ def use_mixed_precision(cfg: Config) -> None:
 def start_processes(cfg: Config, launcher: str) -> None:
     """Join the process group; without GPUs over gloo, which mmengine cannot do alone."""
     cfg.launcher = launcher
+    sync_batch_norm(cfg, launcher)
     if launcher == 'none' or torch.cuda.is_available():
         return
     if launcher != 'pytorch':

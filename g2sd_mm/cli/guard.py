@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from ..compat.quiet import quiet_imports
 from ..errors import UserError
 
 # What a wrong file, path, name or value raises, here or in the libraries below.
@@ -30,7 +31,8 @@ def run_command(command: Callable[[], None]) -> None:
     terminal with ``G2SD_TRACEBACK=1``.
     """
     try:
-        command()
+        with quiet_imports():
+            command()
     except KeyboardInterrupt:
         sys.exit(130)
     except UserError as error:

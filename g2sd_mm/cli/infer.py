@@ -73,6 +73,7 @@ def infer(
     if missing:
         raise UserError(f'no image file {missing[0]}')
     cfg = fit.load_config(config, options)
+    fit.start_processes(cfg, 'none')
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     model = build_student(cfg, checkpoint, config).to(device)
     classes = class_names(cfg)

@@ -48,6 +48,7 @@ def main() -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from ..errors import UserError
+    from ..reproduce.pictures import draw_pictures
     from ..reproduce.run import plan, run_suite
     from ..reproduce.suites import SUITES
 
@@ -58,6 +59,7 @@ def _run(args: argparse.Namespace) -> None:
         print('\n'.join(plan(suite, rows, args.seeds, folder)))
         return
     results = run_suite(suite, rows, args.seeds, folder, say=_say)
+    draw_pictures(suite, rows, folder / f'seed{args.seeds[0]}', folder / 'pictures')
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:

@@ -35,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
         metavar='PATH',
         help='go on from the newest checkpoint in the work dir, or from PATH',
     )
+    p.add_argument(
+        '--runs',
+        default='work_dirs',
+        metavar='DIR',
+        help="folder of the runs whose weights the config names (work_dirs); this run's place too",
+    )
     p.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
     p.add_argument('--seed', type=int, help='seed of everything random (config: 0)')
     p.add_argument('--deterministic', action='store_true', help='deterministic kernels')

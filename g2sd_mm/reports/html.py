@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import json
@@ -21,6 +22,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid #8885; }
 th, td { text-align: left; white-space: nowrap; }
 pre { overflow-x: auto; padding: .7rem; background: #8882; }
 figure { margin: 1rem 0; background: #fff; }
+td img { width: 15rem; height: auto; }
 figure svg { max-width: 100%; height: auto; }
 """
 
@@ -41,6 +43,7 @@ def render(results: dict[str, Any], folder: Path) -> str:
         'too. All student rows have the same encoder, labelled data and labelled epochs.</p>',
         '<h2>What came out</h2>',
         _list(verdicts(lines)),
+        *_pictures(folder / 'pictures'),
         '<h2>Curves</h2>',
         *_curves(folder),
         '<h2>Runs</h2>',
@@ -74,6 +77,26 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
         row.get('dataset') or '',
         outcome,
     )
+
+
+_TITLES = {'det': 'Detection', 'seg': 'Segmentation'}
+
+
+def _pictures(folder: Path) -> Iterable[str]:
+    """A grid for each task: one column a method, the annotations first, one row an image."""
+    for task in sorted(folder.glob('*')):
+        methods = sorted(task.iterdir(), key=lambda path: (path.name != 'truth', path.name))
+        columns = [sorted(method.glob('*.jpg')) for method in methods]
+        yield f'<h2>{_e(_TITLES.get(task.name, task.name))}</h2><div class="wide"><table>'
+        yield '<tr>' + ''.join(f'<th>{_e(method.name)}</th>' for method in methods) + '</tr>'
+        for images in zip(*columns, strict=False):
+            yield '<tr>' + ''.join(f'<td>{_embed(image)}</td>' for image in images) + '</tr>'
+        yield '</table></div>'
+
+
+def _embed(image: Path) -> str:
+    data = base64.b64encode(image.read_bytes()).decode()
+    return f'<img alt="{_e(image.stem)}" src="data:image/jpeg;base64,{data}">'
 
 
 def _curves(folder: Path) -> Iterable[str]:

@@ -80,7 +80,7 @@ def _train(step: Step, seed: int, runs: Path) -> dict[str, Any]:
 
     started = time.perf_counter()
     # the terminal shows one line a step; each run's curve is in its vis_data folder
-    options = {'log_level': 'WARNING', **step.options}
+    options = {'log_level': 'ERROR', **step.options}
     runner = train(step.config, options, seed=seed, runs=str(runs))
     seconds = time.perf_counter() - started
     model = bare_model(runner)
@@ -160,8 +160,7 @@ def _row(suite: Suite, row: Row, seed: int, finished: dict[str, dict]) -> dict[s
 def plan(suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path) -> list[str]:
     """The commands that :func:`run_suite` amounts to, for ``--dry-run``."""
     return [
-        f'python tools/train.py {step.config} --seed {seed} '
-        f'--work-dir {folder / f"seed{seed}" / step.name}'
+        f'python tools/train.py {step.config} --seed {seed} --runs {folder / f"seed{seed}"}'
         for seed in seeds
         for step in suite.steps_of(rows)
     ]

@@ -27,7 +27,7 @@ def path(tmp_path):
         {'state_dict': STATE},
         {'model': STATE, 'optimizer': {}, 'epoch': 3, 'args': argparse.Namespace(lr=1.0)},
         {'module': STATE, 'dp_world_size': 8},
-        {'model': {'state_dict': STATE}},
+        {'model': {'module': STATE}},
         {f'module.{name}': tensor for name, tensor in STATE.items()},
         {'model': {f'module.{name}': tensor for name, tensor in STATE.items()}},
         {'state_dict': {**STATE, '_metadata': 'x', 'step': 3}},

@@ -1,0 +1,207 @@
+"""Configs are fitted to the machine, and what does not fit is said in one line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from g2sd_mm.cli import config as fit
+from g2sd_mm.errors import UserError
+
+from .. import imagenet
+from ..toys import config, image_folder, words
+
+
+def refused(*texts: str):
+    return pytest.raises(UserError, match=words(*texts))
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def test_a_missing_config_is_told_its_neighbours():
+    wanted = imagenet.path('g2sd_vits_clss')
+    with refused(f'no config file {wanted}', 'has ', 'g2sd_vits_cls.py, g2sd_vits_cls_nosd.py'):
+        fit.load_config(wanted)
+    with pytest.raises(UserError, match=r'^no config file /no/such/folder/x\.py$'):
+        fit.load_config('/no/such/folder/x.py')
+
+
+def test_options_are_merged():
+    cfg = config('imagenet/g2sd_vits_cls.py', **{'train_cfg.max_epochs': 7, 'extra.new': 'x'})
+    assert cfg.train_cfg.max_epochs == 7
+    assert cfg.train_cfg.by_epoch
+    assert cfg.extra.new == 'x'
+
+
+@pytest.mark.parametrize(
+    'options', [{'train_pipeline.99.type': 'X'}, {'model.backbone.arch': {'depth': 3}}]
+)
+def test_options_that_do_not_fit_are_refused(options):
+    with refused('--cfg-options does not fit', 'g2sd_vits_cls.py'):
+        config('imagenet/g2sd_vits_cls.py', **options)
+
+
+def test_data_lie_where_the_environment_says(monkeypatch):
+    monkeypatch.setenv('G2SD_DATA', '/mnt/sets')
+    cfg = config('imagenet/g2sd_vits_cls.py')
+    assert cfg.train_dataloader.dataset.dataset.data_root == '/mnt/sets/imagenet/train'
+    assert cfg.val_dataloader.dataset.data_root == '/mnt/sets/imagenet/val'
+    monkeypatch.delenv('G2SD_DATA')
+    cfg = config('imagenet/g2sd_vits_cls.py')
+    assert cfg.val_dataloader.dataset.data_root == 'data/imagenet/val'
+
+
+def test_runs_find_each_other_in_a_folder_of_their_own():
+    cfg = fit.load_config(imagenet.path('g2sd_vits_cls'), runs='/elsewhere/seed3')
+    init, teacher = cfg.model.backbone.init_cfg, cfg.distillation.teacher
+    assert init.checkpoint == '/elsewhere/seed3/g2sd_vits_generic/weights.pth'
+    assert teacher.checkpoint == '/elsewhere/seed3/vitb_cls/weights.pth'
+    assert fit.default_work_dir('configs/x/name.py', '/runs') == '/runs/name'
+
+
+def test_the_number_of_classes_goes_where_it_is_needed():
+    cfg = config('imagenet/g2sd_vits_cls.py', num_classes=20)
+    assert cfg.model.head.num_classes == 20
+    assert cfg.data_preprocessor.num_classes == 20
+    assert cfg.distillation.teacher.overrides.num_classes == 20
+    assert cfg.val_evaluator.topk == (1, 5)
+
+
+def test_top_five_of_fewer_classes_does_not_exist():
+    cfg = config('imagenet/vitb_cls.py', num_classes=4)
+    assert cfg.val_evaluator.topk == cfg.test_evaluator.topk == (1,)
+
+
+def test_other_overrides_of_the_teacher_are_kept():
+    overrides = {'model.backbone.arch': 'large'}
+    cfg = config('imagenet/g2sd_vits_cls.py', **{'distillation.teacher.overrides': overrides})
+    assert cfg.distillation.teacher.overrides == {**overrides, 'num_classes': 1000}
+
+
+def test_loaders_are_fitted_to_the_machine(monkeypatch):
+    options = {'train_dataloader.num_workers': 0}
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = config('imagenet/g2sd_vits_cls.py', **options)
+    assert not cfg.train_dataloader.persistent_workers
+    assert cfg.val_dataloader.persistent_workers
+    assert not cfg.val_dataloader.pin_memory
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert config('imagenet/g2sd_vits_cls.py').val_dataloader.pin_memory
+
+
+# Data ---------------------------------------------------------------------------------------------
+
+
+def prepare(name: str, *loaders: str, **options) -> None:
+    fit.prepare_data(config(f'imagenet/{name}.py', **options), loaders)
+
+
+def test_missing_data_are_told_how_to_be_laid_out(monkeypatch):
+    monkeypatch.setenv('G2SD_DATA', '/no/sets')
+    with refused(
+        'no data at /no/sets/imagenet/train',
+        'lay it out as /no/sets/imagenet/train/<class>/*.JPEG',
+        'point G2SD_DATA at the folder that holds imagenet',
+    ) as caught:
+        prepare('g2sd_vits_cls', 'train_dataloader', 'val_dataloader')
+    assert '\n' not in str(caught.value)
+
+
+def test_missing_data_elsewhere_are_named(monkeypatch):
+    monkeypatch.delenv('G2SD_DATA', raising=False)
+    with pytest.raises(UserError, match='no data at /mine/train: lay it out as') as caught:
+        prepare(
+            'vitb_mae', 'train_dataloader',
+            **{'train_dataloader.dataset.dataset.data_root': '/mine/train'},
+        )
+    assert 'G2SD_DATA' not in str(caught.value)
+
+
+def test_a_wrong_number_of_classes_is_told_the_right_one(monkeypatch, image_data):
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    with refused('train has 3 class folders', 'num_classes=1000', '--cfg-options num_classes=3'):
+        prepare('g2sd_vits_cls', 'train_dataloader')
+    prepare('g2sd_vits_cls', 'train_dataloader', 'val_dataloader', num_classes=3)
+
+
+def test_validation_classes_are_counted_too(monkeypatch, tmp_path):
+    monkeypatch.setenv('G2SD_DATA', str(tmp_path))
+    image_folder(tmp_path / 'imagenet' / 'train', classes=3, each=1)
+    image_folder(tmp_path / 'imagenet' / 'val', classes=2, each=1)
+    with refused('imagenet/val has 2 class folders', 'num_classes=3'):
+        prepare('vitb_cls', 'train_dataloader', 'val_dataloader', num_classes=3)
+
+
+def test_pre_training_does_not_count_classes(monkeypatch, image_data):
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    prepare('vitb_mae', 'train_dataloader', 'val_dataloader')
+
+
+@pytest.mark.parametrize('prefix', ['train', {'img_path': 'train'}], ids=str)
+def test_classes_may_lie_below_a_prefix(monkeypatch, image_data, prefix):
+    dataset = 'train_dataloader.dataset.dataset'
+    options = {f'{dataset}.data_root': str(image_data / 'imagenet'), 'num_classes': 3}
+    prepare('vitb_cls', 'train_dataloader', **options, **{f'{dataset}.data_prefix': prefix})
+    with refused('no data at', 'imagenet/other'):
+        prepare('vitb_cls', 'train_dataloader', **options, **{f'{dataset}.data_prefix': 'other'})
+
+
+def test_listed_classes_are_not_counted_in_folders(image_data):
+    dataset = 'train_dataloader.dataset.dataset'
+    options = {f'{dataset}.data_root': str(image_data), f'{dataset}.ann_file': 'list.txt'}
+    prepare('vitb_cls', 'train_dataloader', **options)
+
+
+def test_embedded_data_are_made_on_first_use(monkeypatch, tmp_path):
+    made = []
+    monkeypatch.setenv('G2SD_DATA', str(tmp_path))
+    monkeypatch.setattr(fit, 'ensure_shapes', lambda root, **spec: made.append((root, spec)))
+    cfg = Config(dict(shapes=dict(task='cls', train=4), model={}))
+    fit.prepare_data(cfg, ())
+    assert made == [(tmp_path / 'shapes', {'task': 'cls', 'train': 4})]
+
+
+# Precision and processes --------------------------------------------------------------------------
+
+
+def test_mixed_precision_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with refused('--amp needs a GPU', 'optim_wrapper.type=AutocastOptimWrapper'):
+        fit.use_mixed_precision(config('imagenet/vitb_mae.py'))
+
+
+@pytest.mark.parametrize('bfloat16', [True, False])
+def test_mixed_precision_depends_on_the_gpu(monkeypatch, bfloat16):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bfloat16)
+    cfg = config('imagenet/vitb_mae.py')
+    fit.use_mixed_precision(cfg)
+    assert cfg.optim_wrapper.type == ('AutocastOptimWrapper' if bfloat16 else 'AmpOptimWrapper')
+    assert cfg.optim_wrapper.get('loss_scale') == (None if bfloat16 else 'dynamic')
+    assert cfg.optim_wrapper.accumulative_counts == 2
+
+
+def test_one_process_needs_no_group():
+    cfg = config('imagenet/vitb_mae.py')
+    fit.start_processes(cfg, 'none')
+    assert cfg.launcher == 'none'
+    assert not torch.distributed.is_initialized()
+
+
+def test_cpus_are_joined_over_gloo(monkeypatch):
+    started = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', started.append)
+    cfg = config('imagenet/vitb_mae.py')
+    fit.start_processes(cfg, 'pytorch')
+    assert started == ['gloo']
+    assert cfg.model_wrapper_cfg.device_ids is None
+    with refused('--launcher slurm needs GPUs', 'use --launcher pytorch'):
+        fit.start_processes(cfg, 'slurm')
+
+
+def test_test_time_augmentation_needs_its_config():
+    with refused('--tta needs tta_model and tta_pipeline'):
+        fit.use_test_time_augmentation(config('imagenet/vitb_cls.py'))

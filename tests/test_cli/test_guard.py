@@ -1,0 +1,106 @@
+"""How commands end."""
+
+from __future__ import annotations
+
+import pytest
+
+from g2sd_mm.checkpoints import CheckpointError
+from g2sd_mm.cli.guard import run_command
+from g2sd_mm.cli.options import parse_options
+from g2sd_mm.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv('G2SD_TRACEBACK', raising=False)
+    return tmp_path
+
+
+def fails(error: BaseException):
+    def command() -> None:
+        raise error
+
+    return command
+
+
+def ended(error: BaseException) -> int:
+    with pytest.raises(SystemExit) as caught:
+        run_command(fails(error))
+    return caught.value.code
+
+
+def test_success_is_silent(capsys):
+    run_command(lambda: None)
+    assert capsys.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        UserError('no data at x:\n  lay it out'),
+        CheckpointError('no data at x: lay it out'),
+        FileNotFoundError('no data at x: lay it out'),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_persons_error_is_one_line_and_exit_code_2(error, capsys, tmp_path):
+    assert ended(error) == 2
+    assert capsys.readouterr() == ('', 'error: no data at x: lay it out\n')
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('error', 'line'),
+    [
+        (ValueError('unknown arch'), 'unknown arch'),
+        (KeyError('no such\ntap'), 'no such tap'),
+        (AssertionError(), 'AssertionError'),
+        (RuntimeError('a\n\n  b'), 'a b'),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_other_error_is_one_line_with_the_tracebacks_place(error, line, capsys, tmp_path):
+    assert ended(error) == 1
+    said = f'error: {line} (traceback: work_dirs/last_error.log)\n'
+    assert capsys.readouterr() == ('', said)
+    kept = (tmp_path / 'work_dirs' / 'last_error.log').read_text()
+    assert kept.startswith('Traceback')
+    assert type(error).__name__ in kept
+
+
+def test_the_traceback_can_be_asked_for(monkeypatch):
+    monkeypatch.setenv('G2SD_TRACEBACK', '1')
+    with pytest.raises(ValueError, match='unknown arch'):
+        run_command(fails(ValueError('unknown arch')))
+    assert ended(UserError('a line is enough')) == 2
+
+
+def test_where_the_traceback_cannot_be_kept_it_can_be_asked_for(capsys, tmp_path):
+    (tmp_path / 'work_dirs').write_text('a file')
+    assert ended(ValueError('bad')) == 1
+    assert capsys.readouterr().err == 'error: bad (G2SD_TRACEBACK=1 shows where)\n'
+
+
+def test_an_interrupt_is_130(capsys):
+    assert ended(KeyboardInterrupt()) == 130
+    assert capsys.readouterr() == ('', '')
+
+
+def test_a_mistake_of_ours_is_not_dressed_up():
+    with pytest.raises(ZeroDivisionError):
+        run_command(fails(ZeroDivisionError()))
+
+
+def test_options_are_read_as_mmengine_reads_them():
+    pairs = ['a.b=3', 'c=1e-3', 'd=[1,2]', 'e=text', 'f=x=y', 'g=True', 'h=None']
+    options = parse_options(pairs)
+    assert options == {
+        'a.b': 3, 'c': 1e-3, 'd': [1, 2], 'e': 'text', 'f': 'x=y', 'g': True, 'h': None,
+    }
+    assert parse_options(None) == {}
+
+
+def test_an_option_without_a_value_is_refused():
+    with pytest.raises(UserError, match="--cfg-options takes KEY=VALUE, got 'a.b'"):
+        parse_options(['a.b'])
