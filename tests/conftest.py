@@ -1,4 +1,4 @@
-"""Every test sees the components registered, and runs on one thread from a fixed seed."""
+"""Every test sees the components registered, and starts on one thread from a fixed seed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 import g2sd_mm
 
@@ -22,6 +23,12 @@ def registered():
     importlib.import_module('g2sd_mm.datasets.mixing')
     # mmengine collects garbage for every data set: half a second with all that was imported
     gc.freeze()
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_default_scope():
+    """Runs leave mmengine's default scope behind; another module's tests must not see it."""
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -93,6 +93,8 @@ def stage2(teacher: str | None, **changes: Any) -> dict[str, Any]:
     }
     return {
         **plain('demo-student'),
+        # a worker, so that reading does not seed the generators that the step draws from
+        'train_dataloader.num_workers': 1,
         'distillation.teacher.checkpoint': teacher,
         'distillation.teacher.overrides': overrides,
         **changes,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +69,10 @@ def classifier_cfg(
     return dict(
         _scope_='mmpretrain',
         type='ImageClassifier',
-        backbone=dict(
-            type='G2SDViT', arch=arch(dim), img_size=IMAGE, out_type=out_type, **backbone
-        ),
+        backbone={
+            **dict(type='G2SDViT', arch=arch(dim), img_size=IMAGE, out_type=out_type),
+            **backbone,
+        },
         head=dict(
             type='TwoTokenClsHead' if two else 'LinearClsHead',
             num_classes=classes,
@@ -129,3 +133,18 @@ def config(name: str, **options: Any) -> Config:
 def words(*texts: str) -> str:
     """Pattern of a message that has all ``texts``, in this order."""
     return '(?s)' + '.*'.join(re.escape(text) for text in texts)
+
+
+def run_python(
+    *arguments: str, cwd: Path = ROOT, timeout: int = 300, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run this interpreter on one thread, the checkout importable from any folder."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )

@@ -10,7 +10,7 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomResize', scale=(1024, 1024), ratio_range=(0.1, 2.0), keep_ratio=True),
-    # detectron2 moves the crop along the diagonal (one random number for both axes); mmdet draws two
+    # detectron2 draws one number for both axes, so its crop moves along the diagonal; mmdet two
     dict(
         type='RandomCrop',
         crop_type='absolute_range',
@@ -30,8 +30,8 @@ test_pipeline = [
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
-# The release groups images by aspect ratio. Here all inputs are padded to one size, so it would save
-# nothing, and a step would no longer see the same samples on any number of processes.
+# The release groups images by aspect ratio. All inputs are padded to one size here, so it
+# would save nothing, and a step would no longer see the same samples on any number of processes.
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,

@@ -1,4 +1,5 @@
-# Shapes for classification, 64 px, generated on first use; batch 64 on one process.
+# Shapes for classification, 64 px, generated on first use. Crops of 56 px make 7 x 7 patches of
+# 8 px; batch 64 on one process.
 shapes = dict(task='cls', train=4000, val=1000, size=64, seed=0)
 num_classes = 10
 data_layout = 'data/shapes (generated on first use)'
@@ -6,8 +7,13 @@ data_layout = 'data/shapes (generated on first use)'
 _folder = 'data/shapes/cls_64px_4000+1000_s0'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomCrop', crop_size=64, padding=6, padding_mode='reflect'),
+    dict(type='RandomCrop', crop_size=56),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='PackInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='CenterCrop', crop_size=56),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
@@ -28,5 +34,5 @@ val_dataloader = dict(
     dataset=dict(
         type='CustomDataset',
         data_root=_folder + '/val',
-        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+        pipeline=test_pipeline))
 test_dataloader = val_dataloader

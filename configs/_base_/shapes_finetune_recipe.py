@@ -10,5 +10,5 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=12, val_interval=12)
+train_cfg = dict(max_epochs=14, val_interval=14)
 auto_scale_lr = dict(base_batch_size=64)

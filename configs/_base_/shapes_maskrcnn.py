@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(
         arch='demo-student',
         img_size=128,
-        pretrain_img_size=64,
+        pretrain_img_size=56,
         window_size=4,
         global_blocks=(1, 3)),
     neck=dict(in_channels=64, out_channels=64, stride=8, scale_factors=(2, 1, 0.5)),

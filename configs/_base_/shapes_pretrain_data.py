@@ -1,11 +1,11 @@
-# Shapes without labels, 64 px, generated on first use; batch 64 on one process.
+# Shapes without labels, 64 px, generated on first use; crops of 56 px, batch 64 on one process.
 shapes = dict(task='cls', train=4000, val=1000, size=64, seed=0)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
         type='RandomResizedCrop',
-        scale=64,
+        scale=56,
         crop_ratio_range=(0.2, 1.0),
         backend='pillow',
         interpolation='bicubic'),

@@ -10,5 +10,5 @@ param_scheduler = [
         by_epoch=True,
         convert_to_iter_based=True),
 ]
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=15)
 auto_scale_lr = dict(base_batch_size=64)

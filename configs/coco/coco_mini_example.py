@@ -1,9 +1,9 @@
-# Your own COCO-format data: copy this file and change the upper four lines. Any config of this folder
-# can be the base; with a g2sd_* one, give the teacher (trained on your data) the same lines.
+# Your own COCO-format data: copy this file, change the first lines. Any config of this folder can
+# be the base. Annotation files with run-length masks: set poly2mask=True in LoadAnnotations.
 _base_ = './g2sd_vits_maskrcnn_nosd.py'
 
 root, train, val = 'data/coco_mini/', 'train2017', 'val2017'
-classes = ('person', 'car', 'dog')  # must be categories of the annotation files; others are left out
+classes = ('person', 'car', 'dog')  # categories of the annotation files; others are left out
 
 data = dict(data_root=root, metainfo=dict(classes=classes))
 train_dataloader = dict(

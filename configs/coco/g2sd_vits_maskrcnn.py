@@ -5,8 +5,8 @@ distillation = dict(
     teacher=dict(
         config='configs/coco/vitb_maskrcnn.py',
         checkpoint='work_dirs/vitb_maskrcnn/weights.pth',
-        # no proposals, losses or box heads. train_mode=True would repeat the release's teacher, whose
-        # drop path of 0.1 was left on.
+        # no proposals, losses or box heads; train_mode=True would repeat the release's teacher,
+        # whose drop path of 0.1 was left on
         forward=('backbone', 'neck', 'rpn_head')),
     taps=dict(pyramid='neck', objectness='rpn_head.rpn_cls'),
     adapters=dict(pyramid=dict(type='LevelAdapters', channels=256, num_levels=5)),

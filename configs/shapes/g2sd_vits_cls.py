@@ -7,7 +7,7 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='demo-student',
-        img_size=64,
+        img_size=56,
         init_std=0.1,
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/g2sd_vits_generic/weights.pth')),
     head=dict(in_channels=64),

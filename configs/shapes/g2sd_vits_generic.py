@@ -3,10 +3,10 @@ _base_ = ['../_base_/shapes_pretrain_recipe.py', '../_base_/shapes_pretrain_data
 
 model = dict(
     type='GenericDistiller',
-    student=dict(arch='demo-student', decoder='dec32d2b', img_size=64),
+    student=dict(arch='demo-student', decoder='dec32d2b', img_size=56),
     teacher=dict(
         arch='demo-teacher',
         decoder='dec64d2b',
-        img_size=64,
+        img_size=56,
         checkpoint='work_dirs/vitb_mae/weights.pth'),
     target_block=1)

@@ -7,6 +7,5 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='demo-teacher',
-        global_blocks=(2, 5),
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitb_mae/weights.pth')),
     neck=dict(in_channels=128))

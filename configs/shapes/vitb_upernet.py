@@ -7,7 +7,6 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='demo-teacher',
-        out_indices=(1, 2, 3, 5),
         init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitb_mae/weights.pth')),
     neck=dict(embed_dim=128),
     decode_head=dict(in_channels=[128, 128, 128, 128]),

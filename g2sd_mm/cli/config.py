@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from mmengine.config import Config, ConfigDict
 from ..datasets.shapes import ensure_shapes
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
+
+_RUNS = itertools.count(1)
 
 
 def load_config(
@@ -43,6 +46,14 @@ def load_config(
     _apply_classes(cfg)
     _fit_loaders(cfg)
     return cfg
+
+
+def name_run(cfg: Config, config: str) -> None:
+    """Give the run a name of its own, in place.
+
+    mmengine's names have seconds in them, and runs of one name in one process share their log.
+    """
+    cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
 
 
 def default_work_dir(config: str, runs: str = 'work_dirs') -> str:

@@ -55,6 +55,7 @@ def infer(
         UserError: if an image is missing or cannot be read.
         CheckpointError: if the weights do not fit the config.
     """
+    import cv2
     import mmcv
     import torch
     from mmengine.dataset import Compose, pseudo_collate
@@ -83,9 +84,10 @@ def infer(
     with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.no_grad():
         pipeline = Compose(without_annotations(cfg.test_dataloader.dataset.pipeline))
         for number, path in enumerate(images):
-            image = mmcv.imread(path, channel_order='rgb')
-            if image is None:
-                raise UserError(f'{path} is not an image that can be read')
+            try:
+                image = mmcv.imread(path, channel_order='rgb')
+            except cv2.error as error:  # what it makes of a file that is no image
+                raise UserError(f'{path} is not an image that can be read') from error
             inputs = pipeline({'img_path': path, 'img_id': number, 'reduce_zero_label': False})
             (sample,) = model.test_step(pseudo_collate([inputs]))
             predictions.append({'image': path, **plain_prediction(sample, classes, threshold)})

@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--tasks', nargs='+', help='only these tasks (cls, det, seg)')
     p.add_argument('--rows', nargs='+', help='only these methods, with what they need')
     p.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds to run (0)')
+    p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>)')
     p.add_argument('--dry-run', action='store_true', help='print the commands and stop')
     return p
@@ -48,6 +49,7 @@ def main() -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from ..errors import UserError
+    from ..reproduce.jobs import default_jobs
     from ..reproduce.pictures import draw_pictures
     from ..reproduce.run import plan, run_suite
     from ..reproduce.suites import SUITES
@@ -58,7 +60,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         print('\n'.join(plan(suite, rows, args.seeds, folder)))
         return
-    results = run_suite(suite, rows, args.seeds, folder, say=_say)
+    results = run_suite(suite, rows, args.seeds, folder, args.jobs or default_jobs(), say=_say)
     draw_pictures(suite, rows, folder / f'seed{args.seeds[0]}', folder / 'pictures')
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]

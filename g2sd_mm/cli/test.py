@@ -81,6 +81,7 @@ def evaluate(
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
     cfg.work_dir = work_dir or fit.default_work_dir(config, runs)
+    fit.name_run(cfg, config)
     fit.prepare_data(cfg, ('test_dataloader',))
     for key in _TRAINING_ONLY:
         cfg[key] = None

@@ -82,6 +82,7 @@ def train(
     g2sd_mm.register_all()
     cfg = fit.load_config(config, options, runs)
     cfg.work_dir = work_dir or fit.default_work_dir(config, runs)
+    fit.name_run(cfg, config)
     fit.prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
     if amp:
         fit.use_mixed_precision(cfg)

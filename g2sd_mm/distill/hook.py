@@ -9,7 +9,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from .specific import Distillation
+from .specific import Distillation, together
 
 
 @HOOKS.register_module()
@@ -49,7 +49,7 @@ class DistillationHook(Hook):
         def loss(inputs: Any, data_samples: Any, *args: Any, **kwargs: Any) -> dict:
             with distillation.student_taps.record() as heard:
                 losses = task_loss(inputs, data_samples, *args, **kwargs)
-            return {**losses, **distillation(heard, inputs, data_samples)}
+            return together(losses, distillation(heard, inputs, data_samples))
 
         model.loss = loss
 

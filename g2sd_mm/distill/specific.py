@@ -49,6 +49,11 @@ class Distillation(nn.Module):
         self._warmups: dict[str, int] = {}
         self.losses = nn.ModuleDict()
         for name, cfg in losses.items():
+            if 'loss' not in name:
+                raise ValueError(
+                    f'a distillation loss is called {name!r}: only what has "loss" in its name is '
+                    f'trained (a rule of mmengine), so call it loss_{name}'
+                )
             cfg = dict(cfg)
             self._warmups[name] = cfg.pop('warmup', 0)
             self._inputs[name] = _loss_inputs(cfg.pop('tap', None), cfg.pop('inputs', {}))
@@ -120,11 +125,27 @@ class SpecificDistiller(TeachingModel):
             return self.student(inputs, data_samples, mode=mode)
         with self.distillation.student_taps.record() as heard:
             losses = self.student(inputs, data_samples, mode='loss')
-        return {**losses, **self.distillation(heard, inputs, data_samples)}
+        return together(losses, self.distillation(heard, inputs, data_samples))
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the plain student, for its own library."""
         return self.student.state_dict()
+
+
+def together(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The student's losses and those of distillation.
+
+    mmpretrain calls its only one ``loss``, as mmengine's log calls the sum of all: it becomes
+    ``loss_task``.
+
+    Raises:
+        ValueError: if a name is used on both sides.
+    """
+    own = {'loss_task' if name == 'loss' else name: value for name, value in own.items()}
+    twice = sorted(set(own) & set(added))
+    if twice:
+        raise ValueError(f'the student has a loss {twice[0]} of its own: rename the one in losses')
+    return {**own, **added}
 
 
 def _side(taps: Mapping[str, str | Mapping[str, str]], side: str) -> dict[str, str]:

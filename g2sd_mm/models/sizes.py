@@ -38,8 +38,8 @@ ENCODERS: dict[str, EncoderSize] = {
     'base': EncoderSize(768, 12, 12),
     'large': EncoderSize(1024, 24, 16),
     'huge': EncoderSize(1280, 32, 16, patch_size=14),
-    'demo-teacher': EncoderSize(128, 6, 4, patch_size=8),
-    'demo-student': EncoderSize(64, 4, 4, patch_size=8),
+    'demo-teacher': EncoderSize(128, 4, 4, patch_size=8),
+    'demo-student': EncoderSize(64, 4, 2, patch_size=8),
 }
 
 # Head counts of the published decoders do not follow one head size: 32 channels a head everywhere

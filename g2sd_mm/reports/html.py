@@ -133,8 +133,9 @@ def _plot(curves: dict[str, list[tuple[int, float]]], title: str) -> str:
     axes.set(title=title, xlabel='step', ylabel='loss', yscale='log')
     axes.legend(fontsize=8)
     text = io.StringIO()
-    # no date: the same results give the same file
-    figure.savefig(text, format='svg', metadata={'Date': None}, bbox_inches='tight')
+    # no date and no random names: the same results give the same file
+    with matplotlib.rc_context({'svg.hashsalt': title}):
+        figure.savefig(text, format='svg', metadata={'Date': None}, bbox_inches='tight')
     pyplot.close(figure)
     svg = text.getvalue()
     return svg[svg.index('<svg') :]

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-#: The figure that a task is judged by, and how many validation items stand behind a percentage.
+#: The figure that a task is judged by.
 HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One method of one task over all seeds; ``values`` are the headline metric, in seed order."""
+    """One method of one task over all seeds; ``values`` are the headline metric of ``seeds``."""
 
     task: str
     method: str
+    seeds: tuple[int, ...]
     values: tuple[float, ...]
     retained: float | None
     params_m: float | None
@@ -55,6 +56,7 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[Line]:
             Line(
                 task=task,
                 method=method,
+                seeds=tuple(r['seed'] for r in good),
                 values=values,
                 retained=100 * means[task, method] / teacher if values and teacher else None,
                 params_m=good[0]['params_m'] if good else None,
@@ -78,14 +80,22 @@ def verdicts(lines: Sequence[Line]) -> list[str]:
             f'{task} ({name}): ' + ' > '.join(f'{line.method} {line.mean:.2f}' for line in order)
         )
         for a, b in (('g2sd_nosd', 'scratch'), ('g2sd', 'g2sd_nosd')):
-            if a in own and b in own:
+            if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
                 sentences.append(f'{task}: {_compare(own[a], own[b])}')
     return sentences
 
 
+def paired_differences(a: Line, b: Line) -> list[float]:
+    """``a - b`` for each seed that both have."""
+    other = dict(zip(b.seeds, b.values, strict=True))
+    return [
+        x - other[seed] for seed, x in zip(a.seeds, a.values, strict=True) if seed in other
+    ]
+
+
 def paired_difference(a: Line, b: Line) -> tuple[float, float | None]:
-    """Mean of ``a - b`` over seeds and its standard error (None for fewer than two seeds)."""
-    differences = [x - y for x, y in zip(a.values, b.values, strict=False)]
+    """Mean of ``a - b`` over common seeds and its standard error (None for fewer than two)."""
+    differences = paired_differences(a, b)
     mean = sum(differences) / len(differences)
     if len(differences) < 2:
         return mean, None
@@ -103,7 +113,7 @@ def _compare(a: Line, b: Line) -> str:
     apart = 'stand apart' if abs(mean) > error else 'cannot be told apart at this size'
     return (
         f'{a.method} - {b.method} = {mean:+.2f} +- {error:.2f} '
-        f'(paired over {len(a.values)} seeds): they {apart}'
+        f'(paired over {len(paired_differences(a, b))} seeds): they {apart}'
     )
 
 

@@ -32,7 +32,6 @@ def describe_environment() -> dict[str, Any]:
         'system': platform.system(),
         'cpu': _cpu_model(),
         'cores': os.cpu_count(),
-        'threads': torch.get_num_threads(),
         'gpu': torch.cuda.get_device_name() if cuda else None,
         'commit': _commit(),
         'packages': {name: _version(name) for name in _PACKAGES},

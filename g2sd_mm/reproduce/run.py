@@ -1,79 +1,116 @@
-"""Run a suite's steps one after the other in this process, and keep what each gave.
-
-One process, because importing the stack takes longer than some of the demo's runs.
-"""
+"""Run a suite's steps and keep what each gave."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.write import write_text
 from ..errors import UserError
 from .environment import describe_environment
+from .jobs import run_graph
 from .suites import Row, Step, Suite
 
 Say = Callable[[str], None]
+Result = dict[str, Any]
+Key = tuple[int, str]  # seed, step
 
 
 def run_suite(
-    suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path, say: Say = print
+    suite: Suite,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    folder: Path,
+    jobs: int = 1,
+    say: Say = print,
 ) -> dict[str, Any]:
-    """Train what the rows need for each seed and write ``results.json`` after every row.
+    """Train what the rows need for each seed and write ``results.json``.
 
     A step that finished before with the same configuration is not run again. A step that fails is
     recorded with its error, and so is what needs it; the others go on.
 
+    Args:
+        suite, rows, seeds: what to run.
+        folder: gets ``seed<N>/<step>/`` and ``results.json``, rewritten whenever a run ends.
+        jobs: runs at once.
+        say: told one line for each run that ends.
+
     Returns:
         the content of ``results.json``.
     """
-    results = {'suite': suite.name, 'environment': describe_environment(), 'rows': []}
     folder.mkdir(parents=True, exist_ok=True)
     steps = list(suite.steps_of(rows))
-    for seed in seeds:
-        finished: dict[str, dict[str, Any]] = {}
-        for number, step in enumerate(steps, 1):
-            label = f'[seed {seed}, {number}/{len(steps)}] {step.name}'
-            finished[step.name] = _run_step(step, seed, folder, finished, label, say)
-        results['rows'] += [_row(suite, row, seed, finished) for row in rows]
+    _import_libraries(steps)
+    graph = {
+        (seed, step.name): [(seed, need) for need in step.needs] for seed in seeds for step in steps
+    }
+
+    def work(key: Key, finished: Mapping[Key, Result]) -> Result:
+        return run_step(suite.step(key[1]), key[0], folder / f'seed{key[0]}', finished)
+
+    finished: dict[Key, Result] = {}
+    results = {'suite': suite.name, 'jobs': jobs, 'environment': None, 'rows': []}
+    for key, result in run_graph(graph, work, jobs):
+        finished[key] = result
+        say(f'[{len(finished)}/{len(graph)}] seed {key[0]} {key[1]}: {_outcome(result)}')
+        results['rows'] = [
+            _row(suite, row, seed, finished)
+            for seed in seeds
+            for row in rows
+            if (seed, row.step) in finished
+        ]
+        # asked after the first fork: it may start the GPU, which a forked process could not use
+        results['environment'] = results['environment'] or describe_environment()
         write_text(folder / 'results.json', json.dumps(results, indent=2))
     return results
 
 
-def _run_step(
-    step: Step, seed: int, folder: Path, finished: dict[str, dict], label: str, say: Say
-) -> dict[str, Any]:
-    """Result of one step: from disk if it is there, else by training."""
-    broken = [need for need in step.needs if 'error' in finished[need]]
+def run_step(step: Step, seed: int, runs: Path, finished: Mapping[Key, Result]) -> Result:
+    """Result of one step: from disk if it is there, else by training; or what went wrong."""
+    broken = [need for need in step.needs if 'error' in finished[seed, need]]
     if broken:
-        say(f'{label}: skipped, {broken[0]} failed')
-        return {'error': f'needs {broken[0]}, which failed: {finished[broken[0]]["error"]}'}
-    runs = folder / f'seed{seed}'
+        error = finished[seed, broken[0]]['error']
+        return {'error': f'needs {broken[0]}, which failed: {error}'}
     place = runs / step.name / 'result.json'
     try:
-        digest = _digest(step, seed, runs, [finished[need]['digest'] for need in step.needs])
+        digest = _digest(step, seed, runs, [finished[seed, n]['digest'] for n in step.needs])
         if place.is_file():
             known = json.loads(place.read_text())
             if known.get('digest') == digest and Path(known['checkpoint']).is_file():
-                say(f'{label}: done before')
-                return known
+                return {**known, 'reused': True}
         result = _train(step, seed, runs)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        text = ' '.join(str(error).split()) or type(error).__name__
-        say(f'{label}: failed: {text}')
-        return {'error': text}
+        return {'error': ' '.join(str(error).split()) or type(error).__name__}
     result['digest'] = digest
     write_text(place, json.dumps(result, indent=2))
-    metrics = '  '.join(f'{name} {value:.2f}' for name, value in result['metrics'].items())
-    say(f'{label}: {result["train_seconds"]:.0f} s  {metrics}')
     return result
 
 
-def _train(step: Step, seed: int, runs: Path) -> dict[str, Any]:
+def _outcome(result: Result) -> str:
+    if 'error' in result:
+        return f'failed: {result["error"]}'
+    metrics = '  '.join(f'{name} {value:.4g}' for name, value in result['metrics'].items())
+    when = 'done before' if result.get('reused') else f'{result["train_seconds"]:.0f} s'
+    return f'{when}  {metrics}'
+
+
+def _import_libraries(steps: Sequence[Step]) -> None:
+    """Import the task libraries once, before the processes are forked."""
+    import g2sd_mm
+
+    from ..cli.config import load_config
+
+    g2sd_mm.register_all()
+    for scope in {load_config(step.config).default_scope for step in steps}:
+        importlib.import_module(f'{scope}.utils').register_all_modules(init_default_scope=False)
+
+
+def _train(step: Step, seed: int, runs: Path) -> Result:
     from ..cli.train import train
     from ..engine.hooks.access import bare_model
     from .measure import gflops, parameters_in_millions
@@ -135,9 +172,9 @@ def _digest(step: Step, seed: int, runs: Path, needs: list[str]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _row(suite: Suite, row: Row, seed: int, finished: dict[str, dict]) -> dict[str, Any]:
+def _row(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
     """A line of ``results.json``; compute is of the row's own step and with what it needs."""
-    result = finished[row.step]
+    result = finished[seed, row.step]
     line: dict[str, Any] = {
         'task': row.task,
         'method': row.method,
@@ -147,7 +184,7 @@ def _row(suite: Suite, row: Row, seed: int, finished: dict[str, dict]) -> dict[s
     }
     if 'error' in result:
         return {**line, 'error': result['error']}
-    chain = [finished[name] for name in suite.chain(row.step)]
+    chain = [finished[seed, name] for name in suite.chain(row.step)]
     keys = ('dataset', 'metrics', 'params_m', 'gflops', 'train_seconds', 'checkpoint')
     return {
         **line,

@@ -26,8 +26,9 @@ def test_a_published_classifier_predicts_in_mmpretrain(two_tokens):
 
 def test_two_heads_lie_in_one_module():
     names = set(task_model_state(Weights('x.pth', official(True))))
+    kinds = ('weight', 'bias')
     assert {n for n in names if n.startswith('head.')} == {
-        f'head.layers.{head}.{kind}' for head in ('head', 'head_dist') for kind in ('weight', 'bias')
+        f'head.layers.{head}.{kind}' for head in ('head', 'head_dist') for kind in kinds
     }
     names = set(task_model_state(Weights('x.pth', official(False))))
     assert {n for n in names if n.startswith('head.')} == {'head.fc.weight', 'head.fc.bias'}

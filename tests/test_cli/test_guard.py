@@ -102,5 +102,5 @@ def test_options_are_read_as_mmengine_reads_them():
 
 
 def test_an_option_without_a_value_is_refused():
-    with pytest.raises(UserError, match="--cfg-options takes KEY=VALUE, got 'a.b'"):
+    with pytest.raises(UserError, match=r"--cfg-options takes KEY=VALUE, got 'a\.b'"):
         parse_options(['a.b'])

@@ -31,7 +31,7 @@ def test_mixup_blends_with_the_flipped_batch(lam):
 
 def test_cutmix_pastes_a_box_of_the_flipped_batch(lam):
     pixels = images(4)
-    mixed, scores = FlipCutMix(alpha=1.0).mix(pixels, SCORES)
+    mixed, _ = FlipCutMix(alpha=1.0).mix(pixels, SCORES)
     pasted = (mixed != pixels).any(1)
     assert torch.equal(pasted, pasted[:1].expand_as(pasted))  # one box for the batch
     assert pasted[0].any()

@@ -177,6 +177,15 @@ def test_an_unreadable_image_is_replaced_and_named(folder, content):
     assert sample.sample_seed == key.sample_seed()
 
 
+@pytest.mark.parametrize('ending', ['jpg', 'png'])
+def test_half_an_image_is_not_read(folder, ending):
+    path = sorted(folder.rglob(f'*.{ending}'))[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    data = dataset(folder)
+    index = next(i for i in range(10) if data.get_data_info(i)['img_path'] == str(path))
+    assert path.name in data[index]['data_samples'].unreadable[0]
+
+
 def test_a_missing_image_is_replaced(folder):
     data = dataset(folder)
     path = sorted(folder.rglob('*.*'))[3]

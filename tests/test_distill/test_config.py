@@ -54,7 +54,7 @@ def test_it_builds_and_trains_from_any_scope():
     model = MODELS.build(g2sd_mm.distill_config(stock(distillation=BLOCK)).model)
     assert isinstance(model, SpecificDistiller)
     losses = model(images(4), labelled(LABELS), mode='loss')
-    assert set(losses) == {'loss', 'loss_dist'}
+    assert set(losses) == {'loss_task', 'loss_dist'}
     sum(losses.values()).backward()
 
 

@@ -8,8 +8,8 @@ from mmengine.structures import BaseDataElement
 
 from g2sd_mm.distill import generic
 from g2sd_mm.distill.losses.feature import normalised_target, smooth_l1_feature_loss
-from g2sd_mm.models.masking import Masking, random_masking
 from g2sd_mm.models.mae import MaskedAutoencoder
+from g2sd_mm.models.masking import Masking, random_masking
 
 from ..toys import PATCHES, STUDENT, TEACHER, arch, distiller, images, words
 
@@ -165,6 +165,7 @@ def test_at_weight_zero_nothing_of_the_other_terms_is_built_or_computed(monkeypa
 
 def test_the_encoder_term_compares_with_the_teachers_prenorm():
     model, pixels, shared = distiller(encoder_weight=0.5), images(), masking()
+    torch.nn.init.normal_(model.teacher.model.norm.weight)  # so that the norm changes something
     loss = model.losses(pixels, shared)['loss_encoder']
     own = model.encoderfeature_pred(model.student.encode(pixels, shared).latent)
     target = normalised_target(model.ask_teacher(pixels, shared)[0].prenorm)

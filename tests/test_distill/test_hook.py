@@ -46,7 +46,7 @@ def test_it_gives_the_losses_of_the_distiller(tmp_path):
     hook.before_train(run)
     losses = model(images(4), labelled([0, 1, 2, 0]), mode='loss')
     expected = distilled(images(4), labelled([0, 1, 2, 0]), mode='loss')
-    assert set(losses) == set(expected) == {'loss', 'loss_dist'}
+    assert set(losses) == set(expected) == {'loss_task', 'loss_dist'}
     for name, loss in losses.items():
         assert torch.equal(loss, expected[name]), name
 
@@ -77,7 +77,7 @@ def test_it_changes_what_is_learnt(tmp_path):
     for weight in (0.0, 5.0):
         model = student()
         model.init_weights = lambda: None
-        hook, run = hooked(tmp_path, model, loss_weight=weight)
+        _, run = hooked(tmp_path, model, loss_weight=weight)
         run.train()
         ends.append(model.head.fc.weight.clone())
     assert not torch.equal(*ends)
@@ -120,7 +120,7 @@ def test_a_wrong_teacher_stops_before_the_first_step(tmp_path):
     model = student()
     before = copy.deepcopy(model.state_dict())
     model.init_weights = lambda: None
-    hook, run = hooked(tmp_path, model)
+    _, run = hooked(tmp_path, model)
     save(tmp_path / 'teacher.pth', classifier(dim=16))
     with pytest.raises(CheckpointError, match='another size'):
         run.train()

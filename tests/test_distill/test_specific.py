@@ -44,12 +44,31 @@ def losses_of(model: SpecificDistiller, seed: int = 0) -> dict[str, torch.Tensor
 def test_distillation_losses_are_added_to_the_students_own():
     model, pixels = specific(), images(4)
     losses = losses_of(model)
-    assert set(losses) == {'loss', 'loss_dist'}
+    assert set(losses) == {'loss_task', 'loss_dist'}
     own = model.student(pixels, labelled(LABELS), mode='loss')
-    assert torch.equal(losses['loss'], own['loss'])
+    assert torch.equal(losses['loss_task'], own['loss'])
     dist = model.student.head.layers.head_dist(model.student.backbone(pixels)[0][1])
     expected = hard_distillation_loss(dist, model.teacher(pixels))
     assert losses['loss_dist'].item() == pytest.approx(0.5 * expected.item(), rel=1e-5)
+
+
+def test_the_logged_loss_is_the_sum():
+    model = specific()
+    losses = losses_of(model)
+    total, logged = model.parse_losses(losses)
+    assert torch.equal(total, losses['loss_task'] + losses['loss_dist'])
+    assert torch.equal(logged['loss'], total)
+
+
+def test_a_loss_that_would_not_be_trained_is_refused():
+    with pytest.raises(ValueError, match=words("called 'kd'", 'call it loss_kd')):
+        specific(losses=dict(kd=LOSSES['loss_dist']))
+
+
+def test_a_loss_that_would_replace_the_students_is_refused():
+    model = specific(losses=dict(loss_task=LOSSES['loss_dist']))
+    with pytest.raises(ValueError, match=words('loss_task of its own', 'rename')):
+        losses_of(model)
 
 
 def test_outside_of_training_it_is_the_student():
@@ -215,7 +234,7 @@ def test_a_tap_may_exist_on_one_side_only():
             )
         ),
     )
-    assert set(losses_of(model)) == {'loss', 'loss_dist'}
+    assert set(losses_of(model)) == {'loss_task', 'loss_dist'}
 
 
 def test_a_bfloat16_teacher_teaches_in_float32(monkeypatch):

@@ -52,11 +52,12 @@ def test_a_teacher_may_keep_its_training_mode():
 
 
 def test_a_teacher_has_its_own_precision_inside_autocast():
-    teacher = FrozenTeacher(nn.Linear(2, 2), dtype='float64')
-    with torch.autocast('cpu', dtype=torch.bfloat16):
-        with teacher.answering(torch.ones(1, 2)) as x:
-            assert teacher.model(x).dtype == torch.float64
-        assert torch.is_autocast_enabled('cpu')
+    for dtype in (torch.float32, torch.float64):
+        teacher = FrozenTeacher(nn.Linear(2, 2), dtype=str(dtype).removeprefix('torch.'))
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            with teacher.answering(torch.ones(1, 2)) as x:
+                assert teacher.model(x).dtype == dtype
+            assert torch.is_autocast_enabled('cpu')
     with pytest.raises(ValueError, match=words("dtype 'int8'", 'float32, bfloat16')):
         FrozenTeacher(nn.Linear(2, 2), dtype='int8')
 

@@ -77,8 +77,9 @@ def test_an_unknown_out_type_is_refused():
 @pytest.mark.parametrize('out_type', OUT_TYPES)
 def test_every_parameter_gets_a_gradient(out_type):
     model = backbone(out_type)
-    outputs = model(images())[0]
-    sum(x.square().sum() for x in (outputs if isinstance(outputs, tuple) else (outputs,))).backward()
+    (features,) = model(images())
+    features = features if isinstance(features, tuple) else (features,)
+    sum(feature.square().sum() for feature in features).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from g2sd_mm.models.mae import (
-    MaskedAutoencoder,
     MAEPretraining,
+    MaskedAutoencoder,
     patchify,
     pixel_loss,
     unpatchify,

@@ -90,7 +90,7 @@ def test_a_size_may_be_given_in_full():
 def test_an_unknown_arch_is_told_the_known_ones_and_the_nearest():
     with pytest.raises(ValueError, match=words("unknown arch 'smal'", 'tiny, ', "mean 'small'?")):
         encoder_size('smal')
-    with pytest.raises(ValueError, match='known are tiny, .*demo-student$'):
+    with pytest.raises(ValueError, match=r'known are tiny, .*demo-student$'):
         encoder_size('xyz')
 
 

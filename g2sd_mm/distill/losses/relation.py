@@ -19,8 +19,8 @@ def token_relation_loss(
     """KL divergence of token-to-token relations, over all pairs of {q, k, v} and all layers.
 
     For each ordered pair (X, Y) the relation is ``softmax(X Y' / sqrt(C / heads))``; the loss is
-    the mean over batch, heads and rows of ``KL(teacher || student)``, summed over the 9 pairs and the
-    layers and divided by ``9 * layers``.
+    the mean over batch, heads and rows of ``KL(teacher || student)``, summed over the 9 pairs and
+    the layers and divided by ``9 * layers``.
 
     Args:
         student: per layer (q, k, v), each [B, N, Cs], un-scaled, attention heads concatenated.

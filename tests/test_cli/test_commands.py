@@ -1,0 +1,68 @@
+"""The commands as people start them: help, exit codes, one line on stderr."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ..toys import ROOT, run_python
+
+TOOLS = sorted(path.name for path in (ROOT / 'tools').glob('*.py'))
+
+# Runs a tool's help and tells what it imported.
+HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], '--help']
+try:
+    runpy.run_path(sys.argv[0], run_name='__main__')
+except SystemExit as end:
+    assert end.code == 0, end.code
+heavy = {'torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'cv2', 'numpy'}
+print('imported:', sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_the_tools_of_the_front_doors_are_there():
+    assert {'train.py', 'test.py', 'reproduce.py'} <= set(TOOLS)
+
+
+@pytest.mark.parametrize('tool', TOOLS)
+def test_help_is_quick_and_shows_examples(tool):
+    started = time.perf_counter()
+    done = run_python('-c', HELP, str(ROOT / 'tools' / tool))
+    seconds = time.perf_counter() - started
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == 'imported: []'
+    assert 'examples:' in done.stdout
+    assert f'python tools/{tool} ' in done.stdout
+    assert seconds < 3
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+def test_scripts_say_how_they_are_used(script):
+    import subprocess
+
+    done = subprocess.run(
+        ['bash', str(ROOT / 'tools' / script)], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f'usage: bash tools/{script} CONFIG')
+
+
+def test_a_persons_error_is_one_line_and_exit_code_2(tmp_path):
+    done = run_python(
+        str(ROOT / 'tools' / 'train.py'), str(ROOT / 'configs/imagenet/vitb_cls.py'),
+        '--cfg-options', 'num_classes=3', cwd=tmp_path, G2SD_DATA='/no/sets',
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('error: no data at /no/sets/imagenet/train: lay it out as ')
+    assert done.stdout == ''
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_option_is_argparses_business():
+    done = run_python(str(ROOT / 'tools' / 'train.py'), 'config.py', '--epochs', '3')
+    assert done.returncode == 2
+    assert 'unrecognized arguments: --epochs 3' in done.stderr

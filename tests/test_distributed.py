@@ -1,0 +1,130 @@
+"""Two processes train as one does with the same global batch: same losses, same weights."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.cli.config import load_config
+from g2sd_mm.cli.train import train
+
+from . import imagenet, loss_log  # noqa: F401
+from .toys import ROOT, autoencoder, classifier, run_python, save
+
+STEPS, BATCH = 6, 4  # one pass over 24 images
+TOLERANCE = 1e-4
+
+
+STAGES = pytest.mark.parametrize('stage', ['g2sd_vits_generic', 'g2sd_vits_cls'])
+
+
+@pytest.fixture(scope='module')
+def runs(image_data, tmp_path_factory) -> Path:
+    """A folder of runs that has both teachers."""
+    folder = tmp_path_factory.mktemp('runs')
+    mae = autoencoder(dict(arch='demo-teacher', decoder='dec64d2b', img_size=32))
+    for name, model in (('vitb_mae', mae), ('vitb_cls', classifier(arch='demo-teacher', dim=128))):
+        (folder / name).mkdir()
+        save(folder / name / 'weights.pth', model)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('G2SD_DATA', str(image_data))
+        yield folder
+
+
+def options(stage: str, runs: Path, batch: int) -> dict[str, Any]:
+    """One pass at a rate that moves the weights, without randomness that belongs to a rank."""
+    common = {
+        'train_dataloader.batch_size': batch,
+        'train_cfg.max_epochs': 1,
+        'train_cfg.val_interval': 5,
+        'param_scheduler.0.warmup': 0,
+        'optim_wrapper.optimizer.lr': 1e-3,
+        'custom_hooks': [
+            dict(type='StepSeedHook'), dict(type='WeightsExportHook'), dict(type='LossLog')
+        ],
+    }
+    if stage == 'g2sd_vits_generic':
+        common.pop('train_cfg.val_interval')
+        return imagenet.stage1(f'{runs}/vitb_mae/weights.pth', **common)
+    single = {'model.backbone.init_cfg': None, 'model.train_cfg': {'_delete_': True}}
+    return imagenet.stage2(f'{runs}/vitb_cls/weights.pth', **common, **single)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return sock.getsockname()[1]
+
+
+def losses(folder: Path) -> list[float]:
+    """Mean over the ranks, step by step."""
+    ranks = [json.loads(path.read_text()) for path in sorted(folder.glob('losses_*.json'))]
+    return [sum(step) / len(ranks) for step in zip(*ranks, strict=True)]
+
+
+def check_equal(one: Path, two: Path) -> None:
+    assert len(list(two.glob('losses_*.json'))) == 2
+    single, both = losses(one), losses(two)
+    assert len(single) == STEPS
+    assert single == pytest.approx(both, abs=TOLERANCE)
+    assert max(single) - min(single) > 10 * TOLERANCE  # the weights moved
+    ours, theirs = (read_weights(folder / 'weights.pth').state for folder in (one, two))
+    for name, tensor in ours.items():
+        assert torch.allclose(tensor, theirs[name], atol=TOLERANCE), name
+
+
+def _rank(rank: int, port: int, name: str, arguments: dict[str, Any]) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2',
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port),
+    )
+    train(imagenet.path(name), launcher='pytorch', **arguments)
+    torch.distributed.destroy_process_group()
+
+
+@STAGES
+def test_two_processes_train_as_one(runs, tmp_path, stage):
+    """Forked from this one: the imports are there already."""
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    train(imagenet.path(stage), options(stage, runs, BATCH), str(one), runs=str(runs))
+    arguments = dict(
+        options=options(stage, runs, BATCH // 2), work_dir=str(two), runs=str(runs)
+    )
+    context, port = multiprocessing.get_context('fork'), free_port()
+    ranks = [
+        context.Process(target=_rank, args=(rank, port, stage, arguments)) for rank in range(2)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(120)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    check_equal(one, two)
+
+
+@pytest.mark.slow
+@STAGES
+def test_torchrun_trains_as_one_process(runs, tmp_path, stage):
+    """Through ``tools/train.py``, started as people start it."""
+    for world, folder in ((1, 'one'), (2, 'two')):
+        config = tmp_path / f'{folder}.py'
+        cfg = load_config(imagenet.path(stage), options(stage, runs, BATCH // world), str(runs))
+        cfg.custom_imports.imports.append('tests.loss_log')
+        cfg.dump(config)
+        command = [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir',
+                   str(tmp_path / folder)]
+        if world == 2:
+            command = ['-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port',
+                       str(free_port()), *command, '--launcher', 'pytorch']
+        done = run_python(*command)
+        assert done.returncode == 0, done.stderr[-2000:]
+    check_equal(tmp_path / 'one', tmp_path / 'two')

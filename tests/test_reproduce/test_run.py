@@ -1,0 +1,245 @@
+"""Running a suite: what is finished stays, what fails is recorded, the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from g2sd_mm.errors import UserError
+from g2sd_mm.reproduce import run as run_module
+from g2sd_mm.reproduce.run import plan, read_results, run_suite
+from g2sd_mm.reproduce.suites import Row, Step, Suite
+
+from .. import imagenet
+from ..toys import ROOT, words
+
+CONFIG = str(ROOT / 'configs' / 'shapes')
+
+
+def suite(**options: Any) -> Suite:
+    """A teacher and two students of it, one beside."""
+    return Suite(
+        name='toy',
+        steps=(
+            Step(f'{CONFIG}/vitb_mae.py', options=options),
+            Step(f'{CONFIG}/vitb_cls.py', needs=('vitb_mae',)),
+            Step(f'{CONFIG}/g2sd_vits_cls.py', needs=('vitb_cls',)),
+            Step(f'{CONFIG}/vits_scratch_cls.py'),
+        ),
+        rows=(
+            Row('cls', 'teacher', 'vitb_cls'),
+            Row('cls', 'g2sd', 'g2sd_vits_cls'),
+            Row('cls', 'scratch', 'vits_scratch_cls'),
+        ),
+    )
+
+
+class Fake:
+    """Stands for training: writes down what it was asked, and fails where it shall.
+
+    It runs in forked processes, so it writes into a file.
+    """
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.failing: str | None = None
+
+    def __call__(self, step: Step, seed: int, runs: Path) -> dict[str, Any]:
+        with self.log.open('a') as file:
+            file.write(f'{seed} {step.name}\n')
+        if step.name == self.failing:
+            raise RuntimeError('out of\nmemory')
+        checkpoint = runs / step.name / 'weights.pth'
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text('')
+        return {
+            'config': step.config, 'checkpoint': str(checkpoint), 'train_seconds': 10.0,
+            'images_seen': 100, 'dataset': 'shapes', 'metrics': {'top1': 50.0 + seed},
+            'params_m': 1.0, 'gflops': 0.5,
+        }
+
+    def ran(self, seed: int = 0) -> list[str]:
+        """Steps of a seed that ran since the last call."""
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        self.log.write_text('')
+        return [name for number, name in lines if int(number) == seed]
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path_factory) -> Fake:
+    log = tmp_path_factory.mktemp('fake') / 'log'
+    log.write_text('')
+    made = Fake(log)
+    monkeypatch.setattr(run_module, '_train', made)
+    monkeypatch.setattr(run_module, '_import_libraries', lambda steps: None)
+    return made
+
+
+ALL = ['vitb_mae', 'vitb_cls', 'g2sd_vits_cls', 'vits_scratch_cls']
+
+
+def go(folder: Path, toy: Suite | None = None, seeds: tuple = (0,)) -> tuple[dict, list[str]]:
+    """Results of a run of all rows, and what it said."""
+    toy, said = toy or suite(), []
+    return run_suite(toy, toy.rows, seeds, folder, say=said.append), said
+
+
+def by_method(results: dict) -> dict[str, dict]:
+    return {row['method']: row for row in results['rows']}
+
+
+def test_every_step_is_run_once_and_in_order(fake, tmp_path):
+    results, said = go(tmp_path)
+    assert fake.ran() == ALL
+    assert said[0] == '[1/4] seed 0 vitb_mae: 10 s  top1 50'
+    assert json.loads((tmp_path / 'results.json').read_text()) == results
+
+
+def test_results_have_the_agreed_fields(fake, tmp_path):
+    results, _ = go(tmp_path)
+    assert {'suite', 'environment', 'rows'} <= set(results)
+    assert results['suite'] == 'toy'
+    assert {'python', 'cpu', 'cores', 'commit', 'packages'} <= set(results['environment'])
+    agreed = {'task', 'method', 'student', 'dataset', 'seed', 'metrics', 'params_m', 'gflops',
+              'train_seconds', 'config', 'checkpoint'}
+    for row in results['rows']:
+        assert agreed <= set(row)
+    assert by_method(results)['teacher']['student'] == 'vitb'
+    assert by_method(results)['g2sd']['student'] == 'vits'
+
+
+def test_compute_is_given_with_what_a_row_needs(fake, tmp_path):
+    rows = by_method(go(tmp_path)[0])
+    assert [rows[m]['total_seconds'] for m in ('teacher', 'g2sd', 'scratch')] == [20, 30, 10]
+    assert rows['g2sd']['train_seconds'] == 10
+
+
+def test_finished_steps_are_not_run_again(fake, tmp_path):
+    first, _ = go(tmp_path)
+    fake.ran()
+    second, said = go(tmp_path)
+    assert fake.ran() == []
+    assert second['rows'] == first['rows']
+    assert said == [
+        f'[{i}/4] seed 0 {name}: done before  top1 50' for i, name in enumerate(ALL, 1)
+    ]
+
+
+def test_seeds_have_folders_of_their_own(fake, tmp_path):
+    results, _ = go(tmp_path, seeds=(0, 1))
+    assert fake.ran(seed=1) == ALL
+    found = [(row['seed'], row['metrics']['top1']) for row in results['rows']]
+    assert found == [(0, 50)] * 3 + [(1, 51)] * 3
+    assert (tmp_path / 'seed1' / 'vitb_mae' / 'result.json').is_file()
+
+
+def test_a_changed_option_runs_the_step_and_what_needs_it_again(fake, tmp_path):
+    go(tmp_path)
+    fake.ran()
+    longer = suite(**{'train_cfg.max_epochs': 21})
+    go(tmp_path, longer)
+    assert fake.ran() == ALL[:3]  # not the row beside
+    go(tmp_path, longer)
+    assert fake.ran() == []
+
+
+def test_lost_weights_are_made_again(fake, tmp_path):
+    go(tmp_path)
+    fake.ran()
+    (tmp_path / 'seed0' / 'vitb_cls' / 'weights.pth').unlink()
+    go(tmp_path)
+    assert fake.ran() == ['vitb_cls']
+
+
+def test_a_failing_step_is_recorded_and_the_others_go_on(fake, tmp_path):
+    fake.failing = 'vitb_cls'
+    results, said = go(tmp_path)
+    assert fake.ran() == ['vitb_mae', 'vitb_cls', 'vits_scratch_cls']
+    rows = by_method(results)
+    assert rows['teacher']['error'] == 'out of memory'
+    assert rows['g2sd']['error'] == 'needs vitb_cls, which failed: out of memory'
+    assert 'metrics' not in rows['teacher']
+    assert rows['scratch']['metrics'] == {'top1': 50.0}
+    assert '[2/4] seed 0 vitb_cls: failed: out of memory' in said
+    assert any('g2sd_vits_cls: failed: needs vitb_cls' in line for line in said)
+
+
+def test_a_failed_step_is_tried_again(fake, tmp_path):
+    fake.failing = 'vitb_cls'
+    go(tmp_path)
+    fake.ran()
+    fake.failing = None
+    results, _ = go(tmp_path)
+    assert fake.ran() == ['vitb_cls', 'g2sd_vits_cls']
+    assert not [row for row in results['rows'] if 'error' in row]
+
+
+def test_a_process_that_dies_is_a_failed_step(fake, tmp_path, monkeypatch):
+    def die(step: Step, seed: int, runs: Path) -> dict:
+        return os._exit(9) if step.name == 'vitb_cls' else fake(step, seed, runs)
+
+    monkeypatch.setattr(run_module, '_train', die)
+    rows = by_method(go(tmp_path)[0])
+    assert rows['teacher']['error'] == 'its process ended with exit code 9'
+    assert 'error' in rows['g2sd']
+    assert rows['scratch']['metrics'] == {'top1': 50.0}
+
+
+def test_results_are_written_whenever_a_run_ends(fake, tmp_path):
+    seen = []
+
+    def say(line: str) -> None:
+        path = tmp_path / 'results.json'
+        seen.append(len(read_results(path)['rows']) if path.exists() else 0)
+
+    toy = suite()
+    run_suite(toy, toy.rows, (0, 1), tmp_path, say=say)
+    assert seen == [0, 0, 1, 2, 3, 3, 4, 5]  # as it stands when the next one ends
+
+
+@pytest.mark.parametrize('jobs', [2, 3])
+def test_several_runs_at_once_give_the_same_rows(fake, tmp_path, jobs):
+    toy = suite()
+    alone, _ = go(tmp_path / 'alone')
+    together = run_suite(toy, toy.rows, (0,), tmp_path / 'together', jobs, say=lambda line: None)
+
+    def without_places(rows: list) -> list:
+        return [{k: v for k, v in row.items() if k != 'checkpoint'} for row in rows]
+
+    assert without_places(together['rows']) == without_places(alone['rows'])
+
+
+def test_a_plan_has_a_command_for_every_step():
+    commands = plan(suite(), suite().rows, [0, 3], Path('out'))
+    assert len(commands) == 8
+    assert commands[0].startswith(f'python tools/train.py {CONFIG}/vitb_mae.py --seed 0 ')
+    assert 'out/seed3' in commands[-1]
+
+
+@pytest.mark.parametrize('content', [None, '', '{}', '[]', '{"rows": []}'])
+def test_what_is_no_results_file_is_named(tmp_path, content):
+    path = tmp_path / 'results.json'
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=words('results.json is not a results.json')):
+        read_results(path)
+
+
+def test_a_trained_step_is_measured(tmp_path, monkeypatch, image_data):
+    """The real thing, at toy size: metrics of the last validation, size and arithmetic."""
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    once = {'train_cfg.max_epochs': 1, 'param_scheduler.0.warmup': 0}
+    step = Step(imagenet.path('vits_scratch_cls'), options=imagenet.plain('demo-student', **once))
+    result = run_module._train(step, 0, tmp_path)
+    assert set(result['metrics']) == {'top1'}
+    assert Path(result['checkpoint']) == tmp_path / 'vits_scratch_cls' / 'weights.pth'
+    assert result['images_seen'] == 24
+    assert result['dataset'] == 'imagenet'
+    assert result['params_m'] == pytest.approx(0.2, abs=0.05)
+    # 17 tokens through 4 blocks: matrices of 12 * 64 ** 2, and two products for attention
+    multiplications = 17 * 4 * 12 * 64**2 + 4 * 2 * 17**2 * 64 + 16 * 192 * 64
+    assert result['gflops'] == pytest.approx(2 * multiplications / 1e9, abs=1e-4)
