@@ -13,7 +13,7 @@ optim_wrapper = dict(
     # cls_token too, but compares the wrong names, so it decays them;
     # no_decay_names=('pos_embed', 'cls_token') is what it meant.
     paramwise_cfg=dict(layer_decay_rate=0.65))
-param_scheduler = [dict(type='WarmupPolyLR', warmup=1500, total=160000)]
+param_scheduler = [dict(type='WarmupPolyLR', by_epoch=False, warmup=1500)]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=16000)
 default_hooks = dict(checkpoint=dict(interval=16000))
 auto_scale_lr = dict(enable=False, base_batch_size=16)

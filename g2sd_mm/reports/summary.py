@@ -13,7 +13,10 @@ HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
 
 @dataclass(frozen=True)
 class Line:
-    """One method of one task over all seeds; ``values`` are the headline metric of ``seeds``."""
+    """One method of one task over all seeds; ``values`` are the headline metric of ``seeds``.
+
+    Times are the shortest of the seeds': what else the machine did is not the method's.
+    """
 
     task: str
     method: str
@@ -61,8 +64,8 @@ def summarise(rows: Sequence[dict[str, Any]]) -> list[Line]:
                 retained=100 * means[task, method] / teacher if values and teacher else None,
                 params_m=good[0]['params_m'] if good else None,
                 gflops=good[0]['gflops'] if good else None,
-                own_seconds=_mean([r['train_seconds'] for r in good]),
-                total_seconds=_mean([r['total_seconds'] for r in good]),
+                own_seconds=min((r['train_seconds'] for r in good), default=None),
+                total_seconds=min((r['total_seconds'] for r in good), default=None),
                 errors=tuple(r['error'] for r in group if 'error' in r),
             )
         )
@@ -115,7 +118,3 @@ def _compare(a: Line, b: Line) -> str:
         f'{a.method} - {b.method} = {mean:+.2f} +- {error:.2f} '
         f'(paired over {len(paired_differences(a, b))} seeds): they {apart}'
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None

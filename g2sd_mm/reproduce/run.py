@@ -78,7 +78,7 @@ def run_step(step: Step, seed: int, runs: Path, finished: Mapping[Key, Result]) 
         return {'error': f'needs {broken[0]}, which failed: {error}'}
     place = runs / step.name / 'result.json'
     try:
-        digest = _digest(step, seed, runs, [finished[seed, n]['digest'] for n in step.needs])
+        digest = _digest(step, seed, [finished[seed, n]['digest'] for n in step.needs])
         if place.is_file():
             known = json.loads(place.read_text())
             if known.get('digest') == digest and Path(known['checkpoint']).is_file():
@@ -163,11 +163,12 @@ def _dataset_name(cfg: Any) -> str:
     return Path(dataset.get('dataset', dataset).data_root).parent.name
 
 
-def _digest(step: Step, seed: int, runs: Path, needs: list[str]) -> str:
+def _digest(step: Step, seed: int, needs: list[str]) -> str:
     """Fingerprint of all that decides a step's result: configuration, seed, what it loads."""
     from ..cli.config import load_config
 
-    cfg = load_config(step.config, step.options, str(runs))
+    # paths as the config has them: a results folder may be moved
+    cfg = load_config(step.config, step.options)
     content = json.dumps([cfg.to_dict(), seed, needs], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
