@@ -1,6 +1,7 @@
 # Stage 1 and MAE pre-training: 300 epochs, 10 of warm-up, half a cosine.
 # lr = 1.5e-4 * batch / 256; batch = 8 GPUs x 256 x accumulation 2 = 4096, so 2.4e-3.
-# ImageNet: 1,281,167 // 2048 = 625 steps an epoch, 312 updates; no gradient clipping.
+# ImageNet: 1,281,167 // 2048 = 625 steps an epoch, 312.5 updates (accumulation runs on over the end
+# of an epoch; the release drops the odd step). No gradient clipping.
 _base_ = './runtime.py'
 
 default_scope = 'mmpretrain'

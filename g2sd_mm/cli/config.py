@@ -84,7 +84,10 @@ def _apply_classes(cfg: Config) -> None:
     cfg.data_preprocessor.num_classes = classes  # for one-hot targets
     if cfg.get('distillation'):
         teacher = cfg.distillation.teacher
-        teacher.overrides = {**(teacher.get('overrides') or {}), 'num_classes': classes}
+        teacher.overrides = {
+            **(teacher.get('overrides') or {}),
+            'model.head.num_classes': classes,
+        }
     if 1 < classes < 5:
         # top-5 of fewer than 5 classes does not exist
         for evaluator in ('val_evaluator', 'test_evaluator'):
@@ -164,7 +167,7 @@ def use_mixed_precision(cfg: Config) -> None:
             '--cfg-options optim_wrapper.type=AutocastOptimWrapper'
         )
     scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
-    bfloat16 = torch.cuda.is_bf16_supported()
+    bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
 
 

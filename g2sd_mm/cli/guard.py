@@ -11,18 +11,6 @@ from pathlib import Path
 from ..compat.quiet import quiet_imports
 from ..errors import UserError
 
-# What a wrong file, path, name or value raises, here or in the libraries below.
-_EXPECTED = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    ImportError,
-    AttributeError,
-    AssertionError,
-)
-
 
 def run_command(command: Callable[[], None]) -> None:
     """Run a command; exit 2 after a person's error, 1 after any other, 130 after Ctrl-C.
@@ -38,7 +26,7 @@ def run_command(command: Callable[[], None]) -> None:
     except UserError as error:
         _say(error)
         sys.exit(2)
-    except _EXPECTED as error:
+    except Exception as error:
         if os.environ.get('G2SD_TRACEBACK') == '1':
             raise
         if _is_about_a_file(error):
@@ -52,7 +40,7 @@ def _is_about_a_file(error: BaseException) -> bool:
     """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
     from ..compat.safe_load import CheckpointError
 
-    return isinstance(error, (CheckpointError, FileNotFoundError, PermissionError))
+    return isinstance(error, (CheckpointError, FileNotFoundError, PermissionError, SyntaxError))
 
 
 def _say(error: BaseException, where: str = '') -> None:

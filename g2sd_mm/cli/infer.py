@@ -74,6 +74,8 @@ def infer(
     if missing:
         raise UserError(f'no image file {missing[0]}')
     cfg = fit.load_config(config, options)
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{config} predicts nothing: it is a pre-training config')
     fit.start_processes(cfg, 'none')
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     model = build_student(cfg, checkpoint, config).to(device)

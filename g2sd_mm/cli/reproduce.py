@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import sys
 from pathlib import Path
 
 from .guard import run_command
@@ -48,6 +51,8 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    # torch then looks for GPUs without starting one, so that the runs can be forked
+    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     from ..errors import UserError
     from ..reproduce.jobs import default_jobs
     from ..reproduce.pictures import draw_pictures
@@ -60,7 +65,10 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         print('\n'.join(plan(suite, rows, args.seeds, folder)))
         return
-    results = run_suite(suite, rows, args.seeds, folder, args.jobs or default_jobs(), say=_say)
+    command = shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]])
+    results = run_suite(
+        suite, rows, args.seeds, folder, args.jobs or default_jobs(), say=_say, command=command
+    )
     draw_pictures(suite, rows, folder / f'seed{args.seeds[0]}', folder / 'pictures')
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING, Any
 
 from .guard import run_command
@@ -89,6 +90,8 @@ def train(
     if seed is not None:
         cfg.randomness.seed = seed
     if deterministic:
+        # without it the first matrix product on a GPU refuses
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         cfg.randomness.deterministic = True
     if auto_scale_lr:
         cfg.auto_scale_lr.enable = True

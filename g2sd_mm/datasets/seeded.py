@@ -51,10 +51,17 @@ class SeededSampler(DefaultSampler):
     def __init__(self, *args: Any, infinite: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.infinite = infinite
+        self._skipped = 0
+
+    def skip(self, num_samples: int) -> None:
+        """Start the next iteration after this many keys of this rank, to resume without loading."""
+        self._skipped = num_samples
 
     def __iter__(self) -> Iterator[SampleKey]:
         """Keys of this rank, pass by pass."""
-        passes = itertools.count(self.epoch) if self.infinite else (self.epoch,)
+        whole, rest = divmod(self._skipped, self.num_samples) if self.num_samples else (0, 0)
+        self._skipped = 0
+        passes = itertools.count(self.epoch + whole) if self.infinite else (self.epoch,)
         for epoch in passes:
             order = list(range(len(self.dataset)))
             if self.shuffle:
@@ -63,8 +70,9 @@ class SeededSampler(DefaultSampler):
             if self.round_up and order:
                 # repeat from the front until every rank has as many
                 order = list(itertools.islice(itertools.cycle(order), self.total_size))
-            for index in order[self.rank : self.total_size : self.world_size]:
+            for index in order[self.rank : self.total_size : self.world_size][rest:]:
                 yield SampleKey(index, epoch, self.seed)
+            rest = 0
 
 
 @DATASETS.register_module()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from mmengine.config import Config, ConfigDict
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
+_STAGE1_HOOKS = ('TeacherGuardHook', 'WeightsExportHook')
 _KEYS = {'teacher', 'taps', 'losses', 'adapters'}
 
 
 def distill_config(cfg: Config) -> Config:
-    """``cfg`` with its model as the student of a ``SpecificDistiller``; unchanged without a block.
+    """``cfg`` with its model as the student of a ``SpecificDistiller``.
+
+    Without a ``distillation`` block the config stays as it is, but for the hooks of stage 1 where
+    the model is a ``GenericDistiller``.
 
     The block has ``teacher`` (config, checkpoint, forward, dtype), ``taps``, ``losses`` and
     optionally ``adapters``, see :class:`g2sd_mm.distill.specific.Distillation`. Everything else of
@@ -20,7 +24,8 @@ def distill_config(cfg: Config) -> Config:
     """
     block = cfg.get('distillation')
     if not block:
-        return cfg
+        stage1 = cfg.model.get('type') == 'GenericDistiller'
+        return _with_hooks(cfg.copy(), _STAGE1_HOOKS) if stage1 else cfg
     lacking = {'teacher', 'taps', 'losses'} - set(block)
     unknown = set(block) - _KEYS
     if lacking or unknown:
@@ -35,7 +40,11 @@ def distill_config(cfg: Config) -> Config:
         student.setdefault('data_preprocessor', cfg.pop('data_preprocessor'))
     cfg.pop('distillation')
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
+    return _with_hooks(cfg, _HOOKS)
+
+
+def _with_hooks(cfg: Config, names: tuple[str, ...]) -> Config:
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}
-    cfg.custom_hooks = hooks + [dict(type=name) for name in _HOOKS if name not in present]
+    cfg.custom_hooks = hooks + [dict(type=name) for name in names if name not in present]
     return cfg

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from timm.layers import Mlp
@@ -118,23 +119,29 @@ class GenericDistiller(TeachingModel):
                 encoded, target = self.ask_teacher(images, masking)
             with self._student_qkv.record() as student_qkv:
                 own = self.student.encode(images, masking)
-            losses = {
-                'loss_relation': self.relation(
-                    student=list(student_qkv.values()),
-                    teacher=[layer.to(images.dtype) for layer in teacher_qkv.values()],
-                )
-            }
+            qkv = [[self._full(t) for t in side.values()] for side in (student_qkv, teacher_qkv)]
+            with torch.autocast(images.device.type, enabled=False):
+                losses = {'loss_relation': self.relation(student=qkv[0], teacher=qkv[1])}
         predicted = self.decoderfeature_pred(self.student.decode(own.latent, masking))
-        target = normalised_target(target.to(predicted.dtype))
-        losses['loss_decoder'] = smooth_l1_feature_loss(
-            self.supervised(predicted, masking), self.supervised(target, masking), self.beta
+        losses['loss_decoder'] = self._compare(
+            self.supervised(predicted, masking), self.supervised(target, masking)
         )
         if self.encoder_weight:
-            target = normalised_target(encoded.prenorm.to(predicted.dtype))
-            losses['loss_encoder'] = self.encoder_weight * smooth_l1_feature_loss(
-                self.encoderfeature_pred(own.latent), target, self.beta
+            losses['loss_encoder'] = self.encoder_weight * self._compare(
+                self.encoderfeature_pred(own.latent), encoded.prenorm
             )
         return losses
+
+    def _compare(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Smooth-L1 to the normalised target, in the student's own precision under autocast too."""
+        with torch.autocast(predicted.device.type, enabled=False):
+            return smooth_l1_feature_loss(
+                self._full(predicted), normalised_target(self._full(target)), self.beta
+            )
+
+    def _full(self, tensor: Tensor) -> Tensor:
+        """In the precision of the student's parameters."""
+        return tensor.to(self.student.cls_token.dtype)
 
     def ask_teacher(self, images: Tensor, masking: Masking) -> tuple[Encoded, Tensor]:
         """Teacher's encoder features and raw output of its ``target_block`` [B, 1 + L, d]."""

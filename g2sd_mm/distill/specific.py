@@ -189,7 +189,9 @@ def _full(value: Any) -> Any:
         return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
     if isinstance(value, Mapping):
         return {key: _full(item) for key, item in value.items()}
-    return type(value)(_full(item) for item in value) if isinstance(value, (list, tuple)) else value
+    if isinstance(value, tuple) and hasattr(value, '_fields'):
+        return type(value)(*map(_full, value))
+    return type(value)(map(_full, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _normalisation(student: nn.Module) -> tuple | None:

@@ -121,8 +121,7 @@ def build_task_teacher(
         dtype: precision it runs in.
         train_mode: see :class:`FrozenTeacher`.
         random_weights: admit a teacher without weights (speed tests only).
-        overrides: entries of its config to change, as ``--cfg-options`` would; ``num_classes``
-            sets the number of its head's classes.
+        overrides: entries of its config to change, as ``--cfg-options`` would.
         normalisation: the student's (mean, std); the teacher sees the student's images, so its
             own must agree.
 
@@ -131,10 +130,7 @@ def build_task_teacher(
         ValueError: if teacher and student normalise their images differently.
     """
     cfg = Config.fromfile(_find_config(config)) if isinstance(config, str) else Config(config)
-    overrides = dict(overrides or {})
-    if 'num_classes' in overrides:
-        overrides['model.head.num_classes'] = overrides.pop('num_classes')
-    cfg.merge_from_dict(overrides)
+    cfg.merge_from_dict(overrides or {})
     model_cfg = cfg.model.copy()
     model_cfg.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
     if cfg.get('data_preprocessor'):

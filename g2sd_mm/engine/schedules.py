@@ -23,7 +23,7 @@ def warmup_cosine(progress: float, warmup: float, total: float, min_ratio: float
     """
     if progress < warmup:
         return progress / warmup
-    share = (progress - warmup) / (total - warmup)
+    share = min((progress - warmup) / (total - warmup), 1.0)  # it stays at the end
     return min_ratio + (1 - min_ratio) * 0.5 * (1 + math.cos(math.pi * share))
 
 
@@ -31,7 +31,7 @@ def warmup_poly(
     step: float, warmup: float, total: float, power: float = 1.0, warmup_ratio: float = 1e-6
 ) -> float:
     """Polynomial decay from step 0, times a linear warm-up factor over the first steps."""
-    factor = (1 - step / total) ** power
+    factor = max(1 - step / total, 0.0) ** power
     if step < warmup:
         factor *= 1 - (1 - step / warmup) * (1 - warmup_ratio)
     return factor
@@ -60,6 +60,8 @@ class _ClosedFormLR(_ParamScheduler):
             an update sees it at its first micro-batch.
     """
 
+    _PLACE = ('last_step', '_global_step', '_last_value', 'base_values')
+
     def __init__(self, optimizer: Any, *, accumulation: int = 1, **kwargs: Any) -> None:
         self.accumulation = accumulation
         kwargs.setdefault('by_epoch', False)
@@ -68,6 +70,10 @@ class _ClosedFormLR(_ParamScheduler):
     def factor(self, step: float) -> float:
         """Factor at ``step``, counted in micro-batches."""
         raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule is. What it is stays the config's: a resumed run may be longer."""
+        return {key: value for key, value in super().state_dict().items() if key in self._PLACE}
 
     def _get_value(self) -> list[float]:
         step = self.last_step - self.last_step % self.accumulation

@@ -52,7 +52,7 @@ def render(results: dict[str, Any], folder: Path) -> str:
             map(_run_cells, results['rows']),
         ),
         '<h2>Made with</h2>',
-        f'<pre>python tools/reproduce.py --suite {_e(results["suite"])}</pre>',
+        f'<pre>{_e(results.get("command") or "")}</pre>',
         f'<pre>{_e(json.dumps(results["environment"], indent=2))}</pre>',
     ]
     return (

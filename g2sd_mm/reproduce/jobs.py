@@ -52,6 +52,8 @@ def run_graph(
                 process.start()
                 sender.close()  # so that the receiver sees the end when the child's copy closes
                 running[receiver] = (key, process)
+            if not running:
+                raise ValueError(f'{waiting} need each other, or something that is not there')
             for receiver in wait(list(running)):
                 key, process = running.pop(receiver)
                 results[key] = _receive(receiver, process)
@@ -59,6 +61,7 @@ def run_graph(
     finally:
         for _, process in running.values():
             process.terminate()
+            process.join()
 
 
 def _child(

@@ -28,6 +28,7 @@ def run_suite(
     folder: Path,
     jobs: int = 1,
     say: Say = print,
+    command: str = '',
 ) -> dict[str, Any]:
     """Train what the rows need for each seed and write ``results.json``.
 
@@ -39,6 +40,7 @@ def run_suite(
         folder: gets ``seed<N>/<step>/`` and ``results.json``, rewritten whenever a run ends.
         jobs: runs at once.
         say: told one line for each run that ends.
+        command: what a person typed for this; kept with the results.
 
     Returns:
         the content of ``results.json``.
@@ -54,7 +56,15 @@ def run_suite(
         return run_step(suite.step(key[1]), key[0], folder / f'seed{key[0]}', finished)
 
     finished: dict[Key, Result] = {}
-    results = {'suite': suite.name, 'jobs': jobs, 'environment': None, 'rows': []}
+    # asked in a process of its own: it may start the GPU, which no process forked later could use
+    ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
+    results = {
+        'suite': suite.name,
+        'command': command,
+        'jobs': jobs,
+        'environment': environment,
+        'rows': [],
+    }
     for key, result in run_graph(graph, work, jobs):
         finished[key] = result
         say(f'[{len(finished)}/{len(graph)}] seed {key[0]} {key[1]}: {_outcome(result)}')
@@ -64,8 +74,6 @@ def run_suite(
             for row in rows
             if (seed, row.step) in finished
         ]
-        # asked after the first fork: it may start the GPU, which a forked process could not use
-        results['environment'] = results['environment'] or describe_environment()
         write_text(folder / 'results.json', json.dumps(results, indent=2))
     return results
 
@@ -164,7 +172,10 @@ def _dataset_name(cfg: Any) -> str:
 
 
 def _digest(step: Step, seed: int, needs: list[str]) -> str:
-    """Fingerprint of all that decides a step's result: configuration, seed, what it loads."""
+    """Fingerprint of what a step was told: configuration, seed, and the same of what it loads.
+
+    The code is not in it: after a change that moves results, start in a new folder.
+    """
     from ..cli.config import load_config
 
     # paths as the config has them: a results folder may be moved

@@ -65,7 +65,7 @@ def test_the_number_of_classes_goes_where_it_is_needed():
     cfg = config('imagenet/g2sd_vits_cls.py', num_classes=20)
     assert cfg.model.head.num_classes == 20
     assert cfg.data_preprocessor.num_classes == 20
-    assert cfg.distillation.teacher.overrides.num_classes == 20
+    assert cfg.distillation.teacher.overrides == {'model.head.num_classes': 20}
     assert cfg.val_evaluator.topk == (1, 5)
 
 
@@ -77,7 +77,7 @@ def test_top_five_of_fewer_classes_does_not_exist():
 def test_other_overrides_of_the_teacher_are_kept():
     overrides = {'model.backbone.arch': 'large'}
     cfg = config('imagenet/g2sd_vits_cls.py', **{'distillation.teacher.overrides': overrides})
-    assert cfg.distillation.teacher.overrides == {**overrides, 'num_classes': 1000}
+    assert cfg.distillation.teacher.overrides == {**overrides, 'model.head.num_classes': 1000}
 
 
 def test_loaders_are_fitted_to_the_machine(monkeypatch):
@@ -175,7 +175,12 @@ def test_mixed_precision_without_a_gpu_is_refused(monkeypatch):
 @pytest.mark.parametrize('bfloat16', [True, False])
 def test_mixed_precision_depends_on_the_gpu(monkeypatch, bfloat16):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bfloat16)
+    # emulated bfloat16 is everywhere; only the GPU's own counts
+    monkeypatch.setattr(
+        torch.cuda,
+        'is_bf16_supported',
+        lambda including_emulation=True: including_emulation or bfloat16,
+    )
     cfg = config('imagenet/vitb_mae.py')
     fit.use_mixed_precision(cfg)
     assert cfg.optim_wrapper.type == ('AutocastOptimWrapper' if bfloat16 else 'AmpOptimWrapper')

@@ -87,9 +87,15 @@ def test_an_interrupt_is_130(capsys):
     assert capsys.readouterr() == ('', '')
 
 
-def test_a_mistake_of_ours_is_not_dressed_up():
-    with pytest.raises(ZeroDivisionError):
-        run_command(fails(ZeroDivisionError()))
+def test_any_other_error_ends_in_its_line_and_a_kept_traceback(capsys):
+    assert ended(ZeroDivisionError('division by zero')) == 1
+    line = 'error: division by zero (traceback: work_dirs/last_error.log)\n'
+    assert capsys.readouterr().err == line
+
+
+def test_a_config_with_a_slip_of_the_pen_is_a_persons_error(capsys):
+    assert ended(SyntaxError('invalid syntax (slip.py, line 3)')) == 2
+    assert 'slip.py, line 3' in capsys.readouterr().err
 
 
 def test_options_are_read_as_mmengine_reads_them():

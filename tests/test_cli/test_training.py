@@ -347,7 +347,7 @@ randomness = dict(seed=0)
 distillation = dict(
     teacher=dict(
         config='configs/imagenet/vitb_cls.py', checkpoint='work_dirs/vitb_cls/weights.pth',
-        overrides=dict({teacher!r}, num_classes=3)),
+        overrides={{**{teacher!r}, 'model.head.num_classes': 3}}),
     taps=dict(logits='head.fc'),
     losses=dict(loss_dist=dict(type='HardDistillationLoss', tap='logits')))
 ''')

@@ -177,7 +177,7 @@ def test_the_teacher_is_the_fine_tuned_base(name):
     teacher = load(name).distillation.teacher
     assert teacher.config == 'configs/imagenet/vitb_cls.py'
     assert teacher.checkpoint == 'work_dirs/vitb_cls/weights.pth'
-    assert teacher.overrides == {'num_classes': 1000}
+    assert teacher.overrides == {'model.head.num_classes': 1000}
 
 
 # Recipes ------------------------------------------------------------------------------------------

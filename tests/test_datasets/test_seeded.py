@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -245,3 +246,25 @@ def test_a_mistake_in_the_pipeline_is_not_taken_for_a_bad_image(monkeypatch):
     monkeypatch.setattr(seeded.DATASETS, 'build', lambda cfg: Buggy())
     with pytest.raises(ZeroDivisionError, match='mistake'):
         SeededDataset({})[0]
+
+
+@pytest.mark.parametrize('skipped', [0, 3, 5, 12, 27])
+def test_an_endless_sampler_can_start_anywhere_without_loading(folder, skipped):
+    """10 samples on two ranks: 5 keys a pass."""
+    data = dataset(folder)
+
+    def first(number: int, skip: int) -> list[SampleKey]:
+        sampler = SeededSampler(data, seed=7, infinite=True)
+        sampler.rank, sampler.world_size, sampler.num_samples, sampler.total_size = 1, 2, 5, 10
+        if skip:
+            sampler.skip(skip)
+        return list(itertools.islice(sampler, number))
+
+    assert first(8, skipped) == first(skipped + 8, 0)[skipped:]
+
+
+def test_a_sampler_skips_once(folder):
+    sampler = SeededSampler(dataset(folder), seed=7)
+    sampler.skip(4)
+    assert len(list(sampler)) == 6
+    assert len(list(sampler)) == 10

@@ -86,3 +86,11 @@ def test_the_projects_block_has_at_most_ten_lines():
     lines = (ROOT / 'configs' / 'imagenet' / 'g2sd_vits_cls.py').read_text().splitlines()
     start = lines.index('distillation = dict(')
     assert len([line for line in lines[start:] if line.strip()]) <= 10
+
+
+def test_stage_one_gets_the_guard_of_its_teacher():
+    model = dict(type='GenericDistiller', student={}, teacher={})
+    cfg = Config(dict(model=model, custom_hooks=[dict(type='StepSeedHook')]))
+    hooks = [hook['type'] for hook in g2sd_mm.distill_config(cfg).custom_hooks]
+    assert hooks == ['StepSeedHook', 'TeacherGuardHook', 'WeightsExportHook']
+    assert len(cfg.custom_hooks) == 1

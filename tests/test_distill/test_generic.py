@@ -221,6 +221,22 @@ def test_a_teacher_in_bfloat16_teaches_a_float32_student():
     assert losses[0] != losses[1]
 
 
+def test_under_autocast_the_target_keeps_the_teachers_precision(monkeypatch):
+    seen = []
+
+    def compare(student, teacher, beta):
+        seen.append(teacher)
+        return smooth_l1_feature_loss(student, teacher, beta)
+
+    monkeypatch.setattr(generic, 'smooth_l1_feature_loss', compare)
+    model, shared = distiller(), masking()
+    model.losses(images(), shared)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = model.losses(images(), shared)['loss_decoder']
+    assert torch.equal(*seen)
+    assert loss.dtype == torch.float32
+
+
 def test_student_and_teacher_must_cut_the_same_patches():
     with pytest.raises(ValueError, match=words('the same patches: 64 against 16')):
         distiller(student=dict(STUDENT, img_size=64))

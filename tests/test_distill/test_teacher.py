@@ -344,7 +344,7 @@ def test_a_task_teacher_of_another_size_or_kind_is_refused(tmp_path):
 
 def test_a_task_teachers_classes_follow_the_override(tmp_path):
     path = save(tmp_path / 'seven.pth', classifier(dim=24, classes=7))
-    assert task_teacher(path, overrides=dict(num_classes=7))(images()).shape == (2, 7)
+    assert task_teacher(path, overrides={'model.head.num_classes': 7})(images()).shape == (2, 7)
 
 
 def test_a_task_teacher_does_not_load_its_own_pre_training(tmp_path):

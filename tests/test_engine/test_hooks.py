@@ -170,6 +170,7 @@ def test_a_resumed_run_knows_the_best_of_before(tmp_path):
     first, hook = runner(tmp_path, Slope()), WeightsExportHook()
     validate(hook, first, 1.0, **{'accuracy/top1': 70.0})
     resumed = runner(tmp_path, Slope(), resume=True)
+    resumed.train_loop._iter = 1  # where the checkpoint was
     hook = WeightsExportHook()
     hook.before_train(resumed)
     validate(hook, resumed, 2.0, **{'accuracy/top1': 60.0})

@@ -34,13 +34,20 @@ def cosine(**options) -> dict:
     )
 
 
-def train(folder, batches: int, accumulation: int = 1, scheduler: dict | None = None, **changes):
+def train(
+    folder,
+    batches: int,
+    accumulation: int = 1,
+    scheduler: dict | None = None,
+    epochs: int = EPOCHS,
+    **changes,
+):
     """Rates of a run's updates."""
     run = runner(
         folder,
         Slope(),
         train_dataloader=loader(batches),
-        train_cfg=dict(by_epoch=True, max_epochs=EPOCHS),
+        train_cfg=dict(by_epoch=True, max_epochs=epochs),
         optim_wrapper=dict(
             type='OptimWrapper',
             optimizer=dict(type='SGD', lr=2.0),
@@ -138,3 +145,25 @@ def test_formulas_at_their_ends():
     assert warmup_poly(50, 10, 100, power=2.0) == 0.25
     assert warmup_multistep(0, 10, (20,), warmup_ratio=0.25) == 0.25
     assert warmup_multistep(20, 10, (20, 30)) == 0.1
+
+
+def test_past_its_end_a_rate_stays_where_it_is():
+    assert warmup_cosine(15, 5, 10, 0.1) == pytest.approx(0.1)
+    assert warmup_poly(150, 10, 100, power=0.9) == 0
+
+
+def test_a_resumed_run_that_was_lengthened_follows_the_longer_schedule(tmp_path):
+    hooks = dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1))
+    train(tmp_path / 'short', batches=5, default_hooks=hooks)
+    resumed = train(
+        tmp_path / 'resumed',
+        batches=5,
+        default_hooks=hooks,
+        epochs=2 * EPOCHS,
+        resume=True,
+        load_from=str(tmp_path / 'short' / f'epoch_{EPOCHS}.pth'),
+    )
+    whole = train(tmp_path / 'whole', batches=5, default_hooks=hooks, epochs=2 * EPOCHS)
+    # the first one was set when the short run ended
+    assert resumed[1:] == whole[EPOCHS * 5 + 1 :]
+    assert resumed[1] > resumed[-1]

@@ -15,7 +15,10 @@ NASTY = '<script>alert("x")</script>'
 
 
 def results(*rows: dict, **changes) -> dict:
-    return {'suite': 'demo', 'environment': {'cpu': 'a & b'}, 'rows': list(rows), **changes}
+    command = 'python tools/reproduce.py --suite demo'
+    environment = {'cpu': 'a & b'}
+    known = {'suite': 'demo', 'command': command, 'environment': environment}
+    return {**known, 'rows': list(rows), **changes}
 
 
 def scalars(run, name: str, *lines: dict) -> None:

@@ -105,7 +105,7 @@ def test_one_seed_is_said_to_be_one_seed():
 )
 def test_differences_are_paired_by_seed(g2sd, verdict):
     said = verdicts(summarise(rows(g2sd_nosd=(60.0, 61.0, 62.0), g2sd=g2sd)))
-    assert '(paired over 3 seeds)' in said[1]
+    assert 'over 3 seeds, paired)' in said[1]
     assert verdict in said[1]
 
 

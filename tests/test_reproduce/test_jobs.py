@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 import torch
 
 from g2sd_mm.reproduce.jobs import run_graph
@@ -65,3 +66,8 @@ def test_processes_end_with_the_one_that_started_them():
     assert next(graph)[0] == 'quick'
     graph.close()
     assert time.perf_counter() - started < 30
+
+
+def test_jobs_that_need_each_other_are_refused():
+    with pytest.raises(ValueError, match='need each other'):
+        list(run_graph({'a': ['b'], 'b': ['a']}, lambda key, results: {}, 1))

@@ -38,7 +38,7 @@ class WeightsExportHook(Hook):
         (An epoch's checkpoint is saved before its validation, so it does not know.)
         """
         path = Path(runner.work_dir) / 'best_weights.pth'
-        if runner._resume and path.is_file():
+        if runner.iter > 0 and path.is_file():
             self._best = max(read_weights(path).meta.get('metrics', {}).values(), default=None)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:

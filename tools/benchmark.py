@@ -1,0 +1,6 @@
+"""Time training steps; see ``--help``."""
+
+from g2sd_mm.cli.benchmark import main
+
+if __name__ == '__main__':
+    main()
