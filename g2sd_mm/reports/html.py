@@ -40,7 +40,8 @@ def render(results: dict[str, Any], folder: Path) -> str:
         f'<h1>g2sd_mm: {_e(results["suite"])}</h1>',
         _table((*header, 'own time', 'with what it needs'), map(cells, lines)),
         "<p>Own time: the row's last run. With what it needs: its pre-training and its teacher "
-        'too. All student rows have the same encoder, labelled data and labelled epochs.</p>',
+        'too. Both are the shortest of the seeds. All student rows have the same encoder, labelled '
+        'data and labelled epochs.</p>',
         '<h2>What came out</h2>',
         _list(verdicts(lines)),
         *_pictures(folder / 'pictures'),
