@@ -131,7 +131,7 @@ def _train(step: Step, seed: int, runs: Path) -> Result:
     model = bare_model(runner)
     result = {
         'config': step.config,
-        'checkpoint': str(Path(runner.work_dir) / 'weights.pth'),
+        'checkpoint': str(runs / step.name / 'weights.pth'),
         'train_seconds': round(seconds, 1),
         'images_seen': runner.max_iters * runner.train_dataloader.batch_size,
         'dataset': _dataset_name(runner.cfg),
