@@ -42,7 +42,10 @@ def load_config(
         except (KeyError, TypeError, IndexError) as error:
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
     data = os.environ.get('G2SD_DATA', 'data')
+    layout = cfg.get('data_layout')  # a sentence, with more than one path in it
     _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    if layout:
+        cfg.data_layout = layout.replace('data/', f'{data}/')
     _apply_classes(cfg)
     _fit_loaders(cfg)
     return cfg

@@ -84,9 +84,9 @@ def train(
     cfg = fit.load_config(config, options, runs)
     cfg.work_dir = work_dir or fit.default_work_dir(config, runs)
     fit.name_run(cfg, config)
-    fit.prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
     if amp:
         fit.use_mixed_precision(cfg)
+    fit.prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
     if seed is not None:
         cfg.randomness.seed = seed
     if deterministic:

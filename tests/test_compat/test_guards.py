@@ -80,7 +80,9 @@ def test_one_family_alone_is_fine(monkeypatch):
 
 # OpenCV -------------------------------------------------------------------------------------------
 
+# absent, and there but hidden behind an empty file
 LIBGL = 'libGL.so.1: cannot open shared object file: No such file or directory'
+EMPTY_LIBGL = '/lib/x86_64-linux-gnu/libGL.so.1: file too short'
 
 
 def add_cv2(folder, code, notes=None):
@@ -90,13 +92,15 @@ def add_cv2(folder, code, notes=None):
         (folder / 'cv2' / 'version.py').write_text(notes)
 
 
-def test_opencv_without_libgl_stops_the_first_import_with_the_cure(python, tmp_path):
-    add_cv2(tmp_path, f'raise ImportError({LIBGL!r})', notes='headless = False')
+@pytest.mark.parametrize('message', [LIBGL, EMPTY_LIBGL])
+def test_opencv_without_libgl_stops_the_first_import_with_the_cure(python, tmp_path, message):
+    add_cv2(tmp_path, f'raise ImportError({message!r})', notes='headless = False')
     add_distribution(tmp_path, 'opencv-python-headless', '4.12.0.88')
     run = python(PREPARE)
     assert run.returncode != 0
+    library = message.partition(':')[0]
     assert last_line(run).startswith(
-        'ImportError: OpenCV cannot be imported: libGL.so.1 is missing'
+        f'ImportError: OpenCV cannot be imported: {library} is not usable on this machine; run: '
     )
     assert last_line(run).endswith(
         'pip install --force-reinstall --no-deps opencv-python-headless==4.12.0.88'
