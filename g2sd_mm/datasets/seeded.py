@@ -114,22 +114,24 @@ class SeededDataset(Dataset):
                 cannot be read.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(key, 0, 0)
+        sample_seed = key.sample_seed()
         problems: list[str] = []
-        candidates = np.random.default_rng(key.sample_seed())
+        candidates = None
         index = key.index
         for _ in range(_TRIES):
-            seed_everything(key.sample_seed(), index)
+            seed_everything(sample_seed, index)
             try:
                 sample = self.dataset[index]
             except _UNREADABLE as error:
                 problems.append(f'{self._name(index)}: {_one_line(error)}')
                 if self.on_error == 'raise':
                     raise RuntimeError(f'unreadable sample {problems[0]}') from error
+                candidates = candidates or np.random.default_rng(sample_seed)
                 index = int(candidates.integers(len(self)))
                 continue
             samples = sample.get('data_samples')
             if samples is not None:
-                samples.set_metainfo({'sample_seed': key.sample_seed()})
+                samples.set_metainfo({'sample_seed': sample_seed})
                 if problems:
                     samples.set_metainfo({'unreadable': tuple(problems)})
             return sample

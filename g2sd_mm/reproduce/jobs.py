@@ -42,13 +42,17 @@ def run_graph(
     results: dict[Key, Result] = {}
     waiting = list(needs)
     running: dict[Connection, tuple[Key, Any]] = {}
+    needed = {need for others in needs.values() for need in others}
     try:
         while waiting or running:
             ready = [key for key in waiting if all(need in results for need in needs[key])]
             for key in ready[: jobs - len(running)]:
                 waiting.remove(key)
                 receiver, sender = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(sender, work, key, results, threads))
+                others_wait = key in needed
+                process = context.Process(
+                    target=_child, args=(sender, work, key, results, threads, others_wait)
+                )
                 process.start()
                 sender.close()  # so that the receiver sees the end when the child's copy closes
                 running[receiver] = (key, process)
@@ -65,10 +69,17 @@ def run_graph(
 
 
 def _child(
-    sender: Connection, work: Work, key: Key, results: Mapping[Key, Result], threads: int
+    sender: Connection,
+    work: Work,
+    key: Key,
+    results: Mapping[Key, Result],
+    threads: int,
+    others_wait: bool,
 ) -> None:
     import torch
 
+    if not others_wait:
+        os.nice(5)  # a run that nothing waits for makes way for one that something does
     torch.set_num_threads(threads)
     sender.send(work(key, results))
 
