@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..engine.hooks.access import bare_model, updates_so_far
 from .specific import Distillation, together
 
 
@@ -36,7 +36,7 @@ class DistillationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Build the teacher and listen to the model."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner)
         if not callable(getattr(model, 'loss', None)):
             raise TypeError(
                 f'DistillationHook needs a model with a loss(inputs, data_samples) method, as all '
@@ -55,8 +55,7 @@ class DistillationHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the losses' warm-ups how many updates there were."""
-        accumulation = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        self._distillation.update = runner.iter // accumulation
+        self._distillation.update = updates_so_far(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Leave the model as it was."""

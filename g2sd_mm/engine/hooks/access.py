@@ -1,4 +1,4 @@
-"""How hooks reach the model behind DDP."""
+"""What hooks ask a runner: the model behind DDP, and how far training is."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ from torch import nn
 def bare_model(runner: Runner) -> nn.Module:
     """The runner's model without its DDP wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def updates_so_far(runner: Runner) -> int:
+    """Optimizer updates since the start of training, also after a resume."""
+    return runner.iter // getattr(runner.optim_wrapper, '_accumulative_counts', 1)

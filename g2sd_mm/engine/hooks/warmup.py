@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from .access import bare_model
+from .access import bare_model, updates_so_far
 
 
 @HOOKS.register_module()
@@ -20,5 +20,4 @@ class LossWarmupHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the count before the losses are computed; 0 at the first step."""
-        accumulation = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        bare_model(runner).distillation.update = runner.iter // accumulation
+        bare_model(runner).distillation.update = updates_so_far(runner)
