@@ -9,6 +9,7 @@ allocation less the one before.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import json
@@ -93,10 +94,8 @@ def _reset_peak(device: str) -> int:
 
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
-    try:
+    with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)  # glibc: give back what building the model has freed
-    except (AttributeError, OSError):
-        pass
     try:
         Path('/proc/self/clear_refs').write_text('5')
     except OSError:

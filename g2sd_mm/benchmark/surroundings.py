@@ -11,7 +11,7 @@ from ..reproduce.environment import describe_environment
 
 #: Of CPUs that multiply bfloat16 faster than float32.
 _BFLOAT16_FLAGS = ('avx512_bf16', 'amx_bf16')
-_ONE_PROCESS = 1.5  # a load above this many times our own threads is other people's
+_OTHERS = 1.5  # a load above this many times our own threads is other work
 
 
 def cpu_flags() -> list[str]:
@@ -57,5 +57,5 @@ def describe(device: str, loads: list[float | None]) -> dict[str, Any]:
         'bfloat16_counts': bfloat16_counts(device),
         'load_average': loads,
         # our own threads alone make a load of `threads`
-        'shared_with_other_work': bool(known) and max(known) > max(threads, 1) * _ONE_PROCESS,
+        'shared_with_other_work': bool(known) and max(known) > max(threads, 1) * _OTHERS,
     }
