@@ -30,6 +30,10 @@ def silence_known_warnings() -> None:
     known = (
         # An optional, faster replacement of pycocotools.
         {'category': UserWarning, 'message': 'faster_coco_eval is not installed'},
+        # Our configs say what the published ones do; this comes for the value, said or not.
+        {'category': UserWarning, 'message': 'Default ``avg_non_ignore`` is False'},
+        # Pictures are drawn by our own hook.
+        {'category': UserWarning, 'message': 'The draw is False'},
         # mmengine passes this argument to DistributedDataParallel, always.
         {'category': FutureWarning, 'message': '`broadcast_buffers` is deprecated'},
         # Escapes such as '\d' in plain strings: SyntaxWarning since Python 3.12.
