@@ -119,6 +119,8 @@ class _teacher_says:
 
 def compile_blocks(model: Any) -> None:
     """Compile every transformer block of student and teacher in place; names of weights stay."""
+    # all blocks share one function: it is compiled for every width, precision and window
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     for network in (model, model.teacher.model):
         for module in network.modules():
             if isinstance(module, Block):

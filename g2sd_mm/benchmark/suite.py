@@ -98,6 +98,7 @@ def _of_stage(
         if 'input' in settings.parts:
             yield _reading(stage, settings, Path(folder))
     gc.collect()  # the networks above, before others are built in processes of their own
+    torch.compiler.reset()
     if 'memory' in settings.parts:
         yield from _memories(stage, settings)
 
