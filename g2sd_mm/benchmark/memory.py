@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .stages import ROOT
+from .stages import ROOT, STAGES
 
 _STEPS = 2
 _STATUS = Path('/proc/self/status')
@@ -65,15 +65,14 @@ def measure_memory(
 
 def step_memory(job: dict[str, Any]) -> int:
     """The measurement itself, in this process, which should have done nothing else."""
+    stage, device = STAGES[job['stage']], job['device']
     import torch
 
     from .batches import random_batch
     from .formulation import Formulation, Variant, reference_package
-    from .stages import STAGES
 
     if job['threads']:
         torch.set_num_threads(job['threads'])
-    stage, device = STAGES[job['stage']], job['device']
     if job['reference']:
         formulation = reference_package().ReferenceFormulation(stage, job['size'], device)
     else:

@@ -80,11 +80,16 @@ def settings(args: argparse.Namespace) -> Settings:
     device = args.device or ('cuda' if cuda else 'cpu')
     parts = args.parts or (('step',) if args.quick else ('step', 'memory'))
     stages = args.stages or (('generic_vits', 'cls_vits') if args.quick else tuple(STAGES))
-    batch = args.batch or (4 if args.quick else None)
+    batch = args.batch if args.batch is not None else (4 if args.quick else None)
     pairs = args.pairs if args.pairs is not None else (3 if args.quick else 5)
-    for option, value in (('--pairs', pairs), ('--batch', batch), ('--threads', args.threads)):
-        if value is not None and value < 1:
-            raise UserError(f'{option} {value}: at least 1 is needed')
+    for option, value, least in (
+        ('--pairs', pairs, 1),
+        ('--batch', batch, 1),
+        ('--threads', args.threads, 1),
+        ('--workers', args.workers, 0),
+    ):
+        if value is not None and value < least:
+            raise UserError(f'{option} {value}: at least {least} is needed')
     if batch == 1 and any(STAGES[name].task == 'seg' for name in stages):
         raise UserError('--batch 1: segmentation has batch norm on single pixels, give 2 or more')
     return Settings(
