@@ -1,10 +1,9 @@
-"""Memory that a training step takes over what lies there before: weights, teacher and batch.
+"""Memory that a training step takes over what lies there before: networks, moments and batch.
 
 Allocators keep what was freed, so every figure comes from a process of its own, started by
-:func:`measure_memory`: the model is built, what building left behind is given back, and two steps
-are run (the second has the optimizer's moments beside the activations). On a CPU the figure is the
-process's highest resident set in the steps less the one before them; on a GPU, the highest
-allocation less the one before.
+:func:`measure_memory`: the model is built and the optimizer's moments with it, what building left
+behind is given back, and one step is run. On a CPU the figure is the process's highest resident set
+in the step less the one before it; on a GPU, the highest allocation less the one before.
 """
 
 from __future__ import annotations
@@ -18,11 +17,13 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .stages import ROOT, STAGES
 
-_STEPS = 2
+if TYPE_CHECKING:
+    import torch
+
 _STATUS = Path('/proc/self/status')
 
 
@@ -77,12 +78,20 @@ def step_memory(job: dict[str, Any]) -> int:
         formulation = reference_package().ReferenceFormulation(stage, job['size'], device)
     else:
         formulation = Formulation(stage, job['size'], device, Variant(job['dtype']))
+    make_moments(formulation.optimizer.optimizer)
     batch = random_batch(stage, job['batch'], job['size'])
-    ready = [formulation.prepare('step', batch) for _ in range(_STEPS)]
     before = _reset_peak(device)
-    while ready:
-        formulation.run('step', ready.pop())
+    formulation.run('step', batch)
     return _peak(device) - before
+
+
+def make_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimizer allocate its state, as after the first update; no gradients are left."""
+    for group in optimizer.param_groups:
+        for parameter in group['params']:
+            parameter.grad = parameter.new_zeros(parameter.shape)
+    optimizer.step()
+    optimizer.zero_grad()
 
 
 def _reset_peak(device: str) -> int:

@@ -33,6 +33,14 @@ def test_on_a_gpu_the_allocator_is_asked(monkeypatch):
     assert (memory._reset_peak('cuda'), reset, memory._peak('cuda')) == (5, [True], 12)
 
 
+def test_moments_are_there_before_the_step():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([parameter], lr=1e-7)
+    memory.make_moments(optimizer)
+    assert {'exp_avg', 'exp_avg_sq'} <= set(optimizer.state[parameter])
+    assert parameter.grad is None
+
+
 @pytest.mark.slow
 def test_a_step_is_measured_in_a_process_of_its_own():
     ours, reference = (
