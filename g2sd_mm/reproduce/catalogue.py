@@ -1,0 +1,8 @@
+"""All suites by name."""
+
+from __future__ import annotations
+
+from .paper import PAPER
+from .suites import DEMO
+
+SUITES = {suite.name: suite for suite in (DEMO, PAPER)}
