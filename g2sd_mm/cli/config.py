@@ -158,6 +158,19 @@ def _check_classes(root: Path, dataset: ConfigDict, cfg: Config) -> None:
         )
 
 
+def use_test_data(cfg: Config, path: str) -> None:
+    """Take test data and metric from another config, in place.
+
+    Raises:
+        UserError: if there is no such config, or it has no test data.
+    """
+    other = load_config(path)
+    if not other.get('test_dataloader'):
+        raise UserError(f'--data {path} has no test data')
+    for key in ('test_dataloader', 'test_evaluator', 'data_layout', 'shapes'):
+        cfg[key] = other.get(key)
+
+
 def use_mixed_precision(cfg: Config) -> None:
     """bfloat16 autocast where the GPU has it, else float16 with a scaler.
 
