@@ -20,6 +20,7 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.evaluation import Accuracy
 
 from ..errors import UserError
+from ..published import content
 
 
 @DATASETS.register_module()
@@ -95,8 +96,6 @@ class CorruptionError(BaseMetric):
     def __init__(self, relative_to: dict[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if relative_to is None:
-            from ..reproduce.published import content
-
             relative_to = content()['alexnet_corruption_errors']['values']
         self.relative_to = relative_to
 

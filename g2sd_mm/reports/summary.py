@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..reproduce.published import published
+from ..published import published
 
 #: The figure that a task is judged by.
 HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-FILE = Path(__file__).resolve().parents[2] / 'docs' / 'results' / 'published.yaml'
+FILE = Path(__file__).resolve().parents[1] / 'docs' / 'results' / 'published.yaml'
 _KEYS = ('table', 'task', 'student', 'method', 'setting', 'metric')
 
 
