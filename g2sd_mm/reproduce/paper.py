@@ -136,8 +136,8 @@ def _rows() -> Iterator[Row]:
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
     yield from (row for _, row in _stage2_variants())
     for row, data in product(_main_rows('cls'), ROBUSTNESS):
-        config = f'configs/robustness/{data}.py'
-        yield Row('cls', row.method, row.step, table='robustness', setting=data, data=config)
+        config, metric = f'configs/robustness/{data}.py', 'mCE' if data == 'imagenet_c' else ''
+        yield Row('cls', row.method, row.step, 'robustness', data, config, metric)
 
 
 PAPER = Suite(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -124,3 +125,19 @@ def _totals(steps: Sequence[Step], hours: Sequence[float | None], seeds: int) ->
         yield f'# GPU hours of the steps that were measured: {known * seeds:,.1f}'
     if lacking:
         yield f'# GPU hours {NOT_MEASURED}: {len(lacking)} of {len(steps)} steps'
+
+
+def plain_commands(
+    suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path
+) -> list[str]:
+    """The commands that running a suite in forked processes amounts to."""
+    return [
+        shlex.join(
+            ['python', 'tools/train.py', step.config, '--seed', str(seed)]
+            + ['--runs', str(folder / f'seed{seed}')]
+            + (['--cfg-options'] if step.options else [])
+            + [f'{key}={value}' for key, value in step.options.items()]
+        )
+        for seed in seeds
+        for step in suite.steps_of(rows)
+    ]

@@ -13,6 +13,7 @@ from typing import Any
 from ..checkpoints.write import write_text
 from ..errors import UserError
 from .commands import Launcher
+from .data import OwnData
 from .environment import describe_environment
 from .jobs import run_graph
 from .launch import launch, launch_test
@@ -35,7 +36,7 @@ def run_suite(
     command: str = '',
     launcher: Launcher | None = None,
     resume: bool = False,
-    data: str = '',
+    data: OwnData | None = None,
 ) -> dict[str, Any]:
     """Train what the rows need for each seed and write ``results.json``.
 
@@ -51,19 +52,16 @@ def run_suite(
         command: what a person typed for this; kept with the results.
         launcher: starts the commands of a launched suite.
         resume: a step that was interrupted goes on from its newest checkpoint.
-        data: fingerprint of the data, where they are not the suite's own.
+        data: what the suite is run on, where it is not its own.
 
     Returns:
         the content of ``results.json``: these rows, and what the record has besides.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    digests = {(seed, step.name): None for seed in seeds for step in suite.steps}
-    for seed in seeds:
-        for step in suite.steps_of(suite.rows):
-            needs = [digests[seed, need] for need in step.needs]
-            digests[seed, step.name] = digest(step, seed, needs, data)
-    record = Record(Path(suite.record)) if suite.record else None
-    known = record.find(suite, seeds, digests) if record else {}
+    record = _record(suite, data)
+    every = sorted({*seeds, *(record.seeds() if record else ())})
+    digests = all_digests(suite, every, data)
+    known = record.find(suite, every, digests) if record else {}
     wanted = [(seed, row) for seed in seeds for row in rows if (seed, row) not in known]
     graph = _graph(suite, wanted)
     if not suite.launched:
@@ -103,12 +101,31 @@ def run_suite(
                     record.add(results, line, digests[key], folder / f'seed{seed}', steps)
         ordered = {**known, **made}
         results['rows'] = [
-            ordered[seed, row] for seed in seeds for row in suite.rows if (seed, row) in ordered
+            ordered[seed, row] for seed in every for row in suite.rows if (seed, row) in ordered
         ]
         write_text(folder / 'results.json', json.dumps(results, indent=2))
-    if not graph:
-        write_text(folder / 'results.json', json.dumps(results, indent=2))
+    write_text(folder / 'results.json', json.dumps(results, indent=2))
+    if record:
+        record.write(results)
     return results
+
+
+def _record(suite: Suite, data: OwnData | None) -> Record | None:
+    if suite.record is None:
+        return None
+    return Record(Path(suite.record), data.name) if data else Record(Path(suite.record))
+
+
+def all_digests(
+    suite: Suite, seeds: Sequence[int], data: OwnData | None = None
+) -> dict[Key, str]:
+    """:func:`digest` of every step of the suite's rows, by seed and step."""
+    digests: dict[Key, str] = {}
+    for seed in seeds:
+        for step in suite.steps_of(suite.rows):
+            needs = [digests[seed, need] for need in step.needs]
+            digests[seed, step.name] = digest(step, seed, needs, data)
+    return digests
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, list[Key]]:
@@ -178,7 +195,7 @@ def _import_libraries(steps: Sequence[Step]) -> None:
 def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
     from ..cli.train import train
     from ..engine.hooks.access import bare_model
-    from .measure import gflops, parameters_in_millions
+    from .measure import measure_model
 
     started = time.perf_counter()
     # the terminal shows one line a step; each run's curve is in its vis_data folder
@@ -202,11 +219,7 @@ def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
         'metrics': _metrics(runner),
     }
     deployed = getattr(model, 'student', model)
-    if hasattr(deployed, 'backbone'):
-        size = deployed.backbone.grid_size[0] * deployed.backbone.patch_embed.patch_size
-        result['params_m'] = round(parameters_in_millions(deployed), 4)
-        result['gflops'] = round(gflops(deployed, size), 4)
-    return result
+    return {**result, **(measure_model(deployed) if hasattr(deployed, 'backbone') else {})}
 
 
 def _metrics(runner: Any) -> dict[str, float]:
@@ -226,19 +239,18 @@ def _dataset_name(cfg: Any) -> str:
     return Path(train_root(cfg)).parent.name
 
 
-def digest(step: Step, seed: int, needs: Sequence[str | None], data: str = '') -> str:
+def digest(step: Step, seed: int, needs: Sequence[str], data: OwnData | None = None) -> str:
     """Fingerprint of what a step is told: configuration, seed, data, and the same of what it loads.
 
     The configuration is taken as it is written, so that folders and devices do not matter. The code
     is not in it: after a change that moves results, start in a new folder.
     """
     if step.file:
-        content = [step.public, Path(step.file).stat().st_size]
+        content: list[Any] = [step.public, Path(step.file).stat().st_size]
     else:
-        cfg = raw_config(step.config, {} if data else step.options)
-        content = [cfg.to_dict(), step.options_digest if data else None, seed, list(needs), data]
+        content = [raw_config(step.config, step.options).to_dict(), seed, list(needs)]
     text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256((data.hide(text) if data else text).encode()).hexdigest()[:16]
 
 
 def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
@@ -265,6 +277,24 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
         'metrics': test.get('metrics') or result['metrics'],
         'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
     }
+
+
+def merge_rows(folder: Path) -> None:
+    """Write a record folder's ``results.json`` from its rows, of which each says how it was made.
+
+    Rows of configurations that the suite no longer has are left out.
+    """
+    from .catalogue import SUITES
+
+    record = Record(folder)
+    files = sorted((folder / 'rows').glob('shapes_*.json'))
+    if not files:
+        return
+    made = json.loads(files[-1].read_text())
+    suite, seeds = SUITES[made['suite']], record.seeds()
+    known = record.find(suite, seeds, all_digests(suite, seeds))
+    kept = {key: made[key] for key in ('suite', 'command', 'jobs', 'environment')}
+    record.write({**kept, 'rows': list(known.values())})
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -43,6 +43,7 @@ class Row:
     table: ``main``, or the ablation or test that it belongs to.
     setting: what the ablation varies, or the data that it is tested on.
     data: config whose test data take the place of the step's own.
+    metric: what it is judged by, where that is not the task's headline.
     """
 
     task: str
@@ -51,6 +52,7 @@ class Row:
     table: str = 'main'
     setting: str = ''
     data: str = ''
+    metric: str = ''
 
     @property
     def student(self) -> str:
@@ -62,6 +64,7 @@ class Row:
 class Suite:
     """Steps and rows under a name.
 
+    seeds: that are run if no others are asked for.
     launched: whether every step is a command of its own (torchrun, Slurm) or a forked process.
     record: folder that keeps finished rows, so that a table can be made in parts.
     """
@@ -69,6 +72,7 @@ class Suite:
     name: str
     steps: tuple[Step, ...]
     rows: tuple[Row, ...]
+    seeds: tuple[int, ...] = (0,)
     launched: bool = False
     record: str | None = None
 
