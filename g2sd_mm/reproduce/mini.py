@@ -1,4 +1,4 @@
-"""The three main tables at a size for two CPU cores: every row, on Shapes or on data of one's own."""
+"""The three main tables at a size for two CPU cores, on Shapes or on data of one's own."""
 
 from __future__ import annotations
 

@@ -31,17 +31,32 @@ STAGE1_ABLATIONS = {
     'length': tuple(('vits', f'{epochs}ep') for epochs in (100, 200, 400)),
 }
 
+#: Teachers: config -> the published file of the same network, and what it is.
+_PUBLIC = {
+    'imagenet/vitb_mae': ('mae_pretrain_vit_base_full.pth', "MAE's ViT-B with its decoder"),
+    'imagenet/vitl_mae': ('mae_pretrain_vit_large.pth', "MAE's ViT-L"),
+    'imagenet/vitb_cls': ('mae_finetuned_vit_base.pth', "MAE's fine-tuned ViT-B"),
+    'coco/vitb_maskrcnn': (
+        'vitdet_b_maskrcnn.pth', "detectron2's ViTDet-B Mask R-CNN, its pickle saved as .pth"
+    ),
+    'ade20k/vitb_upernet': ('', ''),
+}
 _TASKS = {'cls': ('imagenet', 'cls'), 'det': ('coco', 'maskrcnn'), 'seg': ('ade20k', 'upernet')}
 _MAE = 'vitb_mae'
 # Runs of the release in float32: its distilling loop of detection ignores the setting.
 _FULL_PRECISION = 'det'
 
 
+def _public(config: str, needs: tuple[str, ...] = ()) -> Step:
+    """A teacher's run, for which a published file may stand in."""
+    public, origin = _PUBLIC[config]
+    path = f'configs/{config}.py'
+    return Step(path, needs=needs, amp=True, public=public, origin=origin)
+
+
 def _pre_training() -> Iterator[Step]:
-    yield Step(
-        'configs/imagenet/vitb_mae.py', amp=True, public='mae_pretrain_vit_base_full.pth'
-    )
-    yield Step('configs/imagenet/vitl_mae.py', amp=True, public='mae_pretrain_vit_large.pth')
+    yield _public('imagenet/vitb_mae')
+    yield _public('imagenet/vitl_mae')
     for student in STUDENTS:
         yield Step(f'configs/imagenet/{student}_mae.py', amp=True)
         yield _stage1(f'configs/imagenet/g2sd_{student}_generic.py')
@@ -63,8 +78,7 @@ def _stage1(config: str) -> Step:
 def _of_task(task: str) -> Iterator[Step]:
     folder, head = _TASKS[task]
     teacher = f'vitb_{head}'
-    public = {'cls': 'mae_finetuned_vit_base.pth', 'det': 'vitdet_b_maskrcnn.pth'}.get(task, '')
-    yield Step(f'configs/{folder}/{teacher}.py', needs=(_MAE,), amp=True, public=public)
+    yield _public(f'{folder}/{teacher}', needs=(_MAE,))
     for student in STUDENTS:
         amp = task != _FULL_PRECISION
         generic = f'g2sd_{student}_generic'

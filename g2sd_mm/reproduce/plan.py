@@ -30,10 +30,10 @@ def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
     from ..cli.config import load_config
 
     needed: dict[str, str] = {}
-    configs = [(step.config, step.options) for step in suite.steps_of(rows) if not step.file]
-    configs += [(row.data or suite.step(row.step).config, {}) for row in rows]
-    for config, options in dict((path, opts) for path, opts in configs).items():
-        cfg = load_config(config, options)
+    configs = [step.config for step in suite.steps_of(rows) if not step.file]
+    configs += [row.data or suite.step(row.step).config for row in rows]
+    for config in dict.fromkeys(configs):
+        cfg = load_config(config)
         if cfg.get('shapes'):
             continue  # generated on first use
         for loader in ('train_dataloader', 'test_dataloader'):
@@ -41,17 +41,13 @@ def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
                 dataset = cfg[loader].dataset
                 root = dataset.get('dataset', dataset).data_root
                 needed.setdefault(root, cfg.get('data_layout', root))
-    return [f'{root}: lay it out as {how}' for root, how in needed.items() if not _is_there(root)]
-
-
-def _is_there(root: str) -> bool:
-    return Path(root).is_dir()
+    return [f'{root}: lay it out as {how}' for root, how in needed.items() if not Path(root).is_dir()]
 
 
 def missing_weights(suite: Suite, rows: Sequence[Row], folder: Path) -> list[str]:
     """One line for each published file that could stand in for a run and is not there."""
     return [
-        f'{folder / step.public}: {step.name} is trained instead'
+        f'{folder / step.public} ({step.origin}): {step.name} is trained instead'
         for step in suite.steps_of(rows)
         if step.public and not step.file
     ]
@@ -114,7 +110,7 @@ def _cost(step: Step, hours: float | None) -> str:
     work = work_of(raw_config(step.config, step.options))
     passes = f'{work.passes:.0f} passes over {work.images:,} images' if work.passes else ''
     root = train_root(raw_config(step.config))
-    spent = f'{hours:.1f} GPU hours' if hours is not None else f'GPU hours {NOT_MEASURED}'
+    spent = f'{hours:.1f} GPU hours' if hours is not None else 'GPU hours not measured'
     return f'{passes} of {root}, {work.updates:,.0f} updates of {work.batch:,}; {spent}'
 
 

@@ -19,6 +19,7 @@ class Step:
     label: the run's name where several steps have one config.
     amp: whether the published run was in mixed precision.
     public: name of a published weights file that may stand in for the run.
+    origin: what that file is.
     file: where that file lies, once it is known to be there; the run is then not trained.
     """
 
@@ -28,6 +29,7 @@ class Step:
     label: str = ''
     amp: bool = False
     public: str = ''
+    origin: str = ''
     file: str = ''
 
     @property

@@ -11,7 +11,8 @@ import pytest
 
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
-from g2sd_mm.reproduce.run import plan, read_results, run_suite
+from g2sd_mm.reproduce.plan import plain_commands
+from g2sd_mm.reproduce.run import read_results, run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
 
 from .. import imagenet
@@ -48,7 +49,9 @@ class Fake:
         self.log = log
         self.failing: str | None = None
 
-    def __call__(self, step: Step, seed: int, runs: Path) -> dict[str, Any]:
+    def __call__(
+        self, step: Step, seed: int, runs: Path, resume: bool = False
+    ) -> dict[str, Any]:
         with self.log.open('a') as file:
             file.write(f'{seed} {step.name}\n')
         if step.name == self.failing:
@@ -179,7 +182,7 @@ def test_a_failed_step_is_tried_again(fake, tmp_path):
 
 
 def test_a_process_that_dies_is_a_failed_step(fake, tmp_path, monkeypatch):
-    def die(step: Step, seed: int, runs: Path) -> dict:
+    def die(step: Step, seed: int, runs: Path, resume: bool) -> dict:
         return os._exit(9) if step.name == 'vitb_cls' else fake(step, seed, runs)
 
     monkeypatch.setattr(run_module, '_train', die)
@@ -214,7 +217,7 @@ def test_several_runs_at_once_give_the_same_rows(fake, tmp_path, jobs):
 
 
 def test_a_plan_has_a_command_for_every_step():
-    commands = plan(suite(), suite().rows, [0, 3], Path('out'))
+    commands = plain_commands(suite(), suite().rows, [0, 3], Path('out'))
     assert len(commands) == 8
     assert commands[0].startswith(f'python tools/train.py {CONFIG}/vitb_mae.py --seed 0 ')
     assert 'out/seed3' in commands[-1]
