@@ -52,8 +52,6 @@ def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher) -> Result:
         metrics = agreed_metrics(json.loads(place.read_text())['metrics'])
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         return {'error': ' '.join(str(error).split())}
-    if row.metric and row.metric not in metrics:
-        return {'error': f'the test of {row.setting} gives no {row.metric}: its data lack a part'}
     return {'metrics': metrics}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..checkpoints.write import write_text
 from ..errors import UserError
+from ..reports.summary import HEADLINE
 from .commands import Launcher
 from .data import OwnData
 from .environment import describe_environment
@@ -266,7 +267,11 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
         'config': suite.step(row.step).config,
     }
     test = result.get('tests', {}).get(row.data, {})
+    metrics = test.get('metrics') or result.get('metrics', {})
     error = result.get('error') or test.get('error')
+    judged_by = row.metric or HEADLINE[row.task]
+    if not error and judged_by not in metrics:
+        error = f'its evaluation gave no {judged_by}: nothing was predicted, or data are missing'
     if error:
         return {**line, 'error': error}
     chain = [finished[seed, name] for name in suite.chain(row.step)]
@@ -274,7 +279,7 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
     return {
         **line,
         **{key: result.get(key) for key in keys},
-        'metrics': test.get('metrics') or result['metrics'],
+        'metrics': metrics,
         'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
     }
 
