@@ -58,6 +58,7 @@ def _detector(cfg: Config) -> Config:
     backbone = cfg.model.backbone
     cfg.model.neck.in_channels = WIDTHS[backbone.arch]
     backbone.arch = arch(backbone.arch)
+    cfg.model.test_cfg.rcnn.score_thr = 0.0  # without any detection there are no figures
     return cfg
 
 

@@ -89,10 +89,7 @@ def _run(args: argparse.Namespace) -> None:
     from ..reproduce.catalogue import SUITES
     from ..reproduce.commands import Launcher
     from ..reproduce.data import find_data
-    from ..reproduce.jobs import default_jobs
-    from ..reproduce.pictures import draw_pictures
     from ..reproduce.plan import with_public_files
-    from ..reproduce.run import run_suite
 
     suite = with_public_files(SUITES[args.suite], Path(args.weights))
     data = None
@@ -114,6 +111,10 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         _print_plan(args, suite, rows, seeds, folder, launcher)
         return
+    from ..reproduce.jobs import default_jobs
+    from ..reproduce.pictures import draw_pictures
+    from ..reproduce.run import run_suite
+
     if launcher:
         _refuse_without_data(suite, rows)
     results = run_suite(

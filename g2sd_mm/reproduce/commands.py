@@ -85,15 +85,15 @@ def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:
     return {'train_dataloader.batch_size': work.step // launcher.gpus}
 
 
-def test_command(step: Step, row: Row, runs: Path, launcher: Launcher) -> str:
-    """The command that evaluates a row's weights and writes :func:`test_file`."""
+def evaluation_command(step: Step, row: Row, runs: Path, launcher: Launcher) -> str:
+    """The command that evaluates a row's weights and writes :func:`evaluation_file`."""
     folder = runs / step.name
-    words = ['--out', str(test_file(row, runs)), '--work-dir', str(folder / 'test')]
+    words = ['--out', str(evaluation_file(row, runs)), '--work-dir', str(folder / 'test')]
     words += ['--data', row.data] if row.data else []
     weights = str(folder / 'weights.pth')
     return launcher.command('test', step.name, [step.config, weights], shlex.join(words))
 
 
-def test_file(row: Row, runs: Path) -> Path:
+def evaluation_file(row: Row, runs: Path) -> Path:
     """Where a row's evaluation is kept."""
     return runs / row.step / (f'test_{row.setting}.json' if row.data else 'test.json')

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .commands import Launcher, test_command, test_file, train_command
+from .commands import Launcher, evaluation_command, evaluation_file, train_command
 from .measure import agreed_metrics, measure_config
 from .suites import Row, Step
 from .work import raw_config, train_root, work_of
@@ -43,11 +43,11 @@ def launch(step: Step, seed: int, runs: Path, launcher: Launcher, resume: bool =
 
 def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher) -> Result:
     """``metrics`` of a row's evaluation, made now or since the weights were; or ``error``."""
-    place, weights = test_file(row, runs), runs / step.name / 'weights.pth'
+    place, weights = evaluation_file(row, runs), runs / step.name / 'weights.pth'
     try:
         if not place.is_file() or place.stat().st_mtime < weights.stat().st_mtime:
             run_shell(
-                test_command(step, row, runs, launcher), runs / step.name / 'test_output.log'
+                evaluation_command(step, row, runs, launcher), runs / step.name / 'test_output.log'
             )
         metrics = agreed_metrics(json.loads(place.read_text())['metrics'])
     except (OSError, RuntimeError, ValueError, KeyError) as error:

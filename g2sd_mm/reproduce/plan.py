@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .commands import Launcher, test_command, train_command
+from .commands import Launcher, evaluation_command, train_command
 from .suites import Row, Step, Suite
 from .throughput import NOT_MEASURED, Throughput
 from .work import raw_config, train_root, work_of, workload
@@ -27,20 +28,20 @@ def with_public_files(suite: Suite, folder: Path) -> Suite:
 
 def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
     """One line for each data set that the rows need and that is not there."""
-    from ..cli.config import load_config
-
+    data = os.environ.get('G2SD_DATA', 'data')
     needed: dict[str, str] = {}
     configs = [step.config for step in suite.steps_of(rows) if not step.file]
     configs += [row.data or suite.step(row.step).config for row in rows]
     for config in dict.fromkeys(configs):
-        cfg = load_config(config)
+        cfg = raw_config(config)
         if cfg.get('shapes'):
             continue  # generated on first use
         for loader in ('train_dataloader', 'test_dataloader'):
             if cfg.get(loader):
                 dataset = cfg[loader].dataset
-                root = dataset.get('dataset', dataset).data_root
-                needed.setdefault(root, cfg.get('data_layout', root))
+                root = dataset.get('dataset', dataset).data_root.replace('data/', f'{data}/', 1)
+                layout = cfg.get('data_layout', root).replace('data/', f'{data}/')
+                needed.setdefault(root, layout)
     return [f'{root}: lay it out as {how}' for root, how in needed.items() if not Path(root).is_dir()]
 
 
@@ -85,7 +86,7 @@ def describe(
         for row in rows:
             yield ''
             yield f'# {row.table}: {row.task} {row.student} {row.method} {row.setting}'.rstrip()
-            yield test_command(suite.step(row.step), row, runs, launcher)
+            yield evaluation_command(suite.step(row.step), row, runs, launcher)
     yield ''
     yield from _totals(steps, per_step, len(seeds))
     missing = [*missing_data(suite, rows), *missing_weights(suite, rows, weights)]
@@ -100,6 +101,8 @@ def _words(values: Sequence[int]) -> str:
 def _hours(step: Step, throughput: Throughput) -> float | None:
     if step.file:
         return 0.0
+    if not throughput.rates:
+        return None
     cfg = raw_config(step.config, step.options)
     return throughput.gpu_hours(workload(cfg), work_of(cfg))
 
@@ -107,9 +110,9 @@ def _hours(step: Step, throughput: Throughput) -> float | None:
 def _cost(step: Step, hours: float | None) -> str:
     if step.file:
         return 'published weights'
-    work = work_of(raw_config(step.config, step.options))
+    cfg = raw_config(step.config, step.options)
+    work, root = work_of(cfg), train_root(cfg)
     passes = f'{work.passes:.0f} passes over {work.images:,} images' if work.passes else ''
-    root = train_root(raw_config(step.config))
     spent = f'{hours:.1f} GPU hours' if hours is not None else 'GPU hours not measured'
     return f'{passes} of {root}, {work.updates:,.0f} updates of {work.batch:,}; {spent}'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass
@@ -58,9 +59,14 @@ class Work:
 
 def raw_config(path: str, options: dict[str, Any] | None = None) -> Config:
     """A config with options, as it is written: not fitted to this machine's folders or devices."""
-    cfg = Config.fromfile(path)
+    cfg = copy.deepcopy(_read(path))
     cfg.merge_from_dict(options or {})
     return cfg
+
+
+@cache
+def _read(path: str) -> Config:
+    return Config.fromfile(path, import_custom_modules=False)  # nothing is built from it
 
 
 def work_of(cfg: Config) -> Work:
@@ -104,15 +110,10 @@ def workload(cfg: Config) -> str:
     Of a distilled config the teacher's network is part of it.
     """
     teacher = (cfg.get('distillation') or {}).get('teacher', {}).get('config')
-    parts = [cfg.model, cfg.get('distillation'), teacher and _model(teacher)]
+    parts = [cfg.model, cfg.get('distillation'), teacher and _read(teacher).model]
     plain = [part.to_dict() if hasattr(part, 'to_dict') else part for part in parts]
     content = json.dumps(_without(plain), sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-@cache
-def _model(config: str) -> Any:
-    return Config.fromfile(config).model
 
 
 def _without(value: Any) -> Any:
