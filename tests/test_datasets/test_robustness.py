@@ -128,7 +128,7 @@ def test_a_classifier_is_tested_on_them(name, tmp_path, monkeypatch):
     model = classifier(arch=SMALL, classes=6, img_size=224)
     weights = save(tmp_path / 'weights.pth', model)
     options = {
-        'num_classes': 6, 'log_level': 'ERROR', 'model.backbone.arch': SMALL,
+        'num_classes': 6, 'log_level': 'ERROR', 'model.backbone.arch': {**SMALL, '_delete_': True},
         'model.head.in_channels': 16,
     }
     metrics = evaluate(
