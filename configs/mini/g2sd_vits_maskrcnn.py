@@ -2,7 +2,4 @@
 _base_ = '../shapes/g2sd_vits_maskrcnn.py'
 
 distillation = dict(teacher=dict(config='configs/mini/vitb_maskrcnn.py'))
-# steps at 8/9 and 26/27
-param_scheduler = _base_.param_scheduler
-param_scheduler[0].milestones = (1333, 1444)
 train_cfg = dict(max_iters=1500, val_interval=1500)
