@@ -240,7 +240,8 @@ def _metrics(runner: Any) -> dict[str, float]:
 
 
 def _dataset_name(cfg: Any) -> str:
-    return Path(train_root(cfg)).parent.name
+    root = Path(train_root(cfg))
+    return root.parent.name if root.name.startswith('train') else root.name
 
 
 def digest(step: Step, seed: int, needs: Sequence[str], data: OwnData | None = None) -> str:

@@ -102,7 +102,8 @@ def test_configs_read_them(name, pictures, objects, scenes):
              'pernet': lambda m: m.decode_head}
     head = next(find for key, find in heads.items() if name.endswith(key))(cfg.model)
     assert head.num_classes == number
-    assert 'data/shapes/' not in cfg.dump()
+    read = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader, cfg.test_evaluator]
+    assert 'shapes' not in str(read)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         for loader in ('train_dataloader', 'val_dataloader'):
             data = DATASETS.build(cfg[loader].dataset)
@@ -127,7 +128,7 @@ def test_the_matrix_runs_on_them(pictures, objects, scenes, tmp_path, monkeypatc
     errors = {row['config']: row['error'] for row in results['rows'] if 'error' in row}
     # two steps detect nothing, and what is not evaluated is not a result
     assert all('gave no bbox_mAP' in error for error in errors.values()), errors
-    assert {config.rpartition('_')[2] for config in errors} <= {'maskrcnn.py', 'nosd.py'}
+    assert all('maskrcnn' in config for config in errors)
     done = [row for row in results['rows'] if 'error' not in row]
     assert {row['task'] for row in done} >= {'cls', 'seg'} and len(done) >= 12
     assert len(list((tmp_path / 'record' / 'rows').glob('pictures_*.json'))) == len(done)
