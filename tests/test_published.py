@@ -1,4 +1,4 @@
-"""Published figures: each has a source or a reason, and every row of the paper suite is spoken for."""
+"""Published figures: each has a source or a reason, and no row of the paper suite is forgotten."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
                 root = dataset.get('dataset', dataset).data_root.replace('data/', f'{data}/', 1)
                 layout = cfg.get('data_layout', root).replace('data/', f'{data}/')
                 needed.setdefault(root, layout)
-    return [f'{root}: lay it out as {how}' for root, how in needed.items() if not Path(root).is_dir()]
+    missing = {root: how for root, how in needed.items() if not Path(root).is_dir()}
+    return [f'{root}: lay it out as {how}' for root, how in missing.items()]
 
 
 def missing_weights(suite: Suite, rows: Sequence[Row], folder: Path) -> list[str]:

@@ -114,7 +114,8 @@ def test_plain_classifiers_build(no_memory, name):
 @pytest.mark.parametrize('name', MAE)
 def test_pre_training_builds(no_memory, name):
     model = build(load(name))
-    decoder = {'vitl': (512, 8), 'vitb': (512, 8), 'vits': (256, 4), 'vitt': (128, 4)}[size_of(name)]
+    decoders = {'vits': (256, 4), 'vitt': (128, 4)}
+    decoder = decoders.get(size_of(name), (512, 8))
     autoencoder = model.autoencoder
     assert (autoencoder.decoder_dim, len(autoencoder.decoder_blocks)) == decoder
     assert autoencoder.embed_dim == DIMS[size_of(name)]

@@ -15,6 +15,7 @@ from g2sd_mm.reproduce.launch import run_shell
 from g2sd_mm.reproduce.run import run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
 
+from .. import imagenet
 from ..toys import ROOT
 
 CONFIG = str(ROOT / 'configs' / 'imagenet')
@@ -110,3 +111,19 @@ def test_python_is_this_one(tmp_path):
 
     run_shell('python -c "import sys; print(sys.prefix)"', tmp_path / 'log')
     assert (tmp_path / 'log').read_text().strip() == sys.prefix
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_leaves_its_weights(image_data, tmp_path, monkeypatch):
+    """The real command, one process, at toy size."""
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    monkeypatch.chdir(ROOT)
+    toy = imagenet.plain('demo-student', **{'train_cfg.max_epochs': 1})
+    toy |= {'param_scheduler.0.warmup': 0, 'auto_scale_lr.base_batch_size': 6}
+    step = Step('configs/imagenet/vits_scratch_cls.py', options=toy, label='vits_toy')
+    monkeypatch.setenv('PORT', '29611')
+    result = launch_module.launch(step, 0, tmp_path, Launcher('pytorch', 1, amp=False))
+    assert Path(result['checkpoint']) == tmp_path / 'vits_toy' / 'weights.pth'
+    assert Path(result['checkpoint']).is_file()
+    assert result['params_m'] == pytest.approx(22.05, abs=0.01)
+    assert (tmp_path / 'vits_toy' / 'train_output.log').stat().st_size

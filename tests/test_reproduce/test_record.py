@@ -14,7 +14,7 @@ from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.record import Record
 from g2sd_mm.reproduce.run import all_digests, merge_rows, run_suite
 
-from .test_run import ALL, Fake, by_method, fake, suite  # noqa: F401
+from .fakes import ALL, by_method, suite
 
 
 def go(folder: Path, record: Path, methods=None, seeds=(0,), **options) -> dict:
