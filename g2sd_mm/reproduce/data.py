@@ -180,22 +180,12 @@ def _masks(root: Path) -> Source | None:
     load, annotate = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
     number = _mask_classes(root / 'annotations')
     check, pack = dict(type='CheckMasks', num_classes=number), dict(type='PackSegInputs')
-    side = (SCENE, SCENE)
     options: dict[str, Any] = {
         'shapes': None,
         'classes': tuple(f'class {i}' for i in range(number)),
-        'train_dataloader.dataset.dataset.pipeline': [
-            load,
-            annotate,
-            check,
-            dict(type='RandomResize', scale=side, ratio_range=(0.75, 1.5), keep_ratio=True),
-            dict(type='RandomCrop', crop_size=side, cat_max_ratio=0.9),
-            dict(type='RandomFlip', prob=0.5),
-            pack,
-        ],
     }
     # resized before the annotations are loaded: scores are counted at the size of the original
-    testing = [load, dict(type='Resize', scale=side), annotate, check, pack]
+    testing = [load, dict(type='Resize', scale=(SCENE, SCENE)), annotate, check, pack]
     for loader, split in (('train', splits[0]), ('val', splits[1]), ('test', splits[1])):
         place = f'{loader}_dataloader.dataset' + ('.dataset' if loader == 'train' else '')
         options |= {
