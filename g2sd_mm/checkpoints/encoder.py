@@ -62,7 +62,7 @@ def load_encoder(
     Raises:
         CheckpointError: if anything else is missing, unknown or of another size.
     """
-    weights = read_weights(path)
+    weights = read_weights(path, mmap=True)
     state = backbone.fit_state(encoder_state(weights))
     load_verified(
         backbone,

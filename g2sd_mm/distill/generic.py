@@ -188,7 +188,7 @@ def build_generic_teacher(
         raise ValueError(f"target_block={target_block} is not in 1..{depth}, the decoder's blocks")
     model.decoder_blocks = model.decoder_blocks[:target_block]  # the rest is never run
     if checkpoint:
-        weights = read_weights(checkpoint)
+        weights = read_weights(checkpoint, mmap=True)
         load_verified(
             model,
             _autoencoder_state(weights),
