@@ -73,8 +73,8 @@ def read_weights(path: str | Path, mmap: bool = False) -> Weights:
     if path.name.endswith(_INDEX):
         return _read_shards(path, mmap)
     content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
-    state, meta, args = content, {}, {}
-    if isinstance(content, Mapping):
+    state, meta, args = content, _safetensors_meta(path), {}
+    if path.suffix != '.safetensors' and isinstance(content, Mapping):
         meta, args = content.get('meta') or {}, content.get('args') or {}
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -86,6 +86,15 @@ def read_weights(path: str | Path, mmap: bool = False) -> Weights:
         vars(args) if isinstance(args, Namespace) else {},
         files=(path,),
     )
+
+
+def _safetensors_meta(path: Path) -> dict[str, str]:
+    if path.suffix != '.safetensors':
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, 'pt') as file:
+        return file.metadata() or {}
 
 
 def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
