@@ -174,6 +174,18 @@ def use_mixed_precision(cfg: Config) -> None:
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
 
 
+def use_strict_loading(cfg: Config) -> None:
+    """Load ``load_from`` by our own rules, and check a resumed checkpoint by them, in place.
+
+    mmengine would take what fits from either, and skip the rest.
+    """
+    start = None if cfg.get('resume') else cfg.get('load_from')
+    if start:
+        cfg.load_from = None
+    hook = dict(type='StrictLoadingHook', start=start)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
 def start_processes(cfg: Config, launcher: str) -> None:
     """Join the process group; without GPUs over gloo, which mmengine cannot do alone."""
     cfg.launcher = launcher

@@ -8,9 +8,10 @@ from torch import nn
 
 from ..checkpoints import load_verified, read_weights
 from ..checkpoints.layouts import task_model_state
+from ..checkpoints.load import Fit
 
 
-def fill_student(model: nn.Module, checkpoint: str, config: str) -> None:
+def fill_student(model: nn.Module, checkpoint: str, config: str) -> Fit:
     """Load a student's weights; every name must be accounted for.
 
     Args:
@@ -18,11 +19,14 @@ def fill_student(model: nn.Module, checkpoint: str, config: str) -> None:
         checkpoint: ``weights.pth``, a training checkpoint, or a published file.
         config: its config's path, for the message.
 
+    Returns:
+        what was loaded.
+
     Raises:
         CheckpointError: if the file is of another kind or size.
     """
     weights = read_weights(checkpoint, mmap=True)
-    load_verified(
+    return load_verified(
         model,
         task_model_state(weights),
         weights,
