@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -125,7 +127,9 @@ def _run(args: argparse.Namespace) -> None:
 
     figures = _loading(args.loading) if args.loading else _throughput(args)
     if args.out:
-        content = {'environment': describe_environment(), 'figures': figures}
+        command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
+        environment = describe_environment()
+        content = {'command': command, 'environment': environment, 'figures': figures}
         Path(args.out).write_text(json.dumps(content, indent=2))
 
 
