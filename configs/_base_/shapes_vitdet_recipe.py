@@ -9,7 +9,7 @@ param_scheduler = [
         by_epoch=False,
         warmup=50,
         warmup_ratio=1e-2,
-        milestones=(533, 578),
+        milestones=(8 / 9, 26 / 27),
         gamma=0.1),
 ]
 train_cfg = dict(max_iters=600, val_interval=600)
