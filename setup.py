@@ -33,7 +33,12 @@ REQUIREMENTS = [
     'setuptools; python_version >= "3.12"',
 ]
 
-EXTRAS = {'dev': ['pytest', 'ruff']}
+EXTRAS = {
+    'dev': ['pytest', 'ruff'],
+    # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
+    # import it, which costs every process a second.
+    'huggingface': ['transformers>=5'],
+}
 
 
 def read_version() -> str:
