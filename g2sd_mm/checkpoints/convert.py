@@ -14,6 +14,14 @@ from .layouts.rules import Rule, State, Translated, fits, to_published, to_their
 from .read import Weights, below
 
 _SIDES = ('student', 'teacher')
+#: What stands around a network: its prefix, names beside it that are its own, and names that are
+#: left out.
+_WRAPPINGS: dict[Kind, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    Kind.STAGE1_RUN: ('student.', ('*feature_pred.*',), ('relation.*', 'data_preprocessor.*')),
+    Kind.STAGE2_RUN: ('student.', (), ('distillation.*', 'data_preprocessor.*')),
+    Kind.MAE_RUN: ('autoencoder.', (), ('data_preprocessor.*',)),
+    Kind.SEG_DISTILLER: ('{side}.', (), ('student.*', 'teacher.*', '*_decode_head_conv_seg')),
+}
 
 
 @dataclass(frozen=True)
@@ -167,25 +175,21 @@ def _unwrap(
     """The network inside of a run's checkpoint, its names' names in the file, and what is left."""
     if side not in _SIDES:
         raise ValueError(f'side {side!r} is none of {", ".join(_SIDES)}')
-    prefix = {
-        Kind.STAGE1_RUN: 'student.',
-        Kind.STAGE2_RUN: 'student.',
-        Kind.MAE_RUN: 'autoencoder.',
-        Kind.SEG_DISTILLER: f'{side}.',
-    }.get(kind)
-    if prefix is None:
+    if kind not in _WRAPPINGS:
         return dict(state), {}, []
+    prefix, beside, left = _WRAPPINGS[kind]
+    prefix = prefix.format(side=side)
     inner = below(state, prefix)
     wrapped = {name: prefix + name for name in inner}
-    dropped = []
-    for name, tensor in state.items():
-        if name.startswith(prefix):
-            continue
-        if kind is Kind.STAGE1_RUN and name.startswith(('encoderfeature', 'decoderfeature')):
-            inner[name] = tensor  # stage 1's predictors stand beside the student
-        else:
-            dropped.append(name)
-    return inner, wrapped, dropped
+    outside = [name for name in state if not name.startswith(prefix)]
+    unknown = [name for name in outside if not fits(name, (*beside, *left))]
+    if unknown:
+        raise CheckpointError(
+            f'cannot convert {describe(state)}: {len(unknown)} names are not of its layout '
+            f'({_some(unknown)})'
+        )
+    inner |= {name: state[name] for name in outside if fits(name, beside)}
+    return inner, wrapped, [name for name in outside if not fits(name, beside)]
 
 
 def _best(state: State, layout: Layout) -> Translated:
