@@ -8,9 +8,11 @@ from typing import Any
 
 from mmengine.config import Config
 
+from .. import register_all
 from ..checkpoints import read_weights
 from ..checkpoints.record import Record, describe_network
 from ..checkpoints.sidecar import read_sidecar, sidecar_path
+from ..compat.quiet import quiet_imports
 from ..configuration import load_config
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
@@ -46,13 +48,16 @@ def load_student(
             pre-trained encoder, which predicts nothing.
         CheckpointError: if the weights do not fit the network, or the file cannot be read.
     """
-    import g2sd_mm
-
-    g2sd_mm.register_all()
     path = weights_file(source)
+    with quiet_imports():
+        register_all()
+        return _load(path, config, options).to(device)
+
+
+def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | None) -> Student:
     if config is not None:
         cfg = load_config(str(config), dict(options or {}))
-        return student_of(cfg, str(path), str(config)).to(device)
+        return student_of(cfg, str(path), str(config))
     record = known_record(path)
     if record is None:
         raise UserError(
@@ -66,7 +71,7 @@ def load_student(
             'model.backbone.init_cfg.checkpoint'
         )
     model = build_student(network, str(path), path.name)
-    return Student(model, network, record['origin']).to(device)
+    return Student(model, network, record['origin'])
 
 
 def student_of(cfg: Config, checkpoint: str, name: str) -> Student:

@@ -55,6 +55,7 @@ class Student(nn.Module):
         # a second name for modules of `model`: outside of the state dict
         object.__setattr__(self, '_whole', WHOLE[self.task](model))
         self._prepare: Callable[[dict], dict] | None = None
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Normalised RGB images [B, 3, height, width] -> what the task's network computes of them.

@@ -63,7 +63,10 @@ class WeightsExportHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Training checkpoints say what their student is."""
-        checkpoint.setdefault('meta', {})['student'] = self._record(runner)
+        record, meta = self._record(runner), checkpoint['meta']
+        # it is saved inside of the epoch or iteration that it completes
+        record['origin'].update(epoch=meta['epoch'], iter=meta['iter'])
+        meta['student'] = record
 
     def after_train(self, runner: Runner) -> None:
         """Keep the last weights."""
@@ -110,5 +113,5 @@ class WeightsExportHook(Hook):
 
 def _class_names(runner: Runner) -> tuple[str, ...]:
     """Names of the classes of the training data; empty if it has none."""
-    dataset = getattr(runner.train_dataloader, 'dataset', None)
+    dataset = getattr(getattr(runner.train_loop, 'dataloader', None), 'dataset', None)
     return tuple((getattr(dataset, 'metainfo', None) or {}).get('classes') or ())
