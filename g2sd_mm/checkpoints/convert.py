@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -23,14 +23,20 @@ class Published:
     Attributes:
         state: the tensors.
         kind: what the file was.
+        layout: name of its layout.
         origin: published name -> the file's names.
         dropped: the file's names that carry no weights a network here could use.
     """
 
     state: State
     kind: Kind
+    layout: str
     origin: dict[str, tuple[str, ...]]
     dropped: tuple[str, ...]
+
+    def replaced(self, state: State) -> Published:
+        """The same with other values."""
+        return replace(self, state=state)
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def to_published_names(state: Mapping[str, Tensor], side: str = 'student') -> Pu
         name: tuple(wrapped.get(names[n], names[n]) for n in sources)
         for name, sources in done.origin.items()
     }
-    return Published(layout.undo(done.state), outer, origin, tuple(dropped))
+    return Published(layout.undo(done.state), outer, layout.name, origin, tuple(dropped))
 
 
 def from_published_names(published: Published, layout: Layout) -> Conversion:
@@ -127,9 +133,9 @@ def from_published_names(published: Published, layout: Layout) -> Conversion:
     if lost:
         raise CheckpointError(
             f'{layout.name} cannot hold {len(lost)} names of {family.value}: '
-            f'{_some([_source(name, published) for name in lost])}'
+            f'{_some([n for name in lost for n in _sources(name, published)])}'
         )
-    dropped = [_source(name, published) for name in (*done.unknown, *done.lost)]
+    dropped = [n for name in (*done.unknown, *done.lost) for n in _sources(name, published)]
     return Conversion(
         state=done.state,
         dropped=(*published.dropped, *dropped),
@@ -176,12 +182,10 @@ def _tables(layout: Layout) -> list[tuple[Rule, ...]]:
     return list(layout.tables.values())
 
 
-def _source(name: str, published: Published) -> str:
-    whole, _, part = name.partition(' (')
-    sources = published.origin.get(whole, (whole,))
-    if part and len(sources) == 1:
-        return f'{sources[0]} ({part}'
-    return sources[0] if len(sources) == 1 else f'{sources[0]} and the parts beside it'
+def _sources(name: str, published: Published) -> list[str]:
+    """The file's names behind a published one, or behind ``NAME (part 2 of 3)`` of it."""
+    whole, space, part = name.partition(' ')
+    return [source + space + part for source in published.origin.get(whole, (whole,))]
 
 
 def _some(names: list[str], most: int = 3) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..compat.safe_load import CheckpointError
 from .identify import describe
 from .load import load_verified
+from .positions import check_positions
 from .read import Weights, below, read_weights
 
 # Where an encoder may lie, the more particular first: inside a distilled detector, segmentor or
@@ -60,10 +61,13 @@ def load_encoder(
         may_ignore: encoder names that this backbone has no use for.
 
     Raises:
-        CheckpointError: if anything else is missing, unknown or of another size.
+        CheckpointError: if anything else is missing, unknown or of another size, or the position
+            embedding is transposed.
     """
-    weights = read_weights(path)
-    state = backbone.fit_state(encoder_state(weights))
+    weights = read_weights(path, mmap=True)
+    state = encoder_state(weights)
+    check_positions(weights, state.get('pos_embed'))
+    state = backbone.fit_state(state)
     load_verified(
         backbone,
         state,

@@ -8,6 +8,8 @@ from enum import Enum
 
 from torch import Tensor
 
+from .read import Weights
+
 
 class Kind(Enum):
     """Kinds of weights files; the value is what people call them."""
@@ -33,7 +35,7 @@ class Kind(Enum):
     PUBLISHED_SEGMENTOR = 'an official segmentor (mmseg 0.11 names)'
     HUGGING_FACE_MAE = 'a Hugging Face ViTMAE (encoder and decoder)'
     HUGGING_FACE_DEIT = 'a Hugging Face DeiT with two heads'
-    HUGGING_FACE = 'a Hugging Face ViT or ViTMAE encoder'
+    HUGGING_FACE = 'a Hugging Face ViT, Beit or ViTMAE encoder'
     UNKNOWN = 'a file of another model'
 
 
@@ -115,6 +117,15 @@ LAYOUT_OF: dict[Kind, str] = {
 def identify(state: Mapping[str, Tensor]) -> Kind:
     """The kind of a state dict (names as they stand in the file)."""
     return next((kind for kind, holds in _RULES if holds(state)), Kind.UNKNOWN)
+
+
+def raw_pixels(weights: Weights) -> bool:
+    """True for an autoencoder that its name or content says was trained on raw pixels."""
+    return (
+        'visualize' in weights.name
+        or weights.meta.get('norm_pix') is False
+        or weights.args.get('norm_pix_loss') is False
+    )
 
 
 def describe(state: Mapping[str, Tensor]) -> str:

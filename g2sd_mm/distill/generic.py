@@ -16,6 +16,8 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
+from ..checkpoints.identify import raw_pixels
+from ..checkpoints.positions import check_positions
 from ..checkpoints.read import Weights, below
 from ..models.mae import Encoded, MaskedAutoencoder, init_linear_xavier
 from ..models.masking import Masking, mask_noise, random_masking
@@ -188,7 +190,7 @@ def build_generic_teacher(
         raise ValueError(f"target_block={target_block} is not in 1..{depth}, the decoder's blocks")
     model.decoder_blocks = model.decoder_blocks[:target_block]  # the rest is never run
     if checkpoint:
-        weights = read_weights(checkpoint)
+        weights = read_weights(checkpoint, mmap=True)
         load_verified(
             model,
             _autoencoder_state(weights),
@@ -197,6 +199,7 @@ def build_generic_teacher(
             may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),
             advice=_advice(weights),
         )
+        check_positions(weights, _autoencoder_state(weights)['pos_embed'])
         _warn_if_raw_pixels(weights)
     elif random_weights:
         model.init_weights()
@@ -229,7 +232,7 @@ def _advice(weights: Weights) -> str:
 
 
 def _warn_if_raw_pixels(weights: Weights) -> None:
-    if 'visualize' in weights.name or weights.meta.get('norm_pix') is False:
+    if raw_pixels(weights):
         print_log(
             f'{weights.name} was trained on raw pixels (a file for visualisation); the published '
             'results distil from one trained on normalised pixels (mae_pretrain_vit_base_full.pth)',

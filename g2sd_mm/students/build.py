@@ -34,7 +34,7 @@ def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> None:
     Raises:
         CheckpointError: if the file is of another kind or size.
     """
-    weights = read_weights(checkpoint)
+    weights = read_weights(checkpoint, mmap=True)
     load_verified(
         model,
         task_model_state(weights),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .published import Family
 from .rules import Rule, State
@@ -26,6 +26,7 @@ class Layout:
         not_weights: patterns of its own names that carry nothing a network here could use; left
             out when it is read, and reported.
         wrapper: key under which its ``.pth`` files keep the tensors; None for bare files.
+        wrappers: the same for families whose files differ.
         tidy: its variants' names -> those of the tables.
         arrange, undo: change published tensors into its arrangement, and back.
     """
@@ -36,6 +37,11 @@ class Layout:
     cannot_hold: tuple[str, ...] = ()
     not_weights: tuple[str, ...] = ()
     wrapper: str | None = None
+    wrappers: Mapping[Family, str] = field(default_factory=dict)
     tidy: Callable[[State], State] = _unchanged
     arrange: Callable[[State], State] = _unchanged
     undo: Callable[[State], State] = _unchanged
+
+    def wrapper_of(self, family: Family) -> str | None:
+        """Key under which the layout's ``.pth`` files of a family keep the tensors."""
+        return self.wrappers.get(family, self.wrapper)

@@ -53,4 +53,5 @@ G2SD = Layout(
         '*.relative_position_index',
     ),
     wrapper='model',
+    wrappers={Family.SEGMENTOR: 'state_dict'},
 )

@@ -30,7 +30,9 @@ DECODER = (
     'decoder_pred.{p}',
 )
 PREDICTORS = tuple(
-    f'{part}feature_pred.{layer}.{{p}}' for part in ('encoder', 'decoder') for layer in ('fc1', 'fc2')
+    f'{part}feature_pred.{layer}.{{p}}'
+    for part in ('encoder', 'decoder')
+    for layer in ('fc1', 'fc2')
 )
 POOLED_ENCODER = (*ENCODER[:-1], 'fc_norm.{p}')
 DISTILLED_ENCODER = (*ENCODER, 'dist_token')

@@ -45,7 +45,7 @@ class Translated:
         state: what the table knows.
         origin: its name -> the names that it was made from.
         unknown: names that no line of the table fits.
-        lost: parts that the table leaves out (``None`` in a rule).
+        lost: parts that the table leaves out (``None`` in a rule) and that are not zero.
         incomplete: wanted names of which only some parts are there.
     """
 
@@ -72,10 +72,10 @@ def to_theirs(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> Translated:
             continue
         for number, part in enumerate(tensor.chunk(len(rule.theirs))):
             place = rule.theirs[number]
-            if place is None:
-                done.lost.append(f'{name} (part {number + 1} of {len(rule.theirs)})')
-            else:
+            if place is not None:
                 _put(done, fill(place, holes), part, name)
+            elif part.is_meta or part.any():
+                done.lost.append(f'{name} (part {number + 1} of {len(rule.theirs)})')
     return done
 
 
