@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import onnx
 import pytest
 import torch
 
@@ -57,8 +58,17 @@ def agree(file, to: str, network, size: int, batch: int) -> None:
         assert theirs.std() > 0.01  # there is something to agree on
 
 
-@pytest.mark.parametrize('task', CONFIGS)
-@pytest.mark.parametrize('to', ['torchscript', 'torch-export'])
+@pytest.mark.parametrize(
+    ('task', 'to'),
+    [
+        ('classification', 'torchscript'),
+        ('classification', 'torch-export'),
+        ('detection', 'torchscript'),
+        pytest.param('detection', 'torch-export', marks=pytest.mark.slow),
+        ('segmentation', 'torchscript'),
+        pytest.param('segmentation', 'torch-export', marks=pytest.mark.slow),
+    ],
+)
 def test_torchs_own_formats(students, tmp_path, task, to):
     student = students[task]
     file = tmp_path / f'file{ENDING[to]}'
@@ -77,8 +87,6 @@ def test_torchs_own_formats(students, tmp_path, task, to):
     ],
 )
 def test_onnx(students, tmp_path, task):
-    import onnx
-
     student = students[task]
     exported = export_student(student, tmp_path / 'file.onnx')
     assert exported.difference <= 1e-4
@@ -94,9 +102,8 @@ def test_onnx(students, tmp_path, task):
     assert [d.dim_value for d in dims[1:]] == [3, student.image_size, student.image_size]
 
 
+@pytest.mark.slow
 def test_onnx_of_another_operator_set_part_and_size(students, tmp_path):
-    import onnx
-
     student = students['classification']
     file = tmp_path / 'deep' / 'file.onnx'
     exported = export_student(student, file, part='backbone', opset=20, size=64)
