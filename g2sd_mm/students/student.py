@@ -57,6 +57,12 @@ class Student(nn.Module):
         self._prepare: Callable[[dict], dict] | None = None
         self.eval()
 
+    def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> Student:
+        """Also tells the preprocessor where the images have to go; it follows no parent."""
+        module = super()._apply(fn, *args, **kwargs)
+        self.model.data_preprocessor.to(next(self.parameters()).device)
+        return module
+
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Normalised RGB images [B, 3, height, width] -> what the task's network computes of them.
 
@@ -108,6 +114,8 @@ def _side(size: int | tuple[int, int] | None) -> int | None:
 
 def _preparation(network: Record) -> Callable[[dict], dict]:
     """The test pipeline after its first step, which reads the file: it is given pixels."""
+    if not network['test_pipeline']:
+        raise UserError('the config of this student has no test pipeline to prepare images with')
     read, *steps = restore(network['test_pipeline'])
     pipeline = Compose(steps)
 

@@ -53,6 +53,16 @@ def test_pretraining_is_no_task(name):
     assert describe_network(Config()) is None
 
 
+def test_wrapped_data_are_looked_into():
+    cfg = config(CONFIGS['segmentation'])
+    plain = describe_network(cfg)
+    cfg.test_dataloader.dataset = dict(type='RepeatDataset', dataset=cfg.test_dataloader.dataset)
+    assert describe_network(cfg) == plain
+    assert [step['type'] for step in plain['test_pipeline']] == [
+        'LoadImageFromFile', 'CheckMasks', 'PackSegInputs'
+    ]
+
+
 def test_tuples_come_back_as_tuples():
     cfg = config(CONFIGS['detection'])
     network = json.loads(json.dumps(describe_network(cfg)))

@@ -121,6 +121,17 @@ def test_a_student_is_a_module_like_any_other(students):
     )
 
 
+def test_images_follow_a_student_to_its_device(tmp_path):
+    student = load_student(student_folder(tmp_path)).to('meta')
+    assert student.model.data_preprocessor.device.type == 'meta'
+
+
+def test_a_student_without_a_test_pipeline_says_so(tmp_path, photo):
+    folder = student_folder(tmp_path, **{'test_dataloader.dataset.pipeline': []})
+    with pytest.raises(UserError, match='has no test pipeline to prepare images with'):
+        load_student(folder).predict(photo[0])
+
+
 def test_importing_the_package_is_light():
     code = (
         'import sys, g2sd_mm; g2sd_mm.load_student, g2sd_mm.as_timm, g2sd_mm.predict;'
