@@ -11,7 +11,7 @@ from ..compat.safe_load import CheckpointError
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
 from .layouts.rules import Rule, State, Translated, fits, to_published, to_theirs
-from .read import below
+from .read import Weights, below
 
 _SIDES = ('student', 'teacher')
 
@@ -76,6 +76,22 @@ def convert_state(state: Mapping[str, Tensor], to: str, side: str = 'student') -
         raise ValueError(f'unknown layout {to!r}: known are {", ".join(LAYOUTS)}')
     published = to_published_names(state, side)
     return from_published_names(published, LAYOUTS[to])
+
+
+def in_published_names(weights: Weights) -> State:
+    """A file's tensors, those of other libraries under published names; for loading.
+
+    Unlike :func:`to_published_names` this leaves a file alone that has published names, or no known
+    ones: its loader reports what is off.
+
+    Raises:
+        CheckpointError: if a file of another library has names that its layout does not have.
+    """
+    kind = identify(weights.state)
+    foreign = LAYOUT_OF.get(kind) in ('huggingface', 'mmpretrain', 'mmseg')
+    if foreign or kind is Kind.TIMM_DISTILLED:
+        return to_published_names(weights.state).state
+    return weights.state
 
 
 def to_published_names(state: Mapping[str, Tensor], side: str = 'student') -> Published:

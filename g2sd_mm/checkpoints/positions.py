@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from .identify import LAYOUT_OF, identify
 from .layouts.rules import State
 from .read import Weights
 
@@ -51,6 +52,8 @@ def check_positions(weights: Weights, table: Tensor | None) -> None:
     """
     if table is None or not is_transposed(table):
         return
+    if LAYOUT_OF.get(identify(weights.state)) in ('mmpretrain', 'mmseg'):
+        return  # their own order: such weights were trained with it
     if weights.meta.get('positions') == TRAINED_TRANSPOSED['positions']:
         return
     raise CheckpointError(

@@ -64,7 +64,7 @@ _SEGMENTOR: tuple[Use, ...] = (
         'configs/ade20k/{size}_upernet.py',
     ),
 )
-_FIRST_CONVERT: Use = ('to use it here, convert it first', _CONVERT, '', '')
+_CONVERT_IT: Use = ('a file with the names of this project', _CONVERT, '', '')
 _STUDENT_ONLY: Use = ('the student alone', _EXTRACT, '', '')
 
 _USES: dict[Kind, tuple[Use, ...]] = {
@@ -83,12 +83,12 @@ _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.PUBLISHED_SEGMENTOR: _SEGMENTOR,
     Kind.MM_SEGMENTOR: _SEGMENTOR,
     Kind.SEG_DISTILLER: _SEGMENTOR[1:],
-    Kind.MMPRETRAIN_MAE: (_FIRST_CONVERT,),
-    Kind.MMPRETRAIN_CLASSIFIER: (_FIRST_CONVERT,),
-    Kind.MMSEG_MAE: (_FIRST_CONVERT,),
-    Kind.HUGGING_FACE: (_FIRST_CONVERT,),
-    Kind.HUGGING_FACE_MAE: (_FIRST_CONVERT,),
-    Kind.HUGGING_FACE_DEIT: (_FIRST_CONVERT,),
+    Kind.MMPRETRAIN_MAE: (_STAGE_1_TEACHER, _PLAIN_START, _CONVERT_IT),
+    Kind.MMPRETRAIN_CLASSIFIER: (_PLAIN_START, _CONVERT_IT),
+    Kind.MMSEG_MAE: (*_SEGMENTOR, _CONVERT_IT),
+    Kind.HUGGING_FACE: (_PLAIN_START, _CONVERT_IT),
+    Kind.HUGGING_FACE_MAE: (_STAGE_1_TEACHER, _PLAIN_START, _CONVERT_IT),
+    Kind.HUGGING_FACE_DEIT: (_DEPLOYED, _CONVERT_IT),
     Kind.UNKNOWN: (),
 }
 
@@ -99,6 +99,8 @@ def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
     size = _STUDENTS.get(width) or _TEACHERS.get(width)
     found = []
     for purpose, command, student, teacher in _uses(facts):
+        if purpose == _STAGE_1_TEACHER[0] and 'decoder width' not in facts.size:
+            continue
         config = teacher if width in _TEACHERS else student
         if size is None:
             config = student if student is not None else teacher

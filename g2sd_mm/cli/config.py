@@ -21,6 +21,7 @@ __all__ = [
     'prepare_data',
     'start_processes',
     'use_mixed_precision',
+    'use_strict_loading',
     'use_test_time_augmentation',
 ]
 
@@ -102,6 +103,18 @@ def use_mixed_precision(cfg: Config) -> None:
     scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
     bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
+
+
+def use_strict_loading(cfg: Config) -> None:
+    """Load ``load_from`` by our own rules, and check a resumed checkpoint by them, in place.
+
+    mmengine would take what fits from either, and skip the rest.
+    """
+    start = None if cfg.get('resume') else cfg.get('load_from')
+    if start:
+        cfg.load_from = None
+    hook = dict(type='StrictLoadingHook', start=start)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def start_processes(cfg: Config, launcher: str) -> None:

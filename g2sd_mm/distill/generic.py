@@ -16,7 +16,9 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
+from ..checkpoints.convert import in_published_names
 from ..checkpoints.identify import raw_pixels
+from ..checkpoints.load import is_outline
 from ..checkpoints.positions import check_positions
 from ..checkpoints.read import Weights, below
 from ..models.mae import Encoded, MaskedAutoencoder, init_linear_xavier
@@ -191,16 +193,18 @@ def build_generic_teacher(
     model.decoder_blocks = model.decoder_blocks[:target_block]  # the rest is never run
     if checkpoint:
         weights = read_weights(checkpoint, mmap=True)
+        state = _autoencoder_state(weights)
         load_verified(
             model,
-            _autoencoder_state(weights),
+            state,
             weights,
             purpose='stage-1 teacher',
             may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),
             advice=_advice(weights),
         )
-        check_positions(weights, _autoencoder_state(weights)['pos_embed'])
-        _warn_if_raw_pixels(weights)
+        check_positions(weights, state['pos_embed'])
+        if not is_outline(model):
+            _warn_if_raw_pixels(weights)
     elif random_weights:
         model.init_weights()
     else:
@@ -212,8 +216,8 @@ def build_generic_teacher(
 
 
 def _autoencoder_state(weights: Weights) -> dict[str, Tensor]:
-    """A full autoencoder's tensors: bare, or inside an MAE run of this project."""
-    return below(weights.state, 'autoencoder.') or weights.state
+    """A full autoencoder's tensors: bare, inside a run of this project, or another library's."""
+    return below(weights.state, 'autoencoder.') or in_published_names(weights)
 
 
 def _advice(weights: Weights) -> str:

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..checkpoints import load_verified, read_weights
 from ..checkpoints.layouts import task_model_state
+from ..checkpoints.load import Fit
 from ..checkpoints.record import TASKS, Record, restore
 from ..errors import UserError
 
@@ -23,7 +24,7 @@ _ADVICE = 'Give the config that the file was trained with, or that of its kind a
 _REGISTERED = re.compile(rf'((mmengine|mmcv|{"|".join(TASKS)})\.)?\w+')
 
 
-def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> None:
+def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
     """Load a student's weights; every name must be accounted for.
 
     Args:
@@ -31,11 +32,14 @@ def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> None:
         checkpoint: ``weights.pth``, a training checkpoint, or a published file.
         purpose: what the model is, e.g. its config's path, for the message.
 
+    Returns:
+        what was loaded.
+
     Raises:
         CheckpointError: if the file is of another kind or size.
     """
     weights = read_weights(checkpoint, mmap=True)
-    load_verified(
+    return load_verified(
         model,
         task_model_state(weights),
         weights,

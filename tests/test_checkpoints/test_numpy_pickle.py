@@ -91,7 +91,7 @@ def test_whatever_else_is_asked_for_is_named(pickled, content, asked):
 
 
 def test_arrays_of_objects_are_refused(pickled):
-    with pytest.raises(UnsafeCheckpointError, match='arrays of objects'):
+    with pytest.raises(UnsafeCheckpointError, match=words('model.pkl: refused', 'objects')):
         read_weights(pickled({'a': np.array([[], 'x'], dtype=object)}))
 
 
@@ -107,3 +107,21 @@ def test_a_truncated_pickle_is_reported_wherever_it_ends(pickled):
 def test_plain_values_pass(pickled):
     content = {'a': [1, 2.5, 'x', None, True], 'b': (b'bytes',)}
     assert read_numpy_pickle(pickled(content)) == content
+
+
+def test_the_readers_own_parts_cannot_be_changed(pickled, tmp_path):
+    # dtype, then its state as (None, attributes to set)
+    path = tmp_path / 'model.pkl'
+    path.write_bytes(b'\x80\x02cnumpy\ndtype\n(N}X\x05\x00\x00\x00_callX\x01\x00\x00\x00xstb.')
+    with pytest.raises(UnsafeCheckpointError, match='tries to change what reads it'):
+        read_weights(path)
+    read_weights(pickled({'model': ARRAYS}))
+
+
+def test_an_array_that_claims_more_than_it_has_is_refused(pickled):
+    path = pickled({'model': {'a': ARRAYS['large']}})
+    data = path.read_bytes()
+    assert data.count(b'M,\x01') == 1  # 300, the second side
+    path.write_bytes(data.replace(b'M,\x01', b'M,\x02'))
+    with pytest.raises(CheckpointError, match=words('an array of shape (20, 556) has 24000 bytes')):
+        read_weights(path)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..identify import LAYOUT_OF, Kind, identify
 from ..read import Weights, below
-from .dist_token import dist_last
 from .mae import G2SD
 from .ours import OURS
 from .published import Family, family_of
@@ -24,19 +23,21 @@ def task_model_state(weights: Weights) -> State:
 
     A file that has them already is returned as it is; of a distilled run's checkpoint, the student.
     """
+    from ..convert import in_published_names  # which needs the tables of this package
+
     state = weights.state
     kind = identify(state)
     if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
         state = below(state, 'student.')
         kind = identify(state)
     # of our own names, a segmentor's may still hold indices that are computed
-    renamed = LAYOUT_OF.get(kind) in ('g2sd', 'mae', 'timm', 'detectron2')
-    if not renamed and kind is not Kind.MM_SEGMENTOR:
+    if LAYOUT_OF.get(kind, 'ours') == 'ours' and kind is not Kind.MM_SEGMENTOR:
         return dict(state)
-    family = family_of(state)
+    published = in_published_names(weights) if state is weights.state else state
+    family = family_of(published)
     if family is Family.MAE:
         return dict(state)  # no task model: the loader says what it is
-    return _as_ours(dist_last(dict(state)), family)
+    return _as_ours(published, family)
 
 
 def published_classifier(state: Mapping[str, Tensor]) -> State:

@@ -51,4 +51,4 @@ def report(facts: Facts, file: str) -> list[str]:
     lines += [f'  note      {note}' for note in facts.notes]
     uses = uses_of(facts, file)
     lines += [f'  use       {purpose}: {command}' for purpose, command in uses]
-    return lines if uses else [*lines, '  use       none in this project']
+    return lines if uses else [*lines, '  use       none here: no config is made for it']
