@@ -91,8 +91,11 @@ def export_student(
     if size is None:
         raise UserError('the backbone does not say what images it is laid out for: give a size')
     example = random_images(2, size)
-    with torch.no_grad():
-        outputs = as_list(network(example))
+    try:
+        with torch.no_grad():
+            outputs = as_list(network(example))
+    except ValueError as error:  # the size does not divide into patches
+        raise UserError(f'images of {size} px do not fit this student: {error}') from error
     names = output_names(name, len(outputs))
     path.parent.mkdir(parents=True, exist_ok=True)
     if to == 'onnx':

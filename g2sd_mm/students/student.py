@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..checkpoints.record import Record, restore
+from ..compat.quiet import quiet_imports
 from ..errors import UserError
 from .networks import WHOLE
 from .predictions import plain_prediction
@@ -102,7 +103,8 @@ class Student(nn.Module):
         """
         with DefaultScope.overwrite_default_scope(self.network['scope']):
             if self._prepare is None:
-                self._prepare = _preparation(self.network)
+                with quiet_imports():
+                    self._prepare = _preparation(self.network)
             inputs = self._prepare(_as_input(image))
             (sample,) = self.model.test_step(pseudo_collate([inputs]))
         return sample

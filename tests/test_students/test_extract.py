@@ -132,7 +132,7 @@ def test_the_command(tmp_path):
     done = run_python(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f'{tmp_path}/student.pth: student for classification, 56 tensors',
+        f'{tmp_path}/student.pth: student for classification, 59 tensors',
         f'{tmp_path}/student.json: what it is and where it comes from',
         'left behind: 1 tensors of distillation',
     ]

@@ -155,6 +155,10 @@ def test_weights_of_another_network_are_refused(tmp_path):
     ('change', 'message'),
     [
         (lambda r: r.pop('origin'), "does not describe a student (format, network, origin): Key"),
+        (
+            lambda r: r['network']['model']['head'].update(type='os.system'),
+            "names 'os.system', which is no component",
+        ),
         (lambda r: r.update(format=2), 'has format 2, this version of g2sd_mm reads 1'),
     ],
 )
@@ -163,7 +167,7 @@ def test_another_json_is_refused(tmp_path, change, message):
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
-    with refused('weights.json', message):
+    with refused(message):
         load_student(tmp_path)
     path.write_text('no json')
     with refused('does not describe a student'):
