@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from .classes import apply_classes
 from .errors import UserError
 
 
@@ -41,7 +42,7 @@ def load_config(
     _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
     if layout:
         cfg.data_layout = layout.replace('data/', f'{data}/')
-    _apply_classes(cfg)
+    apply_classes(cfg)
     _fit_loaders(cfg)
     return cfg
 
@@ -58,26 +59,6 @@ def _rebase(value: Any, folders: dict[str, str]) -> Any:
             if value.startswith(old):
                 return new + value.removeprefix(old)
     return value
-
-
-def _apply_classes(cfg: Config) -> None:
-    """Put the top-level ``num_classes`` of a classification config where it is needed."""
-    classes = cfg.get('num_classes')
-    if classes is None or cfg.model.get('type') != 'ImageClassifier':
-        return
-    cfg.model.head.num_classes = classes
-    cfg.data_preprocessor.num_classes = classes  # for one-hot targets
-    if cfg.get('distillation'):
-        teacher = cfg.distillation.teacher
-        teacher.overrides = {
-            **(teacher.get('overrides') or {}),
-            'model.head.num_classes': classes,
-        }
-    if 1 < classes < 5:
-        # top-5 of fewer than 5 classes does not exist
-        for evaluator in ('val_evaluator', 'test_evaluator'):
-            if cfg.get(evaluator):
-                cfg[evaluator].topk = (1,)
 
 
 def _fit_loaders(cfg: Config) -> None:

@@ -27,14 +27,14 @@ optim_wrapper = dict(
         no_decay='layer_norm',
         no_decay_names=('pos_embed', )))
 param_scheduler = [
-    # 1e-4, x 0.1 at 8/9 (163,889 / 184,375) and again at 26/27 (177,546 / 184,375) of the run;
+    # 1e-4, x 0.1 at 8/9 (update 163,889) and again at 26/27 (177,546) of the run;
     # 250 updates of warm-up from 0.001 of the rate
     dict(
         type='WarmupMultiStepLR',
         by_epoch=False,
         warmup=250,
         warmup_ratio=1e-3,
-        milestones=(163889, 177546),
+        milestones=(8 / 9, 26 / 27),
         gamma=0.1),
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=184375, val_interval=5000)

@@ -13,7 +13,7 @@ param_scheduler = [
         accumulation=steps,
         warmup=250 * steps,
         warmup_ratio=1e-3,
-        milestones=(163889 * steps, 177546 * steps),
+        milestones=(8 / 9, 26 / 27),
         gamma=0.1),
 ]
 train_cfg = dict(max_iters=184375 * steps, val_interval=5000 * steps)

@@ -5,6 +5,7 @@ _base_ = [
     '../_base_/coco_instances.py'
 ]
 
+num_classes = 80
 data_root = 'data/coco16/'
 data_layout = 'data/coco16/images/*.jpg and data/coco16/instances.json'
 pipeline = [
@@ -28,17 +29,8 @@ model = dict(
     backbone=dict(arch='demo-teacher', img_size=256, window_size=8),
     neck=dict(in_channels=128),
     rpn_head=dict(anchor_generator=dict(scales=[4, 8])),
-    roi_head=dict(bbox_head=dict(num_classes=80), mask_head=dict(num_classes=80)),
     train_cfg=dict(rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rcnn=dict(max_per_img=100)))
-# 2,000 updates x 4 images = 500 passes over 16 images
+# 500 updates x 4 images = 125 passes over 16 images
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))
-param_scheduler = [
-    dict(
-        type='WarmupMultiStepLR',
-        by_epoch=False,
-        warmup=50,
-        warmup_ratio=1e-2,
-        milestones=(1600, 1850)),
-]
-train_cfg = dict(max_iters=2000, val_interval=500)
+train_cfg = dict(max_iters=500, val_interval=250)

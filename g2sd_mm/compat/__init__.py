@@ -28,3 +28,4 @@ def prepare() -> None:
     guards.watch_imports()
     mmcv_ops.install()
     quiet.silence_known_warnings()
+    quiet.silence_pycocotools()

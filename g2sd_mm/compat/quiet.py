@@ -1,12 +1,17 @@
 """Silence for the import noise that is known, harmless and not ours. Everything else passes."""
 
+import builtins
 import contextlib
+import re
 import sys
 import warnings
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, TextIO
 
-__all__ = ['quiet_imports', 'silence_known_warnings']
+from g2sd_mm.compat.after_import import after_import
+
+__all__ = ['quiet_imports', 'silence_known_warnings', 'silence_pycocotools']
 
 # mmdet and mmpretrain print this for an optional data set library, at any log level.
 _NOISY_LINE = 'Could not import OneDL'
@@ -25,6 +30,10 @@ def silence_known_warnings() -> None:
     known = (
         # An optional, faster replacement of pycocotools.
         {'category': UserWarning, 'message': 'faster_coco_eval is not installed'},
+        # Our configs say what the published ones do; this comes for the value, said or not.
+        {'category': UserWarning, 'message': 'Default ``avg_non_ignore`` is False'},
+        # Pictures are drawn by our own hook.
+        {'category': UserWarning, 'message': 'The draw is False'},
         # mmengine passes this argument to DistributedDataParallel, always.
         {'category': FutureWarning, 'message': '`broadcast_buffers` is deprecated'},
         # Escapes such as '\d' in plain strings: SyntaxWarning since Python 3.12.
@@ -33,6 +42,27 @@ def silence_known_warnings() -> None:
     )
     for which in known:
         warnings.filterwarnings('ignore', **which)
+
+
+# What pycocotools prints whenever it reads a file or evaluates. Its table of results is none of it.
+_COCO_PROGRESS = re.compile(
+    r'(?i)loading (annotations|and preparing)|creating index|index created|done \(t='
+    r'|running per image|evaluate annotation type|accumulating'
+)
+
+
+def silence_pycocotools() -> None:
+    """Take progress lines out of what pycocotools prints, from its import on."""
+    for module in ('pycocotools.coco', 'pycocotools.cocoeval'):
+        after_import(module, _print_no_progress)
+
+
+def _print_no_progress(module: ModuleType) -> None:
+    def print_results(*values: Any, **options: Any) -> None:
+        if not (values and _COCO_PROGRESS.match(str(values[0]))):
+            builtins.print(*values, **options)
+
+    module.print = print_results
 
 
 @contextlib.contextmanager

@@ -149,17 +149,26 @@ class WarmupPolyLR(_ClosedFormLR):
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupMultiStepLR(_ClosedFormLR):
-    """:func:`warmup_multistep`, in steps."""
+    """:func:`warmup_multistep`, in steps.
+
+    Args:
+        milestones: where the rate falls: steps, or shares of the run's length if they are below 1,
+            rounded to whole updates.
+    """
 
     def __init__(
         self,
         optimizer: Any,
         warmup: int,
-        milestones: Sequence[int],
+        milestones: Sequence[float],
         gamma: float = 0.1,
         warmup_ratio: float = 1e-3,
         **kwargs: Any,
     ) -> None:
+        if all(0 < milestone < 1 for milestone in milestones):
+            accumulation = kwargs.get('accumulation', 1)
+            updates = _run_length(None, kwargs) / accumulation
+            milestones = [round(share * updates) * accumulation for share in milestones]
         kwargs.pop('end', None)
         self.warmup, self.milestones = warmup, tuple(milestones)
         self.gamma, self.warmup_ratio = gamma, warmup_ratio

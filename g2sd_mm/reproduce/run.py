@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -126,7 +128,8 @@ def _train(step: Step, seed: int, runs: Path) -> Result:
     started = time.perf_counter()
     # the terminal shows one line a step; each run's curve is in its vis_data folder
     options = {'log_level': 'ERROR', **step.options}
-    runner = train(step.config, options, seed=seed, runs=str(runs))
+    with contextlib.redirect_stdout(io.StringIO()):  # tables that evaluators print
+        runner = train(step.config, options, seed=seed, runs=str(runs))
     seconds = time.perf_counter() - started
     model = bare_model(runner)
     result = {

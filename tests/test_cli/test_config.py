@@ -61,25 +61,6 @@ def test_runs_find_each_other_in_a_folder_of_their_own():
     assert fit.default_work_dir('configs/x/name.py', '/runs') == '/runs/name'
 
 
-def test_the_number_of_classes_goes_where_it_is_needed():
-    cfg = config('imagenet/g2sd_vits_cls.py', num_classes=20)
-    assert cfg.model.head.num_classes == 20
-    assert cfg.data_preprocessor.num_classes == 20
-    assert cfg.distillation.teacher.overrides == {'model.head.num_classes': 20}
-    assert cfg.val_evaluator.topk == (1, 5)
-
-
-def test_top_five_of_fewer_classes_does_not_exist():
-    cfg = config('imagenet/vitb_cls.py', num_classes=4)
-    assert cfg.val_evaluator.topk == cfg.test_evaluator.topk == (1,)
-
-
-def test_other_overrides_of_the_teacher_are_kept():
-    overrides = {'model.backbone.arch': 'large'}
-    cfg = config('imagenet/g2sd_vits_cls.py', **{'distillation.teacher.overrides': overrides})
-    assert cfg.distillation.teacher.overrides == {**overrides, 'model.head.num_classes': 1000}
-
-
 def test_loaders_are_fitted_to_the_machine(monkeypatch):
     options = {'train_dataloader.num_workers': 0}
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)

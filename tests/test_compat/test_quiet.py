@@ -1,8 +1,10 @@
 """What is silenced, and that nothing else is."""
 
+import json
 import logging
 import subprocess
 import sys
+import textwrap
 import warnings
 
 import pytest
@@ -122,3 +124,31 @@ def test_importing_all_three_libraries_prints_nothing():
     )
     run = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, check=True)
     assert (run.stdout, run.stderr) == ('only this\n', '')
+
+
+# pycocotools --------------------------------------------------------------------------------------
+
+
+def test_pycocotools_reads_and_evaluates_without_a_word_but_prints_its_table(tmp_path):
+    square = dict(id=1, image_id=1, category_id=1, iscrowd=0, bbox=[1, 1, 5, 5], area=25)
+    truth = dict(
+        images=[dict(id=1, width=9, height=9)], categories=[dict(id=1)], annotations=[square]
+    )
+    (tmp_path / 'truth.json').write_text(json.dumps(truth))
+    code = """
+        import g2sd_mm, sys
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+        truth = COCO(sys.argv[1])
+        found = truth.loadRes([dict(image_id=1, category_id=1, bbox=[1, 1, 5, 5], score=0.9)])
+        scores = COCOeval(truth, found, 'bbox')
+        scores.evaluate()
+        scores.accumulate()
+        scores.summarize()
+    """
+    command = [sys.executable, '-c', textwrap.dedent(code), str(tmp_path / 'truth.json')]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12
+    assert all('@[ IoU=' in line for line in lines)

@@ -120,6 +120,18 @@ def test_milestones(tmp_path):
     assert rates[4:] == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
+def test_milestones_as_shares_of_the_run_fall_on_updates(tmp_path):
+    """22 steps of 2 an update are 11 updates: 8/9 of them is 9.8, so the tenth, step 20."""
+    scheduler = dict(type='WarmupMultiStepLR', by_epoch=False, accumulation=2, warmup=0,
+                     milestones=(1 / 9, 8 / 9))
+    run = runner(tmp_path, Slope(), param_scheduler=[scheduler], train_dataloader=loader(22),
+                 train_cfg=dict(type='IterBasedTrainLoop', max_iters=22),
+                 optim_wrapper=dict(accumulative_counts=2, optimizer=dict(type='SGD', lr=1.0)))
+    rates = updates(run)
+    run.train()
+    assert rates == pytest.approx([1] + 9 * [0.1] + [0.01])
+
+
 def test_a_run_whose_length_would_be_taken_for_epochs_is_refused(tmp_path):
     """mmengine passes a length of 1 to an iteration-based run that does not say its unit."""
     with pytest.raises(ValueError, match=words('set by_epoch=False', 'or total')):

@@ -1,0 +1,52 @@
+"""The arithmetic of task models."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.registry import MODELS
+
+import g2sd_mm
+from g2sd_mm.reproduce.measure import gflops, parameters_in_millions
+
+from .. import odd_coco, small_masks
+
+
+def convolutions(model: torch.nn.Module, image_size: int) -> float:
+    """Multiply-adds of every convolution that runs, in 1e9, twice."""
+    total, hooks = [], []
+
+    def count(layer, inputs, output):
+        total.append(output[0].numel() * layer.weight[0].numel())
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            hooks.append(layer.register_forward_hook(count))
+    gflops(model, image_size)
+    for hook in hooks:
+        hook.remove()
+    return 2 * sum(total) / 1e9
+
+
+def test_a_detector_is_counted_without_its_heads_on_regions(tmp_path):
+    g2sd_mm.register_all()
+    data = odd_coco.write_set(tmp_path)
+    cfg = odd_coco.small('configs/coco/g2sd_vits_maskrcnn_nosd.py', data, tmp_path)
+    model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
+    counted = gflops(model, 128)
+    assert counted > convolutions(model, 128) > 0
+    # four times the area is four times the convolutions and more than that of attention
+    assert gflops(model, 256) > 3.9 * counted
+    whole = parameters_in_millions(model)
+    model.roi_head = torch.nn.Identity()
+    assert gflops(model, 128) == counted
+    assert parameters_in_millions(model) < whole
+
+
+def test_a_segmentor_is_counted_up_to_its_logits():
+    g2sd_mm.register_all()
+    cfg = small_masks.small_config('ade20k/g2sd_vits_upernet_nosd.py')
+    model = MODELS.build(dict(cfg.model, _scope_='mmseg'))
+    counted = gflops(model, small_masks.CROP)
+    assert counted > convolutions(model, small_masks.CROP) > 0
+    model.auxiliary_head = None  # not used in prediction
+    assert gflops(model, small_masks.CROP) == counted
