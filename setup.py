@@ -43,7 +43,13 @@ EXPORT = [
     'onnxruntime==1.23.2; python_version < "3.11"',
 ]
 
-EXTRAS = {'dev': ['pytest', 'ruff', *EXPORT], 'export': EXPORT}
+EXTRAS = {
+    'dev': ['pytest', 'ruff', *EXPORT],
+    'export': EXPORT,
+    # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
+    # import it, which costs every process a second.
+    'huggingface': ['transformers>=5'],
+}
 
 
 def read_version() -> str:

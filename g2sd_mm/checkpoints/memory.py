@@ -31,8 +31,11 @@ def measure_loading(path: str | Path) -> dict[str, Any]:
         ``ratio`` of the two, and ``seconds``.
 
     Raises:
+        FileNotFoundError: there is no such file.
         RuntimeError: if the measuring process fails; the message is its last line.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f'{path}: no such checkpoint file')
     done = subprocess.run(
         [sys.executable, '-m', __name__, str(path)],
         capture_output=True,

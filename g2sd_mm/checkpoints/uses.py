@@ -15,7 +15,7 @@ _TEACH = _TRAIN + 'distillation.teacher.checkpoint={file}'
 _TEST = 'python tools/test.py {config} {file}'
 _START = _TRAIN + 'model.backbone.init_cfg.checkpoint={file}'
 _CONVERT = 'python tools/checkpoint.py convert {file} OUT.pth --to ours'
-_EXTRACT = 'python tools/checkpoint.py extract {file} weights.pth'
+_EXTRACT = 'python tools/checkpoint.py extract {file} --student'
 
 #: One use: what for, the command, and the config for a student and for a teacher of known size
 #: (None where that size has no such use).

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pytest
 import timm
 import torch
+from mmengine.registry import MODELS
 from timm.models.deit import VisionTransformerDistilled
 from torch import nn
 
 from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.checkpoints.layouts import Family
 from g2sd_mm.checkpoints.layouts.huggingface_config import hugging_face_config
+from g2sd_mm.models.backbones import G2SDViTSeg
 from g2sd_mm.models.masking import random_masking
 
-from ..toys import CLASSES, IMAGE, PATCH, PATCHES, TEACHER, autoencoder, classifier, images
+from ..toys import (
+    CLASSES,
+    IMAGE,
+    PATCH,
+    PATCHES,
+    TEACHER,
+    arch,
+    autoencoder,
+    classifier,
+    decoder,
+    images,
+)
 
 OUT_TYPES = ('dist_token', 'avg_featmap', 'cls_token')
 ATOL = 1e-5
@@ -77,7 +91,7 @@ def test_a_position_that_deit_learnt_for_its_dist_token_is_kept():
 @pytest.fixture
 def transformers(monkeypatch):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
-    return pytest.importorskip('transformers', reason='transformers is not installed')
+    return pytest.importorskip('transformers', reason='needs pip install .[huggingface]')
 
 
 def in_transformers(transformers, folder, state, config) -> nn.Module:
@@ -131,3 +145,88 @@ def test_hugging_face_masked_autoencoder(transformers, tmp_path):
     assert torch.equal(answer.mask, masking.mask)
     own_encoded = own.encode(images(), masking).latent
     close(own_encoded, theirs.vit(images(), noise=noise).last_hidden_state)
+
+
+# The mm libraries ---------------------------------------------------------------------------------
+
+
+def in_mmpretrain(out_type: str) -> nn.Module:
+    size = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)
+    vit = dict(arch=size, img_size=IMAGE, patch_size=PATCH, norm_cfg=dict(type='LN', eps=1e-6))
+    head = dict(num_classes=CLASSES, in_channels=64)
+    backbone = dict(type='VisionTransformer', out_type=out_type, **vit)
+    if out_type == 'dist_token':
+        backbone = dict(type='DistilledVisionTransformer', **vit)
+        head |= dict(type='DeiTClsHead')
+    elif out_type == 'avg_featmap':
+        backbone |= dict(final_norm=False)
+        head |= dict(type='LinearClsHead')
+    else:
+        head |= dict(type='VisionTransformerClsHead')
+    config = dict(_scope_='mmpretrain', type='ImageClassifier', backbone=backbone, head=head)
+    model = MODELS.build(config)
+    model.eval()
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('out_type', OUT_TYPES)
+def test_mmpretrain(out_type):
+    own, theirs = student(out_type), in_mmpretrain(out_type)
+    theirs.load_state_dict(convert_state(own.state_dict(), 'mmpretrain').state)
+    close(own(images()), theirs(images()))
+    back = convert_state(theirs.state_dict(), 'ours').state
+    assert all(torch.equal(back[name], tensor) for name, tensor in own.state_dict().items())
+
+
+@torch.no_grad()
+def test_mmpretrain_masked_autoencoder():
+    importlib.import_module('mmpretrain.models.selfsup')
+    own = autoencoder(dict(arch=arch(64, 2), decoder=decoder(16, 2), img_size=IMAGE)).eval()
+    shaken(own)
+    norm = dict(type='LN', eps=1e-6)
+    size = dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=256)
+    encoder = MODELS.build(
+        dict(_scope_='mmpretrain', type='MAEViT', arch=size, img_size=IMAGE, patch_size=PATCH,
+             norm_cfg=norm, mask_ratio=0.75)
+    )
+    neck = MODELS.build(
+        dict(_scope_='mmpretrain', type='MAEPretrainDecoder', num_patches=PATCHES,
+             patch_size=PATCH, embed_dim=64, decoder_embed_dim=16, decoder_depth=2,
+             decoder_num_heads=2, norm_cfg=norm)
+    )
+    theirs = nn.ModuleDict({'backbone': encoder, 'neck': neck})
+    theirs.load_state_dict(convert_state(own.state_dict(), 'mmpretrain').state)
+    theirs.train(False)
+    masking = random_masking(torch.rand(2, PATCHES), 0.75)
+    encoder.random_masking = lambda x, *_: (
+        x.gather(1, masking.keep[..., None].expand(-1, -1, 64)), masking.mask, masking.restore
+    )
+    latent, _, restore = encoder(images(), mask=True)
+    close(own.encode(images(), masking).latent, latent)
+    close(own(images(), masking), neck(latent, restore))
+
+
+@pytest.mark.filterwarnings('ignore:torch.meshgrid')
+@torch.no_grad()
+def test_mmseg():
+    importlib.import_module('mmseg.models')
+    own = G2SDViTSeg(arch(64, 2), img_size=64, out_indices=(0, 1))
+    shaken(own)
+    theirs = MODELS.build(
+        dict(_scope_='mmseg', type='MAE', img_size=64, patch_size=PATCH, embed_dims=64,
+             num_layers=2, num_heads=2, out_indices=(0, 1), norm_cfg=dict(type='LN', eps=1e-6),
+             init_values=1.0)
+    )
+    theirs.eval()
+    whole = {f'backbone.{name}': tensor for name, tensor in own.state_dict().items()}
+    whole['decode_head.conv_seg.bias'] = torch.zeros(2)  # what makes it a segmentor's file
+    done = convert_state(whole, 'mmseg').state
+    state = {name.removeprefix('backbone.'): tensor for name, tensor in done.items()
+             if name.startswith('backbone.')}
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    assert not unexpected
+    assert all(name.endswith('relative_position_index') for name in missing)  # it computes them
+    x = images(size=64).double()  # what comes out is not normalised, and large
+    for ours, other in zip(own.double()(x), theirs.double()(x), strict=True):
+        close(ours, other)
