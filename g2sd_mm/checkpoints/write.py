@@ -61,3 +61,19 @@ def alone(tensor: Tensor) -> Tensor:
     """On the CPU, and copied if it is a view: torch would save all that it is a view of."""
     tensor = tensor.detach().cpu()
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
+
+
+def write_safetensors(
+    path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
+    """Write tensors and, as text, ``meta``, in the format that cannot hold code; whole or not.
+
+    Raises:
+        OSError: as :func:`write_weights`.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: alone(tensor).contiguous() for name, tensor in state.items()}
+    texts = {key: str(value) for key, value in meta.items()}
+    with whole_or_not(path) as temporary:
+        save_file(tensors, temporary, metadata={'format': 'pt', **texts})

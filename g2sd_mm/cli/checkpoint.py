@@ -10,6 +10,7 @@ from .guard import run_command
 EXAMPLES = """examples:
   python tools/checkpoint.py inspect mae_pretrain_vit_base.pth
   python tools/checkpoint.py convert work_dirs/g2sd_vits_cls/weights.pth student/ --to huggingface
+  python tools/checkpoint.py extract work_dirs/g2sd_vits_cls/epoch_200.pth --student
   python tools/checkpoint.py verify configs/imagenet/g2sd_vits_generic.py mae_pretrain_vit_base.pth
 """
 #: Sub-command -> what it does. Each is a module of ``checkpoint_commands`` with ``add_arguments``
@@ -17,6 +18,7 @@ EXAMPLES = """examples:
 COMMANDS = {
     'inspect': 'say in plain words what a file is and what it can be used for',
     'convert': 'write it in the layout of another library',
+    'extract': 'take the student out of a training checkpoint, with a JSON that describes it',
     'verify': 'does it fit a config, and what would stay random',
 }
 

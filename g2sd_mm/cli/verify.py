@@ -21,8 +21,8 @@ from ..distill.generic import build_generic_teacher
 from ..distill.teacher import build_task_teacher
 from ..models.backbones.base import Backbone
 from ..models.mae import MaskedAutoencoder
+from ..students.build import fill_student
 from .config import load_config
-from .model import fill_student
 
 Check = Callable[[str], Fit | None]
 
