@@ -1,10 +1,12 @@
-"""``tools/benchmark.py``: training throughput of both stages on random images."""
+"""``tools/benchmark.py``: training throughput on random images, and memory of loading files."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python tools/benchmark.py --quick
   python tools/benchmark.py --workloads generic_vits --batch 64 --repeats 10 --out speed.json
+  python tools/benchmark.py --loading mae_pretrain_vit_base_full.pth
 """
 WORKLOADS = {
     'generic_vits': 'configs/imagenet/g2sd_vits_generic.py',
@@ -39,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--batch', type=int, default=16, help='images a step (16)')
     p.add_argument('--repeats', type=int, default=5, help='timed steps (5)')
     p.add_argument('--quick', action='store_true', help='two images, three steps')
+    p.add_argument(
+        '--loading',
+        nargs='+',
+        metavar='FILE',
+        help='instead: memory and time that loading weights files takes',
+    )
     p.add_argument('--out', help='write the figures to this JSON file')
     return p
 
@@ -116,6 +125,29 @@ def _seconds(step: Callable[[], None], device: str) -> float:
 def _run(args: argparse.Namespace) -> None:
     from ..reproduce.environment import describe_environment
 
+    figures = _loading(args.loading) if args.loading else _throughput(args)
+    if args.out:
+        command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
+        environment = describe_environment()
+        content = {'command': command, 'environment': environment, 'figures': figures}
+        Path(args.out).write_text(json.dumps(content, indent=2))
+
+
+def _loading(files: list[str]) -> list[dict[str, Any]]:
+    from ..checkpoints.memory import measure_loading
+
+    figures = []
+    for file in files:
+        figures.append(figure := {'loading': Path(file).name, **measure_loading(file)})
+        print(
+            f'{file}: {figure["extra"] / 2**20:.0f} MB above the baseline for '
+            f'{figure["file"] / 2**20:.0f} MB ({figure["ratio"]:.2f} x) in {figure["seconds"]} s',
+            flush=True,
+        )
+    return figures
+
+
+def _throughput(args: argparse.Namespace) -> list[dict[str, Any]]:
     batch, repeats = (2, 3) if args.quick else (args.batch, args.repeats)
     figures = []
     for workload in args.workloads:
@@ -125,9 +157,7 @@ def _run(args: argparse.Namespace) -> None:
             f'({figure["slowest"]} to {figure["fastest"]})',
             flush=True,
         )
-    if args.out:
-        content = {'environment': describe_environment(), 'figures': figures}
-        Path(args.out).write_text(json.dumps(content, indent=2))
+    return figures
 
 
 def main() -> None:

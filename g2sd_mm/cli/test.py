@@ -79,8 +79,8 @@ def evaluate(
     import g2sd_mm
 
     from ..errors import UserError
+    from ..students.build import fill_student
     from . import config as fit
-    from .model import fill_student
 
     g2sd_mm.register_all()
     cfg = fit.load_config(config, options, runs)

@@ -33,13 +33,8 @@ def class_names(cfg: Config) -> tuple[str, ...]:
     return tuple(folders)
 
 
-def without_annotations(pipeline: Sequence[dict]) -> list[dict]:
-    """A test pipeline for images that have no annotations."""
-    return [dict(step) for step in pipeline if 'Annotations' not in step['type']]
-
-
 def plain_prediction(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:
-    """A data sample's prediction as numbers, strings, lists and dicts (see ``infer``)."""
+    """A data sample's prediction as numbers, strings, lists and dicts (see ``Student.predict``)."""
     if 'pred_sem_seg' in sample:
         labels, counts = np.unique(sample.pred_sem_seg.data.cpu().numpy(), return_counts=True)
         shares = counts / counts.sum()

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..errors import UserError
+from .errors import UserError
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
