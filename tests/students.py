@@ -16,7 +16,7 @@ from g2sd_mm.checkpoints.write import write_weights
 
 from .toys import config
 
-#: The demo's configs: 0.2 million parameters in the backbone, images of 56 and 128 px.
+#: The demo's configs: 0.2 million parameters in the backbone, images of 56, 128 and 64 px.
 CONFIGS = {
     'classification': 'shapes/vits_deploy.py',
     'detection': 'shapes/g2sd_vits_maskrcnn_nosd.py',

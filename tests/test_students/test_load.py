@@ -17,7 +17,7 @@ from g2sd_mm.students import Student, load_student
 from ..students import CLASSES, CONFIGS, random_model, record, student_folder
 from ..toys import ROOT, autoencoder, images, save, words
 
-SIZE = {'classification': 56, 'detection': 128, 'segmentation': 128}
+SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64}
 
 
 def refused(*texts: str):
