@@ -25,8 +25,10 @@ setup:  ## make .venv and install everything, once and again when setup.py chang
 	  cp setup.py $(STAMP); \
 	fi
 
-demo: setup  ## both stages of classification on the embedded data: work_dirs/demo/report.html
-	$(RUN) tools/reproduce.py --suite demo --tasks cls
+# Classification alone: make demo TASKS=cls
+TASKS := cls det seg
+demo: setup  ## both stages for all three tasks on the embedded data: work_dirs/demo/report.html
+	$(RUN) tools/reproduce.py --suite demo --tasks $(TASKS)
 
 test: setup  ## the tests, without the slow ones and those for a GPU
 	$(RUN) -m pytest -q -m "not slow and not gpu"

@@ -33,7 +33,23 @@ REQUIREMENTS = [
     'setuptools; python_version >= "3.12"',
 ]
 
-EXTRAS = {'dev': ['pytest', 'ruff']}
+# Pinned: exported graphs are made by these, and onnxscript follows torch's exporter release by
+# release. tools/export.py asks for them only where it writes ONNX.
+EXPORT = [
+    'onnx==1.23.2',  # the file format
+    'onnxscript==0.7.2',  # torch.onnx.export is written in it
+    # Runs the files, to check them and to quantise; 1.23.2 is the last for Python 3.10.
+    'onnxruntime==1.32.0; python_version >= "3.11"',
+    'onnxruntime==1.23.2; python_version < "3.11"',
+]
+
+EXTRAS = {
+    'dev': ['pytest', 'ruff', *EXPORT],
+    'export': EXPORT,
+    # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
+    # import it, which costs every process a second.
+    'huggingface': ['transformers>=5'],
+}
 
 
 def read_version() -> str:

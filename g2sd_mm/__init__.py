@@ -6,17 +6,29 @@ framework. :func:`register_all` registers every component.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import compat
 from .version import __version__
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mmengine.config import Config
+    from timm.models.vision_transformer import VisionTransformer
+
+    from .students.student import Image, Student
 
 compat.prepare()
 
-__all__ = ['__version__', 'distill_config', 'register_all']
+__all__ = [
+    '__version__',
+    'as_timm',
+    'distill_config',
+    'load_student',
+    'predict',
+    'register_all',
+]
 
 
 def register_all() -> None:
@@ -33,3 +45,36 @@ def distill_config(cfg: Config) -> Config:
     from .distill.config import distill_config as convert
 
     return convert(cfg)
+
+
+def load_student(
+    source: str | Path,
+    config: str | Path | None = None,
+    options: dict[str, Any] | None = None,
+    device: str = 'cpu',
+) -> Student:
+    """A trained student as an ``nn.Module``; see :func:`g2sd_mm.students.load.load_student`."""
+    from .students import load_student as load
+
+    return load(source, config, options, device)
+
+
+def as_timm(student: Student | str | Path) -> VisionTransformer:
+    """A classifier as timm's own network; see :func:`g2sd_mm.students.timm_model.as_timm`."""
+    from .students import as_timm as convert
+
+    return convert(student)
+
+
+def predict(student: Student | str | Path, image: Image, threshold: float = 0.3) -> dict[str, Any]:
+    """Predict on one image; see :meth:`g2sd_mm.students.student.Student.predict`.
+
+    Args:
+        student: from :func:`load_student`, or what that takes (then it is loaded for this call).
+        image: a file, or uint8 pixels [height, width, 3], RGB.
+        threshold: least score of a box.
+    """
+    from .students import Student, load_student
+
+    loaded = student if isinstance(student, Student) else load_student(student)
+    return loaded.predict(image, threshold)

@@ -15,7 +15,7 @@ train_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='CheckMasks', num_classes=11),
     dict(type='RandomResize', scale=(128, 128), ratio_range=(0.75, 1.5), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=(128, 128), cat_max_ratio=0.9),
+    dict(type='RandomCrop', crop_size=(64, 64), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs'),
 ]
@@ -39,7 +39,7 @@ tta_pipeline = [
         ]),
 ]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=16,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='SeededSampler', shuffle=True, infinite=True),

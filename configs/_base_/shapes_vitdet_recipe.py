@@ -1,4 +1,4 @@
-# ViTDet's schedule at demo size: 600 updates x 8 images = 6 passes, steps at 8/9 and 26/27.
+# ViTDet's schedule at demo size: 500 updates x 8 images = 5 passes, steps at 8/9 and 26/27.
 _base_ = './vitdet_recipe.py'
 
 optim_wrapper = dict(
@@ -12,6 +12,6 @@ param_scheduler = [
         milestones=(8 / 9, 26 / 27),
         gamma=0.1),
 ]
-train_cfg = dict(max_iters=600, val_interval=600)
-default_hooks = dict(checkpoint=dict(interval=200), logger=dict(interval=50))
+train_cfg = dict(max_iters=500, val_interval=500)
+default_hooks = dict(checkpoint=dict(interval=250), logger=dict(interval=50))
 auto_scale_lr = dict(base_batch_size=8)

@@ -1,4 +1,4 @@
-# The larger teacher: ViT-L, from MAE's public encoder (mae_pretrain_vit_large.pth).
+# The larger teacher: ViT-L, from MAE's encoder (publicly mae_pretrain_vit_large.pth).
 _base_ = [
     '../_base_/ade20k_upernet.py', '../_base_/ade20k_data.py', '../_base_/ade20k_recipe.py'
 ]
@@ -8,7 +8,7 @@ model = dict(
         arch='large',
         drop_path_rate=0.2,
         out_indices=(7, 11, 15, 23),
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/mae_pretrain_vit_large.pth')),
+        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitl_mae/weights.pth')),
     neck=dict(embed_dim=1024),
     decode_head=dict(in_channels=[1024, 1024, 1024, 1024], channels=1024),
     auxiliary_head=dict(in_channels=1024))

@@ -33,12 +33,13 @@ val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline, **_file
 test_dataloader = val_dataloader
 
 model = dict(
-    backbone=dict(arch='demo-teacher'),
+    data_preprocessor=dict(size=(128, 128)),
+    backbone=dict(arch='demo-teacher', img_size=128, drop_path_rate=0.1),
     neck=dict(embed_dim=128),
-    decode_head=dict(in_channels=[128, 128, 128, 128]),
-    auxiliary_head=dict(in_channels=128))
+    decode_head=dict(in_channels=[128, 128, 128, 128], channels=64, dropout_ratio=0.1),
+    auxiliary_head=dict(in_channels=128, channels=32),
+    test_cfg=dict(_delete_=True, mode='whole'))
 # 800 updates x 4 images = 200 passes over 16 images
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))
-param_scheduler = [dict(type='WarmupPolyLR', by_epoch=False, warmup=50)]
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_iters=800, val_interval=400)
 default_hooks = dict(checkpoint=dict(interval=400))

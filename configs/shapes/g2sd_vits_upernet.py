@@ -8,5 +8,5 @@ distillation = dict(
         forward=('backbone', 'neck', 'decode_head')),
     taps=dict(logits='decode_head.conv_seg'),
     losses=dict(
-        # maps of 32 x 32 instead of 128 x 128: a lower weight keeps the balance with the labels
+        # maps of 16 x 16 instead of 128 x 128: a lower weight keeps the balance with the labels
         loss_cwd=dict(type='ChannelWiseDivergence', tap='logits', tau=1.0, loss_weight=0.3)))

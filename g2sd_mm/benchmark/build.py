@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 
-from ..cli.config import load_config
+from ..configuration import load_config
 from ..distill.teacher import TeachingModel
 from ..engine.norm import sync_batch_norm
 from ..seeding import seed_everything

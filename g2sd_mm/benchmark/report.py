@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from .figures import Memory, Reading, Speed
+from .stages import STAGES
 
 HEADER = ('stage', 'part', 'variant', 'batch', 'own', 'reference', 'ratio', 'of peak')
 _WIDTHS = (12, 10, 18, 5, 12, 12, 22, 14)
@@ -41,18 +40,13 @@ def cells(figure: Speed | Memory | Reading) -> tuple[str, ...]:
     )
 
 
-def markdown(measured: dict[str, Any]) -> str:
-    """The figures of :func:`~g2sd_mm.benchmark.suite.measure` as a Markdown table."""
-    figures = [*measured['speed'], *measured['memory'], *measured['reading']]
-    rows = [HEADER, ('---',) * len(HEADER), *map(cells, figures)]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
-
-
-def write_json(path: Path, command: str, measured: dict[str, Any]) -> None:
-    """Everything that was measured, with the command; memory comes with its ratio."""
-    content = {'command': command, **measured}
-    content['speed'] = [asdict(figure) for figure in measured['speed']]
-    content['memory'] = [{**asdict(f), 'ratio': f.ratio} for f in measured['memory']]
-    content['reading'] = [asdict(figure) for figure in measured['reading']]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + '\n')
+def plain(measured: dict[str, Any]) -> dict[str, Any]:
+    """The same for JSON: ``figures`` of speed with their config, ``memory`` with its ratio."""
+    content = dict(measured)
+    content['figures'] = [
+        {'workload': figure.stage, 'config': STAGES[figure.stage].config, **asdict(figure)}
+        for figure in content.pop('speed')
+    ]
+    content['memory'] = [{**asdict(figure), 'ratio': figure.ratio} for figure in content['memory']]
+    content['reading'] = [asdict(figure) for figure in content['reading']]
+    return content

@@ -63,8 +63,8 @@ def measure(
     """Measure everything; every figure is handed to ``say`` as soon as it is there.
 
     Returns:
-        ``environment``, ``peaks`` (operations a second by precision), ``step_flops`` (an image, by
-        stage), ``speed``, ``memory`` and ``reading``, lists of figures.
+        ``environment``, ``size``, ``peaks`` (operations a second by precision), ``step_flops`` (of
+        an image, by stage), ``speed``, ``memory`` and ``reading``, lists of figures.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -82,6 +82,7 @@ def measure(
         loads.append(surroundings.load_average())
     return {
         'environment': surroundings.describe(settings.device, loads),
+        'size': settings.size,
         'peaks': peaks,
         'step_flops': flops,
         'speed': [f for f in figures if isinstance(f, Speed)],

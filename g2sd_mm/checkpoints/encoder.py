@@ -8,8 +8,10 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
+from .convert import in_published_names
 from .identify import describe
-from .load import load_verified
+from .load import Fit, is_outline, load_verified
+from .positions import check_positions
 from .read import Weights, below, read_weights
 
 # Where an encoder may lie, the more particular first: inside a distilled detector, segmentor or
@@ -31,10 +33,11 @@ def encoder_state(weights: Weights) -> dict[str, Tensor]:
     """The encoder's tensors of a file: class, position and dist tokens, patches, blocks, norms.
 
     Raises:
-        CheckpointError: if the file has no ViT encoder under the published names.
+        CheckpointError: if the file has no ViT encoder under names that are known.
     """
+    published = in_published_names(weights)
     for prefix in _PREFIXES:
-        state = below(weights.state, prefix)
+        state = below(published, prefix)
         if 'patch_embed.proj.weight' in state:
             return {name: tensor for name, tensor in state.items() if name.startswith(_PARTS)}
     raise CheckpointError(
@@ -49,7 +52,7 @@ def load_encoder(
     *,
     may_miss: tuple[str, ...] = (),
     may_ignore: tuple[str, ...] = (),
-) -> None:
+) -> Fit:
     """Initialise a backbone from any file with an encoder of its size.
 
     Args:
@@ -59,12 +62,18 @@ def load_encoder(
         may_miss: names of the backbone that pre-training does not have (they stay random).
         may_ignore: encoder names that this backbone has no use for.
 
+    Returns:
+        what was loaded and what stays random.
+
     Raises:
-        CheckpointError: if anything else is missing, unknown or of another size.
+        CheckpointError: if anything else is missing, unknown or of another size, or the position
+            embedding is transposed.
     """
-    weights = read_weights(path)
-    state = backbone.fit_state(encoder_state(weights))
-    load_verified(
+    weights = read_weights(path, mmap=True)
+    state = encoder_state(weights)
+    check_positions(weights, state.get('pos_embed'))
+    state = backbone.fit_state(state)
+    fit = load_verified(
         backbone,
         state,
         weights,
@@ -73,9 +82,10 @@ def load_encoder(
         may_ignore=may_ignore,
         advice='Give the file of a model of the same arch, or change arch in the config.',
     )
-    random = sorted(set(backbone.state_dict()) - set(state))
-    print_log(
-        f'{type(backbone).__name__}: {len(state)} tensors from {weights.name}'
-        + (f'; left random: {", ".join(random)}' if random else ''),
-        logger='current',
-    )
+    if not is_outline(backbone):
+        print_log(
+            f'{type(backbone).__name__}: {len(state)} tensors from {weights.name}'
+            + (f'; left random: {", ".join(sorted(fit.random))}' if fit.random else ''),
+            logger='current',
+        )
+    return fit

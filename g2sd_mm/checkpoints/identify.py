@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
 from torch import Tensor
+
+from .read import Weights
 
 
 class Kind(Enum):
@@ -19,34 +22,67 @@ class Kind(Enum):
     G2SD_CLASSIFIER = 'a distilled classifier with a dist token'
     MAE_FULL = 'a full masked autoencoder (encoder and decoder)'
     MAE_FINETUNED = 'a fine-tuned MAE classifier (fc_norm and head)'
+    TIMM_DISTILLED = 'a timm-style distilled DeiT (dist token second, with a position)'
     TIMM_CLASSIFIER = 'a timm-style ViT classifier'
     MAE_ENCODER = 'an encoder-only MAE'
     DETECTRON2 = 'a detectron2 ViTDet detector'
+    MMPRETRAIN_CLASSIFIER = 'an mmpretrain ViT classifier'
     MMPRETRAIN_MAE = 'an mmpretrain MAE or ViT'
+    MMSEG_MAE = 'an mmseg segmentor with its MAE or BEiT backbone'
     MM_CLASSIFIER = 'an mmpretrain classifier with our backbone'
     MM_DETECTOR = 'an mmdet detector'
     MM_SEGMENTOR = 'an mmseg segmentor'
-    HUGGING_FACE = 'a Hugging Face ViT or ViTMAE'
+    PUBLISHED_SEGMENTOR = 'an official segmentor (mmseg 0.11 names)'
+    HUGGING_FACE_MAE = 'a Hugging Face ViTMAE (encoder and decoder)'
+    HUGGING_FACE_DEIT = 'a Hugging Face DeiT with two heads'
+    HUGGING_FACE = 'a Hugging Face ViT, Beit or ViTMAE encoder'
     UNKNOWN = 'a file of another model'
+
+
+Names = Mapping[str, Tensor]
 
 
 def _any(names: Iterable[str], *prefixes: str) -> bool:
     return any(name.startswith(prefixes) for name in names)
 
 
+def _within(names: Iterable[str], *parts: str) -> bool:
+    return any(part in name for name in names for part in parts)
+
+
+def _hugging_face(names: Names) -> bool:
+    return _within(names, 'encoder.layer.', '.attention.q_proj.')
+
+
 # First rule that holds wins: the more particular ones stand first.
-_RULES: tuple[tuple[Kind, Callable[[set[str]], bool]], ...] = (
+_RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.SEG_DISTILLER, lambda n: _any(n, 'student.') and _any(n, 'teacher.')),
     (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.')),
     (Kind.STAGE2_RUN, lambda n: _any(n, 'student.')),
     (Kind.MAE_RUN, lambda n: _any(n, 'autoencoder.')),
-    (Kind.HUGGING_FACE, lambda n: any('encoder.layer.' in name for name in n)),
-    (Kind.MMPRETRAIN_MAE, lambda n: _any(n, 'backbone.layers.', 'layers.')),
+    (Kind.HUGGING_FACE_MAE, lambda n: _any(n, 'decoder.decoder_layers.')),
+    (
+        Kind.HUGGING_FACE_DEIT,
+        lambda n: _hugging_face(n) and _within(n, 'embeddings.distillation_token'),
+    ),
+    (Kind.HUGGING_FACE, _hugging_face),
+    (
+        Kind.MMSEG_MAE,
+        lambda n: _any(n, 'backbone.layers.', 'layers.')
+        and (_any(n, 'decode_head.') or _within(n, '.relative_position_bias_table')),
+    ),
+    (Kind.MMPRETRAIN_CLASSIFIER, lambda n: _any(n, 'backbone.layers.') and _any(n, 'head.')),
+    (
+        Kind.MMPRETRAIN_MAE,
+        lambda n: _any(n, 'backbone.layers.', 'layers.') and _within(n, 'ln1.'),
+    ),
     (Kind.DETECTRON2, lambda n: _any(n, 'backbone.net.')),
     (Kind.MM_DETECTOR, lambda n: _any(n, 'rpn_head.', 'roi_head.')),
+    (Kind.PUBLISHED_SEGMENTOR, lambda n: _any(n, 'backbone.fpn1.') and _any(n, 'decode_head.')),
     (Kind.MM_SEGMENTOR, lambda n: _any(n, 'decode_head.')),
     (Kind.MM_CLASSIFIER, lambda n: _any(n, 'backbone.') and _any(n, 'head.')),
     (Kind.G2SD_STUDENT, lambda n: _any(n, 'decoderfeature_pred.')),
+    (Kind.TIMM_DISTILLED, lambda n: 'dist_token' in n and has_dist_position(n)),
     (Kind.G2SD_CLASSIFIER, lambda n: 'dist_token' in n),
     (Kind.MAE_FULL, lambda n: 'cls_token' in n and _any(n, 'decoder_blocks.')),
     (Kind.MAE_FINETUNED, lambda n: 'cls_token' in n and 'fc_norm.weight' in n),
@@ -54,11 +90,42 @@ _RULES: tuple[tuple[Kind, Callable[[set[str]], bool]], ...] = (
     (Kind.MAE_ENCODER, lambda n: 'cls_token' in n and _any(n, 'blocks.') and 'norm.weight' in n),
 )
 
+#: Layout of every kind that can be converted; runs of this project and distillers have to be
+#: unwrapped first.
+LAYOUT_OF: dict[Kind, str] = {
+    Kind.G2SD_STUDENT: 'g2sd',
+    Kind.G2SD_CLASSIFIER: 'g2sd',
+    Kind.PUBLISHED_SEGMENTOR: 'g2sd',
+    Kind.MAE_FULL: 'mae',
+    Kind.MAE_FINETUNED: 'mae',
+    Kind.MAE_ENCODER: 'mae',
+    Kind.TIMM_CLASSIFIER: 'timm',
+    Kind.TIMM_DISTILLED: 'timm',
+    Kind.DETECTRON2: 'detectron2',
+    Kind.MMPRETRAIN_MAE: 'mmpretrain',
+    Kind.MMPRETRAIN_CLASSIFIER: 'mmpretrain',
+    Kind.MMSEG_MAE: 'mmseg',
+    Kind.MM_CLASSIFIER: 'ours',
+    Kind.MM_DETECTOR: 'ours',
+    Kind.MM_SEGMENTOR: 'ours',
+    Kind.HUGGING_FACE_MAE: 'huggingface',
+    Kind.HUGGING_FACE_DEIT: 'huggingface',
+    Kind.HUGGING_FACE: 'huggingface',
+}
+
 
 def identify(state: Mapping[str, Tensor]) -> Kind:
     """The kind of a state dict (names as they stand in the file)."""
-    names = set(state)
-    return next((kind for kind, holds in _RULES if holds(names)), Kind.UNKNOWN)
+    return next((kind for kind, holds in _RULES if holds(state)), Kind.UNKNOWN)
+
+
+def raw_pixels(weights: Weights) -> bool:
+    """True for an autoencoder that its name or content says was trained on raw pixels."""
+    return (
+        'visualize' in weights.name
+        or weights.meta.get('norm_pix') is False
+        or weights.args.get('norm_pix_loss') is False
+    )
 
 
 def describe(state: Mapping[str, Tensor]) -> str:
@@ -69,6 +136,14 @@ def describe(state: Mapping[str, Tensor]) -> str:
             depth = 1 + max(_block_number(key) for key in state)
             return f'{kind.value}, ViT of width {tensor.shape[0]} and depth {depth}'
     return kind.value
+
+
+def has_dist_position(state: Mapping[str, Tensor], name: str = 'pos_embed') -> bool:
+    """True if a square grid of patches leaves two rows of the position embedding over."""
+    if name not in state:
+        return False
+    patches = state[name].shape[1] - 2
+    return patches > 0 and math.isqrt(patches) ** 2 == patches
 
 
 def _block_number(name: str) -> int:

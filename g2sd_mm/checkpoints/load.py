@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 
 from torch import Tensor, nn
@@ -10,6 +11,63 @@ from torch import Tensor, nn
 from ..compat.safe_load import CheckpointError
 from .identify import describe
 from .read import Weights
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the names and shapes of a file go with those of a module.
+
+    Attributes:
+        loaded: names that both have.
+        random: the module's names that the file lacks and may lack.
+        missing: those that it must not lack.
+        extra: the file's names that the module has no use for and should have.
+        wrong: one phrase for each tensor of another shape.
+    """
+
+    loaded: tuple[str, ...]
+    random: tuple[str, ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    wrong: tuple[str, ...]
+
+    def problems(self) -> str:
+        """What is off, in one phrase; empty if nothing is."""
+        parts = []
+        if self.wrong:
+            parts.append(f'{len(self.wrong)} of another size ({_some(self.wrong)})')
+        if self.missing:
+            parts.append(f'{len(self.missing)} missing ({_some(self.missing)})')
+        if self.extra:
+            parts.append(f'{len(self.extra)} unknown ({_some(self.extra)})')
+        return ', '.join(parts)
+
+
+def compare(
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    may_miss: Iterable[str] = (),
+    may_ignore: Iterable[str] = (),
+) -> Fit:
+    """Names and shapes of a module's state dict ``own`` beside those of ``state``.
+
+    Args:
+        own, state: under the module's own names; meta tensors are fine.
+        may_miss: patterns (``fnmatch``) of names that ``state`` need not have.
+        may_ignore: patterns of names that ``own`` need not have.
+    """
+    lacking = [name for name in own if name not in state]
+    return Fit(
+        loaded=tuple(name for name in own if name in state),
+        random=tuple(name for name in lacking if _matches(name, may_miss)),
+        missing=tuple(name for name in lacking if not _matches(name, may_miss)),
+        extra=tuple(n for n in state if n not in own and not _matches(n, may_ignore)),
+        wrong=tuple(
+            f'{name} is {_shape(state[name])}, expected {_shape(own[name])}'
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ),
+    )
 
 
 def load_verified(
@@ -21,49 +79,46 @@ def load_verified(
     may_miss: Iterable[str] = (),
     may_ignore: Iterable[str] = (),
     advice: str = '',
-) -> None:
+) -> Fit:
     """Load ``state`` into ``module`` unless a name or shape is off.
 
     Args:
-        module: gets the tensors; its dtype and device stay.
+        module: gets the tensors; its dtype and device stay. On the meta device it is only compared.
         state: tensors under the module's own names.
         weights: the file that ``state`` was taken from, for the message.
         purpose: what the module is for, e.g. ``'stage-1 teacher'``.
-        may_miss: patterns (``fnmatch``) of the module's names that the file need not have.
-        may_ignore: patterns of the file's names that the module need not have.
+        may_miss, may_ignore: see :func:`compare`.
         advice: what the reader should do instead; ends the message.
+
+    Returns:
+        what was loaded and what stays random.
 
     Raises:
         CheckpointError: naming the file, what it is, and the first names that are off.
     """
     own = module.state_dict()
-    missing = [n for n in own if n not in state and not _matches(n, may_miss)]
-    extra = [n for n in state if n not in own and not _matches(n, may_ignore)]
-    wrong = [
-        f'{n} is {_shape(state[n])}, expected {_shape(own[n])}'
-        for n in own
-        if n in state and state[n].shape != own[n].shape
-    ]
-    problems = []
-    if wrong:
-        problems.append(f'{len(wrong)} of another size ({_some(wrong)})')
-    if missing:
-        problems.append(f'{len(missing)} missing ({_some(missing)})')
-    if extra:
-        problems.append(f'{len(extra)} unknown ({_some(extra)})')
+    fit = compare(own, state, may_miss, may_ignore)
+    problems = fit.problems()
     if problems:
         raise CheckpointError(
             f'{weights.name} cannot serve as {purpose}: it is {describe(weights.state)}; '
-            f'parameters: {", ".join(problems)}.' + (f' {advice}' if advice else '')
+            f'parameters: {problems}.' + (f' {advice}' if advice else '')
         )
-    module.load_state_dict({n: t for n, t in state.items() if n in own}, strict=False)
+    if not is_outline(module):
+        module.load_state_dict({name: state[name] for name in fit.loaded}, strict=False)
+    return fit
+
+
+def is_outline(module: nn.Module) -> bool:
+    """True for a module that was built on the meta device, to be compared and not used."""
+    return any(parameter.is_meta for parameter in module.parameters())
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
 
 
-def _some(items: list[str], most: int = 3) -> str:
+def _some(items: Sequence[str], most: int = 3) -> str:
     return ', '.join(items[:most]) + (', ...' if len(items) > most else '')
 
 

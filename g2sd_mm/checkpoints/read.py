@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,19 +11,40 @@ from typing import Any
 
 from torch import Tensor
 
-from ..compat.safe_load import CheckpointError, load_checkpoint
+from ..compat.safe_load import CheckpointError, is_bare_pickle, load_checkpoint
+from .numpy_pickle import read_numpy_pickle
 
 # Where the weights lie: mmengine and mmseg, then MAE, DeiT and detectron2, then DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'module')
+_INDEX = '.index.json'
+# What a Hugging Face folder keeps its weights in, the safer first.
+_IN_FOLDER = (
+    'model.safetensors',
+    'model.safetensors' + _INDEX,
+    'pytorch_model.bin',
+    'pytorch_model.bin' + _INDEX,
+)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors of one file under the names they have there, and what else it says of itself."""
+    """Tensors of one file under the names they have there, and what else it says of itself.
+
+    Attributes:
+        path: the file or folder.
+        state: the tensors.
+        meta: ``meta`` of a file of ours or mmengine's.
+        args: the command line that official files carry.
+        config: ``config.json`` of a Hugging Face folder.
+        files: the files that the tensors lie in.
+    """
 
     path: str
     state: dict[str, Tensor]
     meta: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -29,19 +52,52 @@ class Weights:
         return Path(self.path).name
 
 
-def read_weights(path: str | Path) -> Weights:
-    """Read ``.pth``, ``.pt`` or ``.safetensors`` without ever running code from the file.
+def read_weights(path: str | Path, mmap: bool = False) -> Weights:
+    """Read weights without ever running code from a file.
+
+    ``.pth`` and whatever else ``torch.save`` wrote, ``.safetensors``, pickles of numpy arrays,
+    Hugging Face folders, and the index of a file in shards.
+
+    Args:
+        path: file or folder.
+        mmap: leave the tensors on disk until they are used, where the format allows. For those who
+            copy what they need and are done: the tensors die with the file if it is overwritten.
 
     Raises:
-        CheckpointError: if the file holds no tensors.
+        CheckpointError: if there are no tensors.
         OSError, ValueError: from :func:`g2sd_mm.compat.safe_load.load_checkpoint`.
     """
-    content = load_checkpoint(path)
-    meta = content.get('meta', {}) if isinstance(content, Mapping) else {}
-    state = content
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _read_folder(path, mmap)
+    if path.name.endswith(_INDEX):
+        return _read_shards(path, mmap)
+    content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
+    state, meta, args = content, _safetensors_meta(path), {}
+    if path.suffix != '.safetensors' and isinstance(content, Mapping):
+        meta, args = content.get('meta') or {}, content.get('args') or {}
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
+    return Weights(
+        str(path),
+        _tensors_of(state, path),
+        dict(meta) if isinstance(meta, Mapping) else {},
+        vars(args) if isinstance(args, Namespace) else {},
+        files=(path,),
+    )
+
+
+def _safetensors_meta(path: Path) -> dict[str, str]:
+    if path.suffix != '.safetensors':
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, 'pt') as file:
+        return file.metadata() or {}
+
+
+def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
     tensors = (
         {key: value for key, value in state.items() if isinstance(value, Tensor)}
         if isinstance(state, Mapping)
@@ -52,7 +108,53 @@ def read_weights(path: str | Path) -> Weights:
             f'{path} holds no weights: expected a dict of tensors, plain or under one of '
             f'{", ".join(_WRAPPERS)}'
         )
-    return Weights(str(path), without_prefix(tensors, 'module.'), dict(meta or {}))
+    return without_prefix(tensors, 'module.')
+
+
+def _read_folder(path: Path, mmap: bool) -> Weights:
+    """A Hugging Face folder: ``config.json`` and the weights beside it."""
+    found = next((path / name for name in _IN_FOLDER if (path / name).is_file()), None)
+    if found is None:
+        raise CheckpointError(
+            f'{path} is a folder without weights: expected one of {", ".join(_IN_FOLDER)} in it, '
+            'or the path of a file'
+        )
+    config = _read_json(path / 'config.json') if (path / 'config.json').is_file() else {}
+    inside = read_weights(found, mmap)
+    return Weights(str(path), inside.state, inside.meta, inside.args, config, inside.files)
+
+
+def _read_shards(path: Path, mmap: bool) -> Weights:
+    """All shards that an index file names; they lie beside it."""
+    places = _read_json(path).get('weight_map')
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError(f'{path}: no index of shards: it has no weight_map')
+    files = sorted({str(name) for name in places.values()})
+    outside = [name for name in files if Path(name).name != name]
+    if outside:
+        raise CheckpointError(f'{path} names a shard outside of its folder ({outside[0]}); refused')
+    state: dict[str, Tensor] = {}
+    for name in files:
+        if not (path.parent / name).is_file():
+            raise CheckpointError(f'{path}: the shard {name} is not beside it; fetch it too')
+        state |= read_weights(path.parent / name, mmap).state
+    lacking = [name for name in places if name not in state]
+    if lacking:
+        raise CheckpointError(
+            f'{path}: {len(lacking)} tensors of the index are in no shard ({lacking[0]}, ...); '
+            'fetch the shards again'
+        )
+    return Weights(str(path), state, files=tuple(path.parent / name for name in files))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f'{path}: this is not a JSON file ({error})') from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f'{path}: expected a JSON object')
+    return content
 
 
 def without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

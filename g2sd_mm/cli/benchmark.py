@@ -1,12 +1,13 @@
-"""``tools/benchmark.py``: training speed and memory, paired with a plain formulation."""
+"""``tools/benchmark.py``: training speed and memory against a reference; loading of files."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..benchmark.stages import SIZES, STAGES
 from ..errors import UserError
@@ -32,6 +33,7 @@ examples:
   python tools/benchmark.py --quick
   python tools/benchmark.py --stages det_vits --parts step memory --out speed.json
   python tools/benchmark.py --device cuda --parts all --compile --out speed.json
+  python tools/benchmark.py --loading mae_pretrain_vit_base_full.pth
 """
 
 
@@ -59,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--workers', type=int, help='reading images (0 on a CPU, 8 with a GPU)')
     p.add_argument('--quick', action='store_true',
                    help='steps of stage 1 and classification, 4 images, 3 rounds: a minute or two')
+    p.add_argument('--loading', nargs='+', metavar='FILE',
+                   help='instead: memory and time that loading weights files takes')
     p.add_argument('--out', type=Path, help='write all figures to this JSON file')
     return p
 
@@ -110,10 +114,17 @@ def settings(args: argparse.Namespace) -> Settings:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from ..benchmark.report import HEADER, cells, line, write_json
+    content = _loading(args.loading) if args.loading else _training(settings(args))
+    if args.out:
+        command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({'command': command, **content}, indent=1) + '\n')
+
+
+def _training(chosen: Settings) -> dict[str, Any]:
+    from ..benchmark.report import HEADER, cells, line, plain
     from ..benchmark.suite import measure
 
-    chosen = settings(args)
     print(line(HEADER), flush=True)
     measured = measure(chosen, say=lambda figure: print(line(cells(figure)), flush=True))
     environment = measured['environment']
@@ -121,9 +132,22 @@ def _run(args: argparse.Namespace) -> None:
     print(f'peak of matrix products: {peaks}; {environment["threads"]} threads')
     if environment['shared_with_other_work']:
         print(f'the machine had other work (load {environment["load_average"]}): not reliable')
-    if args.out:
-        command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
-        write_json(args.out, command, measured)
+    return plain(measured)
+
+
+def _loading(files: list[str]) -> dict[str, Any]:
+    from ..checkpoints.memory import measure_loading
+    from ..reproduce.environment import describe_environment
+
+    figures = []
+    for file in files:
+        figures.append(figure := {'loading': Path(file).name, **measure_loading(file)})
+        print(
+            f'{file}: {figure["extra"] / 2**20:.0f} MB above the baseline for '
+            f'{figure["file"] / 2**20:.0f} MB ({figure["ratio"]:.2f} x) in {figure["seconds"]} s',
+            flush=True,
+        )
+    return {'environment': describe_environment(), 'figures': figures}
 
 
 def main() -> None:

@@ -1,55 +1,31 @@
-"""Read a config and fit it to this machine: options, folders, classes, precision, processes."""
+"""Fit a config to this machine: data, precision, processes. What commands need of configs."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 
+from ..configuration import load_config
 from ..datasets.shapes import ensure_shapes
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
-from .classes import apply_classes
+
+__all__ = [
+    'default_work_dir',
+    'load_config',
+    'name_run',
+    'prepare_data',
+    'start_processes',
+    'use_mixed_precision',
+    'use_strict_loading',
+    'use_test_time_augmentation',
+]
 
 _RUNS = itertools.count(1)
-
-
-def load_config(
-    path: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
-) -> Config:
-    """Read a config file and merge ``--cfg-options`` into it.
-
-    Args:
-        path: config file.
-        options: dotted key -> value.
-        runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
-            another run, so that a suite's runs find each other in a folder of their own.
-
-    Raises:
-        UserError: if there is no such file, or an option does not fit.
-    """
-    if not Path(path).is_file():
-        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent else []
-        hint = f'; {Path(path).parent} has {", ".join(near)}' if near else ''
-        raise UserError(f'no config file {path}{hint}')
-    cfg = Config.fromfile(path)
-    if options:
-        try:
-            cfg.merge_from_dict(options)
-        except (KeyError, TypeError, IndexError) as error:
-            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
-    data = os.environ.get('G2SD_DATA', 'data')
-    layout = cfg.get('data_layout')  # a sentence, with more than one path in it
-    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
-    if layout:
-        cfg.data_layout = layout.replace('data/', f'{data}/')
-    apply_classes(cfg)
-    _fit_loaders(cfg)
-    return cfg
 
 
 def name_run(cfg: Config, config: str) -> None:
@@ -63,32 +39,6 @@ def name_run(cfg: Config, config: str) -> None:
 def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
     """``work_dirs/<config name>``."""
     return str(Path(runs) / Path(config).stem)
-
-
-def _rebase(value: Any, folders: dict[str, str]) -> Any:
-    """Replace the leading folder of every path in a config, in place."""
-    if isinstance(value, dict):
-        for key in value:
-            value[key] = _rebase(value[key], folders)
-    elif isinstance(value, list):
-        value[:] = [_rebase(item, folders) for item in value]
-    elif isinstance(value, str):
-        for old, new in folders.items():
-            if value.startswith(old):
-                return new + value.removeprefix(old)
-    return value
-
-
-def _fit_loaders(cfg: Config) -> None:
-    """Take out what torch refuses or warns of: keeping no workers alive, pinning for no GPU."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        loader = cfg.get(name)
-        if not loader:
-            continue
-        if not loader.get('num_workers'):
-            loader.persistent_workers = False
-        if not torch.cuda.is_available():
-            loader.pin_memory = False
 
 
 def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
@@ -139,6 +89,19 @@ def _check_classes(root: Path, dataset: ConfigDict, cfg: Config) -> None:
         )
 
 
+def use_test_data(cfg: Config, path: str) -> None:
+    """Take test data and metric from another config, in place.
+
+    Raises:
+        UserError: if there is no such config, or it has no test data.
+    """
+    other = load_config(path)
+    if not other.get('test_dataloader'):
+        raise UserError(f'--data {path} has no test data')
+    for key in ('test_dataloader', 'test_evaluator', 'data_layout', 'shapes'):
+        cfg[key] = other.get(key)
+
+
 def use_mixed_precision(cfg: Config) -> None:
     """bfloat16 autocast where the GPU has it, else float16 with a scaler.
 
@@ -153,6 +116,18 @@ def use_mixed_precision(cfg: Config) -> None:
     scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
     bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
+
+
+def use_strict_loading(cfg: Config) -> None:
+    """Load ``load_from`` by our own rules, and check a resumed checkpoint by them, in place.
+
+    mmengine would take what fits from either, and skip the rest.
+    """
+    start = None if cfg.get('resume') else cfg.get('load_from')
+    if start:
+        cfg.load_from = None
+    hook = dict(type='StrictLoadingHook', start=start)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def start_processes(cfg: Config, launcher: str) -> None:

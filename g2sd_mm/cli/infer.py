@@ -55,47 +55,32 @@ def infer(
         UserError: if an image is missing or cannot be read.
         CheckpointError: if the weights do not fit the config.
     """
-    import cv2
     import mmcv
     import torch
-    from mmengine.dataset import Compose, pseudo_collate
-    from mmengine.registry import DefaultScope
 
     import g2sd_mm
 
-    from ..errors import UserError
     from ..reports.draw import draw_sample
+    from ..students.load import student_of
+    from ..students.predictions import plain_prediction
+    from ..students.student import check_image, read_image
     from . import config as fit
-    from .model import build_student
-    from .predictions import class_names, plain_prediction, without_annotations
 
     g2sd_mm.register_all()
-    missing = [image for image in images if not Path(image).is_file()]
-    if missing:
-        raise UserError(f'no image file {missing[0]}')
-    cfg = fit.load_config(config, options)
-    if not cfg.get('test_dataloader'):
-        raise UserError(f'{config} predicts nothing: it is a pre-training config')
-    fit.start_processes(cfg, 'none')
+    for image in images:  # a wrong path is told before the work
+        check_image(image)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = build_student(cfg, checkpoint, config).to(device)
-    classes = class_names(cfg)
+    student = student_of(fit.load_config(config, options), checkpoint, config).to(device)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     predictions = []
-    with DefaultScope.overwrite_default_scope(cfg.default_scope), torch.no_grad():
-        pipeline = Compose(without_annotations(cfg.test_dataloader.dataset.pipeline))
-        for number, path in enumerate(images):
-            try:
-                image = mmcv.imread(path, channel_order='rgb')
-            except cv2.error as error:  # what it makes of a file that is no image
-                raise UserError(f'{path} is not an image that can be read') from error
-            inputs = pipeline({'img_path': path, 'img_id': number, 'reduce_zero_label': False})
-            (sample,) = model.test_step(pseudo_collate([inputs]))
-            predictions.append({'image': path, **plain_prediction(sample, classes, threshold)})
-            drawn = draw_sample(image, sample, classes, threshold=threshold)
-            name = f'{number:04d}_{Path(path).stem}.jpg'
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
+    for number, path in enumerate(images):
+        sample = student.sample(path)
+        plain = plain_prediction(sample, student.classes, threshold)
+        predictions.append({'image': path, **plain})
+        drawn = draw_sample(read_image(path), sample, student.classes, threshold=threshold)
+        name = f'{number:04d}_{Path(path).stem}.jpg'
+        mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
     (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))
     return predictions
 

@@ -6,13 +6,23 @@ import argparse
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .guard import run_command
+
+if TYPE_CHECKING:
+    from ..reproduce.commands import Launcher
+    from ..reproduce.suites import Row, Suite
 
 EXAMPLES = """examples:
   python tools/reproduce.py --suite demo
   python tools/reproduce.py --suite demo --rows scratch g2sd_nosd --seeds 0 1 2
+  python tools/reproduce.py --suite mini --tasks cls --seeds 0
+  python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco
+  python tools/reproduce.py --suite paper --dry-run
+  python tools/reproduce.py --suite paper --tables main --launcher slurm --partition gpu --resume
   python tools/reproduce.py report work_dirs/demo
 """
 
@@ -32,13 +42,35 @@ def parser() -> argparse.ArgumentParser:
         metavar='report DIR',
         help='only rebuild the report of a folder that holds results.json',
     )
-    p.add_argument('--suite', choices=['demo'], default='demo', help='which table')
+    p.add_argument('--suite', choices=['demo', 'mini', 'paper'], default='demo', help='which table')
     p.add_argument('--tasks', nargs='+', help='only these tasks (cls, det, seg)')
     p.add_argument('--rows', nargs='+', help='only these methods, with what they need')
-    p.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds to run (0)')
+    p.add_argument('--students', nargs='+', help='only these networks (vitb, vits, vitt)')
+    p.add_argument('--tables', nargs='+', help='only these tables of paper (main, decoder, ...)')
+    p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; of mini 0 1 2)')
     p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>)')
+    p.add_argument('--resume', action='store_true', help='go on within interrupted runs too')
     p.add_argument('--dry-run', action='store_true', help='print the commands and stop')
+
+    mini = p.add_argument_group('mini')
+    mini.add_argument(
+        '--data-root',
+        nargs='+',
+        metavar='DIR',
+        help='data of your own: an ImageFolder, a COCO folder, images with masks, or several',
+    )
+    mini.add_argument('--record', metavar='DIR', help='finished rows (docs/results/mini)')
+
+    paper = p.add_argument_group('paper')
+    paper.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='pytorch')
+    paper.add_argument('--gpus', type=int, default=8, help='GPUs of each run (8)')
+    paper.add_argument('--partition', default='', help='of Slurm')
+    paper.add_argument('--no-amp', action='store_true', help='float32 throughout')
+    paper.add_argument('--weights', default='weights', help='folder of published files (weights)')
+    paper.add_argument(
+        '--throughput', metavar='FILE', help='of tools/benchmark.py --out, for the GPU hours'
+    )
     return p
 
 
@@ -54,22 +86,51 @@ def _run(args: argparse.Namespace) -> None:
     # torch then looks for GPUs without starting one, so that the runs can be forked
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     from ..errors import UserError
+    from ..reproduce.catalogue import SUITES
+    from ..reproduce.commands import Launcher
+    from ..reproduce.data import find_data
+    from ..reproduce.plan import with_public_files
+
+    suite = with_public_files(SUITES[args.suite], Path(args.weights))
+    data = None
+    if args.data_root:
+        if args.suite != 'mini':
+            raise UserError('--data-root is for --suite mini')
+        data = find_data(args.data_root)
+        suite = data.apply(suite)
+    if args.record:
+        suite = replace(suite, record=args.record)
+    rows = suite.select(
+        task=args.tasks, method=args.rows, student=args.students, table=args.tables
+    )
+    seeds = args.seeds or list(suite.seeds)
+    folder = Path(args.out or Path('work_dirs') / suite.name)
+    launcher = None
+    if suite.launched:
+        launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
+    if args.dry_run:
+        _print_plan(args, suite, rows, seeds, folder, launcher)
+        return
     from ..reproduce.jobs import default_jobs
     from ..reproduce.pictures import draw_pictures
-    from ..reproduce.run import plan, run_suite
-    from ..reproduce.suites import SUITES
+    from ..reproduce.run import run_suite
 
-    suite = SUITES[args.suite]
-    rows = suite.select(args.tasks, args.rows)
-    folder = Path(args.out or Path('work_dirs') / suite.name)
-    if args.dry_run:
-        print('\n'.join(plan(suite, rows, args.seeds, folder)))
-        return
-    command = shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]])
+    if launcher:
+        _refuse_without_data(suite, rows)
     results = run_suite(
-        suite, rows, args.seeds, folder, args.jobs or default_jobs(), say=_say, command=command
+        suite,
+        rows,
+        seeds,
+        folder,
+        args.jobs or (1 if launcher else default_jobs()),
+        say=_say,
+        command=shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]]),
+        launcher=launcher,
+        resume=args.resume,
+        data=data,
     )
-    draw_pictures(suite, rows, folder / f'seed{args.seeds[0]}', folder / 'pictures')
+    if not launcher:
+        draw_pictures(suite, rows, folder / f'seed{seeds[0]}', folder / 'pictures')
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:
@@ -79,16 +140,54 @@ def _run(args: argparse.Namespace) -> None:
         )
 
 
+def _print_plan(
+    args: argparse.Namespace,
+    suite: Suite,
+    rows: list[Row],
+    seeds: list[int],
+    folder: Path,
+    launcher: Launcher | None,
+) -> None:
+    from ..reproduce.plan import describe, plain_commands
+    from ..reproduce.throughput import read_throughput
+
+    if launcher is None:
+        lines = plain_commands(suite, rows, seeds, folder)
+    else:
+        throughput = read_throughput(args.throughput)
+        weights = Path(args.weights)
+        lines = describe(
+            suite, rows, seeds, folder, weights, launcher, throughput, args.resume
+        )
+    for line in lines:
+        print(line)
+
+
+def _refuse_without_data(suite: Suite, rows: list[Row]) -> None:
+    from ..errors import UserError
+    from ..reproduce.plan import missing_data
+
+    missing = missing_data(suite, rows)
+    if missing:
+        raise UserError(
+            f'no data at {missing[0]}'
+            + (f' (and {len(missing) - 1} more, see --dry-run)' if missing[1:] else '')
+            + '; --tasks and --tables leave out what needs it'
+        )
+
+
 def _report(folder: Path) -> None:
     """Print the table and write ``report.html`` beside ``results.json``."""
     from ..checkpoints.write import write_text
     from ..reports.html import render
     from ..reports.summary import summarise, verdicts
     from ..reports.table import text_table
-    from ..reproduce.run import read_results
+    from ..reproduce.run import merge_rows, read_results
 
+    if (folder / 'rows').is_dir():
+        merge_rows(folder)
     results = read_results(folder / 'results.json')
-    lines = summarise(results['rows'])
+    lines = summarise(results['rows'], results['suite'])
     print()
     print(text_table(lines))
     print()

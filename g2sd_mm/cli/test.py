@@ -13,6 +13,8 @@ from .options import add_common_options, export_local_rank, parse_options
 EXAMPLES = """examples:
   python tools/test.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth
   python tools/test.py configs/imagenet/vitb_cls.py mae_finetuned_vit_base.pth --out results.json
+  python tools/test.py configs/imagenet/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth \\
+      --data configs/robustness/imagenet_a.py
 """
 
 
@@ -42,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--work-dir', help='where the log goes (work_dirs/<config name>)')
     p.add_argument('--out', help='write the metrics to this JSON file')
     p.add_argument('--show-dir', help='draw predictions into this folder')
+    p.add_argument('--data', metavar='CONFIG', help='on the test data of this config instead')
     p.add_argument('--tta', action='store_true', help='test-time augmentation of the config')
     add_common_options(p)
     return p
@@ -57,8 +60,11 @@ def evaluate(
     tta: bool = False,
     launcher: str = 'none',
     runs: str = 'work_dirs',
+    data: str | None = None,
 ) -> dict[str, float]:
     """Evaluate weights in this process; the function behind the command.
+
+    Args are the command's; ``data`` is a config whose test data and metric replace the config's.
 
     Returns:
         metrics by name, as the evaluator calls them.
@@ -73,11 +79,13 @@ def evaluate(
     import g2sd_mm
 
     from ..errors import UserError
+    from ..students.build import fill_student
     from . import config as fit
-    from .model import fill_student
 
     g2sd_mm.register_all()
     cfg = fit.load_config(config, options, runs)
+    if data:
+        fit.use_test_data(cfg, data)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
     cfg.work_dir = work_dir or fit.default_work_dir(config, runs)

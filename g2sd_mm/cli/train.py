@@ -72,13 +72,15 @@ def train(
         the finished runner.
 
     Raises:
-        UserError, CheckpointError: with one line that says what to do.
+        UserError, CheckpointError: with one line that says what to do, before the first step; the
+            latter for any file of weights that does not fit its place in the config.
     """
     from mmengine.runner import Runner
 
     import g2sd_mm
 
     from . import config as fit
+    from .verify import verify_named_files
 
     g2sd_mm.register_all()
     cfg = fit.load_config(config, options, runs)
@@ -97,6 +99,8 @@ def train(
         cfg.auto_scale_lr.enable = True
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    verify_named_files(cfg, config)
+    fit.use_strict_loading(cfg)
     fit.start_processes(cfg, launcher)
     runner = Runner.from_cfg(g2sd_mm.distill_config(cfg))
     runner.train()

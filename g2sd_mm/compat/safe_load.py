@@ -65,6 +65,23 @@ def load_checkpoint(
     return _read_torch(str(path), str(path), map_location, mmap=mmap and _is_zip(path))
 
 
+def is_bare_pickle(path: str | os.PathLike[str]) -> bool:
+    """True for a pickle that ``torch.save`` did not write, as detectron2's model zoo has them.
+
+    :func:`load_checkpoint` refuses those.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such checkpoint file')
+    start = _start_of(path)
+    if path.suffix == '.safetensors' or _LEGACY_START.startswith(start[: len(_LEGACY_START)]):
+        return False
+    return start.startswith(b'\x80')
+
+
 # What a file is ---------------------------------------------------------------------------------
 
 

@@ -16,6 +16,10 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
+from ..checkpoints.convert import in_published_names
+from ..checkpoints.identify import raw_pixels
+from ..checkpoints.load import is_outline
+from ..checkpoints.positions import check_positions
 from ..checkpoints.read import Weights, below
 from ..models.mae import Encoded, MaskedAutoencoder, init_linear_xavier
 from ..models.masking import Masking, mask_noise, random_masking
@@ -188,16 +192,19 @@ def build_generic_teacher(
         raise ValueError(f"target_block={target_block} is not in 1..{depth}, the decoder's blocks")
     model.decoder_blocks = model.decoder_blocks[:target_block]  # the rest is never run
     if checkpoint:
-        weights = read_weights(checkpoint)
+        weights = read_weights(checkpoint, mmap=True)
+        state = _autoencoder_state(weights)
         load_verified(
             model,
-            _autoencoder_state(weights),
+            state,
             weights,
             purpose='stage-1 teacher',
             may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),
             advice=_advice(weights),
         )
-        _warn_if_raw_pixels(weights)
+        check_positions(weights, state['pos_embed'])
+        if not is_outline(model):
+            _warn_if_raw_pixels(weights)
     elif random_weights:
         model.init_weights()
     else:
@@ -209,8 +216,8 @@ def build_generic_teacher(
 
 
 def _autoencoder_state(weights: Weights) -> dict[str, Tensor]:
-    """A full autoencoder's tensors: bare, or inside an MAE run of this project."""
-    return below(weights.state, 'autoencoder.') or weights.state
+    """A full autoencoder's tensors: bare, inside a run of this project, or another library's."""
+    return below(weights.state, 'autoencoder.') or in_published_names(weights)
 
 
 def _advice(weights: Weights) -> str:
@@ -229,7 +236,7 @@ def _advice(weights: Weights) -> str:
 
 
 def _warn_if_raw_pixels(weights: Weights) -> None:
-    if 'visualize' in weights.name or weights.meta.get('norm_pix') is False:
+    if raw_pixels(weights):
         print_log(
             f'{weights.name} was trained on raw pixels (a file for visualisation); the published '
             'results distil from one trained on normalised pixels (mae_pretrain_vit_base_full.pth)',

@@ -140,7 +140,7 @@ def build_task_teacher(
     teacher = ChainTeacher(model, forward, dtype=dtype, train_mode=train_mode)
     name = config if isinstance(config, str) else type(model).__name__
     if checkpoint:
-        weights = read_weights(checkpoint)
+        weights = read_weights(checkpoint, mmap=True)
         state = task_model_state(weights)
         unused = {key.split('.')[0] for key in state} - set(forward)
         load_verified(

@@ -88,3 +88,13 @@ def decoder_size(decoder: str | Mapping | DecoderSize) -> DecoderSize:
         )
     dim = int(match['dim'])
     return DecoderSize(dim, int(match['depth']), _DECODER_HEADS[dim])
+
+
+def usual_heads(width: int) -> int | None:
+    """Heads of the published encoder of that width; None if there is none."""
+    return next((size.num_heads for size in ENCODERS.values() if size.embed_dim == width), None)
+
+
+def usual_decoder_heads(width: int) -> int | None:
+    """Heads of the published decoder of that width; None if there is none."""
+    return _DECODER_HEADS.get(width)

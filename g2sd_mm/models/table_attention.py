@@ -8,7 +8,6 @@ Shapes: B images, H heads, N tokens (the class token first), d channels of a hea
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
@@ -24,6 +23,10 @@ from .vit import Attention
 #: few large steps, here of 128 MB in float32.
 _CHUNK = {'cpu': 2**22}
 _LARGE_CHUNK = 2**25
+
+_indices: dict[tuple[Grid, torch.device], Tensor] = {}
+_MOST_INDICES = 8
+_is_exporting = getattr(torch.compiler, 'is_exporting', lambda: False)  # torch 2.7
 
 
 class TableAttention(Attention):
@@ -73,16 +76,21 @@ def relative_index(grid: Grid, device: torch.device) -> Tensor:
     return index.flatten()
 
 
-@functools.lru_cache(maxsize=8)
-def _cached_index(grid: Grid, device: torch.device) -> Tensor:
-    """:func:`relative_index`, made once for all blocks and never saved."""
-    return relative_index(grid, device)
-
-
 def _index(grid: Grid, device: torch.device) -> Tensor:
-    # a compiler folds the index into the look-up by itself, and warns of caches
-    make = relative_index if torch.compiler.is_compiling() else _cached_index
-    return make(grid, device)
+    """:func:`relative_index`, made once for all blocks and never saved.
+
+    A compiler folds the index into the look-up by itself, and warns of caches. An exporter takes
+    the one that a run before left as a constant; in its own trace it would compute it in every
+    block, and nothing of that may be kept.
+    """
+    if torch.compiler.is_compiling():
+        known = _indices.get((grid, device)) if _is_exporting() else None
+        return relative_index(grid, device) if known is None else known
+    if (grid, device) not in _indices:
+        if len(_indices) == _MOST_INDICES:
+            _indices.clear()
+        _indices[grid, device] = relative_index(grid, device)
+    return _indices[grid, device]
 
 
 def relative_bias(table: Tensor, grid: Grid) -> Tensor:

@@ -163,7 +163,7 @@ class VisionTransformer(BaseModule):
         patch_size = patch_size or size.patch_size
         if img_size % patch_size:
             raise ValueError(f'img_size {img_size} is not a multiple of patch_size {patch_size}')
-        self.embed_dim, self.depth = size.embed_dim, size.depth
+        self.embed_dim, self.depth, self.img_size = size.embed_dim, size.depth, img_size
         self.grid_size: Grid = (img_size // patch_size, img_size // patch_size)
 
         self.patch_embed = PatchEmbed(patch_size, size.embed_dim)
@@ -191,7 +191,7 @@ class VisionTransformer(BaseModule):
         grid = self.patch_embed.grid(images)
         positions = self.positions(grid)
         patches = self.patch_embed(images) + positions[:, 1:]
-        cls = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
+        cls = (self.cls_token + positions[:, :1]).expand(images.shape[0], -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1), grid
 
     def layer_id(self, name: str) -> int:

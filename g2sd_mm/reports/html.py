@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .summary import summarise, verdicts
-from .table import cells
+from .table import table
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -34,11 +34,11 @@ def render(results: dict[str, Any], folder: Path) -> str:
         results: content of ``results.json``.
         folder: where the runs lie; their logged scalars are drawn if they are still there.
     """
-    lines = summarise(results['rows'])
+    lines = summarise(results['rows'], results['suite'])
     header = ('task', 'method', 'metric', 'value', 'of teacher', 'params', 'GFLOPs')
     body = [
         f'<h1>g2sd_mm: {_e(results["suite"])}</h1>',
-        _table((*header, 'own time', 'with what it needs'), map(cells, lines)),
+        _table(*_head_and_body(table(lines, (*header, 'own time', 'with what it needs')))),
         "<p>Own time: the row's last run. With what it needs: its pre-training and its teacher "
         'too. Both are the shortest of the seeds. All student rows have the same encoder, labelled '
         'data and labelled epochs.</p>',
@@ -63,6 +63,10 @@ def render(results: dict[str, Any], folder: Path) -> str:
         + '\n'.join(body)
         + '</body></html>\n'
     )
+
+
+def _head_and_body(rows: list[tuple[str, ...]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    return rows[0], rows[1:]
 
 
 def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:

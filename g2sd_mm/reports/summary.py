@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..published import published
+
 #: The figure that a task is judged by.
 HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
 
@@ -18,6 +20,8 @@ _T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
 class Line:
     """One method of one task over all seeds; ``values`` are the headline metric of ``seeds``.
 
+    name: the method, with what else tells the row from its neighbours (student, ablation).
+    published: the paper's figure, '' where there is none.
     Times are the shortest of the seeds': what else the machine did is not the method's.
     """
 
@@ -31,6 +35,11 @@ class Line:
     own_seconds: float | None
     total_seconds: float | None
     errors: tuple[str, ...]
+    name: str = ''
+    student: str = ''
+    table: str = 'main'
+    metric: str = ''
+    published: str = ''
 
     @property
     def mean(self) -> float | None:
@@ -46,48 +55,82 @@ class Line:
         return math.sqrt(sum((v - mean) ** 2 for v in self.values) / (len(self.values) - 1))
 
 
-def summarise(rows: Sequence[dict[str, Any]]) -> list[Line]:
-    """One :class:`Line` for each task and method, in the order of first appearance."""
-    keys = list(dict.fromkeys((row['task'], row['method']) for row in rows))
-    means: dict[tuple[str, str], float] = {}
+def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
+    """One :class:`Line` for each row of the table, in the order of first appearance.
+
+    Args:
+        rows: of ``results.json``.
+        suite: the paper's rows get what is published for them.
+    """
+    keys = list(dict.fromkeys(map(_key, rows)))
+    # rows of files from before there was more than one student have no student
+    several = len({key[1] for key in keys if key[2] != 'teacher'}) > 1
+    means: dict[tuple[str, ...], float] = {}
     lines = []
-    for task, method in keys:
-        group = [r for r in rows if (r['task'], r['method']) == (task, method)]
+    for key in keys:
+        task, student, method, table, setting = key
+        group = [row for row in rows if _key(row) == key]
         good = sorted((r for r in group if 'error' not in r), key=lambda r: r['seed'])
-        values = tuple(r['metrics'][HEADLINE[task]] for r in good)
+        metric = group[0].get('metric') or HEADLINE[task]
+        values = tuple(r['metrics'][metric] for r in good)
         if values:
-            means[task, method] = sum(values) / len(values)
-        teacher = means.get((task, 'teacher'))
+            means[key] = sum(values) / len(values)
+        teacher = _teacher(means, key) if metric in HEADLINE.values() else None
+        told = (method, student if several and method != 'teacher' else '', table, setting)
         lines.append(
             Line(
                 task=task,
                 method=method,
                 seeds=tuple(r['seed'] for r in good),
                 values=values,
-                retained=100 * means[task, method] / teacher if values and teacher else None,
+                retained=100 * means[key] / teacher if values and teacher else None,
                 params_m=good[0]['params_m'] if good else None,
                 gflops=good[0]['gflops'] if good else None,
                 own_seconds=min((r['train_seconds'] for r in good), default=None),
                 total_seconds=min((r['total_seconds'] for r in good), default=None),
                 errors=tuple(r['error'] for r in group if 'error' in r),
+                name=' '.join(part for part in told if part not in ('', 'main')),
+                student=student,
+                table=table,
+                metric=metric,
+                published=str(published(group[0], metric) or '') if suite == 'paper' else '',
             )
         )
     return lines
 
 
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    names = ('task', 'student', 'method', 'table', 'setting')
+    defaults = {'table': 'main', 'student': '', 'setting': ''}
+    return tuple({**defaults, **row}[name] for name in names)
+
+
+def _teacher(means: dict[tuple[str, ...], float], key: tuple[str, ...]) -> float | None:
+    """The figure of the row's teacher: on the same test data, else of the main table."""
+    task, _, _, *test = key
+    found = [
+        next((m for k, m in means.items() if (k[0], k[2], k[3:]) == (task, 'teacher', where)), None)
+        for where in (tuple(test), ('main', ''))
+    ]
+    return found[0] if found[0] is not None or key[3] == 'robustness' else found[1]
+
+
 def verdicts(lines: Sequence[Line]) -> list[str]:
     """Plain sentences: the order that came out, and whether G2SD differs from its plain twin."""
     sentences = []
-    for task in dict.fromkeys(line.task for line in lines):
-        own = {line.method: line for line in lines if line.task == task and line.values}
-        order = sorted(own.values(), key=lambda line: -line.mean)
+    main = [line for line in lines if line.table == 'main']
+    for task in dict.fromkeys(line.task for line in main):
+        finished = [line for line in main if line.task == task and line.values]
+        order = sorted(finished, key=lambda line: -line.mean)
         name = HEADLINE[task]
         sentences.append(
-            f'{task} ({name}): ' + ' > '.join(f'{line.method} {line.mean:.2f}' for line in order)
+            f'{task} ({name}): ' + ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
         )
-        for a, b in (('g2sd_nosd', 'scratch'), ('g2sd', 'g2sd_nosd')):
-            if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
-                sentences.append(f'{task}: {_compare(own[a], own[b])}')
+        for student in dict.fromkeys(line.student for line in finished):
+            own = {line.method: line for line in finished if line.student == student}
+            for a, b in (('g2sd_nosd', 'scratch'), ('g2sd', 'g2sd_nosd')):
+                if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
+                    sentences.append(f'{task}: {_compare(own[a], own[b])}')
     return sentences
 
 
@@ -111,13 +154,13 @@ def _compare(a: Line, b: Line) -> str:
     mean, error = paired_difference(a, b)
     if error is None:
         return (
-            f'{a.method} - {b.method} = {mean:+.2f}, from one seed: '
+            f'{a.name} - {b.name} = {mean:+.2f}, from one seed: '
             'more seeds (--seeds 0 1 2) tell whether it holds'
         )
     seeds = len(paired_differences(a, b))
     certain = abs(mean) > _T95.get(seeds - 1, 2.0) * error
     apart = 'stand apart' if certain else 'cannot be told apart at this size'
     return (
-        f'{a.method} - {b.method} = {mean:+.2f} +- {error:.2f} '
+        f'{a.name} - {b.name} = {mean:+.2f} +- {error:.2f} '
         f'(standard error over {seeds} seeds, paired): they {apart} (95 %)'
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
+
+from ..provenance import git_commit
 
 _PACKAGES = (
     'g2sd_mm',
@@ -33,7 +34,7 @@ def describe_environment() -> dict[str, Any]:
         'cpu': _cpu_model(),
         'cores': os.cpu_count(),
         'gpu': torch.cuda.get_device_name() if cuda else None,
-        'commit': _commit(),
+        'commit': git_commit(),
         'packages': {name: _version(name) for name in _PACKAGES},
     }
 
@@ -54,16 +55,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _commit() -> str | None:
-    """Commit of the checkout, with ``+changes`` if files differ from it; None outside of one."""
-    try:
-        commit = _git('rev-parse', '--short', 'HEAD')
-        return commit + ('+changes' if _git('status', '--porcelain', '-uno') else '')
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(*args: str) -> str:
-    return subprocess.run(['git', *args], capture_output=True, text=True, check=True).stdout.strip()

@@ -1,11 +1,32 @@
-"""Size and arithmetic of a deployed network."""
+"""Size and arithmetic of a deployed network, and the names that metrics have in results."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+
+# evaluator's name -> ours, and what makes percent of it
+_METRICS = {
+    'accuracy/top1': ('top1', 1),
+    'accuracy/top5': ('top5', 1),
+    'coco/bbox_mAP': ('bbox_mAP', 100),
+    'coco/segm_mAP': ('segm_mAP', 100),
+    'mIoU': ('mIoU', 1),
+    'mAcc': ('mAcc', 1),
+    'imagenet_c/top1': ('top1', 1),
+    'imagenet_c/mCE': ('mCE', 1),
+}
+
+
+def agreed_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """An evaluation's figures under the names of ``results.json``, all in percent."""
+    return {
+        name: factor * metrics[key] for key, (name, factor) in _METRICS.items() if key in metrics
+    }
 
 
 def parameters_in_millions(model: nn.Module) -> float:
@@ -30,3 +51,32 @@ def gflops(model: nn.Module, image_size: int) -> float:
             model(image)
     model.train(training)
     return counter.get_total_flops() / 1e9
+
+
+def measure_model(model: nn.Module) -> dict[str, float]:
+    """``params_m`` and ``gflops`` of a task model with one of our backbones."""
+    size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
+    return {
+        'params_m': round(parameters_in_millions(model), 4),
+        'gflops': round(gflops(model, size), 4),
+    }
+
+
+def measure_config(config: str) -> dict[str, float]:
+    """:func:`measure_model` of a config's student, with random weights on the CPU."""
+    from mmengine.registry import MODELS, DefaultScope
+
+    import g2sd_mm
+
+    from ..cli.config import load_config
+    from ..engine.norm import sync_batch_norm
+
+    g2sd_mm.register_all()
+    cfg = sync_batch_norm(load_config(config), 'none')
+    model = cfg.model
+    model.backbone.init_cfg = None
+    model.setdefault('_scope_', cfg.default_scope)
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return measure_model(MODELS.build(model))

@@ -14,9 +14,15 @@ from typing import Any
 
 from ..checkpoints.write import write_text
 from ..errors import UserError
+from ..reports.summary import HEADLINE
+from .commands import Launcher
+from .data import OwnData
 from .environment import describe_environment
 from .jobs import run_graph
+from .launch import launch, launch_test
+from .record import Record
 from .suites import Row, Step, Suite
+from .work import raw_config, train_root
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
@@ -31,11 +37,15 @@ def run_suite(
     jobs: int = 1,
     say: Say = print,
     command: str = '',
+    launcher: Launcher | None = None,
+    resume: bool = False,
+    data: OwnData | None = None,
 ) -> dict[str, Any]:
     """Train what the rows need for each seed and write ``results.json``.
 
-    A step that finished before with the same configuration is not run again. A step that fails is
-    recorded with its error, and so is what needs it; the others go on.
+    A step that finished before with the same configuration is not run again, nor is a row that the
+    suite's record has. A step that fails is recorded with its error, and so is what needs it; the
+    others go on.
 
     Args:
         suite, rows, seeds: what to run.
@@ -43,19 +53,31 @@ def run_suite(
         jobs: runs at once.
         say: told one line for each run that ends.
         command: what a person typed for this; kept with the results.
+        launcher: starts the commands of a launched suite.
+        resume: a step that was interrupted goes on from its newest checkpoint.
+        data: what the suite is run on, where it is not its own.
 
     Returns:
-        the content of ``results.json``.
+        the content of ``results.json``: these rows, and what the record has besides.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps = list(suite.steps_of(rows))
-    _import_libraries(steps)
-    graph = {
-        (seed, step.name): [(seed, need) for need in step.needs] for seed in seeds for step in steps
-    }
+    record = _record(suite, data)
+    every = sorted({*seeds, *(record.seeds() if record else ())})
+    digests = all_digests(suite, every, data)
+    known = record.find(suite, every, digests) if record else {}
+    wanted = [(seed, row) for seed in seeds for row in rows if (seed, row) not in known]
+    graph = _graph(suite, wanted)
+    if not suite.launched:
+        _import_libraries(list(suite.steps_of([row for _, row in wanted])))
 
     def work(key: Key, finished: Mapping[Key, Result]) -> Result:
-        return run_step(suite.step(key[1]), key[0], folder / f'seed{key[0]}', finished)
+        seed, name = key
+        step, runs = suite.step(name), folder / f'seed{seed}'
+        result = run_step(step, seed, runs, finished, digests[key], launcher, resume)
+        if launcher and 'error' not in result:
+            ends = [row for s, row in wanted if (s, row.step) == key]
+            result['tests'] = {row.data: launch_test(step, row, runs, launcher) for row in ends}
+        return result
 
     finished: dict[Key, Result] = {}
     # asked in a process of its own: it may start the GPU, which no process forked later could use
@@ -65,22 +87,68 @@ def run_suite(
         'command': command,
         'jobs': jobs,
         'environment': environment,
-        'rows': [],
+        'rows': list(known.values()),
     }
     for key, result in run_graph(graph, work, jobs):
         finished[key] = result
         say(f'[{len(finished)}/{len(graph)}] seed {key[0]} {key[1]}: {_outcome(result)}')
-        results['rows'] = [
-            _row(suite, row, seed, finished)
-            for seed in seeds
-            for row in rows
+        made = {
+            (seed, row): _line(suite, row, seed, finished)
+            for seed, row in wanted
             if (seed, row.step) in finished
+        }
+        if record:
+            for (seed, row), line in made.items():
+                if row.step == key[1] and seed == key[0] and 'error' not in line:
+                    steps = suite.chain(row.step)
+                    record.add(results, line, digests[key], folder / f'seed{seed}', steps)
+        ordered = {**known, **made}
+        results['rows'] = [
+            ordered[seed, row] for seed in every for row in suite.rows if (seed, row) in ordered
         ]
         write_text(folder / 'results.json', json.dumps(results, indent=2))
+    write_text(folder / 'results.json', json.dumps(results, indent=2))
+    if record:
+        record.write(results)
     return results
 
 
-def run_step(step: Step, seed: int, runs: Path, finished: Mapping[Key, Result]) -> Result:
+def _record(suite: Suite, data: OwnData | None) -> Record | None:
+    if suite.record is None:
+        return None
+    return Record(Path(suite.record), data.name) if data else Record(Path(suite.record))
+
+
+def all_digests(
+    suite: Suite, seeds: Sequence[int], data: OwnData | None = None
+) -> dict[Key, str]:
+    """:func:`digest` of every step of the suite's rows, by seed and step."""
+    digests: dict[Key, str] = {}
+    for seed in seeds:
+        for step in suite.steps_of(suite.rows):
+            needs = [digests[seed, need] for need in step.needs]
+            digests[seed, step.name] = digest(step, seed, needs, data)
+    return digests
+
+
+def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, list[Key]]:
+    """Every step that the rows need -> the steps that it needs, earlier ones first."""
+    graph: dict[Key, list[Key]] = {}
+    for seed in dict.fromkeys(seed for seed, _ in wanted):
+        for step in suite.steps_of([row for s, row in wanted if s == seed]):
+            graph[seed, step.name] = [(seed, need) for need in step.needs]
+    return graph
+
+
+def run_step(
+    step: Step,
+    seed: int,
+    runs: Path,
+    finished: Mapping[Key, Result],
+    digest: str,
+    launcher: Launcher | None = None,
+    resume: bool = False,
+) -> Result:
     """Result of one step: from disk if it is there, else by training; or what went wrong."""
     broken = [need for need in step.needs if 'error' in finished[seed, need]]
     if broken:
@@ -88,12 +156,14 @@ def run_step(step: Step, seed: int, runs: Path, finished: Mapping[Key, Result]) 
         return {'error': f'needs {broken[0]}, which failed: {error}'}
     place = runs / step.name / 'result.json'
     try:
-        digest = _digest(step, seed, [finished[seed, n]['digest'] for n in step.needs])
         if place.is_file():
             known = json.loads(place.read_text())
             if known.get('digest') == digest and Path(known['checkpoint']).is_file():
                 return {**known, 'reused': True}
-        result = _train(step, seed, runs)
+        if launcher:
+            result = launch(step, seed, runs, launcher, resume)
+        else:
+            result = _train(step, seed, runs, resume)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
         return {'error': ' '.join(str(error).split()) or type(error).__name__}
     result['digest'] = digest
@@ -104,9 +174,14 @@ def run_step(step: Step, seed: int, runs: Path, finished: Mapping[Key, Result]) 
 def _outcome(result: Result) -> str:
     if 'error' in result:
         return f'failed: {result["error"]}'
-    metrics = '  '.join(f'{name} {value:.4g}' for name, value in result['metrics'].items())
+    tested = [test.get('metrics', {}) for test in result.get('tests', {}).values()]
+    metrics = '  '.join(
+        f'{name} {value:.4g}'
+        for some in (result['metrics'], *tested)
+        for name, value in some.items()
+    )
     when = 'done before' if result.get('reused') else f'{result["train_seconds"]:.0f} s'
-    return f'{when}  {metrics}'
+    return f'{when}  {metrics}'.rstrip()
 
 
 def _import_libraries(steps: Sequence[Step]) -> None:
@@ -120,16 +195,23 @@ def _import_libraries(steps: Sequence[Step]) -> None:
         importlib.import_module(f'{scope}.utils').register_all_modules(init_default_scope=False)
 
 
-def _train(step: Step, seed: int, runs: Path) -> Result:
+def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
     from ..cli.train import train
     from ..engine.hooks.access import bare_model
-    from .measure import gflops, parameters_in_millions
+    from .measure import measure_model
 
     started = time.perf_counter()
     # the terminal shows one line a step; each run's curve is in its vis_data folder
     options = {'log_level': 'ERROR', **step.options}
     with contextlib.redirect_stdout(io.StringIO()):  # tables that evaluators print
-        runner = train(step.config, options, seed=seed, runs=str(runs))
+        runner = train(
+            step.config,
+            options,
+            work_dir=str(runs / step.name),
+            resume='auto' if resume else None,
+            seed=seed,
+            runs=str(runs),
+        )
     seconds = time.perf_counter() - started
     model = bare_model(runner)
     result = {
@@ -141,81 +223,87 @@ def _train(step: Step, seed: int, runs: Path) -> Result:
         'metrics': _metrics(runner),
     }
     deployed = getattr(model, 'student', model)
-    if hasattr(deployed, 'backbone'):
-        size = deployed.backbone.grid_size[0] * deployed.backbone.patch_embed.patch_size
-        result['params_m'] = round(parameters_in_millions(deployed), 4)
-        result['gflops'] = round(gflops(deployed, size), 4)
-    return result
-
-
-_METRICS = {
-    'accuracy/top1': 'top1',
-    'accuracy/top5': 'top5',
-    'coco/bbox_mAP': 'bbox_mAP',
-    'coco/segm_mAP': 'segm_mAP',
-    'mIoU': 'mIoU',
-    'mAcc': 'mAcc',
-}
+    return {**result, **(measure_model(deployed) if hasattr(deployed, 'backbone') else {})}
 
 
 def _metrics(runner: Any) -> dict[str, float]:
     """The last validation's figures (the run ends with one), or the last training loss."""
+    from .measure import agreed_metrics
+
     scalars = runner.message_hub.log_scalars
-    found = {
-        name: float(scalars[f'val/{key}'].current())
-        for key, name in _METRICS.items()
-        if f'val/{key}' in scalars
+    last = {
+        name.removeprefix('val/'): float(values.current())
+        for name, values in scalars.items()
+        if name.startswith('val/')
     }
-    return found or {'loss': float(scalars['train/loss'].mean(20))}
+    return agreed_metrics(last) or {'loss': float(scalars['train/loss'].mean(20))}
 
 
 def _dataset_name(cfg: Any) -> str:
-    dataset = cfg.train_dataloader.dataset
-    return Path(dataset.get('dataset', dataset).data_root).parent.name
+    root = Path(train_root(cfg))
+    return root.parent.name if root.name.startswith('train') else root.name
 
 
-def _digest(step: Step, seed: int, needs: list[str]) -> str:
-    """Fingerprint of what a step was told: configuration, seed, and the same of what it loads.
+def digest(step: Step, seed: int, needs: Sequence[str], data: OwnData | None = None) -> str:
+    """Fingerprint of what a step is told: configuration, seed, data, and the same of what it loads.
 
-    The code is not in it: after a change that moves results, start in a new folder.
+    The configuration is taken as it is written, so that folders and devices do not matter. The code
+    is not in it: after a change that moves results, start in a new folder.
     """
-    from ..cli.config import load_config
+    if step.file:
+        content: list[Any] = [step.public, Path(step.file).stat().st_size]
+    else:
+        content = [raw_config(step.config, step.options).to_dict(), seed, list(needs)]
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256((data.hide(text) if data else text).encode()).hexdigest()[:16]
 
-    # paths as the config has them: a results folder may be moved
-    cfg = load_config(step.config, step.options)
-    content = json.dumps([cfg.to_dict(), seed, needs], sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-
-def _row(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
+def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
     """A line of ``results.json``; compute is of the row's own step and with what it needs."""
     result = finished[seed, row.step]
     line: dict[str, Any] = {
         'task': row.task,
         'method': row.method,
-        'student': row.step.split('_')[0] if row.method == 'teacher' else 'vits',
+        'student': row.student,
+        **{key: getattr(row, key) for key in ('setting', 'metric') if getattr(row, key)},
+        **({'table': row.table} if row.table != 'main' else {}),
         'seed': seed,
         'config': suite.step(row.step).config,
     }
-    if 'error' in result:
-        return {**line, 'error': result['error']}
+    test = result.get('tests', {}).get(row.data, {})
+    metrics = test.get('metrics') or result.get('metrics', {})
+    error = result.get('error') or test.get('error')
+    judged_by = row.metric or HEADLINE[row.task]
+    if not error and judged_by not in metrics:
+        error = f'its evaluation gave no {judged_by}: nothing was predicted, or data are missing'
+    if error:
+        return {**line, 'error': error}
     chain = [finished[seed, name] for name in suite.chain(row.step)]
-    keys = ('dataset', 'metrics', 'params_m', 'gflops', 'train_seconds', 'checkpoint')
+    keys = ('dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen')
     return {
         **line,
         **{key: result.get(key) for key in keys},
-        'images_seen': result['images_seen'],
+        'metrics': metrics,
         'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
     }
 
 
-def plan(suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path) -> list[str]:
-    """The commands that :func:`run_suite` amounts to, for ``--dry-run``."""
-    return [
-        f'python tools/train.py {step.config} --seed {seed} --runs {folder / f"seed{seed}"}'
-        for seed in seeds
-        for step in suite.steps_of(rows)
-    ]
+def merge_rows(folder: Path) -> None:
+    """Write a record folder's ``results.json`` from its rows, of which each says how it was made.
+
+    Rows of configurations that the suite no longer has are left out.
+    """
+    from .catalogue import SUITES
+
+    record = Record(folder)
+    files = sorted((folder / 'rows').glob('shapes_*.json'))
+    if not files:
+        return
+    made = json.loads(files[-1].read_text())
+    suite, seeds = SUITES[made['suite']], record.seeds()
+    known = record.find(suite, seeds, all_digests(suite, seeds))
+    kept = {key: made[key] for key in ('suite', 'command', 'jobs', 'environment')}
+    record.write({**kept, 'rows': list(known.values())})
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
@@ -14,36 +14,69 @@ class Step:
     """One training run.
 
     config: path of the config; its stem names the run.
-    needs: stems of the runs whose weights it loads.
+    needs: names of the runs whose weights it loads.
     options: config entries that the suite changes.
+    label: the run's name where several steps have one config.
+    amp: whether the published run was in mixed precision.
+    public: name of a published weights file that may stand in for the run.
+    origin: what that file is.
+    file: where that file lies, once it is known to be there; the run is then not trained.
     """
 
     config: str
     needs: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    label: str = ''
+    amp: bool = False
+    public: str = ''
+    origin: str = ''
+    file: str = ''
 
     @property
     def name(self) -> str:
-        """Config file name without folder and ending."""
-        return self.config.rsplit('/', 1)[-1].removesuffix('.py')
+        """Its label, or the config's file name without folder and ending."""
+        return self.label or self.config.rsplit('/', 1)[-1].removesuffix('.py')
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a results table: the metrics of its last step."""
+    """One line of a results table: the metrics of its last step.
+
+    table: ``main``, or the ablation or test that it belongs to.
+    setting: what the ablation varies, or the data that it is tested on.
+    data: config whose test data take the place of the step's own.
+    metric: what it is judged by, where that is not the task's headline.
+    """
 
     task: str
     method: str
     step: str
+    table: str = 'main'
+    setting: str = ''
+    data: str = ''
+    metric: str = ''
+
+    @property
+    def student(self) -> str:
+        """The network that is measured, as the step's name has it: ``vits``, ``vitb``, ..."""
+        return next(part for part in self.step.split('_') if part.startswith('vit'))
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Steps and rows under a name."""
+    """Steps and rows under a name.
+
+    seeds: that are run if no others are asked for.
+    launched: whether every step is a command of its own (torchrun, Slurm) or a forked process.
+    record: folder that keeps finished rows, so that a table can be made in parts.
+    """
 
     name: str
     steps: tuple[Step, ...]
     rows: tuple[Row, ...]
+    seeds: tuple[int, ...] = (0,)
+    launched: bool = False
+    record: str | None = None
 
     def step(self, name: str) -> Step:
         """The step called ``name``."""
@@ -56,20 +89,27 @@ class Suite:
             names += [n for n in self.chain(need) if n not in names]
         return [*names, name]
 
-    def select(
-        self, tasks: Sequence[str] | None = None, methods: Sequence[str] | None = None
-    ) -> list[Row]:
-        """The rows of the given tasks and methods (None: all), in the table's order.
+    def select(self, **asked: Sequence[str] | None) -> list[Row]:
+        """The rows of the given tasks, methods, ... (None: all), in the table's order.
+
+        Args:
+            asked: field of :class:`Row` -> admitted values.
 
         Raises:
-            UserError: for a task or method that the suite does not have.
+            UserError: for a value that no row of the suite has.
         """
-        _check('--tasks', tasks, {row.task for row in self.rows}, self.name)
-        _check('--rows', methods, {row.method for row in self.rows}, self.name)
+        for name, values in asked.items():
+            known = {getattr(row, name) for row in self.rows}
+            unknown = sorted(set(values or ()) - known)
+            if unknown:
+                raise UserError(
+                    f'{_OPTIONS[name]} {" ".join(unknown)}: the {self.name} suite has '
+                    f'{", ".join(sorted(known))}'
+                )
         return [
             row
             for row in self.rows
-            if (not tasks or row.task in tasks) and (not methods or row.method in methods)
+            if all(not values or getattr(row, name) in values for name, values in asked.items())
         ]
 
     def steps_of(self, rows: Sequence[Row]) -> Iterator[Step]:
@@ -79,13 +119,12 @@ class Suite:
             names += [name for name in self.chain(row.step) if name not in names]
         return (self.step(name) for name in names)
 
+    def with_steps(self, change: Callable[[Step], Step]) -> Suite:
+        """The same suite with every step replaced by ``change(step)``."""
+        return replace(self, steps=tuple(change(step) for step in self.steps))
 
-def _check(option: str, asked: Sequence[str] | None, known: set[str], suite: str) -> None:
-    unknown = sorted(set(asked or ()) - known)
-    if unknown:
-        raise UserError(
-            f'{option} {" ".join(unknown)}: the {suite} suite has {", ".join(sorted(known))}'
-        )
+
+_OPTIONS = {'task': '--tasks', 'method': '--rows', 'student': '--students', 'table': '--tables'}
 
 
 _SHAPES = 'configs/shapes/'
@@ -121,5 +160,3 @@ DEMO = Suite(
         Row('seg', 'g2sd', 'g2sd_vits_upernet'),
     ),
 )
-
-SUITES = {suite.name: suite for suite in (DEMO,)}

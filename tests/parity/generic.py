@@ -6,6 +6,7 @@ import torch
 
 from g2sd_mm.distill.generic import GenericDistiller
 from g2sd_mm.distill.losses.relation import token_relation_loss
+from g2sd_mm.models.fit import fit_to_image
 from g2sd_mm.models.mae import patchify, pixel_loss, unpatchify
 from g2sd_mm.models.masking import random_masking
 from g2sd_mm.models.positions import resize_positions, sincos_position_embedding, square_grid
@@ -147,3 +148,5 @@ def posembed(golden: Golden) -> None:
     before, after = golden['interp_before'], golden['interp_after']
     old, new = square_grid(before.shape[1] - 1), square_grid(after.shape[1] - 1)
     check_output(resize_positions(before, old, new), after, 'resized positions')
+    state = {'pos_embed': before, 'patch_embed.proj.weight': before.new_zeros(1, 3, 16, 16)}
+    check_output(fit_to_image(state, 16 * new[0])['pos_embed'], after, 'converted positions')

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm.checkpoints.segmentation import published_segmentor
+from g2sd_mm.checkpoints.layouts import published_segmentor
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg
+from g2sd_mm.models.fit import fit_to_image
 from g2sd_mm.models.relative_table import table_grid
 
 from .golden import (
@@ -90,6 +91,9 @@ def segckpt(golden: Golden) -> None:
     backbone = _backbone(grid, before.shape[2], 1, depth=1)
     fitted = backbone.fit_state({'pos_embed': before})['pos_embed']
     check_output(fitted, after, 'positions', atol=1e-6)
+    patches = {'backbone.patch_embed.proj.weight': torch.zeros(1, 3, 16, 16)}
+    fitted = fit_to_image({**patches, 'backbone.pos_embed': before}, 16 * grid)
+    check_output(fitted['backbone.pos_embed'], after, 'converted positions', atol=1e-6)
 
     cases = sorted({name.split('/')[1] for name in golden.names if name.startswith('rel/')})
     assert cases
@@ -103,6 +107,11 @@ def segckpt(golden: Golden) -> None:
         assert set(fitted) == {table.format(i) for i in before}
         for i, wanted in after.items():
             check_output(fitted[table.format(i)], wanted, f'table {case} {i}', atol=1e-5)
+        state = {f'backbone.{table.format(i)}': t.float() for i, t in before.items()}
+        fitted = fit_to_image({**patches, **state}, 16 * side)
+        for i, wanted in after.items():
+            own = fitted[f'backbone.{table.format(i)}']
+            check_output(own, wanted, f'converted table {case} {i}', atol=1e-5)
 
     after = golden.below('shared/after/')
     rows, heads = golden['shared/table'].shape

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import Kind, describe, identify
+from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.models.mae import MAEPretraining
 
 from ..test_distill.test_specific import specific
@@ -46,8 +47,18 @@ STATES = {
     Kind.DETECTRON2: lambda: named('backbone.net.pos_embed', 'roi_heads.box_head.fc1.bias'),
     Kind.MM_DETECTOR: lambda: named('backbone.pos_embed', 'rpn_head.rpn_cls.bias'),
     Kind.MM_SEGMENTOR: lambda: named('backbone.pos_embed', 'decode_head.conv_seg.bias'),
+    Kind.PUBLISHED_SEGMENTOR: lambda: named('backbone.fpn1.0.bias', 'decode_head.conv_seg.bias'),
     Kind.HUGGING_FACE: lambda: named('vit.encoder.layer.0.attention.output.dense.bias'),
+    Kind.HUGGING_FACE_MAE: lambda: named(
+        'vit.encoder.layer.0.attention.output.dense.bias', 'decoder.decoder_layers.0.output.bias'
+    ),
+    Kind.HUGGING_FACE_DEIT: lambda: named(
+        'deit.encoder.layer.0.attention.output.dense.bias', 'deit.embeddings.distillation_token'
+    ),
     Kind.MMPRETRAIN_MAE: lambda: named('backbone.layers.0.ln1.bias', 'neck.mask_token'),
+    Kind.MMPRETRAIN_CLASSIFIER: lambda: named('backbone.layers.0.ln1.bias', 'head.fc.bias'),
+    Kind.MMSEG_MAE: lambda: named('backbone.layers.0.ln1.bias', 'decode_head.conv_seg.bias'),
+    Kind.TIMM_DISTILLED: lambda: convert_state(official(True), 'timm').state,
     Kind.UNKNOWN: lambda: named('conv1.weight', 'layer1.0.bn1.bias'),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 
 import pytest
 import torch
@@ -74,3 +75,89 @@ def test_prefixes():
     assert without_prefix({'m.a': 1, 'b': 2}, 'm.') == {'m.a': 1, 'b': 2}
     assert without_prefix({}, 'm.') == {}
     assert below({'m.a': 1, 'n.a': 2}, 'm.') == {'a': 1}
+
+
+# Folders and shards -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def save_safely():
+    return pytest.importorskip('safetensors.torch').save_file
+
+
+def test_a_hugging_face_folder_is_read(tmp_path, save_safely):
+    save_safely(STATE, tmp_path / 'model.safetensors')
+    (tmp_path / 'config.json').write_text('{"model_type": "vit"}')
+    weights = read_weights(tmp_path)
+    assert set(weights.state) == set(STATE)
+    assert weights.config == {'model_type': 'vit'}
+    assert weights.files == (tmp_path / 'model.safetensors',)
+
+
+def test_an_older_folder_is_read(tmp_path):
+    torch.save(STATE, tmp_path / 'pytorch_model.bin')
+    weights = read_weights(tmp_path)
+    assert set(weights.state) == set(STATE)
+    assert weights.config == {}
+
+
+def shards(folder, save) -> dict[str, str]:
+    places = {name: f'model-{i}.safetensors' for i, name in enumerate(STATE)}
+    for name, file in places.items():
+        save({name: STATE[name]}, folder / file)
+    (folder / 'model.safetensors.index.json').write_text(json.dumps({'weight_map': places}))
+    return places
+
+
+@pytest.mark.parametrize('name', ['', 'model.safetensors.index.json'])
+def test_shards_are_read_by_folder_or_index(tmp_path, save_safely, name):
+    shards(tmp_path, save_safely)
+    weights = read_weights(tmp_path / name)
+    assert all(torch.equal(weights.state[n], t) for n, t in STATE.items())
+    assert len(weights.files) == len(STATE)
+
+
+def test_a_lacking_shard_or_tensor_is_named(tmp_path, save_safely):
+    places = shards(tmp_path, save_safely)
+    places['c.weight'] = 'model-0.safetensors'
+    index = tmp_path / 'model.safetensors.index.json'
+    index.write_text(json.dumps({'weight_map': places}))
+    with pytest.raises(CheckpointError, match=words('1 tensors of the index', 'c.weight')):
+        read_weights(tmp_path)
+    (tmp_path / 'model-1.safetensors').unlink()
+    with pytest.raises(CheckpointError, match=words('the shard model-1.safetensors', 'fetch it')):
+        read_weights(tmp_path)
+
+
+def test_a_shard_outside_of_the_folder_is_refused(tmp_path):
+    index = tmp_path / 'x.index.json'
+    index.write_text('{"weight_map": {"a": "../../etc/passwd"}}')
+    with pytest.raises(CheckpointError, match=words('outside of its folder', 'refused')):
+        read_weights(index)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [('{', 'not a JSON file'), ('[]', 'expected a JSON object'), ('{}', 'no weight_map')],
+)
+def test_a_wrong_index_is_reported(tmp_path, content, message):
+    (tmp_path / 'x.index.json').write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        read_weights(tmp_path / 'x.index.json')
+
+
+def test_an_empty_folder_is_reported(tmp_path):
+    with pytest.raises(CheckpointError, match=words('folder without weights', 'model.safetensors')):
+        read_weights(tmp_path)
+
+
+def test_the_command_line_of_an_official_file_is_kept(path):
+    torch.save({'model': STATE, 'args': argparse.Namespace(norm_pix_loss=True)}, path)
+    assert read_weights(path).args == {'norm_pix_loss': True}
+
+
+@pytest.mark.parametrize('mmap', [True, False])
+def test_mapped_tensors_are_the_same(path, mmap):
+    torch.save({'model': STATE}, path)
+    weights = read_weights(path, mmap=mmap)
+    assert all(torch.equal(weights.state[name], STATE[name]) for name in STATE)

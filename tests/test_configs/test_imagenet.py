@@ -18,11 +18,11 @@ from .. import imagenet
 from ..toys import config
 
 SIZES = ('vits', 'vitt')
-DIMS = {'vits': 384, 'vitt': 192, 'vitb': 768}
+DIMS = {'vits': 384, 'vitt': 192, 'vitb': 768, 'vitl': 1024}
 STAGE1 = [f'g2sd_{size}_generic' for size in SIZES]
 STAGE2 = [f'g2sd_{size}_cls' for size in SIZES]
 SINGLE = [f'{size}_single_stage' for size in SIZES]
-MAE = ['vitb_mae', *(f'{size}_mae' for size in SIZES)]
+MAE = ['vitb_mae', 'vitl_mae', *(f'{size}_mae' for size in SIZES)]
 PLAIN = [
     f'{before}{size}_{after}'
     for size, (before, after) in product(
@@ -114,7 +114,8 @@ def test_plain_classifiers_build(no_memory, name):
 @pytest.mark.parametrize('name', MAE)
 def test_pre_training_builds(no_memory, name):
     model = build(load(name))
-    decoder = {'vitb': (512, 8), 'vits': (256, 4), 'vitt': (128, 4)}[size_of(name)]
+    decoders = {'vits': (256, 4), 'vitt': (128, 4)}
+    decoder = decoders.get(size_of(name), (512, 8))
     autoencoder = model.autoencoder
     assert (autoencoder.decoder_dim, len(autoencoder.decoder_blocks)) == decoder
     assert autoencoder.embed_dim == DIMS[size_of(name)]

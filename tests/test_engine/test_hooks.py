@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch import nn
 
 from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.checkpoints.sidecar import read_sidecar
 from g2sd_mm.distill import FrozenTeacher
 from g2sd_mm.engine import (
     LossWarmupHook,
@@ -22,9 +24,10 @@ from g2sd_mm.engine import (
     WeightsExportHook,
 )
 from g2sd_mm.engine.hooks import guard, samples, seeding
+from g2sd_mm.provenance import file_digest
 
 from ..runs import Slope, runner
-from ..toys import distiller, labelled, words
+from ..toys import config, distiller, labelled, words
 
 
 class Lines(logging.Handler):
@@ -191,12 +194,57 @@ def test_of_a_distiller_the_deployable_part_is_written(tmp_path):
     model = distiller()
     run = SimpleNamespace(
         model=model, work_dir=tmp_path, experiment_name='x', epoch=1, iter=1, seed=0,
-        logger=logging.getLogger('silent'),
+        logger=logging.getLogger('silent'), cfg=Config(), train_loop=None,
     )
     WeightsExportHook().after_train(run)
     written = read_weights(tmp_path / 'weights.pth')
     assert set(written.state) == set(model.deployable_state())
     assert written.meta['model'] == 'MaskedAutoencoder'
+
+
+def test_beside_the_weights_lies_what_they_are_and_where_they_come_from(tmp_path):
+    run, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    run.cfg = config('shapes/vits_deploy.py')
+    run.train_loop.dataloader = SimpleNamespace(
+        dataset=SimpleNamespace(metainfo={'classes': ['a']})
+    )
+    validate(hook, run, 1.0, **{'accuracy/top1': 50.0, 'accuracy/top5': 90.0})
+    validate(hook, run, 2.0, **{'accuracy/top1': 40.0, 'accuracy/top5': 80.0})
+    hook.after_train(run)
+    for name, top1, top5 in (('best_weights', 50.0, 90.0), ('weights', 40.0, 80.0)):
+        record = read_sidecar(tmp_path / f'{name}.pth')
+        assert record['weights']['parameters'] == 1
+        assert record['network']['task'] == 'classification'
+        assert record['network']['classes'] == ['a']
+        assert record['origin']['metrics'] == {'accuracy/top1': top1, 'accuracy/top5': top5}
+        assert record['origin']['config'].endswith('configs/shapes/vits_deploy.py')
+        assert record['origin']['seed'] == 0
+        meta = read_weights(tmp_path / f'{name}.pth').meta
+        assert meta['student'] == {key: record[key] for key in ('network', 'origin')}
+
+
+def test_training_checkpoints_carry_it_too(tmp_path):
+    runner(
+        tmp_path,
+        Slope(),
+        custom_hooks=[dict(type='WeightsExportHook')],
+        default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1)),
+    ).train()
+    student = read_weights(tmp_path / 'epoch_1.pth').meta['student']
+    assert (student['network'], student['origin']['epoch']) == (None, 1)
+
+
+def test_files_are_digested_as_they_were_when_training_began(tmp_path):
+    teacher = tmp_path / 'teacher.pth'
+    teacher.write_bytes(b'before')
+    digest = file_digest(teacher)
+    run, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    run.cfg = Config(dict(model=dict(teacher=dict(checkpoint=str(teacher)))))
+    hook.before_train(run)
+    teacher.write_bytes(b'after')
+    hook.after_train(run)
+    origin = read_sidecar(tmp_path / 'weights.pth')['origin']
+    assert origin['teacher'] == {'file': str(teacher), 'sha256': digest}
 
 
 def test_other_ranks_write_nothing(tmp_path, monkeypatch):
@@ -217,7 +265,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         validate(hook, run, 2.0, **{'accuracy/top1': 60.0})
     monkeypatch.undo()
-    assert [p.name for p in tmp_path.glob('*weights*')] == ['best_weights.pth']
+    assert {p.name for p in tmp_path.glob('*weights*')} == {'best_weights.pth', 'best_weights.json'}
     assert not list(tmp_path.glob('.*'))
     assert best(tmp_path) == 1.0
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.detection import mmdet_name
+from g2sd_mm.checkpoints.layouts import detectron2_detector
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.distill.losses.detection import feature_richness_loss, objectness_distillation_loss
 from g2sd_mm.models import ChannelLayerNorm, G2SDViTDet, MaskedAutoencoder, SimpleFeaturePyramid
@@ -331,7 +331,7 @@ def test_full_size_tiny():
     cfg = Config.fromfile('configs/coco/g2sd_vitt_maskrcnn_nosd.py')
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(dict(_scope_='mmdet', **cfg.model)).eval()
-    official = {mmdet_name(name): name for name in detectron2_names(192, 3)}
+    official = detectron2_detector({name: name for name in detectron2_names(192, 3)})
     full_size.fill(model, official.__getitem__)
     adapters = LevelAdapters().eval()
     full_size.fill(adapters, lambda name: f'stu_adapter.{name}')

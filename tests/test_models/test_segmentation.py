@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.segmentation import published_segmentor
+from g2sd_mm.checkpoints.layouts import published_segmentor
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg, MaskedAutoencoder, table_attention
 from g2sd_mm.models.relative_table import resize_relative_table, table_grid, table_rows
@@ -142,19 +142,31 @@ def test_gpu_gives_the_gradients_of_the_cpu():
     torch.testing.assert_close(own, wanted, rtol=1e-3, atol=1e-3)
 
 
-def test_index_is_shared_and_not_saved():
+def test_index_is_shared_and_not_saved(monkeypatch):
+    make, made = table_attention.relative_index, []
+    monkeypatch.setattr(
+        table_attention, 'relative_index', lambda *args: made.append(args) or make(*args)
+    )
+    table_attention._indices.clear()
     model = backbone()
     assert not any('index' in name for name in model.state_dict())
-    model(torch.randn(1, 3, 64, 64))
-    before = table_attention._cached_index.cache_info()
-    model(torch.randn(1, 3, 64, 64))
-    after = table_attention._cached_index.cache_info()
-    assert after.misses == before.misses and after.hits > before.hits
+    for _ in range(2):
+        model(torch.randn(1, 3, 64, 64))
+    assert len(made) == 1
+
+
+def test_few_indices_are_kept(monkeypatch):
+    monkeypatch.setattr(table_attention, '_MOST_INDICES', 2)
+    table_attention._indices.clear()
+    for grid in ((1, 2), (2, 2), (1, 3), (1, 2)):
+        wanted = table_attention.relative_index(grid, torch.device('cpu'))
+        assert torch.equal(table_attention._index(grid, torch.device('cpu')), wanted)
+        assert len(table_attention._indices) <= 2
 
 
 @pytest.mark.parametrize('grid', [(3, 5), (4, 4)])
 def test_a_size_first_seen_in_inference_mode_trains_later(grid):
-    table_attention._cached_index.cache_clear()
+    table_attention._indices.clear()
     layer, _ = attention(torch.float64)
     x = torch.randn(1, 1 + grid[0] * grid[1], 24, dtype=torch.float64)
     with torch.inference_mode():

@@ -84,9 +84,13 @@ def test_attention_runs_on_the_fused_kernel_in_training_and_evaluation():
 
 def test_bfloat16_is_differentiated_in_float32_on_a_cpu(monkeypatch):
     used, fused = [], F.scaled_dot_product_attention
-    monkeypatch.setattr(
-        F, 'scaled_dot_product_attention', lambda q, k, v: used.append(q.dtype) or fused(q, k, v)
-    )
+
+    def spy(q, k, v):
+        out = fused(q, k, v)
+        used.append(out.dtype)  # what autocast has let through
+        return out
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', spy)
     attention, x = Attention(16, 2), torch.randn(2, 5, 16)
     with torch.autocast('cpu', torch.bfloat16), operations() as seen:
         out = attention(x)

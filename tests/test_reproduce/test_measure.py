@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import MODELS
 
 import g2sd_mm
-from g2sd_mm.reproduce.measure import gflops, parameters_in_millions
+from g2sd_mm.reproduce.measure import agreed_metrics, gflops, parameters_in_millions
 
 from .. import odd_coco, small_masks
 
@@ -50,3 +50,11 @@ def test_a_segmentor_is_counted_up_to_its_logits():
     assert counted > convolutions(model, small_masks.CROP) > 0
     model.auxiliary_head = None  # not used in prediction
     assert gflops(model, small_masks.CROP) == counted
+
+
+def test_metrics_are_in_percent_under_their_agreed_names():
+    found = agreed_metrics({'coco/bbox_mAP': 0.5, 'coco/segm_mAP': 0.25, 'coco/bbox_mAP_50': 0.9})
+    assert found == {'bbox_mAP': 50, 'segm_mAP': 25}
+    assert agreed_metrics({'accuracy/top1': 80.0, 'mIoU': 40.0, 'imagenet_c/mCE': 60.0}) == {
+        'top1': 80, 'mIoU': 40, 'mCE': 60
+    }

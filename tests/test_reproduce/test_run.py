@@ -5,91 +5,24 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
-from g2sd_mm.reproduce.run import plan, read_results, run_suite
+from g2sd_mm.reproduce.plan import plain_commands
+from g2sd_mm.reproduce.run import read_results, run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
 
 from .. import imagenet
-from ..toys import ROOT, words
-
-CONFIG = str(ROOT / 'configs' / 'shapes')
-
-
-def suite(**options: Any) -> Suite:
-    """A teacher and two students of it, one beside."""
-    return Suite(
-        name='toy',
-        steps=(
-            Step(f'{CONFIG}/vitb_mae.py', options=options),
-            Step(f'{CONFIG}/vitb_cls.py', needs=('vitb_mae',)),
-            Step(f'{CONFIG}/g2sd_vits_cls.py', needs=('vitb_cls',)),
-            Step(f'{CONFIG}/vits_scratch_cls.py'),
-        ),
-        rows=(
-            Row('cls', 'teacher', 'vitb_cls'),
-            Row('cls', 'g2sd', 'g2sd_vits_cls'),
-            Row('cls', 'scratch', 'vits_scratch_cls'),
-        ),
-    )
-
-
-class Fake:
-    """Stands for training: writes down what it was asked, and fails where it shall.
-
-    It runs in forked processes, so it writes into a file.
-    """
-
-    def __init__(self, log: Path) -> None:
-        self.log = log
-        self.failing: str | None = None
-
-    def __call__(self, step: Step, seed: int, runs: Path) -> dict[str, Any]:
-        with self.log.open('a') as file:
-            file.write(f'{seed} {step.name}\n')
-        if step.name == self.failing:
-            raise RuntimeError('out of\nmemory')
-        checkpoint = runs / step.name / 'weights.pth'
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text('')
-        return {
-            'config': step.config, 'checkpoint': str(checkpoint), 'train_seconds': 10.0,
-            'images_seen': 100, 'dataset': 'shapes', 'metrics': {'top1': 50.0 + seed},
-            'params_m': 1.0, 'gflops': 0.5,
-        }
-
-    def ran(self, seed: int = 0) -> list[str]:
-        """Steps of a seed that ran since the last call."""
-        lines = [line.split() for line in self.log.read_text().splitlines()]
-        self.log.write_text('')
-        return [name for number, name in lines if int(number) == seed]
-
-
-@pytest.fixture
-def fake(monkeypatch, tmp_path_factory) -> Fake:
-    log = tmp_path_factory.mktemp('fake') / 'log'
-    log.write_text('')
-    made = Fake(log)
-    monkeypatch.setattr(run_module, '_train', made)
-    monkeypatch.setattr(run_module, '_import_libraries', lambda steps: None)
-    return made
-
-
-ALL = ['vitb_mae', 'vitb_cls', 'g2sd_vits_cls', 'vits_scratch_cls']
+from ..toys import words
+from .fakes import ALL, CONFIG, by_method, suite
 
 
 def go(folder: Path, toy: Suite | None = None, seeds: tuple = (0,)) -> tuple[dict, list[str]]:
     """Results of a run of all rows, and what it said."""
     toy, said = toy or suite(), []
     return run_suite(toy, toy.rows, seeds, folder, say=said.append), said
-
-
-def by_method(results: dict) -> dict[str, dict]:
-    return {row['method']: row for row in results['rows']}
 
 
 def test_every_step_is_run_once_and_in_order(fake, tmp_path):
@@ -147,6 +80,20 @@ def test_a_changed_option_runs_the_step_and_what_needs_it_again(fake, tmp_path):
     assert fake.ran() == []
 
 
+def test_resuming_reaches_the_runs(fake, tmp_path):
+    toy = suite()
+    run_suite(toy, toy.rows, (0,), tmp_path, say=lambda line: None, resume=True)
+    assert fake.ran() == [f'{name} resumed' for name in ALL]
+
+
+def test_a_run_without_its_figure_is_a_failed_row(fake, tmp_path):
+    toy = suite()
+    rows = (Row('seg', 'g2sd', 'vits_scratch_cls'),)  # the stand-in knows top1 alone
+    toy = Suite('toy', toy.steps, rows)
+    (row,) = run_suite(toy, rows, (0,), tmp_path, say=lambda line: None)['rows']
+    assert row['error'].startswith('its evaluation gave no mIoU')
+
+
 def test_lost_weights_are_made_again(fake, tmp_path):
     go(tmp_path)
     fake.ran()
@@ -179,7 +126,7 @@ def test_a_failed_step_is_tried_again(fake, tmp_path):
 
 
 def test_a_process_that_dies_is_a_failed_step(fake, tmp_path, monkeypatch):
-    def die(step: Step, seed: int, runs: Path) -> dict:
+    def die(step: Step, seed: int, runs: Path, resume: bool) -> dict:
         return os._exit(9) if step.name == 'vitb_cls' else fake(step, seed, runs)
 
     monkeypatch.setattr(run_module, '_train', die)
@@ -214,7 +161,7 @@ def test_several_runs_at_once_give_the_same_rows(fake, tmp_path, jobs):
 
 
 def test_a_plan_has_a_command_for_every_step():
-    commands = plan(suite(), suite().rows, [0, 3], Path('out'))
+    commands = plain_commands(suite(), suite().rows, [0, 3], Path('out'))
     assert len(commands) == 8
     assert commands[0].startswith(f'python tools/train.py {CONFIG}/vitb_mae.py --seed 0 ')
     assert 'out/seed3' in commands[-1]

@@ -3,6 +3,7 @@
 from .drawing import DrawPredictionsHook
 from .export import WeightsExportHook
 from .guard import TeacherGuardHook
+from .loading import StrictLoadingHook
 from .samples import SampleErrorHook
 from .seeding import StepSeedHook
 from .warmup import LossWarmupHook
@@ -12,6 +13,7 @@ __all__ = [
     'LossWarmupHook',
     'SampleErrorHook',
     'StepSeedHook',
+    'StrictLoadingHook',
     'TeacherGuardHook',
     'WeightsExportHook',
 ]

@@ -66,7 +66,7 @@ class G2SDViT(Backbone):
         """[B, 3, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each."""
         x, _ = self.embed(images)
         if self.out_type == 'dist_token':
-            x = torch.cat([x, self.dist_token.to(x.dtype).expand(len(x), -1, -1)], dim=1)
+            x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         for block in self.blocks:
             x = block(x)
         if self.out_type == 'avg_featmap':

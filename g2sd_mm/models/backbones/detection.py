@@ -71,7 +71,7 @@ class G2SDViTDet(Backbone):
             init_cfg=init_cfg,
         )
         del self.cls_token  # would never get a gradient, which plain DDP does not forgive
-        self.with_cp = with_cp
+        self.img_size, self.with_cp = img_size, with_cp
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """[B, 3, height, width] -> one map [B, D, height / patch, width / patch]."""

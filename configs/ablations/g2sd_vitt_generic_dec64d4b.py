@@ -1,0 +1,4 @@
+# Stage 1 for ViT-Ti with a decoder of half the width (published: 4 blocks of 128).
+_base_ = '../imagenet/g2sd_vitt_generic.py'
+
+model = dict(student=dict(decoder='dec64d4b'))

@@ -1,0 +1,4 @@
+# Row "mae_student", ViT-Ti: pre-trained alone instead of by stage 1.
+_base_ = './g2sd_vitt_upernet_nosd.py'
+
+model = dict(backbone=dict(init_cfg=dict(checkpoint='work_dirs/vitt_mae/weights.pth')))

@@ -1,0 +1,212 @@
+"""Move weights from any known layout to any other, and account for every name on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..compat.safe_load import CheckpointError
+from .identify import LAYOUT_OF, Kind, describe, identify
+from .layouts import LAYOUTS, Family, Layout, family_of
+from .layouts.rules import Rule, State, Translated, fits, to_published, to_theirs
+from .read import Weights, below
+
+_SIDES = ('student', 'teacher')
+#: What stands around a network: its prefix, names beside it that are its own, and names that are
+#: left out.
+_WRAPPINGS: dict[Kind, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    Kind.STAGE1_RUN: ('student.', ('*feature_pred.*',), ('relation.*', 'data_preprocessor.*')),
+    Kind.STAGE2_RUN: ('student.', (), ('distillation.*', 'data_preprocessor.*')),
+    Kind.MAE_RUN: ('autoencoder.', (), ('data_preprocessor.*',)),
+    Kind.SEG_DISTILLER: ('{side}.', (), ('student.*', 'teacher.*', '*_decode_head_conv_seg')),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A state dict under published names, and where each name came from.
+
+    Attributes:
+        state: the tensors.
+        kind: what the file was.
+        layout: name of its layout.
+        origin: published name -> the file's names.
+        dropped: the file's names that carry no weights a network here could use.
+    """
+
+    state: State
+    kind: Kind
+    layout: str
+    origin: dict[str, tuple[str, ...]]
+    dropped: tuple[str, ...]
+
+    def replaced(self, state: State) -> Published:
+        """The same with other values."""
+        return replace(self, state=state)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted state dict.
+
+    Attributes:
+        state: tensors under the target layout's names. They share memory with the source where
+            nothing but the name changed.
+        dropped: names of the source that the target cannot hold, or that carry no weights.
+        kind: what the source was.
+        family: what the network is.
+        layout: name of the target layout.
+    """
+
+    state: State
+    dropped: tuple[str, ...]
+    kind: Kind
+    family: Family
+    layout: str
+
+
+def convert_state(state: Mapping[str, Tensor], to: str, side: str = 'student') -> Conversion:
+    """A state dict of any known layout in another one.
+
+    Args:
+        state: tensors under the names of their file; meta tensors are fine.
+        to: a name of :data:`~g2sd_mm.checkpoints.layouts.LAYOUTS`.
+        side: of a file that holds two networks, the one that is taken: ``student`` or ``teacher``.
+
+    Raises:
+        CheckpointError: if the source is not known, has names that its layout does not have, or is
+            a network that the target layout cannot hold.
+        ValueError: for an unknown ``to`` or ``side``.
+    """
+    if to not in LAYOUTS:
+        raise ValueError(f'unknown layout {to!r}: known are {", ".join(LAYOUTS)}')
+    published = to_published_names(state, side)
+    return from_published_names(published, LAYOUTS[to])
+
+
+def in_published_names(weights: Weights) -> State:
+    """A file's tensors, those of other libraries under published names; for loading.
+
+    Unlike :func:`to_published_names` this leaves a file alone that has published names, or no known
+    ones: its loader reports what is off.
+
+    Raises:
+        CheckpointError: if a file of another library has names that its layout does not have.
+    """
+    kind = identify(weights.state)
+    foreign = LAYOUT_OF.get(kind) in ('huggingface', 'mmpretrain', 'mmseg')
+    if foreign or kind is Kind.TIMM_DISTILLED:
+        return to_published_names(weights.state).state
+    return weights.state
+
+
+def to_published_names(state: Mapping[str, Tensor], side: str = 'student') -> Published:
+    """A state dict of any known layout under published names.
+
+    Args:
+        state, side: see :func:`convert_state`.
+
+    Raises:
+        CheckpointError: if its layout is not known or has no such names.
+    """
+    outer = identify(state)
+    inner, wrapped, dropped = _unwrap(state, outer, side)
+    kind = identify(inner)
+    if kind not in LAYOUT_OF:
+        raise CheckpointError(
+            f'cannot convert {describe(state)}: none of the layouts {", ".join(LAYOUTS)} has names '
+            f'like {_some(list(state))}'
+        )
+    layout = LAYOUTS[LAYOUT_OF[kind]]
+    tidy = layout.tidy(inner)
+    # the file's own name of what `tidy` has renamed in order
+    names = dict(zip(tidy, inner, strict=True))
+    kept = {name: t for name, t in tidy.items() if not fits(name, layout.not_weights)}
+    done = _best(kept, layout)
+    if done.unknown or done.incomplete:
+        unknown = [wrapped.get(names[name], names[name]) for name in done.unknown]
+        lacking = f'; only a part is there of {_some(done.incomplete)}' if done.incomplete else ''
+        raise CheckpointError(
+            f'cannot convert {describe(state)}: {len(unknown)} names are not of the layout '
+            f'{layout.name} ({_some(unknown)}){lacking}'
+        )
+    dropped += [wrapped.get(names[n], names[n]) for n in tidy if n not in kept]
+    origin = {
+        name: tuple(wrapped.get(names[n], names[n]) for n in sources)
+        for name, sources in done.origin.items()
+    }
+    return Published(layout.undo(done.state), outer, layout.name, origin, tuple(dropped))
+
+
+def from_published_names(published: Published, layout: Layout) -> Conversion:
+    """Published names -> a layout's.
+
+    Raises:
+        CheckpointError: if the layout cannot hold the network, or a name of it that it needs.
+    """
+    family = family_of(published.state)
+    if family not in layout.tables:
+        held = ', '.join(f.value for f in layout.tables)
+        raise CheckpointError(
+            f'{layout.name} cannot hold {family.value}: it holds {held}'
+        )
+    done = to_theirs(layout.arrange(published.state), layout.tables[family])
+    lost = [name for name in done.unknown if not fits(name, layout.cannot_hold)]
+    if lost:
+        raise CheckpointError(
+            f'{layout.name} cannot hold {len(lost)} names of {family.value}: '
+            f'{_some([n for name in lost for n in _sources(name, published)])}'
+        )
+    dropped = [n for name in (*done.unknown, *done.lost) for n in _sources(name, published)]
+    return Conversion(
+        state=done.state,
+        dropped=(*published.dropped, *dropped),
+        kind=published.kind,
+        family=family,
+        layout=layout.name,
+    )
+
+
+def _unwrap(
+    state: Mapping[str, Tensor], kind: Kind, side: str
+) -> tuple[State, dict[str, str], list[str]]:
+    """The network inside of a run's checkpoint, its names' names in the file, and what is left."""
+    if side not in _SIDES:
+        raise ValueError(f'side {side!r} is none of {", ".join(_SIDES)}')
+    if kind not in _WRAPPINGS:
+        return dict(state), {}, []
+    prefix, beside, left = _WRAPPINGS[kind]
+    prefix = prefix.format(side=side)
+    inner = below(state, prefix)
+    wrapped = {name: prefix + name for name in inner}
+    outside = [name for name in state if not name.startswith(prefix)]
+    unknown = [name for name in outside if not fits(name, (*beside, *left))]
+    if unknown:
+        raise CheckpointError(
+            f'cannot convert {describe(state)}: {len(unknown)} names are not of its layout '
+            f'({_some(unknown)})'
+        )
+    inner |= {name: state[name] for name in outside if fits(name, beside)}
+    return inner, wrapped, [name for name in outside if not fits(name, beside)]
+
+
+def _best(state: State, layout: Layout) -> Translated:
+    """The reading by the table that leaves the fewest names over."""
+    readings = [to_published(state, rules) for rules in _tables(layout)]
+    return min(readings, key=lambda done: len(done.unknown) + len(done.incomplete))
+
+
+def _tables(layout: Layout) -> list[tuple[Rule, ...]]:
+    return list(layout.tables.values())
+
+
+def _sources(name: str, published: Published) -> list[str]:
+    """The file's names behind a published one, or behind ``NAME (part 2 of 3)`` of it."""
+    whole, space, part = name.partition(' ')
+    return [source + space + part for source in published.origin.get(whole, (whole,))]
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return ', '.join(names[:most]) + (', ...' if len(names) > most else '')

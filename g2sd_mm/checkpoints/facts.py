@@ -1,0 +1,140 @@
+"""Everything that a weights file says of itself, in plain words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ..compat.safe_load import CheckpointError
+from .convert import to_published_names
+from .identify import Kind, identify, raw_pixels
+from .layouts import Family, family_of
+from .layouts.rules import State
+from .positions import is_transposed
+from .read import Weights
+
+_HEADS = ('head.weight', 'decode_head.conv_seg.weight', 'roi_heads.mask_head.predictor.weight')
+_AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file is.
+
+    Attributes:
+        kind: by its names.
+        title: the kind in words.
+        layout: that it can be converted from; None if it cannot.
+        family: what the network is; None if it is not known.
+        tensors, elements, bytes: how many and how large.
+        dtypes: tensors by dtype.
+        size: what can be seen of the network, in the order in which it is told.
+        notes: what one should know before using it.
+    """
+
+    kind: Kind
+    title: str
+    family: Family | None
+    tensors: int
+    elements: int
+    bytes: int
+    dtypes: dict[str, int]
+    size: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def facts_of(weights: Weights) -> Facts:
+    """Look at names, shapes and the few tensors that tell something; the rest stays on disk."""
+    state = weights.state
+    kind = identify(state)
+    notes = _notes(weights, kind)
+    title = kind.value
+    if kind in _AUTOENCODERS and raw_pixels(weights):
+        title = 'an MAE trained on raw pixels (a "visualize" file), encoder and decoder'
+    try:
+        published = to_published_names(outlines(state))
+        family, size = family_of(published.state), network_size(published.state, weights.config)
+    except CheckpointError as error:
+        family, size = None, {}
+        if kind is not Kind.UNKNOWN:
+            notes.append(str(error))
+    return Facts(
+        kind=kind,
+        title=title,
+        family=family,
+        tensors=len(state),
+        elements=sum(tensor.numel() for tensor in state.values()),
+        bytes=sum(tensor.nbytes for tensor in state.values()),
+        dtypes=dict(Counter(str(t.dtype).removeprefix('torch.') for t in state.values())),
+        size=size,
+        notes=tuple(notes),
+    )
+
+
+def outlines(state: Mapping[str, Tensor]) -> State:
+    """Names, shapes and dtypes without the values."""
+    return {name: tensor.to('meta') for name, tensor in state.items()}
+
+
+def network_size(published: State, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Width, depth, heads and so on of a network under published names."""
+    trunk = next(p for p in ('backbone.net.', 'backbone.', '') if f'{p}pos_embed' in published
+                 or f'{p}patch_embed.proj.weight' in published)
+    size: dict[str, Any] = {}
+    projection = published.get(f'{trunk}patch_embed.proj.weight')
+    if projection is not None:
+        size['width'], size['patch'] = projection.shape[0], projection.shape[-1]
+    size['depth'] = _depth(published, f'{trunk}blocks.')
+    heads = _heads(published, trunk, size.get('width'), config or {})
+    if heads:
+        size['heads'] = heads
+    positions = published.get(f'{trunk}pos_embed')
+    if positions is not None and 'patch' in size:
+        size['image'] = round((positions.shape[1] - 1) ** 0.5) * size['patch']
+    if 'decoder_embed.weight' in published:
+        size['decoder width'] = published['decoder_embed.weight'].shape[0]
+        size['decoder depth'] = _depth(published, 'decoder_blocks.')
+    for head in _HEADS:
+        if head in published:
+            size['classes'] = published[head].shape[0]
+    return size
+
+
+def _depth(published: State, prefix: str) -> int:
+    numbers = {name[len(prefix) :].split('.')[0] for name in published if name.startswith(prefix)}
+    return len(numbers)
+
+
+def _heads(published: State, trunk: str, width: int | None, config: Mapping) -> int | None:
+    if isinstance(config.get('num_attention_heads'), int):
+        return config['num_attention_heads']
+    first = f'{trunk}blocks.0.attn.'
+    if f'{first}relative_position_bias_table' in published:
+        return published[f'{first}relative_position_bias_table'].shape[1]
+    if width and f'{first}rel_pos_h' in published:
+        return width // published[f'{first}rel_pos_h'].shape[1]
+    return None
+
+
+def _notes(weights: Weights, kind: Kind) -> list[str]:
+    notes = []
+    if kind is Kind.MAE_ENCODER:
+        notes.append('no decoder: it cannot teach stage 1, which needs a full MAE')
+    if kind in _AUTOENCODERS and raw_pixels(weights):
+        notes.append(
+            'trained on raw pixels: the published results distil from one trained on normalised '
+            'pixels (mae_pretrain_vit_base_full.pth)'
+        )
+    if kind is Kind.SEG_DISTILLER:
+        notes.append('the student is taken from it; --side teacher converts the teacher')
+    table = weights.state.get('pos_embed')
+    if table is not None and is_transposed(table):
+        notes.append(
+            "the sin-cos position embedding is transposed (mmpretrain's order); see --positions of "
+            'tools/checkpoint.py convert'
+        )
+    return notes

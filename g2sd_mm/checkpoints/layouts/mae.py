@@ -1,0 +1,57 @@
+"""facebookresearch/mae and the five kinds of files of the published G2SD: the published names."""
+
+from __future__ import annotations
+
+from .layout import Layout
+from .published import (
+    DECODER,
+    DETECTOR_TRUNK,
+    DISTILLED_ENCODER,
+    ENCODER,
+    POOLED_ENCODER,
+    PREDICTORS,
+    SEGMENTOR_HEADS,
+    SEGMENTOR_PYRAMID,
+    SEGMENTOR_TRUNK,
+    Family,
+)
+from .rules import same
+
+MAE = Layout(
+    name='mae',
+    title='facebookresearch/mae',
+    tables={
+        Family.MAE: same((*ENCODER, *DECODER)),
+        Family.CLASSIFIER: same((*ENCODER, 'head.{p}')),
+        Family.POOLED: same((*POOLED_ENCODER, 'head.{p}')),
+    },
+    cannot_hold=('encoderfeature_pred.*', 'decoderfeature_pred.*'),
+    wrapper='model',
+)
+#: Names of detectron2's Mask R-CNN outside of the ViT.
+DETECTOR_PARTS = (
+    'backbone.simfp_{i}.{rest}',
+    'proposal_generator.rpn_head.{rest}',
+    'roi_heads.{rest}',
+)
+G2SD = Layout(
+    name='g2sd',
+    title='the published G2SD (stage-1 student, two classifiers, detector, segmentor)',
+    tables={
+        Family.MAE: same((*ENCODER, *DECODER, *PREDICTORS)),
+        Family.CLASSIFIER: same((*ENCODER, 'head.{p}')),
+        Family.POOLED: same((*POOLED_ENCODER, 'head.{p}')),
+        Family.DISTILLED: same((*DISTILLED_ENCODER, 'head.{p}', 'head_dist.{p}')),
+        Family.DETECTOR: same((*DETECTOR_TRUNK, *DETECTOR_PARTS)),
+        Family.SEGMENTOR: same((*SEGMENTOR_TRUNK, *SEGMENTOR_PYRAMID, *SEGMENTOR_HEADS)),
+    },
+    not_weights=(
+        'pixel_mean',
+        'pixel_std',
+        'proposal_generator.anchor_generator.*',
+        'stu_adapter.*',
+        '*.relative_position_index',
+    ),
+    wrapper='model',
+    wrappers={Family.SEGMENTOR: 'state_dict'},
+)

@@ -1,0 +1,91 @@
+"""How much memory loading a weights file takes, and how long.
+
+Measured in a process of its own, because the highest memory that a process ever had is what counts:
+``python -m g2sd_mm.checkpoints.memory FILE`` prints the figures as JSON. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+#: What loading may take above the process's baseline, over the size of the file.
+LIMIT = 1.3
+
+
+def measure_loading(path: str | Path) -> dict[str, Any]:
+    """Read a file and copy every tensor into memory that is there already, as a model's is.
+
+    Args:
+        path: weights file, index or folder.
+
+    Returns:
+        ``file`` and ``extra`` (bytes; ``extra`` is the highest memory above the baseline),
+        ``ratio`` of the two, and ``seconds``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RuntimeError: if the measuring process fails; the message is its last line.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f'{path}: no such checkpoint file')
+    done = subprocess.run(
+        [sys.executable, '-m', __name__, str(path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ['no message'])[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measure(path: str) -> dict[str, Any]:
+    import torch
+
+    from .read import read_weights
+
+    # a first look imports what the format needs and tells what memory a model would have
+    first = read_weights(path, mmap=True)
+    size = sum(file.stat().st_size for file in first.files)
+    model = {name: torch.empty(t.shape, dtype=t.dtype).zero_() for name, t in first.state.items()}
+    del first
+    _give_back()
+    _forget_peak()
+    baseline, started = _status('VmRSS'), time.perf_counter()
+    weights = read_weights(path, mmap=True)
+    for name, tensor in weights.state.items():
+        model[name].copy_(tensor)
+    seconds = time.perf_counter() - started
+    extra = _status('VmHWM') - baseline
+    return dict(file=size, extra=extra, ratio=round(extra / size, 3), seconds=round(seconds, 3))
+
+
+def _give_back() -> None:
+    """Return freed memory to the system: it would count for the baseline, and be used again."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the highest memory from now on."""
+    Path('/proc/self/clear_refs').write_text('5')
+
+
+def _status(field: str) -> int:
+    """A field of this process's status, in bytes."""
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f'no {field} in /proc/self/status')
+
+
+if __name__ == '__main__':
+    print(json.dumps(_measure(sys.argv[1])))

@@ -1,0 +1,136 @@
+"""What is written down about a student: which network it is, and where it comes from.
+
+A record has two parts of plain values. ``network`` is what the student's own library builds it
+from, without anything that only training needs; it is None for a pre-trained encoder, which is no
+task's network. ``origin`` names the config, the commit, the data, the teacher, the metrics.
+
+JSON has no tuples, and the libraries tell them from lists: a record has ``{"tuple": [...]}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..provenance import digest_if_there, git_commit
+from ..version import __version__
+
+#: Task by the library whose model it is.
+TASKS = {'mmpretrain': 'classification', 'mmdet': 'detection', 'mmseg': 'segmentation'}
+
+Record = dict[str, Any]
+
+def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Record | None:
+    """The student of a config as its library builds it; None if the config trains no task.
+
+    Args:
+        cfg: an mmengine config, distilled or not, as written or as ``distill_config`` made it.
+        classes: names of the classes by number.
+    """
+    model = cfg.get('model') or {}
+    distilled = model.get('type') == 'SpecificDistiller'
+    student = dict(model['student'] if distilled else model)
+    scope = student.pop('_scope_', None) or cfg.get('default_scope')
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if 'backbone' not in student or scope not in TASKS or not loader:
+        return None
+    if cfg.get('data_preprocessor'):
+        student.setdefault('data_preprocessor', cfg['data_preprocessor'])
+    student['train_cfg'] = None
+    steps = _innermost(loader['dataset']).get('pipeline') or ()
+    return {
+        'task': TASKS[scope],
+        'scope': scope,
+        'imports': list((cfg.get('custom_imports') or {}).get('imports') or ()),
+        'model': _plain(student),
+        'test_pipeline': [_plain(step) for step in steps if 'Annotations' not in str(step['type'])],
+        'classes': list(classes),
+    }
+
+
+def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
+    """Config, data, teacher and initial weights of a run, with the digests of the files.
+
+    Args:
+        cfg: as in :func:`describe_network`.
+        known: what else is known: metrics, epoch, seed, ...
+    """
+    return {
+        'g2sd_mm': __version__,
+        'commit': git_commit(),
+        'config': _from_here(getattr(cfg, 'filename', None)),
+        'dataset': _dataset(cfg),
+        'teacher': _teacher(cfg),
+        'initialised_from': _file((_backbone(cfg).get('init_cfg') or {}).get('checkpoint')),
+        **known,
+    }
+
+
+def _backbone(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
+    model = cfg.get('model') or {}
+    return (model.get('student') or model).get('backbone') or {}
+
+
+def _dataset(cfg: Mapping[str, Any]) -> Record | None:
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    if not dataset:
+        return None
+    dataset = _innermost(dataset)
+    keys = ('type', 'data_root', 'ann_file')
+    return {key: dataset[key] for key in keys if isinstance(dataset.get(key), str)}
+
+
+def _innermost(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The data set itself, inside of what seeds, repeats or balances it."""
+    while isinstance(dataset.get('dataset'), Mapping):
+        dataset = dataset['dataset']
+    return dataset
+
+
+def _teacher(cfg: Mapping[str, Any]) -> Record | None:
+    hooks = [h for h in cfg.get('custom_hooks') or () if h.get('type') == 'DistillationHook']
+    places = [cfg.get('model') or {}, cfg.get('distillation') or {}, *hooks]
+    teacher = next((place['teacher'] for place in places if place.get('teacher')), None)
+    if teacher is None:
+        return None
+    config = teacher.get('config')
+    named = {'config': config} if isinstance(config, str) else {}
+    return {**named, **(_file(teacher.get('checkpoint')) or {'file': None})}
+
+
+def _file(path: str | None) -> Record | None:
+    return {'file': path, 'sha256': digest_if_there(path)} if path else None
+
+
+def _from_here(path: str | None) -> str | None:
+    """``path`` relative to the working folder if it lies below, as a person would type it."""
+    if path and Path(path).is_relative_to(Path.cwd()):
+        return str(Path(path).relative_to(Path.cwd()))
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """Config values for JSON; what only training needs is left out.
+
+    Synchronised batch norm becomes plain: the same parameters, and it runs in one process.
+    """
+    if isinstance(value, Mapping):
+        plain = {str(key): _plain(item) for key, item in value.items() if key != 'init_cfg'}
+        return {**plain, 'type': 'BN'} if plain.get('type') == 'SyncBN' else plain
+    if isinstance(value, tuple):
+        return {'tuple': [_plain(item) for item in value]}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return getattr(value, '__name__', None) or str(value)  # a class: registries know its name
+
+
+def restore(value: Any) -> Any:
+    """Values of a sidecar as the libraries take them: tuples are tuples again."""
+    if isinstance(value, Mapping):
+        if set(value) == {'tuple'}:
+            return tuple(restore(item) for item in value['tuple'])
+        return {key: restore(item) for key, item in value.items()}
+    return [restore(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,74 @@
+"""The JSON beside a student's weights: ``weights.pth`` has ``weights.json``.
+
+::
+
+    {"format": 1,
+     "weights": {"file": "weights.pth", "sha256": "...", "parameters": 22050664},
+     "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
+     "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
+
+The two last are a record, see :mod:`.record`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..provenance import file_digest
+from .record import Record
+from .write import write_text
+
+FORMAT = 1
+
+
+def sidecar_path(weights: str | Path) -> Path:
+    """``weights.json`` for ``weights.pth``."""
+    return Path(weights).with_suffix('.json')
+
+
+def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: int) -> Path:
+    """Write the JSON beside a weights file that is already there.
+
+    Args:
+        weights: the file; its digest is taken.
+        record: ``network`` and ``origin``.
+        parameters: numbers in the weights file.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    file = {
+        'file': Path(weights).name,
+        'sha256': file_digest(weights),
+        'parameters': parameters,
+    }
+    path = sidecar_path(weights)
+    write_text(path, json.dumps({'format': FORMAT, 'weights': file, **record}, indent=2))
+    return path
+
+
+def read_sidecar(weights: str | Path) -> Record | None:
+    """The JSON beside a weights file; None if there is none.
+
+    Raises:
+        UserError: if the file is no sidecar, or one of a later version.
+    """
+    path = sidecar_path(weights)
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        version = record['format']
+        record['network'], record['origin']
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{path} does not describe a student (format, network, origin): {error!r}; move it '
+            'away, or give the config'
+        ) from error
+    if version != FORMAT:
+        raise UserError(f'{path} has format {version}, this version of g2sd_mm reads {FORMAT}')
+    return record

@@ -1,0 +1,118 @@
+"""What a weights file can be used for here, and with which command."""
+
+from __future__ import annotations
+
+import shlex
+
+from .facts import Facts
+from .identify import Kind
+
+# Parts of config names by the width of the encoder.
+_STUDENTS = {192: 'vitt', 384: 'vits'}
+_TEACHERS = {768: 'vitb'}
+_TRAIN = 'python tools/train.py {config} --cfg-options '
+_TEACH = _TRAIN + 'distillation.teacher.checkpoint={file}'
+_TEST = 'python tools/test.py {config} {file}'
+_START = _TRAIN + 'model.backbone.init_cfg.checkpoint={file}'
+_CONVERT = 'python tools/checkpoint.py convert {file} OUT.pth --to ours'
+_EXTRACT = 'python tools/checkpoint.py extract {file} --student'
+
+#: One use: what for, the command, and the config for a student and for a teacher of known size
+#: (None where that size has no such use).
+Use = tuple[str, str, str | None, str | None]
+_STAGE_1_TEACHER: Use = (
+    'teacher of stage 1',
+    _TRAIN + 'model.teacher.checkpoint={file}',
+    None,
+    'configs/imagenet/g2sd_vits_generic.py',
+)
+_STAGE_2_START: Use = (
+    'start of stage 2',
+    _START,
+    'configs/imagenet/g2sd_{size}_cls.py',
+    None,
+)
+_PLAIN_START: Use = (
+    'start of plain fine-tuning',
+    _START,
+    'configs/imagenet/{size}_mae_cls.py',
+    'configs/imagenet/{size}_cls.py',
+)
+_CLS_TEACHER: Use = ('teacher of stage 2', _TEACH, None, 'configs/imagenet/g2sd_vits_cls.py')
+_CLS_TEST: Use = (
+    'evaluation',
+    _TEST,
+    'configs/imagenet/{size}_mae_cls.py',
+    'configs/imagenet/{size}_cls.py',
+)
+_DEPLOYED: Use = ('evaluation', _TEST, 'configs/imagenet/{size}_deploy.py', None)
+_DETECTOR: tuple[Use, ...] = (
+    ('teacher of stage 2', _TEACH, None, 'configs/coco/g2sd_vits_maskrcnn.py'),
+    (
+        'evaluation',
+        _TEST,
+        'configs/coco/g2sd_{size}_maskrcnn_nosd.py',
+        'configs/coco/{size}_maskrcnn.py',
+    ),
+)
+_SEGMENTOR: tuple[Use, ...] = (
+    ('teacher of stage 2', _TEACH, None, 'configs/ade20k/g2sd_vits_upernet.py'),
+    (
+        'evaluation',
+        _TEST,
+        'configs/ade20k/g2sd_{size}_upernet_nosd.py',
+        'configs/ade20k/{size}_upernet.py',
+    ),
+)
+_CONVERT_IT: Use = ('a file with the names of this project', _CONVERT, '', '')
+_STUDENT_ONLY: Use = ('the student alone', _EXTRACT, '', '')
+
+_USES: dict[Kind, tuple[Use, ...]] = {
+    Kind.MAE_FULL: (_STAGE_1_TEACHER, _PLAIN_START),
+    Kind.MAE_RUN: (_STAGE_1_TEACHER, _PLAIN_START),
+    Kind.MAE_ENCODER: (_STAGE_2_START, _PLAIN_START),
+    Kind.STAGE1_RUN: (_STAGE_2_START, _STUDENT_ONLY),
+    Kind.G2SD_STUDENT: (_STAGE_2_START,),
+    Kind.STAGE2_RUN: (_STUDENT_ONLY,),
+    Kind.MAE_FINETUNED: (_CLS_TEACHER, _CLS_TEST),
+    Kind.G2SD_CLASSIFIER: (_DEPLOYED,),
+    Kind.TIMM_DISTILLED: (_DEPLOYED,),
+    Kind.TIMM_CLASSIFIER: (_PLAIN_START,),
+    Kind.DETECTRON2: _DETECTOR,
+    Kind.MM_DETECTOR: _DETECTOR,
+    Kind.PUBLISHED_SEGMENTOR: _SEGMENTOR,
+    Kind.MM_SEGMENTOR: _SEGMENTOR,
+    Kind.SEG_DISTILLER: _SEGMENTOR[1:],
+    Kind.MMPRETRAIN_MAE: (_STAGE_1_TEACHER, _PLAIN_START, _CONVERT_IT),
+    Kind.MMPRETRAIN_CLASSIFIER: (_PLAIN_START, _CONVERT_IT),
+    Kind.MMSEG_MAE: (*_SEGMENTOR, _CONVERT_IT),
+    Kind.HUGGING_FACE: (_PLAIN_START, _CONVERT_IT),
+    Kind.HUGGING_FACE_MAE: (_STAGE_1_TEACHER, _PLAIN_START, _CONVERT_IT),
+    Kind.HUGGING_FACE_DEIT: (_DEPLOYED, _CONVERT_IT),
+    Kind.UNKNOWN: (),
+}
+
+
+def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
+    """Pairs of a purpose and the command for it, best first; empty if there is no use."""
+    width = facts.size.get('width')
+    size = _STUDENTS.get(width) or _TEACHERS.get(width)
+    found = []
+    for purpose, command, student, teacher in _uses(facts):
+        if purpose == _STAGE_1_TEACHER[0] and 'decoder width' not in facts.size:
+            continue
+        config = teacher if width in _TEACHERS else student
+        if size is None:
+            config = student if student is not None else teacher
+            config = config and 'CONFIG'
+        if config is not None:
+            config = config.format(size=size)
+            found.append((purpose, command.format(config=config, file=shlex.quote(file))))
+    return found
+
+
+def _uses(facts: Facts) -> tuple[Use, ...]:
+    if facts.kind is Kind.MM_CLASSIFIER:
+        two_heads = facts.family is not None and facts.family.name == 'DISTILLED'
+        return (_DEPLOYED,) if two_heads else (_CLS_TEACHER, _CLS_TEST)
+    return _USES[facts.kind]

@@ -1,0 +1,82 @@
+"""Write converted weights in the files that the target library expects."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..compat.safe_load import CheckpointError
+from .convert import Conversion
+from .layouts import LAYOUTS
+from .write import alone, whole_or_not, write_synced, write_text
+
+
+def write_layout(
+    path: str | Path,
+    done: Conversion,
+    meta: Mapping[str, Any],
+    config: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a conversion, whole or not at all.
+
+    Args:
+        path: ``.pth``, ``.pt`` or ``.bin`` (as the layout's own files are wrapped),
+            ``.safetensors``, ``.pkl`` (numpy, detectron2 only), or, for Hugging Face, a folder.
+        done: what to write.
+        meta: plain values to keep beside the tensors where the format has a place.
+        config: ``config.json`` of a Hugging Face folder.
+
+    Raises:
+        CheckpointError: if the ending is none of these.
+        OSError: if it cannot be written.
+    """
+    path = Path(path)
+    if config is not None:
+        if path.suffix in _WRITERS:
+            raise CheckpointError(f'{path}: Hugging Face wants a folder, so DST takes no ending')
+        path.mkdir(parents=True, exist_ok=True)
+        write_text(path / 'config.json', json.dumps(config, indent=2) + '\n')
+        path = path / 'model.safetensors'
+        meta = {**meta, 'format': 'pt'}
+    if path.suffix not in _WRITERS or (path.suffix == '.pkl' and done.layout != 'detectron2'):
+        raise CheckpointError(
+            f'{path}: cannot write {done.layout} weights to {path.suffix or "a folder"}; give '
+            '.pth or .safetensors, .pkl for detectron2, or a folder for huggingface'
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_or_not(path) as temporary:
+        _WRITERS[path.suffix](temporary, done, meta)
+
+
+def _write_torch(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
+    state = {name: alone(tensor).contiguous() for name, tensor in done.state.items()}
+    wrapper = LAYOUTS[done.layout].wrapper_of(done.family)
+    content = {wrapper: state, 'meta': dict(meta)} if wrapper else state
+    write_synced(path, lambda file: torch.save(content, file))
+
+
+def _write_safetensors(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
+    from safetensors.torch import save_file
+
+    state = {name: alone(tensor).contiguous() for name, tensor in done.state.items()}
+    save_file(state, path, metadata={key: str(value) for key, value in meta.items()})
+
+
+def _write_pickle(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
+    state = {name: tensor.detach().cpu().numpy() for name, tensor in done.state.items()}
+    content = {'model': state, '__author__': 'g2sd_mm'}
+    write_synced(path, lambda file: pickle.dump(content, file, protocol=4))
+
+
+_WRITERS: dict[str, Callable[[Path, Conversion, Mapping[str, Any]], None]] = {
+    '.pth': _write_torch,
+    '.pt': _write_torch,
+    '.bin': _write_torch,
+    '.safetensors': _write_safetensors,
+    '.pkl': _write_pickle,
+}

@@ -1,0 +1,133 @@
+"""``checkpoint.py convert SRC DST --to LAYOUT``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...checkpoints import Weights
+    from ...checkpoints.convert import Conversion, Published
+    from ...checkpoints.layouts.rules import State
+
+#: Names of :data:`g2sd_mm.checkpoints.layouts.LAYOUTS`, which is slow to import.
+LAYOUTS = ('ours', 'g2sd', 'mae', 'timm', 'huggingface', 'detectron2', 'mmpretrain', 'mmseg')
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Options of the sub-command."""
+    p.add_argument('source', metavar='SRC', help='weights file, index or Hugging Face folder')
+    p.add_argument(
+        'target',
+        metavar='DST',
+        help='.pth, .safetensors or, for detectron2, .pkl; a folder for huggingface',
+    )
+    p.add_argument('--to', required=True, choices=LAYOUTS, help='layout of DST')
+    p.add_argument(
+        '--side',
+        choices=('student', 'teacher'),
+        default='student',
+        help='which network of a file that holds two (student)',
+    )
+    p.add_argument('--img-size', type=int, metavar='PX', help='resize positions to this image side')
+    p.add_argument(
+        '--positions',
+        choices=('keep', 'transpose'),
+        help='what to do with a transposed sin-cos table: the weights were trained with it, or not',
+    )
+    p.add_argument('--heads', type=int, help='attention heads, for a width without a usual number')
+    p.add_argument('--decoder-heads', type=int, help='the same of the decoder')
+    p.add_argument('--force', action='store_true', help='overwrite DST')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert one file and say what was left out."""
+    from ...checkpoints import read_weights
+    from ...checkpoints.convert import from_published_names, to_published_names
+    from ...checkpoints.layouts import LAYOUTS as layouts
+    from ...checkpoints.layouts import Family, family_of
+    from ...checkpoints.write_layout import write_layout
+    from ...errors import UserError
+
+    target = Path(args.target)
+    if target.exists() and not args.force:
+        raise UserError(f'{target} exists: choose another DST, or overwrite it with --force')
+    weights = read_weights(args.source, mmap=True)
+    published = to_published_names(weights.state, args.side)
+    published, meta = _with_positions(published, weights, args.positions)
+    if args.img_size:
+        published = published.replaced(_resized(published.state, args.img_size))
+    done = from_published_names(published, layouts[args.to])
+    config = None
+    if args.to == 'huggingface':
+        config = _config(published.state, done, weights, args)
+    write_layout(target, done, {'converted_from': weights.name, **meta}, config)
+    print(f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})')
+    print(f'  {len(done.state)} tensors written')
+    if done.dropped:
+        print(f'  {len(done.dropped)} not held by the layout {args.to}:')
+        print('\n'.join(f'    {name}' for name in done.dropped))
+    if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
+        print('  the dist token is second there, with a position of zeros: the same features')
+
+
+def _with_positions(
+    published: Published, weights: Weights, choice: str | None
+) -> tuple[Published, dict[str, Any]]:
+    """Settle what a transposed position embedding is; see :mod:`...checkpoints.positions`."""
+    from ...checkpoints.layouts import LAYOUTS as layouts
+    from ...checkpoints.positions import (
+        TRAINED_TRANSPOSED,
+        check_positions,
+        is_transposed,
+        transpose_positions,
+    )
+    from ...errors import UserError
+
+    table = published.state.get('pos_embed')
+    if table is None or not is_transposed(table):
+        if choice:
+            raise UserError(
+                f'{weights.name} has no transposed sin-cos table: leave --positions out'
+            )
+        return published, {}
+    if choice == 'transpose':
+        return published.replaced(transpose_positions(published.state)), {}
+    if choice is None and published.layout != layouts['mmpretrain'].name:
+        check_positions(weights, table)
+    return published, dict(TRAINED_TRANSPOSED)
+
+
+def _resized(state: State, side: int) -> State:
+    from ...errors import UserError
+    from ...models.fit import fit_to_image
+
+    try:
+        return fit_to_image(state, side)
+    except ValueError as error:
+        raise UserError(f'--img-size: {error}') from error
+
+
+def _config(
+    published: State, done: Conversion, weights: Weights, args: argparse.Namespace
+) -> dict[str, Any]:
+    """``config.json``; heads are asked for where neither file nor width tells them."""
+    from ...checkpoints.facts import network_size
+    from ...checkpoints.layouts.huggingface_config import hugging_face_config
+    from ...errors import UserError
+    from ...models.sizes import usual_decoder_heads, usual_heads
+
+    size = network_size(published, weights.config)
+    heads = args.heads or size.get('heads') or usual_heads(size['width'])
+    decoder_heads = args.decoder_heads or weights.config.get('decoder_num_attention_heads')
+    if 'decoder width' in size:
+        decoder_heads = decoder_heads or usual_decoder_heads(size['decoder width'])
+        if not decoder_heads:
+            raise UserError(
+                f'no usual number of heads for a decoder of width {size["decoder width"]}: '
+                'give --decoder-heads'
+            )
+    if not heads:
+        raise UserError(f'no usual number of heads for width {size["width"]}: give --heads')
+    return hugging_face_config(published, done.family, heads, decoder_heads)

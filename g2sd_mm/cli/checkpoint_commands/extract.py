@@ -1,0 +1,53 @@
+"""``checkpoint.py extract CHECKPOINT --student``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..options import add_options, parse_options
+
+#: Layouts of files that hold one network; a Hugging Face folder is what ``convert`` writes.
+LAYOUTS = ('ours', 'timm', 'mmpretrain', 'mmseg', 'detectron2', 'mae', 'g2sd')
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Options of the sub-command."""
+    p.add_argument('checkpoint', metavar='CHECKPOINT', help="a run's epoch_N.pth, iter_N.pth, ...")
+    p.add_argument(
+        '--student',
+        action='store_true',
+        help='take the student (the default: nothing else in it is of use alone)',
+    )
+    p.add_argument('--out', metavar='FILE', help='.pth or .safetensors (student.pth beside it)')
+    p.add_argument(
+        '--layout',
+        choices=LAYOUTS,
+        default='ours',
+        help='names of the tensors: ours, for mmpretrain, mmdet and mmseg with custom_imports of '
+        "our backbones (the default), or another library's",
+    )
+    p.add_argument('--config', help='config of the run, where the checkpoint does not say')
+    p.add_argument('--force', action='store_true', help='overwrite FILE')
+    add_options(p)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the student and say where it came from."""
+    from ... import register_all
+    from ...errors import UserError
+    from ...students.extract import extract_student
+
+    target = Path(args.out or Path(args.checkpoint).with_name('student.pth'))
+    if target.exists() and not args.force:
+        raise UserError(f'{target} exists: choose another --out, or overwrite it with --force')
+    register_all()
+    done = extract_student(
+        args.checkpoint, target, args.layout, args.config, parse_options(args.cfg_options)
+    )
+    what = f'student for {done.network["task"]}' if done.network else 'pre-trained encoder'
+    print(f'{done.path}: {what}, {done.tensors} tensors')
+    print(f'{done.sidecar}: what it is and where it comes from')
+    if done.left_behind:
+        parts = sorted({name.split('.')[0] for name in done.left_behind})
+        print(f'left behind: {len(done.left_behind)} tensors of {", ".join(parts)}')

@@ -1,0 +1,54 @@
+"""``checkpoint.py inspect FILE``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ...checkpoints.facts import Facts
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Options of the sub-command."""
+    p.add_argument('files', nargs='+', metavar='FILE', help='weights file, index or folder')
+    p.add_argument('--names', action='store_true', help='list every tensor, too')
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print what every file is."""
+    from ...checkpoints import read_weights
+    from ...checkpoints.facts import facts_of
+
+    for file in args.files:
+        weights = read_weights(file, mmap=True)
+        print('\n'.join(report(facts_of(weights), file)))
+        if args.names:
+            for name, tensor in weights.state.items():
+                print(f'  {name}  {list(tensor.shape)}  {str(tensor.dtype).removeprefix("torch.")}')
+
+
+def report(facts: Facts, file: str) -> list[str]:
+    """The lines that tell what a file is.
+
+    Args:
+        facts: of the file.
+        file: its path as the user wrote it, for the commands.
+    """
+    from ...checkpoints.uses import uses_of
+
+    dtypes = ', '.join(f'{dtype} ({n})' for dtype, n in facts.dtypes.items())
+    lines = [
+        f'{file}: {facts.title}',
+        f'  tensors   {facts.tensors}, {facts.elements / 1e6:.2f} M values, '
+        f'{facts.bytes / 2**20:.1f} MB, {dtypes}',
+    ]
+    if facts.family:
+        lines.append(f'  network   {facts.family.value}')
+    if facts.size:
+        size = ', '.join(f'{name} {value}' for name, value in facts.size.items())
+        lines.append(f'  size      {size}')
+    lines += [f'  note      {note}' for note in facts.notes]
+    uses = uses_of(facts, file)
+    lines += [f'  use       {purpose}: {command}' for purpose, command in uses]
+    return lines if uses else [*lines, '  use       none here: no config is made for it']

@@ -1,0 +1,126 @@
+"""``tools/export.py``: students as files that run without this project."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .guard import run_command
+from .options import add_options, parse_options
+
+EXAMPLES = """examples:
+  python tools/export.py work_dirs/g2sd_vits_cls
+  python tools/export.py work_dirs/g2sd_vits_cls --int8 --test-data configs/shapes/g2sd_vits_cls.py
+  python tools/export.py student.safetensors --to torchscript --part backbone --out vit.ts
+  python tools/export.py mae_finetuned_vit_base.pth --config configs/imagenet/vitb_cls.py
+
+What leaves, by task (normalised RGB images in, any batch, one size):
+  classification  classifier (logits), backbone (features)
+  detection       pyramid (feature maps), backbone; RPN and RoI heads cannot be exported
+  segmentation    segmentor (the whole UPerNet: logits of a crop), backbone (feature maps)
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``export``."""
+    p = argparse.ArgumentParser(
+        prog='export.py',
+        description='Write a student as ONNX, TorchScript or torch.export, run the file against '
+        'the network on random images, and describe it in a JSON beside.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('student', help="weights file, or a run's folder")
+    p.add_argument('--config', help='config to build it from (else: the JSON beside the weights)')
+    p.add_argument('--to', choices=['onnx', 'torchscript', 'torch-export'], default='onnx')
+    p.add_argument('--out', help='the file (beside the weights, ending .onnx, .ts or .pt2)')
+    p.add_argument('--part', help='part of the network (the whole that can be exported)')
+    p.add_argument('--opset', type=int, default=18, help='ONNX operator set (18)')
+    p.add_argument('--size', type=int, help="side of the images in pixels (the student's own)")
+    p.add_argument('--int8', action='store_true', help='also write NAME_int8.onnx, quantised')
+    p.add_argument(
+        '--test-data', metavar='CONFIG', help='top-1 of every file on the test data of CONFIG'
+    )
+    add_options(p)
+    return p
+
+
+def export(
+    student: str,
+    config: str | None = None,
+    to: str = 'onnx',
+    out: str | None = None,
+    part: str | None = None,
+    opset: int = 18,
+    size: int | None = None,
+    int8: bool = False,
+    test_data: str | None = None,
+    options: dict[str, Any] | None = None,
+) -> list[Path]:
+    """Export a student; the function behind the command, which prints what it wrote.
+
+    Returns:
+        the files written, without their descriptions.
+
+    Raises:
+        UserError: for what cannot be exported or quantised.
+        CheckpointError: if the weights do not fit.
+        ExportError: if the file computes something else than the network.
+    """
+    from ..errors import UserError
+    from ..export import export_student
+    from ..export.int8 import write_int8
+    from ..export.student import FORMATS, add_to_description
+    from ..provenance import file_digest
+    from ..students import load_student
+    from ..students.load import weights_file
+
+    if int8 and to != 'onnx':
+        raise UserError(f'--int8 quantises ONNX files: it cannot be had with --to {to}')
+    loaded = load_student(student, config, options)
+    if test_data and (loaded.task != 'classification' or part == 'backbone'):
+        raise UserError('--test-data measures the top-1 accuracy of whole classifiers')
+    path = Path(out) if out else weights_file(student).with_suffix(FORMATS[to])
+    exported = export_student(loaded, path, to, part, opset, size)
+    _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
+    if exported.left_out:
+        print(f'note: {exported.left_out}')
+    files = [path]
+    if int8:
+        files.append(path.with_name(f'{path.stem}_int8{path.suffix}'))
+        write_int8(path, files[1])
+        _say(files[1], 'quantised to int8: measure its accuracy before you use it')
+        add_to_description(exported, int8={'file': files[1].name, 'sha256': file_digest(files[1])})
+    if test_data:
+        accuracies = _accuracies(loaded, files, to, test_data)
+        for name, accuracy in accuracies.items():
+            print(f'top-1 {accuracy:.2f} %  {name}')
+        add_to_description(exported, top1={'test_data': test_data, **accuracies})
+    return files
+
+
+def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[str, float]:
+    from ..export.accuracy import top1
+    from ..export.student import runner_of
+    from . import config as fit
+
+    cfg = fit.load_config(config)
+    fit.prepare_data(cfg, ('test_dataloader',))
+    runners = {path.name: runner_of(path, to) for path in files}
+    classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
+    return top1(student, cfg, {'PyTorch': student, **classifiers})
+
+
+def _say(path: Path, what: str) -> None:
+    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB): {what}')
+
+
+def main() -> None:
+    """Entry point of ``tools/export.py``."""
+    args = vars(parser().parse_args())
+
+    def command() -> None:
+        export(options=parse_options(args.pop('cfg_options')), **args)
+
+    run_command(command)

@@ -1,0 +1,169 @@
+"""Does a weights file fit a config? Asked before a run, of every file that its config names."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS
+from torch import nn
+
+from ..checkpoints import CheckpointError, load_encoder
+from ..checkpoints.load import Fit
+from ..checkpoints.start import load_start
+from ..distill.generic import build_generic_teacher
+from ..distill.teacher import build_task_teacher
+from ..models.backbones.base import Backbone
+from ..models.mae import MaskedAutoencoder
+from ..students.build import fill_student
+from .config import load_config
+
+Check = Callable[[str], Fit | None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one check.
+
+    Attributes:
+        role: what the file was tried as.
+        problem: why it does not fit; empty if it does.
+        random: names that it leaves at their random values.
+    """
+
+    role: str
+    problem: str = ''
+    random: tuple[str, ...] = ()
+
+
+def verify(path: str, checkpoint: str, options: dict[str, Any] | None = None) -> list[Verdict]:
+    """Try a file as everything that a config has a place for.
+
+    Args:
+        path: config file.
+        checkpoint: weights file.
+        options: dotted key -> value, as ``--cfg-options``.
+
+    Returns:
+        one verdict for each role that the config has.
+
+    Raises:
+        UserError: if the config cannot be read.
+    """
+    cfg = load_config(path, options)
+    verdicts = []
+    for role, check in roles(cfg, path).items():
+        try:
+            fit = check(checkpoint)
+        except (CheckpointError, ValueError) as error:
+            verdicts.append(Verdict(role, problem=str(error)))
+        else:
+            verdicts.append(Verdict(role, random=fit.random if fit else ()))
+    return verdicts
+
+
+def verify_named_files(cfg: Config, path: str) -> None:
+    """Check every file that a config names: ``load_from``, ``init_cfg`` and teacher.
+
+    A file that a stock backbone of another library starts from is that library's business.
+
+    Args:
+        cfg: loaded config, before :func:`g2sd_mm.distill_config`.
+        path: its file, for messages.
+
+    Raises:
+        CheckpointError, FileNotFoundError: of the first one that does not fit.
+    """
+    model = cfg.model
+    named = {
+        'teacher': _teacher_cfg(cfg).get('checkpoint'),
+        'init_cfg': ((model.get('backbone') or {}).get('init_cfg') or {}).get('checkpoint'),
+        'load_from': None if cfg.get('resume') else cfg.get('load_from'),
+    }
+    if any(named.values()):
+        checks = roles(cfg, path)
+        for role, file in named.items():
+            if file and role in checks:
+                checks[role](file)
+
+
+def roles(cfg: Config, path: str) -> dict[str, Check]:
+    """What a file may be to a config, and the check of each role.
+
+    ``weights``: what ``tools/test.py`` takes; ``init_cfg``: encoder of the backbone; ``load_from``:
+    start of a run; ``teacher``. Networks are built without memory, and nothing is computed.
+    """
+    checks: dict[str, Check] = {}
+    stage_1 = cfg.model.get('type') == 'GenericDistiller'
+    trained = _student_autoencoder(cfg) if stage_1 else _model(cfg)
+    if stage_1:
+        checks['teacher'] = functools.partial(_check_stage_1_teacher, cfg)
+    elif _teacher_cfg(cfg):
+        checks['teacher'] = functools.partial(_check_stage_2_teacher, cfg)
+    if isinstance(backbone := getattr(trained, 'backbone', None), Backbone):
+        checks['init_cfg'] = functools.partial(_check_encoder, backbone)
+        checks['weights'] = lambda file: fill_student(trained, file, path)
+    checks['load_from'] = lambda file: load_start(trained, file)
+    return checks
+
+
+def _teacher_cfg(cfg: Config) -> dict[str, Any]:
+    if cfg.model.get('type') == 'GenericDistiller':
+        return cfg.model.teacher
+    return (cfg.get('distillation') or {}).get('teacher') or {}
+
+
+def _check_stage_1_teacher(cfg: Config, file: str) -> None:
+    teacher = {**cfg.model.teacher, 'checkpoint': file}
+    target = cfg.model.get('target_block', 4)
+    _outline(lambda: build_generic_teacher(target_block=target, **teacher))
+
+
+def _check_stage_2_teacher(cfg: Config, file: str) -> None:
+    teacher = {**_teacher_cfg(cfg), 'checkpoint': file}
+    _outline(lambda: build_task_teacher(**teacher))
+
+
+def _check_encoder(backbone: Backbone, file: str) -> Fit:
+    return load_encoder(
+        backbone, file, may_miss=backbone.may_miss, may_ignore=backbone.may_ignore
+    )
+
+
+def _student_autoencoder(cfg: Config) -> nn.Module:
+    return _outline(lambda: MaskedAutoencoder(**cfg.model.student, pixel_head=False))
+
+
+def _model(cfg: Config) -> nn.Module:
+    """The config's plain model: of a distilled config, the student."""
+    model = ConfigDict(cfg.model)
+    model.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return _outline(lambda: MODELS.build(model))
+
+
+def _outline(build: Callable[[], Any]) -> Any:
+    """Build without memory, and without what libraries have to say of the use of a network.
+
+    Some networks of other libraries compute while they are built: those are built for real.
+    """
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('ERROR')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            try:
+                with torch.device('meta'):
+                    return build()
+            except (RuntimeError, NotImplementedError):
+                return build()
+    finally:
+        logger.setLevel(level)

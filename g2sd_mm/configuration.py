@@ -1,0 +1,73 @@
+"""Read a config: options, folders of data and runs, number of classes, loaders."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from .classes import apply_classes
+from .errors import UserError
+
+
+def load_config(
+    path: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
+) -> Config:
+    """Read a config file and merge ``--cfg-options`` into it.
+
+    Args:
+        path: config file.
+        options: dotted key -> value.
+        runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
+            another run, so that a suite's runs find each other in a folder of their own.
+
+    Raises:
+        UserError: if there is no such file, or an option does not fit.
+    """
+    if not Path(path).is_file():
+        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent else []
+        hint = f'; {Path(path).parent} has {", ".join(near)}' if near else ''
+        raise UserError(f'no config file {path}{hint}')
+    cfg = Config.fromfile(path)
+    if options:
+        try:
+            cfg.merge_from_dict(options)
+        except (KeyError, TypeError, IndexError) as error:
+            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+    data = os.environ.get('G2SD_DATA', 'data')
+    layout = cfg.get('data_layout')  # a sentence, with more than one path in it
+    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    if layout:
+        cfg.data_layout = layout.replace('data/', f'{data}/')
+    apply_classes(cfg)
+    _fit_loaders(cfg)
+    return cfg
+
+
+def _rebase(value: Any, folders: dict[str, str]) -> Any:
+    """Replace the leading folder of every path in a config, in place."""
+    if isinstance(value, dict):
+        for key in value:
+            value[key] = _rebase(value[key], folders)
+    elif isinstance(value, list):
+        value[:] = [_rebase(item, folders) for item in value]
+    elif isinstance(value, str):
+        for old, new in folders.items():
+            if value.startswith(old):
+                return new + value.removeprefix(old)
+    return value
+
+
+def _fit_loaders(cfg: Config) -> None:
+    """Take out what torch refuses or warns of: keeping no workers alive, pinning for no GPU."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if not loader:
+            continue
+        if not loader.get('num_workers'):
+            loader.persistent_workers = False
+        if not torch.cuda.is_available():
+            loader.pin_memory = False

@@ -1,0 +1,55 @@
+"""Weights that a run starts from, or goes on from, are there to the last name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ...checkpoints import CheckpointError
+from ...checkpoints.load import compare
+from ...checkpoints.start import load_start
+from .access import bare_model
+
+
+@HOOKS.register_module()
+class StrictLoadingHook(Hook):
+    """Stands in for mmengine's ``load_from``, which takes what fits and says little of the rest.
+
+    Args:
+        start: weights file that the run's student starts from, see
+            :func:`g2sd_mm.checkpoints.start.load_start`.
+    """
+
+    def __init__(self, start: str | None = None) -> None:
+        self.start = start
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Before mmengine fills the model on a resume: names and shapes have to be the model's.
+
+        Raises:
+            CheckpointError: if the checkpoint is of another model.
+        """
+        state = checkpoint.get('state_dict')
+        model = bare_model(runner)
+        problems = compare(model.state_dict(), state or {}).problems()
+        if problems:
+            raise CheckpointError(
+                f'cannot go on from this checkpoint: it is not of this config '
+                f'({type(model).__name__}); parameters: {problems}. Resume with the config and '
+                'work dir of the run, or start anew from its weights.pth with '
+                '--cfg-options load_from=FILE'
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        """After random and pre-trained initialisation.
+
+        Raises:
+            CheckpointError: if the file does not fit.
+        """
+        if self.start:
+            fit = load_start(bare_model(runner), self.start)
+            random = f'; left random: {", ".join(fit.random)}' if fit.random else ''
+            runner.logger.info('%d tensors from %s%s', len(fit.loaded), self.start, random)

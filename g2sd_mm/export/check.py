@@ -1,0 +1,67 @@
+"""Compare an exported file with the network that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .torch_files import as_list
+
+#: Largest difference allowed, as a share of the output's largest value. Rounding in float32 comes
+#: to some 1e-6; a wrong operator to 1e-2 and more.
+TOLERANCE = 1e-4
+#: Batch sizes that are tried: none is the one that the file was made with.
+BATCHES = (1, 3)
+
+
+class ExportError(RuntimeError):
+    """The file computes something else than the network; it must not be used."""
+
+
+def random_images(batch: int, size: int, seed: int = 0) -> Tensor:
+    """Normal noise [batch, 3, size, size], what normalised images are like."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(batch, 3, size, size, generator=generator)
+
+
+@torch.no_grad()
+def compare(
+    network: nn.Module, run: Callable[[Tensor], list[Tensor]], size: int, names: Sequence[str]
+) -> dict[str, Any]:
+    """Run both on the same noise, for several batch sizes.
+
+    Args:
+        network: takes images [B, 3, size, size].
+        run: the exported file as a function.
+        size: side of the images in pixels.
+        names: of the outputs.
+
+    Returns:
+        ``batches``, ``tolerance``, and ``difference``: by output, the largest one as a share of its
+        largest value.
+
+    Raises:
+        ExportError: if an output differs by more than the tolerance, or has another shape.
+    """
+    worst = dict.fromkeys(names, 0.0)
+    for batch in BATCHES:
+        images = random_images(batch, size, seed=batch)
+        pairs = zip(names, as_list(network(images)), run(images), strict=True)
+        for name, expected, got in pairs:
+            if expected.shape != got.shape:
+                raise ExportError(
+                    f'output {name} has the shape {list(got.shape)}, expected '
+                    f'{list(expected.shape)}: the file is wrong'
+                )
+            scale = expected.abs().max().clamp(min=1e-12)
+            share = ((got - expected).abs().max() / scale).item()
+            if not share <= TOLERANCE:  # nan too
+                raise ExportError(
+                    f'output {name} differs by {share:.1e} of its largest value (allowed: '
+                    f'{TOLERANCE:.0e}): the file is wrong'
+                )
+            worst[name] = max(worst[name], share)
+    return {'batches': list(BATCHES), 'tolerance': TOLERANCE, 'difference': worst}

@@ -1,0 +1,154 @@
+"""Export a student: write the file, run it against the network, describe it beside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checkpoints.sidecar import FORMAT
+from ..checkpoints.write import write_text
+from ..errors import UserError
+from ..provenance import file_digest
+from ..students.student import Student
+from .check import ExportError, compare, random_images
+from .onnx_file import OPSET, onnx_runner, write_onnx
+from .parts import LEFT_OUT, choose_part, output_names
+from .torch_files import (
+    as_list,
+    torch_export_runner,
+    torchscript_runner,
+    write_torch_export,
+    write_torchscript,
+)
+
+#: Ending of the file by format.
+FORMATS = {'onnx': '.onnx', 'torchscript': '.ts', 'torch-export': '.pt2'}
+_RUNNERS: dict[str, Callable] = {
+    'onnx': onnx_runner,
+    'torchscript': torchscript_runner,
+    'torch-export': torch_export_runner,
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        sidecar: the JSON beside it.
+        part: ``classifier``, ``pyramid``, ``segmentor`` or ``backbone``.
+        difference: the largest difference to the network, as a share of the output's largest value.
+        left_out: in words, what of the student is not in the file; None for nothing.
+    """
+
+    path: Path
+    sidecar: Path
+    part: str
+    difference: float
+    left_out: str | None
+
+
+def export_student(
+    student: Student,
+    path: str | Path,
+    to: str = 'onnx',
+    part: str | None = None,
+    opset: int = OPSET,
+    size: int | None = None,
+) -> Exported:
+    """Write a student as a file that runs without this project.
+
+    The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch; the JSON
+    beside it says how to normalise them, what comes out, and where the student comes from.
+
+    Args:
+        student: from :func:`g2sd_mm.load_student`; left on the CPU.
+        path: the file; its folder is made.
+        to: ``onnx``, ``torchscript`` or ``torch-export``.
+        part: see :data:`~g2sd_mm.export.parts.PARTS`; None for the whole that can be exported.
+        opset: of ONNX.
+        size: side of the images in pixels; None for the student's own.
+
+    Raises:
+        UserError: for what cannot be exported, or without the packages that ONNX needs.
+        ExportError: if the file computes something else than the network; it is deleted.
+    """
+    if to not in FORMATS:
+        raise UserError(f'unknown format {to!r}: known are {", ".join(FORMATS)}')
+    path = Path(path)
+    if path.suffix != FORMATS[to]:
+        raise UserError(f'a {to} file ends in {FORMATS[to]}, not as {path.name} does')
+    student = student.to('cpu')
+    name, network = choose_part(student, part)
+    size = size or student.image_size
+    if size is None:
+        raise UserError('the backbone does not say what images it is laid out for: give a size')
+    example = random_images(2, size)
+    try:
+        with torch.no_grad():
+            outputs = as_list(network(example))
+    except ValueError as error:  # the size does not divide into patches
+        raise UserError(f'images of {size} px do not fit this student: {error}') from error
+    names = output_names(name, len(outputs))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if to == 'onnx':
+        write_onnx(network, example, path, names, opset)
+    elif to == 'torchscript':
+        write_torchscript(network, example, path)
+    else:
+        write_torch_export(network, example, path)
+    try:
+        check = compare(network, runner_of(path, to), size, names)
+    except ExportError:
+        path.unlink()
+        raise
+    left_out = LEFT_OUT.get(student.task) if name != 'backbone' else None
+    content = {
+        'format': FORMAT,
+        'file': {'file': path.name, 'sha256': file_digest(path), 'kind': to, 'part': name},
+        'input': {
+            'name': 'images',
+            'shape': ['batch', 3, size, size],
+            'type': 'float32',
+            'channels': 'RGB',
+            'mean': student.mean,
+            'std': student.std,
+        },
+        'outputs': [
+            {'name': n, 'shape': ['batch', *o.shape[1:]]}
+            for n, o in zip(names, outputs, strict=True)
+        ],
+        'left_out': left_out,
+        'check': check,
+        'classes': student.classes,
+        'origin': student.origin,
+    }
+    if to == 'onnx':
+        content['file']['opset'] = opset
+    difference = max(check['difference'].values())
+    return Exported(path, _describe(path, content), name, difference, left_out)
+
+
+def runner_of(path: str | Path, to: str) -> Callable[[Tensor], list[Tensor]]:
+    """An exported file as a function: images [B, 3, size, size] -> outputs, on the CPU."""
+    return _RUNNERS[to](Path(path))
+
+
+def add_to_description(exported: Exported, **facts: Any) -> None:
+    """Write more into the JSON beside an exported file: plain values by name."""
+    content = json.loads(exported.sidecar.read_text(encoding='utf-8'))
+    write_text(exported.sidecar, json.dumps({**content, **facts}, indent=2))
+
+
+def _describe(path: Path, content: dict[str, Any]) -> Path:
+    # weights.onnx.json: weights.json is the weights' own
+    sidecar = path.with_name(f'{path.name}.json')
+    write_text(sidecar, json.dumps(content, indent=2))
+    return sidecar

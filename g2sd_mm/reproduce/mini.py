@@ -1,0 +1,48 @@
+"""The three main tables at a size for two CPU cores, on Shapes or on data of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .suites import Row, Step, Suite
+
+_FOLDER = 'configs/mini/'
+_HEADS = {'cls': 'cls', 'det': 'maskrcnn', 'seg': 'upernet'}
+
+
+def _single(task: str) -> str:
+    return 'vits_single_stage' + ('' if task == 'cls' else f'_{_HEADS[task]}')
+
+
+def _steps() -> Iterator[Step]:
+    generic = 'g2sd_vits_generic'
+    yield Step(_FOLDER + 'vitb_mae.py')
+    yield Step(_FOLDER + f'{generic}.py', needs=('vitb_mae',))
+    yield Step(_FOLDER + 'vits_mae.py')
+    for task, head in _HEADS.items():
+        teacher = f'vitb_{head}'
+        yield Step(_FOLDER + f'{teacher}.py', needs=('vitb_mae',))
+        yield Step(_FOLDER + f'vits_scratch_{head}.py')
+        yield Step(_FOLDER + f'vits_mae_{head}.py', needs=('vits_mae',))
+        yield Step(_FOLDER + f'{_single(task)}.py', needs=(teacher,))
+        yield Step(_FOLDER + f'g2sd_vits_{head}_nosd.py', needs=(generic,))
+        yield Step(_FOLDER + f'g2sd_vits_{head}.py', needs=(generic, teacher))
+
+
+def _rows() -> Iterator[Row]:
+    for task, head in _HEADS.items():
+        yield Row(task, 'teacher', f'vitb_{head}')
+        yield Row(task, 'scratch', f'vits_scratch_{head}')
+        yield Row(task, 'mae_student', f'vits_mae_{head}')
+        yield Row(task, 'single_stage', _single(task))
+        yield Row(task, 'g2sd_nosd', f'g2sd_vits_{head}_nosd')
+        yield Row(task, 'g2sd', f'g2sd_vits_{head}')
+
+
+MINI = Suite(
+    name='mini',
+    steps=tuple(_steps()),
+    rows=tuple(_rows()),
+    seeds=(0, 1, 2),
+    record='docs/results/mini',
+)

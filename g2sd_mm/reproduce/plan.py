@@ -1,0 +1,143 @@
+"""What running a suite would mean: commands, GPU hours, and what is missing for it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from .commands import Launcher, evaluation_command, train_command
+from .suites import Row, Step, Suite
+from .throughput import NOT_MEASURED, Throughput
+from .work import raw_config, train_root, work_of, workload
+
+
+def with_public_files(suite: Suite, folder: Path) -> Suite:
+    """The suite in which published weights found in ``folder`` stand in for the runs of them."""
+
+    def change(step: Step) -> Step:
+        file = folder / step.public
+        if step.public and file.is_file():
+            return replace(step, needs=(), file=str(file))
+        return step
+
+    return suite.with_steps(change)
+
+
+def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
+    """One line for each data set that the rows need and that is not there."""
+    data = os.environ.get('G2SD_DATA', 'data')
+    needed: dict[str, str] = {}
+    configs = [step.config for step in suite.steps_of(rows) if not step.file]
+    configs += [row.data or suite.step(row.step).config for row in rows]
+    for config in dict.fromkeys(configs):
+        cfg = raw_config(config)
+        if cfg.get('shapes'):
+            continue  # generated on first use
+        for loader in ('train_dataloader', 'test_dataloader'):
+            if cfg.get(loader):
+                dataset = cfg[loader].dataset
+                root = dataset.get('dataset', dataset).data_root.replace('data/', f'{data}/', 1)
+                layout = cfg.get('data_layout', root).replace('data/', f'{data}/')
+                needed.setdefault(root, layout)
+    missing = {root: how for root, how in needed.items() if not Path(root).is_dir()}
+    return [f'{root}: lay it out as {how}' for root, how in missing.items()]
+
+
+def missing_weights(suite: Suite, rows: Sequence[Row], folder: Path) -> list[str]:
+    """One line for each published file that could stand in for a run and is not there."""
+    return [
+        f'{folder / step.public} ({step.origin}): {step.name} is trained instead'
+        for step in suite.steps_of(rows)
+        if step.public and not step.file
+    ]
+
+
+def describe(
+    suite: Suite,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    folder: Path,
+    weights: Path,
+    launcher: Launcher,
+    throughput: Throughput,
+    resume: bool = False,
+) -> Iterator[str]:
+    """The lines of ``--dry-run``: a shell script, whose comments are for the reader.
+
+    Args:
+        suite, rows, seeds: what would be run; published files are in the steps already.
+        folder: of the runs.
+        weights: where published files are looked for.
+        launcher, resume: see :func:`~g2sd_mm.reproduce.commands.train_command`.
+        throughput: measured images a second.
+    """
+    steps = list(suite.steps_of(rows))
+    per_step = [_hours(step, throughput) for step in steps]
+    yield f'# suite {suite.name}: {len(rows)} rows, {len(steps)} steps, seeds {_words(seeds)}'
+    yield f'# throughput: {throughput.source}'
+    for seed in seeds:
+        runs = folder / f'seed{seed}'
+        for number, (step, hours) in enumerate(zip(steps, per_step, strict=True), start=1):
+            yield ''
+            yield f'# {number}/{len(steps)} {step.name}: {_cost(step, hours)}'
+            yield train_command(step, seed, runs, launcher, resume)
+        for row in rows:
+            yield ''
+            yield f'# {row.table}: {row.task} {row.student} {row.method} {row.setting}'.rstrip()
+            yield evaluation_command(suite.step(row.step), row, runs, launcher)
+    yield ''
+    yield from _totals(steps, per_step, len(seeds))
+    missing = [*missing_data(suite, rows), *missing_weights(suite, rows, weights)]
+    yield f'# missing: {len(missing) or "nothing"}'
+    yield from (f'#   {line}' for line in missing)
+
+
+def _words(values: Sequence[int]) -> str:
+    return ' '.join(map(str, values))
+
+
+def _hours(step: Step, throughput: Throughput) -> float | None:
+    if step.file:
+        return 0.0
+    if not throughput.rates:
+        return None
+    cfg = raw_config(step.config, step.options)
+    return throughput.gpu_hours(workload(cfg), work_of(cfg))
+
+
+def _cost(step: Step, hours: float | None) -> str:
+    if step.file:
+        return 'published weights'
+    cfg = raw_config(step.config, step.options)
+    work, root = work_of(cfg), train_root(cfg)
+    passes = f'{work.passes:.0f} passes over {work.images:,} images' if work.passes else ''
+    spent = f'{hours:.1f} GPU hours' if hours is not None else 'GPU hours not measured'
+    return f'{passes} of {root}, {work.updates:,.0f} updates of {work.batch:,}; {spent}'
+
+
+def _totals(steps: Sequence[Step], hours: Sequence[float | None], seeds: int) -> Iterator[str]:
+    known = sum(h for h in hours if h is not None)
+    lacking = [step.name for step, h in zip(steps, hours, strict=True) if h is None]
+    if known:
+        yield f'# GPU hours of the steps that were measured: {known * seeds:,.1f}'
+    if lacking:
+        yield f'# GPU hours {NOT_MEASURED}: {len(lacking)} of {len(steps)} steps'
+
+
+def plain_commands(
+    suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path
+) -> list[str]:
+    """The commands that running a suite in forked processes amounts to."""
+    return [
+        shlex.join(
+            ['python', 'tools/train.py', step.config, '--seed', str(seed)]
+            + ['--runs', str(folder / f'seed{seed}')]
+            + (['--cfg-options'] if step.options else [])
+            + [f'{key}={value}' for key, value in step.options.items()]
+        )
+        for seed in seeds
+        for step in suite.steps_of(rows)
+    ]

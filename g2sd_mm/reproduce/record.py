@@ -1,0 +1,86 @@
+"""Finished rows as small files that can be committed one by one, so a table is made in parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints.write import write_text
+from .suites import Row, Suite
+
+_LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
+
+
+@dataclass(frozen=True)
+class Record:
+    """``folder/rows/<source>_<task>_<student>_<method>_seed<N>.{json,log}``.
+
+    source: what the rows were trained on.
+    """
+
+    folder: Path
+    source: str = 'shapes'
+
+    def _stem(self, task: str, student: str, method: str, seed: int) -> Path:
+        return self.folder / 'rows' / f'{self.source}_{task}_{student}_{method}_seed{seed}'
+
+    def _file(self, row: Row, seed: int) -> Path:
+        return self._stem(row.task, row.student, row.method, seed).with_suffix('.json')
+
+    def seeds(self) -> list[int]:
+        """Seeds that any row of this source was finished for."""
+        files = (self.folder / 'rows').glob(f'{self.source}_*_seed*.json')
+        return sorted({int(file.stem.rpartition('_seed')[2]) for file in files})
+
+    def find(
+        self, suite: Suite, seeds: Iterable[int], digests: Mapping[tuple[int, str], str]
+    ) -> dict[tuple[int, Row], dict[str, Any]]:
+        """(seed, row) -> its line of ``results.json``, of the configuration that it has now."""
+        found = {}
+        for seed in seeds:
+            for row in suite.rows:
+                file = self._file(row, seed)
+                if file.is_file():
+                    kept = json.loads(file.read_text())
+                    if kept['digest'] == digests[seed, row.step]:
+                        found[seed, row] = kept['row']
+        return found
+
+    def add(
+        self, results: Mapping[str, Any], line: dict[str, Any], digest: str, runs: Path,
+        steps: Sequence[str],
+    ) -> None:
+        """Keep a finished row: its line, how it was made, and the log of its last run.
+
+        Args:
+            results: of the run, for suite, command and environment.
+            line: the row.
+            digest: of the row's step.
+            runs: folder of the seed's runs.
+            steps: the row's step and what it needs, prerequisites first.
+        """
+        stem = self._stem(line['task'], line['student'], line['method'], line['seed'])
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        made = {key: results[key] for key in ('suite', 'command', 'jobs', 'environment')}
+        content = {'digest': digest, **made, 'steps': list(steps), 'row': line}
+        write_text(stem.with_suffix('.json'), json.dumps(content, indent=2) + '\n')
+        write_text(stem.with_suffix('.log'), '\n'.join(_log(runs / steps[-1])) + '\n')
+
+    def write(self, results: Mapping[str, Any]) -> None:
+        """All rows together: ``results.json``, of other sources ``results_<source>.json``."""
+        ending = '' if self.source == 'shapes' else f'_{self.source}'
+        place = self.folder / f'results{ending}.json'
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_text(place, json.dumps(results, indent=2) + '\n')
+
+
+def _log(run: Path) -> Iterable[str]:
+    """Losses, rates and figures that a run logged, a line for each time."""
+    logs = sorted(run.glob('*/vis_data/scalars.json'))
+    for line in logs[-1].read_text().splitlines() if logs else ():
+        entry = json.loads(line)
+        values = [f'{k} {v:.6g}' for k, v in entry.items() if k.startswith(_LOGGED)]
+        yield f'step {entry.get("iter", entry.get("step"))}: ' + '  '.join(values)

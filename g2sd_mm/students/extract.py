@@ -1,0 +1,135 @@
+"""Take the student out of a training checkpoint: plain weights and their description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
+from ..checkpoints.convert import convert_state
+from ..checkpoints.layouts import task_model_state
+from ..checkpoints.record import Record, describe_network, describe_origin
+from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ..checkpoints.write import write_safetensors, write_weights
+from ..checkpoints.write_layout import write_layout
+from ..configuration import load_config
+from ..errors import UserError
+from ..provenance import file_digest
+from .build import build_student
+from .predictions import class_names
+
+_PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
+#: What a training checkpoint knows of its run.
+_PROGRESS = ('experiment_name', 'epoch', 'iter', 'seed')
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What was written.
+
+    Attributes:
+        path: weights.
+        sidecar: the JSON beside them.
+        tensors: how many there are.
+        left_behind: names of the checkpoint that are not the student's: adapters, predictors.
+        network: the record of the network; None for a pre-trained encoder.
+    """
+
+    path: Path
+    sidecar: Path
+    tensors: int
+    left_behind: tuple[str, ...]
+    network: Record | None
+
+
+def extract_student(
+    checkpoint: str | Path,
+    path: str | Path,
+    layout: str = 'ours',
+    config: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Extracted:
+    """Write the student of a checkpoint, of stage 1 its encoder, and its sidecar.
+
+    Args:
+        checkpoint: of a run of this project, a weights file of one, or a published file.
+        path: ``.pth`` or ``.safetensors``; its folder is made.
+        layout: ``ours`` for mmpretrain, mmdet and mmseg with our backbones
+            (``custom_imports``), or another library's, see
+            :data:`~g2sd_mm.checkpoints.layouts.LAYOUTS`.
+        config: config of the run; None for what the checkpoint says of itself.
+        options: changes to it, as ``--cfg-options``.
+
+    Raises:
+        UserError: if nothing says which student it is.
+        CheckpointError: if the weights do not fill the student, or the layout cannot hold them.
+    """
+    checkpoint, path = Path(checkpoint), Path(path)
+    weights = read_weights(checkpoint, mmap=True)
+    if config is None:
+        record = _known_record(weights, checkpoint)
+    else:
+        record = _record_of(weights, config, options)
+    state = _student_state(weights)
+    meta = {'g2sd_mm': record['origin'].get('g2sd_mm'), 'extracted_from': checkpoint.name}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if layout != 'ours':
+        write_layout(path, convert_state(state, to=layout), meta)
+    elif path.suffix == '.safetensors':
+        write_safetensors(path, state, meta)
+    elif path.suffix == '.pth':
+        write_weights(path, state, {**meta, 'student': record})
+    else:
+        raise UserError(f'{path}: a student is written to .pth or .safetensors')
+    try:
+        if record['network'] is not None:
+            build_student(record['network'], str(path), 'the student')  # does it fill it?
+    except (CheckpointError, UserError):
+        path.unlink()
+        raise
+    origin = {
+        **record['origin'],
+        'extracted_from': {'file': str(checkpoint), 'sha256': file_digest(checkpoint)},
+    }
+    record = {'layout': layout, 'network': record['network'], 'origin': origin}
+    sidecar = write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
+    left_behind = _left_behind(weights, state)
+    return Extracted(path, sidecar, len(state), left_behind, record['network'])
+
+
+def _student_state(weights: Weights) -> dict[str, Tensor]:
+    if identify(weights.state) in _PRETRAINING:
+        return encoder_state(weights)
+    return task_model_state(weights)
+
+
+def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    kind = identify(weights.state)
+    if kind in _PRETRAINING:
+        return tuple(name for name in weights.state if name.partition('.')[2] not in state)
+    if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
+        return tuple(name for name in weights.state if not name.startswith('student.'))
+    return ()
+
+
+def _known_record(weights: Weights, checkpoint: Path) -> Record:
+    record = read_sidecar(checkpoint) or weights.meta.get('student')
+    if record is None:
+        raise UserError(
+            f'nothing says which student is in {weights.name} (no {sidecar_path(checkpoint).name} '
+            'beside it): give the config of its run with --config'
+        )
+    return record
+
+
+def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None) -> Record:
+    cfg = load_config(config, dict(options or {}))
+    network = describe_network(cfg)
+    if network is not None:
+        network['classes'] = list(class_names(cfg))
+    progress = {key: weights.meta[key] for key in _PROGRESS if key in weights.meta}
+    return {'network': network, 'origin': describe_origin(cfg, metrics={}, **progress)}

@@ -1,0 +1,120 @@
+"""Load a student from what a run or ``tools/checkpoint.py extract`` leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from .. import register_all
+from ..checkpoints import read_weights
+from ..checkpoints.record import Record, describe_network
+from ..checkpoints.sidecar import read_sidecar, sidecar_path
+from ..compat.quiet import quiet_imports
+from ..configuration import load_config
+from ..engine.norm import sync_batch_norm
+from ..errors import UserError
+from .build import build_student
+from .predictions import class_names
+from .student import Student
+
+_ENDINGS = ('.pth', '.safetensors')
+
+
+def load_student(
+    source: str | Path,
+    config: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    device: str = 'cpu',
+) -> Student:
+    """Load a trained student of any of the three tasks.
+
+    Args:
+        source: a weights file (``.pth``, ``.safetensors``), or a folder with one: a run's work dir
+            (``weights.pth``, the last ones) or the target of ``extract``. A training checkpoint and
+            a published file will do too.
+        config: config file to build it from; without one, what the JSON beside the file says, or
+            what the training checkpoint itself says.
+        options: changes to ``config``, dotted key -> value, as ``--cfg-options``.
+        device: where it goes.
+
+    Returns:
+        an ``nn.Module`` in eval mode, float32, see :class:`~g2sd_mm.students.student.Student`.
+
+    Raises:
+        UserError: if there is no such file, nothing says what network it is, or the file is a
+            pre-trained encoder, which predicts nothing.
+        CheckpointError: if the weights do not fit the network, or the file cannot be read.
+    """
+    path = weights_file(source)
+    with quiet_imports():
+        register_all()
+        return _load(path, config, options).to(device)
+
+
+def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | None) -> Student:
+    if config is not None:
+        cfg = load_config(str(config), dict(options or {}))
+        return student_of(cfg, str(path), str(config))
+    record = known_record(path)
+    if record is None:
+        raise UserError(
+            f'nothing says what network {path} is for (no {sidecar_path(path).name} beside it): '
+            'give the config that it was trained with'
+        )
+    network = record['network']
+    if network is None:
+        raise UserError(
+            f'{path} is a pre-trained encoder, which predicts nothing: fine-tune it with '
+            'model.backbone.init_cfg.checkpoint'
+        )
+    model = build_student(network, str(path), path.name)
+    return Student(model, network, record['origin'])
+
+
+def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
+    """The student of a loaded config, filled; ``name`` is the config's, for messages.
+
+    Raises:
+        UserError: if the config trains no task.
+        CheckpointError: if the weights do not fit.
+    """
+    sync_batch_norm(cfg, 'none')
+    network = describe_network(cfg)
+    if network is None:
+        raise UserError(f'{name} predicts nothing: it is a pre-training config')
+    network['classes'] = list(class_names(cfg))
+    return Student(build_student(network, checkpoint, name), network)
+
+
+def weights_file(source: str | Path) -> Path:
+    """The weights file meant by a path: itself, or the one in a folder.
+
+    Raises:
+        UserError: if there is none, or several of which none is called ``weights``.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f'no weights file or folder {source}')
+    found = sorted(p for p in path.iterdir() if p.suffix in _ENDINGS)
+    described = [p for p in found if sidecar_path(p).is_file()] or found
+    last = [p for p in described if p.stem == 'weights'] or described
+    if len(last) != 1:
+        names = ', '.join(p.name for p in last) or f'no {" or ".join(_ENDINGS)} file'
+        raise UserError(f'{source} has {names}: give one weights file')
+    return last[0]
+
+
+def known_record(path: Path) -> Record | None:
+    """What is known of a weights file: from the JSON beside it, else from the file itself.
+
+    Raises:
+        UserError: if the JSON is none of ours.
+        CheckpointError: if the file cannot be read.
+    """
+    record = read_sidecar(path)
+    return record if record is not None else read_weights(path).meta.get('student')

@@ -1,0 +1,123 @@
+"""What is written down about a student is all that its library needs, in plain values."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from g2sd_mm import distill_config
+from g2sd_mm.checkpoints.record import describe_network, describe_origin, restore
+from g2sd_mm.provenance import file_digest
+
+from ..students import CLASSES, CONFIGS
+from ..toys import ROOT, config
+
+
+@pytest.mark.parametrize(
+    ('task', 'scope', 'model'),
+    [
+        ('classification', 'mmpretrain', 'ImageClassifier'),
+        ('detection', 'mmdet', 'MaskRCNN'),
+        ('segmentation', 'mmseg', 'EncoderDecoder'),
+    ],
+)
+def test_a_network_is_described_for_its_library(task, scope, model):
+    network = describe_network(config(CONFIGS[task]), CLASSES)
+    assert (network['task'], network['scope'], network['model']['type']) == (task, scope, model)
+    assert network['classes'] == list(CLASSES)
+    assert network['model']['data_preprocessor']['mean'] == [123.675, 116.28, 103.53]
+    assert json.loads(json.dumps(network)) == network
+
+
+def test_nothing_that_only_training_needs_is_kept():
+    cfg = config('shapes/g2sd_vits_upernet.py')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='somewhere')
+    text = json.dumps(network := describe_network(cfg))
+    assert network['model']['train_cfg'] is None
+    for word in ('init_cfg', 'somewhere', 'Annotations', 'distillation', 'SyncBN'):
+        assert word not in text
+
+
+@pytest.mark.parametrize('name', ['g2sd_vits_cls', 'g2sd_vits_maskrcnn'])
+def test_of_a_distilled_run_the_student_is_described(name):
+    cfg = config(f'shapes/{name}.py')
+    assert describe_network(distill_config(cfg)) == describe_network(cfg)
+
+
+@pytest.mark.parametrize('name', ['vitb_mae', 'g2sd_vits_generic'])
+def test_pretraining_is_no_task(name):
+    assert describe_network(config(f'shapes/{name}.py')) is None
+    assert describe_network(Config()) is None
+
+
+def test_wrapped_data_are_looked_into():
+    cfg = config(CONFIGS['segmentation'])
+    plain = describe_network(cfg)
+    cfg.test_dataloader.dataset = dict(type='RepeatDataset', dataset=cfg.test_dataloader.dataset)
+    assert describe_network(cfg) == plain
+    assert [step['type'] for step in plain['test_pipeline']] == [
+        'LoadImageFromFile', 'CheckMasks', 'PackSegInputs'
+    ]
+
+
+def test_tuples_come_back_as_tuples():
+    cfg = config(CONFIGS['detection'])
+    network = json.loads(json.dumps(describe_network(cfg)))
+    steps = restore(network['test_pipeline'])
+    packed = next(step for step in steps if step['type'] == 'PackDetInputs')
+    original = cfg.test_dataloader.dataset.pipeline[-1]
+    assert packed['meta_keys'] == original.meta_keys
+    assert isinstance(packed['meta_keys'], tuple)
+    backbone = restore(network['model'])['backbone']
+    assert backbone['global_blocks'] == (1, 3)
+    assert restore(network['model'])['neck']['scale_factors'] == (2, 1, 0.5)
+
+
+def test_a_class_is_written_by_its_name():
+    cfg = config(CONFIGS['classification'])
+    cfg.model.head.loss = dict(type=nn.CrossEntropyLoss)
+    assert describe_network(cfg)['model']['head']['loss'] == {'type': 'CrossEntropyLoss'}
+
+
+def test_the_origin_names_files_with_their_digests(tmp_path):
+    teacher, start = tmp_path / 'teacher.pth', tmp_path / 'start.pth'
+    teacher.write_bytes(b'teacher')
+    start.write_bytes(b'start')
+    cfg = config(
+        'shapes/g2sd_vits_cls.py',
+        **{
+            'distillation.teacher.checkpoint': str(teacher),
+            'model.backbone.init_cfg.checkpoint': str(start),
+        },
+    )
+    for described in (cfg, distill_config(cfg)):
+        origin = describe_origin(described, epoch=3)
+        assert origin['teacher'] == {
+            'config': 'configs/shapes/vitb_cls.py',
+            'file': str(teacher),
+            'sha256': file_digest(teacher),
+        }
+        assert origin['initialised_from'] == {'file': str(start), 'sha256': file_digest(start)}
+        assert origin['dataset'] == {
+            'type': 'CustomDataset',
+            'data_root': 'data/shapes/cls_64px_4000+1000_s0/train',
+        }
+        assert origin['epoch'] == 3
+
+
+def test_other_teachers_are_found():
+    origin = describe_origin(config('shapes/g2sd_vits_generic.py'))
+    assert origin['teacher'] == {'file': 'work_dirs/vitb_mae/weights.pth', 'sha256': None}
+    hook = dict(type='DistillationHook', teacher=dict(config='a.py', checkpoint='b.pth'))
+    origin = describe_origin(Config(dict(custom_hooks=[dict(type='X'), hook])))
+    assert origin['teacher'] == {'config': 'a.py', 'file': 'b.pth', 'sha256': None}
+    assert describe_origin(config(CONFIGS['segmentation']))['teacher'] is None
+
+
+def test_the_config_is_named_as_one_would_type_it(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    origin = describe_origin(config(CONFIGS['classification']))
+    assert origin['config'] == 'configs/shapes/vits_deploy.py'

@@ -1,0 +1,260 @@
+"""``tools/checkpoint.py`` as people use it: inspect, convert, and files that are none."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.checkpoints.layouts import LAYOUTS
+from g2sd_mm.checkpoints.positions import transpose_positions
+from g2sd_mm.cli import checkpoint
+from g2sd_mm.cli.checkpoint_commands import convert
+
+from ..fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
+from ..toys import TEACHER, autoencoder, save
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """Run the command; gives (exit code, stdout, stderr)."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr('sys.argv', ['checkpoint.py', *map(str, arguments)])
+        code = 0
+        try:
+            checkpoint.main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def fake(tmp_path):
+    def write(name: str, file: str = 'file.pth', size=SMALL, fill=random_state) -> Path:
+        torch.save(wrapped(FAKES[name], fill(FAKES[name].shapes(size))), tmp_path / file)
+        return tmp_path / file
+
+    return write
+
+
+# inspect ------------------------------------------------------------------------------------------
+
+
+def test_inspect_says_what_a_file_is_and_what_to_do_with_it(tool, fake):
+    path = fake('mae_full', size=BASE, fill=hollow_state)
+    code, out, _ = tool('inspect', path)
+    assert code == 0
+    assert out.splitlines() == [
+        f'{path}: a full masked autoencoder (encoder and decoder)',
+        '  tensors   254, 111.91 M values, 426.9 MB, float32 (254)',
+        '  network   a masked autoencoder or its encoder',
+        '  size      width 768, patch 16, depth 12, image 224, decoder width 512, decoder depth 8',
+        '  use       teacher of stage 1: python tools/train.py '
+        'configs/imagenet/g2sd_vits_generic.py --cfg-options '
+        f'model.teacher.checkpoint={path}',
+        '  use       start of plain fine-tuning: python tools/train.py '
+        f'configs/imagenet/vitb_cls.py --cfg-options model.backbone.init_cfg.checkpoint={path}',
+    ]
+
+
+def test_inspect_takes_several_files_and_lists_names(tool, fake):
+    paths = [fake('timm', 'a.pth'), fake('detectron2', 'b.pth')]
+    code, out, _ = tool('inspect', *paths, '--names')
+    assert code == 0
+    assert 'a timm-style ViT classifier' in out
+    assert 'a detectron2 ViTDet detector' in out
+    assert '  head.weight  [5, 32]  float32' in out
+
+
+def test_a_foreign_file_is_no_error_and_has_no_use(tool, tmp_path):
+    torch.save({'conv1.weight': torch.zeros(1)}, tmp_path / 'resnet.pth')
+    code, out, _ = tool('inspect', tmp_path / 'resnet.pth')
+    assert code == 0
+    assert 'a file of another model' in out
+    assert 'use       none here' in out
+
+
+def test_a_prefix_of_data_parallel_does_not_matter(tool, tmp_path):
+    state = {f'module.{n}': t for n, t in random_state(FAKES['mae_full'].shapes(SMALL)).items()}
+    torch.save({'model': state}, tmp_path / 'ddp.pth')
+    _, out, _ = tool('inspect', tmp_path / 'ddp.pth')
+    assert 'a full masked autoencoder' in out
+
+
+# What is no checkpoint ----------------------------------------------------------------------------
+
+
+class WritesAFile:
+    """Unpickling this without limits writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, 'you have been had')
+
+
+def sparse(path: Path) -> None:
+    with path.open('wb') as file:
+        file.truncate(2**30)
+
+
+def truncated(path: Path) -> None:
+    torch.save({'model': random_state(FAKES['mae_encoder'].shapes(SMALL))}, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def malicious(path: Path) -> None:
+    torch.save({'model': WritesAFile(path.with_name('written'))}, path)
+
+
+def malicious_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps({'model': WritesAFile(path.with_name('written'))}))
+
+
+NOT_CHECKPOINTS = {
+    'empty.pth': (lambda path: path.touch(), 'the file is empty; fetch it again'),
+    'empty.pkl': (lambda path: path.touch(), 'the file is empty; fetch it again'),
+    'empty.safetensors': (lambda path: path.touch(), 'the file is empty; fetch it again'),
+    'page.pth': (
+        lambda path: path.write_text('<!DOCTYPE html><html><body>404</body></html>'),
+        'this is a web page, not a checkpoint',
+    ),
+    'truncated.pth': (truncated, 'the file is truncated'),
+    'sparse.pth': (sparse, 'this is not a checkpoint'),
+    'sparse.pkl': (sparse, 'this is not a checkpoint'),
+    'sparse.safetensors': (sparse, 'damaged or truncated safetensors file'),
+    'malicious.pth': (malicious, 'refused, it asks for'),
+    'malicious.pkl': (malicious_pickle, 'refused: the pickle asks for'),
+}
+
+
+@pytest.mark.parametrize('name', NOT_CHECKPOINTS)
+def test_what_is_no_checkpoint_gets_one_right_line_within_seconds(name, tool, tmp_path):
+    make, message = NOT_CHECKPOINTS[name]
+    make(tmp_path / name)
+    started = time.monotonic()
+    code, out, err = tool('inspect', tmp_path / name)
+    assert time.monotonic() - started < 5
+    assert code == 2
+    assert out == ''
+    (line,) = err.splitlines()
+    assert line.startswith(f'error: {tmp_path / name}: ')
+    assert message in line
+    assert not (tmp_path / 'written').exists()
+
+
+def test_a_missing_file_is_named(tool, tmp_path):
+    code, _, err = tool('inspect', tmp_path / 'none.pth')
+    assert (code, err) == (2, f'error: {tmp_path / "none.pth"}: no such checkpoint file\n')
+
+
+# convert ------------------------------------------------------------------------------------------
+
+
+def test_the_layouts_of_the_command_are_those_there_are():
+    assert set(convert.LAYOUTS) == set(LAYOUTS)
+
+
+def test_convert_lists_what_is_left_out(tool, fake, tmp_path):
+    code, out, _ = tool('convert', fake('g2sd_student'), tmp_path / 'o.pth', '--to', 'timm')
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith('file.pth: an official stage-1 student')
+    assert '  40 not held by the layout timm:' in lines
+    assert '    decoderfeature_pred.fc2.bias' in lines
+    assert len(read_weights(tmp_path / 'o.pth').state) == int(lines[1].split()[0])
+
+
+def test_there_and_back_by_files_is_exact(tool, fake, tmp_path):
+    source = fake('g2sd_classifier')
+    for to, file in (('huggingface', 'folder'), ('ours', 'ours.safetensors'), ('g2sd', 'b.pth')):
+        code, out, err = tool(
+            'convert', source, tmp_path / file, '--to', to, '--heads', '2'
+        )
+        assert code == 0, err
+        source = tmp_path / file
+        assert ('the dist token is second there' in out) == (to == 'huggingface')
+    first, last = read_weights(fake('g2sd_classifier', 'x.pth')), read_weights(source)
+    assert set(first.state) == set(last.state)
+    last_of_first = read_weights(tmp_path / 'file.pth').state
+    assert all(torch.equal(tensor, last_of_first[name]) for name, tensor in last.state.items())
+
+
+def test_a_folder_for_transformers_has_a_config(tool, fake, tmp_path):
+    code, _, err = tool('convert', fake('mae_full'), tmp_path / 'o', '--to', 'huggingface')
+    assert code == 2
+    assert 'no usual number of heads for a decoder of width 16: give --decoder-heads' in err
+    code, _, err = tool(
+        'convert', fake('mae_full'), tmp_path / 'o', '--to', 'huggingface', '--decoder-heads', 2
+    )
+    assert code == 2
+    assert 'no usual number of heads for width 32: give --heads' in err
+    code, *_ = tool(
+        'convert', fake('mae_full', size=BASE, fill=hollow_state), tmp_path / 'o', '--to',
+        'huggingface',
+    )
+    assert code == 0
+    config = json.loads((tmp_path / 'o' / 'config.json').read_text())
+    assert config['architectures'] == ['ViTMAEForPreTraining']
+    assert (config['num_attention_heads'], config['decoder_num_attention_heads']) == (12, 16)
+    assert (config['image_size'], config['layer_norm_eps']) == (224, 1e-6)
+
+
+def test_positions_are_resized_when_asked(tool, fake, tmp_path):
+    tool('convert', fake('mae_full'), tmp_path / 'o.pth', '--to', 'ours', '--img-size', 320)
+    assert read_weights(tmp_path / 'o.pth').state['pos_embed'].shape == (1, 401, 32)
+    code, _, err = tool(
+        'convert', fake('mae_full'), tmp_path / 'p.pth', '--to', 'ours', '--img-size', 100
+    )
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert '--img-size: an image of 100 px does not divide' in err
+
+
+def test_of_a_distiller_the_teacher_can_be_had(tool, fake, tmp_path):
+    source = fake('seg_distiller')
+    tool('convert', source, tmp_path / 'o.pth', '--to', 'g2sd', '--side', 'teacher')
+    name = 'decode_head.conv_seg.weight'
+    teacher = read_weights(source).state[f'teacher.{name}']
+    assert torch.equal(read_weights(tmp_path / 'o.pth').state[name], teacher)
+
+
+def test_nothing_is_overwritten_unasked(tool, fake, tmp_path):
+    (tmp_path / 'o.pth').write_text('dear to somebody')
+    code, _, err = tool('convert', fake('timm'), tmp_path / 'o.pth', '--to', 'ours')
+    assert code == 2
+    assert f'{tmp_path / "o.pth"} exists: choose another DST, or overwrite it with --force' in err
+    assert (tmp_path / 'o.pth').read_text() == 'dear to somebody'
+    assert tool('convert', fake('timm'), tmp_path / 'o.pth', '--to', 'ours', '--force')[0] == 0
+
+
+def test_what_a_layout_cannot_hold_at_all_is_one_line(tool, fake, tmp_path):
+    code, _, err = tool('convert', fake('segmentor'), tmp_path / 'o.pth', '--to', 'timm')
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert 'timm cannot hold an UPerNet segmentor' in err
+    assert not (tmp_path / 'o.pth').exists()
+
+
+@pytest.mark.parametrize('choice', ['keep', 'transpose'])
+def test_a_transposed_table_has_to_be_settled(choice, tool, tmp_path):
+    own = autoencoder(TEACHER).state_dict()
+    mixed_up = save(tmp_path / 'mae.pth', transpose_positions(own))
+    code, _, err = tool('convert', mixed_up, tmp_path / 'o.pth', '--to', 'ours')
+    assert code == 2
+    assert '--positions transpose' in err
+    tool('convert', mixed_up, tmp_path / 'o.pth', '--to', 'ours', '--positions', choice)
+    made = read_weights(tmp_path / 'o.pth')
+    assert torch.equal(made.state['pos_embed'], own['pos_embed']) == (choice == 'transpose')
+    assert made.meta.get('positions') == (None if choice == 'transpose' else 'transposed')
+    code, _, err = tool('convert', save(tmp_path / 'x.pth', own), tmp_path / 'p.pth', '--to',
+                        'ours', '--positions', choice)
+    assert code == 2
+    assert 'leave --positions out' in err

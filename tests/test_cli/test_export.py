@@ -1,0 +1,86 @@
+"""``export`` as people start it: files, notes, quantisation and accuracy."""
+
+from __future__ import annotations
+
+import json
+
+import onnx
+import pytest
+import torch
+
+from g2sd_mm.cli.export import export
+from g2sd_mm.cli.test import evaluate
+from g2sd_mm.configuration import load_config
+from g2sd_mm.errors import UserError
+
+from .. import toys
+from ..students import student_folder
+
+CONFIG = str(toys.ROOT / 'configs' / 'imagenet' / 'g2sd_vits_cls_nosd.py')
+ARCH = dict(_delete_=True, **toys.arch())
+#: Of a test set of 12 images in three classes, at 32 px.
+OPTIONS = {
+    'num_classes': toys.CLASSES,
+    'model.backbone.arch': ARCH,
+    'model.backbone.img_size': 32,
+    'model.head.in_channels': 16,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.dataset.pipeline': [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=32),
+        dict(type='CenterCrop', crop_size=32),
+        dict(type='PackInputs'),
+    ],
+}
+
+
+@pytest.fixture
+def config(image_data, monkeypatch, tmp_path):
+    """A config file of the toy classifier."""
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    path = tmp_path / 'toy.py'
+    load_config(CONFIG, OPTIONS).dump(str(path))
+    return str(path)
+
+
+def test_files_lie_beside_the_weights_with_their_accuracy(config, tmp_path, capsys):
+    model = toys.classifier()
+    torch.manual_seed(0)
+    for parameter in model.parameters():  # after pre-training's initialisation it says one class
+        torch.nn.init.normal_(parameter, std=0.5)
+    weights = toys.save(tmp_path / 'weights.pth', model)
+    files = export(weights, config, int8=True, test_data=config)
+    assert files == [tmp_path / 'weights.onnx', tmp_path / 'weights_int8.onnx']
+    expected = evaluate(config, weights, work_dir=str(tmp_path / 'work'))['accuracy/top1']
+    written = json.loads((tmp_path / 'weights.onnx.json').read_text())
+    top1 = written['top1']
+    assert top1.pop('test_data') == config
+    assert set(top1) == {'PyTorch', 'weights.onnx', 'weights_int8.onnx'}
+    assert top1['PyTorch'] == top1['weights.onnx'] == pytest.approx(expected)
+    assert written['int8']['file'] == 'weights_int8.onnx'
+    said = capsys.readouterr().out
+    assert f'top-1 {expected:.2f} %  PyTorch' in said
+    assert 'MB): quantised to int8: measure its accuracy' in said
+    assert 0 < expected < 100
+    nodes = {node.op_type for node in onnx.load(files[1]).graph.node}
+    assert 'MatMulInteger' in nodes  # attention's own products and the convolution stay
+    assert {'MatMul', 'Conv'} <= nodes
+
+
+def test_a_detector_is_exported_with_a_note(tmp_path, capsys):
+    folder = student_folder(tmp_path, 'detection')
+    capsys.readouterr()  # what building it said
+    (file,) = export(str(folder), to='torchscript', out=str(tmp_path / 'out.ts'))
+    assert file.is_file()
+    said = capsys.readouterr().out
+    assert said.startswith(f'{file} (')
+    assert 'pyramid, differs from PyTorch by' in said
+    assert 'note: backbone and pyramid are exported, RPN and RoI heads are not' in said
+
+
+def test_what_does_not_go_together_is_refused(tmp_path):
+    folder = str(student_folder(tmp_path, 'segmentation'))
+    with pytest.raises(UserError, match='cannot be had with --to torchscript'):
+        export(folder, to='torchscript', int8=True)
+    with pytest.raises(UserError, match='measures the top-1 accuracy of whole classifiers'):
+        export(folder, to='torchscript', test_data='config.py')

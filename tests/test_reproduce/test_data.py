@@ -1,0 +1,135 @@
+"""Data of one's own: recognised by layout, read by the mini suite's own configs."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from g2sd_mm.cli.config import load_config, prepare_data
+from g2sd_mm.errors import UserError
+from g2sd_mm.reproduce import run as run_module
+from g2sd_mm.reproduce.data import find_data
+from g2sd_mm.reproduce.mini import MINI
+from g2sd_mm.reproduce.run import all_digests, run_suite
+
+from .. import small_masks
+from ..toys import ROOT, image_folder, words
+from .test_handover import coco
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('data') / 'pictures'
+    for split, each in (('train', 30), ('val', 4)):
+        image_folder(root / split, classes=6, each=each, size=70)
+    return root
+
+
+@pytest.fixture(scope='module')
+def objects(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('data') / 'objects'
+    for split in ('train2017', 'val2017'):
+        coco(root, split)
+    return root
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory) -> Path:
+    root = small_masks.write_data(tmp_path_factory.mktemp('data') / 'scenes', labels=7)
+    for part in ('images', 'annotations'):
+        (root / part / 'training').rename(root / part / 'train')
+        (root / part / 'validation').rename(root / part / 'val')
+    return root
+
+
+def steps(suite) -> dict:
+    return {step.name: step for step in suite.steps}
+
+
+def test_layouts_are_recognised(pictures, objects, scenes):
+    data = find_data([str(objects), str(pictures), str(scenes)])
+    assert data.tasks == ['det', 'cls', 'seg']
+    assert data.name == 'objects'
+    suite = data.apply(MINI)
+    assert suite.rows == MINI.rows
+    options = steps(suite)['vitb_mae'].options
+    assert options['train_dataloader.dataset.dataset.data_root'] == str(pictures / 'train')
+
+
+def test_only_tasks_with_data_are_run(scenes):
+    suite = find_data([str(scenes)]).apply(MINI)
+    assert {row.task for row in suite.rows} == {'seg'}
+    options = steps(suite)['g2sd_vits_generic'].options
+    assert options['train_dataloader.dataset.dataset.data_root'] == str(scenes / 'images' / 'train')
+
+
+def test_what_is_not_recognised_is_told_the_layouts(tmp_path, pictures):
+    with pytest.raises(UserError, match=words('laid out as none of', 'segmentation: {images')):
+        find_data([str(tmp_path)])
+    with pytest.raises(UserError, match='no such folder'):
+        find_data([str(tmp_path / 'nowhere')])
+    with pytest.raises(UserError, match='more than one folder for cls'):
+        find_data([str(pictures), str(pictures)])
+
+
+def test_digests_are_of_the_data_and_not_of_their_place(pictures, tmp_path):
+    def digests(root: Path) -> dict:
+        data = find_data([str(root)])
+        return all_digests(data.apply(MINI), [0], data)
+
+    shutil.copytree(pictures, tmp_path / 'pictures')
+    first = digests(pictures)
+    assert digests(tmp_path / 'pictures') == first
+    assert not set(first.values()) & set(all_digests(MINI, [0]).values())
+    next((tmp_path / 'pictures').rglob('*.png')).unlink()
+    assert not set(digests(tmp_path / 'pictures').values()) & set(first.values())
+
+
+@pytest.mark.parametrize('name', ['vits_scratch_cls', 'g2sd_vits_maskrcnn', 'g2sd_vits_upernet'])
+def test_configs_read_them(name, pictures, objects, scenes):
+    """Folders, classes of heads and teacher, and no word of Shapes."""
+    from mmengine.registry import DATASETS, DefaultScope
+
+    suite = find_data([str(pictures), str(objects), str(scenes)]).apply(MINI)
+    step = steps(suite)[name]
+    cfg = load_config(str(ROOT / step.config), step.options)
+    prepare_data(cfg, ('train_dataloader', 'val_dataloader', 'test_dataloader'))
+    number = {'vits_scratch_cls': 6, 'g2sd_vits_maskrcnn': 80, 'g2sd_vits_upernet': 8}[name]
+    heads = {'cls': lambda m: m.head, 'rcnn': lambda m: m.roi_head.mask_head,
+             'pernet': lambda m: m.decode_head}
+    head = next(find for key, find in heads.items() if name.endswith(key))(cfg.model)
+    assert head.num_classes == number
+    read = [cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader, cfg.test_evaluator]
+    assert 'shapes' not in str(read)
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        for loader in ('train_dataloader', 'val_dataloader'):
+            data = DATASETS.build(cfg[loader].dataset)
+            assert data[0]['inputs'].shape[0] == 3
+
+
+@pytest.mark.slow
+def test_the_matrix_runs_on_them(pictures, objects, scenes, tmp_path, monkeypatch):
+    """Every step of the suite, two steps each, and all rows in the table."""
+    import g2sd_mm.cli.config as fit
+
+    from ..small_configs import two_steps
+
+    read = fit.load_config
+    monkeypatch.setattr(fit, 'load_config', lambda *a, **k: two_steps(read(*a, **k)))
+    monkeypatch.chdir(ROOT)
+    data = find_data([str(pictures), str(objects), str(scenes)])
+    suite = replace(data.apply(MINI), record=str(tmp_path / 'record'))
+    results = run_suite(
+        suite, suite.rows, [0], tmp_path / 'out', jobs=2, say=lambda line: None, data=data
+    )
+    errors = {row['config']: row['error'] for row in results['rows'] if 'error' in row}
+    # two steps detect nothing, and what is not evaluated is not a result
+    assert all('gave no bbox_mAP' in error for error in errors.values()), errors
+    assert all('maskrcnn' in config for config in errors)
+    done = [row for row in results['rows'] if 'error' not in row]
+    assert {row['task'] for row in done} >= {'cls', 'seg'} and len(done) >= 12
+    assert len(list((tmp_path / 'record' / 'rows').glob('pictures_*.json'))) == len(done)
+    assert run_module.read_results(tmp_path / 'record' / 'results_pictures.json')['rows']

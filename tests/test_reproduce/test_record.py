@@ -1,0 +1,117 @@
+"""Finished rows as files: a table made in parts, on one machine or on several."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from g2sd_mm.reproduce import run as run_module
+from g2sd_mm.reproduce.catalogue import SUITES
+from g2sd_mm.reproduce.mini import MINI
+from g2sd_mm.reproduce.record import Record
+from g2sd_mm.reproduce.run import all_digests, merge_rows, run_suite
+
+from .fakes import ALL, by_method, suite
+
+
+def go(folder: Path, record: Path, methods=None, seeds=(0,), **options) -> dict:
+    toy = replace(suite(**options), record=str(record))
+    rows = [row for row in toy.rows if not methods or row.method in methods]
+    return run_suite(toy, rows, seeds, folder, say=lambda line: None)
+
+
+@pytest.fixture
+def record(tmp_path) -> Path:
+    return tmp_path / 'record'
+
+
+def names(record: Path) -> list[str]:
+    return sorted(path.name for path in (record / 'rows').iterdir())
+
+
+def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record):
+    log = tmp_path / 'out' / 'seed0' / 'vits_scratch_cls' / '1' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    entries = [{'loss': 2.0, 'lr': 0.1, 'time': 3.0, 'iter': 50, 'step': 50},
+               {'accuracy/top1': 50.0, 'step': 1}]
+    log.write_text('\n'.join(map(json.dumps, entries)))
+    results = go(tmp_path / 'out', record, ['scratch'])
+    assert names(record) == [f'shapes_cls_vits_scratch_seed0.{kind}' for kind in ('json', 'log')]
+    kept = json.loads((record / 'rows' / 'shapes_cls_vits_scratch_seed0.json').read_text())
+    assert kept['row'] == results['rows'][0]
+    assert {'digest', 'suite', 'command', 'environment', 'steps'} <= set(kept)
+    lines = (record / 'rows' / 'shapes_cls_vits_scratch_seed0.log').read_text().splitlines()
+    assert lines == ['step 50: loss 2  lr 0.1', 'step 1: accuracy/top1 50']
+
+
+def test_parts_make_a_whole(fake, tmp_path, record):
+    """Another machine has the record, but none of the runs."""
+    go(tmp_path / 'here', record, ['teacher'])
+    assert fake.ran() == ALL[:2]
+    there = go(tmp_path / 'there', record, ['scratch'])
+    assert fake.ran() == ['vits_scratch_cls']
+    assert list(by_method(there)) == ['teacher', 'scratch']
+    whole = go(tmp_path / 'there', record)
+    assert fake.ran() == ['vitb_mae', 'vitb_cls', 'g2sd_vits_cls']  # what g2sd needs
+    assert list(by_method(whole)) == ['teacher', 'g2sd', 'scratch']
+    assert json.loads((record / 'results.json').read_text()) == whole
+    go(tmp_path / 'elsewhere', record)
+    assert fake.ran() == []
+
+
+def test_seeds_of_before_stay_in_the_table(fake, tmp_path, record):
+    go(tmp_path / 'out', record, ['scratch'], seeds=(0,))
+    results = go(tmp_path / 'out', record, ['scratch'], seeds=(2,))
+    assert [row['seed'] for row in results['rows']] == [0, 2]
+
+
+def test_rows_of_another_configuration_are_run_again(fake, tmp_path, record):
+    go(tmp_path / 'out', record)
+    fake.ran()
+    results = go(tmp_path / 'out', record, ['teacher'], **{'train_cfg.max_epochs': 21})
+    assert fake.ran() == ALL[:2]
+    # g2sd was taught by another teacher; scratch has nothing to do with it
+    assert list(by_method(results)) == ['teacher', 'scratch']
+
+
+def test_failed_rows_are_not_kept(fake, tmp_path, record):
+    fake.failing = 'vits_scratch_cls'
+    results = go(tmp_path / 'out', record)
+    assert 'error' in by_method(results)['scratch']
+    assert not [name for name in names(record) if 'scratch' in name]
+    assert 'error' in by_method(json.loads((record / 'results.json').read_text()))['scratch']
+
+
+def test_digests_do_not_depend_on_folders_or_devices(monkeypatch, tmp_path):
+    first = all_digests(MINI, [0, 1])
+    assert len(set(first.values())) == len(first) == 2 * len(MINI.steps)
+    monkeypatch.setenv('G2SD_DATA', str(tmp_path))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    assert all_digests(MINI, [0, 1]) == first
+
+
+def test_the_report_of_a_record_merges_its_rows(fake, tmp_path, record, monkeypatch):
+    toy = replace(suite(), record=str(record))
+    monkeypatch.setitem(SUITES, 'toy', toy)
+    go(tmp_path / 'out', record, ['teacher'])
+    go(tmp_path / 'out', record, ['scratch'], seeds=(1,))
+    (record / 'results.json').unlink()
+    merge_rows(record)
+    results = json.loads((record / 'results.json').read_text())
+    assert [(row['method'], row['seed']) for row in results['rows']] == [
+        ('teacher', 0), ('scratch', 1)
+    ]
+    monkeypatch.setattr(run_module, 'raw_config', lambda *_: pytest.fail('not needed'))
+    assert Record(tmp_path / 'none').seeds() == []
+
+
+def test_the_mini_matrix_is_whole():
+    methods = ['teacher', 'scratch', 'mae_student', 'single_stage', 'g2sd_nosd', 'g2sd']
+    assert [(r.task, r.method) for r in MINI.rows] == [
+        (task, method) for task in ('cls', 'det', 'seg') for method in methods
+    ]
+    assert MINI.seeds == (0, 1, 2)
+    assert MINI.record == 'docs/results/mini'

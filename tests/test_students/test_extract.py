@@ -1,0 +1,142 @@
+"""Students are taken out of checkpoints whole, described, and load again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+
+from g2sd_mm.checkpoints import CheckpointError, read_weights
+from g2sd_mm.checkpoints.sidecar import read_sidecar
+from g2sd_mm.checkpoints.write import write_weights
+from g2sd_mm.errors import UserError
+from g2sd_mm.provenance import file_digest
+from g2sd_mm.students import load_student
+from g2sd_mm.students.extract import extract_student
+
+from ..students import CONFIGS, random_model, record
+from ..toys import ROOT, autoencoder, distiller, images, run_python, words
+
+
+def checkpoint(folder, task: str = 'classification', **meta):
+    """A stage-2 run's: student and adapters; says what it is unless ``meta`` does."""
+    known = record(task)
+    state = {f'student.{n}': t for n, t in random_model(known['network']).state_dict().items()}
+    state['distillation.adapters.pyramid.weight'] = torch.zeros(3)
+    path = folder / 'epoch_3.pth'
+    write_weights(path, state, meta or {'student': known})
+    return path
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+@pytest.mark.parametrize('task', CONFIGS)
+def test_a_students_weights_are_the_checkpoints(tmp_path, task, ending):
+    source = checkpoint(tmp_path, task)
+    path = tmp_path / 'out' / f'student{ending}'
+    done = extract_student(source, path)
+    state, written = read_weights(source).state, read_weights(path).state
+    assert all(torch.equal(written[n], state[f'student.{n}']) for n in written)
+    assert len(written) == len(state) - 1 == done.tensors
+    assert done.left_behind == ('distillation.adapters.pyramid.weight',)
+    sidecar = read_sidecar(path)
+    assert sidecar['weights']['sha256'] == file_digest(path)
+    assert sidecar['weights']['parameters'] == sum(t.numel() for t in written.values())
+    assert sidecar['network'] == record(task)['network']
+    assert sidecar['origin']['metrics'] == {'top1': 80.0}
+    assert sidecar['origin']['extracted_from'] == {
+        'file': str(source), 'sha256': file_digest(source)
+    }
+    assert load_student(tmp_path / 'out').task == task
+
+
+def test_safetensors_say_where_they_come_from(tmp_path):
+    extract_student(checkpoint(tmp_path), tmp_path / 'student.safetensors')
+    with safe_open(tmp_path / 'student.safetensors', 'pt') as file:
+        assert file.metadata()['extracted_from'] == 'epoch_3.pth'
+        assert file.metadata()['format'] == 'pt'
+
+
+@torch.no_grad()
+def test_timms_layout_fills_timms_network(tmp_path):
+    source = checkpoint(tmp_path)
+    extract_student(source, tmp_path / 'a' / 'student.pth')
+    extract_student(source, tmp_path / 'b' / 'student.safetensors', layout='timm')
+    model = timm.create_model(
+        'deit_tiny_distilled_patch16_224', img_size=56, patch_size=8, embed_dim=64, depth=4,
+        num_heads=2, num_classes=10, checkpoint_path=str(tmp_path / 'b' / 'student.safetensors'),
+    ).eval()
+    x = images(2, 56)
+    student = load_student(tmp_path / 'a')
+    torch.testing.assert_close(model(x), student(x), rtol=0, atol=1e-5)
+    torch.testing.assert_close(load_student(tmp_path / 'b')(x), student(x), rtol=0, atol=1e-5)
+    assert read_sidecar(tmp_path / 'b' / 'student.safetensors')['layout'] == 'timm'
+
+
+def test_of_stage_1_the_encoder_is_taken(tmp_path):
+    model = distiller()
+    known = {'network': None, 'origin': {'epoch': 1}}
+    write_weights(tmp_path / 'epoch_1.pth', model.state_dict(), {'student': known})
+    done = extract_student(tmp_path / 'epoch_1.pth', tmp_path / 'student.pth')
+    written = read_weights(tmp_path / 'student.pth').state
+    deployable = model.deployable_state()
+    assert set(written) == set(deployable)
+    assert all(torch.equal(written[name], deployable[name]) for name in written)
+    assert done.network is None
+    left = {name.split('.')[0] for name in done.left_behind}
+    assert left == {'student', 'decoderfeature_pred'}
+    assert not any('blocks.0.attn' in n and 'decoder' not in n for n in done.left_behind)
+
+
+def test_a_config_says_what_a_silent_checkpoint_is(tmp_path):
+    source = checkpoint(tmp_path, epoch=3, seed=7)
+    with pytest.raises(UserError, match=words('nothing says which student is in epoch_3.pth',
+                                              'give the config of its run with --config')):
+        extract_student(source, tmp_path / 'student.pth')
+    config = ROOT / 'configs' / 'shapes' / 'g2sd_vits_cls.py'
+    extract_student(source, tmp_path / 'student.pth', config=str(config))
+    sidecar = read_sidecar(tmp_path / 'student.pth')
+    assert sidecar['network']['model']['head']['type'] == 'TwoTokenClsHead'
+    assert (sidecar['origin']['epoch'], sidecar['origin']['seed']) == (3, 7)
+    assert sidecar['origin']['teacher']['config'] == 'configs/shapes/vitb_cls.py'
+
+
+def test_a_student_that_does_not_fit_leaves_no_file(tmp_path):
+    source = checkpoint(tmp_path, 'segmentation', student=record('classification'))
+    with pytest.raises(CheckpointError, match='cannot serve as weights of the student'):
+        extract_student(source, tmp_path / 'student.pth')
+    assert [path.name for path in tmp_path.iterdir()] == ['epoch_3.pth']
+
+
+def test_other_endings_and_unfit_layouts_are_refused(tmp_path):
+    source = checkpoint(tmp_path, 'detection')
+    with pytest.raises(UserError, match=r'is written to \.pth or \.safetensors'):
+        extract_student(source, tmp_path / 'student.onnx')
+    with pytest.raises(CheckpointError, match='timm cannot hold'):
+        extract_student(source, tmp_path / 'student.pth', layout='timm')
+
+
+def test_an_autoencoder_of_ours_gives_its_encoder(tmp_path):
+    state = {f'autoencoder.{n}': t for n, t in autoencoder().state_dict().items()}
+    write_weights(tmp_path / 'iter_1.pth', state, {'student': {'network': None, 'origin': {}}})
+    done = extract_student(tmp_path / 'iter_1.pth', tmp_path / 'student.pth')
+    assert 0 < done.tensors == len(state) - len(done.left_behind)
+    assert all('decoder' in name or 'mask_token' in name for name in done.left_behind)
+
+
+def test_the_command(tmp_path):
+    source = checkpoint(tmp_path)
+    command = (str(ROOT / 'tools' / 'checkpoint.py'), 'extract', str(source), '--student')
+    done = run_python(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f'{tmp_path}/student.pth: student for classification, 59 tensors',
+        f'{tmp_path}/student.json: what it is and where it comes from',
+        'left behind: 1 tensors of distillation',
+    ]
+    assert json.loads((tmp_path / 'student.json').read_text())['layout'] == 'ours'
+    again = run_python(*command, cwd=tmp_path)
+    assert again.returncode == 2
+    assert 'student.pth exists: choose another --out, or overwrite it with --force' in again.stderr

@@ -1,0 +1,174 @@
+"""Students come back from a file or folder as the networks that were written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import g2sd_mm
+from g2sd_mm.checkpoints import CheckpointError, read_weights
+from g2sd_mm.checkpoints.sidecar import sidecar_path
+from g2sd_mm.checkpoints.write import write_weights
+from g2sd_mm.errors import UserError
+from g2sd_mm.students import Student, load_student
+
+from ..students import CLASSES, CONFIGS, random_model, record, student_folder
+from ..toys import ROOT, autoencoder, images, save, words
+
+SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64}
+
+
+def refused(*texts: str):
+    return pytest.raises(UserError, match=words(*texts))
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp('students')
+    return {task: student_folder(root / task, task) for task in CONFIGS}
+
+
+# The networks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('task', CONFIGS)
+def test_a_folder_gives_the_network_that_was_written(folders, task):
+    student = load_student(folders[task])
+    assert isinstance(student, torch.nn.Module)
+    assert not student.training
+    assert (student.task, student.image_size, student.classes) == (task, SIZE[task], CLASSES)
+    assert student.mean == pytest.approx((123.675, 116.28, 103.53))
+    assert student.origin['metrics'] == {'top1': 80.0}
+    original = random_model(record(task)['network'])
+    written = original.state_dict()
+    assert all(torch.equal(t, written[n]) for n, t in student.model.state_dict().items())
+    assert set(student.state_dict()) == {f'model.{name}' for name in written}
+
+
+@torch.no_grad()
+def test_a_classifier_gives_logits(folders):
+    student = load_student(folders['classification'])
+    x = images(2, 56)
+    cls, dist = student.model.backbone(x)[0]
+    layers = student.model.head.layers
+    torch.testing.assert_close(student(x), (layers.head(cls) + layers.head_dist(dist)) / 2)
+
+
+@torch.no_grad()
+def test_a_detector_gives_its_pyramid(folders):
+    student = load_student(folders['detection'])
+    x = images(2, 128)
+    assert [list(level.shape) for level in student(x)] == [
+        [2, 64, 32, 32], [2, 64, 16, 16], [2, 64, 8, 8], [2, 64, 4, 4]
+    ]
+    torch.testing.assert_close(student(x), tuple(student.model.extract_feat(x)))
+
+
+@torch.no_grad()
+def test_a_segmentor_gives_the_logits_that_mmseg_predicts_from(folders):
+    student = load_student(folders['segmentation'])
+    x = images(2, 128)
+    meta = dict(img_shape=(128, 128), ori_shape=(128, 128))
+    logits = student(x)
+    assert logits.shape == (2, 11, 128, 128)
+    torch.testing.assert_close(logits, student.model.encode_decode(x, [meta, meta]))
+
+
+def test_without_a_sidecar_the_config_says_what_it_is(tmp_path):
+    path = tmp_path / 'plain.pth'
+    write_weights(path, random_model(record()['network']).state_dict(), {})
+    with refused('nothing says what network', 'plain.pth', 'no plain.json', 'give the config'):
+        load_student(path)
+    student = load_student(path, ROOT / 'configs' / CONFIGS['classification'])
+    assert student.model.head.layers.head.out_features == 10
+
+
+def test_a_training_checkpoint_says_itself_what_it_is(tmp_path):
+    known = record()
+    path = tmp_path / 'epoch_3.pth'
+    state = random_model(known['network']).state_dict()
+    write_weights(path, {f'student.{n}': t for n, t in state.items()}, {'student': known})
+    student = g2sd_mm.load_student(path)
+    assert torch.equal(student.model.backbone.dist_token, state['backbone.dist_token'])
+
+
+def test_synchronised_batch_norm_is_loaded_as_plain(folders):
+    network = json.loads((folders['segmentation'] / 'weights.json').read_text())['network']
+    assert network['model']['neck']['norm_cfg']['type'] == 'BN'
+    path = ROOT / 'configs' / 'shapes' / 'g2sd_vits_upernet_nosd.py'
+    assert isinstance(load_student(folders['segmentation'], path), Student)
+
+
+# Which file ---------------------------------------------------------------------------------------
+
+
+def test_of_a_runs_folder_the_last_weights_are_taken(folders, tmp_path):
+    student_folder(tmp_path, name='best_weights.pth')
+    student_folder(tmp_path)
+    write_weights(tmp_path / 'epoch_1.pth', {'x': torch.ones(1)}, {})
+    assert read_weights(tmp_path / 'weights.pth').state.keys() == {
+        name.removeprefix('model.') for name in load_student(tmp_path).state_dict()
+    }
+
+
+def test_any_single_student_in_a_folder_is_found(tmp_path):
+    student_folder(tmp_path, name='small.pth')
+    assert load_student(tmp_path).task == 'classification'
+
+
+def test_several_students_in_a_folder_are_named(tmp_path):
+    student_folder(tmp_path, name='a.pth')
+    student_folder(tmp_path, name='b.pth')
+    with refused('has a.pth, b.pth: give one weights file'):
+        load_student(tmp_path)
+
+
+def test_a_missing_file_and_an_empty_folder_are_named(tmp_path):
+    with refused('no weights file or folder', 'nowhere'):
+        load_student(tmp_path / 'nowhere')
+    with refused('no .pth or .safetensors file'):
+        load_student(tmp_path)
+
+
+# What does not fit --------------------------------------------------------------------------------
+
+
+def test_a_pretrained_encoder_is_told_apart(tmp_path):
+    path = save(tmp_path / 'weights.pth', autoencoder(), student={'network': None, 'origin': {}})
+    with refused('is a pre-trained encoder', 'model.backbone.init_cfg.checkpoint'):
+        load_student(path)
+    with refused('g2sd_vits_generic.py predicts nothing: it is a pre-training config'):
+        load_student(path, ROOT / 'configs' / 'shapes' / 'g2sd_vits_generic.py')
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    folder = student_folder(tmp_path)
+    other = random_model(record(num_classes=7)['network'])
+    write_weights(folder / 'weights.pth', other.state_dict(), {})
+    with pytest.raises(CheckpointError, match=words('weights.pth cannot serve', 'head.weight is')):
+        load_student(folder)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda r: r.pop('origin'), "does not describe a student (format, network, origin): Key"),
+        (
+            lambda r: r['network']['model']['head'].update(type='os.system'),
+            "names 'os.system', which is no component",
+        ),
+        (lambda r: r.update(format=2), 'has format 2, this version of g2sd_mm reads 1'),
+    ],
+)
+def test_another_json_is_refused(tmp_path, change, message):
+    path = sidecar_path(student_folder(tmp_path) / 'weights.pth')
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with refused(message):
+        load_student(tmp_path)
+    path.write_text('no json')
+    with refused('does not describe a student'):
+        load_student(tmp_path)
