@@ -20,6 +20,12 @@ def test_what_a_job_needs_has_ended_before_it_starts():
         assert set(wanted) <= set(had[key]['had'])
 
 
+def test_the_start_of_the_longest_chain_goes_first():
+    needs = {'alone': [], 'end': ['middle'], 'first': [], 'middle': ['first'], 'short': []}
+    order = [key for key, _ in run_graph(needs, lambda *_: {}, jobs=1)]
+    assert order == ['first', 'middle', 'alone', 'end', 'short']
+
+
 def test_there_are_never_more_processes_than_asked_for(tmp_path):
     def work(key, results):
         (tmp_path / str(key)).touch()
