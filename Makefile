@@ -39,5 +39,5 @@ test-all: setup  ## all tests, without those for a GPU
 lint: setup  ## ruff
 	$(RUN) -m ruff check
 
-bench: setup  ## a quick look at throughput and memory
+bench: setup  ## speed of training steps against the published way: a minute or two
 	$(RUN) tools/benchmark.py --quick

@@ -1,4 +1,4 @@
-"""Time training steps; see ``--help``."""
+"""Measure training speed and memory; see ``--help``."""
 
 from g2sd_mm.cli.benchmark import main
 

@@ -1,140 +1,143 @@
-"""``tools/benchmark.py``: training throughput on random images, and memory of loading files."""
+"""``tools/benchmark.py``: training speed and memory against a reference; loading of files."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shlex
-import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..benchmark.stages import SIZES, STAGES
+from ..errors import UserError
 from .guard import run_command
 
 if TYPE_CHECKING:
-    from torch import nn
+    from ..benchmark.suite import Settings
 
-EXAMPLES = """examples:
+PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory')
+DTYPES = ('float32', 'bfloat16')
+EXAMPLES = """parts:
+  step        whole training steps: preprocessing, teacher, student, backward pass, update
+  teacher     what is asked of the teacher
+  student     the student's forward and backward pass, without the teacher
+  input       reading and augmenting images, without training
+  end_to_end  steps that are fed by the input pipeline
+  memory      peak memory of a step, every figure from a process of its own
+
+Every figure stands beside that of benchmarks/reference, which computes the same steps the way the
+published code does, in float32. docs/performance.md says how to read them.
+
+examples:
   python tools/benchmark.py --quick
-  python tools/benchmark.py --workloads generic_vits --batch 64 --repeats 10 --out speed.json
+  python tools/benchmark.py --stages det_vits --parts step memory --out speed.json
+  python tools/benchmark.py --device cuda --parts all --compile --out speed.json
   python tools/benchmark.py --loading mae_pretrain_vit_base_full.pth
 """
-WORKLOADS = {
-    'generic_vits': 'configs/imagenet/g2sd_vits_generic.py',
-    'generic_vitt': 'configs/imagenet/g2sd_vitt_generic.py',
-    'cls_vits': 'configs/imagenet/g2sd_vits_cls.py',
-}
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``benchmark``."""
     p = argparse.ArgumentParser(
         prog='benchmark.py',
-        description='Time whole training steps (teacher, student, backward, AdamW) at full size, '
-        'float32, with random weights and images of 224 px.',
+        description='Measure training with random weights and images, in turns with a reference.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('--workloads', nargs='+', choices=WORKLOADS, default=list(WORKLOADS))
-    p.add_argument('--batch', type=int, default=16, help='images a step (16)')
-    p.add_argument('--repeats', type=int, default=5, help='timed steps (5)')
-    p.add_argument('--quick', action='store_true', help='two images, three steps')
-    p.add_argument(
-        '--loading',
-        nargs='+',
-        metavar='FILE',
-        help='instead: memory and time that loading weights files takes',
-    )
-    p.add_argument('--out', help='write the figures to this JSON file')
+    p.add_argument('--stages', nargs='+', choices=STAGES, metavar='STAGE',
+                   help=f'some of {", ".join(STAGES)} (all)')
+    p.add_argument('--parts', nargs='+', choices=(*PARTS, 'all'), metavar='PART',
+                   help=f'some of {", ".join(PARTS)}, or all (step memory)')
+    p.add_argument('--batch', type=int, help='images a step (each stage its own)')
+    p.add_argument('--pairs', type=int, help='counted rounds of ours and the reference (5)')
+    p.add_argument('--dtype', nargs='+', choices=DTYPES, default=list(DTYPES),
+                   help='of our formulation, teacher included (both)')
+    p.add_argument('--compile', action='store_true',
+                   help='measure with compiled blocks too')
+    p.add_argument('--size', choices=SIZES, default='full', help='toy is for tests (full)')
+    p.add_argument('--device', choices=('cpu', 'cuda'), help='cuda where there is one')
+    p.add_argument('--threads', type=int, help="torch's, on a CPU (torch's own choice)")
+    p.add_argument('--workers', type=int, help='reading images (0 on a CPU, 8 with a GPU)')
+    p.add_argument('--quick', action='store_true',
+                   help='steps of stage 1 and classification, 4 images, 3 rounds: a minute or two')
+    p.add_argument('--loading', nargs='+', metavar='FILE',
+                   help='instead: memory and time that loading weights files takes')
+    p.add_argument('--out', type=Path, help='write all figures to this JSON file')
     return p
 
 
-def measure(workload: str, batch: int, repeats: int) -> dict[str, Any]:
-    """Time the training step of one workload.
+def settings(args: argparse.Namespace) -> Settings:
+    """What the options ask for.
 
-    Returns:
-        ``images_per_second`` (median), ``fastest``, ``slowest`` (images per second), ``batch``.
+    Raises:
+        UserError: if it cannot be measured.
     """
     import torch
 
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    model = _random_model(WORKLOADS[workload]).to(device).train()
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=1e-4)
-    images = torch.randn(batch, 3, 224, 224, device=device)
-    samples = _samples(workload, batch, device)
+    from ..benchmark.formulation import Variant
+    from ..benchmark.suite import Settings
 
-    def step() -> None:
-        losses = model(images, samples, mode='loss')
-        optimizer.zero_grad()
-        sum(losses.values()).backward()
-        optimizer.step()
-
-    step()  # the first one allocates
-    rates = sorted(batch / _seconds(step, device) for _ in range(repeats))
-    return {
-        'workload': workload,
-        'batch': batch,
-        'images_per_second': round(statistics.median(rates), 2),
-        'slowest': round(rates[0], 2),
-        'fastest': round(rates[-1], 2),
-    }
-
-
-def _random_model(config: str) -> nn.Module:
-    from mmengine.registry import MODELS
-
-    import g2sd_mm
-
-    from .config import load_config
-
-    g2sd_mm.register_all()
-    cfg = load_config(config)
-    cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    if cfg.get('distillation'):
-        cfg.model.backbone.init_cfg = None
-        cfg.distillation.teacher.update(checkpoint=None, random_weights=True)
-    else:
-        cfg.model.teacher.update(checkpoint=None, random_weights=True)
-    model_cfg = g2sd_mm.distill_config(cfg).model
-    model_cfg.setdefault('_scope_', cfg.default_scope)
-    return MODELS.build(model_cfg)
-
-
-def _samples(workload: str, batch: int, device: str) -> list | None:
-    if not workload.startswith('cls'):
-        return None
-    import torch
-    from mmpretrain.structures import DataSample
-
-    return [DataSample().set_gt_label(torch.tensor([i])).to(device) for i in range(batch)]
-
-
-def _seconds(step: Callable[[], None], device: str) -> float:
-    import torch
-
-    started = time.perf_counter()
-    step()
-    if device == 'cuda':
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+    cuda = torch.cuda.is_available()
+    if args.device == 'cuda' and not cuda:
+        raise UserError('--device cuda needs a GPU and torch sees none: use --device cpu')
+    device = args.device or ('cuda' if cuda else 'cpu')
+    parts = args.parts or (('step',) if args.quick else ('step', 'memory'))
+    stages = args.stages or (('generic_vits', 'cls_vits') if args.quick else tuple(STAGES))
+    batch = args.batch if args.batch is not None else (4 if args.quick else None)
+    pairs = args.pairs if args.pairs is not None else (3 if args.quick else 5)
+    for option, value, least in (
+        ('--pairs', pairs, 1),
+        ('--batch', batch, 1),
+        ('--threads', args.threads, 1),
+        ('--workers', args.workers, 0),
+    ):
+        if value is not None and value < least:
+            raise UserError(f'{option} {value}: at least {least} is needed')
+    if batch == 1 and any(STAGES[name].task == 'seg' for name in stages):
+        raise UserError('--batch 1: segmentation has batch norm on single pixels, give 2 or more')
+    return Settings(
+        stages=tuple(stages),
+        parts=PARTS if 'all' in parts else tuple(parts),
+        variants=tuple(
+            Variant(dtype, compiled)
+            for compiled in ((False, True) if args.compile else (False,))
+            for dtype in args.dtype
+        ),
+        size=args.size,
+        device=device,
+        batch=batch,
+        pairs=pairs,
+        threads=args.threads,
+        workers=args.workers if args.workers is not None else (8 if device == 'cuda' else 0),
+    )
 
 
 def _run(args: argparse.Namespace) -> None:
-    from ..reproduce.environment import describe_environment
-
-    figures = _loading(args.loading) if args.loading else _throughput(args)
+    content = _loading(args.loading) if args.loading else _training(settings(args))
     if args.out:
         command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
-        environment = describe_environment()
-        content = {'command': command, 'environment': environment, 'figures': figures}
-        Path(args.out).write_text(json.dumps(content, indent=2))
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({'command': command, **content}, indent=1) + '\n')
 
 
-def _loading(files: list[str]) -> list[dict[str, Any]]:
+def _training(chosen: Settings) -> dict[str, Any]:
+    from ..benchmark.report import HEADER, cells, line, plain
+    from ..benchmark.suite import measure
+
+    print(line(HEADER), flush=True)
+    measured = measure(chosen, say=lambda figure: print(line(cells(figure)), flush=True))
+    environment = measured['environment']
+    peaks = ', '.join(f'{d} {rate / 1e9:.0f} GFLOP/s' for d, rate in measured['peaks'].items())
+    print(f'peak of matrix products: {peaks}; {environment["threads"]} threads')
+    if environment['shared_with_other_work']:
+        print(f'the machine had other work (load {environment["load_average"]}): not reliable')
+    return plain(measured)
+
+
+def _loading(files: list[str]) -> dict[str, Any]:
     from ..checkpoints.memory import measure_loading
+    from ..reproduce.environment import describe_environment
 
     figures = []
     for file in files:
@@ -144,20 +147,7 @@ def _loading(files: list[str]) -> list[dict[str, Any]]:
             f'{figure["file"] / 2**20:.0f} MB ({figure["ratio"]:.2f} x) in {figure["seconds"]} s',
             flush=True,
         )
-    return figures
-
-
-def _throughput(args: argparse.Namespace) -> list[dict[str, Any]]:
-    batch, repeats = (2, 3) if args.quick else (args.batch, args.repeats)
-    figures = []
-    for workload in args.workloads:
-        figures.append(figure := measure(workload, batch, repeats))
-        print(
-            f'{workload:14} batch {batch}: {figure["images_per_second"]} img/s '
-            f'({figure["slowest"]} to {figure["fastest"]})',
-            flush=True,
-        )
-    return figures
+    return {'environment': describe_environment(), 'figures': figures}
 
 
 def main() -> None:

@@ -87,6 +87,11 @@ class Attention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
         """softmax(q k' / sqrt(D / H)) v, each [B, H, N, D / H]."""
+        if q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == 'cpu':
+            # torch's gradient of the fused kernel is faster in float32 on CPUs
+            with torch.autocast('cpu', enabled=False):
+                full = (tensor.float() for tensor in (q, k, v))
+                return F.scaled_dot_product_attention(*full).to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v)
 
 

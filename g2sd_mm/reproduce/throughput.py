@@ -54,7 +54,7 @@ def _content(path: Path) -> dict | None:
     try:
         content = json.loads(path.read_text())
         [(figure['workload'], figure['images_per_second']) for figure in content['figures']]
-        return content
+        return content if content.get('size', 'full') == 'full' else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -64,11 +64,11 @@ def _gpu(content: dict | None) -> str | None:
 
 
 def _throughput(path: Path, content: dict) -> Throughput:
-    from ..cli.benchmark import WORKLOADS
-
     rates: dict[str, float] = {}
     for figure in content['figures']:
-        config = figure.get('config') or WORKLOADS.get(figure['workload'])
+        config = figure.get('config')
+        if figure.get('part', 'step') != 'step':
+            continue  # a part of a step, or one that waits for data
         if config and (ROOT / config).is_file():
             key = workload(raw_config(str(ROOT / config)))
             rates[key] = max(figure['images_per_second'], rates.get(key, 0.0))

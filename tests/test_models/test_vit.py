@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.models.vit import Attention, Block, PatchEmbed, VisionTransformer, init_vit_weights
@@ -79,6 +80,27 @@ def test_attention_runs_on_the_fused_kernel_in_training_and_evaluation():
     for seen in (training, evaluation):
         assert any('scaled_dot_product_flash_attention' in name for name in seen), seen
         assert not any('softmax' in name for name in seen), seen
+
+
+def test_bfloat16_is_differentiated_in_float32_on_a_cpu(monkeypatch):
+    used, fused = [], F.scaled_dot_product_attention
+
+    def spy(q, k, v):
+        out = fused(q, k, v)
+        used.append(out.dtype)  # what autocast has let through
+        return out
+
+    monkeypatch.setattr(F, 'scaled_dot_product_attention', spy)
+    attention, x = Attention(16, 2), torch.randn(2, 5, 16)
+    with torch.autocast('cpu', torch.bfloat16), operations() as seen:
+        out = attention(x)
+        out.sum().backward()
+        with torch.no_grad():
+            frozen = attention(x)
+    assert used == [torch.float32, torch.bfloat16]
+    assert any('flash_attention_for_cpu_backward' in name for name in seen), seen
+    assert out.dtype == frozen.dtype == torch.bfloat16
+    assert torch.allclose(out, frozen, atol=1e-2)
 
 
 def test_heads_must_divide_the_channels():

@@ -222,9 +222,13 @@ def test_without_a_measurement_no_hours_are_told():
     assert not [part for part in said.split('GPU hours')[:-1] if part.rstrip()[-1:].isdigit()]
 
 
-def figures(path: Path, gpu: str | None = 'H100', **changes) -> str:
-    rows = [dict(workload='generic_vits', images_per_second=3600.0, batch=256, **changes)]
-    path.write_text(json.dumps({'environment': {'gpu': gpu}, 'figures': rows}))
+def figures(path: Path, gpu: str | None = 'H100', size: str = 'full') -> str:
+    step = dict(
+        workload='generic_vits', config='configs/imagenet/g2sd_vits_generic.py', part='step',
+        images_per_second=3600.0, batch=256,
+    )
+    rows = [step, {**step, 'part': 'teacher', 'images_per_second': 9000.0}]
+    path.write_text(json.dumps({'environment': {'gpu': gpu}, 'size': size, 'figures': rows}))
     return str(path)
 
 
@@ -257,6 +261,8 @@ def test_equal_networks_are_equally_fast_and_others_are_not():
 def test_figures_that_tell_nothing_about_a_gpu_are_refused(tmp_path):
     with pytest.raises(UserError, match='without a GPU'):
         read_throughput(figures(tmp_path / 'cpu.json', gpu=None))
+    with pytest.raises(UserError, match='no file of tools/benchmark'):
+        read_throughput(figures(tmp_path / 'toy.json', size='toy'))
     (tmp_path / 'other.json').write_text('{}')
     with pytest.raises(UserError, match='no file of tools/benchmark'):
         read_throughput(str(tmp_path / 'other.json'))

@@ -1,0 +1,1 @@
+"""What is measured against; the tool that measures is ``tools/benchmark.py``."""

@@ -1,0 +1,82 @@
+"""Stage 2 as published: unfused networks, and teachers that compute more than is asked of them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from g2sd_mm.distill.specific import SpecificDistiller
+from g2sd_mm.distill.teacher import ChainTeacher
+from g2sd_mm.models.simple_pyramid import ChannelLayerNorm
+
+from .attention import plain_attention
+
+
+class WrittenOutChannelNorm(ChannelLayerNorm):
+    """The detector's norm of channels, from elementary operations on channels-first maps."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, height, width] -> the same."""
+        centred = x - x.mean(1, keepdim=True)
+        variance = centred.pow(2).mean(1, keepdim=True)
+        normed = centred / torch.sqrt(variance + self.eps)
+        return self.weight[:, None, None] * normed + self.bias[:, None, None]
+
+
+class ProposingTeacher(ChainTeacher):
+    """A detector's teacher: matches anchors, computes the proposal network's losses, proposes."""
+
+    samples: list
+
+    def __call__(self, images: Tensor) -> Any:
+        """Run backbone, pyramid and proposal network on [B, 3, height, width]."""
+        with self.answering(images) as x:
+            levels = self.model.neck(self.model.backbone(x))
+            samples = copy.deepcopy(self.samples)
+            for sample in samples:  # proposals know no classes
+                sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+            proposal_cfg = self.model.train_cfg.rpn_proposal
+            return self.model.rpn_head.loss_and_predict(levels, samples, proposal_cfg=proposal_cfg)
+
+
+class JudgingTeacher(ChainTeacher):
+    """A segmentor's teacher: runs its training forward, both heads with their losses."""
+
+    samples: list
+
+    def __call__(self, images: Tensor) -> Any:
+        """Run the whole network on [B, 3, height, width]."""
+        with self.answering(images) as x:
+            return self.model.loss(x, self.samples)
+
+
+class ReferenceSpecificDistiller(SpecificDistiller):
+    """Tells the teacher the labels, for the losses that it computes."""
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """As the base class."""
+        self.teacher.samples = data_samples
+        return super().forward(inputs, data_samples, mode)
+
+
+_TEACHERS = {'det': ProposingTeacher, 'seg': JudgingTeacher}
+
+
+def restate(model: SpecificDistiller, task: str) -> None:
+    """Compute a distiller the published way, in place."""
+    model.__class__ = ReferenceSpecificDistiller
+    model.teacher.__class__ = _TEACHERS.get(task, ChainTeacher)
+    for network in (model.student, model.teacher.model):
+        plain_attention(network)
+        _write_out_norms(network)
+
+
+def _write_out_norms(network: nn.Module) -> None:
+    for module in network.modules():
+        if type(module) is ChannelLayerNorm:
+            module.__class__ = WrittenOutChannelNorm

@@ -1,0 +1,73 @@
+"""The distilling model and the optimizer of a stage, as ``tools/train.py`` makes them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import MODELS
+
+import g2sd_mm
+
+from ..configuration import load_config
+from ..distill.teacher import TeachingModel
+from ..engine.norm import sync_batch_norm
+from ..seeding import seed_everything
+from .stages import ROOT, Stage
+from .toy import shrink_config
+
+#: Small enough that the weights stay what they were: every step then does the same work.
+_LR = 1e-7
+
+
+def stage_config(stage: Stage, size: str = 'full', teacher_dtype: str = 'float32') -> Config:
+    """The stage's config with random weights instead of checkpoints.
+
+    The file's schedule, data and optimizer stay, but every step updates (no accumulation).
+    """
+    g2sd_mm.register_all()
+    here = os.getcwd()
+    os.chdir(ROOT)  # configs name each other from there
+    try:
+        cfg = load_config(stage.config)
+        if size == 'toy':
+            shrink_config(cfg, stage.task)
+    finally:
+        os.chdir(here)
+    if stage.task == 'generic':
+        cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
+        teacher = cfg.model.teacher
+    else:
+        cfg.model.backbone.init_cfg = None
+        teacher = cfg.distillation.teacher
+    teacher.update(checkpoint=None, random_weights=True, dtype=teacher_dtype)
+    cfg.optim_wrapper.accumulative_counts = 1
+    cfg.optim_wrapper.optimizer.lr = _LR
+    return sync_batch_norm(cfg, 'none')
+
+
+def build_model(cfg: Config, device: str, seed: int = 0) -> TeachingModel:
+    """The distiller in training mode; the same weights for the same seed."""
+    MMLogger.get_current_instance().setLevel('WARNING')  # a line for every parameter otherwise
+    seed_everything(seed)
+    model = MODELS.build(g2sd_mm.distill_config(cfg).model)
+    model.init_weights()
+    return model.to(device).train()
+
+
+def build_optimizer(cfg: Config, model: TeachingModel, dtype: str) -> OptimWrapper:
+    """The config's optimizer; with bfloat16 autocast around the forward pass if ``dtype`` is so."""
+    settings = cfg.optim_wrapper.copy()
+    settings.setdefault('type', 'OptimWrapper')
+    if dtype == 'bfloat16':
+        settings.type = 'AutocastOptimWrapper'
+    return build_optim_wrapper(model, settings)
+
+
+def synchronise(device: str) -> None:
+    """Wait for a GPU; nothing on a CPU."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()

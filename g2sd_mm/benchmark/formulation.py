@@ -1,0 +1,142 @@
+"""How this project computes a training step, in parts that can be timed."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..distill.generic import GenericDistiller
+from ..errors import UserError
+from ..models.masking import mask_noise, random_masking
+from ..models.vit import Block
+from .build import build_model, build_optimizer, stage_config, synchronise
+from .stages import ROOT, Stage
+
+PARTS = ('step', 'teacher', 'student')
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Precision of student and teacher, and whether their blocks are compiled."""
+
+    dtype: str = 'float32'
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        """For tables: ``bfloat16, compiled``."""
+        return self.dtype + (', compiled' if self.compiled else '')
+
+
+class Formulation:
+    """A stage's distiller and optimizer on one device.
+
+    Args:
+        stage, size: what is trained, see :mod:`g2sd_mm.benchmark.stages`.
+        device: ``cpu`` or ``cuda``.
+        variant: precision, and whether to compile.
+    """
+
+    def __init__(
+        self, stage: Stage, size: str = 'full', device: str = 'cpu', variant: Variant | None = None
+    ) -> None:
+        variant = variant or Variant()
+        self.device = device
+        self.cfg = stage_config(stage, size, teacher_dtype=variant.dtype)
+        self._adjust(self.cfg)
+        self.model = build_model(self.cfg, device)
+        self.optimizer = build_optimizer(self.cfg, self.model, variant.dtype)
+        if variant.compiled:
+            compile_blocks(self.model)
+
+    def _adjust(self, cfg: Any) -> None:
+        """What the config needs for this formulation; nothing here."""
+
+    def prepare(self, part: str, batch: dict[str, Any]) -> Any:
+        """What :meth:`run` takes, of a raw batch that stays as it is; not timed."""
+        batch = copy.deepcopy(batch)  # preprocessors write into the samples
+        if part == 'step':
+            return batch
+        with torch.no_grad():
+            ready = self.model.data_preprocessor(batch, True)
+        if part == 'student' and isinstance(self.model, GenericDistiller):
+            masking = self._masking(ready)
+            return ready, masking, self.model.ask_teacher(ready['inputs'], masking)
+        return ready
+
+    def run(self, part: str, ready: Any) -> None:
+        """Compute one of :data:`PARTS` and wait until it is done.
+
+        ``step``: preprocessing, teacher, student, backward pass, update. ``teacher``: all that is
+        asked of the teacher. ``student``: its forward and backward pass, without the teacher (in
+        stage 2 on its own losses).
+        """
+        getattr(self, f'_{part}')(ready)
+        synchronise(self.device)
+
+    def _step(self, batch: dict[str, Any]) -> None:
+        self.model.train_step(batch, self.optimizer)
+
+    def _teacher(self, ready: dict[str, Any]) -> None:
+        if isinstance(self.model, GenericDistiller):
+            self.model.ask_teacher(ready['inputs'], self._masking(ready))
+        else:
+            self.model.teacher(ready['inputs'])
+
+    def _student(self, ready: Any) -> None:
+        with self.optimizer.optim_context(self.model):
+            if isinstance(self.model, GenericDistiller):
+                ready, masking, answer = ready
+                with _teacher_says(self.model, answer):
+                    losses = self.model.losses(ready['inputs'], masking)
+            else:
+                losses = self.model.student(**ready, mode='loss')
+        self.model.parse_losses(losses)[0].backward()
+        self.optimizer.zero_grad()
+
+    def _masking(self, ready: dict[str, Any]) -> Any:
+        noise = mask_noise(ready['inputs'], ready['data_samples'], self.model.student.num_patches)
+        return random_masking(noise, self.model.mask_ratio)
+
+
+class _teacher_says:
+    """The generic distiller's teacher gives one answer, without computing it, inside a block."""
+
+    def __init__(self, model: GenericDistiller, answer: Any) -> None:
+        self.model, self.answer = model, answer
+
+    def __enter__(self) -> None:
+        self.model.ask_teacher = lambda *_: self.answer
+
+    def __exit__(self, *_: object) -> None:
+        del self.model.ask_teacher  # the class's own shows again
+
+
+def compile_blocks(model: Any) -> None:
+    """Compile every transformer block of student and teacher in place; names of weights stay."""
+    # all blocks share one function: it is compiled for every width, precision and window
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    for network in (model, model.teacher.model):
+        for module in network.modules():
+            if isinstance(module, Block):
+                module.compile()
+
+
+def reference_package() -> Any:
+    """The package ``benchmarks.reference`` of this checkout.
+
+    Raises:
+        UserError: where the project was installed without it.
+    """
+    if not (ROOT / 'benchmarks' / 'reference').is_dir():
+        raise UserError(
+            f'no benchmarks/reference in {ROOT}: measure in a checkout of the project'
+        )
+    if str(ROOT) not in sys.path:
+        sys.path.append(str(ROOT))
+    return importlib.import_module('benchmarks.reference')

@@ -1,0 +1,133 @@
+"""Memory that a training step takes over what lies there before: networks, moments and batch.
+
+Allocators keep what was freed, so every figure comes from a process of its own, started by
+:func:`measure_memory`: the model is built and the optimizer's moments with it, what building left
+behind is given back, and one step is run. On a CPU the figure is the process's highest resident set
+in the step less the one before it; on a GPU, the highest allocation less the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .stages import ROOT, STAGES
+
+if TYPE_CHECKING:
+    import torch
+
+_STATUS = Path('/proc/self/status')
+
+
+def measure_memory(
+    stage: str,
+    reference: bool,
+    batch: int,
+    size: str = 'full',
+    device: str = 'cpu',
+    dtype: str = 'float32',
+    threads: int | None = None,
+) -> int:
+    """Peak bytes of a step over the bytes before it, of one formulation, in a fresh process.
+
+    Args:
+        stage: name of the stage.
+        reference: the reference formulation (always float32) or this project's.
+        batch: images.
+        size, device: see :class:`~g2sd_mm.benchmark.formulation.Formulation`.
+        dtype: of this project's formulation.
+        threads: torch's; None for its own choice.
+
+    Raises:
+        RuntimeError: if the process fails, with the end of what it said.
+    """
+    job = dict(
+        stage=stage, reference=reference, batch=batch, size=size, device=device, dtype=dtype,
+        threads=threads,
+    )
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    done = subprocess.run(
+        [sys.executable, '-m', 'g2sd_mm.benchmark.memory', json.dumps(job)],
+        capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': path},
+    )
+    if done.returncode:
+        said = ' '.join(done.stderr.split())[-500:]
+        raise RuntimeError(f'the process that measures memory of {stage} failed: {said}')
+    return json.loads(done.stdout.splitlines()[-1])['bytes']
+
+
+def step_memory(job: dict[str, Any]) -> int:
+    """The measurement itself, in this process, which should have done nothing else."""
+    stage, device = STAGES[job['stage']], job['device']
+    import torch
+
+    from .batches import random_batch
+    from .formulation import Formulation, Variant, reference_package
+
+    if job['threads']:
+        torch.set_num_threads(job['threads'])
+    if job['reference']:
+        formulation = reference_package().ReferenceFormulation(stage, job['size'], device)
+    else:
+        formulation = Formulation(stage, job['size'], device, Variant(job['dtype']))
+    make_moments(formulation.optimizer.optimizer)
+    batch = random_batch(stage, job['batch'], job['size'])
+    before = _reset_peak(device)
+    formulation.run('step', batch)
+    return _peak(device) - before
+
+
+def make_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Let an optimizer allocate its state, as after the first update; no gradients are left."""
+    for group in optimizer.param_groups:
+        for parameter in group['params']:
+            parameter.grad = parameter.new_zeros(parameter.shape)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+def _reset_peak(device: str) -> int:
+    """Forget earlier peaks; bytes in use now."""
+    gc.collect()
+    if device.startswith('cuda'):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated()
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)  # glibc: give back what building the model has freed
+    try:
+        Path('/proc/self/clear_refs').write_text('5')
+    except OSError:
+        return _peak(device)  # no fresh start here: only growth beyond building can be seen
+    return _status('VmRSS')
+
+
+def _peak(device: str) -> int:
+    if device.startswith('cuda'):
+        import torch
+
+        return torch.cuda.max_memory_allocated()
+    if _STATUS.exists():
+        return _status('VmHWM')
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _status(field: str) -> int:
+    """A size of this process in bytes, as Linux tells it."""
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(f'{field}:'):
+            return int(line.split()[1]) * 1024
+    raise OSError(f'no {field} in {_STATUS}')
+
+
+if __name__ == '__main__':
+    print(json.dumps({'bytes': step_memory(json.loads(sys.argv[1]))}))

@@ -1,0 +1,175 @@
+"""Measure stage after stage."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import surroundings
+from .arithmetic import matmul_peak, step_flops
+from .batches import random_batch
+from .build import stage_config
+from .figures import Memory, Reading, Speed
+from .formulation import PARTS as TIMED
+from .formulation import Formulation, Variant, reference_package
+from .memory import measure_memory
+from .pairing import Task, alternate
+from .pipeline import build_loader, fed_steps, reading_rate
+from .stages import STAGES, Stage
+
+_REFERENCE = 'reference'
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure, and how.
+
+    Attributes:
+        stages: names.
+        parts: ``step``, ``teacher``, ``student``, ``input``, ``end_to_end``, ``memory``.
+        variants: of this project's formulation; the reference is always float32.
+        size: ``full`` or ``toy``.
+        device: ``cpu`` or ``cuda``.
+        batch: images a step; None for each stage's own.
+        pairs: counted rounds.
+        threads: torch's on the CPU; None for its own choice.
+        workers: processes that read images; 0 reads in the main one.
+    """
+
+    stages: tuple[str, ...]
+    parts: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    size: str = 'full'
+    device: str = 'cpu'
+    batch: int | None = None
+    pairs: int = 5
+    threads: int | None = None
+    workers: int = 0
+
+    def batch_of(self, stage: Stage) -> int:
+        """Images a step of this stage."""
+        return self.batch or (stage.batch if self.device == 'cpu' else stage.gpu_batch)
+
+
+def measure(
+    settings: Settings, say: Callable[[Speed | Memory | Reading], None] = lambda _: None
+) -> dict[str, Any]:
+    """Measure everything; every figure is handed to ``say`` as soon as it is there.
+
+    Returns:
+        ``environment``, ``size``, ``peaks`` (operations a second by precision), ``step_flops`` (of
+        an image, by stage), ``speed``, ``memory`` and ``reading``, lists of figures.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    loads = [surroundings.load_average()]
+    precisions = {'float32', *(variant.dtype for variant in settings.variants)}
+    peaks = {dtype: matmul_peak(dtype, settings.device) for dtype in sorted(precisions)}
+    flops, figures = {}, []
+    for name in settings.stages:
+        stage = STAGES[name]
+        if {'step', 'end_to_end'} & set(settings.parts):
+            flops[name] = step_flops(stage, settings.size, settings.device)
+        for figure in _of_stage(stage, settings, flops.get(name), peaks):
+            figures.append(figure)
+            say(figure)
+        loads.append(surroundings.load_average())
+    return {
+        'environment': surroundings.describe(settings.device, loads),
+        'size': settings.size,
+        'peaks': peaks,
+        'step_flops': flops,
+        'speed': [f for f in figures if isinstance(f, Speed)],
+        'memory': [f for f in figures if isinstance(f, Memory)],
+        'reading': [f for f in figures if isinstance(f, Reading)],
+    }
+
+
+def _of_stage(
+    stage: Stage, settings: Settings, flops: float | None, peaks: dict[str, float]
+) -> Iterator[Speed | Memory | Reading]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _speeds(stage, settings, flops, peaks, Path(folder))
+        if 'input' in settings.parts:
+            yield _reading(stage, settings, Path(folder))
+    gc.collect()  # the networks above, before others are built in processes of their own
+    torch.compiler.reset()
+    if 'memory' in settings.parts:
+        yield from _memories(stage, settings)
+
+
+def _speeds(
+    stage: Stage, settings: Settings, flops: float | None, peaks: dict[str, float], folder: Path
+) -> Iterator[Speed]:
+    parts = [part for part in (*TIMED, 'end_to_end') if part in settings.parts]
+    if not parts:
+        return
+    batch = settings.batch_of(stage)
+    where = settings.size, settings.device
+    formulations: dict[str, Formulation] = {
+        _REFERENCE: reference_package().ReferenceFormulation(stage, *where),
+        **{v.name: Formulation(stage, *where, v) for v in settings.variants},
+    }
+    for part in parts:
+        if part == 'end_to_end':
+            steps = 1 if settings.device == 'cpu' else 10
+            tasks = _fed(formulations, stage, settings, folder, steps)
+        else:
+            steps = 1
+            raw = random_batch(stage, batch, settings.size)
+            tasks = {name: _task(f, part, raw) for name, f in formulations.items()}
+        timings = alternate(tasks, settings.pairs)
+        for variant in settings.variants:
+            yield Speed.of(
+                stage.name, part, variant.name, batch, batch * steps,
+                timings[variant.name], timings[_REFERENCE],
+                counts=variant.dtype == 'float32' or surroundings.bfloat16_counts(settings.device),
+                flops=flops if part in ('step', 'end_to_end') else None,
+                peaks=(peaks[variant.dtype], peaks['float32']),
+            )
+
+
+def _task(formulation: Formulation, part: str, raw: dict[str, Any]) -> Task:
+    def prepare() -> Callable[[], None]:
+        ready = formulation.prepare(part, raw)
+        return lambda: formulation.run(part, ready)
+
+    return prepare
+
+
+def _fed(
+    formulations: dict[str, Formulation], stage: Stage, settings: Settings, folder: Path, steps: int
+) -> dict[str, Task]:
+    batch = settings.batch_of(stage)
+    return {
+        name: fed_steps(
+            f, build_loader(f.cfg, stage, folder, batch, settings.workers, settings.size), steps
+        )
+        for name, f in formulations.items()
+    }
+
+
+def _reading(stage: Stage, settings: Settings, folder: Path) -> Reading:
+    cfg = stage_config(stage, settings.size)
+    batch = settings.batch_of(stage)
+    loader = build_loader(cfg, stage, folder, batch, settings.workers, settings.size)
+    batches = settings.pairs * max(1, settings.workers)
+    return Reading(stage.name, settings.workers, reading_rate(loader, batches))
+
+
+def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:
+    job = dict(
+        batch=settings.batch_of(stage), size=settings.size, device=settings.device,
+        threads=settings.threads,
+    )
+    reference = measure_memory(stage.name, reference=True, **job)
+    for variant in settings.variants:
+        if not variant.compiled:  # compiling takes memory of its own
+            own = measure_memory(stage.name, reference=False, dtype=variant.dtype, **job)
+            yield Memory(stage.name, variant.name, job['batch'], own, reference)
