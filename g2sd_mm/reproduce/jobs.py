@@ -25,14 +25,26 @@ def default_jobs() -> int:
     return 1 if torch.cuda.device_count() else min(4, os.cpu_count() or 1)
 
 
+def longest_chains_first(needs: Mapping[Key, Sequence[Key]]) -> dict[Key, Sequence[Key]]:
+    """``needs`` in the order of how many others must still run, one after the other, behind a key.
+
+    Else the longest chain would be what remains at the end, with all other cores idle.
+    """
+    behind = dict.fromkeys(needs, 0)
+    for _ in needs:  # one round for each link that a chain may have
+        for key, others in needs.items():
+            for need in others:
+                behind[need] = max(behind.get(need, 0), behind[key] + 1)
+    return {key: needs[key] for key in sorted(needs, key=lambda key: -behind[key])}
+
+
 def run_graph(
     needs: Mapping[Key, Sequence[Key]], work: Work, jobs: int
 ) -> Iterator[tuple[Key, Result]]:
     """Run every key after those that it needs; yields ``(key, result)`` as each ends.
 
     Args:
-        needs: key -> the keys whose results it needs. Of those that can start, the one with the
-            longest chain of others behind it starts first, then the one that is named first.
+        needs: key -> the keys whose results it needs; earlier keys are started first.
         work: called in a process of its own with the key and the results so far.
         jobs: processes at once; each computes on its share of the cores.
 
@@ -41,8 +53,7 @@ def run_graph(
     context = multiprocessing.get_context('fork')
     threads = max(1, (os.cpu_count() or 1) // jobs)
     results: dict[Key, Result] = {}
-    behind = _chains(needs)
-    waiting = sorted(needs, key=lambda key: -behind[key])
+    waiting = list(needs)
     running: dict[Connection, tuple[Key, Any]] = {}
     needed = {need for others in needs.values() for need in others}
     try:
@@ -68,16 +79,6 @@ def run_graph(
         for _, process in running.values():
             process.terminate()
             process.join()
-
-
-def _chains(needs: Mapping[Key, Sequence[Key]]) -> dict[Key, int]:
-    """For each key, how many others must still run one after the other once it has ended."""
-    behind = dict.fromkeys(needs, 0)
-    for _ in needs:  # one round for each link that a chain may have
-        for key, others in needs.items():
-            for need in others:
-                behind[need] = max(behind.get(need, 0), behind[key] + 1)
-    return behind
 
 
 def _child(
