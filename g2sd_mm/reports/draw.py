@@ -52,7 +52,9 @@ def draw_sample(
 def _draw_labels(image: Image, labels: np.ndarray, classes: Sequence[str]) -> Image:
     height, width = image.shape[:2]
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
-    present = [int(label) for label in np.unique(labels) if label != _VOID]
+    found = [int(label) for label in np.unique(labels) if label != _VOID]
+    # what is nothing in particular stays as it is in the image
+    present = [label for label in found if _name(classes, label) != 'background']
     painted = image.copy()
     for label in present:
         painted[labels == label] = class_colour(label)

@@ -25,6 +25,19 @@ def default_jobs() -> int:
     return 1 if torch.cuda.device_count() else min(4, os.cpu_count() or 1)
 
 
+def longest_chains_first(needs: Mapping[Key, Sequence[Key]]) -> dict[Key, Sequence[Key]]:
+    """``needs`` in the order of how many others must still run, one after the other, behind a key.
+
+    Else the longest chain would be what remains at the end, with all other cores idle.
+    """
+    behind = dict.fromkeys(needs, 0)
+    for _ in needs:  # one round for each link that a chain may have
+        for key, others in needs.items():
+            for need in others:
+                behind[need] = max(behind.get(need, 0), behind[key] + 1)
+    return {key: needs[key] for key in sorted(needs, key=lambda key: -behind[key])}
+
+
 def run_graph(
     needs: Mapping[Key, Sequence[Key]], work: Work, jobs: int
 ) -> Iterator[tuple[Key, Result]]:

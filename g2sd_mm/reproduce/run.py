@@ -18,7 +18,7 @@ from ..reports.summary import HEADLINE
 from .commands import Launcher
 from .data import OwnData
 from .environment import describe_environment
-from .jobs import run_graph
+from .jobs import longest_chains_first, run_graph
 from .launch import launch, launch_test
 from .record import Record
 from .suites import Row, Step, Suite
@@ -132,11 +132,12 @@ def all_digests(
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, list[Key]]:
-    """Every step that the rows need -> the steps that it needs, earlier ones first."""
+    """Every step that the rows need -> the steps that it needs; one seed after the other."""
     graph: dict[Key, list[Key]] = {}
     for seed in dict.fromkeys(seed for seed, _ in wanted):
-        for step in suite.steps_of([row for s, row in wanted if s == seed]):
-            graph[seed, step.name] = [(seed, need) for need in step.needs]
+        steps = suite.steps_of([row for s, row in wanted if s == seed])
+        needs = {(seed, step.name): [(seed, need) for need in step.needs] for step in steps}
+        graph |= longest_chains_first(needs)
     return graph
 
 

@@ -76,7 +76,8 @@ def run(cfg: Config) -> Runner:
 def test_builds(name, odd, teacher, tmp_path):
     cfg = small(f'configs/coco/{name}.py', odd, tmp_path)
     distilled = 'distillation' in cfg
-    assert distilled == (name.startswith('g2sd') and not name.endswith('nosd'))
+    with_teacher = (name.startswith('g2sd') and not name.endswith('nosd')) or 'single_stage' in name
+    assert distilled == with_teacher
     if distilled:
         cfg.distillation.teacher.update(teacher)
     model = MODELS.build(g2sd_mm.distill_config(cfg).model)

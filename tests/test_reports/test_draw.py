@@ -48,6 +48,17 @@ def test_a_segmentation_is_painted_and_has_a_legend_of_the_classes_present():
     assert np.allclose(drawn[395, 10], 128, atol=1)  # not scored: left as it is
 
 
+def test_a_class_called_background_stays_clear():
+    labels = torch.zeros(1, 400, 400, dtype=torch.long)
+    labels[:, :200] = 1
+    sample = BaseDataElement()
+    sample.set_data({'pred_sem_seg': PixelData(data=labels)})
+    drawn = draw_sample(grey(), sample, ('background', 'dog'))
+    assert (drawn[300, :400] == 128).all()
+    assert (drawn[100, 10] != 128).any()
+    assert class_colour(0) not in set(map(tuple, drawn[:, 400:].reshape(-1, 3).tolist()))
+
+
 def instances(score: float) -> BaseDataElement:
     mask = torch.zeros(1, 400, 400, dtype=torch.bool)
     mask[:, 100:200, 100:200] = True

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from g2sd_mm.reproduce.jobs import run_graph
+from g2sd_mm.reproduce.jobs import longest_chains_first, run_graph
 
 
 def test_what_a_job_needs_has_ended_before_it_starts():
@@ -18,6 +18,13 @@ def test_what_a_job_needs_has_ended_before_it_starts():
     had = dict(run_graph(needs, lambda key, results: {'had': sorted(results)}, 2))
     for key, wanted in needs.items():
         assert set(wanted) <= set(had[key]['had'])
+
+
+def test_the_start_of_the_longest_chain_goes_first():
+    needs = {'alone': [], 'end': ['middle'], 'first': [], 'middle': ['first'], 'short': []}
+    ordered = longest_chains_first(needs)
+    assert list(ordered) == ['first', 'middle', 'alone', 'end', 'short']
+    assert ordered == needs
 
 
 def test_there_are_never_more_processes_than_asked_for(tmp_path):
