@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from .config_parts import innermost_dataset
 from .errors import UserError
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -71,8 +72,7 @@ def _classify(cfg: Config, number: int) -> None:
 def _datasets(cfg: Config) -> Iterator[ConfigDict]:
     for loader in _LOADERS:
         if cfg.get(loader):
-            dataset = cfg[loader].dataset
-            yield dataset.get('dataset', dataset)
+            yield innermost_dataset(cfg[loader].dataset)
 
 
 def _mask_checks(cfg: Config) -> Iterator[ConfigDict]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
+from .config_parts import data_folder
 from .errors import UserError
 
 
@@ -37,7 +37,7 @@ def load_config(
             cfg.merge_from_dict(options)
         except (KeyError, TypeError, IndexError) as error:
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
-    data = os.environ.get('G2SD_DATA', 'data')
+    data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
     _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
     if layout:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config_parts import innermost_dataset
 from ..provenance import digest_if_there, git_commit
 from ..version import __version__
 
@@ -38,7 +39,7 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
     if cfg.get('data_preprocessor'):
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
-    steps = _innermost(loader['dataset']).get('pipeline') or ()
+    steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
     return {
         'task': TASKS[scope],
         'scope': scope,
@@ -76,16 +77,9 @@ def _dataset(cfg: Mapping[str, Any]) -> Record | None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         return None
-    dataset = _innermost(dataset)
+    dataset = innermost_dataset(dataset)
     keys = ('type', 'data_root', 'ann_file')
     return {key: dataset[key] for key in keys if isinstance(dataset.get(key), str)}
-
-
-def _innermost(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The data set itself, inside of what seeds, repeats or balances it."""
-    while isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    return dataset
 
 
 def _teacher(cfg: Mapping[str, Any]) -> Record | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
 
+from ..config_parts import data_folder, innermost_dataset
 from ..configuration import load_config
 from ..datasets.shapes import ensure_shapes
 from ..engine.norm import sync_batch_norm
@@ -22,6 +22,7 @@ __all__ = [
     'start_processes',
     'use_mixed_precision',
     'use_strict_loading',
+    'use_test_data',
     'use_test_time_augmentation',
 ]
 
@@ -53,17 +54,15 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             class folders if it is not the config's.
     """
     if cfg.get('shapes'):
-        root = Path(os.environ.get('G2SD_DATA', 'data')) / 'shapes'
-        ensure_shapes(root, **cfg.shapes)
+        ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
     for name in loaders:
         if not cfg.get(name):
             continue
-        dataset = cfg[name].dataset
-        dataset = dataset.get('dataset', dataset)
+        dataset = innermost_dataset(cfg[name].dataset)
         root = Path(dataset.get('data_root', '.'))
         if not root.is_dir():
             layout = cfg.get('data_layout', str(root))
-            data = Path(os.environ.get('G2SD_DATA', 'data'))
+            data = Path(data_folder())
             inside = root.relative_to(data).parts if root.is_relative_to(data) else ()
             raise UserError(
                 f'no data at {root}: lay it out as {layout}'

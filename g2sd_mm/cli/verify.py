@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import nn
@@ -17,12 +17,13 @@ from torch import nn
 from ..checkpoints import CheckpointError, load_encoder
 from ..checkpoints.load import Fit
 from ..checkpoints.start import load_start
+from ..config_parts import plain_model
+from ..configuration import load_config
 from ..distill.generic import build_generic_teacher
 from ..distill.teacher import build_task_teacher
 from ..models.backbones.base import Backbone
 from ..models.mae import MaskedAutoencoder
 from ..students.build import fill_student
-from .config import load_config
 
 Check = Callable[[str], Fit | None]
 
@@ -142,11 +143,7 @@ def _student_autoencoder(cfg: Config) -> nn.Module:
 
 def _model(cfg: Config) -> nn.Module:
     """The config's plain model: of a distilled config, the student."""
-    model = ConfigDict(cfg.model)
-    model.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return _outline(lambda: MODELS.build(model))
+    return _outline(lambda: MODELS.build(plain_model(cfg)))
 
 
 def _outline(build: Callable[[], Any]) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
+from ..config_parts import plain_model
+
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
 _STAGE1_HOOKS = ('TeacherGuardHook', 'WeightsExportHook')
 _KEYS = {'teacher', 'taps', 'losses', 'adapters'}
@@ -34,10 +36,9 @@ def distill_config(cfg: Config) -> Config:
             f'lacking {sorted(lacking) or "nothing"}, unknown {sorted(unknown) or "nothing"}'
         )
     cfg = cfg.copy()
-    student = ConfigDict(cfg.model)
-    student.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
+    student = plain_model(cfg)
     if cfg.get('data_preprocessor'):
-        student.setdefault('data_preprocessor', cfg.pop('data_preprocessor'))
+        cfg.pop('data_preprocessor')  # the student has it now
     cfg.pop('distillation')
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
     return _with_hooks(cfg, _HOOKS)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, load_verified, read_weights
 from ..checkpoints.layouts import task_model_state
+from ..config_parts import plain_model
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
@@ -131,10 +132,7 @@ def build_task_teacher(
     """
     cfg = Config.fromfile(_find_config(config)) if isinstance(config, str) else Config(config)
     cfg.merge_from_dict(overrides or {})
-    model_cfg = cfg.model.copy()
-    model_cfg.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
-    if cfg.get('data_preprocessor'):
-        model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model_cfg = plain_model(cfg)
     _check_normalisation(model_cfg.get('data_preprocessor'), normalisation)
     model = MODELS.build(_without_init(model_cfg))
     teacher = ChainTeacher(model, forward, dtype=dtype, train_mode=train_mode)

@@ -68,15 +68,12 @@ def measure_config(config: str) -> dict[str, float]:
 
     import g2sd_mm
 
-    from ..cli.config import load_config
+    from ..config_parts import plain_model
+    from ..configuration import load_config
     from ..engine.norm import sync_batch_norm
 
     g2sd_mm.register_all()
     cfg = sync_batch_norm(load_config(config), 'none')
-    model = cfg.model
-    model.backbone.init_cfg = None
-    model.setdefault('_scope_', cfg.default_scope)
-    if cfg.get('data_preprocessor'):
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        return measure_model(MODELS.build(model))
+        return measure_model(MODELS.build(plain_model(cfg)))

@@ -22,8 +22,8 @@ def draw_pictures(
         folder: where the pictures go.
         number: images of the validation set, from its start.
     """
-    from ..cli.config import load_config
     from ..cli.infer import infer
+    from ..configuration import load_config
 
     for task in dict.fromkeys(row.task for row in rows if row.task in _TASKS):
         finished = [

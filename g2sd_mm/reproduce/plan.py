@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..config_parts import data_folder, innermost_dataset
 from .commands import Launcher, evaluation_command, train_command
 from .suites import Row, Step, Suite
 from .throughput import NOT_MEASURED, Throughput
@@ -28,7 +28,7 @@ def with_public_files(suite: Suite, folder: Path) -> Suite:
 
 def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
     """One line for each data set that the rows need and that is not there."""
-    data = os.environ.get('G2SD_DATA', 'data')
+    data = data_folder()
     needed: dict[str, str] = {}
     configs = [step.config for step in suite.steps_of(rows) if not step.file]
     configs += [row.data or suite.step(row.step).config for row in rows]
@@ -38,8 +38,8 @@ def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
             continue  # generated on first use
         for loader in ('train_dataloader', 'test_dataloader'):
             if cfg.get(loader):
-                dataset = cfg[loader].dataset
-                root = dataset.get('dataset', dataset).data_root.replace('data/', f'{data}/', 1)
+                dataset = innermost_dataset(cfg[loader].dataset)
+                root = dataset.data_root.replace('data/', f'{data}/', 1)
                 layout = cfg.get('data_layout', root).replace('data/', f'{data}/')
                 needed.setdefault(root, layout)
     missing = {root: how for root, how in needed.items() if not Path(root).is_dir()}

@@ -189,7 +189,7 @@ def _import_libraries(steps: Sequence[Step]) -> None:
     """Import the task libraries once, before the processes are forked."""
     import g2sd_mm
 
-    from ..cli.config import load_config
+    from ..configuration import load_config
 
     g2sd_mm.register_all()
     for scope in {load_config(step.config).default_scope for step in steps}:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..config_parts import innermost_dataset
 from ..errors import UserError
 
 #: Training images by the first folder of the data: of the public releases, as the recipes count.
@@ -100,8 +101,7 @@ def _train_images(cfg: Config) -> int | None:
 
 def train_root(cfg: Config) -> str:
     """Folder of the training data, as the config has it."""
-    dataset = cfg.train_dataloader.dataset
-    return dataset.get('dataset', dataset).data_root
+    return innermost_dataset(cfg.train_dataloader.dataset).data_root
 
 
 def workload(cfg: Config) -> str:

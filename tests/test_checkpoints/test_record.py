@@ -108,7 +108,8 @@ def test_the_origin_names_files_with_their_digests(tmp_path):
         assert origin['epoch'] == 3
 
 
-def test_other_teachers_are_found():
+def test_other_teachers_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # runs in the checkout's own work_dirs do not count
     origin = describe_origin(config('shapes/g2sd_vits_generic.py'))
     assert origin['teacher'] == {'file': 'work_dirs/vitb_mae/weights.pth', 'sha256': None}
     hook = dict(type='DistillationHook', teacher=dict(config='a.py', checkpoint='b.pth'))

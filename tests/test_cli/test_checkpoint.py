@@ -13,27 +13,10 @@ import torch
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.layouts import LAYOUTS
 from g2sd_mm.checkpoints.positions import transpose_positions
-from g2sd_mm.cli import checkpoint
 from g2sd_mm.cli.checkpoint_commands import convert
 
 from ..fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
 from ..toys import TEACHER, autoencoder, save
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """Run the command; gives (exit code, stdout, stderr)."""
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr('sys.argv', ['checkpoint.py', *map(str, arguments)])
-        code = 0
-        try:
-            checkpoint.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

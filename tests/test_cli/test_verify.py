@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import pytest
@@ -9,7 +10,6 @@ import torch
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.positions import transpose_positions
-from g2sd_mm.cli import checkpoint
 from g2sd_mm.cli.checkpoint_commands.verify import ROLES, grouped
 from g2sd_mm.cli.train import train
 from g2sd_mm.cli.verify import verify
@@ -83,17 +83,8 @@ def test_segmentors_fit_under_any_names(name, fake):
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys):
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr('sys.argv', ['checkpoint.py', 'verify', *arguments])
-        code = 0
-        try:
-            checkpoint.main()
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return call
+def tool(tool):
+    return functools.partial(tool, 'verify')
 
 
 def config(name: str) -> str:

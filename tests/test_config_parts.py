@@ -1,0 +1,41 @@
+"""The parts of a config that several modules look for."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from g2sd_mm.config_parts import data_folder, innermost_dataset, plain_model
+
+
+def test_data_lie_in_the_folder_that_the_environment_names(monkeypatch):
+    monkeypatch.delenv('G2SD_DATA', raising=False)
+    assert data_folder() == 'data'
+    monkeypatch.setenv('G2SD_DATA', '/elsewhere')
+    assert data_folder() == '/elsewhere'
+
+
+def test_a_data_set_is_found_inside_of_its_wrappers():
+    own = {'type': 'CocoDataset', 'data_root': 'data/coco'}
+    assert innermost_dataset(own) is own
+    assert innermost_dataset({'type': 'SeededDataset', 'dataset': own}) is own
+    assert innermost_dataset({'dataset': {'dataset': own}}) is own
+
+
+def test_a_model_gets_its_library_and_its_preprocessor_and_the_config_stays():
+    cfg = Config(
+        {
+            'default_scope': 'mmpretrain',
+            'data_preprocessor': {'mean': [1]},
+            'model': {'type': 'ImageClassifier'},
+        }
+    )
+    model = plain_model(cfg)
+    assert (model['_scope_'], model.data_preprocessor) == ('mmpretrain', {'mean': [1]})
+    assert cfg.model == {'type': 'ImageClassifier'}
+
+
+def test_what_a_model_says_of_itself_is_kept():
+    own = {'type': 'MaskRCNN', '_scope_': 'mmdet', 'data_preprocessor': {'mean': [2]}}
+    cfg = Config({'data_preprocessor': {'mean': [1]}, 'model': own})
+    assert plain_model(cfg) == own
+    assert plain_model(Config({'model': {'type': 'A'}}))['_scope_'] == 'mmengine'
