@@ -25,7 +25,9 @@ REQUIREMENTS = [
     # Imported by our own code, so declared although the libraries above bring them too.
     'matplotlib',  # plots of the reports
     'numpy',
-    'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
+    # Image decoding; the build that needs no graphics libraries. Before 4.12 a JPEG that ends too
+    # early is decoded half grey without a word.
+    'opencv-python-headless>=4.12',
     'pycocotools',  # masks and detection metrics
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
@@ -44,7 +46,7 @@ EXPORT = [
 ]
 
 EXTRAS = {
-    'dev': ['pytest', 'ruff', *EXPORT],
+    'dev': ['hypothesis', 'pytest', 'ruff', *EXPORT],
     'export': EXPORT,
     # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
     # import it, which costs every process a second.

@@ -18,6 +18,7 @@ def run_command(command: Callable[[], None]) -> None:
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
     """
+    _forbid_unrestricted_loading()
     try:
         with quiet_imports():
             command()
@@ -36,6 +37,13 @@ def run_command(command: Callable[[], None]) -> None:
         sys.exit(1)
 
 
+def _forbid_unrestricted_loading() -> None:
+    """Whatever a library asks of ``torch.load``, in this process and its children, it gets tensors
+    and plain values. (Our own reader is stricter still.)"""
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)  # torch refuses to have both
+
+
 def _is_about_a_file(error: BaseException) -> bool:
     """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
     from ..compat.safe_load import CheckpointError
@@ -45,8 +53,15 @@ def _is_about_a_file(error: BaseException) -> bool:
 
 def _say(error: BaseException, where: str = '') -> None:
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    line = ' '.join(str(text).split()) or type(error).__name__
+    line = ' '.join(_own_words(str(text)).split()) or type(error).__name__
     print(f'error: {line}{where}', file=sys.stderr)
+
+
+def _own_words(text: str) -> str:
+    """What an error said before a loader's worker put its whole traceback in front."""
+    if '\nOriginal Traceback' not in text:
+        return text
+    return text.rstrip().rpartition('\n')[2].partition(': ')[2]
 
 
 def _keep_traceback() -> str:

@@ -7,7 +7,7 @@ so a segmentation run never pays for mmdet, and reading a command's ``--help`` p
 
 import functools
 
-from g2sd_mm.compat import guards, mmcv_ops, pixel_limit, quiet
+from g2sd_mm.compat import guards, image_files, mmcv_ops, pixel_limit, plain_files, quiet
 
 __all__ = ['prepare']
 
@@ -27,6 +27,8 @@ def prepare() -> None:
     guards.check_opencv()
     guards.provide_distutils()
     guards.watch_imports()
+    image_files.name_unreadable_files()
+    plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()
     quiet.silence_pycocotools()

@@ -20,6 +20,7 @@ from .run_lengths import covered
 #: Sides and coordinates beyond this are no picture's (and masks are drawn in this many steps).
 _LARGEST = 1 << 20
 _PIXELS = 1 << 30
+_NUMBERS = frozenset((int, float))
 _LISTS = ('images', 'annotations', 'categories')
 
 
@@ -140,13 +141,22 @@ def _is_id(value: Any) -> bool:
 
 
 def _are_numbers(values: list[Any]) -> bool:
-    return all(type(v) in (int, float) for v in values) and all(map(math.isfinite, values))
+    return _NUMBERS.issuperset(map(type, values)) and all(map(math.isfinite, values))
 
 
 def are_coordinates(values: Any) -> bool:
-    """Whether it is a list of numbers that may be a picture's; NaN is none, it compares false."""
-    return isinstance(values, list) and all(
-        type(v) in (int, float) and -_LARGEST <= v <= _LARGEST for v in values
+    """Whether it is a list of numbers that may be a picture's.
+
+    Files have tens of millions of them, so there is no loop in Python here.
+    """
+    if not isinstance(values, list) or not _NUMBERS.issuperset(map(type, values)):
+        return False
+    if not values:
+        return True
+    return (
+        min(values) >= -_LARGEST
+        and max(values) <= _LARGEST
+        and not math.isnan(sum(values))  # a NaN may pass the others, every comparison being false
     )
 
 
