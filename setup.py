@@ -25,9 +25,7 @@ REQUIREMENTS = [
     # Imported by our own code, so declared although the libraries above bring them too.
     'matplotlib',  # plots of the reports
     'numpy',
-    # Image decoding; the build that needs no graphics libraries. Before 4.12 a JPEG that ends too
-    # early is decoded half grey without a word.
-    'opencv-python-headless>=4.12',
+    'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
     'pycocotools',  # masks and detection metrics
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data

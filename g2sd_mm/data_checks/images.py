@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..compat.jpeg import ends_early
 from .findings import Finding
 
 #: What class folders may hold; mmpretrain reads these endings and passes over all others.
@@ -56,10 +57,11 @@ def look_at_image(path: str) -> Picture:
     head = _Head.of(content)
     if head.too_large:
         return Picture(path, findings=(Finding('too-large', path, head.detail),))
+    half = ends_early(content)
     with _decoder_messages() as messages:
-        pixels = _decoded(content)
+        pixels = None if half else _decoded(content)
     if pixels is None:
-        kind = 'truncated' if _ends_early(content) else 'unreadable'
+        kind = 'truncated' if half or _lacks_its_end(content) else 'unreadable'
         return Picture(path, findings=(Finding(kind, path, head.format or 'no image'),))
     if any('Corrupt JPEG data' in line for line in messages):
         findings.append(Finding('damaged', path, messages[0]))
@@ -129,8 +131,8 @@ def _decoded(content: bytes) -> np.ndarray | None:
         return None
 
 
-def _ends_early(content: bytes) -> bool:
-    """Whether an undecodable file is one that lacks its end."""
+def _lacks_its_end(content: bytes) -> bool:
+    """Whether an undecodable file of any format is whole but for its end."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')

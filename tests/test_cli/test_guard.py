@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections import Counter
+from fractions import Fraction
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def test_a_workers_traceback_is_left_out(capsys):
 def test_no_library_unpickles_without_limits_in_a_command(monkeypatch, tmp_path):
     monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
-    torch.save({'call': Counter('a')}, tmp_path / 'file.pth')
+    torch.save({'call': Fraction(1)}, tmp_path / 'file.pth')
 
     def command() -> None:
         with pytest.raises(pickle.UnpicklingError):

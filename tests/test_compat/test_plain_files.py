@@ -36,13 +36,13 @@ def test_a_pickle_that_asks_for_code_is_refused(tmp_path, protocol):
 
 @pytest.mark.parametrize('content', [OrderedDict(), CallsAFunction(print, 'x'), print])
 def test_nothing_is_on_the_list(content):
-    with pytest.raises(DataError, match='pickle: refused'):
+    with pytest.raises(DataError, match=r'^refused, the pickle asks for '):
         load_plain_pickle(BytesIO(pickle.dumps(content)))
 
 
 @pytest.mark.parametrize('content', [b'', b'\x80\x04', b'nothing', pickle.dumps(PLAIN)[:-20]])
 def test_a_damaged_pickle_is_named(content):
-    with pytest.raises(DataError, match='pickle: this is not a pickle, or damaged'):
+    with pytest.raises(DataError, match='this is not a pickle, or damaged'):
         load_plain_pickle(BytesIO(content))
 
 
