@@ -12,6 +12,9 @@ from .classes import apply_classes
 from .config_parts import data_folder
 from .errors import UserError
 
+#: What a value of the wrong kind in a config makes code raise.
+UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
+
 
 def load_config(
     path: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
@@ -32,11 +35,22 @@ def load_config(
         hint = f'; {Path(path).parent} has {", ".join(near)}' if near else ''
         raise UserError(f'no config file {path}{hint}')
     cfg = Config.fromfile(path)
-    if options:
-        try:
+    try:
+        if options:
             cfg.merge_from_dict(options)
-        except (KeyError, TypeError, IndexError) as error:
-            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+        _settle(cfg, runs)
+    except UserError:
+        raise
+    except UNFIT as error:
+        if not options:
+            raise
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(f'--cfg-options does not fit {path}: {reason}') from error
+    return cfg
+
+
+def _settle(cfg: Config, runs: str) -> None:
+    """Fit folders, classes and loaders of a merged config, in place."""
     data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
     _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
@@ -44,7 +58,6 @@ def load_config(
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)
     _fit_loaders(cfg)
-    return cfg
 
 
 def _rebase(value: Any, folders: dict[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from ..compat.quiet import quiet_imports
 from ..errors import UserError
+
+#: Paths that are no file: a loop of links, a folder, below a file, too long.
+_PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -48,7 +52,8 @@ def _is_about_a_file(error: BaseException) -> bool:
     """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
     from ..compat.safe_load import CheckpointError
 
-    return isinstance(error, (CheckpointError, FileNotFoundError, PermissionError, SyntaxError))
+    named = (CheckpointError, FileNotFoundError, PermissionError, SyntaxError)
+    return isinstance(error, named) or getattr(error, 'errno', None) in _PATHS
 
 
 def _say(error: BaseException, where: str = '') -> None:

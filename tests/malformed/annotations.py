@@ -24,15 +24,14 @@ _WIDTH, _HEIGHT = odd.SIZE
 _CLASSES = ('disc', 'square')
 
 
-def _content() -> dict[str, Any]:
-    """Two images with a polygon, plain run lengths and compressed ones."""
+def content(polygons: bool) -> dict[str, Any]:
+    """Two images with polygons, or with plain run lengths and compressed ones."""
     polygon = [5, 5, 30, 5, 30, 25, 5, 25]
     rle = coco_mask.merge(coco_mask.frPyObjects([polygon], _HEIGHT, _WIDTH))
-    masks: list[Any] = [
-        [polygon],
+    masks: list[Any] = [[polygon], [polygon, polygon]] if polygons else [
         {'size': [_HEIGHT, _WIDTH], 'counts': [200, 40, _HEIGHT * _WIDTH - 240]},
         {'size': [_HEIGHT, _WIDTH], 'counts': rle['counts'].decode()},
-    ]
+    ]  # fmt: skip
     return {
         'images': [
             {'id': i, 'file_name': f'{i}.jpg', 'width': _WIDTH, 'height': _HEIGHT} for i in (1, 2)
@@ -40,8 +39,9 @@ def _content() -> dict[str, Any]:
         'categories': [{'id': i, 'name': name} for i, name in enumerate(_CLASSES, start=1)],
         'annotations': [
             {
-                'id': i, 'image_id': 1 + i % 2, 'category_id': 1 + i % 2, 'area': 500.0,
-                'bbox': [5, 5, 25, 20], 'iscrowd': int(i == 1), 'segmentation': mask,
+                'id': i, 'image_id': 1 + i, 'category_id': 1 + i, 'area': 500.0,
+                'bbox': [5, 5, 25, 20], 'segmentation': mask,
+                'iscrowd': int(not polygons and i == 0),
             }
             for i, mask in enumerate(masks)
         ],
@@ -49,35 +49,45 @@ def _content() -> dict[str, Any]:
 
 
 def annotation_cases(values: int, texts: int) -> Iterator[Case]:
-    """``values``: documents with other values in some places. ``texts``: damaged files."""
-    for what, content in nearly(_content(), values):
-        yield Case('annotations', what, partial(_read, json.dumps(content).encode()))
-    for what, damaged in mutated(json.dumps(_content()).encode(), texts):
-        yield Case('annotations', f'the text, {what}', partial(_read, damaged))
+    """``values``: documents with other values in some places. ``texts``: damaged files. Of each
+    kind of masks."""
+    for polygons in (True, False):
+        kind = 'polygons' if polygons else 'run lengths'
+        whole = content(polygons)
+        for what, other in nearly(whole, values):
+            text = json.dumps(other).encode()
+            yield Case('annotations', f'{kind}, {what}', partial(read, text, polygons))
+        for what, damaged in mutated(json.dumps(whole).encode(), texts):
+            yield Case('annotations', f'{kind}, the text, {what}', partial(read, damaged, polygons))
     for what, text in {
         'empty': b'',
         'deeply nested': b'[' * 200_000,
         'a number of many digits': b'{"images": ' + b'9' * 10_000 + b'}',
-        'another encoding': json.dumps(_content()).encode('utf-16'),
+        'another encoding': json.dumps(content(True)).encode('utf-32'),
     }.items():
-        yield Case('annotations', what, partial(_read, text))
+        yield Case('annotations', what, partial(read, text, True))
 
 
-def _read(content: bytes, work: Path) -> None:
+def read(text: bytes, polygons: bool, work: Path) -> None:
+    """Check a file, and read it for training and for evaluation.
+
+    Raises:
+        DataError: of the first that refuses it, when all have had it.
+    """
     for number in (1, 2):
         (work / f'{number}.jpg').write_bytes(odd.encoded(number))
-    (work / 'train.json').write_bytes(content)
+    (work / 'train.json').write_bytes(text)
+    readers = [
+        lambda: check([CocoSplit(work / 'train.json', work, 'train', _CLASSES)], workers=0),
+        lambda: _train(work, poly2mask=not polygons, test_mode=False),
+        lambda: _train(work, poly2mask=True, test_mode=True),
+    ]
     refused = []
-    try:
-        check([CocoSplit(work / 'train.json', work, 'train', _CLASSES)], workers=0)
-    except DataError as error:
-        refused.append(error)
-    for poly2mask in (True, False):
-        for test_mode in (False, True):
-            try:
-                _train(work, poly2mask, test_mode)
-            except DataError as error:
-                refused.append(error)
+    for reader in readers:
+        try:
+            reader()
+        except DataError as error:
+            refused.append(error)
     if refused:
         raise refused[0]
 

@@ -26,8 +26,9 @@ _KEYS = (
     'train_dataloader.dataset.dataset.pipeline.0.type', 'optim_wrapper.optimizer.lr', 'num_classes',
     'val_dataloader.dataset.data_prefix', 'classes', 'distillation', 'distillation.teacher',
     'distillation.teacher.checkpoint', 'shapes', 'train_cfg.max_epochs', 'default_scope',
-    'work_dir', 'custom_hooks', 'val_evaluator', 'randomness.seed', 'test_dataloader.dataset.pipeline',
-    'param_scheduler.9.type', 'train_pipeline.1', 'data_preprocessor', '_base_', '_delete_',
+    'work_dir', 'custom_hooks', 'val_evaluator', 'randomness.seed', 'param_scheduler.9.type',
+    'test_dataloader.dataset.pipeline', 'train_pipeline.1', 'data_preprocessor', '_base_',
+    '_delete_',
 )  # fmt: skip
 _VALUES = (
     '', '3', '-1', '1e400', 'nan', 'None', 'True', '[', ']', '[1,', '(1,2', '{', '{}', '[]', '()',

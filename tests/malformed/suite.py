@@ -39,7 +39,7 @@ def all_cases() -> list[Case]:
 def _cases(small: bool) -> Iterator[Case]:
     yield from image_cases(1 if small else 9)
     yield from mask_cases(1 if small else 9)
-    yield from annotation_cases(*((8, 3) if small else (80, 27)))
+    yield from annotation_cases(*((5, 2) if small else (45, 18)))
     yield from checkpoint_cases(*((1, 4) if small else (18, 40)))
     yield from beside_cases(3 if small else 24)
     yield from option_cases(8 if small else 80)
