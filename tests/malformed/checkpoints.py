@@ -76,6 +76,17 @@ def checkpoint_cases(each: int, states: int) -> Iterator[Case]:
         yield Case('checkpoint', f'tensors #{number}: {shown:.60}', run)
 
 
+#: Tensors whose shapes tell what a network is.
+_LOOKED_AT = (
+    'pos_embed', 'patch_embed.proj.weight', 'head.weight', 'decoder_embed.weight', 'cls_token',
+    'decoder_pos_embed', 'backbone.pos_embed', 'backbone.patch_embed.proj.weight', 'mask_token',
+    'dist_token', 'blocks.0.mlp.fc1.weight', 'blocks.0.attn.qkv.weight', 'decoder_pred.weight',
+    'blocks.0.attn.relative_position_bias_table', 'backbone.net.blocks.0.attn.rel_pos_h',
+    'student.pos_embed', 'model.pos_embed', 'autoencoder.pos_embed', 'student.backbone.pos_embed',
+    'decode_head.conv_seg.weight', 'encoderfeature_pred.weight', 'blocks.0.norm1.weight',
+)  # fmt: skip
+
+
 def _odd_states() -> st.SearchStrategy[dict[str, torch.Tensor]]:
     """Names of all layouts with tensors of any shape and type."""
     names = sorted(
@@ -87,7 +98,8 @@ def _odd_states() -> st.SearchStrategy[dict[str, torch.Tensor]]:
         )
         for name in shapes(_SIZE)
     )  # fmt: skip
-    some = st.lists(st.sampled_from(names) | st.text(max_size=6), min_size=1, max_size=6)
+    name = st.sampled_from(_LOOKED_AT) | st.sampled_from(names) | st.text(max_size=6)
+    some = st.lists(name, min_size=1, max_size=6)
     shape = st.lists(st.sampled_from([0, 1, 3, 5, 16]), max_size=4)
     dtype = st.sampled_from([torch.float32, torch.int64, torch.bool, torch.complex64])
     tensor = st.builds(lambda s, d: torch.zeros(s, dtype=d), shape, dtype)
