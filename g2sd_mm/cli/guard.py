@@ -6,7 +6,8 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..compat.quiet import quiet_imports
@@ -22,9 +23,8 @@ def run_command(command: Callable[[], None]) -> None:
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
     """
-    _forbid_unrestricted_loading()
     try:
-        with quiet_imports():
+        with quiet_imports(), _no_unrestricted_loading():
             command()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -41,11 +41,18 @@ def run_command(command: Callable[[], None]) -> None:
         sys.exit(1)
 
 
-def _forbid_unrestricted_loading() -> None:
+@contextmanager
+def _no_unrestricted_loading() -> Iterator[None]:
     """Whatever a library asks of ``torch.load``, in this process and its children, it gets tensors
     and plain values. (Our own reader is stricter still.)"""
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)  # torch refuses to have both
+    force, opposite = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    before = {name: os.environ.pop(name, None) for name in (force, opposite)}
+    os.environ[force] = '1'
+    try:
+        yield
+    finally:
+        del os.environ[force]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _is_about_a_file(error: BaseException) -> bool:

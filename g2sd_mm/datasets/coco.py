@@ -57,6 +57,20 @@ class CheckedCocoDataset(CocoDataset):
             instance.setdefault('mask', [])
         return info
 
+    def filter_data(self) -> list[dict]:
+        """Entries that ``filter_cfg`` keeps.
+
+        Raises:
+            DataError: if there is none; mmengine would fail to join their bytes.
+        """
+        kept = super().filter_data()
+        if not kept:
+            raise DataError(
+                f'{self.ann_file} has no image that is read: {len(self.data_list)} are listed, and '
+                'filter_cfg keeps those with an object of the classes'
+            )
+        return kept
+
     def _check_categories(self, content: dict[str, Any]) -> None:
         wanted = self.metainfo['classes']
         there = {category['id']: category['name'] for category in content.get('categories', [])}

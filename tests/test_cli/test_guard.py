@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from fractions import Fraction
 
@@ -92,6 +93,8 @@ def test_no_library_unpickles_without_limits_in_a_command(monkeypatch, tmp_path)
             torch.load(tmp_path / 'file.pth', weights_only=False)
 
     run_command(command)
+    assert os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] == '1'
+    assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '0'
 
 
 def test_the_traceback_can_be_asked_for(monkeypatch):
