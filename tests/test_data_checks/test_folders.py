@@ -201,3 +201,20 @@ def test_any_number_of_processes_finds_the_same(classes):
     assert one.findings == two.findings
     assert one.harmful == 1
     assert told[-1] == (8, 8)
+
+
+class Deadly(Labels):
+    """Ends the process that reads a mask with it, as a hole in a decoder might."""
+
+    def strange(self, found: list[int]) -> list[int]:
+        os._exit(1)
+
+
+def test_a_file_that_ends_its_process_is_named_and_the_others_are_read(masks):
+    train, val = recognise(masks, Labels(3))
+    train.labels = Deadly(3)
+    report = check([train, val], workers=1)
+    assert [(f.kind, os.path.relpath(f.path, masks)) for f in report.findings] == [
+        ('crashes-decoder', 'annotations/train/0.png'),
+        ('crashes-decoder', 'annotations/train/1.png'),
+    ]
