@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from ..distill.generic import GenericDistiller
+from ..engine.compiling import compile_blocks
 from ..errors import UserError
 from ..models.masking import mask_noise, random_masking
-from ..models.vit import Block
 from .build import build_model, build_optimizer, stage_config, synchronise
 from .stages import ROOT, Stage
 
@@ -52,7 +52,7 @@ class Formulation:
         self.model = build_model(self.cfg, device)
         self.optimizer = build_optimizer(self.cfg, self.model, variant.dtype)
         if variant.compiled:
-            compile_blocks(self.model)
+            compile_blocks(self.model, self.model.teacher.model)
 
     def _adjust(self, cfg: Any) -> None:
         """What the config needs for this formulation; nothing here."""
@@ -115,16 +115,6 @@ class _teacher_says:
 
     def __exit__(self, *_: object) -> None:
         del self.model.ask_teacher  # the class's own shows again
-
-
-def compile_blocks(model: Any) -> None:
-    """Compile every transformer block of student and teacher in place; names of weights stay."""
-    # all blocks share one function: it is compiled for every width, precision and window
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-    for network in (model, model.teacher.model):
-        for module in network.modules():
-            if isinstance(module, Block):
-                module.compile()
 
 
 def reference_package() -> Any:

@@ -20,6 +20,7 @@ __all__ = [
     'name_run',
     'prepare_data',
     'start_processes',
+    'use_compilation',
     'use_mixed_precision',
     'use_strict_loading',
     'use_test_data',
@@ -127,6 +128,13 @@ def use_strict_loading(cfg: Config) -> None:
         cfg.load_from = None
     hook = dict(type='StrictLoadingHook', start=start)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def use_compilation(cfg: Config, compiled: bool | None) -> None:
+    """Compile transformer blocks: always, never, or (None) with a GPU; in place."""
+    if compiled is not False:
+        hook = dict(type='CompileHook', on_cpu=bool(compiled))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def start_processes(cfg: Config, launcher: str) -> None:

@@ -2,8 +2,10 @@
 
 from .autocast import AutocastOptimWrapper
 from .hooks import (
+    CompileHook,
     DrawPredictionsHook,
     LossWarmupHook,
+    MetricsHook,
     SampleErrorHook,
     StepSeedHook,
     TeacherGuardHook,
@@ -15,8 +17,10 @@ from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 
 __all__ = [
     'AutocastOptimWrapper',
+    'CompileHook',
     'DrawPredictionsHook',
     'LossWarmupHook',
+    'MetricsHook',
     'SampleErrorHook',
     'StepSeedHook',
     'TeacherGuardHook',
