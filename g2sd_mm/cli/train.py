@@ -87,11 +87,10 @@ def train(
         UserError, CheckpointError: with one line that says what to do, before the first step; the
             latter for any file of weights that does not fit its place in the config.
     """
-    from mmengine.runner import Runner
-
     import g2sd_mm
 
     from . import config as fit
+    from .processes import build_runner, start_processes
     from .verify import verify_named_files
 
     g2sd_mm.register_all()
@@ -114,8 +113,8 @@ def train(
     verify_named_files(cfg, config)
     fit.use_strict_loading(cfg)
     fit.use_compilation(cfg, compiled)
-    fit.start_processes(cfg, launcher)
-    runner = Runner.from_cfg(g2sd_mm.distill_config(cfg))
+    start_processes(cfg, launcher)
+    runner = build_runner(g2sd_mm.distill_config(cfg))
     runner.train()
     return runner
 

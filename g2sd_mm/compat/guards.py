@@ -34,8 +34,8 @@ _TWINS = {
 }
 
 # Module of one task library -> another one that it imports where it can, for something beside its
-# task: every run would pay seconds for it. A config that names the other library (mmseg's MaskFormer
-# is made of mmdet's heads) has it imported before, see `config_parts.import_named_libraries`.
+# task: every run would pay seconds for it. A config that names the other library (the MaskFormer of
+# mmseg is made of heads of mmdet) has it imported before: `config_parts.import_named_libraries`.
 _IMPORTS_IN_PASSING = {
     'mmpretrain.models.utils.res_layer_extra_norm': 'mmdet',
     'mmdet.models.data_preprocessors.reid_data_preprocessor': 'mmpretrain',

@@ -14,6 +14,7 @@ from .hooks import (
 from .layer_decay import ViTLayerDecayConstructor
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
+from .sharding import ShardedDataParallel, ShardedRunner
 
 __all__ = [
     'AutocastOptimWrapper',
@@ -22,6 +23,8 @@ __all__ = [
     'LossWarmupHook',
     'MetricsHook',
     'SampleErrorHook',
+    'ShardedDataParallel',
+    'ShardedRunner',
     'StepSeedHook',
     'TeacherGuardHook',
     'ViTLayerDecayConstructor',

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from ...models.vit import Block
 from ..compiling import compile_blocks, run_plainly, why_not
+from ..sharding import ShardedDataParallel
 from .access import bare_model
 
 
@@ -37,7 +38,8 @@ class CompileHook(Hook):
         device = next(model.parameters()).device.type
         if device == 'cpu' and not self.on_cpu:
             return
-        reason = why_not(device)
+        sharded = isinstance(runner.model, ShardedDataParallel)
+        reason = 'they are sharded' if sharded else why_not(device)
         if reason:
             runner.logger.warning('blocks are not compiled: %s', reason)
             return

@@ -20,7 +20,7 @@ class G2SDViT(Backbone):
     """Plain ViT for classification.
 
     Args:
-        arch, img_size, patch_size, drop_path_rate: see
+        arch, img_size, patch_size, drop_path_rate, with_cp: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
         out_type: what the head is given.
 
@@ -68,7 +68,7 @@ class G2SDViT(Backbone):
         if self.out_type == 'dist_token':
             x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         if self.out_type == 'avg_featmap':
             return (self.fc_norm(x[:, 1:].mean(dim=1)),)
         x = self.norm(x)
