@@ -104,6 +104,27 @@ class MaskedAutoencoder(VisionTransformer):
             x = self.run(block, x)
         return x
 
+    def decode_some(
+        self, latent: Tensor, masking: Masking, hidden: Tensor, until: int | None = None
+    ) -> Tensor:
+        """:meth:`decode` without most of the hidden patches, as if they were not in the image.
+
+        Args:
+            latent, masking, until: see :meth:`decode`.
+            hidden: raster numbers [B, m] of the hidden patches that take part.
+
+        Returns:
+            [B, 1 + n + m, d]: class token, visible patches, hidden ones.
+        """
+        x = self.decoder_embed(latent)
+        mask_tokens = self.mask_token.to(x.dtype).expand(len(x), hidden.shape[1], -1)
+        positions = self.decoder_pos_embed[0, 1:][torch.cat([masking.keep, hidden], dim=1)]
+        cls = self.decoder_pos_embed[:, :1].expand(len(x), -1, -1)
+        x = torch.cat([x, mask_tokens], dim=1) + torch.cat([cls, positions], dim=1)
+        for block in self.decoder_blocks[:until]:
+            x = self.run(block, x)
+        return x
+
     def predict_pixels(self, features: Tensor) -> Tensor:
         """Last decoder features [B, 1 + L, d] -> patch pixels [B, L, 3 * patch ** 2]."""
         return self.decoder_pred(self.decoder_norm(features))[:, 1:]
