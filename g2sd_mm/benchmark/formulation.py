@@ -14,6 +14,7 @@ from ..distill.generic import GenericDistiller
 from ..engine.compiling import compile_blocks
 from ..errors import UserError
 from ..models.masking import mask_noise, random_masking
+from . import extras
 from .build import build_model, build_optimizer, stage_config, synchronise
 from .stages import ROOT, Stage
 
@@ -22,15 +23,24 @@ PARTS = ('step', 'teacher', 'student')
 
 @dataclass(frozen=True)
 class Variant:
-    """Precision of student and teacher, and whether their blocks are compiled."""
+    """Precision of student and teacher, whether their blocks are compiled, and one option more.
+
+    ``extra`` is a name of :data:`g2sd_mm.benchmark.extras.EXTRAS`.
+    """
 
     dtype: str = 'float32'
     compiled: bool = False
+    extra: str | None = None
 
     @property
     def name(self) -> str:
         """For tables: ``bfloat16, compiled``."""
-        return self.dtype + (', compiled' if self.compiled else '')
+        parts = (self.dtype, 'compiled' if self.compiled else None, self.extra)
+        return ', '.join(filter(None, parts))
+
+    def fits(self, task: str) -> bool:
+        """Whether the stages of a task have its option."""
+        return self.extra is None or task in extras.EXTRAS[self.extra].tasks
 
 
 class Formulation:
@@ -49,8 +59,10 @@ class Formulation:
         self.device = device
         self.cfg = stage_config(stage, size, teacher_dtype=variant.dtype)
         self._adjust(self.cfg)
+        extras.change_config(self.cfg, stage.task, variant.extra)
         self.model = build_model(self.cfg, device)
         self.optimizer = build_optimizer(self.cfg, self.model, variant.dtype)
+        extras.change_model(self.model, variant.extra)
         if variant.compiled:
             compile_blocks(self.model, self.model.teacher.model)
 
