@@ -70,10 +70,10 @@ def losses(folder: Path) -> list[float]:
     return [sum(step) / len(ranks) for step in zip(*ranks, strict=True)]
 
 
-def check_equal(one: Path, two: Path) -> None:
+def check_equal(one: Path, two: Path, steps: int = STEPS) -> None:
     assert len(list(two.glob('losses_*.json'))) == 2
     single, both = losses(one), losses(two)
-    assert len(single) == STEPS
+    assert len(single) == steps
     assert single == pytest.approx(both, abs=TOLERANCE)
     assert max(single) - min(single) > 10 * TOLERANCE  # the weights moved
     ours, theirs = (read_weights(folder / 'weights.pth').state for folder in (one, two))
