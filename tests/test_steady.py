@@ -28,7 +28,7 @@ class Clock(Hook):
 def test_two_thousand_steps_take_as_long_at_the_end(tmp_path):
     clock = Clock()
     runner(
-        tmp_path, distiller(), train_dataloader=loader(STEPS),
+        tmp_path, distiller(), train_dataloader=loader(STEPS, stacked=True),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(
             constructor='ViTLayerDecayConstructor', optimizer=dict(type='AdamW', lr=1e-4)

@@ -52,7 +52,7 @@ def reads_by_step(folder, model, hooks: dict, batches: int = 8) -> list[int]:
     reads = Reads()
     counter = ReadsByStep(reads)
     run = runner(
-        folder, model, train_dataloader=loader(batches), default_hooks=hooks,
+        folder, model, train_dataloader=loader(batches, stacked=True), default_hooks=hooks,
         custom_hooks=[counter, dict(type='StepSeedHook')],
         optim_wrapper=dict(
             constructor='ViTLayerDecayConstructor', optimizer=dict(type='AdamW', lr=1e-4)
