@@ -88,7 +88,7 @@ def _sources(
     from ..data_checks.layouts import recognise
     from ..errors import UserError
 
-    if len(data) == 1 and data[0].endswith('.py'):
+    if len(data) == 1 and not Path(data[0]).is_dir() and not data[0].endswith('.json'):
         from .data_sources import sources_of
 
         return sources_of(data[0], options)

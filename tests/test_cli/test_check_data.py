@@ -67,7 +67,8 @@ def test_harm_ends_with_1_and_is_written_down(checked, data, tmp_path):
 def test_a_persons_error_ends_with_2(checked, tmp_path):
     (tmp_path / 'a.json').write_text('{}')
     for arguments, text in (
-        ([tmp_path / 'none'], 'no folder '),
+        ([tmp_path / 'none'], 'no config '),
+        ([tmp_path / 'none', tmp_path], 'no folder '),
         ([tmp_path / 'a.json'], '--images takes one folder for each of '),
         ([tmp_path / 'a.json', '--images', tmp_path], "no list 'images'"),
         ([tmp_path, '--cfg-options', 'a=1'], '--cfg-options goes with a config file'),
