@@ -1,7 +1,7 @@
 """Run-length masks as COCO files have them: how many pixels they cover.
 
-The C code that decodes them trusts the file. Runs that do not add up to the picture, or a text that
-is no run lengths at all, are better found before.
+Runs that do not add up to the picture, or a text that is no run lengths at all, would stop a run in
+the middle: they are found before.
 """
 
 from __future__ import annotations

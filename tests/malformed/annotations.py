@@ -17,7 +17,7 @@ from g2sd_mm.errors import DataError
 
 from .. import odd_images as odd
 from .case import Case
-from .examples import nearly
+from .examples import nearly, replaced
 from .mutations import mutated
 
 _WIDTH, _HEIGHT = odd.SIZE
@@ -66,6 +66,14 @@ def annotation_cases(values: int, texts: int) -> Iterator[Case]:
         'another encoding': json.dumps(content(True)).encode('utf-32'),
     }.items():
         yield Case('annotations', what, partial(read, text, True))
+
+
+    for what, polygon in {
+        'a polygon of a billion pixels': [0, 0, 1e9, 0, 1e9, 1e9],
+        'a polygon without numbers': [0, 0, 1e300, 0, float('nan'), 1e9],
+    }.items():
+        text = json.dumps(replaced(content(True), ('annotations', 0, 'segmentation', 0), polygon))
+        yield Case('annotations', what, partial(read, text.encode(), True))
 
 
 def read(text: bytes, polygons: bool, work: Path) -> None:
