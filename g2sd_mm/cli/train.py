@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the rate to the batch that is used'
     )
+    p.add_argument('--tensorboard', action='store_true', help='scalars for TensorBoard too')
     add_common_options(p)
     return p
 
@@ -63,6 +64,7 @@ def train(
     deterministic: bool = False,
     auto_scale_lr: bool = False,
     runs: str = 'work_dirs',
+    tensorboard: bool = False,
 ) -> Runner:
     """Train a config in this process; the function behind the command.
 
@@ -80,6 +82,7 @@ def train(
     import g2sd_mm
 
     from . import config as fit
+    from .scalars import log_throughput, use_tensorboard
     from .verify import verify_named_files
 
     g2sd_mm.register_all()
@@ -99,6 +102,9 @@ def train(
         cfg.auto_scale_lr.enable = True
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    log_throughput(cfg)
+    if tensorboard:
+        use_tensorboard(cfg)
     verify_named_files(cfg, config)
     fit.use_strict_loading(cfg)
     fit.start_processes(cfg, launcher)

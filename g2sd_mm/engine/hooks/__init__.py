@@ -6,6 +6,7 @@ from .guard import TeacherGuardHook
 from .loading import StrictLoadingHook
 from .samples import SampleErrorHook
 from .seeding import StepSeedHook
+from .throughput import ThroughputHook
 from .warmup import LossWarmupHook
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     'StepSeedHook',
     'StrictLoadingHook',
     'TeacherGuardHook',
+    'ThroughputHook',
     'WeightsExportHook',
 ]

@@ -1,0 +1,18 @@
+"""The drawing of the two stages, as README and report show it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .parts import picture
+
+FILE = Path(__file__).resolve().parents[2] / 'docs' / 'images' / 'method.svg'
+_WORDS = (
+    'Stage 1: a small autoencoder predicts the hidden features of a large one from the same '
+    'visible patches. Stage 2: its encoder is fine-tuned on the task beside a fine-tuned teacher.'
+)
+
+
+def method_picture() -> str:
+    """The drawing, embedded as a file: its style sheet stays its own, and knows light and dark."""
+    return f'<div class="method">{picture(FILE, _WORDS)}</div>'

@@ -1,0 +1,46 @@
+"""Grids of pictures: the right columns in the right order, embedded."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from g2sd_mm.reports.method_picture import FILE, method_picture
+from g2sd_mm.reports.pictures import prediction_grids, reconstruction_grid
+
+
+def image(path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+
+
+def test_columns_go_from_the_input_to_the_teacher(tmp_path):
+    for column in ('teacher', 'g2sd', 'truth', 'input', 'single_stage'):
+        for name in ('0000_a', '0001_b'):
+            image(tmp_path / 'seg' / column / f'{name}.jpg')
+    (grid,) = prediction_grids(tmp_path)
+    heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
+    assert heads == ['input', 'ground truth', 'G2SD', 'teacher']
+    assert grid.count('data:image/jpeg;base64,') == 8
+    assert '<h3>Segmentation</h3>' in grid
+    assert grid.index('teacher: 0000_a') < grid.index('input: 0001_b')
+
+
+def test_tasks_without_pictures_have_no_grid(tmp_path):
+    (tmp_path / 'det').mkdir()
+    assert list(prediction_grids(tmp_path)) == []
+    assert list(prediction_grids(tmp_path / 'none')) == []
+
+
+def test_reconstructions_stand_beside_what_was_seen(tmp_path):
+    assert reconstruction_grid(tmp_path) == ''
+    for column in ('teacher', 'student', 'masked', 'input'):
+        image(tmp_path / column / '0000.png')
+    grid = reconstruction_grid(tmp_path)
+    assert grid.index('input') < grid.index('what is seen') < grid.index('student, through')
+    assert grid.count('data:image/png;base64,') == 4
+
+
+def test_the_method_is_the_drawing_of_the_readme():
+    assert 'prefers-color-scheme: dark' in FILE.read_text()
+    assert 'data:image/svg+xml;base64,' in method_picture()
