@@ -23,10 +23,12 @@ REQUIREMENTS = [
     'onedl-mmpretrain==1.3.6',
     'onedl-mmsegmentation==1.4.2',
     # Imported by our own code, so declared although the libraries above bring them too.
+    'imagecorruptions-imaug',  # noise, blur, fog, ... of tools/analyze.py
     'matplotlib',  # plots of the reports
     'numpy',
     'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
     'pycocotools',  # masks and detection metrics
+    'rich',  # progress bars
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
     # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
@@ -46,6 +48,7 @@ EXPORT = [
 EXTRAS = {
     'dev': ['pytest', 'ruff', *EXPORT],
     'export': EXPORT,
+    'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
     # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
     # import it, which costs every process a second.
     'huggingface': ['transformers>=5'],

@@ -21,21 +21,20 @@ from .network import Advance, Networks, logits, nothing
 
 #: Of each family of ImageNet-C (noise, blur, weather, digital); others are asked for by name.
 KINDS = (
-    'gaussian_noise', 'impulse_noise', 'defocus_blur', 'motion_blur', 'fog', 'brightness',
+    'gaussian_noise', 'shot_noise', 'defocus_blur', 'motion_blur', 'fog', 'brightness',
     'contrast', 'pixelate', 'jpeg_compression',
 )  # fmt: skip
 SEVERITIES = (1, 2, 3, 4, 5)
+# they draw from generators that cannot be seeded from outside
+_OWN_RANDOMNESS = {'impulse_noise', 'glass_blur'}
 _LEAST_SIDE = 32  # pixels; what the package takes
 
 
 def known_kinds() -> list[str]:
-    """Names of the corruptions, ImageNet-C's own first.
-
-    Without ``glass_blur``: its random numbers are drawn in compiled code, where none can fix them.
-    """
+    """Names of the corruptions that can be repeated, ImageNet-C's own first."""
     from imagecorruptions import get_corruption_names
 
-    return [kind for kind in get_corruption_names('all') if kind != 'glass_blur']
+    return [kind for kind in get_corruption_names('all') if kind not in _OWN_RANDOMNESS]
 
 
 def corrupted(images: Tensor, kind: str, severity: int) -> Tensor:

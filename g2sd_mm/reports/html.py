@@ -114,7 +114,7 @@ def _subtitle(results: dict[str, Any]) -> str:
         f'{len(rows)} runs, ' + (f'seeds {", ".join(map(str, seeds))}' if seeds else 'no seed'),
         *([f'{failed} failed'] if failed else []),
         *([f'commit {made["commit"]}'] if made.get('commit') else []),
-        *([made['gpu'] or made['cpu']] if made.get('gpu') or made.get('cpu') else []),
+        *[name for name in (made.get('gpu') or made.get('cpu'),) if name],
     ]
     return ' · '.join(map(str, parts))
 

@@ -90,7 +90,7 @@ def test_a_network_is_like_itself_block_by_block(networks):
     copy, other = (torch.tensor(found['cka'][name]) for name in ('copy', 'g2sd'))
     assert copy.shape == other.shape == (4, 4)
     assert copy.diagonal().tolist() == pytest.approx([1] * 4)
-    assert copy[0, 3] < 0.999
+    assert copy[0, 3] < 1 - 1e-5
     assert other.diagonal().max() < 0.999
     assert sum(seen) == 3 * 10
     assert found['teacher'] == 'teacher'
