@@ -166,12 +166,13 @@ class Subjects:
         """
         from ..reproduce.environment import describe_environment
 
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         found = self._reconstruct(folder) if name == RECONSTRUCTION else self._ask(name, bars)
         return {
             'analysis': name,
             'command': shlex.join(['python', 'tools/analyze.py', *sys.argv[1:]]),
             'seconds': round(time.perf_counter() - started, 1),
+            'cpu_seconds': round(time.process_time() - used, 1),
             'environment': describe_environment(),
             **found,
         }

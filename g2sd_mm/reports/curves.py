@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from . import methods
 from .logs import Curve, Points
@@ -39,13 +40,16 @@ def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
     _losses(left, curves)
     for curve in curves:
         _line(right, curve.metric, curve, marker='o' if len(curve.metric) == 1 else None)
-    right.set(xlabel='update', ylabel=f'{HEADLINE[task]} (%)')
+    right.set(xlabel='update', ylabel=f'{HEADLINE[task]} (%)', xlim=(0, None))
 
 
 def _losses(axes: object, curves: Sequence[Curve]) -> None:
     for curve in curves:
         _line(axes, curve.loss, curve)
-    axes.set(xlabel='update', ylabel='training loss', yscale='log')
+    axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_locator(NullLocator())
     _legend(axes)
 
 

@@ -111,7 +111,8 @@ def _subtitle(results: dict[str, Any]) -> str:
     seeds = sorted({row['seed'] for row in rows})
     failed = sum('error' in row for row in rows)
     parts = [
-        f'{len(rows)} runs, ' + (f'seeds {", ".join(map(str, seeds))}' if seeds else 'no seed'),
+        f'{len(rows)} rows',
+        f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}',
         *([f'{failed} failed'] if failed else []),
         *([f'commit {made["commit"]}'] if made.get('commit') else []),
         *[name for name in (made.get('gpu') or made.get('cpu'),) if name],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _TYPES = {'.jpg': 'jpeg', '.png': 'png', '.svg': 'svg+xml'}
@@ -54,17 +55,43 @@ def picture(file: Path, alt: str = '') -> str:
     return f'<img alt="{escape(alt or file.stem)}" src="data:image/{kind};base64,{data}">'
 
 
-def grid(columns: Sequence[tuple[str, Sequence[Path]]]) -> str:
-    """Images side by side: a column for each name, a row for each image that all columns have."""
+@dataclass(frozen=True)
+class Cell:
+    """One place of a grid: an image file, or words; ``wrong`` words stand out."""
+
+    image: Path | None = None
+    words: str = ''
+    wrong: bool = False
+
+
+def grid(columns: Sequence[tuple[str, Sequence[Cell]]], small: bool = False) -> str:
+    """Cells side by side: a column for each name, a row for each cell that all columns have."""
+    kind = 'grid small' if small else 'grid'
     head = ''.join(f'<th>{escape(name)}</th>' for name, _ in columns)
     rows = []
-    for files in zip(*(files for _, files in columns), strict=False):
-        cells = ''.join(
-            f'<td>{picture(file, f"{name}: {file.stem}")}</td>'
-            for (name, _), file in zip(columns, files, strict=True)
-        )
-        rows.append(f'<tr>{cells}</tr>')
-    return f'<div class="wide"><table class="grid"><tr>{head}</tr>{"".join(rows)}</table></div>'
+    for cells in zip(*(cells for _, cells in columns), strict=False):
+        named = zip((name for name, _ in columns), cells, strict=True)
+        rows.append('<tr>' + ''.join(_cell(name, cell) for name, cell in named) + '</tr>')
+    return (
+        f'<div class="wide"><table class="{kind}" style="--columns:{len(columns)}">'
+        f'<tr>{head}</tr>{"".join(rows)}</table></div>'
+    )
+
+
+def _cell(column: str, cell: Cell) -> str:
+    if cell.image:
+        return f'<td>{picture(cell.image, f"{column}: {cell.image.stem}")}</td>'
+    kind = ' class="bad"' if cell.wrong else ''
+    return f'<td{kind}>{escape(cell.words)}</td>'
+
+
+def legend(colours: Mapping[str, str]) -> str:
+    """Names beside their colours (CSS); empty for none."""
+    entries = ''.join(
+        f'<span><i style="background:{escape(colour)}"></i>{escape(name)}</span>'
+        for name, colour in colours.items()
+    )
+    return f'<p class="legend">{entries}</p>' if entries else ''
 
 
 def section(name: str, title: str, *content: str) -> str:

@@ -1,12 +1,14 @@
-"""Predictions and reconstructions as pictures side by side."""
+"""Predictions and reconstructions side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from . import methods
-from .parts import escape, grid
+from .parts import Cell, escape, grid, legend
 
 #: Columns of a task's pictures, as far as there are such pictures; names of folders -> headings.
 COLUMNS = {
@@ -20,17 +22,28 @@ COLUMNS = {
 _RECONSTRUCTED = {
     'input': 'input',
     'masked': 'what is seen',
-    'student': 'student, through the teacher\'s decoder',
+    'student': "student, teacher's decoder",
     'teacher': 'teacher',
 }
+#: Class names of the images, one a line, where whole images have a class: ``truth/classes.txt``.
+CLASSES = 'classes.txt'
+#: Colours of class names in segmentations, as CSS: ``truth/colours.json``.
+COLOURS = 'colours.json'
+_BACKGROUND = 'background'  # stays as it is in the image
 
 
 def prediction_grids(folder: Path) -> Iterator[str]:
-    """A grid for each task below ``folder``: ``<task>/<column>/<image>.jpg``."""
+    """A grid for each task below ``folder``: ``<task>/<column>/<image>.jpg``.
+
+    Classes are told in words, from ``predictions.json`` of each column; wrong ones stand out.
+    """
     for task, title in methods.TITLES.items():
-        columns = _columns(folder / task, COLUMNS)
-        if columns:
-            yield f'<h3>{escape(title)}</h3>{grid(columns)}'
+        truth = folder / task / 'truth' / CLASSES
+        if truth.is_file():
+            told = _told(folder / task, truth.read_text().splitlines())
+            yield f'<h3>{escape(title)}</h3>{grid(told, small=True)}'
+        elif columns := _columns(folder / task, COLUMNS):
+            yield f'<h3>{escape(title)}</h3>{grid(columns)}{_legend(folder / task)}'
 
 
 def reconstruction_grid(folder: Path) -> str:
@@ -39,9 +52,42 @@ def reconstruction_grid(folder: Path) -> str:
     return grid(columns) if columns else ''
 
 
-def _columns(folder: Path, names: dict[str, str]) -> list[tuple[str, list[Path]]]:
+def _columns(folder: Path, names: Mapping[str, str]) -> list[tuple[str, list[Cell]]]:
     found = [
         (title, sorted([*(folder / name).glob('*.jpg'), *(folder / name).glob('*.png')]))
         for name, title in names.items()
     ]
-    return [(title, files) for title, files in found if files]
+    return [(title, [Cell(file) for file in files]) for title, files in found if files]
+
+
+def _legend(folder: Path) -> str:
+    """The colours of the classes that are predicted anywhere in a segmentation's pictures."""
+    file = folder / 'truth' / COLOURS
+    predicted = {
+        name
+        for method in COLUMNS
+        for prediction in _predictions(folder / method)
+        for name in prediction.get('classes', ())
+    }
+    colours = json.loads(file.read_text()) if file.is_file() else {}
+    return legend({n: c for n, c in colours.items() if n in predicted and n != _BACKGROUND})
+
+
+def _predictions(column: Path) -> list[dict[str, Any]]:
+    file = column / 'predictions.json'
+    return json.loads(file.read_text()) if file.is_file() else []
+
+
+def _told(folder: Path, truth: list[str]) -> list[tuple[str, list[Cell]]]:
+    columns = _columns(folder, {'input': COLUMNS['input']})
+    columns.append((COLUMNS['truth'], [Cell(words=name) for name in truth]))
+    for method, title in COLUMNS.items():
+        scores = [prediction['scores'] for prediction in _predictions(folder / method)]
+        if scores:
+            columns.append((title, [_best(s, t) for s, t in zip(scores, truth, strict=False)]))
+    return columns
+
+
+def _best(scores: Mapping[str, float], truth: str) -> Cell:
+    name = max(scores, key=scores.get)
+    return Cell(words=f'{name} {scores[name]:.2f}', wrong=name != truth)

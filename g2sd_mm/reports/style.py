@@ -33,20 +33,25 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .32rem .8rem .32rem 0; border-bottom: 1px solid var(--line);
          text-align: left; white-space: nowrap; vertical-align: top; }
 th { font-weight: 600; color: var(--quiet); }
-.grid td, .grid th { padding: .15rem .35rem .15rem 0; border: 0; }
-.grid img { display: block; width: 13rem; height: auto; border-radius: 3px; }
-#reconstructions .grid img { width: 9rem; image-rendering: pixelated; }
+.grid { width: 100%; table-layout: fixed; min-width: calc(var(--columns) * 7.5rem);
+        max-width: calc(var(--columns) * 12rem); }
+.grid td, .grid th { padding: .15rem .35rem .15rem 0; border: 0; white-space: normal; }
+.grid img { display: block; width: 100%; height: auto; border-radius: 3px; }
+.grid td { vertical-align: middle; }
+.grid.small img { width: 5.5rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .88rem; max-width: none; }
+.legend i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
+#reconstructions img { image-rendering: pixelated; }
 ul { padding-left: 1.2rem; margin: .5rem 0; }
 pre { overflow-x: auto; padding: .8rem; background: var(--band); border-radius: 4px;
       font-size: .82rem; line-height: 1.45; }
 figure { margin: 1rem 0; }
-figure svg { max-width: 100%; height: auto; display: block; }
+figure svg { width: 100%; max-width: 56rem; height: auto; display: block; }
 .method img { width: 100%; max-width: 60rem; height: auto; display: block; }
 @media (max-width: 40rem) {
   body { font-size: 15px; padding: 1rem .8rem 3rem; }
   h1 { font-size: 1.4rem; }
-  .grid img { width: 9.5rem; }
-  #reconstructions .grid img { width: 5.2rem; }
+  .grid { min-width: calc(var(--columns) * 6rem); }
   figure, .method { overflow-x: auto; }
   figure svg, .method img { max-width: none; width: 40rem; }
 }
@@ -54,12 +59,13 @@ figure svg { max-width: 100%; height: auto; display: block; }
   :root { --ink: #000; --paper: #fff; --quiet: #444; --line: #bbb; --band: #f4f4f4; }
   body { font-size: 10pt; max-width: none; padding: 0; }
   nav { display: none; }
+  .legend i { print-color-adjust: exact; }
   h2 { break-after: avoid; }
   figure, tr, pre { break-inside: avoid; }
   .wide { overflow: visible; }
   table { font-size: 8pt; }
   th, td { white-space: normal; padding-right: .4rem; }
-  .grid img { width: 100%; }
+  .grid { min-width: 0; }
   pre { white-space: pre-wrap; }
 }
 """

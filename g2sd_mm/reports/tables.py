@@ -14,9 +14,10 @@ from .table import cells as line_cells
 LABELS = 'labels'  # the table of rows that were trained on part of the labels
 _OTHER_TABLES = 'Other rows'
 _NO_SOURCE = (
-    'The column "paper" has what was published for ImageNet, COCO and ADE20K, of ViT-S unless the '
-    'row is of another network. It stays empty where no source that could be read has the figure; '
-    'docs/results/published.yaml gives source or reason for each.'
+    'The column "published" has what is known of the paper\'s row, or of the public teacher, on '
+    'ImageNet, COCO and ADE20K (ViT-S, unless the row is of another network). It stays empty where '
+    'no source that could be read has the figure; docs/results/published.yaml gives source or '
+    'reason for each.'
 )
 
 
@@ -46,7 +47,7 @@ def _results(lines: Sequence[Line], suite: str) -> str:
         (row[1], row[2], row[3], row[4], _paper(line, suite), *row[5:])
         for line, row in zip(lines, own, strict=True)
     ]
-    header = ('method', 'metric', 'ours', 'of teacher', 'paper', 'params', 'GFLOPs', 'own time',
+    header = ('method', 'metric', 'ours', 'of teacher', 'published', 'params', 'GFLOPs', 'own time',
               'total')  # fmt: skip
     return table(header, rows)
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import mmcv
-import numpy as np
 
 from ..analysis.samples import evenly
-from ..reports.draw import draw_sample
-from ..reports.pictures import COLUMNS
+from ..reports.draw import Image, class_colour, draw_sample
+from ..reports.pictures import CLASSES, COLOURS, COLUMNS
 from .suites import Row, Suite
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+# images of the validation set, evenly taken; a class is told in a word and takes less room
+_NUMBER = {'cls': 8, 'det': 4, 'seg': 4}
 
 
-def draw_pictures(
-    suite: Suite, rows: Sequence[Row], runs: Path, folder: Path, number: int = 4
-) -> None:
+def draw_pictures(suite: Suite, rows: Sequence[Row], runs: Path, folder: Path) -> None:
     """Write ``folder/<task>/<column>/<number>_<name>.jpg`` for the columns of a report.
 
     The columns are ``input``, ``truth`` (the annotations) and the methods that a report shows.
@@ -29,7 +29,6 @@ def draw_pictures(
         suite, rows: what was run.
         runs: folder of one seed's runs.
         folder: where the pictures go.
-        number: images of the validation set, evenly taken.
     """
     from ..cli.infer import infer
     from ..configuration import load_config
@@ -38,10 +37,10 @@ def draw_pictures(
     finished = [row for row in main if (runs / row.step / 'weights.pth').is_file()]
     for task in dict.fromkeys(row.task for row in finished):
         own = [row for row in finished if row.task == task]
+        shutil.rmtree(folder / task, ignore_errors=True)  # of other images, perhaps
         first = suite.step(own[0].step)
         cfg = load_config(first.config, first.options, str(runs))
-        shutil.rmtree(folder / task, ignore_errors=True)  # of other images, perhaps
-        images = _draw_truth(cfg, folder / task, number)
+        images = _draw_truth(cfg, folder / task, _NUMBER[task])
         for row in own:
             step = suite.step(row.step)
             infer(
@@ -50,6 +49,7 @@ def draw_pictures(
                 images,
                 str(folder / task / row.method),
                 options=step.options,
+                legend=False,
             )
 
 
@@ -58,30 +58,30 @@ def _draw_truth(cfg: object, folder: Path, number: int) -> list[str]:
     from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
     init_default_scope(cfg.default_scope)
-    images = []
+    images, named = [], []
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset_cfg = cfg.val_dataloader.dataset
         dataset_cfg.test_mode = False  # test mode leaves annotations unpacked in some libraries
         dataset_cfg.pop('filter_cfg', None)
         dataset = DATASETS.build(dataset_cfg)
+        classes = dataset.metainfo['classes']
         for place, i in enumerate(evenly(len(dataset), number)):
             path = dataset.get_data_info(i)['img_path']
             image = mmcv.imread(path, channel_order='rgb')
             sample = dataset[i]['data_samples']
-            drawn = draw_sample(image, sample, dataset.metainfo['classes'], truth=True)
+            drawn = draw_sample(image, sample, classes, truth=True, legend=False)
             name = f'{place:04d}_{Path(path).stem}.jpg'
             _write(folder / 'truth' / name, drawn)
-            _write(folder / 'input' / name, _as_large(image, drawn))
+            _write(folder / 'input' / name, cv2.resize(image, drawn.shape[1::-1]))
             images.append(path)
+            if 'gt_label' in sample:
+                named.append(classes[int(sample.gt_label[0])])
+    if named:
+        (folder / 'truth' / CLASSES).write_text('\n'.join(named) + '\n')
+    colours = {name: f'rgb{class_colour(label)}' for label, name in enumerate(classes)}
+    (folder / 'truth' / COLOURS).write_text(json.dumps(colours))
     return images
 
 
-def _as_large(image: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """The plain image as high as the drawn one, which may be enlarged and have a legend."""
-    height = len(drawn)
-    width = round(image.shape[1] * height / len(image))
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def _write(path: Path, image: np.ndarray) -> None:
+def _write(path: Path, image: Image) -> None:
     mmcv.imwrite(mmcv.rgb2bgr(image), str(path), _QUALITY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 from PIL import Image
 
@@ -18,12 +20,33 @@ def test_columns_go_from_the_input_to_the_teacher(tmp_path):
     for column in ('teacher', 'g2sd', 'truth', 'input', 'single_stage'):
         for name in ('0000_a', '0001_b'):
             image(tmp_path / 'seg' / column / f'{name}.jpg')
+    told = [{'classes': {'background': 0.5, 'ring': 0.3, '<i>': 0.2}}]
+    (tmp_path / 'seg' / 'g2sd' / 'predictions.json').write_text(json.dumps(told))
+    colours = {'background': 'red', 'ring': 'rgb(1, 2, 3)', '<i>': 'blue', 'star': 'green'}
+    (tmp_path / 'seg' / 'truth' / 'colours.json').write_text(json.dumps(colours))
     (grid,) = prediction_grids(tmp_path)
     heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
     assert heads == ['input', 'ground truth', 'G2SD', 'teacher']
     assert grid.count('data:image/jpeg;base64,') == 8
     assert '<h3>Segmentation</h3>' in grid
+    legend = grid.split('class="legend">')[1]
+    assert 'background:rgb(1, 2, 3)"></i>ring<' in legend and '&lt;i&gt;' in legend
+    assert 'star' not in legend and 'red' not in legend
     assert grid.index('teacher: 0000_a') < grid.index('input: 0001_b')
+
+
+def test_classes_are_told_in_words_and_wrong_ones_stand_out(tmp_path):
+    for place in range(2):
+        image(tmp_path / 'cls' / 'input' / f'{place:04d}_a.jpg')
+        image(tmp_path / 'cls' / 'g2sd' / f'{place:04d}_a.jpg')  # that infer drew
+    (tmp_path / 'cls' / 'truth').mkdir()
+    (tmp_path / 'cls' / 'truth' / 'classes.txt').write_text('ring\n<b>\n')
+    told = [{'image': 'a', 'scores': {'disc': 0.2, 'ring': 0.7}}, {'scores': {'disc': 0.9}}]
+    (tmp_path / 'cls' / 'g2sd' / 'predictions.json').write_text(json.dumps(told))
+    (grid,) = prediction_grids(tmp_path)
+    assert grid.count('data:image/jpeg') == 2
+    assert '<td>ring</td><td>ring 0.70</td>' in grid
+    assert '<td>&lt;b&gt;</td><td class="bad">disc 0.90</td>' in grid
 
 
 def test_tasks_without_pictures_have_no_grid(tmp_path):
