@@ -35,12 +35,17 @@ class Look:
     height: float = 3.4
 
 
-def draw(result: Result) -> str:
-    """The plot of an analysis as SVG; empty for one that shows pictures."""
+def draw(result: Result, of: str = '') -> str:
+    """The plot of an analysis as SVG; empty for one that shows pictures.
+
+    Args:
+        result: content of its JSON file.
+        of: tells it from other plots of the same analysis on one page.
+    """
     look = LOOKS[result['analysis']]
     if look.draw is None:
         return ''
-    name = f'analysis {result["analysis"]}'
+    name = f'analysis {result["analysis"]}{of}'
     return svg(name, lambda fig: look.draw(fig, result), height=look.height)
 
 
@@ -50,14 +55,18 @@ def summary(result: Result) -> str:
 
 
 def analysis_parts(folder: Path) -> Iterator[str]:
-    """Heading, sentence and plot of every analysis that ``folder/<name>.json`` has."""
-    for name, look in LOOKS.items():
-        file = folder / f'{name}.json'
-        if file.is_file() and look.draw is not None:
-            result = json.loads(file.read_text())
-            yield f'<h3>{escape(look.title)}</h3>'
-            yield paragraph(summary(result) + f' ({result["images"]} images.)')
-            yield figure(draw(result), look.caption, look.title)
+    """Heading, sentence and plot of every analysis that ``folder/<name>.json`` has.
+
+    Of classifiers; those of detectors and segmentors lie below, in ``det`` and ``seg``.
+    """
+    for task, of in (('', ''), ('det', ', detection'), ('seg', ', segmentation')):
+        for name, look in LOOKS.items():
+            file = folder / task / f'{name}.json'
+            if file.is_file() and look.draw is not None:
+                result = json.loads(file.read_text())
+                yield f'<h3>{escape(look.title + of)}</h3>'
+                yield paragraph(f'{summary(result)} ({result["images"]} images.)')
+                yield figure(draw(result, of), look.caption, look.title + of)
 
 
 def reconstruction_sentence(folder: Path) -> str:
@@ -204,6 +213,10 @@ def _draw_attention(fig: Figure, result: Result) -> None:
             for block, values in zip(blocks, heads, strict=True):
                 place.plot([block] * len(values), values, '.', color=colour, alpha=0.45)
             place.set(xlabel='block', xticks=list(blocks) if len(heads) <= 12 else None)
+    teacher = result['networks'].get('teacher')
+    if teacher:
+        for place, level in ((left, teacher['uniform']), (right, max(teacher['bound']))):
+            place.axhline(level, linewidth=0.8, linestyle=':', color='#888888')
     left.set_ylabel('attention distance (px)')
     right.set_ylabel('entropy (nats)')
     left.legend()
@@ -253,7 +266,7 @@ LOOKS = {
     'attention': Look(
         'Attention',
         'How far, and how widely, patches look: a dot a head, a line through the mean. Small '
-        'distances are local, high entropies spread.',
+        'distances are local, high entropies spread. Dotted: looking at everything alike.',
         _attention_sentence,
         _draw_attention,
     ),

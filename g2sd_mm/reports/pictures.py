@@ -27,7 +27,8 @@ _RECONSTRUCTED = {
 }
 #: Class names of the images, one a line, where whole images have a class: ``truth/classes.txt``.
 CLASSES = 'classes.txt'
-#: Colours of class names in segmentations, as CSS: ``truth/colours.json``.
+#: Of segmentations, ``truth/colours.json``: the classes' ``colours`` as CSS, by name, and which are
+#: ``present`` in the annotations.
 COLOURS = 'colours.json'
 _BACKGROUND = 'background'  # stays as it is in the image
 
@@ -61,16 +62,19 @@ def _columns(folder: Path, names: Mapping[str, str]) -> list[tuple[str, list[Cel
 
 
 def _legend(folder: Path) -> str:
-    """The colours of the classes that are predicted anywhere in a segmentation's pictures."""
+    """The colours of the classes that the pictures of a segmentation show."""
     file = folder / 'truth' / COLOURS
+    if not file.is_file():
+        return ''
+    known = json.loads(file.read_text())
     predicted = {
         name
         for method in COLUMNS
         for prediction in _predictions(folder / method)
         for name in prediction.get('classes', ())
     }
-    colours = json.loads(file.read_text()) if file.is_file() else {}
-    return legend({n: c for n, c in colours.items() if n in predicted and n != _BACKGROUND})
+    shown = (predicted | set(known['present'])) - {_BACKGROUND}
+    return legend({name: c for name, c in known['colours'].items() if name in shown})
 
 
 def _predictions(column: Path) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ def _draw_truth(cfg: object, folder: Path, number: int) -> list[str]:
     from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
     init_default_scope(cfg.default_scope)
-    images, named = [], []
+    images, named, present = [], [], set()
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset_cfg = cfg.val_dataloader.dataset
         dataset_cfg.test_mode = False  # test mode leaves annotations unpacked in some libraries
@@ -76,10 +76,15 @@ def _draw_truth(cfg: object, folder: Path, number: int) -> list[str]:
             images.append(path)
             if 'gt_label' in sample:
                 named.append(classes[int(sample.gt_label[0])])
+            if 'gt_sem_seg' in sample:
+                present |= set(sample.gt_sem_seg.data.unique().tolist())
     if named:
         (folder / 'truth' / CLASSES).write_text('\n'.join(named) + '\n')
     colours = {name: f'rgb{class_colour(label)}' for label, name in enumerate(classes)}
-    (folder / 'truth' / COLOURS).write_text(json.dumps(colours))
+    shown = [name for label, name in enumerate(classes) if label in present]
+    if shown:
+        content = {'colours': colours, 'present': shown}
+        (folder / 'truth' / COLOURS).write_text(json.dumps(content))
     return images
 
 

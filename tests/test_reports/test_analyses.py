@@ -83,4 +83,7 @@ def test_the_page_shows_what_there_is(tmp_path):
     page = ''.join(analysis_parts(tmp_path))
     assert page.index('Agreement and calibration') < page.index('Likeness of layers')
     assert page.count('<figure') == 2 and '(40 images.)' in page
+    (tmp_path / 'det').mkdir()
+    (tmp_path / 'det' / 'cka.json').write_text(json.dumps(result('cka')))
+    assert 'Likeness of layers, detection' in ''.join(analysis_parts(tmp_path))
     assert 'a grey guess' in reconstruction_sentence(tmp_path)

@@ -22,15 +22,18 @@ def test_columns_go_from_the_input_to_the_teacher(tmp_path):
             image(tmp_path / 'seg' / column / f'{name}.jpg')
     told = [{'classes': {'background': 0.5, 'ring': 0.3, '<i>': 0.2}}]
     (tmp_path / 'seg' / 'g2sd' / 'predictions.json').write_text(json.dumps(told))
-    colours = {'background': 'red', 'ring': 'rgb(1, 2, 3)', '<i>': 'blue', 'star': 'green'}
-    (tmp_path / 'seg' / 'truth' / 'colours.json').write_text(json.dumps(colours))
+    colours = {'background': 'red', 'ring': 'rgb(1, 2, 3)', '<i>': 'blue', 'star': 'green',
+               'disc': 'grey'}
+    known = json.dumps({'colours': colours, 'present': ['disc']})
+    (tmp_path / 'seg' / 'truth' / 'colours.json').write_text(known)
     (grid,) = prediction_grids(tmp_path)
     heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
     assert heads == ['input', 'ground truth', 'G2SD', 'teacher']
     assert grid.count('data:image/jpeg;base64,') == 8
     assert '<h3>Segmentation</h3>' in grid
     legend = grid.split('class="legend">')[1]
-    assert 'background:rgb(1, 2, 3)"></i>ring<' in legend and '&lt;i&gt;' in legend
+    assert 'background:rgb(1, 2, 3)"></i>ring<' in legend
+    assert '&lt;i&gt;' in legend and 'disc' in legend
     assert 'star' not in legend and 'red' not in legend
     assert grid.index('teacher: 0000_a') < grid.index('input: 0001_b')
 
