@@ -63,7 +63,7 @@ def test_reconstructions_stand_beside_what_was_seen(tmp_path):
     for column in ('teacher', 'student', 'masked', 'input'):
         image(tmp_path / column / '0000.png')
     grid = reconstruction_grid(tmp_path)
-    assert grid.index('input') < grid.index('what is seen') < grid.index('student, through')
+    assert grid.index('input') < grid.index('what is seen') < grid.index('student, teacher')
     assert grid.count('data:image/png;base64,') == 4
 
 
