@@ -49,6 +49,7 @@ EXPORT = [
 # finds them in either place.
 FOLDERS = [
     'tools',
+    'docs/images',
     'docs/results',
     *sorted(f'configs/{folder.name}' for folder in (ROOT / 'configs').glob('[!_.]*')),
     'configs/_base_',
@@ -80,6 +81,7 @@ setup(
     package_dir=COPIES,
     package_data={
         'g2sd_mm._files.tools': ['*.sh'],
+        'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],
     },
     entry_points={'console_scripts': ['g2sd = g2sd_mm.__main__:main']},

@@ -156,7 +156,8 @@ class Subjects:
             for name, analysis in ANALYSES.items()
             if self.networks and (self.classifiers or not analysis.needs_classes)
         ]
-        return names + [RECONSTRUCTION] * bool(self.generic)
+        # stage 1 is the same, whatever task comes after it
+        return names + [RECONSTRUCTION] * bool(self.generic and self.classifiers)
 
     def result(self, name: str, folder: Path, bars: Bars) -> dict[str, Any]:
         """One analysis, with how it was made.

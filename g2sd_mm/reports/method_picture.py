@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from ..project import project_folder
 from .parts import picture
 
-FILE = Path(__file__).resolve().parents[2] / 'docs' / 'images' / 'method.svg'
+FILE = project_folder() / 'docs' / 'images' / 'method.svg'
 _WORDS = (
     'Stage 1: a small autoencoder predicts the hidden features of a large one from the same '
     'visible patches. Stage 2: its encoder is fine-tuned on the task beside a fine-tuned teacher.'
