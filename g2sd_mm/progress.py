@@ -42,6 +42,11 @@ class Bar:
         self.done = done
         self.bars.moved(self)
 
+    def go_on(self, done: int) -> None:
+        """So many were done before; the rate counts from here and now."""
+        self.done = self.first = done
+        self.bars.restarted(self)
+
     def end(self) -> None:
         """Take the bar away."""
         self.bars.ended(self)
@@ -111,13 +116,21 @@ class Bars:
         else:
             print(line, file=self._stream, flush=True)
 
-    def add(self, name: str, total: int | None, unit: str = 'images', done: int = 0) -> Bar:
-        """Watch a piece of work of ``total`` steps (None: unknown), of which ``done`` were done."""
-        bar = Bar(self, name, total, unit, done, self._clock(), done)
+    def add(self, name: str, total: int | None, unit: str = 'images') -> Bar:
+        """Watch a piece of work of ``total`` steps (None: unknown)."""
+        bar = Bar(self, name, total, unit, started=self._clock())
         if self._live:
-            bar.handle = self._live.add_task(name, total=total, completed=done, unit=unit)
+            bar.handle = self._live.add_task(name, total=total, unit=unit)
+            self._live.refresh()
         self._last[id(bar)] = bar.started
         return bar
+
+    def restarted(self, bar: Bar) -> None:
+        """Count a bar's rate from now on."""
+        bar.started = self._clock()
+        if self._live:
+            self._live.reset(bar.handle, completed=bar.done)
+            self._live.refresh()
 
     def moved(self, bar: Bar) -> None:
         """Show where a bar is, if it is time to."""

@@ -52,7 +52,9 @@ def test_quick_work_says_nothing():
 def test_what_was_done_before_is_not_counted_into_the_rate():
     stream, clock = io.StringIO(), Clock()
     bars = Bars(stream, every=1, clock=clock)
-    bar = bars.add('seed 0 vitb_cls', 1000, done=600)
+    bar = bars.add('seed 0 vitb_cls', 1000)
+    clock.now += 100
+    bar.go_on(600)
     clock.now += 10
     bar.at(700)
     assert stream.getvalue() == 'seed 0 vitb_cls: 700/1,000 images, 10 images/s, 30 s left\n'

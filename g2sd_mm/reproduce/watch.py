@@ -37,17 +37,19 @@ class Watch:
         if self.bars is None:
             return
         for key in running:
-            started = self._started.setdefault(key, time.time())
-            cfg = self._config(key)
-            step = updates_logged(self.folder / f'seed{key[0]}' / key[1], started)
+            if key not in self._bars:
+                self._started[key] = time.time()
+                self._bars[key] = self.bars.add(f'seed {key[0]} {key[1]}', self._images(key))
+            bar = self._bars[key]
+            run = self.folder / f'seed{key[0]}' / key[1]
+            step = updates_logged(run, self._started[key])
             if step is None:
                 continue
-            batch = cfg.auto_scale_lr.base_batch_size
-            if key not in self._bars:
-                name = f'seed {key[0]} {key[1]}'
-                self._bars[key] = self.bars.add(name, self._images(key), done=step * batch)
-            else:
-                self._bars[key].at(step * batch)
+            images = step * self._config(key).auto_scale_lr.base_batch_size
+            if not bar.done:  # a run that was resumed has done some of it before
+                bar.go_on(images)
+            elif images != bar.done:
+                bar.at(images)
 
     def _config(self, key: Key) -> object:
         step = self.suite.step(key[1])
