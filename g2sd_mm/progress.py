@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from .compat.quiet import unfiltered
+
 _EVERY = 0.2  # seconds between two drawings of the bars
 
 
@@ -82,18 +84,20 @@ class Bars:
         every: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream, self._every, self._clock = stream or sys.stdout, every, clock
+        self._stream = stream or unfiltered(sys.stdout)
+        self._every, self._clock = every, clock
         self._last: dict[int, float] = {}
         self._drawn = 0.0
         self._live: Progress | None = None
-        if self._stream.isatty():
+        console = Console(file=self._stream)
+        if console.is_terminal and not console.is_dumb_terminal:
             self._live = Progress(
                 TextColumn('{task.description}'),
                 BarColumn(bar_width=24),
                 TextColumn('{task.percentage:>3.0f} %'),
                 _Rate(),
                 TimeRemainingColumn(compact=True),
-                console=Console(file=self._stream),
+                console=console,
                 auto_refresh=False,
                 redirect_stdout=False,
                 redirect_stderr=False,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 
+from g2sd_mm.compat.quiet import quiet_imports
 from g2sd_mm.progress import Bars, duration
 
 
@@ -78,7 +80,8 @@ def test_lines_of_several_bars_do_not_keep_each_other_back():
     assert [line.split(':')[0] for line in stream.getvalue().splitlines()] == ['one', 'other']
 
 
-def test_a_terminal_gets_bars_and_lines_above_them():
+def test_a_terminal_gets_bars_and_lines_above_them(monkeypatch):
+    monkeypatch.setenv('TERM', 'xterm')
     stream = Terminal()
     with Bars(stream) as bars:
         bar = bars.add('occlusion', 200)
@@ -89,10 +92,31 @@ def test_a_terminal_gets_bars_and_lines_above_them():
     assert '[1/2] a line [not] markup' in text
 
 
-def test_bars_start_no_thread():
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
+    monkeypatch.setenv('TERM', 'dumb')
+    stream, clock = Terminal(), Clock()
+    with Bars(stream, every=10, clock=clock) as bars:
+        bar = bars.add('occlusion', 200)
+        clock.now += 10
+        bar.advance(50)
+    assert stream.getvalue() == 'occlusion: 50/200 images, 5 images/s, 30 s left\n'
+
+
+def test_bars_are_seen_while_imports_are_quiet(monkeypatch):
+    """The filter of import noise keeps what is not a whole line, which a bar never is."""
+    monkeypatch.setenv('TERM', 'xterm')
+    stream = Terminal()
+    monkeypatch.setattr(sys, 'stdout', stream)
+    with quiet_imports(), quiet_imports(), Bars() as bars:
+        bars.add('occlusion', 200)
+        assert 'occlusion' in stream.getvalue()
+
+
+def test_bars_start_no_thread(monkeypatch):
     """A thread that holds a lock while a process is forked would stop the child for good."""
     import threading
 
+    monkeypatch.setenv('TERM', 'xterm')
     before = threading.active_count()
     with Bars(Terminal()) as bars:
         bars.add('work', 10).advance(1)

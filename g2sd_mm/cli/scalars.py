@@ -25,5 +25,6 @@ def use_tensorboard(cfg: Config) -> None:
             '--tensorboard needs the tensorboard package: pip install tensorboard. Without it the '
             'same scalars are in vis_data/scalars.json of the work dir, one JSON object a line'
         )
-    known = cfg.visualizer.get('vis_backends') or []
+    cfg.setdefault('visualizer', dict(type='Visualizer'))  # mmengine's own
+    known = cfg.visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
     cfg.visualizer.vis_backends = [*known, dict(type='TensorboardVisBackend')]

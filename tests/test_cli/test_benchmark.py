@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from g2sd_mm import progress
-from g2sd_mm.benchmark import suite
+from g2sd_mm.benchmark import report, suite
 from g2sd_mm.benchmark.figures import Reading
 from g2sd_mm.benchmark.formulation import Variant
 from g2sd_mm.benchmark.stages import STAGES
@@ -83,10 +83,10 @@ def test_figures_come_one_by_one_with_how_much_is_left(monkeypatch, capsys):
     def measure(chosen, say):
         for stage in chosen.stages:
             say(Reading(stage, 0, 50.0))
-        return {'environment': {'threads': 1, 'shared_with_other_work': False}, 'peaks': {},
-                'size': 'full', 'step_flops': {}, 'speed': [], 'memory': [], 'reading': []}
+        return {'environment': {'threads': 1, 'shared_with_other_work': False}, 'peaks': {}}
 
     monkeypatch.setattr(suite, 'measure', measure)
+    monkeypatch.setattr(report, 'plain', lambda measured: measured)
     clock = iter(range(99)).__next__
     monkeypatch.setattr(progress.Bars.__init__, '__defaults__', (None, 0.0, clock))
     _training(chosen('--stages', 'generic_vits', 'cls_vits', '--parts', 'input', 'step'))

@@ -25,6 +25,10 @@ def test_tensorboard_is_written_beside_the_json_lines(monkeypatch):
     cfg = config()
     scalars.use_tensorboard(cfg)
     assert [b['type'] for b in cfg.visualizer.vis_backends] == ['A', 'TensorboardVisBackend']
+    stock = Config(dict())
+    scalars.use_tensorboard(stock)
+    kept = [backend['type'] for backend in stock.visualizer.vis_backends]
+    assert kept == ['LocalVisBackend', 'TensorboardVisBackend']
 
 
 def test_without_tensorboard_one_line_says_what_to_do(monkeypatch):
