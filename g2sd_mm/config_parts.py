@@ -8,6 +8,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+#: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
+PACKED = 'packed://'
+
 
 def data_folder() -> str:
     """What ``data/`` in a config stands for: the variable ``G2SD_DATA``, else itself."""

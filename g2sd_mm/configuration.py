@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import data_folder
+from .config_parts import PACKED, data_folder
 from .errors import UserError
 
 
@@ -39,7 +39,8 @@ def load_config(
             raise UserError(f'--cfg-options does not fit {path}: {error}') from error
     data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
-    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    folders = {'data/': f'{data}/', f'{PACKED}data/': f'{PACKED}{data}/', 'work_dirs/': f'{runs}/'}
+    _rebase(cfg._cfg_dict, folders)
     if layout:
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)

@@ -3,9 +3,8 @@ num_classes = 1000
 data_layout = 'data/imagenet/train/<class>/*.JPEG and data/imagenet/val/<class>/*.JPEG'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    # mmpretrain's LoadImageFromFile, RandomResizedCrop and RandomFlip, faster: docs/performance.md
+    dict(type='LoadRandomResizedCrop', scale=224, interpolation='bicubic', flip_prob=0.5),
     # timm's rand-m9-mstd0.5-inc1: two operations, each with probability 0.5
     dict(
         type='RandAugment',

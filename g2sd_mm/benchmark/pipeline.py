@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from ..datasets.decoding import EncodedImage
 from .formulation import Formulation
 from .pairing import Task
 from .pictures import data_root, write_pictures
 from .stages import Stage
+from .stock import stock_pipeline
 
 PICTURES = 32
 _PREFETCH = 2  # batches that torch reads ahead a worker
@@ -38,9 +41,37 @@ def build_loader(
         return Runner.build_dataloader(settings, seed=0)
 
 
+def build_stock_loader(loader: DataLoader, stage: Stage, size: str = 'full') -> DataLoader | None:
+    """mmpretrain's own pipeline over the images of a loader of :func:`build_loader`.
+
+    Returns:
+        None where it has none for the stage's task.
+    """
+    pipeline = stock_pipeline(stage.task)
+    if pipeline is None:
+        return None
+    for step in pipeline:
+        _fit(step, stage.side_at(size))
+    dataset = dict(
+        type='CustomDataset',
+        data_root=loader.dataset.data_root,
+        with_label=stage.task != 'generic',
+        pipeline=pipeline,
+    )
+    settings = dict(
+        batch_size=loader.batch_size,
+        num_workers=loader.num_workers,
+        collate_fn=dict(type='default_collate'),
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        dataset=dataset,
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return Runner.build_dataloader(settings, seed=0)
+
+
 def _fit(step: dict[str, Any], side: int) -> None:
     """Crops of the network's side; the scale of what is cropped follows."""
-    if step['type'] == 'RandomResizedCrop':
+    if step['type'] in ('RandomResizedCrop', 'LoadRandomResizedCrop'):
         step['scale'] = side
     elif step['type'] == 'RandomCrop':
         step['crop_size'] = (side, side)
@@ -65,6 +96,37 @@ def reading_rate(loader: DataLoader, batches: int) -> float:
     for _ in range(batches):
         next(source)
     return batches * loader.batch_size / (time.perf_counter() - begun)
+
+
+def reading(loader: DataLoader, batches: int) -> Task:
+    """A task of reading so many batches."""
+
+    def prepare() -> Callable[[], None]:
+        source = started(loader)
+
+        def read() -> None:
+            for _ in range(batches):
+                next(source)
+
+        return read
+
+    return prepare
+
+
+def decoding(loader: DataLoader, images: int) -> Task:
+    """A task of decoding so many of a loader's images whole: what a pipeline cannot fall below."""
+    numbers = range(len(loader.dataset))
+    files = [Path(loader.dataset.get_data_info(number)['img_path']) for number in numbers]
+    contents = [file.read_bytes() for file in files]
+
+    def prepare() -> Callable[[], None]:
+        def decode() -> None:
+            for content in itertools.islice(itertools.cycle(contents), images):
+                EncodedImage(content).decode()
+
+        return decode
+
+    return prepare
 
 
 def fed_steps(formulation: Formulation, loader: DataLoader, steps: int) -> Task:

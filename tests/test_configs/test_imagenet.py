@@ -199,9 +199,9 @@ def test_pre_training_recipe(name):
     assert schedule.accumulation == accumulation
     assert schedule.min_ratio * optimizer.lr == pytest.approx(2.5e-6)
     assert 'clip_grad' not in cfg.optim_wrapper
-    crop, flip = cfg.train_pipeline[1:3]
-    assert (crop.type, crop.crop_ratio_range) == ('RandomResizedCrop', (0.2, 1.0))
-    assert (crop.interpolation, flip.prob) == ('bicubic', 0.5)
+    crop = cfg.train_pipeline[0]
+    assert (crop.type, crop.crop_ratio_range) == ('LoadRandomResizedCrop', (0.2, 1.0))
+    assert (crop.interpolation, crop.flip_prob) == ('bicubic', 0.5)
     assert cfg.train_dataloader.drop_last
 
 
@@ -232,8 +232,9 @@ def test_students_decay_by_layer(name):
 
 
 def test_augmentation_is_the_published_one():
-    crop, _, augment, erase = load('g2sd_vits_cls').train_pipeline[1:5]
-    assert (crop.type, crop.scale, crop.interpolation) == ('RandomResizedCrop', 224, 'bicubic')
+    crop, augment, erase = load('g2sd_vits_cls').train_pipeline[:3]
+    assert (crop.type, crop.scale, crop.interpolation) == ('LoadRandomResizedCrop', 224, 'bicubic')
+    assert ('crop_ratio_range' not in crop, crop.flip_prob) == (True, 0.5)  # 0.08 to 1
     assert augment.policies == 'timm_increasing'
     assert (augment.num_policies, augment.magnitude_level, augment.magnitude_std) == (2, 9, 0.5)
     assert (erase.type, erase.erase_prob, erase.mode) == ('RandomErasing', 0.25, 'rand')
