@@ -43,9 +43,14 @@ EXPORT = [
     'onnxruntime==1.23.2; python_version < "3.11"',
 ]
 
+# One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
+# library without dependencies.
+PACKED = ['lmdb']
+
 EXTRAS = {
-    'dev': ['pytest', 'ruff', *EXPORT],
+    'dev': ['pytest', 'ruff', *EXPORT, *PACKED],
     'export': EXPORT,
+    'packed': PACKED,
     # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
     # import it, which costs every process a second.
     'huggingface': ['transformers>=5'],

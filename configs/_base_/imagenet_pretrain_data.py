@@ -9,6 +9,7 @@ train_pipeline = [
         crop_ratio_range=(0.2, 1.0),
         interpolation='bicubic',
         flip_prob=0.5),
+    dict(type='SplitPlanes'),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

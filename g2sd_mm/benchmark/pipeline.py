@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.dataset import default_collate
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 
 from ..datasets.decoding import EncodedImage
 from .formulation import Formulation
@@ -21,20 +22,27 @@ from .stages import Stage
 from .stock import stock_pipeline
 
 PICTURES = 32
+_ENDLESS = 2**62
 _PREFETCH = 2  # batches that torch reads ahead a worker
 
 
 def build_loader(
-    cfg: Config, stage: Stage, folder: Path, batch: int, workers: int, size: str = 'full'
+    cfg: Config,
+    stage: Stage,
+    folder: Path,
+    batch: int,
+    workers: int,
+    size: str = 'full',
+    images: Path | None = None,
 ) -> DataLoader:
-    """The stage's own training loader, endless, on generated pictures in ``folder``."""
-    if not any(folder.iterdir()):
+    """The stage's own training loader, endless, on ``images`` or generated ones in ``folder``."""
+    if images is None and not any(folder.iterdir()):
         write_pictures(stage.task, folder, PICTURES)
     settings = cfg.train_dataloader.copy()
     settings.update(batch_size=batch, num_workers=workers, persistent_workers=False)
     settings.sampler.infinite = True
     dataset = settings.dataset.dataset
-    dataset.data_root = data_root(stage.task, folder)
+    dataset.data_root = str(images or data_root(stage.task, folder))
     for step in dataset.pipeline:
         _fit(step, stage.side_at(size))
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
@@ -52,21 +60,21 @@ def build_stock_loader(loader: DataLoader, stage: Stage, size: str = 'full') -> 
         return None
     for step in pipeline:
         _fit(step, stage.side_at(size))
-    dataset = dict(
+    settings = dict(
         type='CustomDataset',
         data_root=loader.dataset.data_root,
         with_label=stage.task != 'generic',
         pipeline=pipeline,
     )
-    settings = dict(
-        batch_size=loader.batch_size,
-        num_workers=loader.num_workers,
-        collate_fn=dict(type='default_collate'),
-        sampler=dict(type='InfiniteSampler', shuffle=True),
-        dataset=dataset,
-    )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return Runner.build_dataloader(settings, seed=0)
+        dataset = DATASETS.build(settings)
+    return DataLoader(
+        dataset,
+        batch_size=loader.batch_size,
+        sampler=RandomSampler(dataset, replacement=True, num_samples=_ENDLESS),
+        num_workers=loader.num_workers,
+        collate_fn=default_collate,
+    )
 
 
 def _fit(step: dict[str, Any], side: int) -> None:

@@ -50,6 +50,7 @@ class Settings:
         pairs: counted rounds.
         threads: torch's on the CPU; None for its own choice.
         workers: processes that read images; 0 reads in the main one.
+        images: folder of images in class folders that ``input`` reads; None generates some.
     """
 
     stages: tuple[str, ...]
@@ -61,6 +62,7 @@ class Settings:
     pairs: int = 5
     threads: int | None = None
     workers: int = 0
+    images: Path | None = None
 
     def batch_of(self, stage: Stage) -> int:
         """Images a step of this stage."""
@@ -168,7 +170,9 @@ def _fed(
 def _readings(stage: Stage, settings: Settings, folder: Path) -> Iterator[Reading | Speed]:
     cfg = stage_config(stage, settings.size)
     batch = settings.batch_of(stage)
-    loader = build_loader(cfg, stage, folder, batch, settings.workers, settings.size)
+    loader = build_loader(
+        cfg, stage, folder, batch, settings.workers, settings.size, settings.images
+    )
     batches = max(_BATCHES, settings.workers)
     stock = build_stock_loader(loader, stage, settings.size)
     if stock is None:

@@ -32,6 +32,9 @@ class LoadRandomResizedCrop:
         interpolation: ``bicubic`` or ``bilinear``.
         flip_prob: probability of mirroring left and right; 0 draws nothing.
         reduce: decode JPEG at a fraction of its size where the crop is large enough.
+        decode: False leaves plain JPEG to
+            :class:`~g2sd_mm.datasets.device_decoding.DecodingPreprocessor`: ``img`` is then the
+            file (uint8 [bytes]) and ``crop_box`` top, left, height and width of its crop.
         backend_args: of mmengine's file backend.
     """
 
@@ -44,6 +47,7 @@ class LoadRandomResizedCrop:
         interpolation: str = 'bicubic',
         flip_prob: float = 0.0,
         reduce: bool = True,
+        decode: bool = True,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
         if interpolation not in ('bicubic', 'bilinear'):
@@ -62,6 +66,7 @@ class LoadRandomResizedCrop:
         self.interpolation = interpolation
         self.flip_prob = flip_prob
         self.reduce = reduce
+        self.decode = decode
         self.backend_args = backend_args
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -77,10 +82,14 @@ class LoadRandomResizedCrop:
         image = EncodedImage(fileio.get(results['img_path'], backend_args=self.backend_args))
         box = self._crop.rand_crop_params(image)  # it looks at the shape alone
         flip = self._draw_flip()
-        pixels = _resize(self._cut(image, box), self._crop.scale, self.interpolation)
-        results['img'] = cv2.flip(pixels, 1) if flip else pixels
+        if self.decode or not image.reducible:
+            pixels = resize(self._cut(image, box), self._crop.scale, self.interpolation)
+            results['img'] = cv2.flip(pixels, 1) if flip else pixels
+        else:
+            results['img'] = np.frombuffer(image.data, np.uint8).copy()  # to be written to
+            results['crop_box'] = box
         results['ori_shape'] = image.shape
-        results['img_shape'] = pixels.shape[:2]
+        results['img_shape'] = tuple(self._crop.scale)
         results['flip'] = flip
         results['flip_direction'] = 'horizontal' if flip else None
         return results
@@ -113,8 +122,24 @@ def reduction_of(crop: tuple[int, int], output: tuple[int, int]) -> int:
     )
 
 
-def _resize(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+def resize(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """uint8 [H, W, 3] to uint8 [*size, 3], antialiased like Pillow's and on the same grid."""
     image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    resized = interpolate(image, tuple(size), mode=interpolation, antialias=True)
-    return resized[0].permute(1, 2, 0).numpy()
+    planes = interpolate(image, tuple(size), mode=interpolation, antialias=True)[0].numpy()
+    return cv2.merge(list(planes))  # several times as fast as a copy of the transposed array
+
+
+@TRANSFORMS.register_module()
+class SplitPlanes:
+    """Lay ``img`` out in memory as the planes that ``PackInputs`` makes of it: ten times as fast.
+
+    Shape [height, width, 3] and values stay, and ``PackInputs`` has nothing left to copy.
+    """
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``img``."""
+        image = results['img']
+        planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
+        cv2.split(image, list(planes))
+        results['img'] = planes.transpose(1, 2, 0)
+        return results

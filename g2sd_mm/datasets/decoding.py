@@ -1,8 +1,4 @@
-"""Encoded images whose size is known before, and which are decoded no finer than needed.
-
-JPEG goes through simplejpeg, which brings a libjpeg-turbo with its vector instructions; OpenCV's
-wheels decode the same pixels in twice the time. All else is decoded by OpenCV, as OpenMMLab does.
-"""
+"""Encoded images whose size is known before, and which are decoded no finer than needed."""
 
 from __future__ import annotations
 
@@ -12,13 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-try:
-    import simplejpeg
-except ModuleNotFoundError:  # a machine that it has no wheel for
-    simplejpeg = None
-
-#: A JPEG can be decoded to 1/8, 1/4 or 1/2 of its width and height, from the low frequencies of
-#: its 8 x 8 blocks. Other fractions of libjpeg-turbo take longer than the whole image.
+#: A JPEG can be decoded at 1/8, 1/4 or 1/2 of its width and height, from the low frequencies of its
+#: blocks of 8 x 8 pixels.
 REDUCTIONS = (8, 4, 2)
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF's tag, and its value for what needs no turning
 _FLAGS = {
@@ -30,7 +21,7 @@ _FLAGS = {
 
 
 class EncodedImage:
-    """The bytes of an image file.
+    """The bytes of an image file, decoded by OpenCV, which OpenMMLab decodes with too.
 
     A plain JPEG (grey or of three colours, upright) is decoded when it is asked for. Anything else
     is decoded at once, because only then is its size certain.
@@ -39,6 +30,7 @@ class EncodedImage:
         data: content of the file.
 
     Attributes:
+        data: the bytes.
         shape: height and width in pixels.
         reducible: whether it can be decoded at less than its full size.
 
@@ -47,7 +39,7 @@ class EncodedImage:
     """
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.data = data
         shape = _plain_jpeg_shape(data)
         self.reducible = shape is not None
         self._pixels = None if self.reducible else _by_opencv(data)
@@ -64,15 +56,7 @@ class EncodedImage:
         """
         if self._pixels is not None:
             return self._pixels
-        if simplejpeg is not None:
-            height, width = (-(-side // reduction) for side in self.shape)
-            try:
-                return simplejpeg.decode_jpeg(
-                    self._data, 'BGR', min_height=height, min_width=width, min_factor=reduction
-                )
-            except ValueError:
-                pass  # OpenCV decides what is broken, so that the same files count as broken
-        return _by_opencv(self._data, reduction)
+        return _by_opencv(self.data, reduction)
 
 
 def _plain_jpeg_shape(data: bytes) -> tuple[int, int] | None:

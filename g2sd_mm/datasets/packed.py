@@ -7,7 +7,6 @@ mmengine chooses the file backend by what stands before ``://``, so such a path 
 
 from __future__ import annotations
 
-import functools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -54,13 +53,25 @@ def split_path(path: str | Path) -> tuple[str, str]:
     return file + SUFFIX, inside.strip('/')
 
 
-@functools.lru_cache
-def _open(file: str, process: int) -> lmdb.Environment:
-    """One environment for a file and process: LMDB's must not be used after a fork."""
-    lmdb = import_lmdb()
-    if not os.path.isfile(file):
-        raise FileNotFoundError(f'no file {file}: tools/pack_data.py FOLDER {file} makes it')
-    return lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
+_opened: dict[str, lmdb.Environment] = {}
+
+
+def _open(file: str) -> lmdb.Environment:
+    if file not in _opened:
+        lmdb = import_lmdb()
+        if not os.path.isfile(file):
+            raise FileNotFoundError(f'no file {file}: tools/pack_data.py FOLDER {file} makes it')
+        _opened[file] = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
+    return _opened[file]
+
+
+def _close_all() -> None:
+    while _opened:
+        _opened.popitem()[1].close()
+
+
+# A worker must not go on with what its parent opened; it opens the files again when it reads.
+os.register_at_fork(after_in_child=_close_all)
 
 
 @register_backend('packed', prefixes='packed', force=True)
@@ -73,7 +84,7 @@ class PackedBackend(BaseStorageBackend):
     def get(self, filepath: str | Path) -> bytes:
         """Content of a file."""
         file, key = split_path(filepath)
-        with _open(file, os.getpid()).begin() as transaction:
+        with _open(file).begin() as transaction:
             content = transaction.get(os.fsencode(key)) if key else None
         if content is None:
             raise FileNotFoundError(f'{file} has no file {key}')
@@ -134,7 +145,7 @@ class PackedBackend(BaseStorageBackend):
 
     @staticmethod
     def _has(file: str, key: str) -> bool:
-        with _open(file, os.getpid()).begin() as transaction:
+        with _open(file).begin() as transaction:
             return bool(key) and transaction.cursor().set_key(os.fsencode(key))
 
 
@@ -142,7 +153,7 @@ def _names(file: str, folder: str, recursive: bool) -> Iterator[str]:
     """What lies in a folder, relative to it; folders end in a slash and come before their files."""
     start = folder + '/' if folder else ''
     seen: tuple[str, ...] = ()
-    with _open(file, os.getpid()).begin() as transaction:
+    with _open(file).begin() as transaction:
         cursor = transaction.cursor()
         more = cursor.set_range(os.fsencode(start)) if start else cursor.first()
         while more and (key := os.fsdecode(cursor.key())).startswith(start):

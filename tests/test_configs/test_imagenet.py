@@ -19,7 +19,7 @@ from ..toys import config
 
 SIZES = ('vits', 'vitt')
 DIMS = {'vits': 384, 'vitt': 192, 'vitb': 768, 'vitl': 1024}
-STAGE1 = [f'g2sd_{size}_generic' for size in SIZES]
+STAGE1 = [*(f'g2sd_{size}_generic' for size in SIZES), 'g2sd_vits_generic_gpu_decode']
 STAGE2 = [f'g2sd_{size}_cls' for size in SIZES]
 SINGLE = [f'{size}_single_stage' for size in SIZES]
 MAE = ['vitb_mae', 'vitl_mae', *(f'{size}_mae' for size in SIZES)]
@@ -235,9 +235,9 @@ def test_augmentation_is_the_published_one():
     crop, augment, erase = load('g2sd_vits_cls').train_pipeline[:3]
     assert (crop.type, crop.scale, crop.interpolation) == ('LoadRandomResizedCrop', 224, 'bicubic')
     assert ('crop_ratio_range' not in crop, crop.flip_prob) == (True, 0.5)  # 0.08 to 1
-    assert augment.policies == 'timm_increasing'
+    assert augment.policies == 'timm_increasing_fast'
     assert (augment.num_policies, augment.magnitude_level, augment.magnitude_std) == (2, 9, 0.5)
-    assert (erase.type, erase.erase_prob, erase.mode) == ('RandomErasing', 0.25, 'rand')
+    assert (erase.type, erase.erase_prob, erase.mode) == ('FastRandomErasing', 0.25, 'rand')
 
 
 def test_the_teacher_has_maes_recipe():
@@ -281,6 +281,6 @@ def test_no_config_names_a_place_outside_of_the_checkout():
 def test_noise_of_erased_boxes_is_normal_after_normalisation():
     """mmpretrain erases before normalisation, in BGR."""
     cfg = load('g2sd_vits_cls')
-    erase = next(step for step in cfg.train_pipeline if step.type == 'RandomErasing')
+    erase = next(step for step in cfg.train_pipeline if step.type == 'FastRandomErasing')
     assert erase.fill_color == cfg.data_preprocessor.mean[::-1]
     assert erase.fill_std == cfg.data_preprocessor.std[::-1]

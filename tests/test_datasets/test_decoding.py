@@ -1,0 +1,100 @@
+"""Decoding: pixels as OpenMMLab reads them, sizes without them, broken files refused."""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from g2sd_mm.datasets.decoding import EncodedImage
+from g2sd_mm.datasets.shapes.textures import texture_bank
+
+HEIGHT, WIDTH = 101, 131
+
+
+def photograph(mode: str = 'RGB') -> Image.Image:
+    """A photograph of an odd size."""
+    return Image.fromarray(texture_bank()[0][0][:HEIGHT, :WIDTH]).convert(mode)
+
+
+def encoded(mode: str = 'RGB', kind: str = 'JPEG', orientation: int | None = None, **options):
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+        options['exif'] = exif
+    file = io.BytesIO()
+    photograph(mode).save(file, kind, **options)
+    return file.getvalue()
+
+
+def by_opencv(data: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+
+
+@pytest.mark.parametrize(
+    ('data', 'reducible'),
+    [
+        (encoded(), True),
+        (encoded(subsampling=0), True),
+        (encoded(progressive=True), True),
+        (encoded('L'), True),
+        (encoded(orientation=1), True),
+        (encoded(orientation=6), False),
+        (encoded('CMYK'), False),
+        (encoded(kind='PNG'), False),
+        (encoded('RGBA', 'PNG'), False),
+        (encoded('P', 'PNG'), False),
+        (encoded(kind='WEBP'), False),
+        (encoded(kind='BMP'), False),
+    ],
+)
+def test_pixels_are_those_of_opencv(data, reducible):
+    image = EncodedImage(data)
+    expected = by_opencv(data)
+    assert image.reducible == reducible
+    assert image.shape == expected.shape[:2]
+    assert image.decode().dtype == np.uint8
+    assert np.array_equal(image.decode(), expected)
+
+
+def test_a_turned_photograph_is_as_high_as_it_was_wide():
+    assert EncodedImage(encoded(orientation=6)).shape == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ('reduction', 'flag'),
+    [
+        (2, cv2.IMREAD_REDUCED_COLOR_2),
+        (4, cv2.IMREAD_REDUCED_COLOR_4),
+        (8, cv2.IMREAD_REDUCED_COLOR_8),
+    ],
+)
+@pytest.mark.parametrize('mode', ['RGB', 'L'])
+def test_reduced_sizes_are_rounded_up(mode, reduction, flag):
+    data = encoded(mode)
+    pixels = EncodedImage(data).decode(reduction)
+    assert pixels.shape == (-(-HEIGHT // reduction), -(-WIDTH // reduction), 3)
+    assert np.array_equal(pixels, by_opencv(data, flag))
+
+
+@pytest.mark.parametrize('data', [b'', b'no image', encoded(kind='PNG')[:200]])
+def test_what_is_no_image_is_refused_at_once(data):
+    with pytest.raises((ValueError, OSError)):
+        EncodedImage(data)
+
+
+@pytest.mark.parametrize('reduction', [1, 2])
+def test_a_jpeg_that_ends_too_early_is_refused(reduction):
+    data = encoded()
+    image = EncodedImage(data[: len(data) // 2])
+    with pytest.raises(ValueError, match='only a part'):
+        image.decode(reduction)
+
+
+def test_an_image_of_absurd_size_is_refused_unread(monkeypatch):
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(ValueError, match='exceeds limit'):
+        EncodedImage(encoded(kind='PNG'))
