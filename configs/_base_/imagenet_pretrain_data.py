@@ -8,8 +8,8 @@ train_pipeline = [
         scale=224,
         crop_ratio_range=(0.2, 1.0),
         interpolation='bicubic',
-        flip_prob=0.5),
-    dict(type='SplitPlanes'),
+        flip_prob=0.5,
+        planes=True),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

@@ -74,8 +74,9 @@ class FastRandomErasing(RandomErasing):
             return super()._fill_pixels(img, top, left, h, w)
         generator = np.random.Generator(np.random.SFC64(np.random.randint(2**31)))
         noise = generator.standard_normal((h, w, 3), dtype=np.float32)
-        noise = noise * np.float32(self.fill_std) + np.float32(self.fill_color)
-        img[top : top + h, left : left + w] = noise.clip(0, 255)  # rounded towards 0
+        noise *= np.float32(self.fill_std)
+        noise += np.float32(self.fill_color)
+        img[top : top + h, left : left + w] = noise.clip(0, 255, out=noise)  # rounded towards 0
         return img
 
 

@@ -32,6 +32,8 @@ class LoadRandomResizedCrop:
         interpolation: ``bicubic`` or ``bilinear``.
         flip_prob: probability of mirroring left and right; 0 draws nothing.
         reduce: decode JPEG at a fraction of its size where the crop is large enough.
+        planes: lay the image out in memory as ``PackInputs`` wants it, see :class:`SplitPlanes`.
+            For pipelines with nothing in between.
         decode: False leaves plain JPEG to
             :class:`~g2sd_mm.datasets.device_decoding.DecodingPreprocessor`: ``img`` is then the
             file (uint8 [bytes]) and ``crop_box`` top, left, height and width of its crop.
@@ -47,6 +49,7 @@ class LoadRandomResizedCrop:
         interpolation: str = 'bicubic',
         flip_prob: float = 0.0,
         reduce: bool = True,
+        planes: bool = False,
         decode: bool = True,
         backend_args: dict[str, Any] | None = None,
     ) -> None:
@@ -66,6 +69,7 @@ class LoadRandomResizedCrop:
         self.interpolation = interpolation
         self.flip_prob = flip_prob
         self.reduce = reduce
+        self.planes = planes
         self.decode = decode
         self.backend_args = backend_args
 
@@ -83,8 +87,10 @@ class LoadRandomResizedCrop:
         box = self._crop.rand_crop_params(image)  # it looks at the shape alone
         flip = self._draw_flip()
         if self.decode or not image.reducible:
-            pixels = resize(self._cut(image, box), self._crop.scale, self.interpolation)
-            results['img'] = cv2.flip(pixels, 1) if flip else pixels
+            planes = resize(self._cut(image, box), self._crop.scale, self.interpolation)
+            planes = mirror(planes) if flip else planes
+            # merging is several times as fast as copying the transposed array
+            results['img'] = planes.transpose(1, 2, 0) if self.planes else cv2.merge([*planes])
         else:
             results['img'] = np.frombuffer(image.data, np.uint8).copy()  # to be written to
             results['crop_box'] = box
@@ -123,10 +129,16 @@ def reduction_of(crop: tuple[int, int], output: tuple[int, int]) -> int:
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    """uint8 [H, W, 3] to uint8 [*size, 3], antialiased like Pillow's and on the same grid."""
+    """uint8 [H, W, 3] to uint8 [3, *size], antialiased like Pillow's and on the same grid."""
     image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    planes = interpolate(image, tuple(size), mode=interpolation, antialias=True)[0].numpy()
-    return cv2.merge(list(planes))  # several times as fast as a copy of the transposed array
+    resized = interpolate(image, tuple(size), mode=interpolation, antialias=True)
+    return resized[0].contiguous().numpy()
+
+
+def mirror(planes: np.ndarray) -> np.ndarray:
+    """uint8 [3, H, W], left and right exchanged."""
+    rows = planes.reshape(-1, planes.shape[-1])
+    return cv2.flip(rows, 1).reshape(planes.shape)
 
 
 @TRANSFORMS.register_module()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.model import ImgDataPreprocessor
@@ -81,8 +80,8 @@ class DecodingPreprocessor(ImgDataPreprocessor):
             )[0]
             resized = whole.round().clamp(0, 255).byte()
         else:
-            array = resize(crop.permute(1, 2, 0).numpy(), self.scale, self.interpolation)
-            resized = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+            planes = resize(crop.permute(1, 2, 0).numpy(), self.scale, self.interpolation)
+            resized = torch.from_numpy(planes)
         return (resized.flip(2) if flip else resized).to(self.device)
 
 

@@ -143,6 +143,16 @@ def test_reduced_decoding_changes_pixels_by_few_levels():
     assert max(map(max, differences.values())) < 4
 
 
+@pytest.mark.parametrize('seed', range(4))
+def test_planes_are_another_layout_of_the_same_image(ramp, seed):
+    plain, planes = (sample(ours(planes=p), ramp, seed)['img'] for p in (False, True))
+    split = TRANSFORMS.build(dict(type='SplitPlanes'))(dict(img=plain))['img']
+    assert plain.flags.c_contiguous
+    for other in (planes, split):
+        assert np.array_equal(other, plain)
+        assert other.transpose(2, 0, 1).flags.c_contiguous  # PackInputs' order
+
+
 def test_without_a_probability_nothing_is_drawn_for_the_flip(ramp):
     transform = TRANSFORMS.build(dict(type='LoadRandomResizedCrop', scale=SIDE))
     results = sample(transform, ramp, 0)
