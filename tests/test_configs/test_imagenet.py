@@ -6,10 +6,13 @@ import re
 from itertools import product
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.utils.data import DataLoader, Dataset
 
 import g2sd_mm
 from g2sd_mm.distill import GenericDistiller, SpecificDistiller
@@ -276,6 +279,38 @@ def test_runs_can_be_repeated(name):
 def test_no_config_names_a_place_outside_of_the_checkout():
     for path in imagenet.FOLDER.glob('*.py'):
         assert not re.search(r"""['"](/|~|https?:)""", path.read_text()), path.name
+
+
+def test_workers_read_on_one_thread_each():
+    """More would compete for the cores that the workers themselves are for."""
+    before = cv2.getNumThreads()
+    try:
+        set_multi_processing(**load('g2sd_vits_generic').env_cfg.mp_cfg)
+        cv2_threads, torch_threads = next(iter(DataLoader(Threads(), num_workers=1)))
+    finally:
+        cv2.setNumThreads(before)
+    assert cv2_threads <= 1
+    assert torch_threads == 1
+
+
+class Threads(Dataset):
+    """Tells with how many threads it is read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return cv2.getNumThreads(), torch.get_num_threads()
+
+
+@pytest.mark.parametrize('name', STAGE1 + STAGE2)
+def test_images_are_read_ahead_and_cross_over_as_bytes(name):
+    loader = load(name).train_dataloader
+    assert loader.num_workers == 8
+    assert loader.persistent_workers
+    config = Config.fromfile(imagenet.path(name)).train_dataloader  # before it is fitted to here
+    assert config.pin_memory
+    assert not [s for s in loader.dataset.dataset.pipeline if 'Normal' in s.type]
 
 
 def test_noise_of_erased_boxes_is_normal_after_normalisation():
