@@ -121,8 +121,15 @@ def reading(loader: DataLoader, batches: int) -> Task:
     return prepare
 
 
-def decoding(loader: DataLoader, images: int) -> Task:
-    """A task of decoding so many of a loader's images whole: what a pipeline cannot fall below."""
+def decoding(loader: DataLoader, images: int, reduction: int = 1) -> Task:
+    """A task of decoding so many of a loader's images: what a pipeline cannot fall below.
+
+    Args:
+        loader: of :func:`build_loader`.
+        images: number.
+        reduction: 1 for all pixels; 8 leaves little more than reading the stream of bits, which no
+            crop spares a JPEG decoder.
+    """
     numbers = range(len(loader.dataset))
     files = [Path(loader.dataset.get_data_info(number)['img_path']) for number in numbers]
     contents = [file.read_bytes() for file in files]
@@ -130,7 +137,7 @@ def decoding(loader: DataLoader, images: int) -> Task:
     def prepare() -> Callable[[], None]:
         def decode() -> None:
             for content in itertools.islice(itertools.cycle(contents), images):
-                EncodedImage(content).decode()
+                EncodedImage(content).decode(reduction)
 
         return decode
 

@@ -182,6 +182,7 @@ def _readings(stage: Stage, settings: Settings, folder: Path) -> Iterator[Readin
     tasks = {'stock': reading(stock, batches), 'pipeline': reading(loader, batches)}
     if not settings.workers:
         tasks['decoding alone'] = decoding(loader, images)
+        tasks['decoding at 1/8'] = decoding(loader, images, reduction=8)
     cv2.setNumThreads(0)  # as in a training run and its workers
     # without workers everything happens in this process: seconds of one core, whoever else works
     clock = time.perf_counter if settings.workers else time.process_time

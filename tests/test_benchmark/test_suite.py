@@ -42,11 +42,12 @@ def test_every_part_is_measured_in_every_variant(measured):
         ),
         ('input', 'pipeline'),
         ('input', 'decoding alone'),
+        ('input', 'decoding at 1/8'),
     ]
     assert result['memory'] == [
         Memory('generic_vits', dtype, 2, 100, 200) for dtype in ('float32', 'bfloat16')
     ]
-    assert [type(f) for f in said] == [Speed] * 10 + [Memory] * 2
+    assert [type(f) for f in said] == [Speed] * 11 + [Memory] * 2
     for figure in result['speed']:
         assert figure.ratio.rounds == len(figure.seconds) == 2
         assert figure.ratio.lowest <= figure.ratio.median <= figure.ratio.highest

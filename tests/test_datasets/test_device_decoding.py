@@ -14,7 +14,7 @@ from PIL import Image
 from g2sd_mm.datasets import SampleKey, device_decoding
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
-from ..toys import config
+from ..toys import STUDENT, config, distiller
 
 SIDE = 24
 # reduced decoding is for the CPU alone
@@ -72,6 +72,25 @@ def test_without_a_gpu_images_are_those_of_the_plain_pipeline(data_root, monkeyp
     assert flips == {True, False}
     assert torch.equal(found['inputs'], torch.stack(list(expected['inputs'])))
     assert found['data_samples'] is not None
+
+
+def test_stage_one_learns_from_them_as_from_the_plain_pipelines(data_root, monkeypatch):
+    losses = []
+    for name in ('g2sd_vits_generic_gpu_decode', 'g2sd_vits_generic'):
+        settings = dict(config(f'imagenet/{name}.py').data_preprocessor)
+        if 'scale' in settings:
+            settings['scale'] = (SIDE, SIDE)
+        size = dict(img_size=SIDE)
+        model = distiller(
+            teacher=dict(random_weights=True, **size), student={**STUDENT, **size},
+            data_preprocessor=settings,
+        )
+        data = model.data_preprocessor(batch(name, data_root, monkeypatch), True)
+        losses.append(model(**data, mode='loss'))
+    one, other = losses
+    assert one.keys() == other.keys()
+    for key in one:
+        assert torch.equal(one[key], other[key])
 
 
 def test_what_a_gpu_decodes_is_turned_into_bgr(data_root, monkeypatch):
