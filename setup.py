@@ -29,6 +29,7 @@ REQUIREMENTS = [
     'pycocotools',  # masks and detection metrics
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
+    'simplejpeg',  # decodes JPEG faster than OpenCV, to the same pixels, and in part
     # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
     'setuptools; python_version >= "3.12"',
 ]

@@ -22,9 +22,10 @@ class LoadRandomResizedCrop:
     mmcv draws it: from the same state of numpy's generator come the same crop and the same flip as
     from the three steps, and what follows finds the generator in the same state.
 
-    Pixels are those of ``backend='pillow'`` up to rounding (antialiased; computed by torch). A crop
-    that is at least twice as large as the output in both directions comes from a JPEG decoded at
-    1/2, 1/4 or 1/8, its edges rounded to pixels of that.
+    Pixels are those of ``backend='pillow'`` up to rounding (antialiased; computed by torch). Rows
+    of a JPEG that are below the crop are not decoded. A crop that is at least twice as large as the
+    output in both directions comes from a JPEG decoded at 1/2, 1/4 or 1/8, its edges rounded to
+    pixels of that.
 
     Args:
         scale: height and width of the output in pixels, or one number for both.
@@ -109,7 +110,7 @@ class LoadRandomResizedCrop:
         reduction = 1
         if self.reduce and image.reducible:
             reduction = reduction_of((height, width), self._crop.scale)
-        pixels = image.decode(reduction)
+        pixels = image.decode(reduction, rows=top + height)
         rows, columns = (
             slice(round(start / reduction), round((start + length) / reduction))
             for start, length in ((top, height), (left, width))

@@ -9,10 +9,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from g2sd_mm.datasets import decoding
 from g2sd_mm.datasets.decoding import EncodedImage
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
 HEIGHT, WIDTH = 101, 131
+
+
+@pytest.fixture(params=['simplejpeg', 'opencv'])
+def decoder(request, monkeypatch):
+    """Each of the two decoders of JPEG."""
+    if request.param == 'simplejpeg':
+        pytest.importorskip('simplejpeg')
+    else:
+        monkeypatch.setattr(decoding, 'simplejpeg', None)
+    return request.param
 
 
 def photograph(mode: str = 'RGB') -> Image.Image:
@@ -51,7 +62,7 @@ def by_opencv(data: bytes, flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
         (encoded(kind='BMP'), False),
     ],
 )
-def test_pixels_are_those_of_opencv(data, reducible):
+def test_pixels_are_those_of_opencv(decoder, data, reducible):
     image = EncodedImage(data)
     expected = by_opencv(data)
     assert image.reducible == reducible
@@ -73,7 +84,7 @@ def test_a_turned_photograph_is_as_high_as_it_was_wide():
     ],
 )
 @pytest.mark.parametrize('mode', ['RGB', 'L'])
-def test_reduced_sizes_are_rounded_up(mode, reduction, flag):
+def test_reduced_sizes_are_rounded_up(decoder, mode, reduction, flag):
     data = encoded(mode)
     pixels = EncodedImage(data).decode(reduction)
     assert pixels.shape == (-(-HEIGHT // reduction), -(-WIDTH // reduction), 3)
@@ -87,7 +98,7 @@ def test_what_is_no_image_is_refused_at_once(data):
 
 
 @pytest.mark.parametrize('reduction', [1, 2])
-def test_a_jpeg_that_ends_too_early_is_refused(reduction):
+def test_a_jpeg_that_ends_too_early_is_refused(decoder, reduction):
     data = encoded()
     image = EncodedImage(data[: len(data) // 2])
     with pytest.raises(ValueError, match='only a part'):
@@ -115,3 +126,39 @@ def test_markers_between_are_walked_over():
     image = EncodedImage(plain[:2] + comment + plain[2:])
     assert (image.shape, image.reducible) == ((HEIGHT, WIDTH), True)
     assert np.array_equal(image.decode(), by_opencv(plain))
+
+
+ROW_BY_ROW = {
+    '4:2:0': encoded(),
+    '4:4:4': encoded(subsampling=0),
+    '4:2:2': encoded(subsampling=1),
+    'grey': encoded('L'),
+    'restarts': encoded(restart_marker_rows=1),
+}
+
+
+@pytest.mark.parametrize('kind', ROW_BY_ROW)
+@pytest.mark.parametrize('reduction', [1, 2, 4])
+def test_rows_below_the_crop_are_left_out(kind, reduction):
+    pytest.importorskip('simplejpeg')
+    data = ROW_BY_ROW[kind]
+    whole = EncodedImage(data).decode(reduction)
+    for rows in range(1, HEIGHT + 1, 7):
+        part = EncodedImage(data).decode(reduction, rows)
+        needed = -(-rows // reduction)
+        assert np.array_equal(part[:needed], whole[:needed])
+        assert len(part) == -(-min(HEIGHT, rows + 32) // reduction)
+
+
+@pytest.mark.parametrize(
+    'data', [encoded(progressive=True), encoded() + b'more', encoded(kind='PNG')]
+)
+def test_where_rows_do_not_follow_each_other_all_are_decoded(decoder, data):
+    assert np.array_equal(EncodedImage(data).decode(rows=8), by_opencv(data))
+
+
+def test_a_part_of_a_file_that_ends_too_early_is_refused_too(decoder):
+    data = encoded()
+    image = EncodedImage(data[: len(data) // 2])
+    with pytest.raises(ValueError, match='only a part'):
+        image.decode(rows=8)
