@@ -29,6 +29,7 @@ REQUIREMENTS = [
     'pycocotools',  # masks and detection metrics
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
+    'simplejpeg',  # decodes JPEG faster than OpenCV, to the same pixels, and in part
     # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
     'setuptools; python_version >= "3.12"',
 ]
@@ -43,6 +44,10 @@ EXPORT = [
     'onnxruntime==1.23.2; python_version < "3.11"',
 ]
 
+# One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
+# library without dependencies.
+PACKED = ['lmdb']
+
 # Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
 # finds them in either place.
 FOLDERS = [
@@ -54,8 +59,9 @@ FOLDERS = [
 COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOLDERS}
 
 EXTRAS = {
-    'dev': ['pytest', 'ruff', *EXPORT],
+    'dev': ['pytest', 'ruff', *EXPORT, *PACKED],
     'export': EXPORT,
+    'packed': PACKED,
     # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
     # import it, which costs every process a second.
     'huggingface': ['transformers>=5'],
