@@ -146,9 +146,19 @@ def _run(args: argparse.Namespace) -> None:
 def _training(chosen: Settings) -> dict[str, Any]:
     from ..benchmark.report import HEADER, cells, line, plain
     from ..benchmark.suite import measure
+    from ..progress import Bars
 
     print(line(HEADER), flush=True)
-    measured = measure(chosen, say=lambda figure: print(line(cells(figure)), flush=True))
+    with Bars() as bars:
+        bar = bars.add('measured', len(chosen.stages) * len(chosen.parts), unit='parts')
+        seen = set()
+
+        def say(figure: Any) -> None:
+            bars.say(line(cells(figure)))
+            seen.add((figure.stage, getattr(figure, 'part', type(figure))))
+            bar.at(len(seen))
+
+        measured = measure(chosen, say=say)
     environment = measured['environment']
     peaks = ', '.join(f'{d} {rate / 1e9:.0f} GFLOP/s' for d, rate in measured['peaks'].items())
     print(f'peak of matrix products: {peaks}; {environment["threads"]} threads')
