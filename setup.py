@@ -63,7 +63,7 @@ COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOL
 
 EXTRAS = {
     # transformers: tests compare features with it.
-    'dev': ['pytest', 'ruff', 'transformers>=5', *EXPORT, *PACKED],
+    'dev': ['hypothesis', 'pytest', 'ruff', 'transformers>=5', *EXPORT, *PACKED],
     'export': EXPORT,
     'packed': PACKED,
     'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard

@@ -16,6 +16,7 @@ COMMANDS = {
     'benchmark': 'measure training steps, memory and the input pipeline',
     'browse_data': 'draw what a model is fed',
     'pack_data': 'pack a folder of images into one file',
+    'check_data': 'find what is wrong with a data set',
 }
 _MODULES = {'browse_data': 'browse'}
 

@@ -10,7 +10,7 @@ from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 
 from ..config_parts import data_folder, innermost_dataset
-from ..configuration import load_config
+from ..configuration import UNFIT, load_config
 from ..datasets.shapes import ensure_shapes
 from ..errors import UserError
 
@@ -51,8 +51,19 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 
     Raises:
         UserError: naming the folder that is missing and how to lay the data out, or the number of
-            class folders if it is not the config's.
+            class folders if it is not the config's, or the entry that describes no data.
     """
+    try:
+        _prepare(cfg, loaders)
+    except UserError:
+        raise
+    except UNFIT as error:
+        entries = ', '.join(name for name in ('shapes', 'data_layout', *loaders) if cfg.get(name))
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(f'the config describes no data in {entries}: {reason}') from error
+
+
+def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
     if cfg.get('shapes'):
         ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
     for name in loaders:
