@@ -31,6 +31,7 @@ REQUIREMENTS = [
     'rich',  # progress bars
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
+    'simplejpeg',  # decodes JPEG faster than OpenCV, to the same pixels, and in part
     # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
     'setuptools; python_version >= "3.12"',
 ]
@@ -45,6 +46,10 @@ EXPORT = [
     'onnxruntime==1.23.2; python_version < "3.11"',
 ]
 
+# One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
+# library without dependencies.
+PACKED = ['lmdb']
+
 # Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
 # finds them in either place.
 FOLDERS = [
@@ -57,12 +62,11 @@ FOLDERS = [
 COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOLDERS}
 
 EXTRAS = {
-    'dev': ['pytest', 'ruff', *EXPORT],
+    # transformers: tests compare features with it.
+    'dev': ['hypothesis', 'pytest', 'ruff', 'transformers>=5', *EXPORT, *PACKED],
     'export': EXPORT,
+    'packed': PACKED,
     'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
-    # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
-    # import it, which costs every process a second.
-    'huggingface': ['transformers>=5'],
 }
 
 

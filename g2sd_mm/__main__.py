@@ -15,6 +15,8 @@ COMMANDS = {
     'export': 'write ONNX, TorchScript or torch.export files',
     'benchmark': 'measure training steps, memory and the input pipeline',
     'browse_data': 'draw what a model is fed',
+    'pack_data': 'pack a folder of images into one file',
+    'check_data': 'find what is wrong with a data set',
 }
 _MODULES = {'browse_data': 'browse'}
 

@@ -56,6 +56,8 @@ def test_quick_is_small_and_can_be_changed():
         (['--pairs', '0'], '--pairs 0: at least 1'),
         (['--batch', '0', '--stages', 'cls_vits'], '--batch 0: at least 1'),
         (['--workers', '-1'], '--workers -1: at least 0'),
+        (['--images', '/no/images', '--stages', 'cls_vits'], '--images /no/images: no such folder'),
+        (['--images', '/'], words('--images is for stage 1', '--stages generic_vits')),
         (['--batch', '1', '--stages', 'seg_vits'], words('batch norm', '2 or more')),
     ],
 )
