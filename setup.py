@@ -23,10 +23,12 @@ REQUIREMENTS = [
     'onedl-mmpretrain==1.3.6',
     'onedl-mmsegmentation==1.4.2',
     # Imported by our own code, so declared although the libraries above bring them too.
+    'imagecorruptions-imaug',  # noise, blur, fog, ... of tools/analyze.py
     'matplotlib',  # plots of the reports
     'numpy',
     'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
     'pycocotools',  # masks and detection metrics
+    'rich',  # progress bars
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
     'simplejpeg',  # decodes JPEG faster than OpenCV, to the same pixels, and in part
@@ -52,6 +54,7 @@ PACKED = ['lmdb']
 # finds them in either place.
 FOLDERS = [
     'tools',
+    'docs/images',
     'docs/results',
     *sorted(f'configs/{folder.name}' for folder in (ROOT / 'configs').glob('[!_.]*')),
     'configs/_base_',
@@ -59,12 +62,11 @@ FOLDERS = [
 COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOLDERS}
 
 EXTRAS = {
-    'dev': ['pytest', 'ruff', *EXPORT, *PACKED],
+    # transformers: tests compare features with it.
+    'dev': ['hypothesis', 'pytest', 'ruff', 'transformers>=5', *EXPORT, *PACKED],
     'export': EXPORT,
     'packed': PACKED,
-    # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
-    # import it, which costs every process a second.
-    'huggingface': ['transformers>=5'],
+    'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
 }
 
 
@@ -83,6 +85,7 @@ setup(
     package_dir=COPIES,
     package_data={
         'g2sd_mm._files.tools': ['*.sh'],
+        'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],
     },
     entry_points={'console_scripts': ['g2sd = g2sd_mm.__main__:main']},

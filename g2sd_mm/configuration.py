@@ -8,9 +8,12 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import PACKED, data_folder
+from .config_parts import PACKED, data_folder, import_named_libraries
 from .errors import UserError
 from .project import find_config
+
+#: What a value of the wrong kind in a config makes code raise.
+UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
 
 
 def load_config(
@@ -28,11 +31,22 @@ def load_config(
         UserError: if there is no such file, or an option does not fit.
     """
     cfg = Config.fromfile(find_config(path))
-    if options:
-        try:
+    try:
+        if options:
             cfg.merge_from_dict(options)
-        except (KeyError, TypeError, IndexError) as error:
-            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+        _settle(cfg, runs)
+    except UserError:
+        raise
+    except UNFIT as error:
+        if not options:
+            raise
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(f'--cfg-options does not fit {path}: {reason}') from error
+    return cfg
+
+
+def _settle(cfg: Config, runs: str) -> None:
+    """Fit folders, classes and loaders of a merged config, in place."""
     data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
     folders = {'data/': f'{data}/', f'{PACKED}data/': f'{PACKED}{data}/', 'work_dirs/': f'{runs}/'}
@@ -41,7 +55,7 @@ def load_config(
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)
     _fit_loaders(cfg)
-    return cfg
+    import_named_libraries(cfg)
 
 
 def _rebase(value: Any, folders: dict[str, str]) -> Any:
