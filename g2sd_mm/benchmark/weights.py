@@ -21,8 +21,8 @@ from torch import Tensor
 import g2sd_mm
 
 from ..configuration import load_config
-from ..errors import UserError
 from ..engine.norm import sync_batch_norm
+from ..errors import UserError
 from ..models.vit import Block
 
 _FLOAT32 = 4
