@@ -167,6 +167,14 @@ def test_mixed_precision_depends_on_the_gpu(monkeypatch, bfloat16):
     assert cfg.optim_wrapper.type == ('AutocastOptimWrapper' if bfloat16 else 'AmpOptimWrapper')
     assert cfg.optim_wrapper.get('loss_scale') == (None if bfloat16 else 'dynamic')
     assert cfg.optim_wrapper.accumulative_counts == 2
+    dtype = 'bfloat16' if bfloat16 else 'float16'
+    for name, place in (('g2sd_vits_generic', 'model'), ('g2sd_vits_cls', 'distillation')):
+        cfg = config(f'imagenet/{name}.py')
+        fit.use_mixed_precision(cfg)
+        assert cfg[place].teacher.dtype == dtype
+    cfg = config('imagenet/g2sd_vits_cls.py', **{'distillation.teacher.dtype': 'float32'})
+    fit.use_mixed_precision(cfg)
+    assert cfg.distillation.teacher.dtype == 'float32'
 
 
 def test_test_time_augmentation_needs_its_config():
