@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.cli import config as fit
+from g2sd_mm.cli.train import parser
 from g2sd_mm.errors import UserError
 
 from .. import imagenet
@@ -180,3 +181,19 @@ def test_mixed_precision_depends_on_the_gpu(monkeypatch, bfloat16):
 def test_test_time_augmentation_needs_its_config():
     with refused('--tta needs tta_model and tta_pipeline'):
         fit.use_test_time_augmentation(config('imagenet/vitb_cls.py'))
+
+
+@pytest.mark.parametrize(
+    ('options', 'hooks'),
+    [
+        ([], [dict(type='CompileHook', on_cpu=False)]),
+        (['--compile'], [dict(type='CompileHook', on_cpu=True)]),
+        (['--no-compile'], []),
+    ],
+)
+def test_blocks_are_compiled_with_a_gpu_or_when_asked(options, hooks):
+    chosen = parser().parse_args(['config.py', *options]).compiled
+    cfg = config('imagenet/vitb_mae.py')
+    before = list(cfg.custom_hooks)
+    fit.use_compilation(cfg, chosen)
+    assert cfg.custom_hooks == before + hooks
