@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--amp',
         action='store_true',
-        help='mixed precision: bfloat16 where the GPU has it, else float16',
+        help='mixed precision, teacher too: bfloat16 where the GPU has it, else float16',
     )
     p.add_argument(
         '--compile',
