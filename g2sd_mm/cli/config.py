@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -25,6 +26,10 @@ __all__ = [
     'use_test_data',
     'use_test_time_augmentation',
 ]
+
+#: Seconds after which a process that does not answer is given up, unless
+#: ``env_cfg.dist_cfg.timeout`` says otherwise. The others wait that long while one evaluates.
+PEER_TIMEOUT = 1800
 
 _RUNS = itertools.count(1)
 
@@ -137,7 +142,8 @@ def start_processes(cfg: Config, launcher: str) -> None:
         return
     if launcher != 'pytorch':
         raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
-    torch.distributed.init_process_group('gloo')
+    seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', PEER_TIMEOUT)
+    torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
     cfg.model_wrapper_cfg = dict(
         type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
     )

@@ -151,7 +151,8 @@ class GenericDistiller(TeachingModel):
         """Teacher's encoder features and raw output of its ``target_block`` [B, 1 + L, d]."""
         with self.teacher.answering(images) as images_:
             encoded = self.teacher.model.encode(images_, masking)
-            return encoded, self.teacher.model.decode(encoded.latent, masking, self.target_block)
+            target = self.teacher.model.decode(encoded.latent, masking, self.target_block)
+            return encoded, self.teacher.tell(target)
 
     def supervised(self, tokens: Tensor, masking: Masking) -> Tensor:
         """The tokens [B, 1 + L, d] that the loss looks at."""
