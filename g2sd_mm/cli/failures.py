@@ -107,7 +107,7 @@ def _worker_line(text: str, cfg: Config) -> str:
         f'or train_dataloader.batch_size={max((loader.get("batch_size") or 2) // 2, 1)}'
     )
     if _SHARED.search(text):
-        return f'a data loader worker ran out of /dev/shm, shared memory: make it larger, or {fewer}'
+        return f'a data loader worker ran out of shared memory: make /dev/shm larger, or {fewer}'
     signal = _SIGNAL.search(text)
     how = f'was killed ({signal[1].strip()})' if signal else 'died'
     return f'a data loader worker {how}, most often for want of memory: {fewer}'

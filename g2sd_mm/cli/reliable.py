@@ -42,6 +42,10 @@ def make_reliable(cfg: Config) -> None:
     saving = cfg.default_hooks.checkpoint
     if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
         saving.type = 'WholeCheckpointHook'
+    for loader in (cfg.train_dataloader, cfg.get('val_dataloader')):
+        if loader:
+            seed = (cfg.get('randomness') or {}).get('seed')
+            loader.setdefault('worker_init_fn', dict(type='patient_worker', seed=seed))
     arguments = {hook: settings.get(name, {}) for name, hook in _ALARMS.items()}
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}

@@ -179,10 +179,13 @@ def test_one_process_needs_no_group():
 def test_cpus_are_joined_over_gloo(monkeypatch):
     started = []
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', started.append)
+    def start(backend, timeout):
+        started.append((backend, timeout.total_seconds()))
+
+    monkeypatch.setattr(torch.distributed, 'init_process_group', start)
     cfg = config('imagenet/vitb_mae.py')
     fit.start_processes(cfg, 'pytorch')
-    assert started == ['gloo']
+    assert started == [('gloo', 1800)]
     assert cfg.model_wrapper_cfg.device_ids is None
     with refused('--launcher slurm needs GPUs', 'use --launcher pytorch'):
         fit.start_processes(cfg, 'slurm')
