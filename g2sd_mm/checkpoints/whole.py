@@ -28,11 +28,16 @@ def damage(path: str | Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
+            # torch would take a part with the mark of a folder, and read nothing into its tensor
+            marked = any(part.external_attr for part in archive.infolist())
+        if broken or marked:
+            return f'the checksum of its part {broken} is wrong' if broken else 'its index is wrong'
+        load_checkpoint(path, mmap=True)  # the frame around the parts is in order too
     except zipfile.BadZipFile:
         return f'it is truncated or damaged ({path.stat().st_size} bytes)'
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        return f'it cannot be read ({error})'
-    return f'the checksum of its part {broken} is wrong' if broken else ''
+        return f'it cannot be read ({" ".join(str(error).split())})'
+    return ''
 
 
 def newest_whole(work_dir: str | Path) -> tuple[Path | None, list[str]]:

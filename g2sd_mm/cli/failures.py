@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from ..errors import RunError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: How torch says that the CPU has no memory left.
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory")
-_WORKER = re.compile(r'DataLoader worker \(pid[^)]*\) (is killed by|exited unexpectedly)')
+_WORKER = re.compile(r'DataLoader worker \(pid(\(s\))? [\d, ]+\) (is killed|exited unexpectedly)')
 _SIGNAL = re.compile(r'killed by signal: (\w[\w ]*)')
 _SHARED = re.compile(r'Bus error|shared memory|No space left on device.*shm|torch_shm')
 #: What the surviving ranks hear of a peer that died or does not answer.
@@ -44,17 +46,25 @@ def explained(cfg: Config) -> Iterator[None]:
     try:
         yield
     except RunError as error:
+        _let_workers_go()
         raise RunError(f'{error}. {_where_it_stands(cfg)}') from error
     except Exception as error:
+        _let_workers_go()
         cause = explain(error, cfg)
         if cause is None:
             raise
         raise RunError(f'{cause}. {_where_it_stands(cfg)}') from error
 
 
+def _let_workers_go() -> None:
+    """Else torch's watch over loader workers raises once more while the process ends."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def explain(error: Exception, cfg: Config) -> str | None:
     """The cause and the cure without a full stop; None for what is not the machine's doing."""
-    text = str(error)
+    text = _said(error)
     if _disk_is_full(error, cfg):
         file = getattr(error, 'filename', None)
         return f'the disk is full: {file or cfg.work_dir} could not be written; make room'
@@ -74,11 +84,17 @@ def explain(error: Exception, cfg: Config) -> str | None:
     if _is_about_a_peer(error):
         return (
             f'rank {get_rank()} lost another process of this run, which died or does not answer '
-            f'({_last_line(text)}); what it said itself is the cause'
+            f'({_last_line(str(error))}); what it said itself is the cause'
         )
     if _IN_WORKER.search(text):
-        return f'a data loader worker failed: {_last_line(text)}'
+        return f'a data loader worker failed: {_last_line(str(error))}'
     return None
+
+
+def _said(error: BaseException) -> str:
+    """Its message, and below it those of the errors that led to it."""
+    before = error.__cause__ or error.__context__
+    return f'{error}\n{_said(before)}' if before else str(error)
 
 
 def _disk_is_full(error: Exception, cfg: Config) -> bool:

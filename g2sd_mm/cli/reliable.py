@@ -43,9 +43,12 @@ def make_reliable(cfg: Config) -> None:
     if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
         saving.type = 'WholeCheckpointHook'
     for loader in (cfg.train_dataloader, cfg.get('val_dataloader')):
-        if loader:
-            seed = (cfg.get('randomness') or {}).get('seed')
-            loader.setdefault('worker_init_fn', dict(type='patient_worker', seed=seed))
+        if loader and 'worker_init_fn' not in loader:
+            loader.worker_init_fn = dict(
+                type='patient_worker',
+                seed=(cfg.get('randomness') or {}).get('seed'),
+                disable_subprocess_warning=loader.pop('disable_subprocess_warning', False),
+            )
     arguments = {hook: settings.get(name, {}) for name, hook in _ALARMS.items()}
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}

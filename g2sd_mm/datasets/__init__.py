@@ -2,5 +2,6 @@
 
 from .masks import CheckMasks
 from .seeded import SampleKey, SeededDataset, SeededSampler
+from .workers import patient_worker
 
-__all__ = ['CheckMasks', 'SampleKey', 'SeededDataset', 'SeededSampler']
+__all__ = ['CheckMasks', 'SampleKey', 'SeededDataset', 'SeededSampler', 'patient_worker']

@@ -19,6 +19,11 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
+def as_number(value: Tensor | float) -> float:
+    """A number, or a tensor of one."""
+    return value.item() if isinstance(value, Tensor) else float(value)
+
+
 def all_finite(tensors: Sequence[Tensor]) -> bool:
     """Whether every number is finite; the device is waited for once.
 

@@ -29,6 +29,7 @@ class Run:
     def __init__(
         self, task: Task, work_dir: Path, sabotage: Sabotage | None = None, **arguments: Any
     ) -> None:
+        self.work_dir = work_dir
         self.log = work_dir.parent / f'{work_dir.name}.out'
         port = _free_port()
         self.began = time.perf_counter()

@@ -6,7 +6,9 @@ workers, validation and schedules are those of the demo's configs.
 
 from __future__ import annotations
 
+import importlib
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +36,7 @@ CONFIGS = {
 }
 _SETS = {
     'cls': dict(task='cls', train=40, val=16, size=64, seed=0),
-    'scenes': dict(task='seg', train=24, val=8, size=128, seed=0),
+    'scenes': dict(task='seg', train=24, val=4, size=128, seed=0),
 }
 _BATCH = {'stage1': 8, 'cls': 8, 'det': 2, 'seg': 4}
 
@@ -62,10 +64,25 @@ def make_tasks(folder: Path, names: Mapping[str, int], **changes: Any) -> dict[s
         names: task -> processes it runs on; the batch of all of them together is the same.
         changes: config options for all of them.
     """
+    import_libraries()
     with data_in(folder):
         for name in {'scenes' if task in ('det', 'seg') else 'cls' for task in names}:
             ensure_shapes(folder / 'shapes', **_SETS[name])
         return {name: _task(folder, name, world, changes) for name, world in names.items()}
+
+
+def import_libraries() -> None:
+    """Before the first fork, so that no child has to."""
+    for module in ('mmpretrain.utils', 'mmdet.utils', 'mmseg.utils'):
+        importlib.import_module(module).register_all_modules(init_default_scope=False)
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one, since many small files are waited for."""
+    memory = Path('/dev/shm')
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 @contextmanager
@@ -97,11 +114,15 @@ def _task(folder: Path, name: str, world: int, changes: Mapping[str, Any]) -> Ta
         cfg.train_cfg.max_epochs = 3
         cfg.param_scheduler[0].warmup = 1
     else:
-        cfg.train_cfg.update(max_iters=12, val_interval=6)
+        cfg.train_cfg.update(max_iters=9, val_interval=9)
         cfg.param_scheduler[0].warmup = 3
         cfg.default_hooks.checkpoint.update(interval=3, by_epoch=False)
     if name == 'cls':
         cfg.train_cfg.val_interval = 1
+    if name in ('stage1', 'cls'):
+        cfg.default_hooks.checkpoint.interval = 1
+    if name == 'seg':
+        cfg.model.data_preprocessor.test_cfg = dict(size_divisor=8)
     if name == 'stage1':
         # five steps an epoch: every other epoch ends in the middle of an update
         cfg.optim_wrapper.accumulative_counts = 2
@@ -141,6 +162,7 @@ def _give_teacher(cfg: Config, name: str, folder: Path) -> None:
         teacher_cfg = Config(block.config) if isinstance(block.config, dict) else read_config(
             block.config
         )
+        teacher_cfg.merge_from_dict(block.get('overrides') or {})
         with DefaultScope.overwrite_default_scope(teacher_cfg.default_scope):
             teacher = MODELS.build(_without_init(plain_model(teacher_cfg)))
     teacher.init_weights()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from g2sd_mm.cli import failures
 from g2sd_mm.cli.failures import explained
 from g2sd_mm.errors import RunError, UserError
 
@@ -79,6 +80,7 @@ def test_a_batch_of_one_cannot_be_halved(tmp_path):
 
 def test_a_lost_peer_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    monkeypatch.setattr(failures, 'get_rank', lambda: 0)
     for text in (
         '[../gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:42',
         '[../gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 5000ms for recv operation',

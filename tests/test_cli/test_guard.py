@@ -94,7 +94,8 @@ def test_what_ended_a_run_is_one_line_without_a_traceback(capsys, tmp_path):
 
 
 def test_a_run_that_ended_on_request_says_how_it_goes_on(capsys, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['tools/train.py', 'a b.py', '--resume', 'x.pth', '--seed', '1'])
+    argv = ['tools/train.py', 'a b.py', '--resume', 'x.pth', '--seed', '1']
+    monkeypatch.setattr('sys.argv', argv)
     assert ended(Preempted('ended by SIGTERM, saved x')) == 0
     line = "ended by SIGTERM, saved x; go on by: python tools/train.py 'a b.py' --seed 1 --resume\n"
     assert capsys.readouterr() == (line, '')

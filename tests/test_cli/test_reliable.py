@@ -142,7 +142,7 @@ def test_a_named_file_has_to_be_whole(run):
     os.truncate(path, 100)
     with pytest.raises(CheckpointError, match=words('cannot go on from', 'truncated', '--resume')):
         started(run, str(path))
-    with pytest.raises(FileNotFoundError, match='no checkpoint no.pth to go on from'):
+    with pytest.raises(FileNotFoundError, match=r'no checkpoint no\.pth to go on from'):
         started(run, 'no.pth')
 
 

@@ -37,7 +37,7 @@ def test_a_loss_that_stays_high_is_told_of_once():
         [1.0] * 15 + [5.0] * 3 + [1.0] * 15,  # a spike
         [1.0] * 15 + [2.9] * 20,  # below the limit
         [5.0] * 5 + [1.0] * 20,  # falling
-        [1.0] * 9 + [5.0] * 8,  # too early to know what is usual
+        [1.0] * 5 + [5.0] * 8,  # too early to know what is usual
     ],
     ids=['flat', 'spike', 'small', 'falling', 'early'],
 )

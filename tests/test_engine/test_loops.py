@@ -25,7 +25,7 @@ class Diary(Hook):
         self.lines: list[str] = []
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.lines.append(f'{runner.epoch}:{batch_idx}:{data_batch}')
+        self.lines.append(f'{runner.epoch}:{batch_idx}:{data_batch["inputs"]}')
 
     def after_train_epoch(self, runner):
         self.lines.append('epoch ends')
@@ -52,7 +52,10 @@ loaded: list[int] = []
 
 def loader(sampler=None) -> DataLoader:
     data = Numbers()
-    return DataLoader(data, 2, sampler=sampler or SeededSampler(data, seed=0), drop_last=True)
+    return DataLoader(
+        data, 2, sampler=sampler or SeededSampler(data, seed=0), drop_last=True,
+        collate_fn=lambda numbers: dict(inputs=numbers),
+    )
 
 
 def go(folder, epoch: int = 0, step: int = 0, sampler=None, **changes) -> list[str]:
@@ -181,7 +184,7 @@ def test_notes_go_to_the_log_and_a_new_run_takes_over(tmp_path):
     run.logger.setLevel(logging.INFO)
     run._train_loop = run.build_train_loop(run._train_loop)
     ResumeHook(notes=['epoch_9.pth was passed over']).before_train(run)
-    assert said[0] == 'epoch_9.pth was passed over'
-    assert 'new run in the work dir of an earlier one' in said[1]
-    assert 'runs/x/epoch_9.pth' in said[1]
+    assert said[-2] == 'epoch_9.pth was passed over'
+    assert 'new run in the work dir of an earlier one' in said[-1]
+    assert 'runs/x/epoch_9.pth' in said[-1]
     assert not (tmp_path / 'last_checkpoint').exists()

@@ -10,6 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..tensors import as_number
+
 
 @HOOKS.register_module()
 class DivergenceHook(Hook):
@@ -39,7 +41,7 @@ class DivergenceHook(Hook):
         """Compare this step's loss to those before it."""
         if not outputs or 'loss' not in outputs:
             return
-        loss, seen = float(outputs['loss']), self._losses
+        loss, seen = as_number(outputs['loss']), self._losses
         if len(seen) >= seen.maxlen // 2:
             usual = median(seen)
             self._above = self._above + 1 if loss > self.factor * usual else 0

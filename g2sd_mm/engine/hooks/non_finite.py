@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from ...errors import RunError
 from ..bundle import write_bundle
-from ..tensors import all_finite
+from ..tensors import all_finite, as_number
 from .access import bare_model, between_updates
 
 
@@ -90,7 +90,7 @@ class NonFiniteHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Judge at the end of an update, with all its micro-batches at hand."""
-        losses = {name: float(value) for name, value in (outputs or {}).items() if 'loss' in name}
+        losses = {name: as_number(v) for name, v in (outputs or {}).items() if 'loss' in name}
         self._window.append(Step(runner.iter, data_batch, losses))
         if not between_updates(runner):
             return
