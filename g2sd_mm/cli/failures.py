@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,7 @@ def explain(error: Exception, cfg: Config) -> str | None:
         return f'out of GPU memory {_smaller_batch(cfg)}'
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         return f'out of memory {_smaller_batch(cfg)}'
-    if _WORKER.search(text):
+    if _WORKER.search(text) or _is_from_a_dead_worker(error):
         return _worker_line(text, cfg)
     if found := _KERNEL.search(text):
         return (
@@ -114,6 +115,15 @@ def _smaller_batch(cfg: Config) -> str:
         f'at a batch of {batch} per process; try --cfg-options '
         f'train_dataloader.batch_size={batch // 2} with --auto-scale-lr'
     )
+
+
+def _is_from_a_dead_worker(error: Exception) -> bool:
+    """Its end of the connection broke, and that was noticed first."""
+    frames = traceback.walk_tb(error.__traceback__)
+    files = [frame.f_code.co_filename for frame, _ in frames]
+    return isinstance(error, (EOFError, ConnectionError, FileNotFoundError)) and any(
+        'torch/utils/data/dataloader' in file for file in files
+    ) and 'multiprocessing' in files[-1]
 
 
 def _worker_line(text: str, cfg: Config) -> str:

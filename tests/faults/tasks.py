@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +56,22 @@ class Task:
     world: int = 1
 
 
-def make_tasks(folder: Path, names: Mapping[str, int], **changes: Any) -> dict[str, Task]:
+def make_tasks(
+    folder: Path, names: Mapping[str, int], hooks: Sequence[dict] = (), **changes: Any
+) -> dict[str, Task]:
     """Write data, teachers and configs into a folder.
 
     Args:
         folder: becomes ``G2SD_DATA`` and holds the rest too.
         names: task -> processes it runs on; the batch of all of them together is the same.
+        hooks: further hooks for all of them.
         changes: config options for all of them.
     """
     import_libraries()
     with data_in(folder):
         for name in {'scenes' if task in ('det', 'seg') else 'cls' for task in names}:
             ensure_shapes(folder / 'shapes', **_SETS[name])
-        return {name: _task(folder, name, world, changes) for name, world in names.items()}
+        return {name: _task(folder, name, world, hooks, changes) for name, world in names.items()}
 
 
 def import_libraries() -> None:
@@ -99,7 +102,9 @@ def data_in(folder: Path) -> Iterator[None]:
             os.environ['G2SD_DATA'] = before
 
 
-def _task(folder: Path, name: str, world: int, changes: Mapping[str, Any]) -> Task:
+def _task(
+    folder: Path, name: str, world: int, hooks: Sequence[dict], changes: Mapping[str, Any]
+) -> Task:
     cfg = shrink(load_config(str(ROOT / 'configs' / 'shapes' / f'{CONFIGS[name]}.py')))
     _use_little_data(cfg, name, world)
     _give_teacher(cfg, name, folder)
@@ -129,6 +134,7 @@ def _task(folder: Path, name: str, world: int, changes: Mapping[str, Any]) -> Ta
         cfg.param_scheduler[0].accumulation = 2
     cfg.default_hooks.logger.interval = 1
     cfg.log_level = 'INFO'
+    cfg.custom_hooks = [*cfg.custom_hooks, *hooks]
     cfg.merge_from_dict(dict(changes))
     path = folder / f'{name}_{world}.py'
     cfg.dump(path)
