@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed_setup.py
 OPENCV := opencv-python-headless==4.12.0.88
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench
+.PHONY: help setup demo test test-all lint bench audit
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ test-all: setup  ## all tests, without those for a GPU
 
 lint: setup  ## ruff
 	$(RUN) -m ruff check
+
+audit: setup  ## known vulnerabilities of the installed packages; says so where none can be looked up
+	$(RUN) .ci/audit.py
 
 bench: setup  ## speed of training steps against the published way: a minute or two
 	$(RUN) tools/benchmark.py --quick

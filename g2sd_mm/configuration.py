@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import data_folder
+from .config_parts import PACKED, data_folder, import_named_libraries
 from .errors import UserError
+from .project import find_config
+
+#: What a value of the wrong kind in a config makes code raise.
+UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
 
 
 def load_config(
@@ -19,7 +22,7 @@ def load_config(
     """Read a config file and merge ``--cfg-options`` into it.
 
     Args:
-        path: config file.
+        path: config file, as :func:`~g2sd_mm.project.find_config` takes it.
         options: dotted key -> value.
         runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
             another run, so that a suite's runs find each other in a folder of their own.
@@ -27,24 +30,32 @@ def load_config(
     Raises:
         UserError: if there is no such file, or an option does not fit.
     """
-    if not Path(path).is_file():
-        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent else []
-        hint = f'; {Path(path).parent} has {", ".join(near)}' if near else ''
-        raise UserError(f'no config file {path}{hint}')
-    cfg = Config.fromfile(path)
-    if options:
-        try:
+    cfg = Config.fromfile(find_config(path))
+    try:
+        if options:
             cfg.merge_from_dict(options)
-        except (KeyError, TypeError, IndexError) as error:
-            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+        _settle(cfg, runs)
+    except UserError:
+        raise
+    except UNFIT as error:
+        if not options:
+            raise
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(f'--cfg-options does not fit {path}: {reason}') from error
+    return cfg
+
+
+def _settle(cfg: Config, runs: str) -> None:
+    """Fit folders, classes and loaders of a merged config, in place."""
     data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
-    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    folders = {'data/': f'{data}/', f'{PACKED}data/': f'{PACKED}{data}/', 'work_dirs/': f'{runs}/'}
+    _rebase(cfg._cfg_dict, folders)
     if layout:
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)
     _fit_loaders(cfg)
-    return cfg
+    import_named_libraries(cfg)
 
 
 def _rebase(value: Any, folders: dict[str, str]) -> Any:

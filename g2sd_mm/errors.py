@@ -10,6 +10,14 @@ class UserError(Exception):
     """
 
 
+class DataError(UserError, ValueError):
+    """A file of a data set is not what it should be; the message names the file.
+
+    A ``ValueError`` too: in training such a sample is replaced by another one, see
+    :class:`g2sd_mm.datasets.seeded.SeededDataset`.
+    """
+
+
 class RunError(RuntimeError):
     """The machine, the data or the numbers ended a run; the message is the cause in one line.
 

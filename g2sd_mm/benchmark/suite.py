@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import gc
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from . import surroundings
 from .arithmetic import matmul_peak, step_flops
 from .batches import random_batch
 from .build import stage_config
-from .figures import Memory, Reading, Speed
+from .figures import Memory, Reading, Scaling, Speed, Startup
 from .formulation import PARTS as TIMED
 from .formulation import Formulation, Variant, reference_package
 from .memory import measure_memory
 from .pairing import Task, alternate
-from .pipeline import build_loader, fed_steps, reading_rate
+from .pipeline import (
+    build_loader,
+    build_stock_loader,
+    decoding,
+    fed_steps,
+    reading,
+    reading_rate,
+)
+from .scaling import measure_scaling
 from .stages import STAGES, Stage
+from .startup import measure_startup
 
 _REFERENCE = 'reference'
+_BATCHES = 4  # that one timing of the input pipeline reads at least
+
+Figure = Speed | Memory | Reading | Startup | Scaling
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,8 @@ class Settings:
 
     Attributes:
         stages: names.
-        parts: ``step``, ``teacher``, ``student``, ``input``, ``end_to_end``, ``memory``.
+        parts: ``step``, ``teacher``, ``student``, ``input``, ``end_to_end``, ``memory``,
+            ``startup``, ``scaling``.
         variants: of this project's formulation; the reference is always float32.
         size: ``full`` or ``toy``.
         device: ``cpu`` or ``cuda``.
@@ -40,6 +55,7 @@ class Settings:
         pairs: counted rounds.
         threads: torch's on the CPU; None for its own choice.
         workers: processes that read images; 0 reads in the main one.
+        images: folder of images in class folders that ``input`` reads; None generates some.
     """
 
     stages: tuple[str, ...]
@@ -51,20 +67,26 @@ class Settings:
     pairs: int = 5
     threads: int | None = None
     workers: int = 0
+    images: Path | None = None
 
     def batch_of(self, stage: Stage) -> int:
         """Images a step of this stage."""
         return self.batch or (stage.batch if self.device == 'cpu' else stage.gpu_batch)
 
+    def variants_of(self, stage: Stage) -> list[Variant]:
+        """The variants that this stage has."""
+        return [variant for variant in self.variants if variant.fits(stage.task)]
+
 
 def measure(
-    settings: Settings, say: Callable[[Speed | Memory | Reading], None] = lambda _: None
+    settings: Settings, say: Callable[[Figure], None] = lambda _: None
 ) -> dict[str, Any]:
     """Measure everything; every figure is handed to ``say`` as soon as it is there.
 
     Returns:
         ``environment``, ``size``, ``peaks`` (operations a second by precision), ``step_flops`` (of
-        an image, by stage), ``speed``, ``memory`` and ``reading``, lists of figures.
+        an image, by stage), ``speed``, ``memory``, ``reading``, ``startup`` and ``scaling``, lists
+        of figures.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -88,20 +110,27 @@ def measure(
         'speed': [f for f in figures if isinstance(f, Speed)],
         'memory': [f for f in figures if isinstance(f, Memory)],
         'reading': [f for f in figures if isinstance(f, Reading)],
+        'startup': [f for f in figures if isinstance(f, Startup)],
+        'scaling': [f for f in figures if isinstance(f, Scaling)],
     }
 
 
 def _of_stage(
     stage: Stage, settings: Settings, flops: float | None, peaks: dict[str, float]
-) -> Iterator[Speed | Memory | Reading]:
+) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         yield from _speeds(stage, settings, flops, peaks, Path(folder))
         if 'input' in settings.parts:
-            yield _reading(stage, settings, Path(folder))
+            yield from _readings(stage, settings, Path(folder))
+        if 'startup' in settings.parts:
+            job = settings.batch_of(stage), settings.pairs, settings.size, settings.device
+            yield measure_startup(stage, Path(folder), *job)
     gc.collect()  # the networks above, before others are built in processes of their own
     torch.compiler.reset()
     if 'memory' in settings.parts:
         yield from _memories(stage, settings)
+    if 'scaling' in settings.parts and settings.device == 'cpu':
+        yield measure_scaling(stage, settings.batch_of(stage), settings.pairs, settings.size)
 
 
 def _speeds(
@@ -114,7 +143,7 @@ def _speeds(
     where = settings.size, settings.device
     formulations: dict[str, Formulation] = {
         _REFERENCE: reference_package().ReferenceFormulation(stage, *where),
-        **{v.name: Formulation(stage, *where, v) for v in settings.variants},
+        **{v.name: Formulation(stage, *where, v) for v in settings.variants_of(stage)},
     }
     for part in parts:
         if part == 'end_to_end':
@@ -125,7 +154,7 @@ def _speeds(
             raw = random_batch(stage, batch, settings.size)
             tasks = {name: _task(f, part, raw) for name, f in formulations.items()}
         timings = alternate(tasks, settings.pairs)
-        for variant in settings.variants:
+        for variant in settings.variants_of(stage):
             yield Speed.of(
                 stage.name, part, variant.name, batch, batch * steps,
                 timings[variant.name], timings[_REFERENCE],
@@ -155,12 +184,28 @@ def _fed(
     }
 
 
-def _reading(stage: Stage, settings: Settings, folder: Path) -> Reading:
+def _readings(stage: Stage, settings: Settings, folder: Path) -> Iterator[Reading | Speed]:
     cfg = stage_config(stage, settings.size)
     batch = settings.batch_of(stage)
-    loader = build_loader(cfg, stage, folder, batch, settings.workers, settings.size)
-    batches = settings.pairs * max(1, settings.workers)
-    return Reading(stage.name, settings.workers, reading_rate(loader, batches))
+    loader = build_loader(
+        cfg, stage, folder, batch, settings.workers, settings.size, settings.images
+    )
+    batches = max(_BATCHES, settings.workers)
+    stock = build_stock_loader(loader, stage, settings.size)
+    if stock is None:
+        yield Reading(stage.name, settings.workers, reading_rate(loader, batches))
+        return
+    images = batch * batches
+    tasks = {'stock': reading(stock, batches), 'pipeline': reading(loader, batches)}
+    if not settings.workers:
+        tasks['decoding alone'] = decoding(loader, images)
+        tasks['decoding at 1/8'] = decoding(loader, images, reduction=8)
+    cv2.setNumThreads(0)  # as in a training run and its workers
+    # without workers everything happens in this process: seconds of one core, whoever else works
+    clock = time.perf_counter if settings.workers else time.process_time
+    timings = alternate(tasks, settings.pairs, clock)
+    for name in list(tasks)[1:]:
+        yield Speed.of(stage.name, 'input', name, batch, images, timings[name], timings['stock'])
 
 
 def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:
@@ -169,7 +214,9 @@ def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:
         threads=settings.threads,
     )
     reference = measure_memory(stage.name, reference=True, **job)
-    for variant in settings.variants:
+    for variant in settings.variants_of(stage):
         if not variant.compiled:  # compiling takes memory of its own
-            own = measure_memory(stage.name, reference=False, dtype=variant.dtype, **job)
+            own = measure_memory(
+                stage.name, reference=False, dtype=variant.dtype, extra=variant.extra, **job
+            )
             yield Memory(stage.name, variant.name, job['batch'], own, reference)

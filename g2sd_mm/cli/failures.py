@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import get_rank
 
 from ..checkpoints.whole import POINTER
-from ..errors import RunError
+from ..errors import RunError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: How torch says that the CPU has no memory left.
@@ -30,7 +30,6 @@ _PEER = re.compile(
     r'Connection (closed|reset) by peer|Broken pipe|Connection refused|Timed out waiting|'
     r'[Ss]ocket [Tt]imeout|Read timeout|watchdog|NCCL (error|timeout)|remote process exited',
 )
-_IN_WORKER = re.compile(r'Caught (\w+) in DataLoader worker')
 _KERNEL = re.compile(r'(\S+) does not have a deterministic implementation')
 
 
@@ -49,6 +48,8 @@ def explained(cfg: Config) -> Iterator[None]:
     except RunError as error:
         _let_workers_go()
         raise RunError(f'{error}. {_where_it_stands(cfg)}') from error
+    except UserError:
+        raise
     except Exception as error:
         _let_workers_go()
         cause = explain(error, cfg)
@@ -87,8 +88,6 @@ def explain(error: Exception, cfg: Config) -> str | None:
             f'rank {get_rank()} lost another process of this run, which died or does not answer '
             f'({_last_line(str(error))}); what it said itself is the cause'
         )
-    if _IN_WORKER.search(text):
-        return f'a data loader worker failed: {_last_line(str(error))}'
     return None
 
 

@@ -45,7 +45,17 @@ def parser() -> argparse.ArgumentParser:
         metavar='DIR',
         help="folder of the runs whose weights the config names (work_dirs); this run's place too",
     )
-    p.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    p.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: bfloat16 where the GPU has it, else float16',
+    )
+    p.add_argument(
+        '--compile',
+        action=argparse.BooleanOptionalAction,
+        dest='compiled',
+        help='torch.compile for the transformer blocks (with a GPU yes, else no)',
+    )
     p.add_argument('--seed', type=int, help='seed of everything random (config: 0)')
     p.add_argument('--deterministic', action='store_true', help='deterministic kernels')
     p.add_argument(
@@ -56,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the rate to the batch that is used'
     )
+    p.add_argument('--tensorboard', action='store_true', help='scalars for TensorBoard too')
     add_common_options(p)
     return p
 
@@ -71,10 +82,13 @@ def train(
     deterministic: bool = False,
     auto_scale_lr: bool = False,
     runs: str = 'work_dirs',
+    tensorboard: bool = False,
+    compiled: bool | None = None,
 ) -> Runner:
     """Train a config in this process; the function behind the command.
 
-    Args are the command's; ``runs`` is the folder in which configs find each other's weights.
+    Args are the command's; ``runs`` is the folder in which configs find each other's weights, and
+    ``compiled=None`` leaves compiling to whether there is a GPU.
 
     Returns:
         the finished runner.
@@ -86,14 +100,14 @@ def train(
             memory, a lost process), or a number that is not finite.
         Preempted: when a signal asked the run to end, and it has saved.
     """
-    from mmengine.runner import Runner
-
     import g2sd_mm
 
     from ..engine.preemption import listening
     from . import config as fit
     from .failures import explained
+    from .processes import build_runner, start_processes
     from .reliable import check_work_dir, find_start, make_reliable
+    from .scalars import log_throughput, use_tensorboard
     from .verify import verify_named_files
 
     g2sd_mm.register_all()
@@ -113,12 +127,16 @@ def train(
         cfg.auto_scale_lr.enable = True
     make_reliable(cfg)
     find_start(cfg, resume)
+    log_throughput(cfg)
+    if tensorboard:
+        use_tensorboard(cfg)
     verify_named_files(cfg, config)
     check_work_dir(cfg.work_dir)
     fit.use_strict_loading(cfg)
+    fit.use_compilation(cfg, compiled)
     with listening(), explained(cfg):
-        fit.start_processes(cfg, launcher)
-        runner = Runner.from_cfg(g2sd_mm.distill_config(cfg))
+        start_processes(cfg, launcher)
+        runner = build_runner(g2sd_mm.distill_config(cfg))
         runner.train()
     return runner
 

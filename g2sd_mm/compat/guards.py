@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.after_import import after_import, import_without
 from g2sd_mm.compat.formatting import remember_formatting
 
 __all__ = [
@@ -32,6 +32,26 @@ _TWINS = {
     'mmengine-lite': 'onedl-mmengine',
     'mmpretrain': 'onedl-mmpretrain',
     'mmsegmentation': 'onedl-mmsegmentation',
+}
+
+# Module of a task library -> another library that it imports where it can, for something beside its
+# task: every run would pay seconds for it. A config that names another task library (the MaskFormer
+# of mmseg is made of heads of mmdet) has it imported before: `config_parts.import_named_libraries`.
+# For mmdet's networks with language models, import transformers before mmdet. (mmengine would take
+# its Adafactor for torch's.)
+_IMPORTS_IN_PASSING = {
+    'mmpretrain.models.utils.res_layer_extra_norm': 'mmdet',
+    'mmengine.optim.optimizer.builder': 'transformers',
+    'mmdet.datasets.transforms.text_transformers': 'transformers',
+    'mmdet.models.dense_heads.atss_vlfusion_head': 'transformers',
+    'mmdet.models.language_models.bert': 'transformers',
+    'mmdet.models.utils.vlfuse_helper': 'transformers',
+    'mmdet.models.data_preprocessors.reid_data_preprocessor': 'mmpretrain',
+    'mmdet.models.reid.base_reid': 'mmpretrain',
+    'mmdet.models.reid.linear_reid_head': 'mmpretrain',
+    'mmseg.datasets.onedl': 'mmpretrain',
+    'mmseg.models.decode_heads.mask2former_head': 'mmdet',
+    'mmseg.models.decode_heads.maskformer_head': 'mmdet',
 }
 
 _PIP = f'{sys.executable} -m pip'
@@ -152,6 +172,8 @@ def watch_imports() -> None:
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
     after_import('yapf.yapflib.yapf_api', remember_formatting)
+    for module, library in _IMPORTS_IN_PASSING.items():
+        import_without(module, library)
 
 
 def _name_packages_as_folders(config_utils: ModuleType) -> None:

@@ -2,9 +2,11 @@
 
 from .autocast import AutocastOptimWrapper
 from .hooks import (
+    CompileHook,
     DivergenceHook,
     DrawPredictionsHook,
     LossWarmupHook,
+    MetricsHook,
     NonFiniteHook,
     PreemptionHook,
     ResumeHook,
@@ -18,17 +20,22 @@ from .layer_decay import ViTLayerDecayConstructor
 from .loops import ResumableEpochLoop
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
+from .sharding import ShardedDataParallel, ShardedRunner
 
 __all__ = [
     'AutocastOptimWrapper',
+    'CompileHook',
     'DivergenceHook',
     'DrawPredictionsHook',
     'LossWarmupHook',
+    'MetricsHook',
     'NonFiniteHook',
     'PreemptionHook',
     'ResumableEpochLoop',
     'ResumeHook',
     'SampleErrorHook',
+    'ShardedDataParallel',
+    'ShardedRunner',
     'StepSeedHook',
     'TeacherGuardHook',
     'ViTLayerDecayConstructor',

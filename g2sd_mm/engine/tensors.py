@@ -24,13 +24,20 @@ def as_number(value: Tensor | float) -> float:
     return value.item() if isinstance(value, Tensor) else float(value)
 
 
-def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether every number is finite; the device is waited for once.
+def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """1.0 if there is a number that is not finite, else 0.0, without waiting for the device.
 
-    Looks at the largest magnitude of each tensor, since a sum of squares could overflow.
+    Looks at the largest magnitude of each tensor, since a sum of squares could overflow. Of tensors
+    that are sharded over processes, all parts count.
     """
     floats = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
     if not floats:
-        return True
+        return torch.zeros(())
     largest = [torch.linalg.vector_norm(tensor, math.inf).float() for tensor in floats]
-    return bool(torch.stack(largest).isfinite().all())
+    whole = [t.full_tensor() if hasattr(t, 'full_tensor') else t for t in largest]
+    return 1.0 - torch.stack(whole).isfinite().all().float()
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether every number is finite; the device is waited for once."""
+    return not any_not_finite(tensors).item()

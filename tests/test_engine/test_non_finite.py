@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from g2sd_mm.engine import NonFiniteHook
 from g2sd_mm.engine.bundle import read_bundle
 from g2sd_mm.engine.tensors import all_finite, tensors_in
 from g2sd_mm.errors import RunError
@@ -113,11 +114,48 @@ def test_a_full_disk_does_not_hide_the_cause(tmp_path, monkeypatch):
         go(tmp_path, Cliff([2]))
 
 
+def test_a_fused_optimizer_leaves_the_update_out_by_itself(tmp_path):
+    """Moments and counts too: the end is that of a run without this batch."""
+    ends = []
+    for folder, bad, epochs in (('bad', [3], 2), ('none', [], 2)):
+        model = Cliff(bad)
+        model.weight.data.fill_(1.0)
+        run = go(
+            tmp_path / folder, model, max_skips=1,
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.1, fused=True)),
+        )
+        state = run.optim_wrapper.optimizer.state[model.weight]
+        ends.append((model.weight.item(), int(state['step']), state['exp_avg'].item()))
+        assert not hasattr(run.optim_wrapper.optimizer, 'found_inf')
+    assert [step for _, step, _ in ends] == [7, 8]
+    assert all(math.isfinite(weight) for weight, _, _ in ends)
+    assert ends[0][0] > ends[1][0]  # one step less was made
+
+
+def test_what_is_not_read_at_once_is_read_at_the_next_update(tmp_path, monkeypatch):
+    """As on a GPU: the weights are those of the bad step still, and so is the bundle."""
+    monkeypatch.setattr(NonFiniteHook, '_settle', settle_later(NonFiniteHook._settle))
+    model = Cliff([3])
+    with pytest.raises(RunError, match='non-finite gradient at step 3'):
+        go(tmp_path, model)
+    assert (model.step, model.weight.item()) == (4, -2)
+
+
+def settle_later(settle):
+    import sys
+
+    def from_elsewhere(hook):
+        if sys._getframe(1).f_code.co_name != 'after_train_iter':
+            settle(hook)
+
+    return from_elsewhere
+
+
 def test_files_of_the_batch_are_named():
     from g2sd_mm.engine.hooks.non_finite import Step, _some
 
     samples = [SimpleNamespace(img_path=f'{i}.jpg') for i in range(6)]
-    step = Step(0, {'data_samples': samples}, {})
+    step = Step(0, {'data_samples': samples}, losses={})
     assert _some(step.files()) == '0.jpg, 1.jpg, 2.jpg, 3.jpg and 2 more'
     assert Step(0, [1], {}).files() == []
 

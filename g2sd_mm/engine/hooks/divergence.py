@@ -6,11 +6,11 @@ from collections import deque
 from statistics import median
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-
-from ..tensors import as_number
+from torch import Tensor
 
 
 @HOOKS.register_module()
@@ -33,15 +33,25 @@ class DivergenceHook(Hook):
             )
         self.factor, self.patience = factor, patience
         self._losses: deque[float] = deque(maxlen=window)
+        self._unseen: list[tuple[int, Tensor]] = []
         self._above = 0
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Compare this step's loss to those before it."""
-        if not outputs or 'loss' not in outputs:
+        """Compare this step's loss to those before it; on a GPU some steps at once."""
+        loss = (outputs or {}).get('loss')
+        if not isinstance(loss, Tensor):
             return
-        loss, seen = as_number(outputs['loss']), self._losses
+        self._unseen.append((runner.iter + 1, loss.detach()))
+        if loss.device.type == 'cpu' or len(self._unseen) == self.patience:
+            values = torch.stack([value for _, value in self._unseen]).tolist()
+            for (step, _), value in zip(self._unseen, values, strict=True):
+                self._compare(runner, step, value)
+            self._unseen.clear()
+
+    def _compare(self, runner: Runner, step: int, loss: float) -> None:
+        seen = self._losses
         if len(seen) >= seen.maxlen // 2:
             usual = median(seen)
             self._above = self._above + 1 if loss > self.factor * usual else 0
@@ -49,6 +59,6 @@ class DivergenceHook(Hook):
                 runner.logger.warning(
                     'the loss diverges: %.4g at step %d, above %g x its running median of %.4g '
                     'for %d steps; a lower learning rate or a longer warm-up may help',
-                    loss, runner.iter + 1, self.factor, usual, self.patience,
+                    loss, step, self.factor, usual, self.patience,
                 )
         seen.append(loss)
