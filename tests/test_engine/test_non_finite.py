@@ -117,7 +117,7 @@ def test_a_full_disk_does_not_hide_the_cause(tmp_path, monkeypatch):
 def test_a_fused_optimizer_leaves_the_update_out_by_itself(tmp_path):
     """Moments and counts too: the end is that of a run without this batch."""
     ends = []
-    for folder, bad, epochs in (('bad', [3], 2), ('none', [], 2)):
+    for folder, bad in (('bad', [3]), ('none', [])):
         model = Cliff(bad)
         model.weight.data.fill_(1.0)
         run = go(
