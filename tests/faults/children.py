@@ -31,7 +31,7 @@ class Run:
     ) -> None:
         self.work_dir = work_dir
         self.log = work_dir.parent / f'{work_dir.name}.out'
-        port = _free_port()
+        port = free_port()
         self.began = time.perf_counter()
         self.ranks = [
             _FORK.Process(
@@ -131,7 +131,8 @@ def _train(
     sys.stdout.flush()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]
