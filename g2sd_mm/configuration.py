@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import data_folder, import_named_libraries
+from .config_parts import PACKED, data_folder, import_named_libraries
 from .errors import UserError
 from .project import find_config
 
@@ -49,7 +49,8 @@ def _settle(cfg: Config, runs: str) -> None:
     """Fit folders, classes and loaders of a merged config, in place."""
     data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
-    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    folders = {'data/': f'{data}/', f'{PACKED}data/': f'{PACKED}{data}/', 'work_dirs/': f'{runs}/'}
+    _rebase(cfg._cfg_dict, folders)
     if layout:
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 
 import torch
+from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 
 from ..config_parts import data_folder, innermost_dataset
@@ -69,11 +70,11 @@ def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
         if not cfg.get(name):
             continue
         dataset = innermost_dataset(cfg[name].dataset)
-        root = Path(dataset.get('data_root', '.'))
-        if not root.is_dir():
-            layout = cfg.get('data_layout', str(root))
+        root = str(dataset.get('data_root', '.'))
+        if not fileio.isdir(root):
+            layout, folder = cfg.get('data_layout', root), Path(root)
             data = Path(data_folder())
-            inside = root.relative_to(data).parts if root.is_relative_to(data) else ()
+            inside = folder.relative_to(data).parts if folder.is_relative_to(data) else ()
             raise UserError(
                 f'no data at {root}: lay it out as {layout}'
                 + (f', or point G2SD_DATA at the folder that holds {inside[0]}' if inside else '')
@@ -82,14 +83,15 @@ def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
             _check_classes(root, dataset, cfg)
 
 
-def _check_classes(root: Path, dataset: ConfigDict, cfg: Config) -> None:
+def _check_classes(root: str, dataset: ConfigDict, cfg: Config) -> None:
     if dataset.get('ann_file'):
         return  # classes come from a list, not from folders
     prefix = dataset.get('data_prefix') or ''
-    root = root / (prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
-    if not root.is_dir():
+    prefix = prefix if isinstance(prefix, str) else prefix.get('img_path', '')
+    root = fileio.join_path(root, prefix) if prefix else root
+    if not fileio.isdir(root):
         raise UserError(f'no data at {root}')
-    found = sum(entry.is_dir() for entry in root.iterdir())
+    found = sum(1 for _ in fileio.list_dir_or_file(root, list_file=False))
     expected = cfg.get('num_classes')
     if expected and found != expected:
         raise UserError(
@@ -112,7 +114,9 @@ def use_test_data(cfg: Config, path: str) -> None:
 
 
 def use_mixed_precision(cfg: Config) -> None:
-    """bfloat16 autocast where the GPU has it, else float16 with a scaler.
+    """bfloat16 autocast where the GPU has it, else float16 with a scaler; in place.
+
+    A teacher, which autocast does not reach, runs in that precision unless the config has its own.
 
     Raises:
         UserError: without a GPU.
@@ -125,6 +129,9 @@ def use_mixed_precision(cfg: Config) -> None:
     scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
     bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
+    for place in (cfg.model, cfg.get('distillation') or {}):
+        if place.get('teacher'):
+            place.teacher.setdefault('dtype', 'bfloat16' if bfloat16 else 'float16')
 
 
 def use_strict_loading(cfg: Config) -> None:

@@ -1,6 +1,20 @@
 """Data: the embedded Shapes set, and reading any set so that a run can be repeated exactly."""
 
+from .cropping import LoadRandomResizedCrop, SplitPlanes
+from .device_decoding import DecodingPreprocessor
 from .masks import CheckMasks
+from .packed import PackedBackend
 from .seeded import SampleKey, SeededDataset, SeededSampler
+from .workers import patient_worker
 
-__all__ = ['CheckMasks', 'SampleKey', 'SeededDataset', 'SeededSampler']
+__all__ = [
+    'CheckMasks',
+    'DecodingPreprocessor',
+    'LoadRandomResizedCrop',
+    'PackedBackend',
+    'SampleKey',
+    'SeededDataset',
+    'SeededSampler',
+    'SplitPlanes',
+    'patient_worker',
+]
