@@ -43,8 +43,32 @@ EXPORT = [
     'onnxruntime==1.23.2; python_version < "3.11"',
 ]
 
+# Pinned: warnings of the site are errors, and another release has other warnings. Sphinx, because
+# MkDocs 1.x and its Material theme are no longer maintained, and because it reads the roles in the
+# docstrings (:class:`...`). All of them build without a network. Sphinx 9 needs Python 3.11.
+DOCS = [
+    requirement + '; python_version >= "3.11"'
+    for requirement in (
+        'sphinx==9.0.4',
+        'furo==2025.12.19',  # the look
+        'myst-nb==1.4.0',  # Markdown pages and the notebook
+        'sphinx-autoapi==3.9.0',  # API pages from the source, without importing torch
+        'sphinx-copybutton==0.5.2',
+        'latex2mathml==3.81.1',  # formulas that browsers draw without a script
+    )
+]
+
 EXTRAS = {
-    'dev': ['pytest', 'ruff', *EXPORT],
+    'dev': [
+        'pytest',
+        'ruff',
+        'mypy==2.4.1',  # another release finds other things
+        'types-PyYAML',  # mypy's knowledge of yaml
+        'nbclient',  # runs docs/first_student.ipynb in a test
+        'ipykernel',
+        *EXPORT,
+    ],
+    'docs': DOCS,
     'export': EXPORT,
     # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
     # import it, which costs every process a second.
