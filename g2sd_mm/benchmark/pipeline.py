@@ -64,7 +64,7 @@ def reading_rate(loader: DataLoader, batches: int) -> float:
     begun = time.perf_counter()
     for _ in range(batches):
         next(source)
-    return batches * loader.batch_size / (time.perf_counter() - begun)
+    return batches * (loader.batch_size or 1) / (time.perf_counter() - begun)
 
 
 def fed_steps(formulation: Formulation, loader: DataLoader, steps: int) -> Task:

@@ -164,7 +164,7 @@ def _reading(stage: Stage, settings: Settings, folder: Path) -> Reading:
 
 
 def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:
-    job = dict(
+    job: dict[str, Any] = dict(
         batch=settings.batch_of(stage), size=settings.size, device=settings.device,
         threads=settings.threads,
     )

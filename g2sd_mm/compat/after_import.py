@@ -7,9 +7,10 @@ they do not use, and nobody can get at it before the patch is in place.
 import copy
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 __all__ = ['after_import']
 
@@ -30,7 +31,7 @@ class _Watcher(MetaPathFinder):
             return None
         spec = self._ask_the_others(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            _call_after_exec(spec, callback)
+            _call_after_exec(spec, spec.loader, callback)
         return spec
 
     def _ask_the_others(
@@ -45,8 +46,8 @@ class _Watcher(MetaPathFinder):
         return None
 
 
-def _call_after_exec(spec: ModuleSpec, callback: Callback) -> None:
-    execute = spec.loader.exec_module
+def _call_after_exec(spec: ModuleSpec, loader: Loader, callback: Callback) -> None:
+    execute = loader.exec_module
 
     def execute_then_call(module: ModuleType) -> None:
         execute(module)
@@ -54,8 +55,9 @@ def _call_after_exec(spec: ModuleSpec, callback: Callback) -> None:
 
     # A copy of the loader, since one loader may serve many modules; and no class of our own
     # around it, since tracebacks and `inspect` ask the loader for source text.
-    spec.loader = copy.copy(spec.loader)
-    spec.loader.exec_module = execute_then_call
+    own: Any = copy.copy(loader)
+    own.exec_module = execute_then_call
+    spec.loader = own
 
 
 _watcher = _Watcher()

@@ -90,8 +90,8 @@ class Attention(nn.Module):
         if q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == 'cpu':
             # torch's gradient of the fused kernel is faster in float32 on CPUs
             with torch.autocast('cpu', enabled=False):
-                full = (tensor.float() for tensor in (q, k, v))
-                return F.scaled_dot_product_attention(*full).to(q.dtype)
+                attended = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+                return attended.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v)
 
 

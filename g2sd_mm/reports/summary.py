@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,10 +50,7 @@ class Line:
     @property
     def spread(self) -> float | None:
         """Sample standard deviation over seeds; None for fewer than two."""
-        if len(self.values) < 2:
-            return None
-        mean = self.mean
-        return math.sqrt(sum((v - mean) ** 2 for v in self.values) / (len(self.values) - 1))
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
 def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
@@ -121,7 +119,7 @@ def verdicts(lines: Sequence[Line]) -> list[str]:
     main = [line for line in lines if line.table == 'main']
     for task in dict.fromkeys(line.task for line in main):
         finished = [line for line in main if line.task == task and line.values]
-        order = sorted(finished, key=lambda line: -line.mean)
+        order = sorted(finished, key=lambda line: -(line.mean or 0.0))
         name = HEADLINE[task]
         sentences.append(
             f'{task} ({name}): ' + ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)

@@ -71,7 +71,8 @@ def run_graph(
                 running[receiver] = (key, process)
             if not running:
                 raise ValueError(f'{waiting} need each other, or something that is not there')
-            for receiver in wait(list(running)):
+            ended = wait(list(running))
+            for receiver in [one for one in running if one in ended]:
                 key, process = running.pop(receiver)
                 results[key] = _receive(receiver, process)
                 yield key, results[key]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .suites import Row, Suite
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 TRUTH = 'truth'
 _TASKS = ('det', 'seg')  # a class name needs no picture
@@ -46,7 +50,7 @@ def draw_pictures(
             )
 
 
-def _draw_truth(cfg: object, folder: Path, number: int) -> list[str]:
+def _draw_truth(cfg: Config, folder: Path, number: int) -> list[str]:
     """Draw annotations of the first validation images; returns the images' paths."""
     import mmcv
     from mmengine.registry import DATASETS, DefaultScope, init_default_scope
