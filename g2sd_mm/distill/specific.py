@@ -26,7 +26,7 @@ class Distillation(nn.Module):
         taps: tap name -> module name on both sides, or ``dict(student=..., teacher=...)``.
         losses: name -> loss config. Beside the loss's own arguments: ``tap`` (compared on both
             sides), ``inputs`` (further arguments, see :meth:`_look_up`) and ``warmup`` (updates
-            over which the weight grows linearly from 0).
+            over which the weight grows linearly from 0). None leaves out a loss of a base config.
         adapters: tap name -> module that the student's record is passed through.
     """
 
@@ -35,7 +35,7 @@ class Distillation(nn.Module):
         student: nn.Module,
         teacher: Mapping[str, Any],
         taps: Mapping[str, str | Mapping[str, str]],
-        losses: Mapping[str, Mapping[str, Any]],
+        losses: Mapping[str, Mapping[str, Any] | None],
         adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
@@ -49,6 +49,8 @@ class Distillation(nn.Module):
         self._warmups: dict[str, int] = {}
         self.losses = nn.ModuleDict()
         for name, cfg in losses.items():
+            if cfg is None:
+                continue  # one of a base config's, left out by the config that inherits it
             if 'loss' not in name:
                 raise ValueError(
                     f'a distillation loss is called {name!r}: only what has "loss" in its name is '
