@@ -58,6 +58,16 @@ DOCS = [
     )
 ]
 
+# Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
+# finds them in either place.
+FOLDERS = [
+    'tools',
+    'docs/results',
+    *sorted(f'configs/{folder.name}' for folder in (ROOT / 'configs').glob('[!_.]*')),
+    'configs/_base_',
+]
+COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOLDERS}
+
 EXTRAS = {
     'dev': [
         'pytest',
@@ -87,7 +97,13 @@ setup(
     version=read_version(),
     description='Generic-to-Specific Distillation of masked autoencoders on OpenMMLab 2.x',
     license='Apache-2.0',
-    packages=find_packages(include=['g2sd_mm*']),
+    packages=[*find_packages(include=['g2sd_mm*']), *COPIES],
+    package_dir=COPIES,
+    package_data={
+        'g2sd_mm._files.tools': ['*.sh'],
+        'g2sd_mm._files.docs.results': ['published.yaml'],
+    },
+    entry_points={'console_scripts': ['g2sd = g2sd_mm.__main__:main']},
     # What the pinned libraries were tried with; mmcv calls a pkgutil function that 3.14 dropped.
     python_requires='>=3.10,<3.13',
     install_requires=REQUIREMENTS,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from mmengine.config import Config
 from .classes import apply_classes
 from .config_parts import data_folder
 from .errors import UserError
+from .project import find_config
 
 
 def load_config(
@@ -19,7 +19,7 @@ def load_config(
     """Read a config file and merge ``--cfg-options`` into it.
 
     Args:
-        path: config file.
+        path: config file, as :func:`~g2sd_mm.project.find_config` takes it.
         options: dotted key -> value.
         runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
             another run, so that a suite's runs find each other in a folder of their own.
@@ -27,11 +27,7 @@ def load_config(
     Raises:
         UserError: if there is no such file, or an option does not fit.
     """
-    if not Path(path).is_file():
-        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent else []
-        hint = f'; {Path(path).parent} has {", ".join(near)}' if near else ''
-        raise UserError(f'no config file {path}{hint}')
-    cfg = Config.fromfile(path)
+    cfg = Config.fromfile(find_config(path))
     if options:
         try:
             cfg.merge_from_dict(options)

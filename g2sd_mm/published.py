@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-FILE = Path(__file__).resolve().parents[1] / 'docs' / 'results' / 'published.yaml'
+from .project import project_folder
+
+FILE = project_folder() / 'docs' / 'results' / 'published.yaml'
 _KEYS = ('table', 'task', 'student', 'method', 'setting', 'metric')
 
 

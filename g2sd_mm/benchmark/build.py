@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -16,7 +14,7 @@ from ..configuration import load_config
 from ..distill.teacher import TeachingModel
 from ..engine.norm import sync_batch_norm
 from ..seeding import seed_everything
-from .stages import ROOT, Stage
+from .stages import Stage
 from .toy import shrink_config
 
 #: Small enough that the weights stay what they were: every step then does the same work.
@@ -29,14 +27,9 @@ def stage_config(stage: Stage, size: str = 'full', teacher_dtype: str = 'float32
     The file's schedule, data and optimizer stay, but every step updates (no accumulation).
     """
     g2sd_mm.register_all()
-    here = os.getcwd()
-    os.chdir(ROOT)  # configs name each other from there
-    try:
-        cfg = load_config(stage.config)
-        if size == 'toy':
-            shrink_config(cfg, stage.task)
-    finally:
-        os.chdir(here)
+    cfg = load_config(stage.config)
+    if size == 'toy':
+        shrink_config(cfg, stage.task)
     if stage.task == 'generic':
         cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
         teacher = cfg.model.teacher

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from ..project import project_folder
+
+ROOT = project_folder()
 SIZES = ('full', 'toy')
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..project import find_config
 from .stages import TOY_SIDES
 
 STUDENT, TEACHER = 32, 48
@@ -22,7 +23,7 @@ def shrink_config(cfg: Config, task: str) -> None:
     shrink = {'cls': _classifier, 'det': _detector, 'seg': _segmentor}[task]
     shrink(cfg.model, STUDENT)
     teacher = cfg.distillation.teacher
-    big = Config.fromfile(teacher.config)
+    big = Config.fromfile(find_config(teacher.config))
     shrink(big.model, TEACHER)
     teacher.config = big._cfg_dict.to_dict()
     for adapter in (cfg.distillation.get('adapters') or {}).values():

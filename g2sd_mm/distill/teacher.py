@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from ..checkpoints import CheckpointError, load_verified, read_weights
 from ..checkpoints.layouts import task_model_state
 from ..config_parts import plain_model
+from ..project import find_config
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
@@ -130,7 +130,7 @@ def build_task_teacher(
         CheckpointError: if no checkpoint was given, or it does not fill every part in ``forward``.
         ValueError: if teacher and student normalise their images differently.
     """
-    cfg = Config.fromfile(_find_config(config)) if isinstance(config, str) else Config(config)
+    cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
     cfg.merge_from_dict(overrides or {})
     model_cfg = plain_model(cfg)
     _check_normalisation(model_cfg.get('data_preprocessor'), normalisation)
@@ -156,15 +156,6 @@ def build_task_teacher(
             '--cfg-options distillation.teacher.checkpoint=FILE'
         )
     return teacher
-
-
-def _find_config(path: str) -> str:
-    """``path`` from the working folder, else from the project's root."""
-    if not Path(path).exists():
-        beside = Path(__file__).resolve().parents[2] / path
-        if beside.exists():
-            return str(beside)
-    return path
 
 
 def _without_init(cfg: Any) -> Any:

@@ -40,7 +40,7 @@ def with_results(text: str, root: Path) -> str:
 def from_results(root: Path) -> dict[Path, str]:
     """Every file of a checkout that shows results, with what it should hold.
 
-    The pages with marked sections, and a ``bars.svg`` beside each file of results that they name.
+    The pages with marked sections, and a picture beside each file of results that they name.
 
     Args:
         root: the checkout.
@@ -55,7 +55,7 @@ def from_results(root: Path) -> dict[Path, str]:
         if named:
             files[page] = with_results(text, root)
         for results in named:
-            files[results.with_name('bars.svg')] = bars(summarise(read_results(results)['rows']))
+            files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
     return files
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..project import script
 from .suites import Row, Step
 from .work import raw_config, work_of
 
@@ -40,15 +41,15 @@ class Launcher:
         """``action`` (train or test) with its positional arguments and further options."""
         words = shlex.join(arguments)
         if self.kind == 'none':
-            start = f'python tools/{action}.py {words}'
+            start = f'python {script(f"{action}.py")} {words}'
         elif self.kind == 'pytorch':
-            start = f'bash tools/dist_{action}.sh {words} {self.gpus}'
+            start = f'bash {script(f"dist_{action}.sh")} {words} {self.gpus}'
         else:
             name = shlex.join([self.partition, job])
             per_node = min(self.gpus, 8)
             start = (
                 f'GPUS={self.gpus} GPUS_PER_NODE={per_node} '
-                f'bash tools/slurm_{action}.sh {name} {words}'
+                f'bash {script(f"slurm_{action}.sh")} {name} {words}'
             )
         return f'{start} {options}'
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import UserError
+from ..project import project_folder
 from .work import Work, raw_config, workload
 
-ROOT = Path(__file__).resolve().parents[2]
 NOT_MEASURED = 'not measured: run tools/benchmark.py on your GPU'
 
 
@@ -39,7 +39,7 @@ def read_throughput(path: str | None = None) -> Throughput:
         UserError: if the file is not one of these, or was measured without a GPU.
     """
     if path is None:
-        files = sorted((ROOT / 'docs' / 'results').glob('**/*.json'))
+        files = sorted((project_folder() / 'docs' / 'results').glob('**/*.json'))
         read = ((file, _content(file)) for file in files)
         found = next(((f, c) for f, c in read if c is not None and _gpu(c)), None)
         return _throughput(*found) if found else Throughput()
@@ -70,7 +70,7 @@ def _throughput(path: Path, content: dict) -> Throughput:
         config = figure.get('config')
         if figure.get('part', 'step') != 'step':
             continue  # a part of a step, or one that waits for data
-        if config and (ROOT / config).is_file():
-            key = workload(raw_config(str(ROOT / config)))
+        if config and (project_folder() / config).is_file():
+            key = workload(raw_config(config))
             rates[key] = max(figure['images_per_second'], rates.get(key, 0.0))
     return Throughput(rates, f'{path} ({_gpu(content)})')

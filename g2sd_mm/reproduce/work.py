@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 from ..config_parts import innermost_dataset
 from ..errors import UserError
+from ..project import find_config
 
 #: Training images by the first folder of the data: of the public releases, as the recipes count.
 TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210}
@@ -67,7 +68,8 @@ def raw_config(path: str, options: dict[str, Any] | None = None) -> Config:
 
 @cache
 def _read(path: str) -> Config:
-    return Config.fromfile(path, import_custom_modules=False)  # nothing is built from it
+    # nothing is built from it
+    return Config.fromfile(find_config(path), import_custom_modules=False)
 
 
 def work_of(cfg: Config) -> Work:

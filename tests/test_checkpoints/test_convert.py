@@ -135,6 +135,16 @@ def test_half_a_projection_is_an_error():
         convert_state(state, 'ours')
 
 
+def test_a_beits_separate_biases_are_put_together():
+    state = state_of(FAKES['mmseg'])
+    whole = state.pop('backbone.layers.1.attn.qkv.bias')
+    queries, keys, values = whole.chunk(3)
+    state['backbone.layers.1.attn.q_bias'] = queries
+    state['backbone.layers.1.attn.v_bias'] = values
+    done = convert_state(state, 'ours').state['backbone.blocks.1.attn.qkv.bias']
+    assert torch.equal(done, torch.cat([queries, torch.zeros_like(keys), values]))
+
+
 def test_a_foreign_file_is_an_error():
     with pytest.raises(CheckpointError, match=words('a file of another model', 'conv1.weight')):
         convert_state({'conv1.weight': torch.zeros(1)}, 'ours')

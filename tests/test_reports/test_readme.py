@@ -23,7 +23,7 @@ def write_results(folder: Path) -> None:
 
 def test_pages_and_pictures_are_what_the_results_say():
     files = from_results(ROOT)
-    assert {'README.md', 'start.md', 'bars.svg'} <= {path.name for path in files}
+    assert {'README.md', 'start.md', 'results.svg'} <= {path.name for path in files}
     for path, content in files.items():
         assert path.read_text() == content, 'run: python -m g2sd_mm.reports.readme'
 

@@ -18,6 +18,11 @@ MMSEG = Layout(
             *same(('backbone.cls_token', 'backbone.pos_embed')),
             Rule('backbone.patch_embed.proj.{p}', 'backbone.patch_embed.projection.{p}'),
             *mm_blocks(_BLOCK, _LAYER),
+            # read only: BEiT has no bias of keys, and the other two apart
+            Rule(
+                f'{_BLOCK}.attn.qkv.bias',
+                (f'{_LAYER}.attn.q_bias', None, f'{_LAYER}.attn.v_bias'),
+            ),
             Rule(f'{_BLOCK}.gamma_{{j}}', f'{_LAYER}.gamma_{{j}}'),
             Rule(
                 f'{_BLOCK}.attn.relative_position_bias_table',

@@ -1,0 +1,52 @@
+"""``python -m g2sd_mm COMMAND`` and ``g2sd COMMAND``: the scripts of ``tools/`` by their names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+COMMANDS = {
+    'train': 'train a config: pre-training, stage 1, stage 2 or plain fine-tuning',
+    'test': 'evaluate a checkpoint',
+    'infer': 'predict images: JSON and drawn pictures',
+    'reproduce': "run a results table's rows and write the report",
+    'checkpoint': 'inspect, convert, extract or verify weights',
+    'export': 'write ONNX, TorchScript or torch.export files',
+    'benchmark': 'measure training steps, memory and the input pipeline',
+    'browse_data': 'draw what a model is fed',
+}
+_MODULES = {'browse_data': 'browse'}
+
+
+def main() -> None:
+    """Run the command that is named first, as its script does."""
+    name = sys.argv[1] if len(sys.argv) > 1 else '--help'
+    if name in ('-h', '--help'):
+        print(_usage())
+        return
+    if name not in COMMANDS:
+        print(f'error: no command {name}: there are {", ".join(COMMANDS)}', file=sys.stderr)
+        sys.exit(2)
+    sys.argv = [f'g2sd {name}', *sys.argv[2:]]
+    importlib.import_module(f'g2sd_mm.cli.{_MODULES.get(name, name)}').main()
+
+
+def _usage() -> str:
+    lines = [f'  {name:<12} {what}' for name, what in COMMANDS.items()]
+    return '\n'.join(
+        [
+            'usage: g2sd COMMAND [arguments], or python -m g2sd_mm COMMAND [arguments]',
+            '',
+            *lines,
+            '',
+            "examples:",
+            '  g2sd train coco/g2sd_vits_maskrcnn',
+            '  g2sd train --help',
+            '  torchrun --nproc_per_node 8 -m g2sd_mm train imagenet/g2sd_vits_generic '
+            '--launcher pytorch',
+        ]
+    )
+
+
+if __name__ == '__main__':
+    main()
