@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+
+_LIBRARIES = {'mmpretrain', 'mmdet', 'mmseg'}
 
 
 def data_folder() -> str:
@@ -32,3 +35,28 @@ def plain_model(cfg: Config) -> ConfigDict:
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return model
+
+
+def import_named_libraries(cfg: Config) -> None:
+    """Import the task libraries that a config takes parts from, beside its own.
+
+    They have to be there before its own library: where that finds them while it is loaded, it makes
+    more parts of them. Where no config names them it is kept from looking (they take seconds).
+    """
+    for library in sorted(_named_libraries(cfg._cfg_dict) - {cfg.get('default_scope')}):
+        importlib.import_module(f'{library}.models')
+
+
+def _named_libraries(value: Any) -> set[str]:
+    return {name.partition('.')[0] for name in _types(value)} & _LIBRARIES
+
+
+def _types(value: Any) -> Iterator[str]:
+    """Every type and scope in a config, as text."""
+    if isinstance(value, Mapping):
+        yield from (name for key in ('type', '_scope_') if isinstance(name := value.get(key), str))
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for item in value:
+        yield from _types(item)

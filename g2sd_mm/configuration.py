@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import data_folder
+from .config_parts import data_folder, import_named_libraries
 from .errors import UserError
 from .project import find_config
 
@@ -40,6 +40,7 @@ def load_config(
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)
     _fit_loaders(cfg)
+    import_named_libraries(cfg)
     return cfg
 
 

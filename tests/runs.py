@@ -28,8 +28,10 @@ class Slope(BaseModel):
         return {'loss': self.weight * 1.0} if mode == 'loss' else self.weight
 
 
-def loader(batches: int = 4, batch_size: int = 2, classes: int = 3) -> DataLoader:
-    """Batches of images and labels, the same ones in every pass."""
+def loader(
+    batches: int = 4, batch_size: int = 2, classes: int = 3, stacked: bool = False
+) -> DataLoader:
+    """Batches of images (a list, or stacked) and labels, the same ones in every pass."""
     number = batches * batch_size
     samples = labelled([i % classes for i in range(number)], classes)
     items = [
@@ -38,7 +40,8 @@ def loader(batches: int = 4, batch_size: int = 2, classes: int = 3) -> DataLoade
     ]
 
     def collate(batch: list[dict]) -> dict:
-        return {key: [item[key] for item in batch] for key in batch[0]}
+        lists = {key: [item[key] for item in batch] for key in batch[0]}
+        return {**lists, 'inputs': torch.stack(lists['inputs'])} if stacked else lists
 
     return DataLoader(items, batch_size, collate_fn=collate)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+
+import pytest
 from mmengine.config import Config
 
-from g2sd_mm.config_parts import data_folder, innermost_dataset, plain_model
+from g2sd_mm.config_parts import (
+    data_folder,
+    import_named_libraries,
+    innermost_dataset,
+    plain_model,
+)
 
 
 def test_data_lie_in_the_folder_that_the_environment_names(monkeypatch):
@@ -39,3 +47,19 @@ def test_what_a_model_says_of_itself_is_kept():
     cfg = Config({'data_preprocessor': {'mean': [1]}, 'model': own})
     assert plain_model(cfg) == own
     assert plain_model(Config({'model': {'type': 'A'}}))['_scope_'] == 'mmengine'
+
+
+@pytest.mark.parametrize(
+    ('model', 'imported'),
+    [
+        ({'type': 'MaskRCNN', '_scope_': 'mmdet'}, []),
+        ({'type': 'MaskRCNN', 'neck': [{'type': 'mmseg.UPerHead'}]}, ['mmseg.models']),
+        ({'type': 'mmdet.MaskRCNN', 'head': {'_scope_': 'mmpretrain'}}, ['mmpretrain.models']),
+        ({'type': 'mmengine.BaseModel', 'name': 'mmseg.no_type'}, []),
+    ],
+)
+def test_libraries_that_a_config_names_beside_its_own_are_imported(model, imported, monkeypatch):
+    asked = []
+    monkeypatch.setattr(importlib, 'import_module', asked.append)
+    import_named_libraries(Config({'default_scope': 'mmdet', 'model': model}))
+    assert asked == imported

@@ -70,10 +70,10 @@ def losses(folder: Path) -> list[float]:
     return [sum(step) / len(ranks) for step in zip(*ranks, strict=True)]
 
 
-def check_equal(one: Path, two: Path) -> None:
+def check_equal(one: Path, two: Path, steps: int = STEPS) -> None:
     assert len(list(two.glob('losses_*.json'))) == 2
     single, both = losses(one), losses(two)
-    assert len(single) == STEPS
+    assert len(single) == steps
     assert single == pytest.approx(both, abs=TOLERANCE)
     assert max(single) - min(single) > 10 * TOLERANCE  # the weights moved
     ours, theirs = (read_weights(folder / 'weights.pth').state for folder in (one, two))
@@ -91,14 +91,9 @@ def _rank(rank: int, port: int, name: str, arguments: dict[str, Any]) -> None:
     torch.distributed.destroy_process_group()
 
 
-@STAGES
-def test_two_processes_train_as_one(runs, tmp_path, stage):
-    """Forked from this one: the imports are there already."""
-    one, two = tmp_path / 'one', tmp_path / 'two'
-    train(imagenet.path(stage), options(stage, runs, BATCH), str(one), runs=str(runs))
-    arguments = dict(
-        options=options(stage, runs, BATCH // 2), work_dir=str(two), runs=str(runs)
-    )
+def two_processes(stage: str, runs: Path, folder: Path, **arguments: Any) -> None:
+    """Train on half the batch each; forked from this process: the imports are there already."""
+    arguments = dict(work_dir=str(folder), runs=str(runs), **arguments)
     context, port = multiprocessing.get_context('fork'), free_port()
     ranks = [
         context.Process(target=_rank, args=(rank, port, stage, arguments)) for rank in range(2)
@@ -108,7 +103,54 @@ def test_two_processes_train_as_one(runs, tmp_path, stage):
     for process in ranks:
         process.join(120)
     assert [process.exitcode for process in ranks] == [0, 0]
+
+
+@STAGES
+def test_two_processes_train_as_one(runs, tmp_path, stage):
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    train(imagenet.path(stage), options(stage, runs, BATCH), str(one), runs=str(runs))
+    two_processes(stage, runs, two, options=options(stage, runs, BATCH // 2))
     check_equal(one, two)
+
+
+SHARDED = {
+    'model_wrapper_cfg': dict(type='ShardedDataParallel'), 'runner_type': 'ShardedRunner'
+}
+
+
+@STAGES
+def test_sharded_processes_train_as_one(runs, tmp_path, stage):
+    """And what they save is what one process saves: each goes on from the other's checkpoint."""
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    train(imagenet.path(stage), options(stage, runs, BATCH), str(one), runs=str(runs))
+    two_processes(stage, runs, two, options={**options(stage, runs, BATCH // 2), **SHARDED})
+    check_equal(one, two)
+    saved = [torch.load(f / 'epoch_1.pth', weights_only=False) for f in (one, two)]
+    assert_equal(*saved)
+
+    more = {'train_cfg.max_epochs': 2}
+    train(
+        imagenet.path(stage), {**options(stage, runs, BATCH), **more}, str(tmp_path / 'a'),
+        resume=str(two / 'epoch_1.pth'), runs=str(runs),
+    )
+    two_processes(
+        stage, runs, tmp_path / 'b', resume=str(one / 'epoch_1.pth'),
+        options={**options(stage, runs, BATCH // 2), **SHARDED, **more},
+    )
+    check_equal(tmp_path / 'a', tmp_path / 'b')
+
+
+def assert_equal(one: dict, other: dict) -> None:
+    """Training checkpoints: plain whole tensors, the same ones."""
+    assert list(one['state_dict']) == list(other['state_dict'])
+    moments = one['optimizer']['state'], other['optimizer']['state']
+    assert list(moments[0]) == list(moments[1])
+    pairs = list(zip(one['state_dict'].items(), other['state_dict'].values(), strict=True))
+    for number, state in moments[0].items():
+        pairs += list(zip(state.items(), moments[1][number].values(), strict=True))
+    for (name, ours), theirs in pairs:
+        assert type(ours) is type(theirs) is torch.Tensor, name
+        assert torch.allclose(ours, theirs, atol=TOLERANCE), name
 
 
 @pytest.mark.slow

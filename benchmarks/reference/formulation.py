@@ -56,10 +56,14 @@ class ReferenceFormulation(Formulation):
         super()._teacher(ready)
 
 
+#: what the published optimizer leaves to torch, or does not know
+_NOT_SET = ('fused', 'foreach', 'param_names')
+
+
 def one_group_each(optimizer: torch.optim.AdamW) -> torch.optim.AdamW:
-    """The same settings with every parameter in a group of its own."""
+    """The same settings with every parameter in a group of its own, on torch's default kernel."""
     groups = [
-        {**{k: v for k, v in group.items() if k != 'param_names'}, 'params': [parameter]}
+        {**{k: v for k, v in group.items() if k not in _NOT_SET}, 'params': [parameter]}
         for group in optimizer.param_groups
         for parameter in group['params']
     ]

@@ -2,6 +2,7 @@
 custom_imports = dict(imports=['g2sd_mm.registered'], allow_failed_imports=False)
 
 default_hooks = dict(
+    runtime_info=dict(type='MetricsHook'),  # losses leave the device when they are logged
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

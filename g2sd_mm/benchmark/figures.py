@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from .pairing import Ratio, Timing
@@ -85,3 +86,29 @@ class Reading:
     stage: str
     workers: int
     images_per_second: float
+
+
+@dataclass(frozen=True)
+class Startup:
+    """Seconds from the start of a process to a run's first batch, and of the bare imports."""
+
+    stage: str
+    seconds: tuple[float, ...]
+    bare_seconds: tuple[float, ...]
+
+    @property
+    def added(self) -> float:
+        """What the run adds to the imports: the median of the rounds."""
+        pairs = zip(self.seconds, self.bare_seconds, strict=True)
+        return statistics.median(ours - bare for ours, bare in pairs)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Images a second of one process and of two, ``batch`` images a process."""
+
+    stage: str
+    batch: int
+    images_per_second: float
+    images_per_second_of_two: float
+    ratio: Ratio

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from ..distill.generic import GenericDistiller
+from ..engine.compiling import compile_blocks
 from ..errors import UserError
 from ..models.masking import mask_noise, random_masking
-from ..models.vit import Block
+from . import extras
 from .build import build_model, build_optimizer, stage_config, synchronise
 from .stages import ROOT, Stage
 
@@ -22,15 +23,24 @@ PARTS = ('step', 'teacher', 'student')
 
 @dataclass(frozen=True)
 class Variant:
-    """Precision of student and teacher, and whether their blocks are compiled."""
+    """Precision of student and teacher, whether their blocks are compiled, and one option more.
+
+    ``extra`` is a name of :data:`g2sd_mm.benchmark.extras.EXTRAS`.
+    """
 
     dtype: str = 'float32'
     compiled: bool = False
+    extra: str | None = None
 
     @property
     def name(self) -> str:
         """For tables: ``bfloat16, compiled``."""
-        return self.dtype + (', compiled' if self.compiled else '')
+        parts = (self.dtype, 'compiled' if self.compiled else None, self.extra)
+        return ', '.join(filter(None, parts))
+
+    def fits(self, task: str) -> bool:
+        """Whether the stages of a task have its option."""
+        return self.extra is None or task in extras.EXTRAS[self.extra].tasks
 
 
 class Formulation:
@@ -49,10 +59,12 @@ class Formulation:
         self.device = device
         self.cfg = stage_config(stage, size, teacher_dtype=variant.dtype)
         self._adjust(self.cfg)
+        extras.change_config(self.cfg, stage.task, variant.extra)
         self.model = build_model(self.cfg, device)
         self.optimizer = build_optimizer(self.cfg, self.model, variant.dtype)
+        extras.change_model(self.model, variant.extra)
         if variant.compiled:
-            compile_blocks(self.model)
+            compile_blocks(self.model, self.model.teacher.model)
 
     def _adjust(self, cfg: Any) -> None:
         """What the config needs for this formulation; nothing here."""
@@ -116,16 +128,6 @@ class _teacher_says:
 
     def __exit__(self, *_: object) -> None:
         del self.model.ask_teacher  # the class's own shows again
-
-
-def compile_blocks(model: Any) -> None:
-    """Compile every transformer block of student and teacher in place; names of weights stay."""
-    # all blocks share one function: it is compiled for every width, precision and window
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
-    for network in (model, model.teacher.model):
-        for module in network.modules():
-            if isinstance(module, Block):
-                module.compile()
 
 
 def reference_package() -> Any:

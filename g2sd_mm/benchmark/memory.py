@@ -34,6 +34,7 @@ def measure_memory(
     size: str = 'full',
     device: str = 'cpu',
     dtype: str = 'float32',
+    extra: str | None = None,
     threads: int | None = None,
 ) -> int:
     """Peak bytes of a step over the bytes before it, of one formulation, in a fresh process.
@@ -43,7 +44,8 @@ def measure_memory(
         reference: the reference formulation (always float32) or this project's.
         batch: images.
         size, device: see :class:`~g2sd_mm.benchmark.formulation.Formulation`.
-        dtype: of this project's formulation.
+        dtype, extra: of this project's formulation, see
+            :class:`~g2sd_mm.benchmark.formulation.Variant`.
         threads: torch's; None for its own choice.
 
     Raises:
@@ -51,7 +53,7 @@ def measure_memory(
     """
     job = dict(
         stage=stage, reference=reference, batch=batch, size=size, device=device, dtype=dtype,
-        threads=threads,
+        extra=extra, threads=threads,
     )
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     done = subprocess.run(
@@ -77,7 +79,8 @@ def step_memory(job: dict[str, Any]) -> int:
     if job['reference']:
         formulation = reference_package().ReferenceFormulation(stage, job['size'], device)
     else:
-        formulation = Formulation(stage, job['size'], device, Variant(job['dtype']))
+        variant = Variant(job['dtype'], extra=job['extra'])
+        formulation = Formulation(stage, job['size'], device, variant)
     make_moments(formulation.optimizer.optimizer)
     batch = random_batch(stage, job['batch'], job['size'])
     before = _reset_peak(device)

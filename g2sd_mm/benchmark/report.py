@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import asdict
 from typing import Any
 
-from .figures import Memory, Reading, Speed
+from .figures import Memory, Reading, Scaling, Speed, Startup
 from .stages import STAGES
 
 HEADER = ('stage', 'part', 'variant', 'batch', 'own', 'reference', 'ratio', 'of peak')
@@ -18,7 +19,7 @@ def line(cells: tuple[str, ...]) -> str:
     return '  '.join(c.ljust(w) for c, w in zip(cells, _WIDTHS, strict=True)).rstrip()
 
 
-def cells(figure: Speed | Memory | Reading) -> tuple[str, ...]:
+def cells(figure: Speed | Memory | Reading | Startup | Scaling) -> tuple[str, ...]:
     """A figure's cells, in the order of :data:`HEADER`."""
     if isinstance(figure, Memory):
         sizes = (f'{n / _MB:.0f} MB' for n in (figure.bytes, figure.reference_bytes))
@@ -29,7 +30,19 @@ def cells(figure: Speed | Memory | Reading) -> tuple[str, ...]:
     if isinstance(figure, Reading):
         where = f'{figure.workers} workers' if figure.workers else 'in process'
         return figure.stage, 'input', where, '', f'{figure.images_per_second:.1f}/s', '', '', ''
+    if isinstance(figure, Startup):
+        ours, bare = map(statistics.median, (figure.seconds, figure.bare_seconds))
+        return (
+            figure.stage, 'startup', 'own, bare import', '', f'{ours:.1f} s', f'{bare:.1f} s',
+            f'{figure.added:+.1f} s', '',
+        )
     ratio = figure.ratio
+    if isinstance(figure, Scaling):
+        return (
+            figure.stage, 'scaling', 'two, one process', str(figure.batch),
+            f'{figure.images_per_second_of_two:.2f}/s', f'{figure.images_per_second:.2f}/s',
+            f'{ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})', '',
+        )
     used = (figure.utilisation, figure.reference_utilisation)
     return (
         figure.stage, figure.part, figure.variant + ('' if figure.counts else ' (emulated)'),
@@ -49,4 +62,8 @@ def plain(measured: dict[str, Any]) -> dict[str, Any]:
     ]
     content['memory'] = [{**asdict(figure), 'ratio': figure.ratio} for figure in content['memory']]
     content['reading'] = [asdict(figure) for figure in content['reading']]
+    content['startup'] = [
+        {**asdict(figure), 'added': figure.added} for figure in content['startup']
+    ]
+    content['scaling'] = [asdict(figure) for figure in content['scaling']]
     return content

@@ -15,15 +15,19 @@ from . import surroundings
 from .arithmetic import matmul_peak, step_flops
 from .batches import random_batch
 from .build import stage_config
-from .figures import Memory, Reading, Speed
+from .figures import Memory, Reading, Scaling, Speed, Startup
 from .formulation import PARTS as TIMED
 from .formulation import Formulation, Variant, reference_package
 from .memory import measure_memory
 from .pairing import Task, alternate
 from .pipeline import build_loader, fed_steps, reading_rate
+from .scaling import measure_scaling
 from .stages import STAGES, Stage
+from .startup import measure_startup
 
 _REFERENCE = 'reference'
+
+Figure = Speed | Memory | Reading | Startup | Scaling
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Settings:
 
     Attributes:
         stages: names.
-        parts: ``step``, ``teacher``, ``student``, ``input``, ``end_to_end``, ``memory``.
+        parts: ``step``, ``teacher``, ``student``, ``input``, ``end_to_end``, ``memory``,
+            ``startup``, ``scaling``.
         variants: of this project's formulation; the reference is always float32.
         size: ``full`` or ``toy``.
         device: ``cpu`` or ``cuda``.
@@ -56,15 +61,20 @@ class Settings:
         """Images a step of this stage."""
         return self.batch or (stage.batch if self.device == 'cpu' else stage.gpu_batch)
 
+    def variants_of(self, stage: Stage) -> list[Variant]:
+        """The variants that this stage has."""
+        return [variant for variant in self.variants if variant.fits(stage.task)]
+
 
 def measure(
-    settings: Settings, say: Callable[[Speed | Memory | Reading], None] = lambda _: None
+    settings: Settings, say: Callable[[Figure], None] = lambda _: None
 ) -> dict[str, Any]:
     """Measure everything; every figure is handed to ``say`` as soon as it is there.
 
     Returns:
         ``environment``, ``size``, ``peaks`` (operations a second by precision), ``step_flops`` (of
-        an image, by stage), ``speed``, ``memory`` and ``reading``, lists of figures.
+        an image, by stage), ``speed``, ``memory``, ``reading``, ``startup`` and ``scaling``, lists
+        of figures.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -88,20 +98,27 @@ def measure(
         'speed': [f for f in figures if isinstance(f, Speed)],
         'memory': [f for f in figures if isinstance(f, Memory)],
         'reading': [f for f in figures if isinstance(f, Reading)],
+        'startup': [f for f in figures if isinstance(f, Startup)],
+        'scaling': [f for f in figures if isinstance(f, Scaling)],
     }
 
 
 def _of_stage(
     stage: Stage, settings: Settings, flops: float | None, peaks: dict[str, float]
-) -> Iterator[Speed | Memory | Reading]:
+) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         yield from _speeds(stage, settings, flops, peaks, Path(folder))
         if 'input' in settings.parts:
             yield _reading(stage, settings, Path(folder))
+        if 'startup' in settings.parts:
+            job = settings.batch_of(stage), settings.pairs, settings.size, settings.device
+            yield measure_startup(stage, Path(folder), *job)
     gc.collect()  # the networks above, before others are built in processes of their own
     torch.compiler.reset()
     if 'memory' in settings.parts:
         yield from _memories(stage, settings)
+    if 'scaling' in settings.parts and settings.device == 'cpu':
+        yield measure_scaling(stage, settings.batch_of(stage), settings.pairs, settings.size)
 
 
 def _speeds(
@@ -114,7 +131,7 @@ def _speeds(
     where = settings.size, settings.device
     formulations: dict[str, Formulation] = {
         _REFERENCE: reference_package().ReferenceFormulation(stage, *where),
-        **{v.name: Formulation(stage, *where, v) for v in settings.variants},
+        **{v.name: Formulation(stage, *where, v) for v in settings.variants_of(stage)},
     }
     for part in parts:
         if part == 'end_to_end':
@@ -125,7 +142,7 @@ def _speeds(
             raw = random_batch(stage, batch, settings.size)
             tasks = {name: _task(f, part, raw) for name, f in formulations.items()}
         timings = alternate(tasks, settings.pairs)
-        for variant in settings.variants:
+        for variant in settings.variants_of(stage):
             yield Speed.of(
                 stage.name, part, variant.name, batch, batch * steps,
                 timings[variant.name], timings[_REFERENCE],
@@ -169,7 +186,9 @@ def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:
         threads=settings.threads,
     )
     reference = measure_memory(stage.name, reference=True, **job)
-    for variant in settings.variants:
+    for variant in settings.variants_of(stage):
         if not variant.compiled:  # compiling takes memory of its own
-            own = measure_memory(stage.name, reference=False, dtype=variant.dtype, **job)
+            own = measure_memory(
+                stage.name, reference=False, dtype=variant.dtype, extra=variant.extra, **job
+            )
             yield Memory(stage.name, variant.name, job['batch'], own, reference)

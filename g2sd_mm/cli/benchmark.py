@@ -16,8 +16,9 @@ from .guard import run_command
 if TYPE_CHECKING:
     from ..benchmark.suite import Settings
 
-PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory')
+PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory', 'startup', 'scaling')
 DTYPES = ('float32', 'bfloat16')
+EXTRAS = ('decode50', 'tokens50', 'labels', 'recompute', 'channels_last')
 EXAMPLES = """parts:
   step        whole training steps: preprocessing, teacher, student, backward pass, update
   teacher     what is asked of the teacher
@@ -25,6 +26,15 @@ EXAMPLES = """parts:
   input       reading and augmenting images, without training
   end_to_end  steps that are fed by the input pipeline
   memory      peak memory of a step, every figure from a process of its own
+  startup     from the start of a process to the first batch, next to bare imports
+  scaling     two processes over gloo next to one, a core each (CPU)
+
+options (--with; all are off by default, see docs/performance.md):
+  decode50       stage 1: both decoders see half of the hidden patches
+  tokens50       classification: the teacher sees half of the patches
+  labels         classification: the teacher's decisions come from a file
+  recompute      activations of the student's blocks are computed again, not kept
+  channels_last  weights of convolutions in channels-last order
 
 Every figure stands beside that of benchmarks/reference, which computes the same steps the way the
 published code does, in float32. docs/performance.md says how to read them.
@@ -55,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
                    help='of our formulation, teacher included (both)')
     p.add_argument('--compile', action='store_true',
                    help='measure with compiled blocks too')
+    p.add_argument('--with', nargs='+', choices=EXTRAS, default=[], dest='extras', metavar='OPTION',
+                   help=f'measure with options too: {", ".join(EXTRAS)}')
     p.add_argument('--size', choices=SIZES, default='full', help='toy is for tests (full)')
     p.add_argument('--device', choices=('cpu', 'cuda'), help='cuda where there is one')
     p.add_argument('--threads', type=int, help="torch's, on a CPU (torch's own choice)")
@@ -100,8 +112,9 @@ def settings(args: argparse.Namespace) -> Settings:
         stages=tuple(stages),
         parts=PARTS if 'all' in parts else tuple(parts),
         variants=tuple(
-            Variant(dtype, compiled)
+            Variant(dtype, compiled, extra)
             for compiled in ((False, True) if args.compile else (False,))
+            for extra in (None, *args.extras)
             for dtype in args.dtype
         ),
         size=args.size,

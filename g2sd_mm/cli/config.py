@@ -1,4 +1,4 @@
-"""Fit a config to this machine: data, precision, processes. What commands need of configs."""
+"""Fit a config to this machine: data, precision, compiling. What commands need of configs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from mmengine.config import Config, ConfigDict
 from ..config_parts import data_folder, innermost_dataset
 from ..configuration import load_config
 from ..datasets.shapes import ensure_shapes
-from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 
 __all__ = [
@@ -19,7 +18,7 @@ __all__ = [
     'load_config',
     'name_run',
     'prepare_data',
-    'start_processes',
+    'use_compilation',
     'use_mixed_precision',
     'use_strict_loading',
     'use_test_data',
@@ -129,18 +128,11 @@ def use_strict_loading(cfg: Config) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
-def start_processes(cfg: Config, launcher: str) -> None:
-    """Join the process group; without GPUs over gloo, which mmengine cannot do alone."""
-    cfg.launcher = launcher
-    sync_batch_norm(cfg, launcher)
-    if launcher == 'none' or torch.cuda.is_available():
-        return
-    if launcher != 'pytorch':
-        raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
-    torch.distributed.init_process_group('gloo')
-    cfg.model_wrapper_cfg = dict(
-        type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
-    )
+def use_compilation(cfg: Config, compiled: bool | None) -> None:
+    """Compile transformer blocks: always, never, or (None) with a GPU; in place."""
+    if compiled is not False:
+        hook = dict(type='CompileHook', on_cpu=bool(compiled))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def use_test_time_augmentation(cfg: Config) -> None:

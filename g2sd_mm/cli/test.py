@@ -81,6 +81,7 @@ def evaluate(
     from ..errors import UserError
     from ..students.build import fill_student
     from . import config as fit
+    from .processes import start_processes
 
     g2sd_mm.register_all()
     cfg = fit.load_config(config, options, runs)
@@ -93,13 +94,14 @@ def evaluate(
     fit.prepare_data(cfg, ('test_dataloader',))
     for key in _TRAINING_ONLY:
         cfg[key] = None
-    cfg.pop('auto_scale_lr', None)
+    for key in ('auto_scale_lr', 'model_wrapper_cfg'):
+        cfg.pop(key, None)
     cfg.model.backbone.init_cfg = None  # everything comes from the checkpoint
     if show_dir:
         cfg.custom_hooks = [dict(type='DrawPredictionsHook', folder=show_dir)]
     if tta:
         fit.use_test_time_augmentation(cfg)
-    fit.start_processes(cfg, launcher)
+    start_processes(cfg, launcher)
     runner = Runner.from_cfg(cfg)
     model = runner.model
     while hasattr(model, 'module'):  # inside of DDP, inside of test-time augmentation

@@ -42,7 +42,17 @@ def parser() -> argparse.ArgumentParser:
         metavar='DIR',
         help="folder of the runs whose weights the config names (work_dirs); this run's place too",
     )
-    p.add_argument('--amp', action='store_true', help='mixed precision (GPU)')
+    p.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: bfloat16 where the GPU has it, else float16',
+    )
+    p.add_argument(
+        '--compile',
+        action=argparse.BooleanOptionalAction,
+        dest='compiled',
+        help='torch.compile for the transformer blocks (with a GPU yes, else no)',
+    )
     p.add_argument('--seed', type=int, help='seed of everything random (config: 0)')
     p.add_argument('--deterministic', action='store_true', help='deterministic kernels')
     p.add_argument(
@@ -63,10 +73,12 @@ def train(
     deterministic: bool = False,
     auto_scale_lr: bool = False,
     runs: str = 'work_dirs',
+    compiled: bool | None = None,
 ) -> Runner:
     """Train a config in this process; the function behind the command.
 
-    Args are the command's; ``runs`` is the folder in which configs find each other's weights.
+    Args are the command's; ``runs`` is the folder in which configs find each other's weights, and
+    ``compiled=None`` leaves compiling to whether there is a GPU.
 
     Returns:
         the finished runner.
@@ -75,11 +87,10 @@ def train(
         UserError, CheckpointError: with one line that says what to do, before the first step; the
             latter for any file of weights that does not fit its place in the config.
     """
-    from mmengine.runner import Runner
-
     import g2sd_mm
 
     from . import config as fit
+    from .processes import build_runner, start_processes
     from .verify import verify_named_files
 
     g2sd_mm.register_all()
@@ -101,8 +112,9 @@ def train(
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
     verify_named_files(cfg, config)
     fit.use_strict_loading(cfg)
-    fit.start_processes(cfg, launcher)
-    runner = Runner.from_cfg(g2sd_mm.distill_config(cfg))
+    fit.use_compilation(cfg, compiled)
+    start_processes(cfg, launcher)
+    runner = build_runner(g2sd_mm.distill_config(cfg))
     runner.train()
     return runner
 

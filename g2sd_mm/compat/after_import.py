@@ -1,37 +1,44 @@
-"""Run a callback once a module has been imported, without importing it now.
+"""Have a say when a module is imported, without importing it now.
 
 Patching a library at the moment it loads keeps two promises at once: nobody pays for a library
 they do not use, and nobody can get at it before the patch is in place.
 """
 
+import contextlib
 import copy
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ['after_import']
+__all__ = ['after_import', 'import_without']
 
 Callback = Callable[[ModuleType], None]
 
 
 class _Watcher(MetaPathFinder):
-    """First in ``sys.meta_path``: lets the other finders find, then adds the callback."""
+    """First in ``sys.meta_path``: lets the other finders find, then adds to what they do.
+
+    Attributes:
+        callbacks: module -> what is called once it is loaded.
+        missing: module -> library that it does not find while it is loaded.
+    """
 
     def __init__(self) -> None:
         self.callbacks: dict[str, Callback] = {}
+        self.missing: dict[str, str] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        callback = self.callbacks.get(fullname)
-        if callback is None:
+        callback, missing = self.callbacks.get(fullname), self.missing.get(fullname)
+        if callback is None and missing is None:
             return None
         spec = self._ask_the_others(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            _call_after_exec(spec, spec.loader, callback)
+            _add_to_exec(spec, spec.loader, callback, missing)
         return spec
 
     def _ask_the_others(
@@ -46,18 +53,36 @@ class _Watcher(MetaPathFinder):
         return None
 
 
-def _call_after_exec(spec: ModuleSpec, loader: Loader, callback: Callback) -> None:
+def _add_to_exec(
+    spec: ModuleSpec, loader: Loader, callback: Callback | None, missing: str | None
+) -> None:
     execute = loader.exec_module
 
-    def execute_then_call(module: ModuleType) -> None:
-        execute(module)
-        callback(module)
+    def execute_and_more(module: ModuleType) -> None:
+        with _hidden(missing):
+            execute(module)
+        if callback is not None:
+            callback(module)
 
     # A copy of the loader, since one loader may serve many modules; and no class of our own
     # around it, since tracebacks and `inspect` ask the loader for source text.
     own: Any = copy.copy(loader)
-    own.exec_module = execute_then_call
+    own.exec_module = execute_and_more
     spec.loader = own
+
+
+@contextlib.contextmanager
+def _hidden(library: str | None) -> Iterator[None]:
+    """``import library`` raises ModuleNotFoundError inside the block, unless it is loaded."""
+    if library is None or library in sys.modules:
+        yield
+        return
+    modules: dict[str, Any] = sys.modules
+    modules[library] = None  # Python's own way of saying that there is no such module
+    try:
+        yield
+    finally:
+        del sys.modules[library]
 
 
 _watcher = _Watcher()
@@ -71,6 +96,19 @@ def after_import(name: str, callback: Callback) -> None:
     """
     if name in sys.modules:
         callback(sys.modules[name])
+    _watch()
+    _watcher.callbacks[name] = callback
+
+
+def import_without(name: str, library: str) -> None:
+    """Let the module ``name``, while it is loaded, not find ``library``, as if not installed.
+
+    A library that is loaded by then is found. Afterwards it can be imported as ever.
+    """
+    _watch()
+    _watcher.missing[name] = library
+
+
+def _watch() -> None:
     if _watcher not in sys.meta_path:
         sys.meta_path.insert(0, _watcher)
-    _watcher.callbacks[name] = callback

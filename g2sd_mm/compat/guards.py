@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.after_import import after_import, import_without
 
 __all__ = [
     'check_no_upstream_twins',
@@ -31,6 +31,19 @@ _TWINS = {
     'mmengine-lite': 'onedl-mmengine',
     'mmpretrain': 'onedl-mmpretrain',
     'mmsegmentation': 'onedl-mmsegmentation',
+}
+
+# Module of one task library -> another one that it imports where it can, for something beside its
+# task: every run would pay seconds for it. A config that names the other library (the MaskFormer of
+# mmseg is made of heads of mmdet) has it imported before: `config_parts.import_named_libraries`.
+_IMPORTS_IN_PASSING = {
+    'mmpretrain.models.utils.res_layer_extra_norm': 'mmdet',
+    'mmdet.models.data_preprocessors.reid_data_preprocessor': 'mmpretrain',
+    'mmdet.models.reid.base_reid': 'mmpretrain',
+    'mmdet.models.reid.linear_reid_head': 'mmpretrain',
+    'mmseg.datasets.onedl': 'mmpretrain',
+    'mmseg.models.decode_heads.mask2former_head': 'mmdet',
+    'mmseg.models.decode_heads.maskformer_head': 'mmdet',
 }
 
 _PIP = f'{sys.executable} -m pip'
@@ -150,6 +163,8 @@ def watch_imports() -> None:
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
+    for module, library in _IMPORTS_IN_PASSING.items():
+        import_without(module, library)
 
 
 def _name_packages_as_folders(config_utils: ModuleType) -> None:

@@ -3,6 +3,7 @@
 from .adapters import LevelAdapters
 from .generic import GenericDistiller
 from .hook import DistillationHook
+from .labels_hook import TeacherLabelsHook
 from .losses import (
     ChannelWiseDivergence,
     FeatureRichnessLoss,
@@ -33,5 +34,6 @@ __all__ = [
     'SmoothL1FeatureLoss',
     'SpecificDistiller',
     'Taps',
+    'TeacherLabelsHook',
     'TokenRelationLoss',
 ]

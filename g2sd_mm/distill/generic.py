@@ -22,7 +22,7 @@ from ..checkpoints.load import is_outline
 from ..checkpoints.positions import check_positions
 from ..checkpoints.read import Weights, below
 from ..models.mae import Encoded, MaskedAutoencoder, init_linear_xavier
-from ..models.masking import Masking, mask_noise, random_masking
+from ..models.masking import Masking, mask_noise, random_masking, some_hidden
 from .losses.feature import normalised_target, smooth_l1_feature_loss
 from .losses.relation import TokenRelationLoss
 from .taps import Taps
@@ -47,6 +47,9 @@ class GenericDistiller(TeachingModel):
         mask_ratio: share of hidden patches.
         encoder_weight: weight of a second loss, on the encoder's features of the visible tokens;
             at 0 nothing of it is built or computed.
+        decode_share: share of the hidden patches that both decoders see; below 1 the rest is left
+            out of the arithmetic and of the loss (not in the paper: the teacher's features of the
+            others are then computed without them).
         relation_weight, relation_heads: of a loss on the relations of the encoder's q, k and v in
             every layer; at 0 nothing is recorded.
     """
@@ -60,6 +63,7 @@ class GenericDistiller(TeachingModel):
         beta: float = 2.0,
         mask_ratio: float = 0.75,
         encoder_weight: float = 0.0,
+        decode_share: float = 1.0,
         relation_weight: float = 0.0,
         relation_heads: int = 1,
         data_preprocessor: dict | None = None,
@@ -67,6 +71,8 @@ class GenericDistiller(TeachingModel):
         super().__init__(data_preprocessor=data_preprocessor)
         if supervise not in _SUPERVISE:
             raise ValueError(f'supervise={supervise!r} is none of {", ".join(_SUPERVISE)}')
+        if not 0 < decode_share <= 1:
+            raise ValueError(f'decode_share={decode_share} is not above 0 and at most 1')
         self.set_teacher(build_generic_teacher(target_block=target_block, **teacher))
         self.student = MaskedAutoencoder(**student, pixel_head=False)
         big = self.teacher.model
@@ -77,7 +83,7 @@ class GenericDistiller(TeachingModel):
             )
         self.supervise, self.beta = supervise, beta
         self.target_block, self.mask_ratio = target_block, mask_ratio
-        self.encoder_weight = encoder_weight
+        self.encoder_weight, self.decode_share = encoder_weight, decode_share
 
         # two-layer MLPs, as wide as the teacher: Linear, GELU, Linear
         self.decoderfeature_pred = Mlp(self.student.decoder_dim, big.decoder_dim, big.decoder_dim)
@@ -126,7 +132,7 @@ class GenericDistiller(TeachingModel):
             qkv = [[self._full(t) for t in side.values()] for side in (student_qkv, teacher_qkv)]
             with torch.autocast(images.device.type, enabled=False):
                 losses = {'loss_relation': self.relation(student=qkv[0], teacher=qkv[1])}
-        predicted = self.decoderfeature_pred(self.student.decode(own.latent, masking))
+        predicted = self.decoderfeature_pred(self._decode(self.student, own.latent, masking))
         losses['loss_decoder'] = self._compare(
             self.supervised(predicted, masking), self.supervised(target, masking)
         )
@@ -148,17 +154,34 @@ class GenericDistiller(TeachingModel):
         return tensor.to(self.student.cls_token.dtype)
 
     def ask_teacher(self, images: Tensor, masking: Masking) -> tuple[Encoded, Tensor]:
-        """Teacher's encoder features and raw output of its ``target_block`` [B, 1 + L, d]."""
+        """Teacher's encoder features and raw output of its ``target_block`` [B, 1 + L, d].
+
+        (Fewer tokens with a ``decode_share``.)
+        """
         with self.teacher.answering(images) as images_:
             encoded = self.teacher.model.encode(images_, masking)
-            return encoded, self.teacher.model.decode(encoded.latent, masking, self.target_block)
+            target = self._decode(self.teacher.model, encoded.latent, masking, self.target_block)
+            return encoded, target
+
+    def _decode(
+        self, network: MaskedAutoencoder, latent: Tensor, masking: Masking, until: int | None = None
+    ) -> Tensor:
+        """Decoder features of all tokens, or of those that ``decode_share`` leaves."""
+        if self.decode_share == 1:
+            return network.decode(latent, masking, until)
+        hidden = some_hidden(masking, self.decode_share)
+        return network.decode_some(latent, masking, hidden, until)
 
     def supervised(self, tokens: Tensor, masking: Masking) -> Tensor:
-        """The tokens [B, 1 + L, d] that the loss looks at."""
+        """The tokens that the loss looks at, of those that were decoded [B, 1 + L (or less), d]."""
         if self.supervise == 'all':
             return tokens
         patches = tokens[:, 1:]
-        return patches[masking.mask.bool()] if self.supervise == 'masked' else patches
+        if self.supervise == 'patches':
+            return patches
+        if self.decode_share < 1:  # visible ones first
+            return patches[:, masking.keep.shape[1] :]
+        return patches[masking.mask.bool()]
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the student's encoder alone, under the published names."""

@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .labels import TeacherLabels
+from .losses.classification import HardDistillationLoss
 from .taps import Taps
 from .teacher import TeachingModel, build_task_teacher
 
@@ -61,6 +64,7 @@ class Distillation(nn.Module):
             self._inputs[name] = _loss_inputs(cfg.pop('tap', None), cfg.pop('inputs', {}))
             self.losses[name] = MODELS.build(cfg)
         self.update = 0  # optimizer updates so far; LossWarmupHook keeps it
+        self.labels: TeacherLabels | None = None  # of earlier runs; TeacherLabelsHook gives them
 
     @property
     def teacher(self) -> Any:
@@ -82,8 +86,7 @@ class Distillation(nn.Module):
             images: preprocessed images [B, 3, height, width], mixed up or not, as the student saw.
             data_samples: the batch's samples.
         """
-        with self.teacher_taps.record() as taught:
-            self.teacher(images)
+        taught = self._ask(heard, images, data_samples)
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
             student = {
@@ -98,6 +101,37 @@ class Distillation(nn.Module):
                     self.losses.items(), self._inputs.values(), strict=True
                 )
             }
+
+    def use_labels(self, labels: TeacherLabels) -> None:
+        """Take the teacher's decisions from a file where it has them, and keep them where not.
+
+        Raises:
+            ValueError: if a loss needs more of the teacher than its decisions.
+        """
+        others = [n for n, m in self.losses.items() if not isinstance(m, HardDistillationLoss)]
+        if others or len(self.teacher_taps) != 1:
+            raise ValueError(
+                f'a file of labels holds decisions, which is enough for one HardDistillationLoss; '
+                f'here are {", ".join(others) or "several taps"}: take TeacherLabelsHook out'
+            )
+        self.labels = labels
+
+    def _ask(
+        self, heard: Mapping[str, Any], images: Tensor, data_samples: Sequence | None
+    ) -> dict[str, Any]:
+        """What the teacher's taps record of these images, or decisions that are on file."""
+        known = self.labels.find(data_samples or ()) if self.labels else None
+        if known is not None:
+            (tap,) = self.teacher_taps
+            classes = heard[tap].shape[1]
+            # all that the loss asks of logits is which one is the largest
+            return {tap: F.one_hot(known, classes).to(images.device, torch.float32)}
+        with self.teacher_taps.record() as taught:
+            self.teacher(images)
+        if self.labels:
+            (logits,) = taught.values()
+            self.labels.keep(data_samples or (), logits.argmax(dim=1))
+        return taught
 
 
 @MODELS.register_module()

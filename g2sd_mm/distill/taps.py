@@ -63,6 +63,13 @@ class Taps:
             outputs = records[tap]
             seen[tap] = outputs[0] if len(outputs) == 1 else outputs
 
+    def __iter__(self) -> Iterator[str]:
+        """Names of the taps."""
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
     def remove(self) -> None:
         """Stop listening for good."""
         for handle in self._handles:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, load_verified, read_weights
 from ..checkpoints.layouts import task_model_state
-from ..config_parts import plain_model
+from ..config_parts import import_named_libraries, plain_model
 from ..project import find_config
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
@@ -132,6 +132,7 @@ def build_task_teacher(
     """
     cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
     cfg.merge_from_dict(overrides or {})
+    import_named_libraries(cfg)
     model_cfg = plain_model(cfg)
     _check_normalisation(model_cfg.get('data_preprocessor'), normalisation)
     model = MODELS.build(_without_init(model_cfg))

@@ -2,8 +2,10 @@
 
 from .autocast import AutocastOptimWrapper
 from .hooks import (
+    CompileHook,
     DrawPredictionsHook,
     LossWarmupHook,
+    MetricsHook,
     SampleErrorHook,
     StepSeedHook,
     TeacherGuardHook,
@@ -12,12 +14,17 @@ from .hooks import (
 from .layer_decay import ViTLayerDecayConstructor
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
+from .sharding import ShardedDataParallel, ShardedRunner
 
 __all__ = [
     'AutocastOptimWrapper',
+    'CompileHook',
     'DrawPredictionsHook',
     'LossWarmupHook',
+    'MetricsHook',
     'SampleErrorHook',
+    'ShardedDataParallel',
+    'ShardedRunner',
     'StepSeedHook',
     'TeacherGuardHook',
     'ViTLayerDecayConstructor',

@@ -9,6 +9,8 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMI
 from torch import nn
 
 from ..models.vit import VisionTransformer
+from .fused import keep_kernel, with_fused_kernel
+from .sharding import shard_moments
 
 _NO_DECAY = ('one_dimensional', 'layer_norm')
 
@@ -44,7 +46,8 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
         cfg['params'] = self.parameter_groups(model, cfg['lr'], cfg.get('weight_decay', 0.0))
         wrapper = dict(self.optim_wrapper_cfg)
         wrapper.setdefault('type', 'OptimWrapper')
-        return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=OPTIMIZERS.build(cfg)))
+        optimizer = shard_moments(keep_kernel(OPTIMIZERS.build(with_fused_kernel(cfg))))
+        return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))
 
     def parameter_groups(self, model: nn.Module, lr: float, weight_decay: float) -> list[dict]:
         """Groups with ``params``, ``lr``, ``weight_decay``, ``lr_scale`` and ``param_names``.

@@ -4,7 +4,8 @@ ViTDet (Li et al. 2022) adds ``q . R_h[y_q - y_k] + q . R_w[x_q - x_k]`` to ever
 As a mask, that sum is a heads x N x N map that needs a gradient, and torch leaves its fused kernels
 for such a mask. It needs no mask: give the query ``q . R_h`` for all rows and ``q . R_w`` for all
 columns as further channels, and the key a one there for its own row and column. The inner product
-then picks out the bias, and N x N never exists.
+then picks out the bias, and N x N never exists. (On CPUs, whose time goes by channels, large maps
+are attended band by band instead: :mod:`.chunked_attention`.)
 
 Shapes: B images (or windows), H heads, N = R * C tokens of R rows and C columns, d channels a head.
 """
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .chunked_attention import chunked_attention, pays_off
 from .positions import Grid
 from .vit import Attention
 
@@ -77,11 +79,14 @@ def decomposed_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns:
     queries = q.unflatten(2, (R, C))
     by_row = torch.einsum('bhyxd,ykd->bhyxk', queries, rows)
     by_column = torch.einsum('bhyxd,xkd->bhyxk', queries, columns)
+    by_row, by_column = by_row.flatten(2, 3), by_column.flatten(2, 3)
+    if pays_off(q):
+        return chunked_attention(q, k, v, by_row, by_column)
     own_row = torch.eye(R, dtype=k.dtype, device=k.device).repeat_interleave(C, dim=0)
     own_column = torch.eye(C, dtype=k.dtype, device=k.device).repeat(R, 1)
     own = torch.cat([own_row, own_column], dim=1).expand(B, H, -1, -1)  # [B, H, N, R + C]
 
-    q = torch.cat([q * d**-0.5, by_row.flatten(2, 3), by_column.flatten(2, 3)], dim=-1)
+    q = torch.cat([q * d**-0.5, by_row, by_column], dim=-1)
     k = torch.cat([k, own], dim=-1)
     idle = -q.shape[-1] % _ALIGNMENT
     if idle:

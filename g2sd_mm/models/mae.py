@@ -37,6 +37,7 @@ class MaskedAutoencoder(VisionTransformer):
         pixel_head: build ``decoder_norm`` and ``decoder_pred``, which turn decoder features into
             pixels. A distillation student has no use for them: parameters that never get a
             gradient would break plain DDP.
+        with_cp: see :class:`~g2sd_mm.models.vit.VisionTransformer`; for the decoder's blocks too.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class MaskedAutoencoder(VisionTransformer):
         img_size: int = 224,
         patch_size: int | None = None,
         pixel_head: bool = True,
+        with_cp: bool = False,
     ) -> None:
-        super().__init__(arch, img_size, patch_size)
+        super().__init__(arch, img_size, patch_size, with_cp=with_cp)
         size = decoder_size(decoder)
         self.decoder_dim = size.embed_dim
         self.norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
@@ -84,7 +86,7 @@ class MaskedAutoencoder(VisionTransformer):
         cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
         x = torch.cat([cls.to(x.dtype), x], dim=1)  # [B, 1 + n, D]
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         return Encoded(latent=self.norm(x), prenorm=x)
 
     def decode(self, latent: Tensor, masking: Masking, until: int | None = None) -> Tensor:
@@ -99,7 +101,28 @@ class MaskedAutoencoder(VisionTransformer):
         x_ = x_.gather(1, masking.restore.unsqueeze(-1).expand(-1, -1, x_.shape[2]))
         x = torch.cat([x[:, :1], x_], dim=1) + self.decoder_pos_embed  # [B, 1 + L, d]
         for block in self.decoder_blocks[:until]:
-            x = block(x)
+            x = self.run(block, x)
+        return x
+
+    def decode_some(
+        self, latent: Tensor, masking: Masking, hidden: Tensor, until: int | None = None
+    ) -> Tensor:
+        """:meth:`decode` without most of the hidden patches, as if they were not in the image.
+
+        Args:
+            latent, masking, until: see :meth:`decode`.
+            hidden: raster numbers [B, m] of the hidden patches that take part.
+
+        Returns:
+            [B, 1 + n + m, d]: class token, visible patches, hidden ones.
+        """
+        x = self.decoder_embed(latent)
+        mask_tokens = self.mask_token.to(x.dtype).expand(len(x), hidden.shape[1], -1)
+        positions = self.decoder_pos_embed[0, 1:][torch.cat([masking.keep, hidden], dim=1)]
+        cls = self.decoder_pos_embed[:, :1].expand(len(x), -1, -1)
+        x = torch.cat([x, mask_tokens], dim=1) + torch.cat([cls, positions], dim=1)
+        for block in self.decoder_blocks[:until]:
+            x = self.run(block, x)
         return x
 
     def predict_pixels(self, features: Tensor) -> Tensor:
@@ -125,7 +148,7 @@ class MAEPretraining(BaseModel):
     """MAE pre-training: predict the pixels of masked patches.
 
     Args:
-        arch, decoder, img_size, patch_size: of the :class:`MaskedAutoencoder`.
+        arch, decoder, img_size, patch_size, with_cp: of the :class:`MaskedAutoencoder`.
         mask_ratio: share of patches that is hidden.
         norm_pix: predict pixels normalised per patch, as the public full checkpoints do; False for
             raw pixels, as the public ``visualize`` checkpoints.
@@ -139,10 +162,13 @@ class MAEPretraining(BaseModel):
         patch_size: int | None = None,
         mask_ratio: float = 0.75,
         norm_pix: bool = True,
+        with_cp: bool = False,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        self.autoencoder = MaskedAutoencoder(arch, decoder, img_size, patch_size)
+        self.autoencoder = MaskedAutoencoder(
+            arch, decoder, img_size, patch_size, with_cp=with_cp
+        )
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
 
     def forward(

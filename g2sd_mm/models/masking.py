@@ -42,6 +42,16 @@ def random_masking(noise: Tensor, mask_ratio: float) -> Masking:
     return Masking(keep=shuffle[:, :n], restore=restore, mask=mask)
 
 
+def some_hidden(masking: Masking, share: float) -> Tensor:
+    """Raster numbers of a ``share`` of the hidden patches, at random, at least one: int64 [B, m].
+
+    Those of least noise, so they follow from the sample as the masking does.
+    """
+    visible = masking.keep.shape[1]
+    hidden = masking.restore.argsort(dim=1)[:, visible:]
+    return hidden[:, : max(1, round(share * hidden.shape[1]))]
+
+
 def mask_noise(images: Tensor, data_samples: Sequence | None, num_patches: int) -> Tensor:
     """Masking noise in [0, 1) for a batch, float32 [B, num_patches] on the images' device.
 

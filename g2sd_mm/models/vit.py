@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .positions import Grid, resize_positions
 from .sizes import EncoderSize, encoder_size
@@ -146,6 +147,8 @@ class VisionTransformer(BaseModule):
         drop_path_rate: drop path of the last block; grows linearly from 0 at the first.
         layer_scale: see :class:`Block`.
         attention: builds the attention of block ``i`` from ``(i, dim, num_heads)``.
+        with_cp: in training, recompute the blocks in the backward pass instead of keeping their
+            activations: a third more arithmetic of the student for a fraction of the memory.
     """
 
     def __init__(
@@ -156,9 +159,11 @@ class VisionTransformer(BaseModule):
         drop_path_rate: float = 0.0,
         layer_scale: float | None = None,
         attention: Callable[[int, int, int], nn.Module] | None = None,
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        self.with_cp = with_cp
         size = encoder_size(arch)
         patch_size = patch_size or size.patch_size
         if img_size % patch_size:
@@ -193,6 +198,12 @@ class VisionTransformer(BaseModule):
         patches = self.patch_embed(images) + positions[:, 1:]
         cls = (self.cls_token + positions[:, :1]).expand(images.shape[0], -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1), grid
+
+    def run(self, block: nn.Module, x: Tensor, grid: Grid | None = None) -> Tensor:
+        """One of this network's blocks on [B, N, D], its activations kept or (``with_cp``) not."""
+        if self.with_cp and self.training:
+            return checkpoint(block, x, grid, use_reentrant=False)
+        return block(x, grid)
 
     def layer_id(self, name: str) -> int:
         """Layer number of one of this module's parameters, for layer-wise learning-rate decay.

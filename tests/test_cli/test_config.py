@@ -169,25 +169,6 @@ def test_mixed_precision_depends_on_the_gpu(monkeypatch, bfloat16):
     assert cfg.optim_wrapper.accumulative_counts == 2
 
 
-def test_one_process_needs_no_group():
-    cfg = config('imagenet/vitb_mae.py')
-    fit.start_processes(cfg, 'none')
-    assert cfg.launcher == 'none'
-    assert not torch.distributed.is_initialized()
-
-
-def test_cpus_are_joined_over_gloo(monkeypatch):
-    started = []
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', started.append)
-    cfg = config('imagenet/vitb_mae.py')
-    fit.start_processes(cfg, 'pytorch')
-    assert started == ['gloo']
-    assert cfg.model_wrapper_cfg.device_ids is None
-    with refused('--launcher slurm needs GPUs', 'use --launcher pytorch'):
-        fit.start_processes(cfg, 'slurm')
-
-
 def test_test_time_augmentation_needs_its_config():
     with refused('--tta needs tta_model and tta_pipeline'):
         fit.use_test_time_augmentation(config('imagenet/vitb_cls.py'))

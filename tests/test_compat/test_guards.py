@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from g2sd_mm.compat import guards
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.after_import import after_import, import_without
 
 PREPARE = 'from g2sd_mm.compat import prepare; prepare()'
 
@@ -216,6 +216,47 @@ def test_watching_a_module_that_does_not_exist_changes_nothing():
         __import__('no_such_module_to_watch')
 
 
+# import_without -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def curious(tmp_path, monkeypatch):
+    """Names of a module that imports another one where it can, and of that one."""
+    name, other = f'curious_of_{tmp_path.name}', f'other_of_{tmp_path.name}'
+    (tmp_path / f'{name}.py').write_text(
+        f'try:\n    import {other}\nexcept ModuleNotFoundError:\n    {other} = None\n'
+    )
+    (tmp_path / f'{other}.py').write_text('')
+    monkeypatch.syspath_prepend(tmp_path)
+    yield name, other
+    sys.modules.pop(name, None)
+    sys.modules.pop(other, None)
+
+
+def test_a_module_is_kept_from_importing_another_one(curious):
+    name, other = curious
+    import_without(name, other)
+    assert getattr(__import__(name), other) is None
+    assert other not in sys.modules
+    assert __import__(other) is sys.modules[other]  # later it is found as ever
+
+
+def test_what_is_loaded_already_is_found(curious):
+    name, other = curious
+    loaded = __import__(other)
+    import_without(name, other)
+    assert getattr(__import__(name), other) is loaded
+
+
+def test_a_module_that_breaks_leaves_nothing_hidden(curious, tmp_path):
+    name, other = curious
+    (tmp_path / f'{name}.py').write_text(f'import {other}\n')
+    import_without(name, other)
+    with pytest.raises(ModuleNotFoundError, match=other):
+        __import__(name)
+    assert other not in sys.modules
+
+
 # What happens to the libraries --------------------------------------------------------------------
 
 
@@ -267,3 +308,45 @@ def test_mmengine_reads_checkpoints_with_our_reader():
     guards.watch_imports()
     assert isinstance(checkpoint, ModuleType)
     assert checkpoint._safe_torch_load.__module__ == 'g2sd_mm.compat.safe_load'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_a_task_library_does_not_import_the_other_two(python, library):
+    run = python(
+        f'{PREPARE}\nfrom {library}.utils import register_all_modules\n'
+        'register_all_modules(init_default_scope=False)\n'
+        'print("loaded:", sorted({"mmdet", "mmseg", "mmpretrain"} & set(sys.modules)))'
+    )
+    assert run.stdout.splitlines()[-1] == f"loaded: ['{library}']", run.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('order', ['mmpretrain mmdet mmseg', 'mmseg mmdet mmpretrain'])
+def test_all_three_libraries_work_in_one_process(python, order):
+    run = python(
+        f'{PREPARE}\nimport importlib\n'
+        f'for library in {order.split()!r}:\n'
+        '    importlib.import_module(library + ".models")\n'
+        'from mmengine.registry import MODELS\n'
+        'for name in ("mmpretrain.ImageClassifier", "mmdet.MaskRCNN", "mmseg.EncoderDecoder"):\n'
+        '    assert MODELS.get(name), name\n'
+        'print("done")'
+    )
+    assert run.stdout.splitlines()[-1] == 'done', run.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_config_that_names_two_libraries_gets_the_parts_of_both(python, tmp_path):
+    """mmseg's MaskFormer head is made of mmdet's."""
+    config = tmp_path / 'maskformer.py'
+    config.write_text(
+        "default_scope = 'mmseg'\nmodel = dict(decode_head=dict(type='mmdet.DiceLoss'))\n"
+    )
+    run = python(
+        f'{PREPARE}\nfrom g2sd_mm.configuration import load_config\n'
+        f'load_config({str(config)!r})\n'
+        'from mmseg.models.decode_heads import MaskFormerHead\n'
+        'print([base.__module__.split(".")[0] for base in MaskFormerHead.__bases__])'
+    )
+    assert run.stdout.splitlines()[-1] == "['mmdet']", run.stderr[-2000:]

@@ -289,3 +289,31 @@ def test_predictors_are_as_wide_as_the_teacher():
     assert model.decoderfeature_pred.fc1.weight.shape == (20, 12)
     assert model.decoderfeature_pred.fc2.weight.shape == (20, 20)
     assert model.encoderfeature_pred.fc1.weight.shape == (32, 16)
+
+
+# A share of the hidden patches --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('supervise', 'tokens'), [('all', 11), ('patches', 10), ('masked', 6)])
+def test_a_share_of_the_hidden_patches_is_decoded_and_compared(supervise, tokens):
+    model, pixels, shared = distiller(supervise=supervise, decode_share=0.5), images(), masking()
+    _, target = model.ask_teacher(pixels, shared)
+    assert target.shape == (2, 1 + 4 + 6, 20)
+    own = model.student.encode(pixels, shared)
+    predicted = model.decoderfeature_pred(model._decode(model.student, own.latent, shared))
+    looked_at = [model.supervised(side, shared) for side in (predicted, normalised_target(target))]
+    assert looked_at[0].shape == looked_at[1].shape == (2, tokens, 20)
+    loss = model.losses(pixels, shared)['loss_decoder']
+    assert torch.equal(loss, smooth_l1_feature_loss(*looked_at, 2.0))
+
+
+def test_with_a_share_everything_is_trained():
+    model = distiller(decode_share=0.25)
+    model.losses(images(), masking())['loss_decoder'].backward()
+    assert all(gradients(model).values())
+
+
+@pytest.mark.parametrize('share', [0.0, 1.5])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=words(f'decode_share={share}', 'at most 1')):
+        distiller(decode_share=share)

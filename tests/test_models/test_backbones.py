@@ -190,3 +190,34 @@ def test_it_is_found_from_every_scope(scope):
     assert isinstance(
         MODELS.build(dict(_scope_=scope, type='G2SDViT', arch=arch(), img_size=IMAGE)), G2SDViT
     )
+
+
+# A share of the patches ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('out_type', OUT_TYPES)
+def test_a_share_of_the_patches_is_looked_at(out_type, monkeypatch):
+    model, seen = backbone(out_type, visible_share=0.5).eval(), []
+    model.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    first, again = model(images()), model(images())
+    assert seen[0].shape[1] == 1 + 8 + (out_type == 'dist_token')
+    assert not torch.equal(seen[0], seen[1])  # others each time
+    assert len(first) == len(again) == 1
+
+
+def test_patches_that_are_looked_at_are_the_images_own_with_their_positions():
+    model, pixels = backbone('avg_featmap', visible_share=0.25), images()
+    torch.nn.init.normal_(model.pos_embed)
+    tokens, (whole, _) = model._embed_some(pixels), model.embed(pixels)
+    assert torch.allclose(tokens[:, 0], whole[:, 0])
+    distance = torch.cdist(tokens[:, 1:], whole[:, 1:])
+    assert tokens.shape[1] == 1 + 4
+    assert (distance.min(dim=2).values < 1e-3).all()
+    nearest = distance.argmin(dim=2)
+    assert all(len(set(row.tolist())) == 4 for row in nearest)
+
+
+@pytest.mark.parametrize('share', [0.0, 1.1])
+def test_a_share_of_the_patches_that_is_none_is_refused(share):
+    with pytest.raises(ValueError, match=words(f'visible_share={share}', 'at most 1')):
+        backbone('cls_token', visible_share=share)

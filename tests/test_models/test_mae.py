@@ -12,7 +12,7 @@ from g2sd_mm.models.mae import (
     pixel_loss,
     unpatchify,
 )
-from g2sd_mm.models.masking import random_masking
+from g2sd_mm.models.masking import random_masking, some_hidden
 from g2sd_mm.models.positions import sincos_position_embedding
 
 from ..toys import IMAGE, PATCHES, STUDENT, TEACHER, autoencoder, images, words
@@ -163,3 +163,23 @@ def test_what_pre_training_deploys_is_the_plain_autoencoder():
     plain = MaskedAutoencoder(**TEACHER)
     plain.load_state_dict(model.deployable_state())
     assert plain.grid_size == (IMAGE // 8, IMAGE // 8)
+
+
+def test_decoding_all_hidden_patches_by_number_is_decoding_all():
+    model, pixels = autoencoder(), images()
+    masking = random_masking(torch.rand(2, PATCHES), 0.75)
+    latent = model.encode(pixels, masking).latent
+    whole = model.decode(latent, masking, until=2)
+    some = model.decode_some(latent, masking, some_hidden(masking, 1.0), until=2)
+    assert torch.allclose(some[:, 0], whole[:, 0], atol=1e-5)
+    order = torch.cat([masking.keep, some_hidden(masking, 1.0)], dim=1)
+    raster = whole[:, 1:].gather(1, order.unsqueeze(-1).expand(-1, -1, whole.shape[2]))
+    assert torch.allclose(some[:, 1:], raster, atol=1e-5)
+
+
+def test_decoding_some_leaves_the_others_out():
+    model, pixels = autoencoder(), images()
+    masking = random_masking(torch.rand(2, PATCHES), 0.75)
+    latent = model.encode(pixels, masking).latent
+    hidden = some_hidden(masking, 0.5)
+    assert model.decode_some(latent, masking, hidden).shape == (2, 1 + 4 + 6, 20)

@@ -7,7 +7,7 @@ import torch
 from mmengine.structures import BaseDataElement
 
 from g2sd_mm.datasets import SampleKey
-from g2sd_mm.models.masking import counter_noise, mask_noise, random_masking
+from g2sd_mm.models.masking import counter_noise, mask_noise, random_masking, some_hidden
 
 from ..toys import images
 
@@ -104,3 +104,14 @@ def test_noise_is_splitmix64():
     outputs = (6457827717110365317, 3203168211198807973, 9817491932198370423)
     expected = torch.tensor([(x >> 40) * 2.0**-24 for x in outputs])
     assert torch.equal(counter_noise(torch.tensor([1234567]), 3)[0], expected)
+
+
+def test_some_hidden_patches_are_hidden_ones_of_least_noise():
+    noise = torch.rand(3, 20)
+    masking = random_masking(noise, 0.75)
+    some = some_hidden(masking, 0.4)
+    assert some.shape == (3, 6)
+    assert masking.mask.gather(1, some).all()
+    shuffled = noise.sort(dim=1).values
+    assert torch.equal(noise.gather(1, some), shuffled[:, 5:11])
+    assert some_hidden(masking, 1e-6).shape == (3, 1)

@@ -9,7 +9,7 @@ from .rules import same
 
 TIMM = Layout(
     name='timm',
-    title='timm VisionTransformer',
+    title='timm VisionTransformer or VisionTransformerDistilled',
     tables={
         Family.MAE: same(ENCODER),
         Family.CLASSIFIER: same((*ENCODER, 'head.{p}')),

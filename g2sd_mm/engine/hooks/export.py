@@ -73,10 +73,11 @@ class WeightsExportHook(Hook):
         self._write(runner, 'weights.pth', {})
 
     def _write(self, runner: Runner, name: str, metrics: dict[str, float]) -> None:
+        model = bare_model(runner)
+        # by all ranks: the parts of a sharded model are gathered
+        state = getattr(model, 'deployable_state', model.state_dict)()
         if not is_main_process():
             return
-        model = bare_model(runner)
-        state = getattr(model, 'deployable_state', model.state_dict)()
         record = self._record(runner)
         meta: dict[str, Any] = {
             'g2sd_mm': __version__,

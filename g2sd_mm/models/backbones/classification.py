@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..masking import random_masking
 from ..vit import NORM_EPS
 from .base import Backbone
 
@@ -20,7 +21,7 @@ class G2SDViT(Backbone):
     """Plain ViT for classification.
 
     Args:
-        arch, img_size, patch_size, drop_path_rate: see
+        arch, img_size, patch_size, drop_path_rate, with_cp: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
         out_type: what the head is given.
 
@@ -30,6 +31,8 @@ class G2SDViT(Backbone):
             - ``dist_token``: class and distillation tokens after the final norm, for a two-token
               head. The distillation token is appended *last* and *after* the position embedding
               was added; DeiT's stands second and has a position.
+        visible_share: share of the patches that are looked at, drawn anew for every image, in
+            evaluation too: for a teacher that may see less to cost less.
         init_std: deviation of random weights; 0.02 suits widths of hundreds, a width of 64 learns
             faster from 0.1.
 
@@ -43,14 +46,18 @@ class G2SDViT(Backbone):
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         out_type: str = 'avg_featmap',
+        visible_share: float = 1.0,
         init_std: float = 0.02,
         init_cfg: dict | None = None,
         **vit: Any,
     ) -> None:
         if out_type not in _OUT_TYPES:
             raise ValueError(f'out_type {out_type!r} is none of {", ".join(_OUT_TYPES)}')
+        if not 0 < visible_share <= 1:
+            raise ValueError(f'visible_share={visible_share} is not above 0 and at most 1')
         super().__init__(arch, img_size, patch_size, drop_path_rate, init_cfg=init_cfg, **vit)
         self.out_type, self.init_std = out_type, init_std
+        self.visible_share = visible_share
         norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
         if out_type == 'avg_featmap':
             self.fc_norm = norm  # normalises the pooled feature: pre-training has no such weights
@@ -64,12 +71,22 @@ class G2SDViT(Backbone):
 
     def forward(self, images: Tensor) -> tuple[Tensor | tuple[Tensor, Tensor]]:
         """[B, 3, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each."""
-        x, _ = self.embed(images)
+        x = self.embed(images)[0] if self.visible_share == 1 else self._embed_some(images)
         if self.out_type == 'dist_token':
             x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         for block in self.blocks:
-            x = block(x)
+            x = self.run(block, x)
         if self.out_type == 'avg_featmap':
             return (self.fc_norm(x[:, 1:].mean(dim=1)),)
         x = self.norm(x)
         return ((x[:, 0], x[:, -1]),) if self.out_type == 'dist_token' else (x[:, 0],)
+
+    def _embed_some(self, images: Tensor) -> Tensor:
+        """Tokens [B, 1 + n, D] of the class token and of a random share of the patches."""
+        grid = self.patch_embed.grid(images)
+        positions = self.positions(grid)
+        noise = torch.rand(len(images), grid[0] * grid[1], device=images.device)
+        keep = random_masking(noise, 1 - self.visible_share).keep
+        patches = self.patch_embed.visible(images, keep) + positions[0, 1:][keep]
+        cls = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
+        return torch.cat([cls.to(patches.dtype), patches], dim=1)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from mmengine.registry import MODELS
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from ..decomposed_attention import DecomposedAttention, resize_table
 from ..sizes import EncoderSize, encoder_size
@@ -22,13 +21,13 @@ class G2SDViTDet(Backbone):
     bicubically to the image at hand.
 
     Args:
-        arch, patch_size, drop_path_rate: see :class:`~g2sd_mm.models.vit.VisionTransformer`.
+        arch, patch_size, drop_path_rate, with_cp: see
+            :class:`~g2sd_mm.models.vit.VisionTransformer`.
         img_size: side in pixels of the images that the global blocks have relative positions for;
             images of other sizes (any multiple of the patch size) resize them linearly.
         pretrain_img_size: side in pixels of the pre-training images.
         window_size: side of the attention windows, in patches.
         global_blocks: numbers of the blocks that attend globally.
-        with_cp: recompute the blocks in the backward pass instead of keeping their activations.
     """
 
     may_miss = ('blocks.*.attn.rel_pos_h', 'blocks.*.attn.rel_pos_w')
@@ -68,20 +67,18 @@ class G2SDViTDet(Backbone):
             patch_size,
             drop_path_rate,
             attention=attention,
+            with_cp=with_cp,
             init_cfg=init_cfg,
         )
         del self.cls_token  # would never get a gradient, which plain DDP does not forgive
-        self.img_size, self.with_cp = img_size, with_cp
+        self.img_size = img_size
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
         """[B, 3, height, width] -> one map [B, D, height / patch, width / patch]."""
         grid = self.patch_embed.grid(images)
         x = self.patch_embed(images) + self.positions(grid)[:, 1:]
         for block in self.blocks:
-            if self.with_cp and self.training:
-                x = checkpoint(block, x, grid, use_reentrant=False)
-            else:
-                x = block(x, grid)
+            x = self.run(block, x, grid)
         return (x.transpose(1, 2).unflatten(2, grid),)
 
     def fit_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

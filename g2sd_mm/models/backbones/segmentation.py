@@ -25,7 +25,8 @@ class G2SDViTSeg(Backbone):
     ``Feature2Pyramid`` makes the four scales of them.
 
     Args:
-        arch, patch_size, drop_path_rate: see :class:`~g2sd_mm.models.vit.VisionTransformer`.
+        arch, patch_size, drop_path_rate, with_cp: see
+            :class:`~g2sd_mm.models.vit.VisionTransformer`.
         img_size: side of the training crops, for which absolute and relative positions are laid
             out. Any other size that is a multiple of the patch works too: both are resized.
         out_indices: blocks, counted from 0, whose outputs are given.
@@ -45,6 +46,7 @@ class G2SDViTSeg(Backbone):
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (3, 5, 7, 11),
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(
@@ -55,6 +57,7 @@ class G2SDViTSeg(Backbone):
             layer_scale=1.0,
             # called while blocks are built, after grid_size is set
             attention=lambda _, dim, heads: TableAttention(dim, heads, self.grid_size),
+            with_cp=with_cp,
             init_cfg=init_cfg,
         )
         if not out_indices or not all(0 <= i < self.depth for i in out_indices):
@@ -71,7 +74,7 @@ class G2SDViTSeg(Backbone):
         x, grid = self.embed(images)
         outputs = {}
         for i, block in enumerate(self.blocks[: max(self.out_indices) + 1]):
-            x = block(x, grid)
+            x = self.run(block, x, grid)
             if i in self.out_indices:
                 outputs[i] = x[:, 1:].transpose(1, 2).unflatten(2, grid)
         return tuple(outputs[i] for i in self.out_indices)

@@ -1,0 +1,71 @@
+"""Join the process group that a launcher started, with GPUs or without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..engine.norm import sync_batch_norm
+from ..errors import UserError
+
+_PORT = '29500'
+
+
+def start_processes(cfg: Config, launcher: str) -> None:
+    """Fit a config to its launcher; without GPUs join over gloo, which mmengine cannot do alone.
+
+    Args:
+        cfg: changed in place.
+        launcher: ``none``, ``pytorch`` (torchrun), ``slurm`` or ``mpi``.
+
+    Raises:
+        UserError: for ``mpi`` without GPUs, or where the launcher did not start this process.
+    """
+    cfg.launcher = launcher
+    sync_batch_norm(cfg, launcher)
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if launcher == 'slurm':
+        name_rank_by_slurm()
+    elif launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
+    torch.distributed.init_process_group('gloo')
+    cfg.setdefault(
+        'model_wrapper_cfg',
+        dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False),
+    )
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The config's runner; mmengine's own where it names none."""
+    return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+
+
+def name_rank_by_slurm() -> None:
+    """Set the variables that torch joins by from those of Slurm.
+
+    ``MASTER_ADDR`` (the job's first node) and ``MASTER_PORT`` (29500) can be set beforehand.
+
+    Raises:
+        UserError: outside of a Slurm task.
+    """
+    try:
+        rank, world = os.environ['SLURM_PROCID'], os.environ['SLURM_NTASKS']
+        nodes, local = os.environ['SLURM_NODELIST'], os.environ['SLURM_LOCALID']
+    except KeyError as error:
+        raise UserError(
+            f'--launcher slurm: {error.args[0]} is not set, so srun did not start this process; '
+            'use tools/slurm_train.sh'
+        ) from error
+    os.environ.update(RANK=rank, WORLD_SIZE=world, LOCAL_RANK=local)
+    os.environ.setdefault('MASTER_PORT', _PORT)
+    if 'MASTER_ADDR' not in os.environ:
+        names = subprocess.run(
+            ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True
+        )
+        os.environ['MASTER_ADDR'] = names.stdout.split()[0]

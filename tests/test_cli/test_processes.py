@@ -1,0 +1,96 @@
+"""Processes and the launchers that start them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from g2sd_mm.cli.processes import build_runner, name_rank_by_slurm, start_processes
+from g2sd_mm.engine import ShardedRunner
+from g2sd_mm.errors import UserError
+
+from ..toys import config, words
+
+SLURM = {
+    'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_NODELIST': 'node[07-08]',
+}
+TORCH = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """Process groups that were asked for, on a machine without GPUs."""
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', calls.append)
+    return calls
+
+
+@pytest.fixture
+def slurm(monkeypatch, tmp_path):
+    """The variables of one of Slurm's tasks, and an ``scontrol`` that knows two nodes."""
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    for name in TORCH:
+        monkeypatch.setenv(name, '')  # so that what is set in the test is taken back after it
+        monkeypatch.delenv(name)
+    scontrol = tmp_path / 'scontrol'
+    scontrol.write_text('#!/bin/sh\n[ "$*" = "show hostnames node[07-08]" ]\necho node07\necho x\n')
+    scontrol.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+
+
+def test_one_process_needs_no_group(started):
+    cfg = config('imagenet/vitb_mae.py')
+    start_processes(cfg, 'none')
+    assert cfg.launcher == 'none'
+    assert started == []
+
+
+def test_cpus_are_joined_over_gloo(started):
+    cfg = config('imagenet/vitb_mae.py')
+    start_processes(cfg, 'pytorch')
+    assert started == ['gloo']
+    assert cfg.model_wrapper_cfg.device_ids is None
+
+
+def test_a_config_keeps_its_own_wrapper(started):
+    cfg = config('imagenet/vitb_mae.py', model_wrapper_cfg=dict(type='ShardedDataParallel'))
+    start_processes(cfg, 'pytorch')
+    assert cfg.model_wrapper_cfg == dict(type='ShardedDataParallel')
+
+
+def test_mpi_needs_gpus(started):
+    with pytest.raises(UserError, match=words('--launcher mpi needs GPUs', '--launcher pytorch')):
+        start_processes(config('imagenet/vitb_mae.py'), 'mpi')
+
+
+def test_tasks_of_slurm_find_each_other(started, slurm):
+    start_processes(config('imagenet/vitb_mae.py'), 'slurm')
+    assert started == ['gloo']
+    assert [os.environ[name] for name in TORCH] == ['3', '4', '1', 'node07', '29500']
+
+
+def test_address_and_port_can_be_given(started, slurm, monkeypatch):
+    monkeypatch.setenv('MASTER_ADDR', 'elsewhere')
+    monkeypatch.setenv('MASTER_PORT', '1234')
+    name_rank_by_slurm()
+    assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']) == ('elsewhere', '1234')
+
+
+def test_outside_of_slurm_it_is_said_what_to_do(started, slurm, monkeypatch):
+    monkeypatch.delenv('SLURM_NTASKS')
+    message = words('SLURM_NTASKS is not set', 'tools/slurm_train.sh')
+    with pytest.raises(UserError, match=message):
+        start_processes(config('imagenet/vitb_mae.py'), 'slurm')
+
+
+def test_a_config_may_name_its_runner(monkeypatch):
+    made = []
+    monkeypatch.setattr(Runner, 'from_cfg', classmethod(lambda cls, cfg: made.append(cls)))
+    build_runner(config('imagenet/vitb_mae.py'))
+    build_runner(config('imagenet/vitb_mae.py', runner_type='ShardedRunner'))
+    assert made == [Runner, ShardedRunner]

@@ -1,0 +1,139 @@
+"""A teacher's decisions on file: taken where the same images come again, asked for elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.cli.train import train
+from g2sd_mm.distill.labels import TeacherLabels
+
+from .. import imagenet
+from ..toys import classifier, images, labelled, save, words
+from .test_specific import LABELS, LOSSES, specific
+
+
+def samples(*seeds: int | None) -> list:
+    return [SimpleNamespace(sample_seed=seed) for seed in seeds]
+
+
+def test_what_is_kept_is_found_again_in_another_run(tmp_path):
+    path = tmp_path / 'folder' / 'rank0.labels'
+    labels = TeacherLabels(path, steps=3, batch=2)
+    labels.step = 1
+    assert labels.find(samples(5, 6)) is None
+    labels.keep(samples(5, 6), torch.tensor([999, 40_000]))
+    again = TeacherLabels(path, steps=3, batch=2)
+    again.step = 1
+    assert again.find(samples(5, 6)).tolist() == [999, 40_000]
+    assert (labels.asked, again.found, again.asked) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(('step', 'seeds'), [(0, (5, 6)), (1, (6, 5)), (1, (5, 7)), (1, (5,))])
+def test_other_samples_or_steps_are_not_found(tmp_path, step, seeds):
+    labels = TeacherLabels(tmp_path / 'labels', steps=3, batch=2)
+    labels.step = 1
+    labels.keep(samples(5, 6), torch.tensor([1, 2]))
+    labels.step = step
+    assert labels.find(samples(*seeds)) is None
+
+
+def test_a_last_batch_may_be_smaller_and_a_longer_run_finds_the_shorter_ones(tmp_path):
+    path = tmp_path / 'labels'
+    TeacherLabels(path, steps=1, batch=4).keep(samples(1, 2), torch.tensor([7, 8]))
+    size = path.stat().st_size
+    longer = TeacherLabels(path, steps=10, batch=4)
+    assert path.stat().st_size == 10 * size
+    assert longer.find(samples(1, 2)).tolist() == [7, 8]
+    shorter = TeacherLabels(path, steps=1, batch=4)
+    assert path.stat().st_size == 10 * size
+    assert shorter.find(samples(1, 2)).tolist() == [7, 8]
+
+
+def test_samples_that_cannot_be_replayed_are_refused(tmp_path):
+    labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
+    with pytest.raises(ValueError, match=words('can be replayed', 'SeededDataset')):
+        labels.find(samples(None))
+
+
+def seeded(*seeds: int) -> list:
+    batch = labelled(LABELS)
+    for sample, seed in zip(batch, seeds, strict=True):
+        sample.set_metainfo({'sample_seed': seed})
+    return batch
+
+
+def test_labels_on_file_give_the_teachers_loss_without_the_teacher(tmp_path):
+    model, batch = specific(), seeded(1, 2, 3, 4)
+    expected = model(images(4), batch, mode='loss')['loss_dist']
+    model.distillation.use_labels(TeacherLabels(tmp_path / 'labels', steps=1, batch=4))
+    asked = []
+    model.teacher.model.backbone.register_forward_hook(lambda *_: asked.append(1))
+    first, second = (model(images(4), batch, mode='loss')['loss_dist'] for _ in range(2))
+    assert torch.equal(first, expected)
+    assert torch.equal(second, expected)
+    assert len(asked) == 1
+    other = model(images(4), seeded(1, 2, 3, 5), mode='loss')
+    assert len(asked) == 2 and torch.equal(other['loss_dist'], expected)
+
+
+def test_losses_that_need_more_than_decisions_are_refused(tmp_path):
+    model = specific(losses={**LOSSES, 'loss_nkd': dict(type='NKDLoss', tap='logits')})
+    with pytest.raises(ValueError, match=words('loss_nkd', 'take TeacherLabelsHook out')):
+        model.distillation.use_labels(TeacherLabels(tmp_path / 'labels', steps=1, batch=4))
+
+
+@pytest.fixture
+def run(image_data, tmp_path, monkeypatch):
+    """Trains stage 2 of classification for two epochs; returns runner and weights."""
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    teacher = save(tmp_path / 'teacher.pth', classifier(arch='demo-teacher', dim=128))
+
+    def go(name: str, **options):
+        hooks = [
+            dict(type='StepSeedHook'), dict(type='WeightsExportHook'),
+            dict(type='TeacherLabelsHook', folder=str(tmp_path / 'labels')),
+        ]
+        options = {'model.backbone.init_cfg': None, 'custom_hooks': hooks, **options}
+        folder = tmp_path / name
+        runner = train(
+            imagenet.path('g2sd_vits_cls'), imagenet.stage2(teacher, **options), str(folder)
+        )
+        labels = runner.model.distillation.labels
+        return labels, read_weights(folder / 'weights.pth').state
+
+    return go
+
+
+def test_a_second_run_with_the_same_images_never_asks(run, tmp_path):
+    """Mixing and augmentation are on: what is replayed is replayed to the pixel."""
+    first, weights = run('first')
+    second, again = run('second')
+    assert (first.found, first.asked) == (0, 8)
+    assert (second.found, second.asked) == (8, 0)
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
+    (folder,) = (tmp_path / 'labels').iterdir()
+    assert [path.name for path in folder.iterdir()] == ['rank0of1x6.labels']
+
+
+@pytest.mark.parametrize('change', [
+    {'randomness.seed': 1},
+    {'model.train_cfg': {'_delete_': True}},  # no mixing
+    {'distillation.teacher.dtype': 'bfloat16'},
+])
+def test_runs_whose_teacher_sees_or_answers_otherwise_ask_it(run, tmp_path, change):
+    run('first')
+    second, _ = run('second', **change)
+    assert second.found == 0
+    assert len(list(Path(tmp_path / 'labels').iterdir())) == 2
+
+
+def test_another_student_takes_them(run):
+    run('first')
+    second, _ = run('second', **{'optim_wrapper.optimizer.lr': 1e-3,
+                                 'model.backbone.drop_path_rate': 0.2})
+    assert (second.found, second.asked) == (8, 0)
