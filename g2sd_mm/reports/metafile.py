@@ -53,7 +53,7 @@ def metafiles(root: Path) -> dict[Path, str]:
 
 def _folder(root: Path, name: str) -> dict[str, Any]:
     collection = {
-        'Name': 'G2SD',
+        'Name': f'G2SD-{name}',
         'README': 'README.md',
         'Metadata': {'Architecture': ['Vision Transformer'], 'Training Data': FOLDERS[name][1]},
         'Paper': PAPER,
@@ -74,7 +74,7 @@ def _model(path: str, folder: str) -> dict[str, Any]:
     stem = Path(path).stem
     return {
         'Name': stem,
-        'In Collection': 'G2SD',
+        'In Collection': f'G2SD-{folder}',
         'Config': path,
         'Metadata': metadata,
         'Results': _results(stem, folder) if cfg.get('test_evaluator') else None,
