@@ -55,19 +55,23 @@ def test_names_are_escaped(folder):
     assert page.count('&lt;script&gt;') >= 6
 
 
-def test_names_of_folders_and_files_are_escaped(folder):
+def test_names_of_classes_runs_and_files_are_escaped(folder):
     """A class is a folder's name, and pictures and runs are named by what somebody called them."""
     name = '<script>alert(1)<'  # a file's name has no slash
-    for method in ('truth', name):
-        (folder / 'pictures' / name / method).mkdir(parents=True)
-        (folder / 'pictures' / name / method / f'{name}">.jpg').write_bytes(b'x')
+    pictures = folder / 'pictures'
+    for task in ('cls', 'seg'):
+        for column in ('input', 'truth'):
+            (pictures / task / column).mkdir(parents=True)
+            (pictures / task / column / f'{name}">.jpg').write_bytes(b'x')
+    (pictures / 'cls' / 'truth' / 'classes.txt').write_text(name)
+    colours = {'colours': {name: '#fff'}, 'present': [name]}
+    (pictures / 'seg' / 'truth' / 'colours.json').write_text(json.dumps(colours))
     scalars(folder / 'seed0' / name, '20260101_000000', *[
         {'loss': 1.0 / step, 'iter': step, 'step': step} for step in (1, 2)
     ])  # fmt: skip
     page = render(results(row('g2sd', 60.0)), folder)
     assert '<script' not in page
-    assert 'alt="&lt;script&gt;alert(1)&lt;&quot;&gt;"' in page
-    assert page.count('&lt;script&gt;') >= 4
+    assert page.count('&lt;script&gt;') >= 3  # the class, the colour, the run
 
 
 def test_nothing_is_loaded_from_elsewhere(folder):
