@@ -10,9 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from g2sd_mm.compat.after_import import after_import, import_without
+from g2sd_mm.compat.formatting import remember_formatting
 
 __all__ = [
     'check_no_upstream_twins',
@@ -170,6 +171,7 @@ def watch_imports() -> None:
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
+    after_import('yapf.yapflib.yapf_api', remember_formatting)
     for module, library in _IMPORTS_IN_PASSING.items():
         import_without(module, library)
 
@@ -181,7 +183,7 @@ def _name_packages_as_folders(config_utils: ModuleType) -> None:
     config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
-def _forbid_run_time_installs(package_utils: ModuleType) -> None:
+def _forbid_run_time_installs(package_utils: Any) -> None:
     # mmengine.hub runs "pip install" for a library that it misses. `call_command` is what every
     # copy of `install_package` calls, so replacing it here reaches them all.
     package_utils.call_command = _refuse_command
@@ -206,7 +208,7 @@ def _close_unsafe_loading(checkpoint: ModuleType) -> None:
     close_unsafe_loading()
 
 
-def _switch_off_multimodal(dependency: ModuleType) -> None:
+def _switch_off_multimodal(dependency: Any) -> None:
     # mmpretrain imports its vision-language models wherever transformers is installed, and they
     # cannot be imported with transformers 5. Without this nothing of mmpretrain can.
     transformers = _installed('transformers')

@@ -13,7 +13,7 @@ import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from timm.layers import Mlp
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
 from ..checkpoints.convert import in_published_names
@@ -161,7 +161,7 @@ class GenericDistiller(TeachingModel):
         with self.teacher.answering(images) as images_:
             encoded = self.teacher.model.encode(images_, masking)
             target = self._decode(self.teacher.model, encoded.latent, masking, self.target_block)
-            return encoded, target
+            return encoded, self.teacher.tell(target)
 
     def _decode(
         self, network: MaskedAutoencoder, latent: Tensor, masking: Masking, until: int | None = None
@@ -268,5 +268,5 @@ def _warn_if_raw_pixels(weights: Weights) -> None:
         )
 
 
-def _qkv_taps(model: nn.Module) -> Taps:
+def _qkv_taps(model: MaskedAutoencoder) -> Taps:
     return Taps(model, {f'{i}': f'blocks.{i}.attn.qkv' for i in range(len(model.blocks))})
