@@ -43,7 +43,7 @@ def killed_worker(reference: Reference, folder: Path) -> Record:
         os.kill(pid, signal.SIGKILL)
     record = _outcome(reference, run, 'SIGKILL to the loader workers')
     return record | _check(
-        record, 'error: a data loader worker was killed (Killed)' in record['line'],
+        record, 'error: a data loader worker died' in record['line'],
         'go on by --resume' in record['line'],
     )
 
