@@ -144,12 +144,9 @@ def _image_folder(root: Path) -> Source | None:
 
 
 def _coco(root: Path) -> Source | None:
-    splits = [_split(root, name) for name in ('train', 'val')]
-    files = [
-        next((f for f in root.glob(f'**/instances_{split}.json')), None) if split else None
-        for split in splits
-    ]
-    if None in files:
+    splits = [split for name in ('train', 'val') if (split := _split(root, name))]
+    files = [f for split in splits for f in list(root.glob(f'**/instances_{split}.json'))[:1]]
+    if len(files) < 2:
         return None
     content = read_coco(files[0])
     refuse_malformed(content, files[0])
@@ -171,8 +168,9 @@ def _coco(root: Path) -> Source | None:
 
 
 def _masks(root: Path) -> Source | None:
-    splits = [_split(root / 'images', name) for name in ('train', 'val')]
-    if None in splits or any(not (root / 'annotations' / split).is_dir() for split in splits):
+    splits = [split for name in ('train', 'val') if (split := _split(root / 'images', name))]
+    masks = [root / 'annotations' / split for split in splits]
+    if len(splits) < 2 or not all(folder.is_dir() for folder in masks):
         return None
     images = sorted((root / 'images' / splits[0]).iterdir())
     endings = {path.suffix for path in images if path.suffix.lower() in _IMAGES}
