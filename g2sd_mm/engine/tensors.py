@@ -28,14 +28,18 @@ def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     """1.0 if there is a number that is not finite, else 0.0, without waiting for the device.
 
     Looks at the largest magnitude of each tensor, since a sum of squares could overflow. Of tensors
-    that are sharded over processes, all parts count.
+    that are sharded over the processes each looks at its parts, and then all agree.
     """
-    floats = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
-    if not floats:
-        return torch.zeros(())
-    largest = [torch.linalg.vector_norm(tensor, math.inf).float() for tensor in floats]
-    whole = [t.full_tensor() if hasattr(t, 'full_tensor') else t for t in largest]
-    return 1.0 - torch.stack(whole).isfinite().all().float()
+    sharded = any(hasattr(tensor, 'to_local') for tensor in tensors)
+    own = [t.detach().to_local() if hasattr(t, 'to_local') else t.detach() for t in tensors]
+    floats = [tensor for tensor in own if tensor.is_floating_point() and tensor.numel()]
+    bad = torch.zeros((), device=own[0].device) if own else torch.zeros(())
+    if floats:
+        largest = [torch.linalg.vector_norm(tensor, math.inf).float() for tensor in floats]
+        bad = 1.0 - torch.stack(largest).isfinite().all().float()
+    if sharded:
+        torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
+    return bad
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
