@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed_setup.py
 OPENCV := opencv-python-headless==4.12.0.88
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint bench audit
+.PHONY: help setup demo test test-all lint docs wheel bench audit
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -36,8 +36,21 @@ test: setup  ## the tests, without the slow ones and those for a GPU
 test-all: setup  ## all tests, without those for a GPU
 	$(RUN) -m pytest -q -m "not gpu"
 
-lint: setup  ## ruff
+lint: setup  ## ruff and mypy
 	$(RUN) -m ruff check
+	$(RUN) -m mypy
+
+# The tools of the site are installed on first use: a second stamp says of which setup.py.
+DOCS_STAMP := $(VENV)/installed_docs_setup.py
+docs: setup  ## the documentation in site/, warnings are errors (Python 3.11 or newer)
+	@if ! cmp -s setup.py $(DOCS_STAMP); then set -ex; \
+	  $(RUN) -m pip install -e '.[docs]'; \
+	  cp setup.py $(DOCS_STAMP); \
+	fi
+	$(RUN) -m sphinx -W --keep-going -q -b html docs site
+
+wheel: setup  ## the package as a file in dist/
+	$(RUN) -m pip wheel --no-deps -w dist .
 
 audit: setup  ## known vulnerabilities of the installed packages; says so where none can be looked up
 	$(RUN) .ci/audit.py

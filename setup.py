@@ -49,6 +49,20 @@ EXPORT = [
 # One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
 # library without dependencies.
 PACKED = ['lmdb']
+# Pinned: warnings of the site are errors, and another release has other warnings. Sphinx, because
+# MkDocs 1.x and its Material theme are no longer maintained, and because it reads the roles in the
+# docstrings (:class:`...`). All of them build without a network. Sphinx 9 needs Python 3.11.
+DOCS = [
+    requirement + '; python_version >= "3.11"'
+    for requirement in (
+        'sphinx==9.0.4',
+        'furo==2025.12.19',  # the look
+        'myst-nb==1.4.0',  # Markdown pages and the notebook
+        'sphinx-autoapi==3.9.0',  # API pages from the source, without importing torch
+        'sphinx-copybutton==0.5.2',
+        'latex2mathml==3.81.1',  # formulas that browsers draw without a script
+    )
+]
 
 # Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
 # finds them in either place.
@@ -62,8 +76,19 @@ FOLDERS = [
 COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOLDERS}
 
 EXTRAS = {
-    # transformers: tests compare features with it.
-    'dev': ['hypothesis', 'pytest', 'ruff', 'transformers>=5', *EXPORT, *PACKED],
+    'dev': [
+        'hypothesis',
+        'pytest',
+        'ruff',
+        'mypy==2.4.1',  # another release finds other things
+        'types-PyYAML',  # mypy's knowledge of yaml
+        'nbclient',  # runs docs/first_student.ipynb in a test
+        'ipykernel',
+        'transformers>=5',  # tests compare features with it
+        *EXPORT,
+        *PACKED,
+    ],
+    'docs': DOCS,
     'export': EXPORT,
     'packed': PACKED,
     'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -52,7 +52,7 @@ def apply_classes(cfg: Config) -> None:
 
 def _class_counts(value: Any, path: str = '') -> Iterator[str]:
     """Dotted places of every ``num_classes`` in a model config; cascades have lists of heads."""
-    items = value.items() if isinstance(value, dict) else ()
+    items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
     items = enumerate(value) if isinstance(value, list) else items
     for key, item in items:
         if key == 'num_classes':

@@ -53,13 +53,13 @@ class Speed:
             peaks: operations a second that the device reaches, in either side's precision.
         """
         rates = own.rate(images), reference.rate(images)
-        used = [
+        used, reference_used = (
             None if flops is None else rate * flops / peak
             for rate, peak in zip(rates, peaks, strict=True)
-        ]
+        )
         return cls(
-            stage, part, variant, batch, *rates, Ratio.of(own, reference), counts, *used,
-            own.seconds, reference.seconds,
+            stage, part, variant, batch, *rates, Ratio.of(own, reference), counts, used,
+            reference_used, own.seconds, reference.seconds,
         )
 
 

@@ -120,7 +120,8 @@ class _teacher_says:
     """The generic distiller's teacher gives one answer, without computing it, inside a block."""
 
     def __init__(self, model: GenericDistiller, answer: Any) -> None:
-        self.model, self.answer = model, answer
+        self.model: Any = model
+        self.answer = answer
 
     def __enter__(self) -> None:
         self.model.ask_teacher = lambda *_: self.answer

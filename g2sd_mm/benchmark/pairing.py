@@ -58,7 +58,7 @@ def alternate(
     """
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for number in range(rounds + 1):
-        names = list(tasks) if number % 2 else list(reversed(tasks))
+        names = list(tasks)[:: 1 if number % 2 else -1]
         for name in names:
             ready = tasks[name]()
             started = clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ def _coco(root: Path, images: list[np.ndarray], rng: np.random.Generator) -> Non
 
     names = CocoDataset.METAINFO['classes']
     width, height = _SHAPES['det']
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for i, image in enumerate(images):
         _save(root / f'coco/train2017/{i}.jpg', image)
         for _ in range(_OBJECTS):

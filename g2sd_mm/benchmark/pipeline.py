@@ -103,7 +103,7 @@ def reading_rate(loader: DataLoader, batches: int) -> float:
     begun = time.perf_counter()
     for _ in range(batches):
         next(source)
-    return batches * loader.batch_size / (time.perf_counter() - begun)
+    return batches * (loader.batch_size or 1) / (time.perf_counter() - begun)
 
 
 def reading(loader: DataLoader, batches: int) -> Task:

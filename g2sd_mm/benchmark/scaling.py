@@ -97,7 +97,8 @@ def train_in_turns(job: dict[str, Any]) -> tuple[list[float], list[float]]:
         for _ in range(job['steps']):
             model.train_step(formulation.prepare('step', batch), formulation.optimizer)
 
-    alone, together = [], []
+    alone: list[float] = []
+    together: list[float] = []
     for _ in range(job['rounds'] + 1):
         with _timed(alone):
             if rank == 0:

@@ -209,7 +209,7 @@ def _readings(stage: Stage, settings: Settings, folder: Path) -> Iterator[Readin
 
 
 def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:
-    job = dict(
+    job: dict[str, Any] = dict(
         batch=settings.batch_of(stage), size=settings.size, device=settings.device,
         threads=settings.threads,
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from .convert import in_published_names
@@ -47,7 +48,7 @@ def encoder_state(weights: Weights) -> dict[str, Tensor]:
 
 
 def load_encoder(
-    backbone: nn.Module,
+    backbone: Any,
     path: str | Path,
     *,
     may_miss: tuple[str, ...] = (),

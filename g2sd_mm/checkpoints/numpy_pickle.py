@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class _ArraysOnly(pickle._Unpickler):
     is a text first, and the fast one would keep every text to the end.
     """
 
+    memo: dict[Any, Any]  # of the base class, which the types of pickle do not mention
+
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for ``module.name``; called before anything of it could run."""
         if (module, name) == ('_codecs', 'encode'):
@@ -85,6 +87,7 @@ class _StandIn:
     """A function under another's name, which the pickle can call and not change."""
 
     __slots__ = ('_call',)
+    _call: Callable[..., Any]
 
     def __init__(self, call: Callable[..., Any]) -> None:
         object.__setattr__(self, '_call', call)
@@ -123,7 +126,7 @@ class _Array:
         self.numpy = _from_buffer(data, dtype, shape, 'F' if fortran else 'C').numpy
 
 
-def _from_buffer(data: Any, dtype: _DType, shape: tuple, order: str) -> _Array:
+def _from_buffer(data: Any, dtype: _DType, shape: tuple, order: Literal['C', 'F']) -> _Array:
     array = _Array()
     if len(data) != prod(shape) * dtype.numpy.itemsize:
         raise ValueError(f'an array of shape {shape} has {len(data)} bytes')

@@ -74,7 +74,8 @@ def read_weights(path: str | Path, mmap: bool = False) -> Weights:
     if path.name.endswith(_INDEX):
         return _read_shards(path, mmap)
     content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
-    state, meta, args = content, _safetensors_meta(path), {}
+    state, meta = content, _safetensors_meta(path)
+    args: Any = {}
     if path.suffix != '.safetensors' and isinstance(content, Mapping):
         meta, args = content.get('meta') or {}, content.get('args') or {}
     for wrapper in _WRAPPERS:

@@ -7,7 +7,7 @@
      "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
      "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
 
-The two last are a record, see :mod:`.record`.
+The two last are a record, see :mod:`g2sd_mm.checkpoints.record`.
 """
 
 from __future__ import annotations

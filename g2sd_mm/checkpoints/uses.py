@@ -95,7 +95,7 @@ _USES: dict[Kind, tuple[Use, ...]] = {
 
 def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
     """Pairs of a purpose and the command for it, best first; empty if there is no use."""
-    width = facts.size.get('width')
+    width = facts.size.get('width', 0)
     size = _STUDENTS.get(width) or _TEACHERS.get(width)
     found = []
     for purpose, command, student, teacher in _uses(facts):

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -155,7 +156,7 @@ def _print_plan(
     from ..reproduce.throughput import read_throughput
 
     if launcher is None:
-        lines = plain_commands(suite, rows, seeds, folder)
+        lines: Iterable[str] = plain_commands(suite, rows, seeds, folder)
     else:
         throughput = read_throughput(args.throughput)
         weights = Path(args.weights)

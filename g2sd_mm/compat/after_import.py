@@ -8,9 +8,10 @@ import contextlib
 import copy
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 __all__ = ['after_import', 'import_without', 'replace_function']
 
@@ -37,7 +38,7 @@ class _Watcher(MetaPathFinder):
             return None
         spec = self._ask_the_others(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            _add_to_exec(spec, callback, missing)
+            _add_to_exec(spec, spec.loader, callback, missing)
         return spec
 
     def _ask_the_others(
@@ -52,8 +53,10 @@ class _Watcher(MetaPathFinder):
         return None
 
 
-def _add_to_exec(spec: ModuleSpec, callback: Callback | None, missing: str | None) -> None:
-    execute = spec.loader.exec_module
+def _add_to_exec(
+    spec: ModuleSpec, loader: Loader, callback: Callback | None, missing: str | None
+) -> None:
+    execute = loader.exec_module
 
     def execute_and_more(module: ModuleType) -> None:
         with _hidden(missing):
@@ -63,8 +66,9 @@ def _add_to_exec(spec: ModuleSpec, callback: Callback | None, missing: str | Non
 
     # A copy of the loader, since one loader may serve many modules; and no class of our own
     # around it, since tracebacks and `inspect` ask the loader for source text.
-    spec.loader = copy.copy(spec.loader)
-    spec.loader.exec_module = execute_and_more
+    own: Any = copy.copy(loader)
+    own.exec_module = execute_and_more
+    spec.loader = own
 
 
 @contextlib.contextmanager
@@ -73,7 +77,8 @@ def _hidden(library: str | None) -> Iterator[None]:
     if library is None or library in sys.modules:
         yield
         return
-    sys.modules[library] = None  # Python's own way of saying that there is no such module
+    modules: dict[str, Any] = sys.modules
+    modules[library] = None  # Python's own way of saying that there is no such module
     try:
         yield
     finally:

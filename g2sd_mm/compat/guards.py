@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from g2sd_mm.compat.after_import import after_import, import_without
 from g2sd_mm.compat.formatting import remember_formatting
@@ -183,7 +183,7 @@ def _name_packages_as_folders(config_utils: ModuleType) -> None:
     config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
-def _forbid_run_time_installs(package_utils: ModuleType) -> None:
+def _forbid_run_time_installs(package_utils: Any) -> None:
     # mmengine.hub runs "pip install" for a library that it misses. `call_command` is what every
     # copy of `install_package` calls, so replacing it here reaches them all.
     package_utils.call_command = _refuse_command
@@ -208,7 +208,7 @@ def _close_unsafe_loading(checkpoint: ModuleType) -> None:
     close_unsafe_loading()
 
 
-def _switch_off_multimodal(dependency: ModuleType) -> None:
+def _switch_off_multimodal(dependency: Any) -> None:
     # mmpretrain imports its vision-language models wherever transformers is installed, and they
     # cannot be imported with transformers 5. Without this nothing of mmpretrain can.
     transformers = _installed('transformers')

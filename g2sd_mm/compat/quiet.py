@@ -6,7 +6,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any, TextIO
 
 from g2sd_mm.compat.after_import import after_import
@@ -27,7 +26,7 @@ def silence_known_warnings() -> None:
     restoring the filter list afterwards would also undo what the imported libraries added to it.
     Errors are never touched, and neither is a warning of any other origin.
     """
-    known = (
+    known: tuple[dict[str, Any], ...] = (
         # An optional, faster replacement of pycocotools.
         {'category': UserWarning, 'message': 'faster_coco_eval is not installed'},
         # Our configs say what the published ones do; this comes for the value, said or not.
@@ -57,7 +56,7 @@ def silence_pycocotools() -> None:
         after_import(module, _print_no_progress)
 
 
-def _print_no_progress(module: ModuleType) -> None:
+def _print_no_progress(module: Any) -> None:
     def print_results(*values: Any, **options: Any) -> None:
         if not (values and _COCO_PROGRESS.match(str(values[0]))):
             builtins.print(*values, **options)

@@ -230,7 +230,7 @@ def _only_our_allow_list() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _allow_list() -> list[Callable[..., Any]]:
+def _allow_list() -> list[Any]:
     """What a checkpoint may ask for besides tensors and containers.
 
     * ``Namespace``: the command line that official checkpoints carry.
@@ -240,7 +240,7 @@ def _allow_list() -> list[Callable[..., Any]]:
     from mmengine.config import ConfigDict
     from mmengine.logging import HistoryBuffer
 
-    numbers = [bool, 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8']
+    numbers: list[Any] = [bool, 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8']
     dtype_classes = [type(np.dtype(number)) for number in numbers]
     return [
         Namespace,
@@ -294,7 +294,7 @@ def close_unsafe_loading() -> None:
     That covers ``Runner.load_checkpoint``, ``Runner.resume``, ``load_from`` and pretrained
     initialisation, from local files, object stores and addresses.
     """
-    checkpoint = importlib.import_module('mmengine.runner.checkpoint')
+    checkpoint: Any = importlib.import_module('mmengine.runner.checkpoint')
     # The loaders of all schemes look these two up in their module when they are called.
     checkpoint._safe_torch_load = _read_for_mmengine
     checkpoint.load_url = _read_from_address

@@ -58,7 +58,7 @@ class ImageNetVariant(CustomDataset):
         if strange:
             raise UserError(f'{strange} lies in no class folder of {self.numbering}')
         samples = [dict(img_path=str(p), gt_label=number[p.parent.name]) for p in paths]
-        present = sorted({sample['gt_label'] for sample in samples})
+        present = sorted({number[p.parent.name] for p in paths})
         self._metainfo.update(classes=tuple(classes), present=tuple(present))
         return samples
 

@@ -30,7 +30,7 @@ _TRIES = 10
 class SampleKey(NamedTuple):
     """Which sample, in which pass over the data, of which run."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # in the place of a tuple's method of that name
     epoch: int
     seed: int
 

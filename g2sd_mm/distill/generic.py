@@ -13,7 +13,7 @@ import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from timm.layers import Mlp
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
 from ..checkpoints.convert import in_published_names
@@ -268,5 +268,5 @@ def _warn_if_raw_pixels(weights: Weights) -> None:
         )
 
 
-def _qkv_taps(model: nn.Module) -> Taps:
+def _qkv_taps(model: MaskedAutoencoder) -> Taps:
     return Taps(model, {f'{i}': f'blocks.{i}.attn.qkv' for i in range(len(model.blocks))})

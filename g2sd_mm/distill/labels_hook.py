@@ -28,9 +28,10 @@ class TeacherLabelsHook(Hook):
         folder: where the labels are kept.
     """
 
+    _labels: TeacherLabels  # from the start of training on
+
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._labels: TeacherLabels | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Open this process's file.

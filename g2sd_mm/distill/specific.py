@@ -29,7 +29,7 @@ class Distillation(nn.Module):
         taps: tap name -> module name on both sides, or ``dict(student=..., teacher=...)``.
         losses: name -> loss config. Beside the loss's own arguments: ``tap`` (compared on both
             sides), ``inputs`` (further arguments, see :meth:`_look_up`) and ``warmup`` (updates
-            over which the weight grows linearly from 0).
+            over which the weight grows linearly from 0). None leaves out a loss of a base config.
         adapters: tap name -> module that the student's record is passed through.
     """
 
@@ -38,7 +38,7 @@ class Distillation(nn.Module):
         student: nn.Module,
         teacher: Mapping[str, Any],
         taps: Mapping[str, str | Mapping[str, str]],
-        losses: Mapping[str, Mapping[str, Any]],
+        losses: Mapping[str, Mapping[str, Any] | None],
         adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
@@ -52,6 +52,8 @@ class Distillation(nn.Module):
         self._warmups: dict[str, int] = {}
         self.losses = nn.ModuleDict()
         for name, cfg in losses.items():
+            if cfg is None:
+                continue  # one of a base config's, left out by the config that inherits it
             if 'loss' not in name:
                 raise ValueError(
                     f'a distillation loss is called {name!r}: only what has "loss" in its name is '
@@ -100,7 +102,6 @@ class Distillation(nn.Module):
                 )
             }
 
-
     def use_labels(self, labels: TeacherLabels) -> None:
         """Take the teacher's decisions from a file where it has them, and keep them where not.
 
@@ -119,7 +120,7 @@ class Distillation(nn.Module):
         self, heard: Mapping[str, Any], images: Tensor, data_samples: Sequence | None
     ) -> dict[str, Any]:
         """What the teacher's taps record of these images, or decisions that are on file."""
-        known = self.labels.find(data_samples) if self.labels else None
+        known = self.labels.find(data_samples or ()) if self.labels else None
         if known is not None:
             (tap,) = self.teacher_taps
             classes = heard[tap].shape[1]
@@ -129,7 +130,7 @@ class Distillation(nn.Module):
             self.teacher(images)
         if self.labels:
             (logits,) = taught.values()
-            self.labels.keep(data_samples, logits.argmax(dim=1))
+            self.labels.keep(data_samples or (), logits.argmax(dim=1))
         return taught
 
 

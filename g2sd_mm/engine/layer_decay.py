@@ -27,13 +27,14 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
     Finds every :class:`~g2sd_mm.models.vit.VisionTransformer` in the model, at any depth: inside a
     detector, a segmentor, a distiller or DDP. What lies outside of them trains at the full rate.
 
-    ``paramwise_cfg``:
-        layer_decay_rate: factor from one layer to the one before it; 1.0 turns it off.
-        no_decay: which parameters have no weight decay. ``one_dimensional``: every vector (biases,
-            norms, layer scales). ``layer_norm``: only torch's LayerNorm, as the published detection
-            recipe has it (biases, relative positions and the pyramid's channel norms do decay).
-        no_decay_names: last parts of parameter names that have no weight decay either, e.g.
-            ``('pos_embed', 'cls_token')``.
+    ``paramwise_cfg`` may have:
+
+    - ``layer_decay_rate``: factor from one layer to the one before it; 1.0 turns it off.
+    - ``no_decay``: which parameters have no weight decay. ``one_dimensional``: every vector
+      (biases, norms, layer scales). ``layer_norm``: only torch's LayerNorm, as the published
+      detection recipe has it (biases, relative positions and the pyramid's channel norms decay).
+    - ``no_decay_names``: last parts of parameter names that have no weight decay either, e.g.
+      ``('pos_embed', 'cls_token')``.
 
     Frozen parameters are in no group. Settings of mmengine's own constructor are refused, not
     silently ignored.

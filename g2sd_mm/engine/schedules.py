@@ -107,7 +107,7 @@ class WarmupCosineLR(_ClosedFormLR):
     @classmethod
     def build_iter_from_epoch(
         cls,
-        *args: Any,
+        optimizer: Any,
         warmup: float,
         epoch_length: int,
         total: float | None = None,
@@ -118,7 +118,7 @@ class WarmupCosineLR(_ClosedFormLR):
         total = _run_length(total, kwargs)
         _check_warmup(warmup, total)  # in epochs still, as the config says it
         kwargs['by_epoch'] = False
-        return cls(*args, warmup=warmup * epoch_length, total=total * epoch_length, **kwargs)
+        return cls(optimizer, warmup * epoch_length, total * epoch_length, **kwargs)
 
     def factor(self, step: float) -> float:
         """See :func:`warmup_cosine`."""

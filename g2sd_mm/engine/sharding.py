@@ -29,7 +29,7 @@ try:  # torch 2.6
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor import DTensor, distribute_tensor
 except ImportError:
-    fully_shard = DTensor = None
+    fully_shard = DTensor = None  # type: ignore[assignment, misc]
 
 
 @MODEL_WRAPPERS.register_module()
@@ -95,11 +95,12 @@ class ShardedDataParallel(nn.Module):
     @contextmanager
     def no_sync(self) -> Iterator[None]:
         """Gradients stay where they were computed: for accumulation."""
-        self.set_requires_gradient_sync(False)
+        sharded: Any = self  # a method that fully_shard adds
+        sharded.set_requires_gradient_sync(False)
         try:
             yield
         finally:
-            self.set_requires_gradient_sync(True)
+            sharded.set_requires_gradient_sync(True)
 
 
 @RUNNERS.register_module()
@@ -154,7 +155,8 @@ def _gather_own(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) 
 
 
 def _part_own(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    for name, parameter in module._parameters.items():
+    own: dict[str, Any] = module._parameters
+    for name, parameter in own.items():
         if prefix + name in state and isinstance(parameter, DTensor):
             state[prefix + name] = _part(state[prefix + name], parameter)
 

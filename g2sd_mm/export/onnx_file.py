@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def write_onnx(
         raise UserError(f'opset {opset} cannot be written: choose one of {OPSET} to {newest}')
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # the libraries' own deprecations
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             network,
             (example,),
             input_names=['images'],

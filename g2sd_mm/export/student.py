@@ -110,7 +110,7 @@ def export_student(
         path.unlink()
         raise
     left_out = LEFT_OUT.get(student.task) if name != 'backbone' else None
-    content = {
+    content: dict[str, Any] = {
         'format': FORMAT,
         'file': {'file': path.name, 'sha256': file_digest(path), 'kind': to, 'part': name},
         'input': {

@@ -49,12 +49,14 @@ class DecomposedAttention(Attention):
         """[B, N, D] of a map of ``grid`` patches -> [B, N, D]."""
         if not self.window:
             return super().forward(x, grid)
+        assert grid is not None  # backbones with windows hand it down
         windows = split_windows(x, grid, self.window)
         windows = super().forward(windows, (self.window, self.window))
         return join_windows(windows, grid, self.window)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
         """[B, H, N, d] each -> [B, H, N, d]."""
+        assert grid is not None
         rows = relative_table(self.rel_pos_h, grid[0])
         columns = relative_table(self.rel_pos_w, grid[1])
         return decomposed_attention(q, k, v, rows, columns)

@@ -91,8 +91,8 @@ class Attention(nn.Module):
         if q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == 'cpu':
             # torch's gradient of the fused kernel is faster in float32 on CPUs
             with torch.autocast('cpu', enabled=False):
-                full = (tensor.float() for tensor in (q, k, v))
-                return F.scaled_dot_product_attention(*full).to(q.dtype)
+                attended = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
+                return attended.to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v)
 
 
@@ -199,7 +199,7 @@ class VisionTransformer(BaseModule):
         cls = (self.cls_token + positions[:, :1]).expand(images.shape[0], -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1), grid
 
-    def run(self, block: Block, x: Tensor, grid: Grid | None = None) -> Tensor:
+    def run(self, block: nn.Module, x: Tensor, grid: Grid | None = None) -> Tensor:
         """One of this network's blocks on [B, N, D], its activations kept or (``with_cp``) not."""
         if self.with_cp and self.training:
             return checkpoint(block, x, grid, use_reentrant=False)

@@ -20,7 +20,8 @@ _VOID = 255
 def class_colour(label: int) -> Colour:
     """A colour for a class number: neighbours lie far apart on the colour circle."""
     hue = (label * 0.61803) % 1.0  # golden ratio
-    return tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 0.95))
+    red, green, blue = (int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 0.95))
+    return red, green, blue
 
 
 def draw_sample(
@@ -90,7 +91,7 @@ def _draw_instances(
     boxes = _numpy(getattr(boxes, 'tensor', boxes)) * scale
     labels = _numpy(instances.labels)
     scores = _numpy(instances.scores) if 'scores' in instances else np.ones(len(labels))
-    masks = instances.masks if 'masks' in instances else None
+    masks: Any = instances.masks if 'masks' in instances else None
     masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks
     for i in np.argsort(scores):  # the surest on top
         if scores[i] < threshold:

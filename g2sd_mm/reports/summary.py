@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,10 +56,7 @@ class Line:
     @property
     def spread(self) -> float | None:
         """Sample standard deviation over seeds; None for fewer than two."""
-        if len(self.values) < 2:
-            return None
-        mean = self.mean
-        return math.sqrt(sum((v - mean) ** 2 for v in self.values) / (len(self.values) - 1))
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
 def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:

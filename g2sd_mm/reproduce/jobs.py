@@ -79,7 +79,7 @@ def run_graph(
                 raise ValueError(f'{waiting} need each other, or something that is not there')
             ended = wait(list(running), timeout=_WATCH)
             watch([key for key, _ in running.values()])
-            for receiver in ended:
+            for receiver in [one for one in running if one in ended]:
                 key, process = running.pop(receiver)
                 results[key] = _receive(receiver, process)
                 yield key, results[key]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,7 +35,7 @@ def parameters_in_millions(model: nn.Module) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-def gflops(model: nn.Module, image_size: int) -> float:
+def gflops(model: Any, image_size: int) -> float:
     """Forward arithmetic of one square image, 1e9 multiply-adds counted as two operations.
 
     Attention is counted on the unfused kernel, which the counter can see into. Of a detector,
@@ -53,7 +54,7 @@ def gflops(model: nn.Module, image_size: int) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def measure_model(model: nn.Module) -> dict[str, float]:
+def measure_model(model: Any) -> dict[str, float]:
     """``params_m`` and ``gflops`` of a task model with one of our backbones."""
     size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
     return {

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import mmcv
@@ -14,6 +15,9 @@ from ..analysis.samples import evenly
 from ..reports.draw import Image, class_colour, draw_sample
 from ..reports.pictures import CLASSES, COLOURS, COLUMNS
 from .suites import Row, Suite
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 # images of the validation set, evenly taken; a class is told in a word and takes less room
@@ -53,7 +57,7 @@ def draw_pictures(suite: Suite, rows: Sequence[Row], runs: Path, folder: Path) -
             )
 
 
-def _draw_truth(cfg: object, folder: Path, number: int) -> list[str]:
+def _draw_truth(cfg: Config, folder: Path, number: int) -> list[str]:
     """Draw validation images, plain and with annotations; returns the images' paths."""
     from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 

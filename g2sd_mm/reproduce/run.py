@@ -137,9 +137,9 @@ def all_digests(
     return digests
 
 
-def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, list[Key]]:
+def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
     """Every step that the rows need -> the steps that it needs; one seed after the other."""
-    graph: dict[Key, list[Key]] = {}
+    graph: dict[Key, Sequence[Key]] = {}
     for seed in dict.fromkeys(seed for seed, _ in wanted):
         steps = suite.steps_of([row for s, row in wanted if s == seed])
         needs = {(seed, step.name): [(seed, need) for need in step.needs] for step in steps}

@@ -40,8 +40,9 @@ def read_throughput(path: str | None = None) -> Throughput:
     """
     if path is None:
         files = sorted((project_folder() / 'docs' / 'results').glob('**/*.json'))
-        found = next((f for f in files if _gpu(_content(f))), None)
-        return _throughput(found, _content(found)) if found else Throughput()
+        read = ((file, _content(file)) for file in files)
+        found = next(((f, c) for f, c in read if c is not None and _gpu(c)), None)
+        return _throughput(*found) if found else Throughput()
     content = _content(Path(path))
     if content is None:
         raise UserError(f'{path} is no file of tools/benchmark.py --out')
@@ -59,8 +60,8 @@ def _content(path: Path) -> dict | None:
         return None
 
 
-def _gpu(content: dict | None) -> str | None:
-    return ((content or {}).get('environment') or {}).get('gpu')
+def _gpu(content: dict) -> str | None:
+    return (content.get('environment') or {}).get('gpu')
 
 
 def _throughput(path: Path, content: dict) -> Throughput:

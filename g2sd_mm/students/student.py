@@ -41,11 +41,13 @@ class Student(nn.Module):
         image_size: side in pixels that the network is laid out for; None where it does not say.
     """
 
+    _whole: nn.Module
+
     def __init__(
         self, model: nn.Module, network: Record, origin: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
         self.network, self.origin = network, dict(origin or {})
         self.task: str = network['task']
         self.classes: tuple[str, ...] = tuple(network['classes'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
@@ -53,14 +54,15 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
             'dist heads: it cannot be handed to timm'
         )
     state = convert_state(student.model.state_dict(), to='timm').state
-    kind = VisionTransformerDistilled if two_tokens else VisionTransformer
+    attention: Any = backbone.blocks[0].attn
+    kind: Any = VisionTransformerDistilled if two_tokens else VisionTransformer
     model = kind(
         img_size=backbone.img_size,
         patch_size=backbone.patch_embed.patch_size,
         num_classes=len(state['head.weight']),
         embed_dim=backbone.embed_dim,
         depth=backbone.depth,
-        num_heads=backbone.blocks[0].attn.num_heads,
+        num_heads=attention.num_heads,
         global_pool=_POOLS[backbone.out_type],
         norm_layer=partial(nn.LayerNorm, eps=NORM_EPS),
         weight_init='skip',

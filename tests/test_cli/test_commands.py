@@ -31,7 +31,7 @@ def test_help_is_quick_and_shows_examples(tool):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == 'imported: []'
     assert 'examples:' in done.stdout
-    assert f'python tools/{tool} ' in done.stdout
+    assert done.stdout.count(f'python tools/{tool} ') >= 2
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])

@@ -65,6 +65,11 @@ def test_a_loss_that_would_not_be_trained_is_refused():
         specific(losses=dict(kd=LOSSES['loss_dist']))
 
 
+def test_a_loss_of_a_base_config_can_be_left_out():
+    model = specific(losses=dict(loss_other=None, **LOSSES))
+    assert set(losses_of(model)) == {'loss_task', 'loss_dist'}
+
+
 def test_a_loss_that_would_replace_the_students_is_refused():
     model = specific(losses=dict(loss_task=LOSSES['loss_dist']))
     with pytest.raises(ValueError, match=words('loss_task of its own', 'rename')):

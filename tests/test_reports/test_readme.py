@@ -1,4 +1,4 @@
-"""The tables in README.md come from files under docs/results."""
+"""Tables and pictures of README.md and docs/ come from files under docs/results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.errors import UserError
-from g2sd_mm.reports.readme import with_results
+from g2sd_mm.reports.readme import from_results, with_results
 
 from ..toys import ROOT
 
@@ -21,9 +21,11 @@ def write_results(folder: Path) -> None:
     (folder / 'r.json').write_text(json.dumps({'suite': 'demo', 'rows': [row]}))
 
 
-def test_readme_is_what_its_results_say():
-    text = (ROOT / 'README.md').read_text()
-    assert with_results(text, ROOT) == text, 'run: python -m g2sd_mm.reports.readme'
+def test_pages_and_pictures_are_what_the_results_say():
+    files = from_results(ROOT)
+    assert {'README.md', 'start.md', 'results.svg'} <= {path.name for path in files}
+    for path, content in files.items():
+        assert path.read_text() == content, 'run: python -m g2sd_mm.reports.readme'
 
 
 def test_a_marked_section_is_filled_and_the_rest_is_kept(tmp_path):

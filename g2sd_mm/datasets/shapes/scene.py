@@ -229,7 +229,7 @@ def _paint_all(rng: np.random.Generator, pieces: list[_Piece], recipe: Recipe,
         if not (height and width):
             continue
         texture = random_crop(rng, height, width)
-        under = np.asarray(cv2.mean(canvas[piece.patch.window])[:3])
+        under = np.asarray(cv2.mean(canvas[piece.patch.window]))[:3]
         clutter = piece.label == _CLUTTER
         step = float(rng.uniform(*(recipe.clutter_contrast if clutter else recipe.contrast)))
         if rng.random() >= (0.5 if clutter else recipe.lighter):

@@ -103,7 +103,7 @@ def recolour(texture: np.ndarray, mean: np.ndarray, contrast: float) -> np.ndarr
     Returns:
         uint8 RGB (H, W, 3).
     """
-    old = np.asarray(cv2.mean(texture)[:3])
+    old = np.asarray(cv2.mean(texture))[:3]
     ramp = np.arange(256.0)[:, None]
     table = np.clip(np.rint((ramp - old) * contrast + mean), 0, 255).astype(np.uint8)
     return cv2.LUT(texture, table[None])
@@ -122,6 +122,6 @@ def random_colour(rng: np.random.Generator, texture: np.ndarray,
         uint8 RGB (H, W, 3).
     """
     texture = np.ascontiguousarray(texture[..., rng.permutation(3)])
-    mean = np.asarray(cv2.mean(texture)[:3])
+    mean = np.asarray(cv2.mean(texture))[:3]
     mean = 0.4 * mean + 0.6 * rng.uniform(60, 150) + rng.uniform(-25, 25, 3)
     return recolour(texture, np.clip(mean, 30, 170), float(rng.uniform(*contrast)))

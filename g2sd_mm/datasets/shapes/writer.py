@@ -78,7 +78,7 @@ def coco_annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[st
     """
     from pycocotools import mask as coco_mask  # only scenes need it
 
-    records = []
+    records: list[dict[str, Any]] = []
     for instance in scene.instances:
         if not instance.annotated:
             continue

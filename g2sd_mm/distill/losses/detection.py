@@ -39,10 +39,11 @@ def feature_richness_loss(
     """
     _check_levels(student, teacher)
     _check_levels(student, objectness, channels=False)
-    return sum(
+    levels = [
         _weighted_mean((t - s).square().sum(dim=1), feature_richness(o))
         for s, t, o in zip(student, teacher, objectness, strict=True)
-    )
+    ]
+    return torch.stack(levels).sum()
 
 
 def objectness_distillation_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
@@ -58,13 +59,14 @@ def objectness_distillation_loss(student: Sequence[Tensor], teacher: Sequence[Te
         scalar.
     """
     _check_levels(student, teacher)
-    return sum(
+    levels = [
         _weighted_mean(
             F.binary_cross_entropy_with_logits(s, t.sigmoid(), reduction='none').sum(dim=1),
             feature_richness(t),
         )
         for s, t in zip(student, teacher, strict=True)
-    )
+    ]
+    return torch.stack(levels).sum()
 
 
 def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
@@ -75,14 +77,13 @@ def _weighted_mean(values: Tensor, weights: Tensor) -> Tensor:
 def _check_levels(
     student: Sequence[Tensor], teacher: Sequence[Tensor], channels: bool = True
 ) -> None:
-    def shapes(levels: Sequence[Tensor]) -> list[torch.Size]:
-        return [x.shape if channels else (len(x), *x.shape[2:]) for x in levels]
+    def shapes(levels: Sequence[Tensor]) -> list[tuple[int, ...]]:
+        return [tuple(x.shape) if channels else (len(x), *x.shape[2:]) for x in levels]
 
     if shapes(student) != shapes(teacher):
         raise ValueError(
             'student and teacher must have the same pyramid, level by level: the student has '
-            f'{[tuple(s) for s in shapes(student)]}, the teacher '
-            f'{[tuple(s) for s in shapes(teacher)]}'
+            f'{shapes(student)}, the teacher {shapes(teacher)}'
         )
 
 

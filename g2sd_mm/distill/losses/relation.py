@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-Triple = tuple[Tensor, Tensor, Tensor]
+Triple = tuple[Tensor, ...]  # queries, keys, values
 
 
 def token_relation_loss(

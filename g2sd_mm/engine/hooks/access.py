@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 
-def bare_model(runner: Runner) -> nn.Module:
+def bare_model(runner: Runner) -> Any:
     """The runner's model without its DDP wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
