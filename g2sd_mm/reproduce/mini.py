@@ -9,7 +9,7 @@ from .suites import Row, Step, Suite
 
 _FOLDER = 'configs/mini/'
 _HEADS = {'cls': 'cls', 'det': 'maskrcnn', 'seg': 'upernet'}
-# A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 2,480 that all labels have.
+# A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 2,480 of all labels.
 # The teacher is the one of all labels.
 _TENTH = {
     'train_dataloader.dataset.every': 10,
