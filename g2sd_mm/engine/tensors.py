@@ -28,18 +28,23 @@ def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     """1.0 if there is a number that is not finite, else 0.0, without waiting for the device.
 
     Looks at the largest magnitude of each tensor, since a sum of squares could overflow. Of tensors
-    that are sharded over the processes each looks at its parts, and then all agree.
+    that are sharded over the processes all parts count; all processes have to ask then.
     """
-    sharded = any(hasattr(tensor, 'to_local') for tensor in tensors)
-    own = [t.detach().to_local() if hasattr(t, 'to_local') else t.detach() for t in tensors]
-    floats = [tensor for tensor in own if tensor.is_floating_point() and tensor.numel()]
-    bad = torch.zeros((), device=own[0].device) if own else torch.zeros(())
-    if floats:
-        largest = [torch.linalg.vector_norm(tensor, math.inf).float() for tensor in floats]
-        bad = 1.0 - torch.stack(largest).isfinite().all().float()
-    if sharded:
-        torch.distributed.all_reduce(bad, torch.distributed.ReduceOp.MAX)
-    return bad
+    floats = [t.detach() for t in tensors if t.is_floating_point()]
+    parts = [t.to_local() if hasattr(t, 'to_local') else t for t in floats]
+    largest = [torch.linalg.vector_norm(part, math.inf).float() for part in parts if part.numel()]
+    device = parts[0].device if parts else None
+    found = torch.zeros((), device=device)
+    if largest:
+        found = 1.0 - torch.stack(largest).isfinite().all().float()
+    if is_sharded(tensors):
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return found
+
+
+def is_sharded(tensors: Sequence[Tensor]) -> bool:
+    """Whether this process has a part only of any of them."""
+    return any(hasattr(tensor, 'to_local') for tensor in tensors)
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
