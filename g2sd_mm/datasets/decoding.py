@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..compat.jpeg import ends_early
+from ..compat.pixel_limit import too_large
 
 try:
     import simplejpeg
@@ -64,6 +65,8 @@ class EncodedImage:
         self.reducible = self._jpeg is not None
         self._pixels = None if self.reducible else _by_opencv(data)
         self.shape = self._jpeg.shape if self.reducible else self._pixels.shape[:2]
+        if too_large(*self.shape):
+            raise ValueError(f'{self.shape[1]}x{self.shape[0]} px, more than are read')
 
     def decode(self, reduction: int = 1, rows: int | None = None) -> np.ndarray:
         """The pixels, uint8 [ceil(height / reduction), ceil(width / reduction), 3], BGR.
