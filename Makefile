@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed_setup.py
 OPENCV := opencv-python-headless==4.12.0.88
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint docs wheel bench
+.PHONY: help setup demo test test-all lint docs wheel bench audit
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ docs: setup  ## the documentation in site/, warnings are errors (Python 3.11 or 
 
 wheel: setup  ## the package as a file in dist/
 	$(RUN) -m pip wheel --no-deps -w dist .
+
+audit: setup  ## known vulnerabilities of the installed packages; says so where none can be looked up
+	$(RUN) .ci/audit.py
 
 bench: setup  ## speed of training steps against the published way: a minute or two
 	$(RUN) tools/benchmark.py --quick

@@ -23,12 +23,15 @@ REQUIREMENTS = [
     'onedl-mmpretrain==1.3.6',
     'onedl-mmsegmentation==1.4.2',
     # Imported by our own code, so declared although the libraries above bring them too.
+    'imagecorruptions-imaug',  # noise, blur, fog, ... of tools/analyze.py
     'matplotlib',  # plots of the reports
     'numpy',
     'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
     'pycocotools',  # masks and detection metrics
+    'rich',  # progress bars
     'safetensors',  # checkpoints that cannot hold code
     'scikit-image',  # shapes of the embedded data
+    'simplejpeg',  # decodes JPEG faster than OpenCV, to the same pixels, and in part
     # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
     'setuptools; python_version >= "3.12"',
 ]
@@ -58,10 +61,15 @@ DOCS = [
     )
 ]
 
+# One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
+# library without dependencies.
+PACKED = ['lmdb']
+
 # Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
 # finds them in either place.
 FOLDERS = [
     'tools',
+    'docs/images',
     'docs/results',
     *sorted(f'configs/{folder.name}' for folder in (ROOT / 'configs').glob('[!_.]*')),
     'configs/_base_',
@@ -71,18 +79,20 @@ COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOL
 EXTRAS = {
     'dev': [
         'pytest',
+        'hypothesis',
         'ruff',
         'mypy==2.4.1',  # another release finds other things
         'types-PyYAML',  # mypy's knowledge of yaml
         'nbclient',  # runs docs/first_student.ipynb in a test
         'ipykernel',
+        'transformers>=5',  # tests compare features with it
         *EXPORT,
+        *PACKED,
     ],
     'docs': DOCS,
     'export': EXPORT,
-    # Only tests use it, to compare features. Not in dev: where it is installed the task libraries
-    # import it, which costs every process a second.
-    'huggingface': ['transformers>=5'],
+    'packed': PACKED,
+    'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
 }
 
 
@@ -101,6 +111,7 @@ setup(
     package_dir=COPIES,
     package_data={
         'g2sd_mm._files.tools': ['*.sh'],
+        'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],
     },
     entry_points={'console_scripts': ['g2sd = g2sd_mm.__main__:main']},

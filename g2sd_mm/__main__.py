@@ -10,10 +10,13 @@ COMMANDS = {
     'test': 'evaluate a checkpoint',
     'infer': 'predict images: JSON and drawn pictures',
     'reproduce': "run a results table's rows and write the report",
+    'analyze': 'compare students with their teacher beyond the table',
     'checkpoint': 'inspect, convert, extract or verify weights',
     'export': 'write ONNX, TorchScript or torch.export files',
     'benchmark': 'measure training steps, memory and the input pipeline',
     'browse_data': 'draw what a model is fed',
+    'pack_data': 'pack a folder of images into one file',
+    'check_data': 'find what is wrong with a data set',
 }
 _MODULES = {'browse_data': 'browse'}
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+#: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
+PACKED = 'packed://'
 _LIBRARIES = {'mmpretrain', 'mmdet', 'mmseg'}
 
 

@@ -8,9 +8,12 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import data_folder, import_named_libraries
+from .config_parts import PACKED, data_folder, import_named_libraries
 from .errors import UserError
 from .project import find_config
+
+#: What a value of the wrong kind in a config makes code raise.
+UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
 
 
 def load_config(
@@ -28,20 +31,31 @@ def load_config(
         UserError: if there is no such file, or an option does not fit.
     """
     cfg = Config.fromfile(find_config(path))
-    if options:
-        try:
+    try:
+        if options:
             cfg.merge_from_dict(options)
-        except (KeyError, TypeError, IndexError) as error:
-            raise UserError(f'--cfg-options does not fit {path}: {error}') from error
+        _settle(cfg, runs)
+    except UserError:
+        raise
+    except UNFIT as error:
+        if not options:
+            raise
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(f'--cfg-options does not fit {path}: {reason}') from error
+    return cfg
+
+
+def _settle(cfg: Config, runs: str) -> None:
+    """Fit folders, classes and loaders of a merged config, in place."""
     data = data_folder()
     layout = cfg.get('data_layout')  # a sentence, with more than one path in it
-    _rebase(cfg._cfg_dict, {'data/': f'{data}/', 'work_dirs/': f'{runs}/'})
+    folders = {'data/': f'{data}/', f'{PACKED}data/': f'{PACKED}{data}/', 'work_dirs/': f'{runs}/'}
+    _rebase(cfg._cfg_dict, folders)
     if layout:
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)
     _fit_loaders(cfg)
     import_named_libraries(cfg)
-    return cfg
 
 
 def _rebase(value: Any, folders: dict[str, str]) -> Any:

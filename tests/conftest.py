@@ -20,6 +20,7 @@ def registered():
     g2sd_mm.register_all()
     # what the classification configs import
     importlib.import_module('g2sd_mm.models.heads')
+    importlib.import_module('g2sd_mm.datasets.augmenting')
     importlib.import_module('g2sd_mm.datasets.mixing')
     # mmengine collects garbage for every data set: half a second with all that was imported
     gc.freeze()

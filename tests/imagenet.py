@@ -25,7 +25,7 @@ _EVAL_PIPELINE = {
 _RUN = {
     'train_dataloader.batch_size': 6,
     'train_dataloader.num_workers': 0,
-    'train_dataloader.dataset.dataset.pipeline.1.scale': IMAGE,
+    'train_dataloader.dataset.dataset.pipeline.0.scale': IMAGE,
     'train_cfg.max_epochs': 2,
     'param_scheduler.0.warmup': 1,
     'default_hooks.checkpoint.interval': 1,

@@ -68,11 +68,13 @@ def test_the_built_package_has_the_configs_and_the_scripts(tmp_path):
         assert {p.relative_to(files) for p in (files / folder).rglob('*') if p.is_file()} == ours
     code = (
         'from g2sd_mm import project, published\n'
+        'from g2sd_mm.reports import method_picture\n'
         'print(project.find_config("coco/g2sd_vits_maskrcnn"))\n'
-        'print(published.FILE.is_file())'
+        'print(published.FILE.is_file(), method_picture.FILE.is_file())'
     )
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=tmp_path, text=True, capture_output=True, check=True,
         env={**os.environ, 'PYTHONPATH': str(built)},
     )
-    assert done.stdout.split() == [str(files / 'configs/coco/g2sd_vits_maskrcnn.py'), 'True']
+    config = str(files / 'configs/coco/g2sd_vits_maskrcnn.py')
+    assert done.stdout.split() == [config, 'True', 'True']

@@ -4,7 +4,9 @@ _base_ = './runtime.py'
 
 default_scope = 'mmpretrain'
 custom_imports = dict(
-    imports=['g2sd_mm.registered', 'g2sd_mm.models.heads', 'g2sd_mm.datasets.mixing'],
+    imports=[
+        'g2sd_mm.registered', 'g2sd_mm.models.heads', 'g2sd_mm.datasets.augmenting',
+        'g2sd_mm.datasets.mixing'],
     allow_failed_imports=False)
 
 data_preprocessor = dict(

@@ -3,13 +3,12 @@ num_classes = 1000
 data_layout = 'data/imagenet/train/<class>/*.JPEG and data/imagenet/val/<class>/*.JPEG'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    # mmpretrain's LoadImageFromFile, RandomResizedCrop and RandomFlip, faster: docs/performance.md
+    dict(type='LoadRandomResizedCrop', scale=224, interpolation='bicubic', flip_prob=0.5),
     # timm's rand-m9-mstd0.5-inc1: two operations, each with probability 0.5
     dict(
         type='RandAugment',
-        policies='timm_increasing',
+        policies='timm_increasing_fast',
         num_policies=2,
         total_level=10,
         magnitude_level=9,
@@ -17,13 +16,14 @@ train_pipeline = [
         hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
     # fills with noise of the data's mean and deviation: N(0, 1) after normalisation
     dict(
-        type='RandomErasing',
+        type='FastRandomErasing',
         erase_prob=0.25,
         mode='rand',
         min_area_ratio=0.02,
         max_area_ratio=1 / 3,
         fill_color=[103.53, 116.28, 123.675],
         fill_std=[57.375, 57.12, 58.395]),
+    dict(type='SplitPlanes'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [

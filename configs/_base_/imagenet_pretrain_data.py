@@ -2,14 +2,14 @@
 data_layout = 'data/imagenet/train/<class>/*.JPEG (labels are not read)'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    # mmpretrain's LoadImageFromFile, RandomResizedCrop and RandomFlip, faster: docs/performance.md
     dict(
-        type='RandomResizedCrop',
+        type='LoadRandomResizedCrop',
         scale=224,
         crop_ratio_range=(0.2, 1.0),
-        backend='pillow',
-        interpolation='bicubic'),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+        interpolation='bicubic',
+        flip_prob=0.5,
+        planes=True),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(

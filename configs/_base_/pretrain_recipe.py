@@ -9,7 +9,8 @@ data_preprocessor = dict(
     type='ImgDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True)
+    bgr_to_rgb=True,
+    non_blocking=True)  # images cross over as uint8 from pinned memory, while the GPU works
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
 
 optim_wrapper = dict(

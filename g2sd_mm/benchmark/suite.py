@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
 from . import surroundings
@@ -20,12 +22,20 @@ from .formulation import PARTS as TIMED
 from .formulation import Formulation, Variant, reference_package
 from .memory import measure_memory
 from .pairing import Task, alternate
-from .pipeline import build_loader, fed_steps, reading_rate
+from .pipeline import (
+    build_loader,
+    build_stock_loader,
+    decoding,
+    fed_steps,
+    reading,
+    reading_rate,
+)
 from .scaling import measure_scaling
 from .stages import STAGES, Stage
 from .startup import measure_startup
 
 _REFERENCE = 'reference'
+_BATCHES = 4  # that one timing of the input pipeline reads at least
 
 Figure = Speed | Memory | Reading | Startup | Scaling
 
@@ -45,6 +55,7 @@ class Settings:
         pairs: counted rounds.
         threads: torch's on the CPU; None for its own choice.
         workers: processes that read images; 0 reads in the main one.
+        images: folder of images in class folders that ``input`` reads; None generates some.
     """
 
     stages: tuple[str, ...]
@@ -56,6 +67,7 @@ class Settings:
     pairs: int = 5
     threads: int | None = None
     workers: int = 0
+    images: Path | None = None
 
     def batch_of(self, stage: Stage) -> int:
         """Images a step of this stage."""
@@ -109,7 +121,7 @@ def _of_stage(
     with tempfile.TemporaryDirectory() as folder:
         yield from _speeds(stage, settings, flops, peaks, Path(folder))
         if 'input' in settings.parts:
-            yield _reading(stage, settings, Path(folder))
+            yield from _readings(stage, settings, Path(folder))
         if 'startup' in settings.parts:
             job = settings.batch_of(stage), settings.pairs, settings.size, settings.device
             yield measure_startup(stage, Path(folder), *job)
@@ -172,12 +184,28 @@ def _fed(
     }
 
 
-def _reading(stage: Stage, settings: Settings, folder: Path) -> Reading:
+def _readings(stage: Stage, settings: Settings, folder: Path) -> Iterator[Reading | Speed]:
     cfg = stage_config(stage, settings.size)
     batch = settings.batch_of(stage)
-    loader = build_loader(cfg, stage, folder, batch, settings.workers, settings.size)
-    batches = settings.pairs * max(1, settings.workers)
-    return Reading(stage.name, settings.workers, reading_rate(loader, batches))
+    loader = build_loader(
+        cfg, stage, folder, batch, settings.workers, settings.size, settings.images
+    )
+    batches = max(_BATCHES, settings.workers)
+    stock = build_stock_loader(loader, stage, settings.size)
+    if stock is None:
+        yield Reading(stage.name, settings.workers, reading_rate(loader, batches))
+        return
+    images = batch * batches
+    tasks = {'stock': reading(stock, batches), 'pipeline': reading(loader, batches)}
+    if not settings.workers:
+        tasks['decoding alone'] = decoding(loader, images)
+        tasks['decoding at 1/8'] = decoding(loader, images, reduction=8)
+    cv2.setNumThreads(0)  # as in a training run and its workers
+    # without workers everything happens in this process: seconds of one core, whoever else works
+    clock = time.perf_counter if settings.workers else time.process_time
+    timings = alternate(tasks, settings.pairs, clock)
+    for name in list(tasks)[1:]:
+        yield Speed.of(stage.name, 'input', name, batch, images, timings[name], timings['stock'])
 
 
 def _memories(stage: Stage, settings: Settings) -> Iterator[Memory]:

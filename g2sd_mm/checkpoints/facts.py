@@ -17,7 +17,17 @@ from .layouts.rules import State
 from .positions import is_transposed
 from .read import Weights
 
-_HEADS = ('head.weight', 'decode_head.conv_seg.weight', 'roi_heads.mask_head.predictor.weight')
+#: Tensors whose sides are looked at, and how many sides they have: heads, and parts of the encoder.
+_HEADS = {
+    'head.weight': 2,
+    'decode_head.conv_seg.weight': 4,
+    'roi_heads.mask_head.predictor.weight': 4,
+}
+_TRUNK = {'pos_embed': 3, 'patch_embed.proj.weight': 4}
+_BIASES = {
+    'blocks.0.attn.relative_position_bias_table': 2,
+    'blocks.0.attn.rel_pos_h': 2,
+}
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
 
 
@@ -81,9 +91,13 @@ def outlines(state: Mapping[str, Tensor]) -> State:
 
 
 def network_size(published: State, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Width, depth, heads and so on of a network under published names."""
-    trunk = next(p for p in ('backbone.net.', 'backbone.', '') if f'{p}pos_embed' in published
-                 or f'{p}patch_embed.proj.weight' in published)
+    """Width, depth, heads and so on of a network under published names.
+
+    Raises:
+        CheckpointError: if a tensor that tells it is missing, or of another rank than it has there.
+    """
+    trunk = _trunk(published)
+    _check_ranks(published, trunk)
     size: dict[str, Any] = {}
     projection = published.get(f'{trunk}patch_embed.proj.weight')
     if projection is not None:
@@ -102,6 +116,23 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         if head in published:
             size['classes'] = published[head].shape[0]
     return size
+
+
+def _trunk(published: State) -> str:
+    """What stands before the names of the encoder."""
+    for prefix in ('backbone.net.', 'backbone.', ''):
+        if any(f'{prefix}{name}' in published for name in _TRUNK):
+            return prefix
+    raise CheckpointError(f'there is neither {" nor ".join(_TRUNK)} in it')
+
+
+def _check_ranks(published: State, trunk: str) -> None:
+    ranks = {f'{trunk}{name}': rank for name, rank in (_TRUNK | _BIASES).items()}
+    ranks |= {**_HEADS, 'decoder_embed.weight': 2}
+    for name, rank in ranks.items():
+        shape = published[name].shape if name in published else None
+        if shape is not None and (len(shape) != rank or 0 in shape):
+            raise CheckpointError(f'{name} is {list(shape)}, expected {rank} sides')
 
 
 def _depth(published: State, prefix: str) -> int:

@@ -153,14 +153,25 @@ _STAND_INS: dict[tuple[str, str], _StandIn] = {
 }
 
 
-def _tensors(value: Any) -> Any:
-    """Arrays as tensors that share their memory, in any nesting of dicts and lists."""
+def _tensors(value: Any, known: dict[int, Any] | None = None) -> Any:
+    """Arrays as tensors that share their memory, in any nesting of dicts and lists.
+
+    What the pickle refers to several times is converted once: a list of ten times a list of ten
+    times a list and so on is a small file, and would be endless work.
+    """
+    known = {} if known is None else known
+    if id(value) not in known:
+        known[id(value)] = _converted(value, known)
+    return known[id(value)]
+
+
+def _converted(value: Any, known: dict[int, Any]) -> Any:
     if isinstance(value, _Array):
         return _tensor(value.numpy)
     if isinstance(value, dict):
-        return {key: _tensors(item) for key, item in value.items()}
+        return {key: _tensors(item, known) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(_tensors, value))
+        return type(value)(_tensors(item, known) for item in value)
     return value
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError, is_bare_pickle, load_checkpoint
@@ -100,7 +101,11 @@ def _safetensors_meta(path: Path) -> dict[str, str]:
 
 def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
     tensors = (
-        {key: value for key, value in state.items() if isinstance(value, Tensor)}
+        {
+            key: value
+            for key, value in state.items()
+            if isinstance(key, str) and isinstance(value, Tensor)
+        }
         if isinstance(state, Mapping)
         else {}
     )
@@ -109,7 +114,17 @@ def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
             f'{path} holds no weights: expected a dict of tensors, plain or under one of '
             f'{", ".join(_WRAPPERS)}'
         )
+    odd = [key for key, value in tensors.items() if not _is_plain(value)]
+    if odd:
+        raise CheckpointError(
+            f'{path} holds sparse or quantised tensors ({odd[0]}), and weights are plain ones: '
+            'export the network before it was compressed'
+        )
     return without_prefix(tensors, 'module.')
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_quantized
 
 
 def _read_folder(path: Path, mmap: bool) -> Weights:

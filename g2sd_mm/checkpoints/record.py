@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config_parts import innermost_dataset
+from ..errors import UserError
 from ..provenance import digest_if_there, git_commit
 from ..version import __version__
 
@@ -21,6 +22,8 @@ from ..version import __version__
 TASKS = {'mmpretrain': 'classification', 'mmdet': 'detection', 'mmseg': 'segmentation'}
 
 Record = dict[str, Any]
+
+_NETWORK = dict(task=str, scope=str, imports=list, model=dict, test_pipeline=list, classes=list)
 
 def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Record | None:
     """The student of a config as its library builds it; None if the config trains no task.
@@ -66,6 +69,34 @@ def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
         'initialised_from': _file((_backbone(cfg).get('init_cfg') or {}).get('checkpoint')),
         **known,
     }
+
+
+def check_record(record: Any, place: str) -> Record:
+    """A record that was read from a file, if it has the parts of one.
+
+    Args:
+        record: what stands there.
+        place: where that is, for the message.
+
+    Raises:
+        UserError: naming what is wrong. What the values make is for the library to say that builds
+            the network.
+    """
+    network = record.get('network') if isinstance(record, Mapping) else ''
+    problem = ''
+    if not isinstance(record, Mapping) or not isinstance(record.get('origin'), Mapping):
+        problem = 'format, network, origin'
+    elif network is not None and not isinstance(network, Mapping):
+        problem = 'network'
+    elif network is not None:
+        problem = ', '.join(
+            key for key, kind in _NETWORK.items() if not isinstance(network.get(key), kind)
+        )
+    if problem:
+        raise UserError(
+            f'{place} does not describe a student ({problem}); move it away, or give the config'
+        )
+    return dict(record)
 
 
 def _backbone(cfg: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..provenance import file_digest
-from .record import Record
+from .record import Record, check_record
 from .write import write_text
 
 FORMAT = 1
@@ -62,13 +62,11 @@ def read_sidecar(weights: str | Path) -> Record | None:
         return None
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
-        version = record['format']
-        record['network'], record['origin']
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f'{path} does not describe a student (format, network, origin): {error!r}; move it '
-            'away, or give the config'
+            f'{path} does not describe a student ({error}); move it away, or give the config'
         ) from error
+    version = record.get('format', FORMAT) if isinstance(record, dict) else FORMAT
     if version != FORMAT:
         raise UserError(f'{path} has format {version}, this version of g2sd_mm reads {FORMAT}')
-    return record
+    return check_record(record, str(path))

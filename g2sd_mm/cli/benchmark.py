@@ -23,7 +23,8 @@ EXAMPLES = """parts:
   step        whole training steps: preprocessing, teacher, student, backward pass, update
   teacher     what is asked of the teacher
   student     the student's forward and backward pass, without the teacher
-  input       reading and augmenting images, without training
+  input       reading and augmenting images, without training; stage 1 and classification in
+              turns with mmpretrain's pipeline
   end_to_end  steps that are fed by the input pipeline
   memory      peak memory of a step, every figure from a process of its own
   startup     from the start of a process to the first batch, next to bare imports
@@ -42,6 +43,7 @@ published code does, in float32. docs/performance.md says how to read them.
 examples:
   python tools/benchmark.py --quick
   python tools/benchmark.py --stages det_vits --parts step memory --out speed.json
+  python tools/benchmark.py --parts input --stages generic_vits --threads 1 --images FOLDER
   python tools/benchmark.py --device cuda --parts all --compile --out speed.json
   python tools/benchmark.py --loading mae_pretrain_vit_base_full.pth
 """
@@ -71,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--device', choices=('cpu', 'cuda'), help='cuda where there is one')
     p.add_argument('--threads', type=int, help="torch's, on a CPU (torch's own choice)")
     p.add_argument('--workers', type=int, help='reading images (0 on a CPU, 8 with a GPU)')
+    p.add_argument('--images', type=Path, metavar='FOLDER',
+                   help='that input reads, in class folders (photographs are generated)')
     p.add_argument('--quick', action='store_true',
                    help='steps of stage 1 and classification, 4 images, 3 rounds: a minute or two')
     p.add_argument('--loading', nargs='+', metavar='FILE',
@@ -106,6 +110,10 @@ def settings(args: argparse.Namespace) -> Settings:
     ):
         if value is not None and value < least:
             raise UserError(f'{option} {value}: at least {least} is needed')
+    if args.images and not args.images.is_dir():
+        raise UserError(f'--images {args.images}: no such folder')
+    if args.images and any(STAGES[name].task in ('det', 'seg') for name in stages):
+        raise UserError('--images is for stage 1 and classification: add --stages generic_vits')
     if batch == 1 and any(STAGES[name].task == 'seg' for name in stages):
         raise UserError('--batch 1: segmentation has batch norm on single pixels, give 2 or more')
     return Settings(
@@ -123,6 +131,7 @@ def settings(args: argparse.Namespace) -> Settings:
         pairs=pairs,
         threads=args.threads,
         workers=args.workers if args.workers is not None else (8 if device == 'cuda' else 0),
+        images=args.images,
     )
 
 
@@ -137,9 +146,19 @@ def _run(args: argparse.Namespace) -> None:
 def _training(chosen: Settings) -> dict[str, Any]:
     from ..benchmark.report import HEADER, cells, line, plain
     from ..benchmark.suite import measure
+    from ..progress import Bars
 
     print(line(HEADER), flush=True)
-    measured = measure(chosen, say=lambda figure: print(line(cells(figure)), flush=True))
+    with Bars() as bars:
+        bar = bars.add('measured', len(chosen.stages) * len(chosen.parts), unit='parts')
+        seen = set()
+
+        def say(figure: Any) -> None:
+            bars.say(line(cells(figure)))
+            seen.add((figure.stage, getattr(figure, 'part', type(figure))))
+            bar.at(len(seen))
+
+        measured = measure(chosen, say=say)
     environment = measured['environment']
     peaks = ', '.join(f'{d} {rate / 1e9:.0f} GFLOP/s' for d, rate in measured['peaks'].items())
     print(f'peak of matrix products: {peaks}; {environment["threads"]} threads')

@@ -6,10 +6,11 @@ import itertools
 from pathlib import Path
 
 import torch
+from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 
 from ..config_parts import data_folder, innermost_dataset
-from ..configuration import load_config
+from ..configuration import UNFIT, load_config
 from ..datasets.shapes import ensure_shapes
 from ..errors import UserError
 
@@ -50,19 +51,30 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 
     Raises:
         UserError: naming the folder that is missing and how to lay the data out, or the number of
-            class folders if it is not the config's.
+            class folders if it is not the config's, or the entry that describes no data.
     """
+    try:
+        _prepare(cfg, loaders)
+    except UserError:
+        raise
+    except UNFIT as error:
+        entries = ', '.join(name for name in ('shapes', 'data_layout', *loaders) if cfg.get(name))
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise UserError(f'the config describes no data in {entries}: {reason}') from error
+
+
+def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
     if cfg.get('shapes'):
         ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
     for name in loaders:
         if not cfg.get(name):
             continue
         dataset = innermost_dataset(cfg[name].dataset)
-        root = Path(dataset.get('data_root', '.'))
-        if not root.is_dir():
-            layout = cfg.get('data_layout', str(root))
+        root = str(dataset.get('data_root', '.'))
+        if not fileio.isdir(root):
+            layout, folder = cfg.get('data_layout', root), Path(root)
             data = Path(data_folder())
-            inside = root.relative_to(data).parts if root.is_relative_to(data) else ()
+            inside = folder.relative_to(data).parts if folder.is_relative_to(data) else ()
             raise UserError(
                 f'no data at {root}: lay it out as {layout}'
                 + (f', or point G2SD_DATA at the folder that holds {inside[0]}' if inside else '')
@@ -71,14 +83,15 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
             _check_classes(root, dataset, cfg)
 
 
-def _check_classes(root: Path, dataset: ConfigDict, cfg: Config) -> None:
+def _check_classes(root: str, dataset: ConfigDict, cfg: Config) -> None:
     if dataset.get('ann_file'):
         return  # classes come from a list, not from folders
     prefix = dataset.get('data_prefix') or ''
-    root = root / (prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
-    if not root.is_dir():
+    prefix = prefix if isinstance(prefix, str) else prefix.get('img_path', '')
+    root = fileio.join_path(root, prefix) if prefix else root
+    if not fileio.isdir(root):
         raise UserError(f'no data at {root}')
-    found = sum(entry.is_dir() for entry in root.iterdir())
+    found = sum(1 for _ in fileio.list_dir_or_file(root, list_file=False))
     expected = cfg.get('num_classes')
     if expected and found != expected:
         raise UserError(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..compat.quiet import quiet_imports
 from ..errors import UserError
+
+#: Paths that are no file: a loop of links, a folder, below a file, too long.
+_PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -19,7 +24,7 @@ def run_command(command: Callable[[], None]) -> None:
     terminal with ``G2SD_TRACEBACK=1``.
     """
     try:
-        with quiet_imports():
+        with quiet_imports(), _no_unrestricted_loading():
             command()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -36,17 +41,39 @@ def run_command(command: Callable[[], None]) -> None:
         sys.exit(1)
 
 
+@contextmanager
+def _no_unrestricted_loading() -> Iterator[None]:
+    """Whatever a library asks of ``torch.load``, in this process and its children, it gets tensors
+    and plain values. (Our own reader is stricter still.)"""
+    force, opposite = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    before = {name: os.environ.pop(name, None) for name in (force, opposite)}
+    os.environ[force] = '1'
+    try:
+        yield
+    finally:
+        del os.environ[force]
+        os.environ.update({name: value for name, value in before.items() if value is not None})
+
+
 def _is_about_a_file(error: BaseException) -> bool:
     """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
     from ..compat.safe_load import CheckpointError
 
-    return isinstance(error, (CheckpointError, FileNotFoundError, PermissionError, SyntaxError))
+    named = (CheckpointError, FileNotFoundError, PermissionError, SyntaxError)
+    return isinstance(error, named) or getattr(error, 'errno', None) in _PATHS
 
 
 def _say(error: BaseException, where: str = '') -> None:
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    line = ' '.join(str(text).split()) or type(error).__name__
+    line = ' '.join(_own_words(str(text)).split()) or type(error).__name__
     print(f'error: {line}{where}', file=sys.stderr)
+
+
+def _own_words(text: str) -> str:
+    """What an error said before a loader's worker put its whole traceback in front."""
+    if '\nOriginal Traceback' not in text:
+        return text
+    return text.rstrip().rpartition('\n')[2].partition(': ')[2]
 
 
 def _keep_traceback() -> str:

@@ -43,8 +43,11 @@ def infer(
     options: dict[str, Any] | None = None,
     threshold: float = 0.3,
     device: str | None = None,
+    legend: bool = True,
 ) -> list[dict[str, Any]]:
     """Predict on images one by one; the function behind the command.
+
+    Args are the command's; ``legend`` stands beside segmentations.
 
     Returns:
         one plain dict for each image, as written to ``predictions.json``: ``image`` and ``scores``
@@ -78,7 +81,9 @@ def infer(
         sample = student.sample(path)
         plain = plain_prediction(sample, student.classes, threshold)
         predictions.append({'image': path, **plain})
-        drawn = draw_sample(read_image(path), sample, student.classes, threshold=threshold)
+        drawn = draw_sample(
+            read_image(path), sample, student.classes, threshold=threshold, legend=legend
+        )
         name = f'{number:04d}_{Path(path).stem}.jpg'
         mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
     (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))

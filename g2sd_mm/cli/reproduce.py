@@ -112,24 +112,27 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         _print_plan(args, suite, rows, seeds, folder, launcher)
         return
+    from ..progress import Bars
     from ..reproduce.jobs import default_jobs
     from ..reproduce.pictures import draw_pictures
     from ..reproduce.run import run_suite
 
     if launcher:
         _refuse_without_data(suite, rows)
-    results = run_suite(
-        suite,
-        rows,
-        seeds,
-        folder,
-        args.jobs or (1 if launcher else default_jobs()),
-        say=_say,
-        command=shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]]),
-        launcher=launcher,
-        resume=args.resume,
-        data=data,
-    )
+    with Bars(every=60) as bars:
+        results = run_suite(
+            suite,
+            rows,
+            seeds,
+            folder,
+            args.jobs or (1 if launcher else default_jobs()),
+            say=bars.say,
+            command=shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]]),
+            launcher=launcher,
+            resume=args.resume,
+            data=data,
+            bars=bars,
+        )
     if not launcher:
         draw_pictures(suite, rows, folder / f'seed{seeds[0]}', folder / 'pictures')
     _report(folder)
@@ -194,9 +197,7 @@ def _report(folder: Path) -> None:
     print()
     for sentence in verdicts(lines):
         print(sentence)
-    write_text(folder / 'report.html', render(results, folder))
+    # a record has rows alone: pictures and analyses lie where the suite was run
+    made = [folder, Path('work_dirs') / str(results['suite'])]
+    write_text(folder / 'report.html', render(results, *made))
     print(f'\n{folder / "results.json"}  {folder / "report.html"}')
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

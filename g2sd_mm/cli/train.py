@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the rate to the batch that is used'
     )
+    p.add_argument('--tensorboard', action='store_true', help='scalars for TensorBoard too')
     add_common_options(p)
     return p
 
@@ -73,6 +74,7 @@ def train(
     deterministic: bool = False,
     auto_scale_lr: bool = False,
     runs: str = 'work_dirs',
+    tensorboard: bool = False,
     compiled: bool | None = None,
 ) -> Runner:
     """Train a config in this process; the function behind the command.
@@ -91,6 +93,7 @@ def train(
 
     from . import config as fit
     from .processes import build_runner, start_processes
+    from .scalars import log_throughput, use_tensorboard
     from .verify import verify_named_files
 
     g2sd_mm.register_all()
@@ -110,6 +113,9 @@ def train(
         cfg.auto_scale_lr.enable = True
     if resume:
         cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    log_throughput(cfg)
+    if tensorboard:
+        use_tensorboard(cfg)
     verify_named_files(cfg, config)
     fit.use_strict_loading(cfg)
     fit.use_compilation(cfg, compiled)

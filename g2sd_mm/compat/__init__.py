@@ -7,7 +7,7 @@ so a segmentation run never pays for mmdet, and reading a command's ``--help`` p
 
 import functools
 
-from g2sd_mm.compat import guards, mmcv_ops, quiet
+from g2sd_mm.compat import guards, image_files, mmcv_ops, pixel_limit, plain_files, quiet
 
 __all__ = ['prepare']
 
@@ -22,10 +22,13 @@ def prepare() -> None:
         ImportError: this environment cannot work; the message is one line with the command that
             repairs it.
     """
+    pixel_limit.limit_pixels()  # first: a check may load OpenCV
     guards.check_no_upstream_twins()
     guards.check_opencv()
     guards.provide_distutils()
     guards.watch_imports()
+    image_files.name_unreadable_files()
+    plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()
     quiet.silence_pycocotools()

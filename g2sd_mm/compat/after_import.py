@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ['after_import', 'import_without']
+__all__ = ['after_import', 'import_without', 'replace_function']
 
 Callback = Callable[[ModuleType], None]
 
@@ -112,3 +112,16 @@ def import_without(name: str, library: str) -> None:
 def _watch() -> None:
     if _watcher not in sys.meta_path:
         sys.meta_path.insert(0, _watcher)
+
+
+def replace_function(module: ModuleType, name: str, new: Callable[..., object]) -> None:
+    """Put ``new`` in the place of a module's function, and of the copies of it that the packages
+    around the module have made if they were imported before."""
+    old = getattr(module, name)
+    setattr(module, name, new)
+    package = module.__name__.rpartition('.')[0]
+    while package:
+        holder = sys.modules.get(package)
+        if getattr(holder, name, None) is old:
+            setattr(holder, name, new)
+        package = package.rpartition('.')[0]

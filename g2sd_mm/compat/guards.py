@@ -33,11 +33,18 @@ _TWINS = {
     'mmsegmentation': 'onedl-mmsegmentation',
 }
 
-# Module of one task library -> another one that it imports where it can, for something beside its
-# task: every run would pay seconds for it. A config that names the other library (the MaskFormer of
-# mmseg is made of heads of mmdet) has it imported before: `config_parts.import_named_libraries`.
+# Module of a task library -> another library that it imports where it can, for something beside its
+# task: every run would pay seconds for it. A config that names another task library (the MaskFormer
+# of mmseg is made of heads of mmdet) has it imported before: `config_parts.import_named_libraries`.
+# For mmdet's networks with language models, import transformers before mmdet. (mmengine would take
+# its Adafactor for torch's.)
 _IMPORTS_IN_PASSING = {
     'mmpretrain.models.utils.res_layer_extra_norm': 'mmdet',
+    'mmengine.optim.optimizer.builder': 'transformers',
+    'mmdet.datasets.transforms.text_transformers': 'transformers',
+    'mmdet.models.dense_heads.atss_vlfusion_head': 'transformers',
+    'mmdet.models.language_models.bert': 'transformers',
+    'mmdet.models.utils.vlfuse_helper': 'transformers',
     'mmdet.models.data_preprocessors.reid_data_preprocessor': 'mmpretrain',
     'mmdet.models.reid.base_reid': 'mmpretrain',
     'mmdet.models.reid.linear_reid_head': 'mmpretrain',

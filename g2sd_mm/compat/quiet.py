@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from g2sd_mm.compat.after_import import after_import
 
-__all__ = ['quiet_imports', 'silence_known_warnings', 'silence_pycocotools']
+__all__ = ['quiet_imports', 'silence_known_warnings', 'silence_pycocotools', 'unfiltered']
 
 # mmdet and mmpretrain print this for an optional data set library, at any log level.
 _NOISY_LINE = 'Could not import OneDL'
@@ -108,3 +108,10 @@ class _LineFilter:
         """
         self._target.write(self._rest)
         self._active = False
+
+
+def unfiltered(stream: TextIO) -> TextIO:
+    """The stream behind :func:`quiet_imports`, for what is not written in whole lines."""
+    while isinstance(stream, _LineFilter):
+        stream = stream._target
+    return stream

@@ -120,17 +120,27 @@ def _refuse_impostors(path: Path) -> None:
 def _refuse_foreign_zip(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {name.rpartition('/')[2] for name in archive.namelist()}
+            entries = archive.infolist()
     except zipfile.BadZipFile as error:
         raise CheckpointError(
             f'{path}: the file is truncated ({path.stat().st_size} bytes); fetch it again'
         ) from error
+    except OSError:
+        raise  # says something about the machine, not about the file
+    except Exception as error:  # a damaged directory can make its reader raise anything
+        raise CheckpointError(
+            f'{path}: the file is damaged ({_first_line(error)}); fetch it again'
+        ) from error
+    names = {entry.filename.rpartition('/')[2] for entry in entries}
     if 'data.pkl' not in names:
         raise CheckpointError(f'{path}: this is a zip archive, but not one written by torch.save')
     if 'constants.pkl' in names:
         raise UnsafeCheckpointError(
             f'{path}: this is a TorchScript program, which is code; save its state_dict() instead'
         )
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        # a small file could fill the memory; torch.save compresses nothing but programs
+        raise CheckpointError(f'{path}: compressed, which no file written by torch.save is')
 
 
 def _refuse_non_zip(path: Path, start: bytes) -> NoReturn:

@@ -1,6 +1,18 @@
 """Data: the embedded Shapes set, and reading any set so that a run can be repeated exactly."""
 
+from .cropping import LoadRandomResizedCrop, SplitPlanes
+from .device_decoding import DecodingPreprocessor
 from .masks import CheckMasks
+from .packed import PackedBackend
 from .seeded import SampleKey, SeededDataset, SeededSampler
 
-__all__ = ['CheckMasks', 'SampleKey', 'SeededDataset', 'SeededSampler']
+__all__ = [
+    'CheckMasks',
+    'DecodingPreprocessor',
+    'LoadRandomResizedCrop',
+    'PackedBackend',
+    'SampleKey',
+    'SeededDataset',
+    'SeededSampler',
+    'SplitPlanes',
+]

@@ -12,11 +12,16 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
+from ..data_checks.coco_file import read_coco, refuse_malformed
+from ..errors import DataError
+
 
 @DATASETS.register_module()
 class CheckedCocoDataset(CocoDataset):
     """mmdet's ``CocoDataset``, checked against the config's classes and pipeline.
 
+    - An entry that no reader survives is an error that names it: see
+      :func:`~g2sd_mm.data_checks.coco_file.malformed`.
     - A class that the annotations lack would shift the labels of all classes after it: an error.
     - Annotations of categories that the config does not list are left out, and counted in the log.
     - An instance without a mask would end training with a ``KeyError``: it is ignored, as mmdet
@@ -26,16 +31,20 @@ class CheckedCocoDataset(CocoDataset):
     """
 
     def COCOAPI(self, path: str) -> COCO:
-        """The indexed annotation file (mmdet opens it by this name), its categories checked."""
-        coco = COCO(path)
+        """The indexed annotation file (mmdet opens it by this name), its content checked."""
+        coco = COCO()
+        coco.dataset = read_coco(path)
+        refuse_malformed(coco.dataset, path)
         self._check_categories(coco.dataset)
+        coco.createIndex()
+        coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
         return coco
 
     def load_data_list(self) -> list[dict]:
         """Entries of all images.
 
         Raises:
-            ValueError: see the class.
+            DataError: see the class.
         """
         data_list = super().load_data_list()
         self._check_masks(data_list)
@@ -48,13 +57,27 @@ class CheckedCocoDataset(CocoDataset):
             instance.setdefault('mask', [])
         return info
 
+    def filter_data(self) -> list[dict]:
+        """Entries that ``filter_cfg`` keeps.
+
+        Raises:
+            DataError: if there is none; mmengine would fail to join their bytes.
+        """
+        kept = super().filter_data()
+        if not kept:
+            raise DataError(
+                f'{self.ann_file} has no image that is read: {len(self.data_list)} are listed, and '
+                'filter_cfg keeps those with an object of the classes'
+            )
+        return kept
+
     def _check_categories(self, content: dict[str, Any]) -> None:
         wanted = self.metainfo['classes']
         there = {category['id']: category['name'] for category in content.get('categories', [])}
         lacking = [name for name in wanted if name not in there.values()]
         if lacking:
             near = difflib.get_close_matches(lacking[0], there.values(), n=1)
-            raise ValueError(
+            raise DataError(
                 f'{self.ann_file} has no category {", ".join(map(repr, lacking[:5]))}'
                 + (f' and {len(lacking) - 5} more' if len(lacking) > 5 else '')
                 + (f'; did you mean {near[0]!r}?' if near else '')
@@ -79,14 +102,14 @@ class CheckedCocoDataset(CocoDataset):
         if not all(getattr(step, 'poly2mask', True) for step in steps):
             coded = sum(isinstance(i['mask'], dict) and not i['ignore_flag'] for _, i in instances)
             if coded:
-                raise ValueError(
+                raise DataError(
                     f'{self.ann_file} has {coded} instances with run-length masks, and the '
                     'pipeline keeps polygons: set poly2mask=True in its LoadAnnotations'
                 )
         if self.test_mode and any(getattr(step, 'with_mask', False) for step in steps):
             broken = [Path(info['img_path']).name for info, i in instances if _broken(i['mask'])]
             if broken:
-                raise ValueError(
+                raise DataError(
                     f'{self.ann_file} has {len(broken)} instances whose mask is no polygon, which '
                     f'the evaluation of masks cannot read (images {", ".join(broken[:3])}): mend '
                     "or remove them, or set with_mask=False in the test pipeline's "

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from mmengine.registry import TRANSFORMS
 
+from ..errors import DataError
+
 
 @TRANSFORMS.register_module()
 class CheckMasks:
@@ -29,19 +31,19 @@ class CheckMasks:
         """Pass the sample on unchanged.
 
         Raises:
-            ValueError: naming the mask's file and what is wrong with it.
+            DataError: naming the mask's file and what is wrong with it.
         """
         mask, path = results.get('gt_seg_map'), results.get('seg_map_path', 'mask')
         if mask is None:  # mmseg's inference takes the loading of masks out of the pipeline
             return results
         size = tuple(results['ori_shape'][:2])
         if mask.ndim != 2:
-            raise ValueError(
+            raise DataError(
                 f'{path}: a mask has one number per pixel, this file has shape {mask.shape}; '
                 'convert colours to class numbers'
             )
         if mask.shape != size:
-            raise ValueError(
+            raise DataError(
                 f'{path}: the mask is {_pixels(mask.shape)} and its image '
                 f'{results.get("img_path", "")} {_pixels(size)}'
             )
@@ -49,7 +51,7 @@ class CheckMasks:
         strange = [int(i) for i in found if i >= self.num_classes and i != self.ignore_index]
         if strange:
             hint = ', after 1 was subtracted' if results.get('reduce_zero_label') else ''
-            raise ValueError(
+            raise DataError(
                 f'{path}: labels {strange[:5]}{hint}, but there are {self.num_classes} classes '
                 f'(0 to {self.num_classes - 1}) and {self.ignore_index} for ignored pixels'
             )

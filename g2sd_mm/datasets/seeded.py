@@ -18,9 +18,11 @@ from mmengine.dataset import DefaultSampler
 from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset
 
+from ..errors import DataError
 from ..seeding import seed_everything
 
-#: What reading a broken file raises, in PIL, OpenCV, and mmcv (which asserts).
+#: What a sample raises that cannot be read: a file (a DataError is a ValueError), or annotations
+#: that the libraries assert something about.
 _UNREADABLE = (OSError, AssertionError, ValueError, SyntaxError, cv2.error)
 _TRIES = 10
 
@@ -110,7 +112,7 @@ class SeededDataset(Dataset):
         """The sample behind a key; a plain number reads pass 0 of seed 0.
 
         Raises:
-            RuntimeError: for an unreadable sample with ``on_error='raise'``, or when ten in a row
+            DataError: for an unreadable sample with ``on_error='raise'``, or when ten in a row
                 cannot be read.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(key, 0, 0)
@@ -123,9 +125,9 @@ class SeededDataset(Dataset):
             try:
                 sample = self.dataset[index]
             except _UNREADABLE as error:
-                problems.append(f'{self._name(index)}: {_one_line(error)}')
+                problems.append(self._describe(index, error))
                 if self.on_error == 'raise':
-                    raise RuntimeError(f'unreadable sample {problems[0]}') from error
+                    raise DataError(f'unreadable sample {problems[0]}') from error
                 candidates = candidates or np.random.default_rng(sample_seed)
                 index = int(candidates.integers(len(self)))
                 continue
@@ -135,15 +137,14 @@ class SeededDataset(Dataset):
                 if problems:
                     samples.set_metainfo({'unreadable': tuple(problems)})
             return sample
-        raise RuntimeError(
+        raise DataError(
             f'{_TRIES} samples in a row could not be read, the last {problems[-1]}: check the '
             "data set's paths and files"
         )
 
-    def _name(self, index: int) -> str:
+    def _describe(self, index: int, error: Exception) -> str:
+        """What is wrong, in one line that begins with the image's file."""
         info = self.dataset.get_data_info(index)
-        return str(info.get('img_path', f'sample {index}'))
-
-
-def _one_line(error: BaseException) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+        name = str(info.get('img_path', f'sample {index}'))
+        problem = ' '.join(str(error).split()) or type(error).__name__
+        return problem if problem.startswith(name) else f'{name}: {problem}'

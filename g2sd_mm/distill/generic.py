@@ -216,7 +216,7 @@ def build_generic_teacher(
     model.decoder_blocks = model.decoder_blocks[:target_block]  # the rest is never run
     if checkpoint:
         weights = read_weights(checkpoint, mmap=True)
-        state = _autoencoder_state(weights)
+        state = autoencoder_state(weights)
         load_verified(
             model,
             state,
@@ -238,7 +238,7 @@ def build_generic_teacher(
     return FrozenTeacher(model, dtype)
 
 
-def _autoencoder_state(weights: Weights) -> dict[str, Tensor]:
+def autoencoder_state(weights: Weights) -> dict[str, Tensor]:
     """A full autoencoder's tensors: bare, inside a run of this project, or another library's."""
     return below(weights.state, 'autoencoder.') or in_published_names(weights)
 

@@ -25,7 +25,12 @@ def class_colour(label: int) -> Colour:
 
 
 def draw_sample(
-    image: Image, sample: Any, classes: Sequence[str], truth: bool = False, threshold: float = 0.3
+    image: Image,
+    sample: Any,
+    classes: Sequence[str],
+    truth: bool = False,
+    threshold: float = 0.3,
+    legend: bool = True,
 ) -> Image:
     """Draw a data sample of mmpretrain, mmdet or mmseg.
 
@@ -35,22 +40,25 @@ def draw_sample(
         classes: class names by number.
         truth: draw the annotations instead of the predictions.
         threshold: detections below this score are left out.
+        legend: of the classes present, to the right of a segmentation.
 
     Returns:
-        a new image; segmentations have a legend of the classes present to their right.
+        a new image, enlarged if it is small.
     """
     side = 'gt' if truth else 'pred'
     scale = max(1, round(_LEAST_SIDE / max(image.shape[:2])))
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     if f'{side}_sem_seg' in sample:
         labels = _numpy(sample.get(f'{side}_sem_seg').data).squeeze()
-        return _draw_labels(image, labels.astype(np.uint8), classes)
+        return _draw_labels(image, labels.astype(np.uint8), classes, legend)
     if f'{side}_instances' in sample:
         return _draw_instances(image, sample.get(f'{side}_instances'), classes, threshold, scale)
     return _draw_class(image, sample, classes, side)
 
 
-def _draw_labels(image: Image, labels: np.ndarray, classes: Sequence[str]) -> Image:
+def _draw_labels(
+    image: Image, labels: np.ndarray, classes: Sequence[str], legend: bool
+) -> Image:
     height, width = image.shape[:2]
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     found = [int(label) for label in np.unique(labels) if label != _VOID]
@@ -60,6 +68,8 @@ def _draw_labels(image: Image, labels: np.ndarray, classes: Sequence[str]) -> Im
     for label in present:
         painted[labels == label] = class_colour(label)
     mixed = cv2.addWeighted(image, 0.45, painted, 0.55, 0)
+    if not legend:
+        return mixed
     return np.hstack([mixed, _legend(height, [(_name(classes, c), c) for c in present])])
 
 

@@ -17,6 +17,11 @@ HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
 _T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
 
 
+def t_quantile(freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's t for so many degrees of freedom."""
+    return _T95.get(freedom, 2.0)
+
+
 @dataclass(frozen=True)
 class Line:
     """One method of one task over all seeds; ``values`` are the headline metric of ``seeds``.
@@ -39,6 +44,7 @@ class Line:
     name: str = ''
     student: str = ''
     table: str = 'main'
+    setting: str = ''
     metric: str = ''
     published: str = ''
 
@@ -90,6 +96,7 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
                 name=' '.join(part for part in told if part not in ('', 'main')),
                 student=student,
                 table=table,
+                setting=setting,
                 metric=metric,
                 published=str(published(group[0], metric) or '') if suite == 'paper' else '',
             )
@@ -116,20 +123,32 @@ def _teacher(means: dict[tuple[str, ...], float], key: tuple[str, ...]) -> float
 def verdicts(lines: Sequence[Line]) -> list[str]:
     """Plain sentences: the order that came out, and whether G2SD differs from its plain twin."""
     sentences = []
-    main = [line for line in lines if line.table == 'main']
-    for task in dict.fromkeys(line.task for line in main):
-        finished = [line for line in main if line.task == task and line.values]
-        order = sorted(finished, key=lambda line: -(line.mean or 0.0))
-        name = HEADLINE[task]
-        sentences.append(
-            f'{task} ({name}): ' + ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
-        )
+    for task, finished in _finished(lines).items():
+        sentences.append(_order(task, finished))
         for student in dict.fromkeys(line.student for line in finished):
             own = {line.method: line for line in finished if line.student == student}
             for a, b in (('g2sd_nosd', 'scratch'), ('g2sd', 'g2sd_nosd')):
                 if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
                     sentences.append(f'{task}: {_compare(own[a], own[b])}')
     return sentences
+
+
+def orders(lines: Sequence[Line]) -> list[str]:
+    """For each task the order that came out, in a sentence."""
+    return [_order(task, finished) for task, finished in _finished(lines).items()]
+
+
+def _finished(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """The main rows that have a figure, by task."""
+    main = [line for line in lines if line.table == 'main']
+    tasks = dict.fromkeys(line.task for line in main)
+    return {task: [line for line in main if line.task == task and line.values] for task in tasks}
+
+
+def _order(task: str, finished: Sequence[Line]) -> str:
+    order = sorted(finished, key=lambda line: -(line.mean or 0.0))
+    said = ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
+    return f'{task} ({HEADLINE[task]}): {said}'
 
 
 def paired_differences(a: Line, b: Line) -> list[float]:
@@ -156,7 +175,7 @@ def _compare(a: Line, b: Line) -> str:
             'more seeds (--seeds 0 1 2) tell whether it holds'
         )
     seeds = len(paired_differences(a, b))
-    certain = abs(mean) > _T95.get(seeds - 1, 2.0) * error
+    certain = abs(mean) > t_quantile(seeds - 1) * error
     apart = 'stand apart' if certain else 'cannot be told apart at this size'
     return (
         f'{a.name} - {b.name} = {mean:+.2f} +- {error:.2f} '

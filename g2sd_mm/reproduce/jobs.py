@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 Key = TypeVar('Key', bound=Hashable)
 Result = dict[str, Any]
 Work = Callable[[Key, Mapping[Key, Result]], Result]
+
+_WATCH = 1.0  # seconds between two looks at what is running
 
 
 def default_jobs() -> int:
@@ -39,7 +41,10 @@ def longest_chains_first(needs: Mapping[Key, Sequence[Key]]) -> dict[Key, Sequen
 
 
 def run_graph(
-    needs: Mapping[Key, Sequence[Key]], work: Work, jobs: int
+    needs: Mapping[Key, Sequence[Key]],
+    work: Work,
+    jobs: int,
+    watch: Callable[[Collection[Key]], None] = lambda running: None,
 ) -> Iterator[tuple[Key, Result]]:
     """Run every key after those that it needs; yields ``(key, result)`` as each ends.
 
@@ -47,6 +52,7 @@ def run_graph(
         needs: key -> the keys whose results it needs; earlier keys are started first.
         work: called in a process of its own with the key and the results so far.
         jobs: processes at once; each computes on its share of the cores.
+        watch: told the keys that are running, every second or so.
 
     A process that dies without a result gives ``{'error': ...}``.
     """
@@ -71,7 +77,8 @@ def run_graph(
                 running[receiver] = (key, process)
             if not running:
                 raise ValueError(f'{waiting} need each other, or something that is not there')
-            ended = wait(list(running))
+            ended = wait(list(running), timeout=_WATCH)
+            watch([key for key, _ in running.values()])
             for receiver in [one for one in running if one in ended]:
                 key, process = running.pop(receiver)
                 results[key] = _receive(receiver, process)

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+import mmcv
+
+from ..analysis.samples import evenly
+from ..reports.draw import Image, class_colour, draw_sample
+from ..reports.pictures import CLASSES, COLOURS, COLUMNS
 from .suites import Row, Suite
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-TRUTH = 'truth'
-_TASKS = ('det', 'seg')  # a class name needs no picture
+_QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
+# images of the validation set, evenly taken; a class is told in a word and takes less room
+_NUMBER = {'cls': 8, 'det': 4, 'seg': 4}
 
 
-def draw_pictures(
-    suite: Suite, rows: Sequence[Row], runs: Path, folder: Path, number: int = 4
-) -> None:
-    """Write ``folder/<task>/<method>/<number>_<name>.jpg`` for detection and segmentation rows.
+def draw_pictures(suite: Suite, rows: Sequence[Row], runs: Path, folder: Path) -> None:
+    """Write ``folder/<task>/<column>/<number>_<name>.jpg`` for the columns of a report.
+
+    The columns are ``input``, ``truth`` (the annotations) and the methods that a report shows.
 
     Args:
         suite, rows: what was run.
         runs: folder of one seed's runs.
         folder: where the pictures go.
-        number: images of the validation set, from its start.
     """
     from ..cli.infer import infer
     from ..configuration import load_config
 
-    for task in dict.fromkeys(row.task for row in rows if row.task in _TASKS):
-        finished = [
-            row for row in rows if row.task == task and (runs / row.step / 'weights.pth').is_file()
-        ]
-        if not finished:
-            continue
-        first = suite.step(finished[0].step)
-        images = _draw_truth(
-            load_config(first.config, first.options, str(runs)), folder / task / TRUTH, number
-        )
-        for row in finished:
+    main = [row for row in rows if row.table == 'main' and row.method in COLUMNS]
+    finished = [row for row in main if (runs / row.step / 'weights.pth').is_file()]
+    for task in dict.fromkeys(row.task for row in finished):
+        own = [row for row in finished if row.task == task]
+        shutil.rmtree(folder / task, ignore_errors=True)  # of other images, perhaps
+        first = suite.step(own[0].step)
+        cfg = load_config(first.config, first.options, str(runs))
+        images = _draw_truth(cfg, folder / task, _NUMBER[task])
+        for row in own:
             step = suite.step(row.step)
             infer(
                 step.config,
@@ -47,29 +53,44 @@ def draw_pictures(
                 images,
                 str(folder / task / row.method),
                 options=step.options,
+                legend=False,
             )
 
 
 def _draw_truth(cfg: Config, folder: Path, number: int) -> list[str]:
-    """Draw annotations of the first validation images; returns the images' paths."""
-    import mmcv
+    """Draw validation images, plain and with annotations; returns the images' paths."""
     from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
-    from ..reports.draw import draw_sample
-
-    folder.mkdir(parents=True, exist_ok=True)
     init_default_scope(cfg.default_scope)
-    images = []
+    images, named, present = [], [], set()
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset_cfg = cfg.val_dataloader.dataset
         dataset_cfg.test_mode = False  # test mode leaves annotations unpacked in some libraries
         dataset_cfg.pop('filter_cfg', None)
         dataset = DATASETS.build(dataset_cfg)
-        for i in range(min(number, len(dataset))):
+        classes = dataset.metainfo['classes']
+        for place, i in enumerate(evenly(len(dataset), number)):
             path = dataset.get_data_info(i)['img_path']
             image = mmcv.imread(path, channel_order='rgb')
             sample = dataset[i]['data_samples']
-            drawn = draw_sample(image, sample, dataset.metainfo['classes'], truth=True)
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / f'{i:04d}_{Path(path).stem}.jpg'))
+            drawn = draw_sample(image, sample, classes, truth=True, legend=False)
+            name = f'{place:04d}_{Path(path).stem}.jpg'
+            _write(folder / 'truth' / name, drawn)
+            _write(folder / 'input' / name, cv2.resize(image, drawn.shape[1::-1]))
             images.append(path)
+            if 'gt_label' in sample:
+                named.append(classes[int(sample.gt_label[0])])
+            if 'gt_sem_seg' in sample:
+                present |= set(sample.gt_sem_seg.data.unique().tolist())
+    if named:
+        (folder / 'truth' / CLASSES).write_text('\n'.join(named) + '\n')
+    colours = {name: f'rgb{class_colour(label)}' for label, name in enumerate(classes)}
+    shown = [name for label, name in enumerate(classes) if label in present]
+    if shown:
+        content = {'colours': colours, 'present': shown}
+        (folder / 'truth' / COLOURS).write_text(json.dumps(content))
     return images
+
+
+def _write(path: Path, image: Image) -> None:
+    mmcv.imwrite(mmcv.rgb2bgr(image), str(path), _QUALITY)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..checkpoints.write import write_text
 from ..errors import UserError
+from ..progress import Bars
 from ..reports.summary import HEADLINE
 from .commands import Launcher
 from .data import OwnData
@@ -22,6 +23,7 @@ from .jobs import longest_chains_first, run_graph
 from .launch import launch, launch_test
 from .record import Record
 from .suites import Row, Step, Suite
+from .watch import Watch
 from .work import raw_config, train_root
 
 Say = Callable[[str], None]
@@ -40,6 +42,7 @@ def run_suite(
     launcher: Launcher | None = None,
     resume: bool = False,
     data: OwnData | None = None,
+    bars: Bars | None = None,
 ) -> dict[str, Any]:
     """Train what the rows need for each seed and write ``results.json``.
 
@@ -56,6 +59,7 @@ def run_suite(
         launcher: starts the commands of a launched suite.
         resume: a step that was interrupted goes on from its newest checkpoint.
         data: what the suite is run on, where it is not its own.
+        bars: that show how far the runs are.
 
     Returns:
         the content of ``results.json``: these rows, and what the record has besides.
@@ -89,8 +93,10 @@ def run_suite(
         'environment': environment,
         'rows': list(known.values()),
     }
-    for key, result in run_graph(graph, work, jobs):
+    watch = Watch(suite, folder, bars)
+    for key, result in run_graph(graph, work, jobs, watch):
         finished[key] = result
+        watch.ended(key)
         say(f'[{len(finished)}/{len(graph)}] seed {key[0]} {key[1]}: {_outcome(result)}')
         made = {
             (seed, row): _line(suite, row, seed, finished)

@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.config import Config
 
 from .. import register_all
-from ..checkpoints import read_weights
-from ..checkpoints.record import Record, describe_network
+from ..checkpoints import CheckpointError, read_weights
+from ..checkpoints.record import Record, check_record, describe_network
 from ..checkpoints.sidecar import read_sidecar, sidecar_path
 from ..compat.quiet import quiet_imports
 from ..configuration import load_config
@@ -70,8 +70,16 @@ def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | No
             f'{path} is a pre-trained encoder, which predicts nothing: fine-tune it with '
             'model.backbone.init_cfg.checkpoint'
         )
-    model = build_student(network, str(path), path.name)
-    return Student(model, network, record['origin'])
+    try:
+        model = build_student(network, str(path), path.name)
+        return Student(model, network, record['origin'])
+    except (UserError, CheckpointError, OSError, MemoryError):
+        raise
+    except Exception as error:  # values that make no network can make a library raise anything
+        raise UserError(
+            f'{path} is described as a network that cannot be built ({type(error).__name__}: '
+            f'{" ".join(str(error).split())}); give the config'
+        ) from error
 
 
 def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
@@ -117,4 +125,7 @@ def known_record(path: Path) -> Record | None:
         CheckpointError: if the file cannot be read.
     """
     record = read_sidecar(path)
-    return record if record is not None else read_weights(path).meta.get('student')
+    if record is not None:
+        return record
+    record = read_weights(path).meta.get('student')
+    return record if record is None else check_record(record, f'{path}, meta.student,')

@@ -160,7 +160,7 @@ def read_image(path: str | Path) -> np.ndarray:
     check_image(path)
     try:
         return mmcv.imread(str(path), channel_order='rgb')
-    except cv2.error as error:  # what it makes of a file that is no image
+    except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
         raise UserError(f'{path} is not an image that can be read') from error
 
 

@@ -8,8 +8,19 @@ import pytest
 import torch
 
 from g2sd_mm.benchmark.build import stage_config
-from g2sd_mm.benchmark.pipeline import build_loader, fed_steps, reading_rate, started
+from g2sd_mm.benchmark.pipeline import (
+    build_loader,
+    build_stock_loader,
+    decoding,
+    fed_steps,
+    reading,
+    reading_rate,
+    started,
+)
 from g2sd_mm.benchmark.stages import STAGES
+from g2sd_mm.benchmark.stock import stock_pipeline
+
+from ..toys import image_folder
 
 
 @pytest.mark.parametrize('name', ['generic_vits', 'cls_vits', 'det_vits', 'seg_vits'])
@@ -57,3 +68,54 @@ def test_fed_steps_train_on_consecutive_batches():
     assert (loader.read, trained) == ([0, 1], [])
     run()
     assert trained == [('step', 2), ('step', 3)]
+
+
+@pytest.mark.parametrize('task', ['generic', 'cls'])
+def test_mmpretrains_pipeline_augments_as_ours_does(task):
+    """The two differ in the steps that ours does in one, and in nothing else."""
+    cfg = stage_config(STAGES[f'{task}_vits'])
+    (first, *rest), (load, crop, flip, *others) = cfg.train_pipeline, stock_pipeline(task)
+    assert first.type == 'LoadRandomResizedCrop'
+    assert [load.type, crop.type, flip.type] == [
+        'LoadImageFromFile', 'RandomResizedCrop', 'RandomFlip']
+    for key in ('scale', 'interpolation', 'crop_ratio_range'):
+        assert first.get(key) == crop.get(key), key
+    assert first.flip_prob == flip.prob
+    replaced = {
+        'FastRandomErasing': 'RandomErasing', 'timm_increasing_fast': 'timm_increasing'
+    }
+    rest = [
+        {key: replaced.get(value, value) if isinstance(value, str) else value
+         for key, value in step.items()}
+        for step in rest if step.type != 'SplitPlanes'
+    ]
+    assert rest == others
+
+
+@pytest.mark.parametrize('name', ['generic_vits', 'cls_vits'])
+def test_both_pipelines_read_the_same_images(name, tmp_path):
+    stage = STAGES[name]
+    images = image_folder(tmp_path / 'images', classes=2, each=2)
+    cfg = stage_config(stage, 'toy')
+    loader = build_loader(cfg, stage, tmp_path / 'none', 3, 0, 'toy', images)
+    stock = build_stock_loader(loader, stage, 'toy')
+    side = stage.side_at('toy')
+    for each in (loader, stock):
+        batch = next(iter(each))
+        assert (batch['inputs'].shape, batch['inputs'].dtype) == ((3, 3, side, side), torch.uint8)
+        for sample in batch['data_samples']:
+            assert str(images) in sample.img_path
+            assert ('gt_label' in sample) == (name == 'cls_vits')
+    for task in (reading(stock, 2), decoding(loader, 9)):
+        task()()
+
+
+def test_there_is_no_other_pipeline_for_detection(tmp_path):
+    assert stock_pipeline('det') is None
+    assert build_stock_loader(None, STAGES['seg_vits']) is None
+
+
+def test_reading_takes_as_many_batches_as_were_asked_for():
+    loader = Loader(num_workers=1, read=[])
+    reading(loader, 3)()()
+    assert loader.read == [0, 1, 2, 3, 4]  # two were read ahead

@@ -35,18 +35,23 @@ def measured() -> tuple[dict, list]:
 def test_every_part_is_measured_in_every_variant(measured):
     result, said = measured
     assert [(f.part, f.variant) for f in result['speed']] == [
-        (part, dtype)
-        for part in ('step', 'teacher', 'student', 'end_to_end')
-        for dtype in ('float32', 'bfloat16')
+        *(
+            (part, dtype)
+            for part in ('step', 'teacher', 'student', 'end_to_end')
+            for dtype in ('float32', 'bfloat16')
+        ),
+        ('input', 'pipeline'),
+        ('input', 'decoding alone'),
+        ('input', 'decoding at 1/8'),
     ]
     assert result['memory'] == [
         Memory('generic_vits', dtype, 2, 100, 200) for dtype in ('float32', 'bfloat16')
     ]
-    assert [type(f) for f in said] == [Speed] * 8 + [Reading] + [Memory] * 2
+    assert [type(f) for f in said] == [Speed] * 11 + [Memory] * 2
     for figure in result['speed']:
         assert figure.ratio.rounds == len(figure.seconds) == 2
         assert figure.ratio.lowest <= figure.ratio.median <= figure.ratio.highest
-        assert (figure.utilisation is None) == (figure.part in ('teacher', 'student'))
+        assert (figure.utilisation is None) == (figure.part in ('teacher', 'student', 'input'))
 
 
 def test_utilisation_is_work_done_over_the_ceiling(measured):
@@ -72,6 +77,8 @@ def test_json_has_the_environment_and_every_round(measured):
 def test_tables_have_a_line_a_figure(measured):
     _, said = measured
     assert all(len(cells(figure)) == len(HEADER) for figure in said)
+    reading = Reading('det_vits', 0, 12.34)
+    assert line(cells(reading)).split() == ['det_vits', 'input', 'in', 'process', '12.3/s']
     memory = Memory('det_vits', 'float32', 1, 900_000_000, 3_000_000_000)
     assert line(cells(memory)).split() == [
         'det_vits', 'memory', 'float32', '1', '900', 'MB', '3000', 'MB', '0.30']
@@ -143,5 +150,5 @@ def test_without_a_checkout_there_is_no_reference(monkeypatch, tmp_path):
 def test_everything_is_measured_on_a_gpu(name):
     settings = Settings((name,), PARTS, VARIANTS, 'toy', 'cuda', batch=2, pairs=1, workers=1)
     result = measure(settings)
-    assert len(result['speed']) == 8
+    assert len(result['speed']) == 8 + (name in ('generic_vits', 'cls_vits'))
     assert all(figure.bytes > 0 for figure in result['memory'])

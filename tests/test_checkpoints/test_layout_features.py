@@ -91,7 +91,7 @@ def test_a_position_that_deit_learnt_for_its_dist_token_is_kept():
 @pytest.fixture
 def transformers(monkeypatch):
     monkeypatch.setenv('HF_HUB_OFFLINE', '1')
-    return pytest.importorskip('transformers', reason='needs pip install .[huggingface]')
+    return pytest.importorskip('transformers', reason='needs pip install .[dev]')
 
 
 def in_transformers(transformers, folder, state, config) -> nn.Module:

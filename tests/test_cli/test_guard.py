@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+from fractions import Fraction
+
 import pytest
+import torch
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.cli.guard import run_command
 from g2sd_mm.cli.options import parse_options
-from g2sd_mm.errors import UserError
+from g2sd_mm.errors import DataError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +72,29 @@ def test_any_other_error_is_one_line_with_the_tracebacks_place(error, line, caps
     kept = (tmp_path / 'work_dirs' / 'last_error.log').read_text()
     assert kept.startswith('Traceback')
     assert type(error).__name__ in kept
+
+
+def test_a_workers_traceback_is_left_out(capsys):
+    text = (
+        'Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call '
+        'last):\n  File "a.py", line 1\ng2sd_mm.errors.DataError: a.png: cannot be read: x\n'
+    )
+    assert ended(DataError(text)) == 2
+    assert capsys.readouterr().err == 'error: a.png: cannot be read: x\n'
+
+
+def test_no_library_unpickles_without_limits_in_a_command(monkeypatch, tmp_path):
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+    torch.save({'call': Fraction(1)}, tmp_path / 'file.pth')
+
+    def command() -> None:
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(tmp_path / 'file.pth', weights_only=False)
+
+    run_command(command)
+    assert os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] == '1'
+    assert os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] == '0'
 
 
 def test_the_traceback_can_be_asked_for(monkeypatch):

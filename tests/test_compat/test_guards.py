@@ -268,6 +268,13 @@ def test_transformers_5_switches_multimodal_off(monkeypatch, release, expected):
     assert dependency.WITH_MULTIMODAL is expected
 
 
+def test_no_task_library_loads_transformers(python, tmp_path):
+    (tmp_path / 'transformers.py').touch()
+    libraries = 'mmpretrain.models, mmdet.models, mmdet.datasets, mmseg.models'
+    done = python(f'{PREPARE}; import {libraries}; print("transformers" in sys.modules)')
+    assert done.stdout.endswith('False\n'), done.stdout + done.stderr
+
+
 def test_no_transformers_needs_no_switch(monkeypatch):
     monkeypatch.setattr(guards, '_installed', {}.get)
     dependency = SimpleNamespace(WITH_MULTIMODAL=False)

@@ -35,7 +35,8 @@ def registered():
     g2sd_mm.register_all()
     for module in (
         'mmdet.models', 'mmseg.models', 'g2sd_mm.models.coordinates', 'g2sd_mm.models.heads',
-        'g2sd_mm.models.instance_tta', 'g2sd_mm.datasets.coco', 'g2sd_mm.datasets.mixing',
+        'g2sd_mm.models.instance_tta', 'g2sd_mm.datasets.augmenting', 'g2sd_mm.datasets.coco',
+        'g2sd_mm.datasets.mixing',
     ):
         importlib.import_module(module)
 

@@ -402,7 +402,7 @@ def test_number_of_classes_must_agree(odd, tmp_path):
 def test_run_length_masks_need_bitmaps(tmp_path):
     folder = write_set(tmp_path / 'coded')
     content = json.loads((folder / 'train.json').read_text())
-    content['annotations'][0]['segmentation'] = {'size': [96, 128], 'counts': 'abc'}
+    content['annotations'][0]['segmentation'] = {'size': [96, 128], 'counts': [96 * 128]}
     (folder / 'train.json').write_text(json.dumps(content))
     cfg = small(NOSD, folder, tmp_path)
     with pytest.raises(ValueError, match='poly2mask=True'):

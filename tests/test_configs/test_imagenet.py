@@ -6,10 +6,13 @@ import re
 from itertools import product
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.utils.data import DataLoader, Dataset
 
 import g2sd_mm
 from g2sd_mm.distill import GenericDistiller, SpecificDistiller
@@ -19,7 +22,7 @@ from ..toys import config
 
 SIZES = ('vits', 'vitt')
 DIMS = {'vits': 384, 'vitt': 192, 'vitb': 768, 'vitl': 1024}
-STAGE1 = [f'g2sd_{size}_generic' for size in SIZES]
+STAGE1 = [*(f'g2sd_{size}_generic' for size in SIZES), 'g2sd_vits_generic_gpu_decode']
 STAGE2 = [f'g2sd_{size}_cls' for size in SIZES]
 SINGLE = [f'{size}_single_stage' for size in SIZES]
 MAE = ['vitb_mae', 'vitl_mae', *(f'{size}_mae' for size in SIZES)]
@@ -199,9 +202,9 @@ def test_pre_training_recipe(name):
     assert schedule.accumulation == accumulation
     assert schedule.min_ratio * optimizer.lr == pytest.approx(2.5e-6)
     assert 'clip_grad' not in cfg.optim_wrapper
-    crop, flip = cfg.train_pipeline[1:3]
-    assert (crop.type, crop.crop_ratio_range) == ('RandomResizedCrop', (0.2, 1.0))
-    assert (crop.interpolation, flip.prob) == ('bicubic', 0.5)
+    crop = cfg.train_pipeline[0]
+    assert (crop.type, crop.crop_ratio_range) == ('LoadRandomResizedCrop', (0.2, 1.0))
+    assert (crop.interpolation, crop.flip_prob) == ('bicubic', 0.5)
     assert cfg.train_dataloader.drop_last
 
 
@@ -232,11 +235,12 @@ def test_students_decay_by_layer(name):
 
 
 def test_augmentation_is_the_published_one():
-    crop, _, augment, erase = load('g2sd_vits_cls').train_pipeline[1:5]
-    assert (crop.type, crop.scale, crop.interpolation) == ('RandomResizedCrop', 224, 'bicubic')
-    assert augment.policies == 'timm_increasing'
+    crop, augment, erase = load('g2sd_vits_cls').train_pipeline[:3]
+    assert (crop.type, crop.scale, crop.interpolation) == ('LoadRandomResizedCrop', 224, 'bicubic')
+    assert ('crop_ratio_range' not in crop, crop.flip_prob) == (True, 0.5)  # 0.08 to 1
+    assert augment.policies == 'timm_increasing_fast'
     assert (augment.num_policies, augment.magnitude_level, augment.magnitude_std) == (2, 9, 0.5)
-    assert (erase.type, erase.erase_prob, erase.mode) == ('RandomErasing', 0.25, 'rand')
+    assert (erase.type, erase.erase_prob, erase.mode) == ('FastRandomErasing', 0.25, 'rand')
 
 
 def test_the_teacher_has_maes_recipe():
@@ -277,9 +281,41 @@ def test_no_config_names_a_place_outside_of_the_checkout():
         assert not re.search(r"""['"](/|~|https?:)""", path.read_text()), path.name
 
 
+def test_workers_read_on_one_thread_each():
+    """More would compete for the cores that the workers themselves are for."""
+    before = cv2.getNumThreads()
+    try:
+        set_multi_processing(**load('g2sd_vits_generic').env_cfg.mp_cfg)
+        cv2_threads, torch_threads = next(iter(DataLoader(Threads(), num_workers=1)))
+    finally:
+        cv2.setNumThreads(before)
+    assert cv2_threads <= 1
+    assert torch_threads == 1
+
+
+class Threads(Dataset):
+    """Tells with how many threads it is read."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return cv2.getNumThreads(), torch.get_num_threads()
+
+
+@pytest.mark.parametrize('name', STAGE1 + STAGE2)
+def test_images_are_read_ahead_and_cross_over_as_bytes(name):
+    loader = load(name).train_dataloader
+    assert loader.num_workers == 8
+    assert loader.persistent_workers
+    config = Config.fromfile(imagenet.path(name)).train_dataloader  # before it is fitted to here
+    assert config.pin_memory
+    assert not [s for s in loader.dataset.dataset.pipeline if 'Normal' in s.type]
+
+
 def test_noise_of_erased_boxes_is_normal_after_normalisation():
     """mmpretrain erases before normalisation, in BGR."""
     cfg = load('g2sd_vits_cls')
-    erase = next(step for step in cfg.train_pipeline if step.type == 'RandomErasing')
+    erase = next(step for step in cfg.train_pipeline if step.type == 'FastRandomErasing')
     assert erase.fill_color == cfg.data_preprocessor.mean[::-1]
     assert erase.fill_std == cfg.data_preprocessor.std[::-1]

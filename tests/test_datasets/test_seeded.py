@@ -10,9 +10,11 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from g2sd_mm.datasets import SampleKey, SeededDataset, SeededSampler, seeded
+from g2sd_mm.errors import DataError
 
 from ..toys import image_folder, words
 
@@ -178,6 +180,22 @@ def test_an_unreadable_image_is_replaced_and_named(folder, content):
     assert sample.sample_seed == key.sample_seed()
 
 
+@pytest.mark.parametrize('cut', [2, 50, 1000, 3000])
+@pytest.mark.parametrize('padding', [False, True])
+@pytest.mark.parametrize('progressive', [False, True])
+def test_a_jpeg_that_ends_too_early_is_not_read_half_grey(folder, cut, padding, progressive):
+    """Also where the file has its full length because a copy was broken off."""
+    path = sorted(folder.rglob('*.jpg'))[0]
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(path, quality=95, progressive=progressive)
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut] + bytes(cut * padding))
+    data = dataset(folder)
+    index = next(i for i in range(10) if data.get_data_info(i)['img_path'] == str(path))
+    (problem,) = data[index]['data_samples'].unreadable
+    assert problem.startswith(f'{path}: cannot be read as an image (')
+
+
 @pytest.mark.parametrize('ending', ['jpg', 'png'])
 def test_half_an_image_is_not_read(folder, ending):
     path = sorted(folder.rglob(f'*.{ending}'))[0]
@@ -218,7 +236,7 @@ def test_an_option_makes_an_unreadable_image_fatal(folder):
     name = corrupt(folder, 3)
     data = dataset(folder, on_error='raise')
     assert data[2]
-    with pytest.raises(RuntimeError, match=words('unreadable sample', name)):
+    with pytest.raises(DataError, match=words('unreadable sample', name)):
         data[3]
     with pytest.raises(ValueError, match="on_error='ignore' is neither 'skip' nor 'raise'"):
         dataset(folder, on_error='ignore')
@@ -227,7 +245,7 @@ def test_an_option_makes_an_unreadable_image_fatal(folder):
 def test_ten_unreadable_images_in_a_row_are_fatal(folder):
     for number in range(10):
         corrupt(folder, number)
-    with pytest.raises(RuntimeError, match=words('10 samples in a row', 'class_', 'paths')):
+    with pytest.raises(DataError, match=words('10 samples in a row', 'class_', 'paths')):
         dataset(folder)[0]
 
 

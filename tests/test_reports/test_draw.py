@@ -46,6 +46,7 @@ def test_a_segmentation_is_painted_and_has_a_legend_of_the_classes_present():
     assert class_colour(0) in found and class_colour(2) in found
     assert class_colour(1) not in found
     assert np.allclose(drawn[395, 10], 128, atol=1)  # not scored: left as it is
+    assert (draw_sample(grey(), sample, NAMES, legend=False) == drawn[:, :400]).all()
 
 
 def test_a_class_called_background_stays_clear():

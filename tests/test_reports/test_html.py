@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from g2sd_mm.reports.html import read_scalars, render
+from g2sd_mm.reports.html import render
 
 from .test_summary import row
 
@@ -55,6 +55,21 @@ def test_names_are_escaped(folder):
     assert page.count('&lt;script&gt;') >= 6
 
 
+def test_names_of_folders_and_files_are_escaped(folder):
+    """A class is a folder's name, and pictures and runs are named by what somebody called them."""
+    name = '<script>alert(1)<'  # a file's name has no slash
+    for method in ('truth', name):
+        (folder / 'pictures' / name / method).mkdir(parents=True)
+        (folder / 'pictures' / name / method / f'{name}">.jpg').write_bytes(b'x')
+    scalars(folder / 'seed0' / name, '20260101_000000', *[
+        {'loss': 1.0 / step, 'iter': step, 'step': step} for step in (1, 2)
+    ])  # fmt: skip
+    page = render(results(row('g2sd', 60.0)), folder)
+    assert '<script' not in page
+    assert 'alt="&lt;script&gt;alert(1)&lt;&quot;&gt;"' in page
+    assert page.count('&lt;script&gt;') >= 4
+
+
 def test_nothing_is_loaded_from_elsewhere(folder):
     page = render(results(row('teacher', 80.0)), folder)
     loads = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"|url\(([^)]*)\)|@import', page)
@@ -72,12 +87,31 @@ def test_a_folder_without_logs_has_no_curves(tmp_path):
     (tmp_path / 'seed0' / 'vitb_mae').mkdir(parents=True)
     page = render(results(row('teacher', 80.0)), tmp_path)
     assert '<svg' not in page
+    assert 'Learning curves' not in page
 
 
-def test_curves_are_read_from_the_newest_log(tmp_path):
-    run = tmp_path / 'run'
-    assert read_scalars(run, 'loss') == []
-    scalars(run, '20260101_000000', {'loss': 9.0, 'step': 1})
-    scalars(run, '20260102_000000', {'loss': 2.0, 'iter': 7, 'step': 1}, {'lr': 0.1, 'step': 2},
-            {'accuracy/top1': 5.0, 'step': 1}, {'loss': 1.0, 'step': 3})
-    assert read_scalars(run, 'loss') == [(7, 2.0), (3, 1.0)]
+def test_sections_are_there_if_they_have_content_and_the_index_names_them(folder):
+    page = render(results(row('teacher', 80.0), row('g2sd', 60.0)), folder)
+    linked = re.findall(r'<a href="#(\w+)">', page)
+    assert linked == re.findall(r'<section id="(\w+)">', page)
+    assert linked == ['method', 'results', 'order', 'curves', 'runs', 'made']
+
+
+def test_pictures_and_analyses_may_lie_in_another_folder(folder, tmp_path_factory):
+    """As for a record, which has rows alone."""
+    record = tmp_path_factory.mktemp('record')
+    page = render(results(row('teacher', 80.0)), record, folder)
+    assert 'vitb_mae' in page
+    assert render(results(row('teacher', 80.0)), record).count('<svg') == 0
+
+
+def test_the_head_says_what_is_in_the_page(folder):
+    found = results(row('teacher', 80.0), row('teacher', None, seed=1),
+                    environment={'cpu': 'EPYC', 'commit': 'abc', 'gpu': None})
+    assert '2 rows · seeds 0, 1 · 1 failed · commit abc · EPYC' in render(found, folder)
+
+
+def test_screens_paper_and_darkness_are_thought_of(folder):
+    page = render(results(row('teacher', 80.0)), folder)
+    for text in ('name="viewport"', '@media print', 'prefers-color-scheme: dark', 'max-width: 40'):
+        assert text in page

@@ -154,7 +154,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda r: r.pop('origin'), "does not describe a student (format, network, origin): Key"),
+        (lambda r: r.pop('origin'), "does not describe a student (format, network, origin)"),
         (
             lambda r: r['network']['model']['head'].update(type='os.system'),
             "names 'os.system', which is no component",

@@ -8,6 +8,7 @@ from .loading import StrictLoadingHook
 from .metrics import MetricsHook
 from .samples import SampleErrorHook
 from .seeding import StepSeedHook
+from .throughput import ThroughputHook
 from .warmup import LossWarmupHook
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     'StepSeedHook',
     'StrictLoadingHook',
     'TeacherGuardHook',
+    'ThroughputHook',
     'WeightsExportHook',
 ]

@@ -1,0 +1,298 @@
+"""``tools/analyze.py``: compare students with their teacher, and draw what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .guard import run_command
+from .options import add_options, parse_options
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+    from ..analysis.network import Networks
+    from ..progress import Bars
+
+RECONSTRUCTION = 'reconstruction'
+NAMES = ('agreement', 'occlusion', 'corruption', 'cka', 'attention', RECONSTRUCTION)
+EXAMPLES = """analyses:
+  agreement       how often a student says what its teacher says; calibration of both
+  occlusion       accuracy and feature similarity without part of the patches
+  corruption      accuracy under noise, blur, fog, ... in five strengths
+  cka             likeness of every layer to every layer of the teacher
+  attention       how far, and how widely, every layer looks
+  reconstruction  masked images, completed by the stage-1 student through the teacher's decoder
+
+agreement, occlusion and corruption are about classifiers; cka and attention take any task.
+docs/analyze.md says how to read the figures.
+
+examples:
+  python tools/analyze.py --run work_dirs/demo
+  python tools/analyze.py cka attention --run work_dirs/demo --task seg
+  python tools/analyze.py occlusion --out-dir occlusion --images 5000 \\
+      --teacher configs/imagenet/vitb_cls.py mae_finetuned_vit_base.pth \\
+      --student configs/imagenet/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth
+  python tools/analyze.py reconstruction --out-dir pictures \\
+      --generic configs/imagenet/g2sd_vits_generic.py work_dirs/g2sd_vits_generic/epoch_300.pth \\
+      --cfg-options model.teacher.checkpoint=mae_pretrain_vit_base_full.pth
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``analyze``."""
+    p = argparse.ArgumentParser(
+        prog='analyze.py',
+        description='Compare trained students with their teacher. Every analysis leaves a JSON '
+        'file and a plot.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('analyses', nargs='*', metavar='ANALYSIS',
+                   help=f'some of {", ".join(NAMES)} (all that can be made of what is given)')
+    p.add_argument('--run', metavar='DIR',
+                   help='folder of a suite (work_dirs/demo): finds teacher, students and stage 1')
+    p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls', help='of --run (cls)')
+    p.add_argument('--seed', type=int, default=0, help='of --run (0)')
+    pair: dict[str, Any] = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
+    p.add_argument('--teacher', **pair, help='instead of --run')
+    p.add_argument('--student', **pair, action='append', help='may be given several times')
+    p.add_argument('--generic', **pair, help='stage-1 run, for the reconstruction')
+    p.add_argument('--images', type=int, metavar='N',
+                   help='evenly taken from the test data (each analysis its own number)')
+    p.add_argument('--pictures', type=int, default=6, help='of the reconstruction (6)')
+    p.add_argument('--out-dir', metavar='DIR', help='for JSON and plots (DIR/analysis of --run)')
+    p.add_argument('--device', help='cpu, cuda, ... (cuda where there is one)')
+    add_options(p)
+    return p
+
+
+def main() -> None:
+    """Entry point of ``tools/analyze.py``."""
+    args = parser().parse_args()
+    run_command(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    import g2sd_mm
+
+    from ..errors import UserError
+    from ..progress import Bars
+
+    unknown = [name for name in args.analyses if name not in NAMES]
+    if unknown:
+        raise UserError(f'no analysis {unknown[0]!r}: there are {", ".join(NAMES)}')
+    if args.images is not None and args.images < 4:
+        raise UserError(f'--images {args.images} is too few: give at least 4')
+    if not args.out_dir and not args.run:
+        raise UserError('--out-dir is missing: where shall the figures go?')
+    g2sd_mm.register_all()
+    subjects = _of_suite(args) if args.run else _of_files(args)
+    chosen = args.analyses or subjects.possible()
+    folder = Path(args.out_dir or _place(args))
+    with Bars() as bars:
+        for name in chosen:
+            result = subjects.result(name, folder, bars)
+            bars.say(f'{name} ({result["seconds"]:.0f} s): {_keep(name, result, folder)}')
+    print(f'{folder}: {", ".join(f"{name}.json" for name in chosen)} and plots')
+
+
+def _place(args: argparse.Namespace) -> Path:
+    """``DIR/analysis``, of tasks other than classification a folder below."""
+    folder = Path(args.run) / 'analysis'
+    return folder if args.task == 'cls' else folder / args.task
+
+
+def _keep(name: str, result: dict[str, Any], folder: Path) -> str:
+    """Write JSON and plot; returns the result in a sentence."""
+    from ..checkpoints.write import write_text
+    from ..reports.analyses import draw, summary
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f'{name}.json', json.dumps(result, indent=1) + '\n')
+    plot = draw(result)
+    if plot:
+        write_text(folder / f'{name}.svg', plot)
+    return summary(result)
+
+
+class Subjects:
+    """What is analysed: networks, their test data, a stage-1 run.
+
+    Args:
+        args: of the command.
+        networks: the teacher first; empty if only a reconstruction is wanted.
+        data: config whose test images are shown to the networks.
+        generic: config and checkpoint of a stage-1 run.
+    """
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        networks: Networks,
+        data: Config | None,
+        generic: tuple[Config, Path] | None,
+    ) -> None:
+        self.args, self.data, self.generic = args, data, generic
+        self.device = args.device or _best_device()
+        self.networks = {name: student.to(self.device) for name, student in networks.items()}
+
+    @property
+    def classifiers(self) -> bool:
+        """Whether the networks name a class for the whole image."""
+        return all(s.task == 'classification' for s in self.networks.values())
+
+    def possible(self) -> list[str]:
+        """The analyses that can be made of this."""
+        from ..analysis.catalogue import ANALYSES
+
+        names = [
+            name
+            for name, analysis in ANALYSES.items()
+            if self.networks and (self.classifiers or not analysis.needs_classes)
+        ]
+        # stage 1 is the same, whatever task comes after it
+        return names + [RECONSTRUCTION] * bool(self.generic and self.classifiers)
+
+    def result(self, name: str, folder: Path, bars: Bars) -> dict[str, Any]:
+        """One analysis, with how it was made.
+
+        Raises:
+            UserError: if what it needs was not given.
+        """
+        from ..reproduce.environment import describe_environment
+
+        started, used = time.perf_counter(), time.process_time()
+        found = self._reconstruct(folder) if name == RECONSTRUCTION else self._ask(name, bars)
+        return {
+            'analysis': name,
+            'command': shlex.join(['python', 'tools/analyze.py', *sys.argv[1:]]),
+            'seconds': round(time.perf_counter() - started, 1),
+            'cpu_seconds': round(time.process_time() - used, 1),
+            'environment': describe_environment(),
+            **found,
+        }
+
+    def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
+        from ..analysis.catalogue import ANALYSES
+        from ..analysis.samples import labelled_samples, square_samples
+        from ..errors import UserError
+
+        analysis = ANALYSES[name]
+        if not self.networks:
+            raise UserError(f'{name} compares networks: give --run, or --teacher and --student')
+        if analysis.needs_classes and not self.classifiers:
+            raise UserError(f'{name} is about classifiers: cka and attention take any task')
+        number = self.args.images or analysis.images
+        if self.classifiers:
+            samples = labelled_samples(self.data, number)
+        else:
+            size = next(iter(self.networks.values())).image_size
+            assert size is not None  # the project's networks say it
+            samples = square_samples(self.data, number, size)
+        passes = analysis.passes(len(self.networks))
+        bar = bars.add(name, passes * len(samples.images))
+        try:
+            return analysis.ask(self.networks, samples, bar.advance)
+        finally:
+            bar.end()
+
+    def _reconstruct(self, folder: Path) -> dict[str, Any]:
+        from ..errors import UserError
+        from .reconstruct import reconstruct_images
+
+        if not self.generic:
+            raise UserError(
+                'a reconstruction needs the checkpoint of a stage-1 run (epoch_N.pth, not '
+                'weights.pth, which has no decoder): give --generic CONFIG CHECKPOINT'
+            )
+        cfg, checkpoint = self.generic
+        return reconstruct_images(
+            cfg, checkpoint, self.data or cfg, self.args.pictures, folder / RECONSTRUCTION,
+            self.device,
+        )
+
+
+def _best_device() -> str:
+    import torch
+
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def _of_suite(args: argparse.Namespace) -> Subjects:
+    from ..errors import UserError
+    from ..reproduce.trained import (
+        last_checkpoint,
+        run_config,
+        stage_one_config,
+        stage_one_run,
+        trained_networks,
+    )
+    from ..students import load_student
+    from . import config as fit
+
+    if args.teacher or args.student or args.cfg_options:
+        raise UserError('--run finds networks and configs by itself: leave out --teacher, '
+                        '--student and --cfg-options')  # fmt: skip
+    folder = Path(args.run)
+    runs = trained_networks(folder, args.task, args.seed)
+    data = run_config(runs['teacher'])
+    fit.prepare_data(data, ('test_dataloader',))
+    stage_one = stage_one_run(folder, args.seed)
+    saved = last_checkpoint(stage_one) if stage_one else None
+    generic = (stage_one_config(stage_one), saved) if stage_one and saved else None
+    if args.generic:
+        generic = _generic(args)
+    networks = {name: load_student(run) for name, run in runs.items()}
+    return Subjects(args, networks, data, generic)
+
+
+def _of_files(args: argparse.Namespace) -> Subjects:
+    from ..configuration import load_config
+    from ..errors import UserError
+    from ..students.load import student_of
+    from . import config as fit
+
+    generic = _generic(args) if args.generic else None
+    if not args.teacher and not args.student:
+        if not generic:
+            raise UserError('nothing to analyse: give --run DIR, or --teacher and --student')
+        return Subjects(args, {}, None, generic)
+    if not args.teacher or not args.student:
+        raise UserError('a student is compared with a teacher: give --teacher and --student')
+    options = parse_options(args.cfg_options) if not generic else {}
+    networks, data = {}, None
+    for name, (config, checkpoint) in _named(args):
+        cfg = load_config(config, options)
+        networks[name] = student_of(cfg, checkpoint, config)
+        if data is None:
+            fit.prepare_data(cfg, ('test_dataloader',))
+            data = cfg
+    return Subjects(args, networks, data, generic)
+
+
+def _named(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
+    """Networks by name: a student is called by the folder that its checkpoint lies in."""
+    named: dict[str, list[str]] = {'teacher': args.teacher}
+    for config, checkpoint in args.student:
+        name = Path(checkpoint).resolve().parent.name
+        named[name if name not in named else f'{name}/{Path(checkpoint).stem}'] = [
+            config, checkpoint,
+        ]  # fmt: skip
+    return list(named.items())
+
+
+def _generic(args: argparse.Namespace) -> tuple[Config, Path]:
+    from ..configuration import load_config
+    from . import config as fit
+
+    config, checkpoint = args.generic
+    cfg = load_config(config, parse_options(args.cfg_options))
+    if not args.run and not args.teacher:
+        fit.prepare_data(cfg, ('train_dataloader',))
+    return cfg, Path(checkpoint)

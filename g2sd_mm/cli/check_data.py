@@ -1,0 +1,148 @@
+"""``tools/check_data.py``: look through a data set before training does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .guard import run_command
+from .options import add_options, parse_options
+
+if TYPE_CHECKING:
+    from ..data_checks import Report, Source
+
+EXAMPLES = """examples:
+  python tools/check_data.py data/imagenet
+  python tools/check_data.py configs/coco/coco_mini_example.py --fix-list fix.jsonl
+  python tools/check_data.py train.json val.json --images train2017 val2017
+  python tools/check_data.py images/train --masks masks/train --num-classes 21
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``check_data``."""
+    p = argparse.ArgumentParser(
+        prog='check_data.py',
+        description='Find files and annotations that would stop a training run, or spoil it '
+        'without a word: unreadable images, annotations that do not fit, labels without a class, '
+        'the same pixels in training and evaluation. Exit code 1 if there is anything harmful.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument(
+        'data', nargs='+', help='a config file, a folder, or COCO JSON files with --images'
+    )
+    p.add_argument('--images', nargs='+', metavar='DIR', help='image folder of each JSON file')
+    p.add_argument('--masks', nargs='+', metavar='DIR', help='mask folder of each image folder')
+    p.add_argument('--num-classes', type=int, help='classes that the masks may have')
+    p.add_argument('--ignore-index', type=int, default=255, help='label that does not count (255)')
+    p.add_argument(
+        '--reduce-zero-label', action='store_true', help='0 is no label, 1 the first class'
+    )
+    p.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (one a CPU)')
+    p.add_argument('--examples', type=int, default=3, help='files named for each finding (3)')
+    p.add_argument('--out', metavar='FILE', help='write the whole report to this JSON file')
+    p.add_argument('--fix-list', metavar='FILE', help='write what to do to this file (JSON lines)')
+    add_options(p)
+    return p
+
+
+def check_data(
+    data: Sequence[str],
+    images: Sequence[str] | None = None,
+    masks: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    ignore_index: int = 255,
+    reduce_zero_label: bool = False,
+    workers: int = 1,
+    options: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Check a data set; the function behind the command, whose options the arguments are.
+
+    Raises:
+        UserError: if there is nothing to check at these places.
+    """
+    from ..data_checks import check
+    from ..data_checks.masks import Labels
+
+    labels = Labels(num_classes, ignore_index, reduce_zero_label)
+    return check(_sources(data, images, masks, labels, options), workers, progress)
+
+
+def _sources(
+    data: Sequence[str],
+    images: Sequence[str] | None,
+    masks: Sequence[str] | None,
+    labels: Any,
+    options: dict[str, Any] | None,
+) -> list[Source]:
+    from ..data_checks.coco import CocoSplit
+    from ..data_checks.image_masks import ImageMasks
+    from ..data_checks.layouts import recognise
+    from ..errors import UserError
+
+    if len(data) == 1 and not Path(data[0]).is_dir() and not data[0].endswith('.json'):
+        from .data_sources import sources_of
+
+        return sources_of(data[0], options)
+    if options:
+        raise UserError('--cfg-options goes with a config file')
+    if masks:
+        pairs = _pairs(data, masks, '--masks')
+        return [ImageMasks(image, mask, Path(image).name, labels) for image, mask in pairs]
+    if all(path.endswith('.json') for path in data):
+        pairs = _pairs(data, images or (), '--images')
+        return [CocoSplit(file, folder, Path(file).stem) for file, folder in pairs]
+    return [source for folder in data for source in recognise(folder, labels)]
+
+
+def _pairs(data: Sequence[str], folders: Sequence[str], option: str) -> list[tuple[str, str]]:
+    from ..errors import UserError
+
+    if len(data) != len(folders):
+        raise UserError(f'{option} takes one folder for each of {", ".join(data)}')
+    return list(zip(data, folders, strict=True))
+
+
+class _Progress:
+    """A line on stderr every few seconds, rewritten on a terminal."""
+
+    def __init__(self, every: float = 2.0) -> None:
+        self._started = self._told = time.monotonic()
+        self._every = every
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told < self._every and done < total:
+            return
+        self._told = now
+        rate = done / max(now - self._started, 1e-9)
+        end = '\r' if sys.stderr.isatty() and done < total else '\n'
+        print(f'{done} of {total} files, {rate:.0f} files/s', end=end, file=sys.stderr)
+
+
+def main() -> None:
+    """Entry point of ``tools/check_data.py``."""
+    args = vars(parser().parse_args())
+    out, fix_list, examples = (args.pop(key) for key in ('out', 'fix_list', 'examples'))
+
+    def command() -> None:
+        pairs = args.pop('cfg_options')
+        options = parse_options(pairs) if pairs else None  # mmengine reads them: seconds of imports
+        report = check_data(options=options, progress=_Progress(), **args)
+        print(report.text(examples))
+        if out:
+            Path(out).write_text(json.dumps(report.plain(), indent=2) + '\n')
+        if fix_list:
+            Path(fix_list).write_text(report.fix_list())
+        if report.harmful:
+            sys.exit(1)
+
+    run_command(command)

@@ -1,0 +1,67 @@
+"""Write pictures of masked images and of what stage 1 makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from ..analysis.reconstruction import reconstruct
+from ..analysis.samples import square_samples
+from ..analysis.stage_one import load_pair
+
+_LEAST_SIDE = 160  # px; smaller pictures are enlarged, pixel by pixel
+
+
+def reconstruct_images(
+    cfg: Config, checkpoint: Path, data: Config, number: int, folder: Path, device: str = 'cpu'
+) -> dict[str, Any]:
+    """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
+
+    Args:
+        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.analysis.stage_one.load_pair`.
+        data: config with the images.
+        number: how many.
+        folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.
+        device: where to compute.
+
+    Returns:
+        the losses of :func:`~g2sd_mm.analysis.reconstruction.reconstruct`, over 256 images or as
+        many as there are, and how the pictures came about.
+    """
+    pair = load_pair(cfg, checkpoint)
+    pair.distiller.to(device)
+    pair.teacher.to(device)
+    size = pair.teacher.img_size
+    mean, std = (
+        torch.tensor(cfg.data_preprocessor[key], device=device).view(3, 1, 1)
+        for key in ('mean', 'std')
+    )
+    images = square_samples(data, max(number, 256), size).images.to(device)
+    found = reconstruct(pair, (images.float() - mean) / std)
+    # the same images again, of which the pictures are evenly taken
+    shown = torch.linspace(0, len(images) - 1, min(number, len(images))).round().long()
+    for what, pictures in found['pictures'].items():
+        (folder / what).mkdir(parents=True, exist_ok=True)
+        for i, picture in enumerate(pictures[shown.to(device)] * std + mean):
+            mmcv.imwrite(_enlarged(picture), str(folder / what / f'{i:04d}.png'))
+    return {
+        'checkpoint': str(checkpoint),
+        'images': len(images),
+        'pictures': len(shown),
+        'mask_ratio': pair.distiller.mask_ratio,
+        'target_block': pair.distiller.target_block,
+        'losses': found['losses'],
+    }
+
+
+def _enlarged(image: Tensor) -> np.ndarray:
+    """Values of 0 to 255 [3, side, side], RGB -> pixels [side', side', 3], BGR."""
+    pixels = image.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()[..., ::-1]
+    factor = max(1, round(_LEAST_SIDE / len(pixels)))
+    return np.ascontiguousarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))

@@ -1,0 +1,77 @@
+"""A file that cannot be read as an image, or as a mask, is named, in one line and one exception.
+
+The readers of mmcv and mmseg raise whatever their decoder does: an assertion, an error of OpenCV,
+"cannot identify image file <_io.BytesIO object>". Wrapped, they all raise :class:`DataError`. And a
+JPEG that ends too early is not decoded: the rest of the picture would be grey.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from g2sd_mm.compat.after_import import after_import, replace_function
+from g2sd_mm.compat.jpeg import ends_early
+from g2sd_mm.errors import DataError
+
+__all__ = ['name_unreadable_files']
+
+Reader = Callable[[Any, dict], Any]
+
+
+def name_unreadable_files() -> None:
+    """Wrap the readers as soon as they are imported."""
+    after_import('mmcv.image.io', _refuse_half_images)
+    after_import('mmcv.transforms.loading', _wrap_image_reader)
+    after_import('mmseg.datasets.transforms.loading', _wrap_mask_reader)
+
+
+def _refuse_half_images(image_io: ModuleType) -> None:
+    decode = image_io.imfrombytes
+
+    @functools.wraps(decode)
+    def imfrombytes(content: bytes, *args: Any, **options: Any) -> Any:
+        if ends_early(content):
+            raise ValueError('the JPEG ends too early')
+        return decode(content, *args, **options)
+
+    replace_function(image_io, 'imfrombytes', imfrombytes)
+
+
+def _wrap_image_reader(loading: ModuleType) -> None:
+    reader = loading.LoadImageFromFile
+    reader.transform = _naming('img_path', 'an image', reader.transform)
+
+
+def _wrap_mask_reader(loading: ModuleType) -> None:
+    reader = loading.LoadAnnotations
+    reader._load_seg_map = _naming('seg_map_path', 'a mask', reader._load_seg_map)
+
+
+def _naming(key: str, kind: str, read: Reader) -> Reader:
+    @functools.wraps(read)
+    def read_or_name(self: Any, results: dict) -> Any:
+        path = results[key]
+        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe might not end
+            raise DataError(f'{path}: this is no file')
+        try:
+            return read(self, results)
+        except FileNotFoundError as error:
+            raise DataError(f'{path}: no such file') from error
+        except MemoryError:
+            raise  # says something about the machine, not about the file
+        except Exception as error:  # damaged data can make a decoder raise anything
+            raise DataError(
+                f'{path}: cannot be read as {kind} ({_reason(error)})'
+            ) from error
+
+    return read_or_name
+
+
+def _reason(error: Exception) -> str:
+    """One line without the address in memory that pillow tells of."""
+    if isinstance(error, AssertionError):
+        return 'no decoder knows it, or it is damaged'
+    text = ' '.join(str(error).split()) or type(error).__name__
+    return 'no decoder knows it' if 'cannot identify image file' in text else text

@@ -1,0 +1,14 @@
+"""Look through a data set for what would stop a training run, or spoil it without a word.
+
+:mod:`.layouts` says what there is to look at, :mod:`.images` and :mod:`.masks` look at one file
+each, :mod:`.coco` and :mod:`.class_folders` at what belongs together, :mod:`.duplicates` at all of
+it, :mod:`.run` does it on several processes, and :mod:`.report` tells. Nothing in here needs torch
+or a task library.
+"""
+
+from .findings import Finding
+from .report import Report
+from .run import check
+from .source import Source
+
+__all__ = ['Finding', 'Report', 'Source', 'check']

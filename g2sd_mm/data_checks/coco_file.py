@@ -1,0 +1,165 @@
+"""Read a COCO annotation file, and find the entries that no reader survives.
+
+Used before training too: what is looked for here would end a run with a ``KeyError``, hang it, or
+crash the C code that draws masks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import DataError
+from .findings import Finding
+from .run_lengths import covered
+
+#: Sides and coordinates beyond this are no picture's (and masks are drawn in this many steps).
+_LARGEST = 1 << 20
+_PIXELS = 1 << 30
+_NUMBERS = frozenset((int, float))
+_LISTS = ('images', 'annotations', 'categories')
+
+
+def read_coco(path: str | Path) -> dict[str, Any]:
+    """The content of an annotation file: a dict with lists ``images``, ``annotations``,
+    ``categories`` of dicts. What is in those is :func:`malformed`'s business.
+
+    Raises:
+        DataError: if it is not that, or no JSON, or not there.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(f'{path}: {error.strerror or error}') from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{path}: this is not a JSON file ({error})') from error
+    lists = content if isinstance(content, dict) else {}
+    for name in _LISTS:
+        entries = lists.get(name)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise DataError(f'{path}: not a COCO annotation file: no list {name!r} of entries')
+    return content
+
+
+def refuse_malformed(content: dict[str, Any], path: str | Path) -> None:
+    """Stop at what no reader survives.
+
+    Raises:
+        DataError: naming the first such entry, and how many there are.
+    """
+    problems = list(malformed(content, path))
+    if problems:
+        more = f' (and {len(problems) - 1} more)' if len(problems) > 1 else ''
+        raise DataError(
+            f'{path}: {problems[0].detail}{more}; python tools/check_data.py {path} --images DIR '
+            'lists all'
+        )
+
+
+def malformed(content: dict[str, Any], path: str | Path) -> Iterator[Finding]:
+    """Entries that cannot be read, ids that are given twice, file names that lead elsewhere."""
+    file = str(path)
+    sizes: dict[Any, tuple[int, int]] = {}
+    for number, image in enumerate(content['images']):
+        problem = image_problem(image)
+        if problem:
+            yield Finding('malformed', file, f'image {number}: {problem}')
+            continue
+        sizes[image['id']] = (image['height'], image['width'])
+        if leads_outside(image['file_name']):
+            yield Finding('outside-folder', file, f'image {number}: {image["file_name"]!r}')
+    for number, category in enumerate(content['categories']):
+        if not _is_id(category.get('id')) or not isinstance(category.get('name'), str):
+            yield Finding('malformed', file, f'category {number}: no id or name')
+    for number, annotation in enumerate(content['annotations']):
+        problem = _annotation_problem(annotation, sizes)
+        if problem:
+            yield Finding('malformed', file, f'annotation {number}: {problem}')
+    for name, key in (*((name, 'id') for name in _LISTS), ('categories', 'name')):
+        counts = Counter(e[key] for e in content[name] if isinstance(e.get(key), (int, str)))
+        for value, times in counts.items():
+            if times > 1:
+                yield Finding('duplicate-id', file, f'{name}: {key} {value!r} {times} times')
+
+
+def leads_outside(file_name: str) -> bool:
+    """Whether a name is absolute, climbs out of its folder, or is an address."""
+    parts = PurePosixPath(file_name).parts
+    return file_name.startswith('/') or '..' in parts or '://' in file_name or '\0' in file_name
+
+
+def image_problem(image: dict[str, Any]) -> str:
+    """Why the entry of an image cannot be read; empty if it can."""
+    if not _is_id(image.get('id')):
+        return f'its id is {_short(image.get("id"))}'
+    if not isinstance(image.get('file_name'), str) or not image['file_name']:
+        return f'its file_name is {_short(image.get("file_name"))}'
+    sides: list[Any] = [image.get(side) for side in ('height', 'width')]
+    if not all(type(side) is int and 0 < side <= _LARGEST for side in sides):
+        return f'height and width are {_short(sides)}'
+    return 'more pixels than are read' if math.prod(sides) > _PIXELS else ''
+
+
+def _annotation_problem(
+    annotation: dict[str, Any], sizes: dict[Any, tuple[int, int]]
+) -> str:
+    for key in ('id', 'image_id', 'category_id'):
+        if not _is_id(annotation.get(key)):
+            return f'its {key} is {_short(annotation.get(key))}'
+    box: Any = annotation.get('bbox')
+    if not are_coordinates(box) or len(box) != 4:
+        return f'its bbox is {_short(box)}'
+    if not _are_numbers([annotation.get('area')]):
+        return f'its area is {_short(annotation.get("area"))}'
+    if annotation.get('iscrowd') not in (None, 0, 1):
+        return f'its iscrowd is {_short(annotation["iscrowd"])}'
+    mask = annotation.get('segmentation')
+    if isinstance(mask, dict):
+        return _run_length_problem(mask, sizes.get(annotation['image_id']))
+    # polygons are flat lists of coordinates; too few of them are another matter
+    if mask is not None and not (isinstance(mask, list) and all(map(are_coordinates, mask))):
+        return 'its segmentation is neither polygons nor run lengths'
+    return ''
+
+
+def _run_length_problem(mask: dict[str, Any], size: tuple[int, int] | None) -> str:
+    given, counts = mask.get('size'), mask.get('counts')
+    if not isinstance(given, list) or len(given) != 2 or (size and tuple(given) != size):
+        return f'its run lengths are of size {_short(given)}, its image of {_short(size)}'
+    pixels = covered(counts)
+    if pixels is None or not _are_numbers(given) or pixels != math.prod(given):
+        return f'its run lengths cover {pixels} pixels of {_short(given)}'
+    return ''
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int or isinstance(value, str)
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return _NUMBERS.issuperset(map(type, values)) and all(map(math.isfinite, values))
+
+
+def are_coordinates(values: Any) -> bool:
+    """Whether it is a list of numbers that may be a picture's.
+
+    Files have tens of millions of them, so there is no loop in Python here.
+    """
+    if not isinstance(values, list) or not _NUMBERS.issuperset(map(type, values)):
+        return False
+    if not values:
+        return True
+    return (
+        min(values) >= -_LARGEST
+        and max(values) <= _LARGEST
+        and not math.isnan(sum(values))  # a NaN may pass the others, every comparison being false
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,0 +1,172 @@
+"""Read a folder that was packed into one LMDB file, under paths of their own.
+
+``packed://data/train.lmdb/dog/1.jpg`` is the file ``dog/1.jpg`` of what became ``data/train.lmdb``.
+mmengine chooses the file backend by what stands before ``://``, so such a path can be the
+``data_root`` of any data set. ``tools/pack_data.py`` makes the files.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.fileio import BaseStorageBackend, register_backend
+
+from ..config_parts import PACKED
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import lmdb
+
+SUFFIX = '.lmdb'
+_AFTER_SLASH = chr(ord('/') + 1)
+
+
+def import_lmdb() -> Any:
+    """The optional library.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    try:
+        import lmdb
+    except ModuleNotFoundError as error:
+        raise UserError("packed data need lmdb: pip install -e '.[packed]'") from error
+    return lmdb
+
+
+def split_path(path: str | Path) -> tuple[str, str]:
+    """The LMDB file of a ``packed://`` path, and the path inside without slashes at its ends.
+
+    Raises:
+        ValueError: if no part of the path ends in ``.lmdb``.
+    """
+    file, found, inside = str(path).removeprefix(PACKED).partition(SUFFIX + '/')
+    if not found:
+        if not file.endswith(SUFFIX):
+            raise ValueError(f'{path}: no {SUFFIX} file in it, as in {PACKED}data/train{SUFFIX}')
+        return file, ''
+    return file + SUFFIX, inside.strip('/')
+
+
+_opened: dict[str, lmdb.Environment] = {}
+
+
+def _open(file: str) -> lmdb.Environment:
+    if file not in _opened:
+        lmdb = import_lmdb()
+        if not os.path.isfile(file):
+            raise FileNotFoundError(f'no file {file}: tools/pack_data.py FOLDER {file} makes it')
+        _opened[file] = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
+    return _opened[file]
+
+
+def _close_all() -> None:
+    while _opened:
+        _opened.popitem()[1].close()
+
+
+# A worker must not go on with what its parent opened; it opens the files again when it reads.
+os.register_at_fork(after_in_child=_close_all)
+
+
+@register_backend('packed', prefixes='packed', force=True)
+class PackedBackend(BaseStorageBackend):
+    """A packed folder as mmengine's file backend; it can only be read.
+
+    Every method takes ``packed://`` paths and raises FileNotFoundError for what is not there.
+    """
+
+    def get(self, filepath: str | Path) -> bytes:
+        """Content of a file."""
+        file, key = split_path(filepath)
+        with _open(file).begin() as transaction:
+            content = transaction.get(os.fsencode(key)) if key else None
+        if content is None:
+            raise FileNotFoundError(f'{file} has no file {key}')
+        return content
+
+    def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
+        """Content of a text file."""
+        return self.get(filepath).decode(encoding)
+
+    @contextmanager
+    def get_local_path(self, filepath: str | Path) -> Iterator[str]:
+        """A temporary copy, for those who open files themselves (COCO's annotations)."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / Path(split_path(filepath)[1]).name
+            copy.write_bytes(self.get(filepath))
+            yield str(copy)
+
+    def isfile(self, filepath: str | Path) -> bool:
+        """Whether there is such a file."""
+        return self._has(*split_path(filepath))
+
+    def isdir(self, filepath: str | Path) -> bool:
+        """Whether there is a file in such a folder."""
+        file, folder = split_path(filepath)
+        return any(True for _ in _names(file, folder, recursive=False))
+
+    def exists(self, filepath: str | Path) -> bool:
+        """Whether there is such a file or folder."""
+        return self.isfile(filepath) or self.isdir(filepath)
+
+    def join_path(self, filepath: str | Path, *filepaths: str | Path) -> str:
+        """The paths with one slash between them."""
+        return '/'.join([str(filepath).rstrip('/'), *(str(part).strip('/') for part in filepaths)])
+
+    def list_dir_or_file(
+        self,
+        dir_path: str | Path,
+        list_dir: bool = True,
+        list_file: bool = True,
+        suffix: str | tuple[str, ...] | None = None,
+        recursive: bool = False,
+    ) -> Iterator[str]:
+        """Names of what lies in a folder, sorted, relative to it.
+
+        Args:
+            dir_path: of the folder.
+            list_dir, list_file: what to list.
+            suffix: of files.
+            recursive: look into folders, too.
+        """
+        file, folder = split_path(dir_path)
+        for name in _names(file, folder, recursive):
+            if name.endswith('/'):
+                if list_dir:
+                    yield name[:-1]
+            elif list_file and (suffix is None or name.endswith(suffix)):
+                yield name
+
+    @staticmethod
+    def _has(file: str, key: str) -> bool:
+        with _open(file).begin() as transaction:
+            return bool(key) and transaction.cursor().set_key(os.fsencode(key))
+
+
+def _names(file: str, folder: str, recursive: bool) -> Iterator[str]:
+    """What lies in a folder, relative to it; folders end in a slash and come before their files."""
+    start = folder + '/' if folder else ''
+    seen: tuple[str, ...] = ()
+    with _open(file).begin() as transaction:
+        cursor = transaction.cursor()
+        more = cursor.set_range(os.fsencode(start)) if start else cursor.first()
+        while more and (key := os.fsdecode(cursor.key())).startswith(start):
+            name = key[len(start) :]
+            *parents, _ = name.split('/')
+            if parents and not recursive:
+                yield parents[0] + '/'
+                # on to the first key behind this folder
+                more = cursor.set_range(os.fsencode(start + parents[0] + _AFTER_SLASH))
+                continue
+            for depth in range(1, len(parents) + 1):
+                if tuple(parents[:depth]) != seen[:depth]:
+                    yield '/'.join(parents[:depth]) + '/'
+            seen = tuple(parents)
+            yield name
+            more = cursor.next()

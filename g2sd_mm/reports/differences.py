@@ -1,0 +1,88 @@
+"""Whether the paper's order holds: paired differences of methods over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .summary import Line, paired_difference, paired_differences, t_quantile
+
+#: What the paper says comes out ahead of what, with the same student and labelled schedule.
+CLAIMS = (
+    ('teacher', 'g2sd'),
+    ('g2sd', 'g2sd_nosd'),
+    ('g2sd', 'single_stage'),
+    ('g2sd', 'mae_student'),
+    ('g2sd', 'scratch'),
+    ('g2sd_nosd', 'scratch'),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """``ahead - behind`` of one task, paired by seed.
+
+    mean: over the seeds that both have.
+    error: standard error of the mean; None for one seed.
+    seeds: how many.
+    """
+
+    task: str
+    ahead: str
+    behind: str
+    mean: float
+    error: float | None
+    seeds: int
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval (Student's t); None for one seed."""
+        return None if self.error is None else t_quantile(self.seeds - 1) * self.error
+
+    @property
+    def verdict(self) -> str:
+        """Whether the claim holds in these runs, and how surely."""
+        word = 'holds' if self.mean > 0 else 'does not hold'
+        if self.error is None:
+            return f'{word} in one seed: more seeds tell whether that is chance'
+        if abs(self.mean) <= self.error:
+            return f'{word} on average, within one standard error: undecided'
+        if self.half_width is not None and abs(self.mean) <= self.half_width:
+            return f'{word}; larger than its standard error, inside the 95 % interval'
+        return f'{word}; outside the 95 % interval'
+
+
+def differences(lines: Sequence[Line]) -> list[Difference]:
+    """Every claim that the main rows of a report speak to, task by task, student by student."""
+    found = []
+    main = [line for line in lines if line.table == 'main' and line.values]
+    for task in dict.fromkeys(line.task for line in main):
+        own = [line for line in main if line.task == task]
+        teacher = next((line for line in own if line.method == 'teacher'), None)
+        for student in dict.fromkeys(line.student for line in own if line.method != 'teacher'):
+            by_method = {line.method: line for line in own if line.student == student}
+            if teacher:
+                by_method['teacher'] = teacher
+            for ahead, behind in CLAIMS:
+                a, b = by_method.get(ahead), by_method.get(behind)
+                if a and b and paired_differences(a, b):
+                    mean, error = paired_difference(a, b)
+                    pairs = len(paired_differences(a, b))
+                    found.append(Difference(task, a.name, b.name, mean, error, pairs))
+    return found
+
+
+def cells(difference: Difference) -> tuple[str, ...]:
+    """A table row: task, claim, difference, standard error, seeds, verdict."""
+    d = difference
+    return (
+        d.task,
+        f'{d.ahead} > {d.behind}',
+        f'{d.mean:+.2f}',
+        f'± {d.error:.2f}' if d.error is not None else '',
+        str(d.seeds),
+        d.verdict,
+    )
+
+
+HEADER = ('task', 'claim', 'difference', 'standard error', 'seeds', 'verdict')

@@ -1,0 +1,97 @@
+"""What runs logged along the way, from their work dirs or from a record's small files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Points = list[tuple[int, float]]
+
+# the headline metrics as runs log them, and what makes percent of them
+_LOGGED = {'cls': ('accuracy/top1', 1), 'det': ('coco/bbox_mAP', 100), 'seg': ('mIoU', 1)}
+
+
+@dataclass
+class Curve:
+    """One run's way.
+
+    task, method, seed: of the row that the run ends in; for a run without labels the method is
+        the run's name and the task empty.
+    loss: (update, training loss).
+    metric: (update, headline metric of the validation in percent).
+    """
+
+    task: str
+    method: str
+    seed: int
+    loss: Points = field(default_factory=list)
+    metric: Points = field(default_factory=list)
+
+
+def curves(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
+    """Curves of all runs: of ``seed<N>/<run>`` below ``folder``, else of ``rows/*.log``.
+
+    Args:
+        folder: of a suite, or of its record.
+        rows: of ``results.json``, which say what run is which row's.
+    """
+    return [*_of_work_dirs(folder, rows)] or [*_of_record(folder, rows)]
+
+
+def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
+    known = {(r['seed'], run_of(r)): r for r in rows if r.get('table', 'main') == 'main'}
+    for run in sorted(folder.glob('seed*/*')):
+        seed = run.parent.name.removeprefix('seed')
+        entries = read_scalars(run)
+        if not entries or not seed.isdigit():
+            continue
+        row = known.get((int(seed), run.name))
+        if row:
+            yield _filled(Curve(row['task'], row['method'], int(seed)), entries)
+        elif not any(name in entry for entry in entries for name, _ in _LOGGED.values()):
+            yield _filled(Curve('', run.name, int(seed)), entries)
+
+
+def run_of(row: Mapping[str, Any]) -> str:
+    """Name of a row's run: that of the folder with its weights, or of its config."""
+    if row.get('checkpoint'):
+        return Path(row['checkpoint']).parent.name
+    return Path(row['config']).stem
+
+
+def _of_record(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
+    for row in rows:
+        ending = f'_{row["task"]}_{row.get("student", "")}_{row["method"]}_seed{row["seed"]}.log'
+        for log in sorted((folder / 'rows').glob(f'*{ending}'))[:1]:
+            entries = [_entry(line) for line in log.read_text().splitlines()]
+            yield _filled(Curve(row['task'], row['method'], row['seed']), entries)
+
+
+def read_scalars(run: Path) -> list[dict[str, Any]]:
+    """What a run's newest ``<time>/vis_data/scalars.json`` has, one dict for each line."""
+    logs = sorted(run.glob('*/vis_data/scalars.json'))
+    return [json.loads(line) for line in logs[-1].read_text().splitlines()] if logs else []
+
+
+def _entry(line: str) -> dict[str, float]:
+    """``step 50: loss 1.2  lr 0.01`` as a dict."""
+    step, _, values = line.partition(':')
+    words = values.split()
+    entry = {'iter': float(step.split()[-1])}
+    return entry | {k: float(v) for k, v in zip(words[::2], words[1::2], strict=True)}
+
+
+def _filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
+    """Put entries into a curve; validations stand where training was, whatever step they name."""
+    name, factor = _LOGGED.get(curve.task, ('', 1))
+    now = 0
+    for entry in entries:
+        if 'loss' in entry:
+            now = int(entry.get('iter', entry.get('step', now)))
+            curve.loss.append((now, float(entry['loss'])))
+        elif name in entry:
+            curve.metric.append((now, factor * float(entry[name])))
+    return curve

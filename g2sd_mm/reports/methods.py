@@ -1,0 +1,32 @@
+"""The rows of a table as a report shows them: their order and their colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+#: From what knows nothing to the teacher.
+ORDER = ('scratch', 'mae_student', 'single_stage', 'g2sd_nosd', 'g2sd', 'teacher')
+
+# of middling lightness: they stand out on white and on black
+_COLOURS = {
+    'teacher': '#4c86c6',
+    'g2sd': '#e4572e',
+    'g2sd_nosd': '#e8a33d',
+    'single_stage': '#5aa469',
+    'mae_student': '#b07cc6',
+    'scratch': '#8d8d8d',
+}
+_OTHERS = ('#3aa6a6', '#c65b8f', '#8a9a3b', '#7a6ff0')
+
+TITLES = {'cls': 'Classification', 'det': 'Detection', 'seg': 'Segmentation'}
+
+
+def colour(method: str) -> str:
+    """A method's colour, the same in every picture; names that are no method get one too."""
+    return _COLOURS.get(method) or _OTHERS[sum(method.encode()) % len(_OTHERS)]
+
+
+def ordered(methods: Iterable[str]) -> list[str]:
+    """Names in the order of :data:`ORDER`, others behind, each once."""
+    names = dict.fromkeys(methods)
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))

@@ -1,0 +1,111 @@
+"""The report's tables of figures: by task, by seed, by share of labels, by claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..published import published
+from . import methods
+from .differences import HEADER, cells, differences
+from .parts import escape, paragraph, table
+from .summary import HEADLINE, Line
+from .table import cells as line_cells
+
+LABELS = 'labels'  # the table of rows that were trained on part of the labels
+_OTHER_TABLES = 'Other rows'
+_NO_SOURCE = (
+    'The column "published" has what is known of the paper\'s row, or of the public teacher, on '
+    'ImageNet, COCO and ADE20K (ViT-S, unless the row is of another network). It stays empty where '
+    'no source that could be read has the figure; docs/results/published.yaml gives source or '
+    'reason for each.'
+)
+
+
+def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
+    """A table for each task's main rows, then one for each further table but that of labels."""
+    main = [line for line in lines if line.table == 'main']
+    for task in dict.fromkeys(line.task for line in main):
+        own = [line for line in main if line.task == task]
+        yield f'<h3>{escape(methods.TITLES.get(task, task))}</h3>'
+        yield _results(own, suite)
+    yield paragraph(
+        'Mean and sample deviation over seeds. Own time: the shortest of the seeds of the '
+        "row's last run; total: with the runs that it needs. All student rows have the same "
+        'encoder, labelled images and labelled epochs.',
+        'note',
+    )
+    yield paragraph(_NO_SOURCE, 'note')
+    for name in dict.fromkeys(line.table for line in lines):
+        if name not in ('main', LABELS):
+            yield f'<h3>{escape(f"{_OTHER_TABLES}: {name}")}</h3>'
+            yield _results([line for line in lines if line.table == name], suite)
+
+
+def _results(lines: Sequence[Line], suite: str) -> str:
+    own = [line_cells(line) for line in lines]
+    rows = [
+        (row[1], row[2], row[3], row[4], _paper(line, suite), *row[5:])
+        for line, row in zip(lines, own, strict=True)
+    ]
+    header = ('method', 'metric', 'ours', 'of teacher', 'published', 'params', 'GFLOPs', 'own time',
+              'total')  # fmt: skip
+    return table(header, rows)
+
+
+def _paper(line: Line, suite: str) -> str:
+    """The published figure, or share of the teacher's, of the row that this one stands for."""
+    if suite == 'paper':
+        return line.published
+    if line.table != 'main':
+        return ''
+    student = 'vitb' if line.method == 'teacher' else 'vits'
+    row = {'task': line.task, 'student': student, 'method': line.method}
+    return str(published(row, HEADLINE[line.task]) or '')
+
+
+def seed_table(lines: Sequence[Line]) -> str:
+    """The headline metric of every seed; empty for a report of one seed."""
+    seeds = sorted({seed for line in lines for seed in line.seeds})
+    if len(seeds) < 2:
+        return ''
+    rows = []
+    for line in lines:
+        values = dict(zip(line.seeds, line.values, strict=True))
+        figures = [f'{values[seed]:.2f}' if seed in values else '' for seed in seeds]
+        rows.append((line.task, line.name, line.metric, *figures))
+    return table(('task', 'method', 'metric', *(f'seed {seed}' for seed in seeds)), rows)
+
+
+def order_table(lines: Sequence[Line]) -> str:
+    """Every claim of the paper's order with its paired difference; empty without a pair."""
+    found = differences(lines)
+    return table(HEADER, map(cells, found)) if found else ''
+
+
+def label_table(lines: Sequence[Line]) -> str:
+    """Rows on part of the labels beside the same methods on all of them; empty without such rows.
+
+    A row of table ``labels`` says in its setting what part it has (``10 %``).
+    """
+    part = [line for line in lines if line.table == LABELS]
+    if not part:
+        return ''
+    settings = list(dict.fromkeys(line.setting for line in part))
+    whole = {
+        (line.task, line.student, line.method): line for line in lines if line.table == 'main'
+    }
+    rows = []
+    for key in dict.fromkeys((line.task, line.student, line.method) for line in part):
+        task, _, method = key
+        own = {line.setting: line for line in part if _key(line) == key}
+        figures = [_value(own.get(setting)) for setting in settings]
+        rows.append((task, method, HEADLINE[task], *figures, _value(whole.get(key))))
+    return table(('task', 'method', 'metric', *settings, '100 %'), rows)
+
+
+def _key(line: Line) -> tuple[str, str, str]:
+    return line.task, line.student, line.method
+
+
+def _value(line: Line | None) -> str:
+    return line_cells(line)[3] if line else ''

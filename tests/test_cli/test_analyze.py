@@ -1,0 +1,166 @@
+"""The command from files to JSON, plots and pictures; what it refuses, and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import g2sd_mm
+from g2sd_mm.cli import analyze
+from g2sd_mm.cli.analyze import NAMES, parser
+from g2sd_mm.errors import UserError
+
+from .. import toys
+from ..students import student_folder
+
+CLASSES = 10
+
+
+@pytest.fixture(scope='module')
+def suite(tmp_path_factory) -> Path:
+    """A suite's folder after a run of teacher, student and stage 1, all with random weights."""
+    folder = tmp_path_factory.mktemp('suite')
+    data = toys.image_folder(folder / 'images', classes=CLASSES, each=2, size=64)
+    runs = folder / 'seed0'
+    rows = []
+    for method, run in (('teacher', 'vitb_cls'), ('g2sd', 'g2sd_vits_cls')):
+        student_folder(runs / run)
+        checkpoint = f'moved/seed0/{run}/weights.pth'
+        rows.append(dict(task='cls', method=method, seed=0, checkpoint=checkpoint))
+    cfg = toys.config('shapes/vits_deploy.py')
+    cfg.pop('shapes', None)
+    cfg.test_dataloader.dataset.data_root = str(data)
+    cfg.dump(runs / 'vitb_cls' / 'vitb_cls.py')
+    _stage_one(runs)
+    (folder / 'results.json').write_text(json.dumps({'suite': 'toy', 'rows': rows}))
+    return folder
+
+
+def _stage_one(runs: Path) -> None:
+    cfg = toys.config('shapes/g2sd_vits_generic.py')
+    for run in ('vitb_mae', 'g2sd_vits_generic'):
+        (runs / run).mkdir()
+    teacher = {k: v for k, v in cfg.model.teacher.items() if k != 'checkpoint'}
+    file = toys.save(runs / 'vitb_mae' / 'weights.pth', toys.autoencoder(teacher))
+    model = toys.distiller(
+        student=cfg.model.student, teacher={**teacher, 'checkpoint': file}, target_block=1
+    )
+    toys.save(runs / 'g2sd_vits_generic' / 'epoch_15.pth', model)
+    cfg.model.teacher.checkpoint = 'moved/seed0/vitb_mae/weights.pth'
+    cfg.dump(runs / 'g2sd_vits_generic' / 'g2sd_vits_generic.py')
+
+
+def run(*arguments: object) -> None:
+    analyze._run(parser().parse_args([str(argument) for argument in arguments]))
+
+
+def test_everything_of_a_suite_is_analysed(suite, monkeypatch, capsys):
+    from g2sd_mm.analysis import corruption
+
+    # two of the corruptions: the others take no other way
+    monkeypatch.setattr(
+        corruption.corruption_robustness, '__defaults__',
+        (('gaussian_noise', 'contrast'), (1, 3), corruption.nothing),
+    )  # fmt: skip
+    run('--run', suite, '--images', 8, '--pictures', 2)
+    folder = suite / 'analysis'
+    for name in NAMES:
+        result = json.loads((folder / f'{name}.json').read_text())
+        assert result['analysis'] == name and result['seconds'] >= 0
+        assert 'tools/analyze.py' in result['command'] and result['environment']['packages']
+        assert (folder / f'{name}.svg').is_file() == (name != 'reconstruction')
+    pictures = {path.parent.name for path in folder.glob('reconstruction/*/*.png')}
+    assert pictures == {'input', 'masked', 'student', 'teacher'}
+    assert len(list((folder / 'reconstruction' / 'student').iterdir())) == 2
+    told = capsys.readouterr().out
+    assert [line.split(' (')[0] for line in told.splitlines() if ' s): ' in line] == list(NAMES)
+    assert 'agrees with the teacher on' in told and 'a grey guess' in told
+
+
+def test_networks_are_given_by_config_and_checkpoint_too(suite, tmp_path):
+    config = suite / 'seed0' / 'vitb_cls' / 'vitb_cls.py'
+    run('agreement', 'cka', '--images', 4, '--out-dir', tmp_path,
+        '--teacher', config, suite / 'seed0/vitb_cls/weights.pth',
+        '--student', config, suite / 'seed0/g2sd_vits_cls/weights.pth',
+        '--student', config, suite / 'seed0/vitb_cls/weights.pth')
+    found = json.loads((tmp_path / 'agreement.json').read_text())
+    assert list(found['agreement']) == ['g2sd_vits_cls', 'vitb_cls']
+    assert found['agreement']['vitb_cls']['same'] == 100  # the teacher once more
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'agreement.json', 'agreement.svg', 'cka.json', 'cka.svg'
+    ]
+
+
+def test_accuracy_is_that_of_the_test_tool(suite, tmp_path):
+    from g2sd_mm.cli.test import evaluate
+
+    config = suite / 'seed0' / 'vitb_cls' / 'vitb_cls.py'
+    weights = suite / 'seed0' / 'g2sd_vits_cls' / 'weights.pth'
+    run('agreement', '--run', suite, '--out-dir', tmp_path)
+    found = json.loads((tmp_path / 'agreement.json').read_text())
+    metrics = evaluate(str(config), str(weights), work_dir=str(tmp_path / 'work'))
+    accuracy = found['calibration']['g2sd']['accuracy']
+    assert accuracy == pytest.approx(metrics['accuracy/top1'], abs=1e-4)
+
+
+def test_a_reconstruction_needs_no_classifier(suite, tmp_path):
+    stage_one = suite / 'seed0' / 'g2sd_vits_generic'
+    cfg = toys.config('shapes/g2sd_vits_generic.py')
+    cfg.pop('shapes')
+    cfg.train_dataloader.dataset.dataset.data_root = str(suite / 'images')
+    cfg.dump(tmp_path / 'stage_one.py')
+    run('--generic', tmp_path / 'stage_one.py', stage_one / 'epoch_15.pth', '--pictures', 3,
+        '--out-dir', tmp_path / 'out', '--cfg-options',
+        f'model.teacher.checkpoint={suite / "seed0/vitb_mae/weights.pth"}')
+    result = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())
+    assert result['mask_ratio'] == 0.75 and result['images'] == 20 and result['pictures'] == 3
+    assert set(result['losses']) == {'student', 'teacher', 'nothing'}
+
+
+def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):
+    folder = student_folder(tmp_path / 'det', 'detection')
+    student = g2sd_mm.load_student(folder)
+    args = parser().parse_args(['--run', 'x', '--out-dir', 'y'])
+    subjects = analyze.Subjects(args, {'teacher': student, 'g2sd': student}, None, None)
+    assert subjects.possible() == ['cka', 'attention']
+    with pytest.raises(UserError, match='occlusion is about classifiers'):
+        subjects.result('occlusion', tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--out-dir', 'x'], 'nothing to analyse: give --run DIR, or --teacher and --student'),
+        (['cka', '--run', 'x', '--images', '3'], '--images 3 is too few'),
+        (['saliency', '--run', 'x'], "no analysis 'saliency': there are agreement, occlusion, "),
+        (['--teacher', 'a', 'b'], '--out-dir is missing'),
+        (['--teacher', 'a', 'b', '--out-dir', 'x'], 'a student is compared with a teacher'),
+        (['--run', 'x', '--cfg-options', 'a=1'], '--run finds networks and configs by itself'),
+        (['--run', 'no/such'], 'no/such/results.json is not a results.json'),
+    ],
+)
+def test_a_persons_mistakes_are_told(arguments, message):
+    with pytest.raises(UserError, match=toys.words(message)):
+        run(*arguments)
+
+
+def test_a_reconstruction_without_stage_one_is_refused(suite, tmp_path):
+    config = suite / 'seed0' / 'vitb_cls' / 'vitb_cls.py'
+    weights = suite / 'seed0' / 'vitb_cls' / 'weights.pth'
+    with pytest.raises(UserError, match=toys.words('stage-1 run (epoch_N.pth', '--generic')):
+        run('reconstruction', '--out-dir', tmp_path, '--teacher', config, weights,
+            '--student', config, weights)
+
+
+def test_nothing_is_trained_or_changed(suite):
+    """Analyses leave weights as they were: two runs give the same figures."""
+    figures = []
+    for _ in range(2):
+        run('occlusion', '--run', suite, '--images', 4)
+        result = json.loads((suite / 'analysis' / 'occlusion.json').read_text())
+        figures.append(result['orders'])
+    assert figures[0] == figures[1]
+    assert torch.is_grad_enabled()

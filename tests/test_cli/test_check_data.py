@@ -1,0 +1,178 @@
+"""``tools/check_data.py``: folders, COCO files and configs; its files and exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from g2sd_mm.cli import check_data
+from g2sd_mm.errors import UserError
+
+from .. import odd_coco, odd_images, small_masks
+from ..toys import ROOT, run_python, words
+
+COMMAND = str(ROOT / 'tools' / 'check_data.py')
+
+
+@pytest.fixture
+def checked(monkeypatch, capsys):
+    """Run the command on the files in one process; gives (exit code, stdout, stderr)."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        command = ['check_data.py', '--workers', '0', *map(str, arguments)]
+        monkeypatch.setattr('sys.argv', command)
+        code = 0
+        try:
+            check_data.main()
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def data(image_data, tmp_path):
+    """``imagenet/`` with the same images in training and evaluation taken apart."""
+    shutil.copytree(image_data, tmp_path / 'data')
+    return tmp_path / 'data'
+
+
+def test_good_data_end_with_0(checked, data):
+    code, out, _ = checked(data / 'imagenet')
+    assert code == 0
+    assert out.startswith('looked at train: ')
+    assert '36 images in' in out
+    assert '0 harmful' in out
+
+
+def test_harm_ends_with_1_and_is_written_down(checked, data, tmp_path):
+    bad = data / 'imagenet' / 'train' / 'class_0' / 'bad.jpg'
+    bad.write_bytes(odd_images.encoded()[:-100])
+    code, out, _ = checked(
+        data / 'imagenet', '--out', tmp_path / 'r.json', '--fix-list', tmp_path / 'fix.jsonl'
+    )
+    assert code == 1
+    assert f'HARM  1  files that end too early  [truncated]\n      {bad}: JPEG\n' in out
+    assert json.loads((tmp_path / 'r.json').read_text())['counts'] == {'truncated': 1}
+    (line,) = (tmp_path / 'fix.jsonl').read_text().splitlines()
+    assert json.loads(line) == {
+        'path': str(bad), 'problems': ['truncated: JPEG'],
+        'to_do': ['fetch the file again, or remove it'],
+    }  # fmt: skip
+
+
+def test_a_persons_error_ends_with_2(checked, tmp_path):
+    (tmp_path / 'a.json').write_text('{}')
+    for arguments, text in (
+        ([tmp_path / 'none'], 'no config '),
+        ([tmp_path / 'none', tmp_path], 'no folder '),
+        ([tmp_path / 'a.json'], '--images takes one folder for each of '),
+        ([tmp_path / 'a.json', '--images', tmp_path], "no list 'images'"),
+        ([tmp_path, '--cfg-options', 'a=1'], '--cfg-options goes with a config file'),
+        ([tmp_path, '--masks', tmp_path], 'has no images'),
+    ):
+        code, out, err = checked(*arguments)
+        assert (code, out) == (2, '')
+        assert err.startswith('error: ') and text in err and err.count('\n') == 1
+
+
+def test_annotation_files_with_their_folders(checked, tmp_path):
+    folder = odd_coco.write_set(tmp_path / 'odd')
+    code, out, _ = checked(folder / 'train.json', '--images', folder)
+    assert code == 1
+    assert '[degenerate-polygon]' in out and '[degenerate-box]' in out
+    assert '[polygon-beyond]' in out
+
+
+def test_images_with_masks(checked, tmp_path):
+    root = small_masks.write_data(tmp_path / 'ade', labels=150)
+    folders = [root / 'images/training', '--masks', root / 'annotations/training']
+    assert checked(*folders, '--num-classes', 150, '--reduce-zero-label')[0] == 0
+    code, out, _ = checked(*folders, '--num-classes', 150)
+    assert code == 1
+    assert 'labels [150], 150 classes' in out
+
+
+# Configs ------------------------------------------------------------------------------------------
+
+
+def test_a_config_of_classes(monkeypatch, checked, data):
+    monkeypatch.setenv('G2SD_DATA', str(data))
+    shutil.copy(
+        data / 'imagenet/train/class_0/image_1.png', data / 'imagenet/val/class_0/again.png'
+    )
+    config = ROOT / 'configs' / 'imagenet' / 'vitb_cls.py'
+    code, out, _ = checked(config, '--cfg-options', 'num_classes=3')
+    assert code == 1
+    assert 'looked at train: ' in out and 'looked at val: ' in out and 'test: ' not in out
+    assert 'HARM  1  the same pixels in training and evaluation  [leakage]' in out
+    assert '37 images' in out
+
+
+def test_a_config_without_labels(monkeypatch, checked, data):
+    monkeypatch.setenv('G2SD_DATA', str(data))
+    code, out, _ = checked(ROOT / 'configs' / 'imagenet' / 'g2sd_vits_generic.py')
+    assert code == 0
+    assert '24 images' in out
+
+
+def test_a_config_of_annotations(checked, tmp_path):
+    folder = odd_coco.write_set(tmp_path / 'odd')
+    config = ROOT / 'configs' / 'coco' / 'coco_mini_example.py'
+    places = [f'train_dataloader.dataset.dataset.data_root={folder}/',
+              'train_dataloader.dataset.dataset.ann_file=train.json',
+              'train_dataloader.dataset.dataset.data_prefix.img=']  # fmt: skip
+    for loader in ('val', 'test'):
+        places += [f'{loader}_dataloader.dataset.data_root={folder}/',
+                   f'{loader}_dataloader.dataset.ann_file=val.json',
+                   f'{loader}_dataloader.dataset.data_prefix.img=']  # fmt: skip
+    code, out, _ = checked(config, '--cfg-options', *places, "classes=['disc','dics']")
+    assert code == 1
+    assert "train.json: 'dics'" in out
+    assert '[degenerate-polygon]' in out
+    assert '12 images' not in out  # both splits list the same six
+
+
+def test_a_config_of_masks(monkeypatch, checked, tmp_path):
+    root = small_masks.write_data(tmp_path / 'ade' / 'ADEChallengeData2016', labels=151)
+    monkeypatch.setenv('G2SD_DATA', str(tmp_path))
+    code, out, _ = checked(ROOT / 'configs' / 'ade20k' / 'vitb_upernet.py')
+    assert code == 1
+    assert f'looked at train: {root}/images/training' in out
+    assert 'labels [151], 150 classes' in out
+
+
+def test_a_kind_of_data_that_is_not_known_is_named(tmp_path):
+    config = tmp_path / 'odd.py'
+    config.write_text(
+        "default_scope = 'mmpretrain'\n"
+        "model = dict(type='ImageClassifier')\n"
+        "data_layout = 'x'\n"
+        "train_dataloader = dict(dataset=dict(type='CIFAR10', data_root='.', data_prefix='x',"
+        ' download=False))\n'
+    )
+    with pytest.raises(UserError, match=words('train: data sets of type CIFAR10 are not checked')):
+        check_data.check_data([str(config)], workers=0)
+
+
+# As people start it -------------------------------------------------------------------------------
+
+
+def test_folders_need_no_torch(data):
+    code = (
+        "import runpy, sys; sys.argv = sys.argv[1:]\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "print({'torch', 'mmengine'} & set(sys.modules))"
+    )
+    done = run_python('-c', code, COMMAND, str(data / 'imagenet'), '--workers', '0')
+    assert done.stdout.splitlines()[-1] == 'set()', done.stderr
+
+
+def test_processes_and_progress(data):
+    done = run_python(COMMAND, str(data / 'imagenet'), '--workers', '2')
+    assert done.returncode == 0, done.stderr
+    assert '36 of 36 files, ' in done.stderr
+    assert 'on 2 process(es)' in done.stdout

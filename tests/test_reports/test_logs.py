@@ -1,0 +1,73 @@
+"""Curves from work dirs and from a record's files."""
+
+from __future__ import annotations
+
+import pytest
+
+from g2sd_mm.reports.curves import curve_figures
+from g2sd_mm.reports.logs import curves, read_scalars
+
+from .test_html import scalars
+from .test_summary import row
+
+TRAINING = [{'loss': 2.0, 'iter': 50, 'step': 50}, {'loss': 1.0, 'iter': 112, 'step': 112}]
+
+
+def line(method: str, run: str, **changes) -> dict:
+    return dict(row(method, 50.0), checkpoint=f'gone/seed0/{run}/weights.pth', **changes)
+
+
+def test_runs_are_their_rows_and_others_have_no_labels(tmp_path):
+    folder = tmp_path / 'seed0'
+    scalars(folder / 'g2sd_vits_cls', '20260101_000000',
+            TRAINING[0], {'accuracy/top1': 40.0, 'step': 1}, TRAINING[1],
+            {'accuracy/top1': 60.0, 'step': 2})
+    scalars(folder / 'vitb_mae', '20260101_000000', *TRAINING)
+    scalars(folder / 'somebody_elses', '20260101_000000', *TRAINING, {'mIoU': 3.0, 'step': 0})
+    (folder / 'empty').mkdir()
+    found = curves(tmp_path, [line('g2sd', 'g2sd_vits_cls')])
+    assert [(c.task, c.method, c.seed) for c in found] == [('cls', 'g2sd', 0), ('', 'vitb_mae', 0)]
+    assert found[0].loss == [(50, 2.0), (112, 1.0)]
+    # validations stand where training was: the steps that they name are epochs
+    assert found[0].metric == [(50, 40.0), (112, 60.0)]
+    assert found[1].metric == []
+
+
+@pytest.mark.parametrize(
+    ('task', 'entry', 'percent'),
+    [('det', {'coco/bbox_mAP': 0.25, 'step': 100}, 25.0), ('seg', {'mIoU': 30.0, 'step': 0}, 30.0)],
+)
+def test_metrics_are_in_percent(tmp_path, task, entry, percent):
+    scalars(tmp_path / 'seed0' / 'run', '20260101_000000', TRAINING[0], entry)
+    (found,) = curves(tmp_path, [dict(line('g2sd', 'run'), task=task)])
+    assert found.metric == [(50, percent)]
+
+
+def test_a_record_has_its_logs(tmp_path):
+    (tmp_path / 'rows').mkdir()
+    text = 'step 50: loss 2  lr 0.1\nstep 1: accuracy/top1 40.5  accuracy/top5 90\n'
+    (tmp_path / 'rows' / 'shapes_cls_vits_g2sd_seed1.log').write_text(text)
+    rows = [dict(line('g2sd', 'x'), seed=1), line('g2sd', 'x'), line('g2sd_nosd', 'x')]
+    (found,) = curves(tmp_path, rows)
+    assert (found.method, found.seed) == ('g2sd', 1)
+    assert found.loss == [(50, 2.0)] and found.metric == [(50, 40.5)]
+
+
+def test_the_newest_log_is_read(tmp_path):
+    assert read_scalars(tmp_path) == []
+    scalars(tmp_path, 'run/../20260101_000000', {'loss': 9.0})
+    scalars(tmp_path, '20260102_000000', {'loss': 2.0}, {'lr': 0.1})
+    assert read_scalars(tmp_path) == [{'loss': 2.0}, {'lr': 0.1}]
+
+
+def test_each_task_has_a_figure_with_a_legend_entry_a_method(tmp_path):
+    for seed in (0, 1):
+        scalars(tmp_path / f'seed{seed}' / 'g2sd_vits_cls', '20260101_000000', *TRAINING,
+                {'accuracy/top1': 40.0, 'step': 1})
+        scalars(tmp_path / f'seed{seed}' / 'vitb_mae', '20260101_000000', *TRAINING)
+    rows = [dict(line('g2sd', 'g2sd_vits_cls'), seed=seed) for seed in (0, 1)]
+    labelled, unlabelled = curve_figures(curves(tmp_path, rows))
+    assert labelled.count('>g2sd</text>') == 1
+    assert 'top1 (%)' in labelled
+    assert unlabelled.count('>vitb_mae</text>') == 1
+    assert list(curve_figures([])) == []

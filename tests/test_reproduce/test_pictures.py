@@ -1,0 +1,83 @@
+"""Pictures of a suite's rows, from random weights to the report's grid."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+from g2sd_mm.config_parts import plain_model
+from g2sd_mm.reports.pictures import prediction_grids
+from g2sd_mm.reproduce.pictures import draw_pictures
+from g2sd_mm.reproduce.suites import Row, Step, Suite
+
+from .. import small_masks, toys
+
+
+@pytest.fixture(scope='module')
+def ran(tmp_path_factory) -> tuple[Suite, Path]:
+    """A suite of one classifier and one segmentor, after its runs; a third row has failed."""
+    folder = tmp_path_factory.mktemp('ran')
+    data = toys.image_folder(folder / 'images', classes=10, each=2, size=64)
+    classifier = toys.config('shapes/vits_scratch_cls.py')
+    classifier.pop('shapes')
+    classifier.val_dataloader.dataset.data_root = str(data)
+    classifier.test_dataloader = classifier.val_dataloader
+    masks = small_masks.write_data(folder / 'masks')
+    segmentor = small_masks.small_config('ade20k/g2sd_vits_upernet_nosd.py')
+    segmentor = small_masks.on_small_data(segmentor, masks, folder)
+    steps = [
+        _trained(cfg, name, folder)
+        for name, cfg in (('vits_scratch_cls', classifier), ('g2sd_vits_upernet', segmentor))
+    ]
+    steps.append(Step(steps[0].config, label='vitb_cls'))
+    rows = (
+        Row('cls', 'scratch', 'vits_scratch_cls'), Row('cls', 'teacher', 'vitb_cls'),
+        Row('seg', 'g2sd', 'g2sd_vits_upernet'),
+    )  # fmt: skip
+    return Suite('toy', tuple(steps), rows), folder
+
+
+def _trained(cfg: Config, name: str, folder: Path) -> Step:
+    """Leave a config and random weights where a run would."""
+    (folder / name).mkdir()
+    config = folder / f'{name}.py'
+    cfg.dump(config)
+    torch.manual_seed(0)
+    toys.save(folder / name / 'weights.pth', MODELS.build(plain_model(cfg)))
+    return Step(str(config))
+
+
+def test_finished_rows_stand_beside_input_and_truth(ran, tmp_path):
+    suite, runs = ran
+    (tmp_path / 'cls' / 'g2sd').mkdir(parents=True)  # of an earlier run, on other images
+    draw_pictures(suite, suite.rows, runs, tmp_path)
+    found = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob('*.jpg')}
+    assert found == {'cls/input', 'cls/truth', 'cls/scratch',
+                     'seg/input', 'seg/truth', 'seg/g2sd'}
+    names = [sorted(p.name for p in (tmp_path / column).glob('*.jpg')) for column in found]
+    assert {len(some) for some in names} == {8, 3}
+    assert not (tmp_path / 'cls' / 'g2sd').exists()
+    # evenly over the classes, not the first ones
+    classes = (tmp_path / 'cls' / 'truth' / 'classes.txt').read_text().split()
+    assert len(classes) == 8 and len(set(classes)) > 4
+    cls, seg = prediction_grids(tmp_path)
+    assert cls.count('<img') == 8 and seg.count('<img') == 9
+
+
+def test_columns_show_the_same_images_at_the_same_size(ran, tmp_path):
+    suite, runs = ran
+    draw_pictures(suite, suite.rows[2:], runs, tmp_path)
+    for name in (path.name for path in (tmp_path / 'seg' / 'input').iterdir()):
+        columns = [cv2.imread(str(tmp_path / 'seg' / c / name)) for c in ('input', 'truth', 'g2sd')]
+        assert len({picture.shape for picture in columns}) == 1
+        assert np.abs(columns[0].astype(int) - columns[1]).mean() > 5  # annotations are drawn
+    known = json.loads((tmp_path / 'seg' / 'truth' / 'colours.json').read_text())
+    assert len(known['present']) == 2 and len(known['colours']) == 150
+    assert set(known['present']) <= set(known['colours'])
