@@ -78,8 +78,8 @@ COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOL
 
 EXTRAS = {
     'dev': [
-        'pytest',
         'hypothesis',
+        'pytest',
         'ruff',
         'mypy==2.4.1',  # another release finds other things
         'types-PyYAML',  # mypy's knowledge of yaml

@@ -1,10 +1,13 @@
-"""The errors that a person made and can mend: the tools print their line and nothing else."""
+"""How a command may end other than well: a person's error, the machine's, or on request."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something is missing or misspelt; the message says what to do."""
+    """Something is missing or misspelt, by a person who can mend it; the message says what to do.
+
+    The tools print its line and nothing else, and exit with 2.
+    """
 
 
 class DataError(UserError, ValueError):
@@ -12,4 +15,19 @@ class DataError(UserError, ValueError):
 
     A ``ValueError`` too: in training such a sample is replaced by another one, see
     :class:`g2sd_mm.datasets.seeded.SeededDataset`.
+    """
+
+
+class RunError(RuntimeError):
+    """The machine, the data or the numbers ended a run; the message is the cause in one line.
+
+    The tools print it without a traceback, which would add nothing, and exit with 1.
+    """
+
+
+class Preempted(BaseException):
+    """The run was asked to end, and has saved; the message says where. The tools exit with 0.
+
+    Not an ``Exception``, as ``KeyboardInterrupt`` is none: what is ready to lose a run, and to go
+    on with the next one, has to end too.
     """

@@ -19,8 +19,13 @@ randomness = dict(seed=0, diff_rank_seed=False)
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    # seconds after which a process that does not answer is given up; one of them evaluates alone
+    dist_cfg=dict(backend='nccl', timeout=1800),
 )
+# alarms, see docs/reliability.md: updates that may be left out before the run stops; the loss above
+# `factor` x its median for `patience` steps is reported
+reliability = dict(
+    non_finite=dict(max_skips=0), divergence=dict(factor=5.0, patience=20, window=200))
 log_level = 'INFO'
 load_from = None
 resume = False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,8 +28,8 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[s
         'state_dict': {name: alone(tensor) for name, tensor in state.items()},
         'meta': dict(meta),
     }
-    with whole_or_not(path) as temporary:
-        write_synced(temporary, lambda file: torch.save(content, file))
+    with whole_or_not(path) as temporary, temporary.open('wb') as file:
+        torch.save(content, file)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -39,22 +40,42 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextmanager
 def whole_or_not(path: str | Path) -> Iterator[Path]:
-    """A temporary file to write; it becomes ``path`` if nothing goes wrong, else it is gone."""
+    """A temporary file to write; it becomes ``path`` if nothing goes wrong, else it is gone.
+
+    It is on the disk before it takes the name, and the name is before this returns: a machine that
+    goes down at any moment leaves the old file or the new one. Only a killed process leaves the
+    temporary file behind, see :func:`remove_leftovers`.
+    """
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_synced(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Write a file and wait until it is on the disk."""
-    with open(path, 'wb') as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
+def remove_leftovers(folder: str | Path) -> list[Path]:
+    """Remove what killed processes left of files in a folder that nobody else writes to now."""
+    leftovers = list(Path(folder).glob('.*.[0-9]*.tmp'))
+    for file in leftovers:
+        file.unlink(missing_ok=True)
+    return leftovers
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # some network file systems have nothing to wait for in a folder
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(number)
 
 
 def alone(tensor: Tensor) -> Tensor:

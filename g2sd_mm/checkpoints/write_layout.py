@@ -13,7 +13,7 @@ import torch
 from ..compat.safe_load import CheckpointError
 from .convert import Conversion
 from .layouts import LAYOUTS
-from .write import alone, whole_or_not, write_synced, write_text
+from .write import alone, whole_or_not, write_text
 
 
 def write_layout(
@@ -57,7 +57,8 @@ def _write_torch(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
     state = {name: alone(tensor).contiguous() for name, tensor in done.state.items()}
     wrapper = LAYOUTS[done.layout].wrapper_of(done.family)
     content = {wrapper: state, 'meta': dict(meta)} if wrapper else state
-    write_synced(path, lambda file: torch.save(content, file))
+    with path.open('wb') as file:
+        torch.save(content, file)
 
 
 def _write_safetensors(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
@@ -70,7 +71,8 @@ def _write_safetensors(path: Path, done: Conversion, meta: Mapping[str, Any]) ->
 def _write_pickle(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
     state = {name: tensor.detach().cpu().numpy() for name, tensor in done.state.items()}
     content = {'model': state, '__author__': 'g2sd_mm'}
-    write_synced(path, lambda file: pickle.dump(content, file, protocol=4))
+    with path.open('wb') as file:
+        pickle.dump(content, file, protocol=4)
 
 
 _WRITERS: dict[str, Callable[[Path, Conversion, Mapping[str, Any]], None]] = {

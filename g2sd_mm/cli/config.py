@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine import fileio
@@ -114,7 +115,9 @@ def use_test_data(cfg: Config, path: str) -> None:
 
 
 def use_mixed_precision(cfg: Config) -> None:
-    """bfloat16 autocast where the GPU has it, else float16 with a scaler.
+    """bfloat16 autocast where the GPU has it, else float16 with a scaler; in place.
+
+    A teacher, which autocast does not reach, runs in that precision unless the config has its own.
 
     Raises:
         UserError: without a GPU.
@@ -127,6 +130,10 @@ def use_mixed_precision(cfg: Config) -> None:
     scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
     bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
+    places: tuple[Any, ...] = (cfg.model, cfg.get('distillation') or {})
+    for place in places:
+        if place.get('teacher'):
+            place.teacher.setdefault('dtype', 'bfloat16' if bfloat16 else 'float16')
 
 
 def use_strict_loading(cfg: Config) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..compat.quiet import quiet_imports
-from ..errors import UserError
+from ..errors import Preempted, RunError, UserError
 
 #: Paths that are no file: a loop of links, a folder, below a file, too long.
 _PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -19,6 +20,8 @@ _PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 def run_command(command: Callable[[], None]) -> None:
     """Run a command; exit 2 after a person's error, 1 after any other, 130 after Ctrl-C.
+
+    A run that ended on request has done what it should: it says how it goes on, and exits 0.
 
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
@@ -28,6 +31,10 @@ def run_command(command: Callable[[], None]) -> None:
             command()
     except KeyboardInterrupt:
         sys.exit(130)
+    except Preempted as end:
+        if os.environ.get('RANK', '0') == '0':
+            print(f'{end}; go on by: {resume_command(sys.argv)}', flush=True)
+        sys.exit(0)
     except UserError as error:
         _say(error)
         sys.exit(2)
@@ -37,8 +44,21 @@ def run_command(command: Callable[[], None]) -> None:
         if _is_about_a_file(error):
             _say(error)
             sys.exit(2)
+        if isinstance(error, RunError):
+            _say(error)
+            sys.exit(1)
         _say(error, where=_keep_traceback())
         sys.exit(1)
+
+
+def resume_command(argv: Sequence[str]) -> str:
+    """The command line with ``--resume``, for the newest checkpoint whatever it began with."""
+    words = ['python']
+    for word, before in zip(argv, ['', *argv], strict=False):
+        if word.startswith('--resume') or (before == '--resume' and not word.startswith('-')):
+            continue
+        words.append(word)
+    return shlex.join([*words, '--resume'])
 
 
 @contextmanager

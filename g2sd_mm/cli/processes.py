@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from datetime import timedelta
 
 import torch
 from mmengine.config import Config
@@ -13,6 +14,9 @@ from mmengine.runner import Runner
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 
+#: Seconds after which a process that does not answer is given up, unless
+#: ``env_cfg.dist_cfg.timeout`` says otherwise. The others wait that long while one evaluates.
+PEER_TIMEOUT = 1800
 _PORT = '29500'
 
 
@@ -34,7 +38,8 @@ def start_processes(cfg: Config, launcher: str) -> None:
         name_rank_by_slurm()
     elif launcher != 'pytorch':
         raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
-    torch.distributed.init_process_group('gloo')
+    seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', PEER_TIMEOUT)
+    torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False),

@@ -16,6 +16,9 @@ EXAMPLES = """examples:
   python tools/train.py configs/shapes/g2sd_vits_generic.py
   python tools/train.py configs/imagenet/g2sd_vits_cls.py --amp \\
       --cfg-options distillation.teacher.checkpoint=mae_finetuned_vit_base.pth
+  python tools/train.py configs/shapes/g2sd_vits_generic.py --resume
+
+SIGTERM and SIGUSR1 end a run after the step that it is in, with a checkpoint and exit code 0.
 """
 
 
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--amp',
         action='store_true',
-        help='mixed precision: bfloat16 where the GPU has it, else float16',
+        help='mixed precision, teacher too: bfloat16 where the GPU has it, else float16',
     )
     p.add_argument(
         '--compile',
@@ -55,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument('--seed', type=int, help='seed of everything random (config: 0)')
     p.add_argument('--deterministic', action='store_true', help='deterministic kernels')
+    p.add_argument(
+        '--replay',
+        metavar='BUNDLE',
+        help='do not train: run the step that a non-finite loss or gradient left in BUNDLE',
+    )
     p.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the rate to the batch that is used'
     )
@@ -88,11 +96,17 @@ def train(
     Raises:
         UserError, CheckpointError: with one line that says what to do, before the first step; the
             latter for any file of weights that does not fit its place in the config.
+        RunError: with the cause in one line, if the machine ends the run (a full disk, too little
+            memory, a lost process), or a number that is not finite.
+        Preempted: when a signal asked the run to end, and it has saved.
     """
     import g2sd_mm
 
+    from ..engine.preemption import listening
     from . import config as fit
+    from .failures import explained
     from .processes import build_runner, start_processes
+    from .reliable import check_work_dir, find_start, make_reliable
     from .scalars import log_throughput, use_tensorboard
     from .verify import verify_named_files
 
@@ -111,17 +125,19 @@ def train(
         cfg.randomness.deterministic = True
     if auto_scale_lr:
         cfg.auto_scale_lr.enable = True
-    if resume:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    make_reliable(cfg)
+    find_start(cfg, resume)
     log_throughput(cfg)
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
+    check_work_dir(cfg.work_dir)
     fit.use_strict_loading(cfg)
     fit.use_compilation(cfg, compiled)
-    start_processes(cfg, launcher)
-    runner = build_runner(g2sd_mm.distill_config(cfg))
-    runner.train()
+    with listening(), explained(cfg):
+        start_processes(cfg, launcher)
+        runner = build_runner(g2sd_mm.distill_config(cfg))
+        runner.train()
     return runner
 
 
@@ -131,7 +147,14 @@ def main() -> None:
     export_local_rank(namespace)
     args.pop('local_rank')
 
+    options, bundle = args.pop('cfg_options'), args.pop('replay')
+
     def command() -> None:
-        train(options=parse_options(args.pop('cfg_options')), **args)
+        if bundle:
+            from .replay import replay
+
+            replay(args['config'], bundle, parse_options(options), args['runs'])
+        else:
+            train(options=parse_options(options), **args)
 
     run_command(command)

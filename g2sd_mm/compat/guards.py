@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from g2sd_mm.compat.after_import import after_import, import_without
+from g2sd_mm.compat.formatting import remember_formatting
 
 __all__ = [
     'check_no_upstream_twins',
@@ -170,6 +171,7 @@ def watch_imports() -> None:
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
+    after_import('yapf.yapflib.yapf_api', remember_formatting)
     for module, library in _IMPORTS_IN_PASSING.items():
         import_without(module, library)
 

@@ -7,7 +7,8 @@ JPEG that ends too early is not decoded: the rest of the picture would be grey.
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,7 @@ from g2sd_mm.compat.after_import import after_import, replace_function
 from g2sd_mm.compat.jpeg import ends_early
 from g2sd_mm.errors import DataError
 
-__all__ = ['name_unreadable_files']
+__all__ = ['name_unreadable_files', 'naming']
 
 Reader = Callable[[Any, dict], Any]
 
@@ -52,21 +53,30 @@ def _wrap_mask_reader(loading: ModuleType) -> None:
 def _naming(key: str, kind: str, read: Reader) -> Reader:
     @functools.wraps(read)
     def read_or_name(self: Any, results: dict) -> Any:
-        path = results[key]
-        if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe might not end
-            raise DataError(f'{path}: this is no file')
-        try:
+        with naming(results[key], kind):
             return read(self, results)
-        except FileNotFoundError as error:
-            raise DataError(f'{path}: no such file') from error
-        except MemoryError:
-            raise  # says something about the machine, not about the file
-        except Exception as error:  # damaged data can make a decoder raise anything
-            raise DataError(
-                f'{path}: cannot be read as {kind} ({_reason(error)})'
-            ) from error
 
     return read_or_name
+
+
+@contextmanager
+def naming(path: str, kind: str = 'an image') -> Iterator[None]:
+    """Whatever goes wrong inside is a :class:`DataError` of this file.
+
+    Args:
+        path: of the file.
+        kind: of what it cannot be read as.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # reading a pipe might not end
+        raise DataError(f'{path}: this is no file')
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f'{path}: no such file') from error
+    except MemoryError:
+        raise  # says something about the machine, not about the file
+    except Exception as error:  # damaged data can make a decoder raise anything
+        raise DataError(f'{path}: cannot be read as {kind} ({_reason(error)})') from error
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@ from .device_decoding import DecodingPreprocessor
 from .masks import CheckMasks
 from .packed import PackedBackend
 from .seeded import SampleKey, SeededDataset, SeededSampler
+from .workers import patient_worker
 
 __all__ = [
     'CheckMasks',
@@ -15,4 +16,5 @@ __all__ = [
     'SeededDataset',
     'SeededSampler',
     'SplitPlanes',
+    'patient_worker',
 ]

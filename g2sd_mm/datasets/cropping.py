@@ -11,6 +11,7 @@ from mmengine import fileio
 from mmengine.registry import TRANSFORMS
 from torch.nn.functional import interpolate
 
+from ..compat.image_files import naming
 from .decoding import REDUCTIONS, EncodedImage
 
 
@@ -81,14 +82,17 @@ class LoadRandomResizedCrop:
             results: with ``img_path``.
 
         Raises:
-            ValueError: if the file is not an image.
-            OSError: if there is no such file.
+            DataError: naming the file, if it cannot be read as an image.
         """
-        image = EncodedImage(fileio.get(results['img_path'], backend_args=self.backend_args))
+        path = results['img_path']
+        with naming(path):
+            image = EncodedImage(fileio.get(path, backend_args=self.backend_args))
         box = self._crop.rand_crop_params(image)  # it looks at the shape alone
         flip = self._draw_flip()
         if self.decode or not image.reducible:
-            planes = resize(self._cut(image, box), self._crop.scale, self.interpolation)
+            with naming(path):
+                crop = self._cut(image, box)
+            planes = resize(crop, self._crop.scale, self.interpolation)
             planes = mirror(planes) if flip else planes
             # merging is several times as fast as copying the transposed array
             results['img'] = planes.transpose(1, 2, 0) if self.planes else cv2.merge([*planes])

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..compat.jpeg import ends_early
+
 try:
     import simplejpeg
 except ModuleNotFoundError:  # a machine that it has no wheel for
@@ -51,10 +53,12 @@ class EncodedImage:
         reducible: whether it can be decoded in part or at less than its full size.
 
     Raises:
-        ValueError: if it is no image.
+        ValueError: if it is no image, or a JPEG without its end.
     """
 
     def __init__(self, data: bytes) -> None:
+        if ends_early(data):
+            raise ValueError('the JPEG ends too early')
         self.data = data
         self._jpeg = _plain_jpeg(data)
         self.reducible = self._jpeg is not None
@@ -73,7 +77,7 @@ class EncodedImage:
                 missing. None for all.
 
         Raises:
-            ValueError: if the file is broken or ends too early.
+            ValueError: if the file is broken.
         """
         if self._jpeg is None:
             return self._pixels

@@ -161,7 +161,7 @@ class GenericDistiller(TeachingModel):
         with self.teacher.answering(images) as images_:
             encoded = self.teacher.model.encode(images_, masking)
             target = self._decode(self.teacher.model, encoded.latent, masking, self.target_block)
-            return encoded, target
+            return encoded, self.teacher.tell(target)
 
     def _decode(
         self, network: MaskedAutoencoder, latent: Tensor, masking: Masking, until: int | None = None

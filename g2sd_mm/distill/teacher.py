@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,6 +41,8 @@ class FrozenTeacher:
         self.dtype = getattr(torch, dtype)
         self.model = model.requires_grad_(False).to(self.dtype)
         self.model.train(train_mode)
+        #: Hears each answer while it is set; nothing is kept here.
+        self.listener: Callable[[Any], None] | None = None
 
     def to(self, device: torch.device) -> None:
         """Move to a device; the precision stays."""
@@ -51,6 +53,12 @@ class FrozenTeacher:
         """No gradients, no autocast; yields ``inputs`` in the teacher's precision."""
         with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
             yield inputs.to(self.dtype)
+
+    def tell(self, answer: Any) -> Any:
+        """``answer``, which the listener hears if there is one."""
+        if self.listener is not None:
+            self.listener(answer)
+        return answer
 
     def checksum(self) -> str:
         """Digest of all parameters, for comparing ranks (16 hex digits)."""
@@ -87,7 +95,7 @@ class ChainTeacher(FrozenTeacher):
         with self.answering(images) as x:
             for part in self.forward:
                 x = getattr(self.model, part)(x)
-            return x
+            return self.tell(x)
 
 
 class TeachingModel(BaseModel):

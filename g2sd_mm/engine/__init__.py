@@ -3,15 +3,21 @@
 from .autocast import AutocastOptimWrapper
 from .hooks import (
     CompileHook,
+    DivergenceHook,
     DrawPredictionsHook,
     LossWarmupHook,
     MetricsHook,
+    NonFiniteHook,
+    PreemptionHook,
+    ResumeHook,
     SampleErrorHook,
     StepSeedHook,
     TeacherGuardHook,
     WeightsExportHook,
+    WholeCheckpointHook,
 )
 from .layer_decay import ViTLayerDecayConstructor
+from .loops import ResumableEpochLoop
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 from .sharding import ShardedDataParallel, ShardedRunner
@@ -19,9 +25,14 @@ from .sharding import ShardedDataParallel, ShardedRunner
 __all__ = [
     'AutocastOptimWrapper',
     'CompileHook',
+    'DivergenceHook',
     'DrawPredictionsHook',
     'LossWarmupHook',
     'MetricsHook',
+    'NonFiniteHook',
+    'PreemptionHook',
+    'ResumableEpochLoop',
+    'ResumeHook',
     'SampleErrorHook',
     'ShardedDataParallel',
     'ShardedRunner',
@@ -32,5 +43,6 @@ __all__ = [
     'WarmupMultiStepLR',
     'WarmupPolyLR',
     'WeightsExportHook',
+    'WholeCheckpointHook',
     'sync_batch_norm',
 ]

@@ -108,16 +108,17 @@ class _BiasedAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, table: Tensor, grid: Grid) -> Tensor:
-        ctx.save_for_backward(q, k, v, table)
-        ctx.grid = grid
         with torch.autocast(q.device.type, enabled=False):
             bias = relative_bias(table, grid).to(q.dtype).unsqueeze(0)
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        ctx.save_for_backward(q, k, v, table, out)
+        ctx.grid = grid
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, out_gradient: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, table = ctx.saved_tensors
+        q, k, v, table, out = ctx.saved_tensors
         index = _index(ctx.grid, table.device)
         B, H, N, _ = q.shape
         step = max(1, _CHUNK.get(q.device.type, _LARGE_CHUNK) // (B * N * N))
@@ -128,7 +129,8 @@ class _BiasedAttention(torch.autograd.Function):
                 heads = slice(start, min(start + step, H))
                 bias = relative_bias(table[:, heads], ctx.grid).to(q.dtype)  # as forward had it
                 *parts, logits = _attention_gradients(
-                    q[:, heads], k[:, heads], v[:, heads], out_gradient[:, heads], bias
+                    q[:, heads], k[:, heads], v[:, heads],
+                    out[:, heads], out_gradient[:, heads], bias,
                 )
                 for gradient, part in zip(gradients, parts, strict=True):
                     gradient[:, heads] = part
@@ -139,19 +141,19 @@ class _BiasedAttention(torch.autograd.Function):
 
 
 def _attention_gradients(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, bias: Tensor
+    q: Tensor, k: Tensor, v: Tensor, out: Tensor, given: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients for q, k, v [B, h, N, d] and the attention logits [B, h, N, N] of some heads.
 
-    ``out`` is the gradient for the result [B, h, N, d]; ``bias`` is [h, N, N].
+    ``given`` is the gradient for the result ``out`` [B, h, N, d]; ``bias`` is [h, N, N].
     """
     full = torch.promote_types(q.dtype, torch.float32)
-    q, k, v, out = (tensor.to(full) for tensor in (q, k, v, out))
+    q, k, v, out, given = (tensor.to(full) for tensor in (q, k, v, out, given))
     scale = q.shape[-1] ** -0.5
     weights = (q * scale) @ k.transpose(-2, -1)
     weights = weights.add_(bias).softmax(dim=-1)
-    for_v = weights.transpose(-2, -1) @ out
-    # softmax: dS = P * (dP - sum(P * dP)), in the memory of dP
-    logits = (out @ v.transpose(-2, -1)).mul_(weights)
-    logits.addcmul_(weights, logits.sum(dim=-1, keepdim=True), value=-1)
+    for_v = weights.transpose(-2, -1) @ given
+    # softmax: dS = P * (dP - sum(P * dP)), in the memory of dP; the sum is that of dO * O
+    shared = (given * out).sum(dim=-1, keepdim=True)
+    logits = (given @ v.transpose(-2, -1)).sub_(shared).mul_(weights)
     return (logits @ k) * scale, logits.transpose(-2, -1) @ (q * scale), for_v, logits

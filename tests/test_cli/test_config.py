@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.cli import config as fit
+from g2sd_mm.cli.train import parser
 from g2sd_mm.errors import UserError
 
 from .. import imagenet
@@ -167,8 +168,32 @@ def test_mixed_precision_depends_on_the_gpu(monkeypatch, bfloat16):
     assert cfg.optim_wrapper.type == ('AutocastOptimWrapper' if bfloat16 else 'AmpOptimWrapper')
     assert cfg.optim_wrapper.get('loss_scale') == (None if bfloat16 else 'dynamic')
     assert cfg.optim_wrapper.accumulative_counts == 2
+    dtype = 'bfloat16' if bfloat16 else 'float16'
+    for name, place in (('g2sd_vits_generic', 'model'), ('g2sd_vits_cls', 'distillation')):
+        cfg = config(f'imagenet/{name}.py')
+        fit.use_mixed_precision(cfg)
+        assert cfg[place].teacher.dtype == dtype
+    cfg = config('imagenet/g2sd_vits_cls.py', **{'distillation.teacher.dtype': 'float32'})
+    fit.use_mixed_precision(cfg)
+    assert cfg.distillation.teacher.dtype == 'float32'
 
 
 def test_test_time_augmentation_needs_its_config():
     with refused('--tta needs tta_model and tta_pipeline'):
         fit.use_test_time_augmentation(config('imagenet/vitb_cls.py'))
+
+
+@pytest.mark.parametrize(
+    ('options', 'hooks'),
+    [
+        ([], [dict(type='CompileHook', on_cpu=False)]),
+        (['--compile'], [dict(type='CompileHook', on_cpu=True)]),
+        (['--no-compile'], []),
+    ],
+)
+def test_blocks_are_compiled_with_a_gpu_or_when_asked(options, hooks):
+    chosen = parser().parse_args(['config.py', *options]).compiled
+    cfg = config('imagenet/vitb_mae.py')
+    before = list(cfg.custom_hooks)
+    fit.use_compilation(cfg, chosen)
+    assert cfg.custom_hooks == before + hooks

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.guard import run_command
+from g2sd_mm.cli.guard import resume_command, run_command
 from g2sd_mm.cli.options import parse_options
-from g2sd_mm.errors import DataError, UserError
+from g2sd_mm.errors import DataError, Preempted, RunError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +113,33 @@ def test_where_the_traceback_cannot_be_kept_it_can_be_asked_for(capsys, tmp_path
 def test_an_interrupt_is_130(capsys):
     assert ended(KeyboardInterrupt()) == 130
     assert capsys.readouterr() == ('', '')
+
+
+def test_what_ended_a_run_is_one_line_without_a_traceback(capsys, tmp_path):
+    assert ended(RunError('the disk is full')) == 1
+    assert capsys.readouterr() == ('', 'error: the disk is full\n')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_ended_on_request_says_how_it_goes_on(capsys, monkeypatch):
+    argv = ['tools/train.py', 'a b.py', '--resume', 'x.pth', '--seed', '1']
+    monkeypatch.setattr('sys.argv', argv)
+    assert ended(Preempted('ended by SIGTERM, saved x')) == 0
+    line = "ended by SIGTERM, saved x; go on by: python tools/train.py 'a b.py' --seed 1 --resume\n"
+    assert capsys.readouterr() == (line, '')
+    monkeypatch.setenv('RANK', '1')
+    assert ended(Preempted('ended')) == 0
+    assert capsys.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize(('words', 'command'), [
+    (['t.py', 'c.py'], 'python t.py c.py --resume'),
+    (['t.py', 'c.py', '--resume'], 'python t.py c.py --resume'),
+    (['t.py', 'c.py', '--resume', '--amp'], 'python t.py c.py --amp --resume'),
+    (['t.py', 'c.py', '--resume=x.pth', '--amp'], 'python t.py c.py --amp --resume'),
+])
+def test_the_command_goes_on_from_the_newest_checkpoint(words, command):
+    assert resume_command(words) == command
 
 
 def test_any_other_error_ends_in_its_line_and_a_kept_traceback(capsys):

@@ -25,7 +25,11 @@ def started(monkeypatch):
     """Process groups that were asked for, on a machine without GPUs."""
     calls: list[str] = []
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', calls.append)
+    def join(backend, timeout):
+        calls.append(backend)
+        assert timeout.total_seconds() == 1800
+
+    monkeypatch.setattr(torch.distributed, 'init_process_group', join)
     return calls
 
 

@@ -227,10 +227,24 @@ def test_workers_read_what_the_main_process_reads(data):
         assert torch.equal(item['inputs'], data[key]['inputs'])
 
 
-def test_a_broken_image_is_replaced_and_named(data):
-    path = Path(data.get_data_info(0)['img_path'])
-    path.write_bytes(path.read_bytes()[:-200])
-    assert path.name in data[0]['data_samples'].unreadable[0]
+@pytest.mark.parametrize(
+    ('number', 'damage', 'message'),
+    [
+        (0, lambda content: content[:-200], 'cannot be read as an image (the JPEG ends too early)'),
+        (1, lambda content: content[:200], 'cannot be read as an image'),
+        (1, lambda content: b'no image', 'cannot be read as an image'),
+        (0, None, 'no such file'),
+    ],
+)
+def test_a_broken_image_is_replaced_and_named(data, number, damage, message):
+    path = Path(data.get_data_info(number)['img_path'])
+    assert path.suffix == ('.jpg', '.png')[number]
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    (problem,) = data[number]['data_samples'].unreadable
+    assert problem.startswith(f'{path}: {message}')
 
 
 # Options ------------------------------------------------------------------------------------------

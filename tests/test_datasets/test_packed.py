@@ -9,8 +9,9 @@ import pytest
 import torch
 from mmengine import fileio
 from mmengine.registry import DATASETS
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from g2sd_mm.datasets import packed as packed_files
 from g2sd_mm.datasets.packed import split_path
 from g2sd_mm.datasets.packing import pack_folder
 from g2sd_mm.errors import UserError
@@ -95,6 +96,30 @@ def test_training_reads_the_same_samples(tmp_path):
         for item in (here[i], workers[i]):
             assert torch.equal(item['inputs'], plain[i]['inputs'])
             assert item['data_samples'].gt_label == plain[i]['data_samples'].gt_label
+
+
+class Environments(Dataset):
+    """Tells how many files are open in the process that reads it, before and after a reading."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> list[int]:
+        before = len(packed_files._opened)
+        fileio.get(self.path)
+        return [before, len(packed_files._opened)]
+
+
+def test_a_worker_opens_files_of_its_own(packed):
+    """LMDB must not be used on after a fork."""
+    fileio.get(f'{packed}/a.json')
+    assert packed_files._opened
+    loader = DataLoader(Environments(f'{packed}/a.json'), batch_size=None, num_workers=1)
+    assert list(loader) == [[0, 1]]
+    assert fileio.get(f'{packed}/a.json')  # the parent's are still there
 
 
 def test_coco_is_read_with_its_annotations(tmp_path):

@@ -15,8 +15,9 @@ from g2sd_mm.engine import CompileHook, compiling
 from g2sd_mm.engine.compiling import compile_blocks, run_plainly, why_not
 from g2sd_mm.engine.hooks import compile as hook_module
 from g2sd_mm.models.vit import Block
+from g2sd_mm.seeding import seed_everything
 
-from ..runs import runner
+from ..runs import loader, runner
 from ..toys import classifier, distiller
 
 
@@ -130,7 +131,7 @@ def test_compiled_blocks_compute_the_same(name):
 
     def losses_and_gradients():
         batch = formulation.prepare('step', random_batch(STAGES[name], 2, 'toy'))
-        torch.manual_seed(0)
+        seed_everything(0)  # mixing draws from numpy
         losses = model(**model.data_preprocessor(batch, True), mode='loss')
         total, shown = model.parse_losses(losses)
         model.zero_grad()
@@ -154,7 +155,8 @@ def test_a_run_trains_compiled_and_resumes_plain(tmp_path):
     if why_not('cpu'):
         pytest.skip('torch.compile does not work here')
     compiled = runner(
-        tmp_path, distiller(), custom_hooks=[dict(type='CompileHook', on_cpu=True)],
+        tmp_path, distiller(), train_dataloader=loader(stacked=True),
+        custom_hooks=[dict(type='CompileHook', on_cpu=True)],
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
     )
     compiled.train()

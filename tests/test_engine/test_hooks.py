@@ -302,6 +302,65 @@ def test_an_optimised_teacher_is_stopped(logger):
         TeacherGuardHook().before_train(guarded(logger, [nn.Parameter(torch.zeros(1))]))
 
 
+def looked_at(logger, answers, interval: int = 2, change: int = -1) -> list[str]:
+    """Lines of a run whose teacher gives these answers, one a step."""
+    logger.handlers[0].lines.clear()
+    run, hook = guarded(logger), TeacherGuardHook(interval)
+    teacher = run.model.teacher
+    hook.before_train(run)
+    for run.iter, answer in enumerate(answers):
+        hook.before_train_iter(run, run.iter)
+        teacher.tell(answer)
+        if run.iter == change:
+            teacher.model.weight.data += 1
+        hook.after_train_iter(run, run.iter)
+        assert teacher.listener is None
+    return logger.handlers[0].lines[1:]
+
+
+ALIVE, DEAD = torch.tensor([[1.0, 2.0], [1.0, 2.1]]), torch.ones(2, 2)
+
+
+def test_a_teacher_that_says_the_same_of_all_images_is_told_of(logger):
+    (line,) = looked_at(logger, [DEAD])
+    assert line.startswith('the teacher is dead')
+    assert 'batch of step 1' in line
+
+
+def test_it_is_looked_at_now_and_then(logger):
+    lines = looked_at(logger, [ALIVE, DEAD, DEAD, DEAD, ALIVE])
+    assert [line.split('batch of ')[1][:6] for line in lines] == ['step 3']
+
+
+def test_of_a_pyramid_all_levels_have_to_be_dead(logger):
+    assert looked_at(logger, [(DEAD, [ALIVE])]) == []
+    assert len(looked_at(logger, [{'a': DEAD, 'b': [DEAD]}])) == 1
+
+
+@pytest.mark.parametrize(('answer', 'dead'), [
+    (torch.full((2, 3), float('nan')), True),
+    (torch.zeros(2, 3), True),
+    (torch.tensor([[1e6, 1.0], [1e6, 1.0 + 1e-3]]), True),
+    (torch.ones(1, 3), False),  # one image: nothing to compare
+    (torch.ones(3), False),
+])
+def test_what_counts_as_the_same(answer, dead):
+    assert guard.is_constant(answer) is dead
+
+
+def test_a_teacher_that_changes_is_stopped(logger):
+    with pytest.raises(RuntimeError, match=words('frozen teacher changed', 'step 3')):
+        looked_at(logger, [ALIVE] * 3, change=2)
+
+
+def test_both_distillers_tell_the_teachers_answer():
+    heard = []
+    model = distiller()
+    model.teacher.listener = heard.append
+    model(torch.zeros(2, 3, 32, 32), mode='loss')
+    assert [answer.shape for answer in heard] == [(2, 17, 20)]
+
+
 # LossWarmupHook -----------------------------------------------------------------------------------
 
 

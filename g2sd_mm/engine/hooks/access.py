@@ -1,4 +1,4 @@
-"""What hooks ask a runner: the model behind DDP, and how far training is."""
+"""What hooks ask a runner: the model behind DDP, how far training is, whether it may stop here."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def bare_model(runner: Runner) -> Any:
 def updates_so_far(runner: Runner) -> int:
     """Optimizer updates since the start of training, also after a resume."""
     return runner.iter // getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+
+
+def between_updates(runner: Runner) -> bool:
+    """Whether no gradients are waiting, so that parameters and counts are all there is to save.
+
+    After a step, not during one. False inside of a window of gradient accumulation.
+    """
+    should_update = getattr(runner.optim_wrapper, 'should_update', None)
+    return should_update is None or should_update()

@@ -1,0 +1,85 @@
+"""Is a checkpoint still what was written? And which is the newest that is?
+
+``torch.save`` writes a zip archive with a CRC-32 of every tensor, which ``torch.load`` does not
+look at. Here they are checked: a file that was cut short, or in which a bit changed, is found out.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..compat.safe_load import CheckpointError, load_checkpoint
+
+#: Text file of a work dir with the path of its newest checkpoint; the name is mmengine's.
+POINTER = 'last_checkpoint'
+
+
+def damage(path: str | Path) -> str:
+    """What is wrong with a file that ``torch.save`` wrote; empty if it is whole.
+
+    Reads the file once, at the speed of the disk.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return 'it is not there'
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            # torch would take a part with the mark of a folder, and read nothing into its tensor
+            marked = any(part.external_attr for part in archive.infolist())
+        if broken or marked:
+            return f'the checksum of its part {broken} is wrong' if broken else 'its index is wrong'
+        load_checkpoint(path, mmap=True)  # the frame around the parts is in order too
+    except zipfile.BadZipFile:
+        return f'it is truncated or damaged ({path.stat().st_size} bytes)'
+    except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+        return f'it cannot be read ({" ".join(str(error).split())})'
+    return ''
+
+
+def newest_whole(work_dir: str | Path) -> tuple[Path | None, list[str]]:
+    """The checkpoint to go on from, and a line for each one that was passed over for damage.
+
+    It is the one that ``last_checkpoint`` names; if that is damaged, the newest whole one beside
+    it. A work dir without ``last_checkpoint`` has nothing to go on from.
+
+    Raises:
+        CheckpointError: if there are checkpoints, and none of them is whole.
+    """
+    named = _named(Path(work_dir))
+    if named is None:
+        return None, []
+    passed: list[str] = []
+    for path in (named, *_others(named)):
+        problem = damage(path)
+        if not problem:
+            return path, passed
+        passed.append(f'checkpoint {path} is passed over: {problem}')
+    raise CheckpointError(
+        f'no checkpoint in {work_dir} is whole: {"; ".join(passed)}; start anew without --resume'
+    )
+
+
+def _named(work_dir: Path) -> Path | None:
+    """What ``last_checkpoint`` names, in the work dir itself if that was moved since."""
+    pointer = work_dir / POINTER
+    if not pointer.is_file():
+        return None
+    path = Path(pointer.read_text(encoding='utf-8', errors='replace').strip())
+    return path if path.is_file() else work_dir / path.name
+
+
+def _others(named: Path) -> Iterator[Path]:
+    """Checkpoints beside the named one that a run can go on from, newest first."""
+    files = [path for path in named.parent.glob('*.pth') if path != named]
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            content = load_checkpoint(path, mmap=True)
+        except CheckpointError:
+            yield path  # its damage is worth a line
+        else:
+            if isinstance(content, dict) and {'optimizer', 'message_hub'} <= set(content):
+                yield path

@@ -1,0 +1,126 @@
+"""What every training run gets beside its config: nothing lost, nothing silent."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..checkpoints import CheckpointError
+from ..checkpoints.whole import damage, newest_whole
+from ..errors import UserError
+
+#: Entry of ``reliability`` in a config -> hook that it has the arguments of.
+_ALARMS = {'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook'}
+#: What has to be in a config for its randomness to follow from counts alone.
+_COUNTED = ('SeededSampler', 'SeededDataset', 'StepSeedHook')
+
+
+def make_reliable(cfg: Config) -> None:
+    """Give a config the loop, the checkpoints and the alarms of this project, in place.
+
+    Any config: a stock one has mmengine's. What it sets of them stays as it is; ``reliability`` in
+    a config has their arguments, or None to leave one out.
+
+    Raises:
+        UserError: if ``reliability`` names an alarm that there is not.
+    """
+    settings = cfg.get('reliability') or {}
+    if unknown := set(settings) - set(_ALARMS):
+        raise UserError(
+            f'reliability has {", ".join(sorted(unknown))}: there are {", ".join(_ALARMS)}'
+        )
+    loop = cfg.train_cfg
+    if loop.pop('by_epoch', False) or loop.get('type') == 'EpochBasedTrainLoop':
+        loop['type'] = 'ResumableEpochLoop'
+    elif 'type' not in loop:
+        loop['type'] = 'IterBasedTrainLoop'
+    defaults = {'checkpoint': dict(type='CheckpointHook', interval=1)}  # mmengine's own
+    cfg.default_hooks = {**defaults, **(cfg.get('default_hooks') or {})}
+    saving = cfg.default_hooks.checkpoint
+    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
+        saving.type = 'WholeCheckpointHook'
+    for loader in (cfg.train_dataloader, cfg.get('val_dataloader')):
+        if loader and 'worker_init_fn' not in loader:
+            loader.worker_init_fn = dict(
+                type='patient_worker',
+                seed=(cfg.get('randomness') or {}).get('seed'),
+                disable_subprocess_warning=loader.pop('disable_subprocess_warning', False),
+            )
+    arguments = {hook: settings.get(name, {}) for name, hook in _ALARMS.items()}
+    hooks = list(cfg.get('custom_hooks') or [])
+    present = {hook['type'] for hook in hooks}
+    hooks += [
+        dict(type=hook, **arguments[hook])
+        for hook in _ALARMS.values()
+        if hook not in present and arguments[hook] is not None
+    ]
+    cfg.custom_hooks = [*hooks, dict(type='PreemptionHook')]
+
+
+def find_start(cfg: Config, resume: str | None) -> None:
+    """Decide which checkpoint the run goes on from, in place; with ``auto``, it may be none.
+
+    Args:
+        cfg: with its ``work_dir``.
+        resume: ``auto`` for the newest whole checkpoint of the work dir, a path, or None.
+
+    Raises:
+        CheckpointError: if the named file is damaged, or all of the work dir are.
+        FileNotFoundError: if it is not there.
+    """
+    notes: list[str] = []
+    found: Path | None = None
+    if resume == 'auto':
+        found, notes = newest_whole(cfg.work_dir)
+        if found is None:
+            notes.append(f'no checkpoint in {cfg.work_dir} to go on from: starting anew')
+    elif resume:
+        found = Path(resume)
+        if not found.is_file():
+            raise FileNotFoundError(f'no checkpoint {resume} to go on from')
+        if problem := damage(found):
+            raise CheckpointError(
+                f'cannot go on from {resume}: {problem}; --resume alone takes the newest whole '
+                'checkpoint of the work dir'
+            )
+    if found is not None:
+        notes += _inexact(cfg)
+        cfg.resume, cfg.load_from = True, str(found)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ResumeHook', notes=notes)]
+
+
+def _inexact(cfg: Config) -> list[str]:
+    """A line for the log, if the run will not go on exactly as it would have."""
+    loader = cfg.train_dataloader
+    present = {hook['type'] for hook in cfg.get('custom_hooks') or ()}
+    present |= {(loader.get('sampler') or {}).get('type'), loader.dataset.get('type')}
+    lacking = [name for name in _COUNTED if name not in present]
+    if not lacking:
+        return []
+    return [
+        'going on, but not exactly as without a break: data and randomness of this config depend '
+        f'on the past, since it has no {", ".join(lacking)}'
+    ]
+
+
+def check_work_dir(folder: str) -> None:
+    """Make the work dir and try to write there, before anything takes time.
+
+    Raises:
+        UserError: if that cannot be done.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b'\0' * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f'cannot write into the work dir {folder}: {error.strerror}; give another with '
+            '--work-dir DIR, or make room'
+        ) from error

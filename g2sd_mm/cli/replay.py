@@ -1,0 +1,136 @@
+"""``tools/train.py --replay``: run a step that was not finite again, and find where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import nn
+
+from ..checkpoints import CheckpointError
+from ..checkpoints.load import compare
+from ..engine.bundle import read_bundle
+from ..engine.hooks.access import bare_model
+from ..engine.tensors import all_finite, as_number, tensors_in
+from ..seeding import seed_everything
+
+
+def replay(
+    config: str, bundle: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
+) -> str:
+    """Run the update of a bundle without applying it; print and return what was found.
+
+    Args:
+        config: the run's config; the copy in its work dir has the options that it was run with.
+        bundle: file that the run left.
+        options: dotted key -> value.
+        runs: folder in which configs find each other's weights.
+
+    Raises:
+        CheckpointError: if the file is no bundle, or not of this config.
+    """
+    import tempfile
+
+    import g2sd_mm
+
+    from . import config as fit
+
+    g2sd_mm.register_all()
+    cfg = fit.load_config(config, options, runs)
+    content = read_bundle(bundle)
+    with tempfile.TemporaryDirectory() as folder:  # the run's own logs stay as they are
+        runner = _build(g2sd_mm.distill_config(cfg), folder, config)
+        report = _find(runner, content)
+    print(report)
+    return report
+
+
+def _build(cfg: Config, folder: str, config: str) -> Runner:
+    from .config import name_run
+
+    cfg.work_dir, cfg.log_level, cfg.resume, cfg.load_from = folder, 'ERROR', False, None
+    cfg.custom_hooks = []
+    name_run(cfg, config)
+    runner = Runner.from_cfg(cfg)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    return runner
+
+
+def _find(runner: Runner, content: dict[str, Any]) -> str:
+    """Run all micro-batches of the update, until something is not finite."""
+    model = bare_model(runner)
+    if problems := compare(model.state_dict(), content['state_dict']).problems():
+        raise CheckpointError(
+            f'the bundle is not of this config; parameters: {problems}. Give the config in the '
+            "run's work dir, which has the options that it was run with"
+        )
+    model.load_state_dict(content['state_dict'])
+    if broken := [name for name, p in model.named_parameters() if not all_finite([p])]:
+        return f'not finite before the step: {_some(broken)}'
+    model.train()
+    lines = []
+    for number, batch, files in zip(
+        content['steps'], content['batches'], content['files'], strict=True
+    ):
+        seed_everything(content['seed'], number, content['rank'])
+        if hasattr(model, 'distillation'):
+            accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+            model.distillation.update = number // accumulated
+        with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
+            losses = model(**model.data_preprocessor(batch, True), mode='loss')
+            total, terms = model.parse_losses(losses)
+        said = ', '.join(f'{name}={as_number(value):.4g}' for name, value in terms.items())
+        lines.append(f'step {number + 1}: {said}')
+        if first:
+            lines.append(f'the first module that gives a number that is not finite: {first[0]}')
+        elif not all_finite([total]):
+            lines.append('all modules are finite, a loss is not: look at the loss and the labels')
+        else:
+            total.backward()
+            if not (bad := _bad_gradients(model)):
+                continue
+            lines.append(
+                'the losses are finite; gradients are not, from the output backwards first in: '
+                f'{_some(bad[::-1])}'
+            )
+        lines.append(f'files of the batch: {", ".join(files) or "unknown"}')
+        return '\n'.join(lines)
+    lines.append('all is finite here: the step depends on another rank, device or precision')
+    return '\n'.join(lines)
+
+
+@contextmanager
+def _watching(model: nn.Module) -> Iterator[list[str]]:
+    """Yields a list that gets the names of modules whose output is not finite, in call order."""
+    seen: list[str] = []
+    named = [(name or 'the model', module) for name, module in model.named_modules()]
+    if (teacher := getattr(model, 'teacher', None)) is not None:
+        named += [(f'teacher {name}', module) for name, module in teacher.model.named_modules()]
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+            if not all_finite(list(tensors_in(output))):
+                seen.append(f'{name} ({type(module).__name__})')
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in named]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _bad_gradients(model: nn.Module) -> list[str]:
+    return [
+        name for name, parameter in model.named_parameters()
+        if parameter.grad is not None and not all_finite([parameter.grad])
+    ]
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if names[shown:] else '')

@@ -1,0 +1,44 @@
+"""Data loader workers that let the process that they work for decide when to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from mmengine.dataset.utils import worker_init_fn
+from mmengine.dist import get_rank
+from mmengine.registry import FUNCTIONS
+from torch.utils.data import get_worker_info
+
+
+@FUNCTIONS.register_module()
+def patient_worker(
+    worker_id: int, seed: int | None = None, disable_subprocess_warning: bool = False
+) -> None:
+    """Start a worker that does not die of the signals by which clusters announce the end.
+
+    They go to all processes of a job. A worker that fell at once would take the training process
+    with it before that could finish its step and save. The training process itself can still end
+    its workers, and they notice by themselves when it is gone.
+
+    Args:
+        worker_id: number of the worker.
+        seed: of the run; the worker's generators start where mmengine would have them start.
+        disable_subprocess_warning: as mmengine has it.
+    """
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # blocked here, and so in every thread that is begun from here: the one below takes it
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    if seed is not None:
+        worker: Any = get_worker_info()
+        worker_init_fn(worker_id, worker.num_workers, get_rank(), seed, disable_subprocess_warning)
+
+
+def _obey(parent: int) -> None:
+    """End at the parent's SIGTERM, and at nobody else's."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -1,0 +1,113 @@
+"""Save training checkpoints so that there is a whole one at any moment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ...checkpoints.whole import POINTER
+from ...checkpoints.write import remove_leftovers, write_text
+from .. import storage
+from .access import between_updates
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """mmengine's ``CheckpointHook``, with its arguments, safe against the end of the process.
+
+    * Files are written by temporary file, fsync and rename; ``last_checkpoint`` too.
+    * What ``max_keep_ckpts`` and a better best file make superfluous is removed after the new file
+      is there, not before.
+    * Inside a window of gradient accumulation nothing is saved, since gradients are in no
+      checkpoint: a save that falls there is made at the window's end, under the same name.
+    """
+
+    backend_args: dict[str, Any] | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.backend_args is None and '://' not in str(self.out_dir or ''):
+            self.backend_args = dict(backend='whole_file')
+        self._due: int | str | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        """Find out where files go; remove what killed processes left half written."""
+        super().before_train(runner)
+        self._due = None
+        self.keep_ckpt_ids = list(getattr(self, 'keep_ckpt_ids', ()))
+        if is_main_process() and Path(self.out_dir).is_dir():
+            for file in remove_leftovers(self.out_dir):
+                runner.logger.info('removed %s, left by a process that was killed', file)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save if it is time, or was in the window of accumulation that ends here."""
+        if self._due is not None and between_updates(runner):
+            meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
+            self._save_checkpoint_with_step(runner, self._due, meta)
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def save_now(self, runner: Runner, epoch: int, step: int) -> Path:
+        """Save at once, between two updates.
+
+        Args:
+            runner: of this run.
+            epoch: whole epochs done.
+            step: iterations done.
+
+        Returns:
+            the file. In the middle of an epoch its name has the iteration too.
+        """
+        number: int | str = step
+        if self.by_epoch:
+            length = len(runner.train_dataloader)
+            number = epoch if step == epoch * length else f'{epoch}_iter_{step}'
+        self._save_checkpoint_with_step(runner, number, dict(epoch=epoch, iter=step))
+        return Path(self.last_ckpt)
+
+    def _save_checkpoint_with_step(
+        self, runner: Runner, step: int | str, meta: dict[str, Any]
+    ) -> None:
+        if not between_updates(runner):
+            self._due = step
+            return
+        self._due, kept = None, self.keep_ckpt_ids
+        if step not in kept:
+            kept.append(step)
+        # with those that go below: if this process ends before, the next one takes them away
+        runner.message_hub.update_info('keep_ckpt_ids', list(kept))
+        self.last_ckpt = self._path(step)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            os.path.basename(self.last_ckpt),
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_text(Path(runner.work_dir) / POINTER, self.last_ckpt)
+        while 0 < self.max_keep_ckpts < len(kept):
+            path = self._path(kept.pop(0))
+            if is_main_process() and self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _path(self, step: int | str) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        if isinstance(self.file_backend, storage.WholeFileBackend):
+            with self.file_backend.removing_last():
+                super()._save_best_checkpoint(runner, metrics)
+        else:
+            super()._save_best_checkpoint(runner, metrics)

@@ -1,0 +1,73 @@
+"""The full series of faults, as figures are published of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import campaign, incidents
+from .campaign import Record, Reference
+from .children import Run
+from .compare import differences
+from .tasks import make_tasks
+
+#: (task, processes) -> SIGKILLs at random moments, and while a checkpoint is saved.
+KILLS = {
+    ('stage1', 1): (12, 5),
+    ('cls', 1): (12, 5),
+    ('det', 1): (10, 5),
+    ('seg', 1): (10, 5),
+    ('stage1', 2): (6, 0),
+    ('cls', 2): (6, 0),
+}
+
+
+def full(folder: Path, seed: int = 0) -> Iterator[Record]:
+    """All faults, one record each. ``G2SD_DATA`` has to be the folder."""
+    for (name, world), (random_kills, saving_kills) in KILLS.items():
+        reference = Reference.of(make_tasks(folder, {name: world})[name], folder)
+        yield from campaign.kills_at_random(reference, folder, random_kills, seed)
+        yield from campaign.kills_while_saving(reference, folder, saving_kills, seed)
+        if world > 1:
+            faults = incidents.TOGETHER
+        else:
+            faults = incidents.ALONE
+            if reference.task.name != 'stage1':
+                faults = (*faults, incidents.killed_worker)
+            yield twice(reference, folder)
+        for fault in faults:
+            yield fault(reference, folder)
+
+
+def twice(reference: Reference, folder: Path) -> Record:
+    """No fault: two runs with ``--deterministic`` end with the same checkpoints."""
+    places = [folder / f'{reference.task.name}_deterministic_{i}' for i in range(2)]
+    codes = [Run(reference.task, place, deterministic=True).wait() for place in places]
+    differs = differences(*places) if codes == [[0], [0]] else ['a run failed']
+    return {
+        'fault': 'none: two runs with --deterministic', 'task': reference.task.name,
+        'processes': 1, 'exit': list(itertools.chain(*codes)), 'differs': differs[:3],
+        'ok': not differs,
+    }
+
+
+def summary(records: list[Record]) -> dict[str, Any]:
+    """How many of each kind there were, and how many ended well."""
+    kinds = Counter(kind(record) for record in records)
+    well = Counter(kind(record) for record in records if record['ok'])
+    skipped = Counter(kind(record) for record in records if 'skipped' in record)
+    return {
+        name: {'faults': count, 'unhurt': well[name] - skipped[name]}
+        | ({'skipped': skipped[name]} if skipped[name] else {})
+        for name, count in kinds.items()
+    }
+
+
+def kind(record: Record) -> str:
+    """The fault without its moment."""
+    names = {'SIGKILL while': 'SIGKILL while saving', 'disk of': 'full disk'}
+    fault = record['fault']
+    return next((name for start, name in names.items() if fault.startswith(start)), fault)

@@ -1,0 +1,136 @@
+"""A run that is asked to end saves, and goes on where it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+from mmengine.hooks import Hook
+
+from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.compat.safe_load import load_checkpoint
+from g2sd_mm.engine import preemption
+from g2sd_mm.engine.hooks import preemption as hook_module
+from g2sd_mm.errors import Preempted
+
+from ..runs import Slope, runner
+from ..toys import words
+
+
+class Signalled(Hook):
+    """Sends a signal to this process in a step."""
+
+    def __init__(self, step: int, number: int) -> None:
+        self.step, self.number = step, number
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+def signalled(folder, step: int, number: int = signal.SIGTERM, **changes):
+    hooks = dict(logger=None, checkpoint=dict(type='WholeCheckpointHook', interval=1))
+    arguments = dict(
+        custom_hooks=[dict(type='PreemptionHook')],
+        default_hooks=hooks,
+        train_cfg=dict(type='ResumableEpochLoop', max_epochs=2),
+    )
+    run = runner(folder, Slope(), **{**arguments, **changes})
+    run.register_hook(Signalled(step, number))
+    with preemption.listening():
+        run.train()
+    return run
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_the_step_is_finished_and_saved(tmp_path, number):
+    name = signal.Signals(number).name
+    with pytest.raises(Preempted, match=words(f'ended by {name} after step 6', 'epoch_1_iter_6')):
+        signalled(tmp_path, 5, number)
+    saved = load_checkpoint(newest_whole(tmp_path)[0])
+    assert (saved['meta']['epoch'], saved['meta']['iter']) == (1, 6)
+    assert saved['state_dict']['weight'].item() == -6
+
+
+def test_a_step_that_was_saved_anyway_is_saved_once(tmp_path):
+    with pytest.raises(Preempted, match=r'after step 2, saved .*iter_2\.pth'):
+        signalled(
+            tmp_path, 1, train_cfg=dict(type='IterBasedTrainLoop', max_iters=4),
+            default_hooks=dict(
+                logger=None,
+                checkpoint=dict(type='WholeCheckpointHook', interval=2, by_epoch=False),
+            ),
+        )
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_2.pth']
+
+
+def test_an_update_is_finished_first(tmp_path):
+    with pytest.raises(Preempted, match='after step 6'):
+        signalled(
+            tmp_path, 3,
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=3),
+        )
+    assert load_checkpoint(newest_whole(tmp_path)[0])['state_dict']['weight'].item() == -2
+
+
+def test_a_request_to_another_rank_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(hook_module.Agreement, 'any', lambda self, flag: True)
+    with pytest.raises(Preempted, match='ended by a signal to another process after step 1'):
+        signalled(tmp_path, 99)
+
+
+def test_without_checkpoints_it_ends_all_the_same(tmp_path):
+    with pytest.raises(Preempted, match='saves no checkpoints'):
+        signalled(tmp_path, 1, default_hooks=dict(logger=None, checkpoint=None))
+
+
+def test_a_signal_in_a_validation_is_answered_there(tmp_path):
+    """With the validation's step saved, so that it is made anew."""
+    from types import SimpleNamespace
+
+    saved = []
+    hook = hook_module.PreemptionHook()
+    hook.before_train(None)
+    loader = SimpleNamespace(dataset=range(10), batch_size=2)
+    run = SimpleNamespace(
+        optim_wrapper=SimpleNamespace(), val_dataloader=loader, world_size=2, epoch=1, iter=4,
+    )
+    hook._end = lambda runner, epoch, step: saved.append((epoch, step))
+    with preemption.listening():
+        hook.after_val_iter(run, 0)
+        assert saved == []
+        os.kill(os.getpid(), signal.SIGUSR1)
+        hook.after_val_iter(run, 2)  # one rank may have no third batch
+        assert saved == []
+        hook.after_val_iter(run, 1)
+    assert saved == [(1, 4)]
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    with preemption.listening():
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def test_an_earlier_request_is_forgotten():
+    with preemption.listening():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert preemption.request() == 'SIGUSR1'
+    with preemption.listening():
+        assert preemption.request() == ''
+
+
+def test_threads_have_no_signals():
+    entered = []
+
+    def listen():
+        with preemption.listening():
+            entered.append(preemption.request())
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert entered == ['']
