@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from .options import add_options, parse_options
 
 if TYPE_CHECKING:
     from ..data_checks import Report, Source
+    from ..progress import Bars
 
 EXAMPLES = """examples:
   python tools/check_data.py data/imagenet
@@ -111,21 +111,16 @@ def _pairs(data: Sequence[str], folders: Sequence[str], option: str) -> list[tup
     return list(zip(data, folders, strict=True))
 
 
-class _Progress:
-    """A line on stderr every few seconds, rewritten on a terminal."""
+def _shown_in(bars: Bars) -> Callable[[int, int], None]:
+    """A bar that is told how many files of how many are done."""
+    bar = None
 
-    def __init__(self, every: float = 2.0) -> None:
-        self._started = self._told = time.monotonic()
-        self._every = every
+    def told(done: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or bars.add('checked', total, unit='files')
+        bar.at(done)
 
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._told < self._every and done < total:
-            return
-        self._told = now
-        rate = done / max(now - self._started, 1e-9)
-        end = '\r' if sys.stderr.isatty() and done < total else '\n'
-        print(f'{done} of {total} files, {rate:.0f} files/s', end=end, file=sys.stderr)
+    return told
 
 
 def main() -> None:
@@ -134,9 +129,12 @@ def main() -> None:
     out, fix_list, examples = (args.pop(key) for key in ('out', 'fix_list', 'examples'))
 
     def command() -> None:
+        from ..progress import Bars
+
         pairs = args.pop('cfg_options')
         options = parse_options(pairs) if pairs else None  # mmengine reads them: seconds of imports
-        report = check_data(options=options, progress=_Progress(), **args)
+        with Bars(sys.stderr, every=5) as bars:
+            report = check_data(options=options, progress=_shown_in(bars), **args)
         print(report.text(examples))
         if out:
             Path(out).write_text(json.dumps(report.plain(), indent=2) + '\n')

@@ -133,9 +133,8 @@ def _worker_line(text: str, cfg: Config) -> str:
     )
     if _SHARED.search(text):
         return f'a data loader worker ran out of shared memory: make /dev/shm larger, or {fewer}'
-    signal = _SIGNAL.search(text)
-    how = f'was killed ({signal[1].strip()})' if signal else 'died'
-    return f'a data loader worker {how}, most often for want of memory: {fewer}'
+    by = f' (signal: {found[1].strip()})' if (found := _SIGNAL.search(text)) else ''
+    return f'a data loader worker died{by}, most often for want of memory: {fewer}'
 
 
 def _is_about_a_peer(error: Exception) -> bool:

@@ -106,7 +106,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
 def _watching(model: nn.Module) -> Iterator[list[str]]:
     """Yields a list that gets the names of modules whose output is not finite, in call order."""
     seen: list[str] = []
-    named = [(name or 'the model', module) for name, module in model.named_modules()]
+    named = [(name, module) for name, module in model.named_modules() if name]
     if (teacher := getattr(model, 'teacher', None)) is not None:
         named += [(f'teacher {name}', module) for name, module in teacher.model.named_modules()]
 

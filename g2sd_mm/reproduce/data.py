@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
+from ..data_checks.coco_file import read_coco, refuse_malformed
+from ..errors import DataError, UserError
 from .suites import Step, Suite
 
 LAYOUTS = (
@@ -148,8 +148,9 @@ def _coco(root: Path) -> Source | None:
     files = [f for split in splits for f in list(root.glob(f'**/instances_{split}.json'))[:1]]
     if len(files) < 2:
         return None
-    categories = json.loads(files[0].read_text())['categories']
-    classes = tuple(c['name'] for c in sorted(categories, key=lambda c: c['id']))
+    content = read_coco(files[0])
+    refuse_malformed(content, files[0])
+    classes = tuple(c['name'] for c in sorted(content['categories'], key=lambda c: c['id']))
     options: dict[str, Any] = {'shapes': None, 'classes': classes}
     for place, split, file in zip(
         ('train_dataloader.dataset.dataset', 'val_dataloader.dataset', 'test_dataloader.dataset'),
@@ -202,8 +203,11 @@ def _mask_classes(folder: Path) -> int:
     """The largest class number of all masks, plus 1."""
     largest = -1
     for path in sorted(folder.rglob('*.png')):
-        with Image.open(path) as mask:
-            labels = np.unique(np.asarray(mask))
+        try:
+            with Image.open(path) as mask:
+                labels = np.unique(np.asarray(mask))
+        except Exception as error:  # damaged data can make a decoder raise anything
+            raise DataError(f'{path}: cannot be read as a mask ({error})') from error
         largest = max(largest, *(int(label) for label in labels if label != _IGNORED), -1)
     if largest < 0:
         raise UserError(f'{folder} has no masks with a class in them')

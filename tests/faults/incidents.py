@@ -43,7 +43,7 @@ def killed_worker(reference: Reference, folder: Path) -> Record:
         os.kill(pid, signal.SIGKILL)
     record = _outcome(reference, run, 'SIGKILL to the loader workers')
     return record | _check(
-        record, 'error: a data loader worker was killed (Killed)' in record['line'],
+        record, 'error: a data loader worker died' in record['line'],
         'go on by --resume' in record['line'],
     )
 
@@ -59,7 +59,12 @@ def killed_peer(reference: Reference, folder: Path) -> Record:
     )
 
 
-def silent_peer(reference: Reference, folder: Path, seconds: int = 5) -> Record:
+def one_rank_asked(reference: Reference, folder: Path) -> Record:
+    """SIGUSR1 to one rank of two: both end after the same step."""
+    return asked_to_end(reference, folder, signal.SIGUSR1, group=False)
+
+
+def silent_peer(reference: Reference, folder: Path, seconds: int = 15) -> Record:
     """SIGSTOP to one rank of two: it is there, and does not answer."""
     timeout = {'env_cfg.dist_cfg.timeout': seconds}
     run = _running(reference, folder / f'silent_{reference.task.name}', options=timeout)
@@ -188,4 +193,6 @@ ALONE: tuple[Callable[..., Record], ...] = (
     asked_to_end, file_limit, full_disk, read_only, out_of_memory, truncated,
 )
 #: To a run of two processes.
-TOGETHER: tuple[Callable[..., Record], ...] = (killed_peer, silent_peer, asked_to_end)
+TOGETHER: tuple[Callable[..., Record], ...] = (
+    killed_peer, silent_peer, asked_to_end, one_rank_asked,
+)

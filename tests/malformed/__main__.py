@@ -27,7 +27,7 @@ def main() -> None:
     p.add_argument('--out', metavar='FILE', help='write the counts to this JSON file')
     args = p.parse_args()
     prepare()
-    started = time.perf_counter()
+    started, environment = time.perf_counter(), describe_environment()
     cases = quick_cases() if args.quick else all_cases()
     cases = [c for c in cases if args.kind in (None, c.kind) and args.match in c.name]
     outcomes = run_cases(cases)
@@ -40,7 +40,7 @@ def main() -> None:
         content = {
             'command': shlex.join(['python', '-m', 'tests.malformed', *sys.argv[1:]]),
             'seconds': round(time.perf_counter() - started),
-            'environment': describe_environment(),
+            'environment': environment,
             **counts,
         }
         Path(args.out).write_text(json.dumps(content, indent=2) + '\n')

@@ -48,7 +48,7 @@ def line(tmp_path, error: Exception, batch: int = 8, workers: int = 4) -> str:
         (GPU, ('out of GPU memory at a batch of 8', 'train_dataloader.batch_size=4')),
         (CPU, ('out of memory at a batch of 8', '--cfg-options', 'batch_size=4', '--auto-scale')),
         (MemoryError(), ('out of memory',)),
-        (KILLED, ('worker was killed (Killed)', 'memory', 'num_workers=2', 'batch_size=4')),
+        (KILLED, ('worker died (signal: Killed)', 'memory', 'num_workers=2', 'batch_size=4')),
         (SHARED, ('shared memory', '/dev/shm')),
         (KERNEL, ('--deterministic: adaptive_avg_pool2d_backward_cuda', 'reliability.md')),
         (RunError('non-finite loss at step 3'), ('non-finite loss at step 3. No checkpoint',)),

@@ -19,7 +19,7 @@ from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.cli.test import evaluate
 from g2sd_mm.cli.train import train
 from g2sd_mm.engine.hooks.access import bare_model
-from g2sd_mm.errors import UserError
+from g2sd_mm.errors import DataError, UserError
 
 from .. import imagenet
 from ..toys import images, run_python, words
@@ -312,7 +312,7 @@ def test_a_corrupt_image_is_skipped_with_a_count_in_the_log(broken_data, tmp_pat
 
 def test_an_option_makes_a_corrupt_image_fatal(broken_data, tmp_path):
     options = imagenet.mae(**{'train_dataloader.dataset.on_error': 'raise'})
-    with pytest.raises(RuntimeError, match=words('unreadable sample', '.jpg')):
+    with pytest.raises(DataError, match=words('unreadable sample', '.jpg')):
         train(imagenet.path('vitb_mae'), options, runs=str(tmp_path))
 
 

@@ -19,6 +19,7 @@ from g2sd_mm.datasets.shapes import SEG_CLASSES, SEG_PALETTE
 from g2sd_mm.engine import sync_batch_norm
 from g2sd_mm.engine.layer_decay import layer_decay_scale
 from g2sd_mm.engine.schedules import warmup_poly
+from g2sd_mm.errors import DataError
 from g2sd_mm.models.sizes import encoder_size
 
 from ..small_masks import CROP, TEACHER, on_small_data, small_config, write_data
@@ -244,14 +245,14 @@ def test_a_faulty_mask_is_skipped_with_its_name_or_stops_the_run(tmp_path, fault
         cv2.imwrite(str(mask), np.ones((30, 30), np.uint8))
     else:
         mask.unlink()
-    problem = {'label': r'labels \[150\]', 'size': '30x30 px', 'missing': 'No such file'}[fault]
+    problem = {'label': r'labels \[150\]', 'size': '30x30 px', 'missing': 'no such file'}[fault]
     cfg = on_small_data(small_config('ade20k/vitb_upernet.py'), data, tmp_path)
     with DATASETS.switch_scope_and_registry('mmseg'):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         strict = DATASETS.build({**cfg.train_dataloader.dataset, 'on_error': 'raise'})
     (note,) = dataset[1]['data_samples'].unreadable
     assert '1.jpg' in note and '1.png' in note
-    with pytest.raises(RuntimeError, match=rf'1\.png.*{problem}|{problem}.*1\.png'):
+    with pytest.raises(DataError, match=rf'1\.png.*{problem}|{problem}.*1\.png'):
         strict[1]
     assert 'unreadable' not in dataset[0]['data_samples']
 

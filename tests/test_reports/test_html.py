@@ -55,19 +55,22 @@ def test_names_are_escaped(folder):
     assert page.count('&lt;script&gt;') >= 6
 
 
-def test_names_of_folders_and_files_are_escaped(folder):
+def test_names_of_classes_runs_and_files_are_escaped(folder):
     """A class is a folder's name, and pictures and runs are named by what somebody called them."""
     name = '<script>alert(1)<'  # a file's name has no slash
-    for method in ('truth', name):
-        (folder / 'pictures' / name / method).mkdir(parents=True)
-        (folder / 'pictures' / name / method / f'{name}">.jpg').write_bytes(b'x')
+    truth = folder / 'pictures' / 'seg' / 'truth'
+    truth.mkdir(parents=True)
+    (truth / f'{name}">.jpg').write_bytes(b'x')
+    known = {'colours': {name: f'red">{name}'}, 'present': [name]}
+    (truth / 'colours.json').write_text(json.dumps(known))
+    (folder / 'pictures' / name).mkdir()
     scalars(folder / 'seed0' / name, '20260101_000000', *[
         {'loss': 1.0 / step, 'iter': step, 'step': step} for step in (1, 2)
     ])  # fmt: skip
     page = render(results(row('g2sd', 60.0)), folder)
     assert '<script' not in page
-    assert 'alt="&lt;script&gt;alert(1)&lt;&quot;&gt;"' in page
-    assert page.count('&lt;script&gt;') >= 4
+    assert 'alt="ground truth: &lt;script&gt;alert(1)&lt;&quot;&gt;"' in page
+    assert page.count('&lt;script&gt;') >= 4  # picture, legend and its colour, curve
 
 
 def test_nothing_is_loaded_from_elsewhere(folder):

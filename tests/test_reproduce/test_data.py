@@ -75,6 +75,19 @@ def test_what_is_not_recognised_is_told_the_layouts(tmp_path, pictures):
         find_data([str(pictures), str(pictures)])
 
 
+def test_damaged_annotations_and_masks_are_named(objects, scenes, tmp_path):
+    shutil.copytree(objects, tmp_path / 'objects')
+    (file,) = (tmp_path / 'objects').rglob('instances_train2017.json')
+    file.write_text('{"categories": 3}')
+    with pytest.raises(UserError, match=words(str(file), "no list 'images'")):
+        find_data([str(tmp_path / 'objects')])
+    shutil.copytree(scenes, tmp_path / 'scenes')
+    mask = next((tmp_path / 'scenes' / 'annotations').rglob('*.png'))
+    mask.write_bytes(mask.read_bytes()[:50])
+    with pytest.raises(UserError, match=words(str(mask), 'cannot be read as a mask')):
+        find_data([str(tmp_path / 'scenes')])
+
+
 def test_digests_are_of_the_data_and_not_of_their_place(pictures, tmp_path):
     def digests(root: Path) -> dict:
         data = find_data([str(root)])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.reproduce import launch as launch_module
-from g2sd_mm.reproduce.commands import Launcher
+from g2sd_mm.reproduce.commands import Launcher, evaluation_command, train_command
 from g2sd_mm.reproduce.launch import run_shell
 from g2sd_mm.reproduce.run import run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
@@ -127,3 +127,27 @@ def test_torchrun_trains_and_leaves_its_weights(image_data, tmp_path, monkeypatc
     assert Path(result['checkpoint']).is_file()
     assert result['params_m'] == pytest.approx(22.05, abs=0.01)
     assert (tmp_path / 'vits_toy' / 'train_output.log').stat().st_size
+
+
+def test_a_shell_runs_nothing_of_what_names_and_options_say(tmp_path, monkeypatch):
+    """Every text that a person gave is one word of the command line, in every kind of launch."""
+    monkeypatch.chdir(tmp_path)
+    nasty = "x'; touch victim; `touch victim` $(touch victim) \n&"
+    step = Step(f'{CONFIG}/vitb_mae.py', options={'train_dataloader.dataset.note': nasty})
+    runs = tmp_path / nasty
+    runs.mkdir()
+    row = Row('cls', 'g2sd', step.name, 'robustness', 'imagenet_c', nasty, 'mCE')
+    for launcher in (
+        Launcher('none', 1, amp=False),
+        Launcher('pytorch', 8),
+        Launcher('slurm', 8, partition=nasty),
+    ):
+        for command in (
+            train_command(step, 0, runs, launcher),
+            train_command(replace(step, file=nasty), 0, runs, launcher),
+            evaluation_command(step, row, runs, launcher),
+        ):
+            harmless = command.replace('python ', ': ', 1).replace('bash ', ': ', 1)
+            run_shell(harmless, tmp_path / 'log')
+            assert any(nasty in word for word in shlex.split(command)), command
+    assert not (tmp_path / 'victim').exists()
