@@ -100,7 +100,7 @@ class NonFiniteHook(Hook):
                 optimizer.register_step_post_hook(_forget_veto),
             ]
 
-    def _veto(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+    def _veto(self, optimizer: Any, args: tuple, kwargs: dict) -> None:
         """Before a step of the optimizer: leave it out if a gradient is not finite."""
         self._settle()  # the one before; the device knows by now
         parameters = [p for g in optimizer.param_groups for p in g['params'] if p.grad is not None]
