@@ -46,9 +46,6 @@ EXPORT = [
     'onnxruntime==1.23.2; python_version < "3.11"',
 ]
 
-# One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
-# library without dependencies.
-PACKED = ['lmdb']
 # Pinned: warnings of the site are errors, and another release has other warnings. Sphinx, because
 # MkDocs 1.x and its Material theme are no longer maintained, and because it reads the roles in the
 # docstrings (:class:`...`). All of them build without a network. Sphinx 9 needs Python 3.11.
@@ -63,6 +60,10 @@ DOCS = [
         'latex2mathml==3.81.1',  # formulas that browsers draw without a script
     )
 ]
+
+# One file instead of a folder of images (tools/pack_data.py): read by number from any process, by a
+# library without dependencies.
+PACKED = ['lmdb']
 
 # Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
 # finds them in either place.

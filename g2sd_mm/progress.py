@@ -147,7 +147,7 @@ class Bars:
             self.say(bar.line(now))
 
     def _draw(self, now: float) -> None:
-        if now - self._drawn >= _EVERY:
+        if self._live and now - self._drawn >= _EVERY:
             self._drawn = now
             self._live.refresh()
 

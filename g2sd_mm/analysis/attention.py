@@ -66,7 +66,7 @@ def entropy(weights: Tensor) -> Tensor:
 class _Inputs:
     """Keeps what every attention of a network is given during one forward pass."""
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Any) -> None:
         self.seen: list[tuple[Tensor, Grid | None]] = []
         self.handles = [
             block.attn.register_forward_pre_hook(self._keep) for block in backbone.blocks
@@ -124,10 +124,10 @@ def attention_reach(
     """
     found = {}
     for name, student in networks.items():
-        backbone = transformer(student, name)
+        backbone: Any = transformer(student, name)
         patch = backbone.patch_embed.patch_size
         inputs = _Inputs(backbone)
-        sums: dict[str, Tensor | int] = defaultdict(int)
+        sums: dict[str, Any] = defaultdict(int)
         for part in batches(images, 10):  # the weights of all pairs of tokens are large
             x = normalised(student, images[part])
             grid = backbone.patch_embed.grid(x)

@@ -31,18 +31,22 @@ class Analysis:
 
 ANALYSES = {
     'agreement': Analysis(
-        lambda nets, s, advance: agreement.compare_answers(nets, s.images, s.labels, advance),
+        lambda nets, s, advance: agreement.compare_answers(
+            nets, s.images, s.known_labels(), advance
+        ),
         images=1000,
         passes=lambda networks: networks,
     ),
     'occlusion': Analysis(
-        lambda nets, s, advance: occlusion.occlusion(nets, s.images, s.labels, advance=advance),
+        lambda nets, s, advance: occlusion.occlusion(
+            nets, s.images, s.known_labels(), advance=advance
+        ),
         images=500,
         passes=occlusion.passes,
     ),
     'corruption': Analysis(
         lambda nets, s, advance: corruption.corruption_robustness(
-            nets, s.images, s.labels, advance=advance
+            nets, s.images, s.known_labels(), advance=advance
         ),
         images=200,
         passes=corruption.passes,

@@ -60,7 +60,7 @@ class LayerCKA:
     """CKA of all pairs of layers of two networks, summed up batch by batch."""
 
     def __init__(self) -> None:
-        self._sums: tuple[Tensor, Tensor, Tensor] | None = None
+        self._sums: tuple[Tensor, ...] = ()
 
     def add(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
         """Features of one batch, ``[n, p]`` for each layer; ``p`` may differ, ``n`` may not."""

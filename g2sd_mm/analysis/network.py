@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ def logits(student: Student, images: Tensor, advance: Advance = nothing) -> Tens
     return torch.cat(outputs)
 
 
-def pooled(features: object) -> Tensor:
+def pooled(features: Any) -> Tensor:
     """What a classifier's backbone hands to its head, as one vector: [B, D] or [B, 2 D]."""
     (found,) = features
     return torch.cat(found, dim=1) if isinstance(found, tuple) else found

@@ -24,7 +24,7 @@ FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @contextmanager
-def visible_only(backbone: nn.Module, keep: Tensor) -> Iterator[None]:
+def visible_only(backbone: Any, keep: Tensor) -> Iterator[None]:
     """Within the block a classification ViT is given the patches in ``keep`` alone.
 
     Args:
@@ -155,7 +155,7 @@ def occlusion(
     for name, student in networks.items():
         whole: Tensor | None = None
         for way, order in orders.items():
-            curve = {'accuracy': [], 'similarity': []}
+            curve: dict[str, list[float]] = {'accuracy': [], 'similarity': []}
             for fraction in fractions:
                 scores, features = answers(student, images, order, fraction, advance)
                 whole = features if whole is None else whole

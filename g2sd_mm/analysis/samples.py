@@ -28,6 +28,11 @@ class Samples:
     images: Tensor
     labels: Tensor | None = None
 
+    def known_labels(self) -> Tensor:
+        """The labels, for an analysis of classifiers."""
+        assert self.labels is not None, 'whole images without a class'
+        return self.labels
+
 
 def evenly(total: int, number: int) -> list[int]:
     """At most ``number`` of ``range(total)``, evenly spaced, the first among them."""

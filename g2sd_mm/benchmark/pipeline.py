@@ -62,7 +62,7 @@ def build_stock_loader(loader: DataLoader, stage: Stage, size: str = 'full') -> 
         _fit(step, stage.side_at(size))
     settings = dict(
         type='CustomDataset',
-        data_root=loader.dataset.data_root,
+        data_root=_dataset(loader).data_root,
         with_label=stage.task != 'generic',
         pipeline=pipeline,
     )
@@ -121,6 +121,11 @@ def reading(loader: DataLoader, batches: int) -> Task:
     return prepare
 
 
+def _dataset(loader: DataLoader) -> Any:
+    """A library's data set: torch's type does not know what it can be asked."""
+    return loader.dataset
+
+
 def decoding(loader: DataLoader, images: int, reduction: int = 1) -> Task:
     """A task of decoding so many of a loader's images: what a pipeline cannot fall below.
 
@@ -130,8 +135,8 @@ def decoding(loader: DataLoader, images: int, reduction: int = 1) -> Task:
         reduction: 1 for all pixels; 8 leaves little more than reading the stream of bits, which no
             crop spares a JPEG decoder.
     """
-    numbers = range(len(loader.dataset))
-    files = [Path(loader.dataset.get_data_info(number)['img_path']) for number in numbers]
+    dataset = _dataset(loader)
+    files = [Path(dataset.get_data_info(n)['img_path']) for n in range(len(dataset))]
     contents = [file.read_bytes() for file in files]
 
     def prepare() -> Callable[[], None]:

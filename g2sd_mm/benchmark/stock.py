@@ -19,5 +19,7 @@ def stock_pipeline(task: str) -> list[dict[str, Any]] | None:
     """Steps of mmpretrain's pipeline for a task; None where ours are the library's own."""
     if task not in _CONFIGS:
         return None
-    package = Path(find_spec('mmpretrain').origin).parent
+    spec = find_spec('mmpretrain')
+    assert spec is not None and spec.origin is not None  # it is a requirement of this package
+    package = Path(spec.origin).parent
     return Config.fromfile(package / '.mim' / 'configs' / _CONFIGS[task]).train_pipeline

@@ -40,7 +40,7 @@ def weights_of(cfg: Config) -> dict[str, Any]:
     Raises:
         UserError: for a config of stage 2.
     """
-    model = _on_meta(cfg)
+    model: Any = _on_meta(cfg)
     trained = list(model.parameters())
     frozen = list(model.teacher.model.parameters()) if hasattr(model, 'teacher') else []
     networks = [model, *([model.teacher.model] if frozen else [])]

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
                    help='folder of a suite (work_dirs/demo): finds teacher, students and stage 1')
     p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls', help='of --run (cls)')
     p.add_argument('--seed', type=int, default=0, help='of --run (0)')
-    pair = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
+    pair: dict[str, Any] = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
     p.add_argument('--teacher', **pair, help='instead of --run')
     p.add_argument('--student', **pair, action='append', help='may be given several times')
     p.add_argument('--generic', **pair, help='stage-1 run, for the reconstruction')
@@ -193,6 +193,7 @@ class Subjects:
             samples = labelled_samples(self.data, number)
         else:
             size = next(iter(self.networks.values())).image_size
+            assert size is not None  # the project's networks say it
             samples = square_samples(self.data, number, size)
         passes = analysis.passes(len(self.networks))
         bar = bars.add(name, passes * len(samples.images))
@@ -243,7 +244,8 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     data = run_config(runs['teacher'])
     fit.prepare_data(data, ('test_dataloader',))
     stage_one = stage_one_run(folder, args.seed)
-    generic = (stage_one_config(stage_one), last_checkpoint(stage_one)) if stage_one else None
+    saved = last_checkpoint(stage_one) if stage_one else None
+    generic = (stage_one_config(stage_one), saved) if stage_one and saved else None
     if args.generic:
         generic = _generic(args)
     networks = {name: load_student(run) for name, run in runs.items()}

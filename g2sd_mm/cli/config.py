@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine import fileio
@@ -129,7 +130,8 @@ def use_mixed_precision(cfg: Config) -> None:
     scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
     bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
-    for place in (cfg.model, cfg.get('distillation') or {}):
+    places: tuple[Any, ...] = (cfg.model, cfg.get('distillation') or {})
+    for place in places:
         if place.get('teacher'):
             place.teacher.setdefault('dtype', 'bfloat16' if bfloat16 else 'float16')
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections import OrderedDict
-from types import ModuleType
 from typing import Any
 
 __all__ = ['remember_formatting']
@@ -10,7 +9,7 @@ __all__ = ['remember_formatting']
 _KEPT = 8
 
 
-def remember_formatting(yapf_api: ModuleType) -> None:
+def remember_formatting(yapf_api: Any) -> None:
     """Keep the last texts that yapf formatted.
 
     mmengine does it seven times before the first step and at every checkpoint: each time a second

@@ -7,7 +7,7 @@ processes inherit it there; pillow is given the same.
 
 import os
 import warnings
-from types import ModuleType
+from typing import Any
 
 from g2sd_mm.compat.after_import import after_import
 
@@ -29,7 +29,7 @@ def too_large(height: int, width: int) -> bool:
     return height * width > (int(text) if text.isdecimal() else DEFAULT)
 
 
-def _limit_pillow(image: ModuleType) -> None:
+def _limit_pillow(image: Any) -> None:
     text = os.environ[VARIABLE]
     if text.isdecimal() and image.MAX_IMAGE_PIXELS:
         image.MAX_IMAGE_PIXELS = int(text) // 2

@@ -66,5 +66,5 @@ def _limit_pickles(handler: ModuleType) -> None:
     handler.PickleHandler.load_from_fileobj = load_from_fileobj
 
 
-def _limit_yaml(handler: ModuleType) -> None:
+def _limit_yaml(handler: Any) -> None:
     handler.Loader = getattr(handler.yaml, 'CSafeLoader', handler.yaml.SafeLoader)

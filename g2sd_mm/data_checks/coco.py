@@ -105,7 +105,8 @@ class CocoSplit:
         if entry is None:
             return
         size = entry['width'], entry['height']
-        box, mask = annotation.get('bbox'), annotation.get('segmentation')
+        box: Any = annotation.get('bbox')
+        mask = annotation.get('segmentation')
         kinds = [_box_problem(box, *size)] if are_coordinates(box) and len(box) == 4 else []
         if isinstance(mask, list):
             kinds.append(_polygons_problem(mask, *size))

@@ -98,7 +98,7 @@ def image_problem(image: dict[str, Any]) -> str:
         return f'its id is {_short(image.get("id"))}'
     if not isinstance(image.get('file_name'), str) or not image['file_name']:
         return f'its file_name is {_short(image.get("file_name"))}'
-    sides = [image.get(side) for side in ('height', 'width')]
+    sides: list[Any] = [image.get(side) for side in ('height', 'width')]
     if not all(type(side) is int and 0 < side <= _LARGEST for side in sides):
         return f'height and width are {_short(sides)}'
     return 'more pixels than are read' if math.prod(sides) > _PIXELS else ''
@@ -110,7 +110,7 @@ def _annotation_problem(
     for key in ('id', 'image_id', 'category_id'):
         if not _is_id(annotation.get(key)):
             return f'its {key} is {_short(annotation.get(key))}'
-    box = annotation.get('bbox')
+    box: Any = annotation.get('bbox')
     if not are_coordinates(box) or len(box) != 4:
         return f'its bbox is {_short(box)}'
     if not _are_numbers([annotation.get('area')]):

@@ -63,8 +63,11 @@ class EncodedImage:
         self.data = data
         self._jpeg = _plain_jpeg(data)
         self.reducible = self._jpeg is not None
-        self._pixels = None if self.reducible else _by_opencv(data)
-        self.shape = self._jpeg.shape if self.reducible else self._pixels.shape[:2]
+        if self._jpeg is not None:
+            self.shape = self._jpeg.shape
+        else:
+            self._pixels = _by_opencv(data)
+            self.shape = self._pixels.shape[:2]
         if too_large(*self.shape):
             raise ValueError(f'{self.shape[1]}x{self.shape[0]} px, more than are read')
 
@@ -82,12 +85,14 @@ class EncodedImage:
         if self._jpeg is None:
             return self._pixels
         if simplejpeg is not None:
-            data, height = self.data, self.shape[0]
+            data: bytes | bytearray = self.data
+            height = self.shape[0]
             wanted = height if rows is None else rows + _BELOW
             if in_part := wanted < height and self._jpeg.row_by_row and data.endswith(_END):
                 # A decoder stops at the height that the header names.
-                height, data = wanted, bytearray(data)
-                _HEIGHT.pack_into(data, self._jpeg.height_at, height)
+                height, shorter = wanted, bytearray(data)
+                _HEIGHT.pack_into(shorter, self._jpeg.height_at, height)
+                data = shorter
             try:
                 return simplejpeg.decode_jpeg(
                     data,

@@ -37,7 +37,8 @@ class DecodingPreprocessor(ImgDataPreprocessor):
         self, scale: tuple[int, int], interpolation: str = 'bicubic', **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.scale = tuple(scale)
+        height, width = scale
+        self.scale = height, width
         self.interpolation = interpolation
         self._gpu_can = True
 
@@ -55,7 +56,7 @@ class DecodingPreprocessor(ImgDataPreprocessor):
         """
         inputs, samples = data['inputs'], data['data_samples']
         files = [i for i, item in enumerate(inputs) if item.ndim == 1]
-        images = [None if item.ndim == 1 else item.to(self.device) for item in inputs]
+        images: list[Any] = [None if item.ndim == 1 else item.to(self.device) for item in inputs]
         for i, pixels in zip(files, self._decode([inputs[i] for i in files]), strict=True):
             images[i] = self._crop(pixels, samples[i].crop_box, samples[i].flip)
         return super().forward({**data, 'inputs': torch.stack(images)}, training)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from typing import Any
 
 from mmengine.dataset.utils import worker_init_fn
 from mmengine.dist import get_rank
@@ -32,8 +33,8 @@ def patient_worker(
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
     if seed is not None:
-        workers = get_worker_info().num_workers
-        worker_init_fn(worker_id, workers, get_rank(), seed, disable_subprocess_warning)
+        worker: Any = get_worker_info()
+        worker_init_fn(worker_id, worker.num_workers, get_rank(), seed, disable_subprocess_warning)
 
 
 def _obey(parent: int) -> None:

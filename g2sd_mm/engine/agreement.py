@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.dist import is_distributed
 
@@ -13,7 +15,7 @@ class Agreement:
     """
 
     def __init__(self) -> None:
-        self._group = torch.distributed.new_group(backend='gloo') if is_distributed() else None
+        self._group: Any = torch.distributed.new_group(backend='gloo') if is_distributed() else None
 
     def any(self, flag: bool) -> bool:
         """Whether it is so on any rank."""

@@ -128,8 +128,10 @@ class _BiasedAttention(torch.autograd.Function):
             for start in range(0, H, step):
                 heads = slice(start, min(start + step, H))
                 bias = relative_bias(table[:, heads], ctx.grid).to(q.dtype)  # as forward had it
-                inputs = (tensor[:, heads] for tensor in (q, k, v, out, out_gradient))
-                *parts, logits = _attention_gradients(*inputs, bias)
+                *parts, logits = _attention_gradients(
+                    q[:, heads], k[:, heads], v[:, heads],
+                    out[:, heads], out_gradient[:, heads], bias,
+                )
                 for gradient, part in zip(gradients, parts, strict=True):
                     gradient[:, heads] = part
                 # every pair of tokens adds to the row that its bias came from

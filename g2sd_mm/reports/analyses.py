@@ -43,10 +43,11 @@ def draw(result: Result, of: str = '') -> str:
         of: tells it from other plots of the same analysis on one page.
     """
     look = LOOKS[result['analysis']]
-    if look.draw is None:
+    fill = look.draw
+    if fill is None:
         return ''
     name = f'analysis {result["analysis"]}{of}'
-    return svg(name, lambda fig: look.draw(fig, result), height=look.height)
+    return svg(name, lambda fig: fill(fig, result), height=look.height)
 
 
 def summary(result: Result) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -21,7 +23,7 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
         if own:
             title = methods.TITLES[task]
             yield figure(
-                svg(f'curves {task}', lambda fig, own=own, task=task: _task(fig, own, task)),
+                svg(f'curves {task}', partial(_task, curves=own, task=task)),
                 f'{title}: training loss and {HEADLINE[task]} on the validation images. One line '
                 'a seed. Losses of different methods have different terms.',
                 f'learning curves, {title}',
@@ -43,7 +45,7 @@ def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
     right.set(xlabel='update', ylabel=f'{HEADLINE[task]} (%)', xlim=(0, None))
 
 
-def _losses(axes: object, curves: Sequence[Curve]) -> None:
+def _losses(axes: Any, curves: Sequence[Curve]) -> None:
     for curve in curves:
         _line(axes, curve.loss, curve)
     axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
@@ -53,7 +55,7 @@ def _losses(axes: object, curves: Sequence[Curve]) -> None:
     _legend(axes)
 
 
-def _line(axes: object, points: Points, curve: Curve, marker: str | None = None) -> None:
+def _line(axes: Any, points: Points, curve: Curve, marker: str | None = None) -> None:
     if points:
         axes.plot(
             *zip(*points, strict=True), label=curve.method, marker=marker, markersize=4,
@@ -61,7 +63,7 @@ def _line(axes: object, points: Points, curve: Curve, marker: str | None = None)
         )  # fmt: skip
 
 
-def _legend(axes: object) -> None:
+def _legend(axes: Any) -> None:
     """One entry a method, however many seeds it has."""
     handles, labels = axes.get_legend_handles_labels()
     known = dict(zip(labels, handles, strict=True))

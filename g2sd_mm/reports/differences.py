@@ -47,7 +47,7 @@ class Difference:
             return f'{word} in one seed: more seeds tell whether that is chance'
         if abs(self.mean) <= self.error:
             return f'{word} on average, within one standard error: undecided'
-        if abs(self.mean) <= self.half_width:
+        if self.half_width is not None and abs(self.mean) <= self.half_width:
             return f'{word}; larger than its standard error, inside the 95 % interval'
         return f'{word}; outside the 95 % interval'
 

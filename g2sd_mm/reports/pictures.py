@@ -93,5 +93,5 @@ def _told(folder: Path, truth: list[str]) -> list[tuple[str, list[Cell]]]:
 
 
 def _best(scores: Mapping[str, float], truth: str) -> Cell:
-    name = max(scores, key=scores.get)
+    name = max(scores, key=lambda each: scores[each])
     return Cell(words=f'{name} {scores[name]:.2f}', wrong=name != truth)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -44,7 +45,8 @@ def svg(name: str, draw: Callable[[Figure], None], width: float = 8, height: flo
         draw: puts axes and lines into the figure.
         width, height: in inches.
     """
-    with matplotlib.rc_context({**_STYLE, 'svg.hashsalt': name}):
+    settings: dict[Any, Any] = {**_STYLE, 'svg.hashsalt': name}
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=(width, height), layout='constrained')
         draw(figure)
         text = io.StringIO()

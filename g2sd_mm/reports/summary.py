@@ -146,7 +146,7 @@ def _finished(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _order(task: str, finished: Sequence[Line]) -> str:
-    order = sorted(finished, key=lambda line: -line.mean)
+    order = sorted(finished, key=lambda line: -(line.mean or 0.0))
     said = ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
     return f'{task} ({HEADLINE[task]}): {said}'
 

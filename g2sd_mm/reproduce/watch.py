@@ -10,6 +10,8 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from mmengine.config import Config
+
 from ..errors import UserError
 from ..progress import Bar, Bars
 from .suites import Suite
@@ -51,7 +53,7 @@ class Watch:
             elif images != bar.done:
                 bar.at(images)
 
-    def _config(self, key: Key) -> object:
+    def _config(self, key: Key) -> Config:
         step = self.suite.step(key[1])
         return raw_config(step.config, step.options)
 

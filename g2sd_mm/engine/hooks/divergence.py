@@ -33,6 +33,7 @@ class DivergenceHook(Hook):
             )
         self.factor, self.patience = factor, patience
         self._losses: deque[float] = deque(maxlen=window)
+        self._enough = window // 2
         self._unseen: list[tuple[int, Tensor]] = []
         self._above = 0
 
@@ -52,7 +53,7 @@ class DivergenceHook(Hook):
 
     def _compare(self, runner: Runner, step: int, loss: float) -> None:
         seen = self._losses
-        if len(seen) >= seen.maxlen // 2:
+        if len(seen) >= self._enough:
             usual = median(seen)
             self._above = self._above + 1 if loss > self.factor * usual else 0
             if self._above == self.patience:

@@ -28,6 +28,8 @@ class WholeCheckpointHook(CheckpointHook):
       checkpoint: a save that falls there is made at the window's end, under the same name.
     """
 
+    backend_args: dict[str, Any] | None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.backend_args is None and '://' not in str(self.out_dir or ''):
