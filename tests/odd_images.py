@@ -48,6 +48,14 @@ def huge_png(side: int = 60000) -> bytes:
     )
 
 
+def huge_jpeg() -> bytes:
+    """A JPEG of few bytes that says it has 65,500 x 65,500 pixels."""
+    content = bytearray(encoded())
+    at = content.index(b'\xff\xc0') + 5
+    content[at : at + 4] = (65500).to_bytes(2, 'big') * 2
+    return bytes(content)
+
+
 def hollow(content: bytes) -> bytes:
     """A file of which a part was overwritten with zeros; its length and end stay."""
     start, size = len(content) * 3 // 4, len(content) // 8

@@ -86,7 +86,7 @@ def explain(error: Exception, cfg: Config) -> str | None:
     if _is_about_a_peer(error):
         return (
             f'rank {get_rank()} lost another process of this run, which died or does not answer '
-            f'({_last_line(str(error))}); what it said itself is the cause'
+            f'({_short(str(error))}); what it said itself is the cause'
         )
     return None
 
@@ -144,8 +144,10 @@ def _is_about_a_peer(error: Exception) -> bool:
     return isinstance(error, kinds) or bool(_PEER.search(str(error)))
 
 
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [''])[-1].strip()
+def _short(text: str) -> str:
+    """The first sentence of the last line, without the source file in front."""
+    line = (text.strip().splitlines() or [''])[-1]
+    return re.sub(r'^\[\S+\] ', '', line).split('. ')[0]
 
 
 def _where_it_stands(cfg: Config) -> str:

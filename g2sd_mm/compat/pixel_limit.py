@@ -11,7 +11,7 @@ from typing import Any
 
 from g2sd_mm.compat.after_import import after_import
 
-__all__ = ['limit_pixels']
+__all__ = ['limit_pixels', 'too_large']
 
 VARIABLE = 'OPENCV_IO_MAX_IMAGE_PIXELS'
 DEFAULT = 178_956_970  # pillow's own
@@ -21,6 +21,12 @@ def limit_pixels() -> None:
     """Set the limit, unless the variable is set already. To be called before OpenCV is loaded."""
     os.environ.setdefault(VARIABLE, str(DEFAULT))
     after_import('PIL.Image', _limit_pillow)
+
+
+def too_large(height: int, width: int) -> bool:
+    """Whether a picture is beyond the limit, for decoders that know none."""
+    text = os.environ.get(VARIABLE, '')
+    return height * width > (int(text) if text.isdecimal() else DEFAULT)
 
 
 def _limit_pillow(image: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..compat.jpeg import ends_early
+from ..compat.pixel_limit import too_large
 
 try:
     import simplejpeg
@@ -67,6 +68,8 @@ class EncodedImage:
         else:
             self._pixels = _by_opencv(data)
             self.shape = self._pixels.shape[:2]
+        if too_large(*self.shape):
+            raise ValueError(f'{self.shape[1]}x{self.shape[0]} px, more than are read')
 
     def decode(self, reduction: int = 1, rows: int | None = None) -> np.ndarray:
         """The pixels, uint8 [ceil(height / reduction), ceil(width / reduction), 3], BGR.

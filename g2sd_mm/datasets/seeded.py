@@ -87,13 +87,17 @@ class SeededDataset(Dataset):
     Args:
         dataset: config of the data set.
         on_error: ``skip`` replaces unreadable samples, ``raise`` stops at the first.
+        every: only each ``every``-th sample is used; of data in the order of their classes, as
+            folders of classes are, the same share of every class.
     """
 
-    def __init__(self, dataset: dict, on_error: str = 'skip') -> None:
+    def __init__(self, dataset: dict, on_error: str = 'skip', every: int = 1) -> None:
         if on_error not in ('skip', 'raise'):
             raise ValueError(f"on_error={on_error!r} is neither 'skip' nor 'raise'")
         self.dataset = DATASETS.build(dataset)
         self.on_error = on_error
+        if every > 1:
+            self.dataset.get_subset_(list(range(0, len(self.dataset), every)))
 
     def __len__(self) -> int:
         return len(self.dataset)

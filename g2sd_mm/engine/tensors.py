@@ -28,14 +28,23 @@ def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     """1.0 if there is a number that is not finite, else 0.0, without waiting for the device.
 
     Looks at the largest magnitude of each tensor, since a sum of squares could overflow. Of tensors
-    that are sharded over processes, all parts count.
+    that are sharded over the processes all parts count; all processes have to ask then.
     """
-    floats = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
-    if not floats:
-        return torch.zeros(())
-    largest = [torch.linalg.vector_norm(tensor, math.inf).float() for tensor in floats]
-    whole = [t.full_tensor() if hasattr(t, 'full_tensor') else t for t in largest]
-    return 1.0 - torch.stack(whole).isfinite().all().float()
+    floats = [t.detach() for t in tensors if t.is_floating_point()]
+    parts = [t.to_local() if hasattr(t, 'to_local') else t for t in floats]
+    largest = [torch.linalg.vector_norm(part, math.inf).float() for part in parts if part.numel()]
+    device = parts[0].device if parts else None
+    found = torch.zeros((), device=device)
+    if largest:
+        found = 1.0 - torch.stack(largest).isfinite().all().float()
+    if is_sharded(tensors):
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX)
+    return found
+
+
+def is_sharded(tensors: Sequence[Tensor]) -> bool:
+    """Whether this process has a part only of any of them."""
+    return any(hasattr(tensor, 'to_local') for tensor in tensors)
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:

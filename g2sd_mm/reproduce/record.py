@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,24 @@ _LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
 class Record:
     """``folder/rows/<source>_<task>_<student>_<method>_seed<N>.{json,log}``.
 
+    Rows of other tables than the main one have table and setting after the method.
+
     source: what the rows were trained on.
     """
 
     folder: Path
     source: str = 'shapes'
 
-    def _stem(self, task: str, student: str, method: str, seed: int) -> Path:
-        return self.folder / 'rows' / f'{self.source}_{task}_{student}_{method}_seed{seed}'
+    def _stem(self, line: Mapping[str, Any]) -> Path:
+        parts = [self.source, line['task'], line['student'], line['method']]
+        if line.get('table', 'main') != 'main':
+            parts.append(re.sub(r'\W', '', line['table'] + line.get('setting', '')))
+        return self.folder / 'rows' / '_'.join([*parts, f'seed{line["seed"]}'])
 
     def _file(self, row: Row, seed: int) -> Path:
-        return self._stem(row.task, row.student, row.method, seed).with_suffix('.json')
+        names = ('task', 'student', 'method', 'table', 'setting')
+        line = {name: getattr(row, name) for name in names}
+        return self._stem({**line, 'seed': seed}).with_suffix('.json')
 
     def seeds(self) -> list[int]:
         """Seeds that any row of this source was finished for."""
@@ -62,7 +70,7 @@ class Record:
             runs: folder of the seed's runs.
             steps: the row's step and what it needs, prerequisites first.
         """
-        stem = self._stem(line['task'], line['student'], line['method'], line['seed'])
+        stem = self._stem(line)
         stem.parent.mkdir(parents=True, exist_ok=True)
         made = {key: results[key] for key in ('suite', 'command', 'jobs', 'environment')}
         content = {'digest': digest, **made, 'steps': list(steps), 'row': line}

@@ -96,9 +96,10 @@ def work_of(cfg: Config) -> Work:
 
 def _train_images(cfg: Config) -> int | None:
     if cfg.get('shapes'):
-        return cfg.shapes.train
-    root = train_root(cfg).removeprefix('data/')
-    return TRAIN_IMAGES.get(root.split('/')[0])
+        images = cfg.shapes.train
+    else:
+        images = TRAIN_IMAGES.get(train_root(cfg).removeprefix('data/').split('/')[0])
+    return images and -(-images // cfg.train_dataloader.dataset.get('every', 1))
 
 
 def train_root(cfg: Config) -> str:

@@ -44,6 +44,7 @@ def image_cases(each: int) -> Iterator[Case]:
         'text': b'not an image',
         '60000 x 60000 px': odd.huge_png(),
         'the largest PNG there is': odd.huge_png(2**31 - 1),
+        'a JPEG of 65500 x 65500 px': odd.huge_jpeg(),
     }.items():
         yield Case('image', what, partial(_read_image, 'a.png', content))
     for what, make in _NO_FILES.items():
@@ -76,18 +77,21 @@ def _train_on_images(work: Path, add: Callable[[Path], object]) -> None:
         (work / 'train' / folder).mkdir(parents=True)
         (work / 'train' / folder / 'good.jpg').write_bytes(odd.encoded(ord(folder)))
     add(work / 'train' / 'b')
-    pipeline = [
-        dict(type='LoadImageFromFile'),
-        dict(type='RandomResizedCrop', scale=24),
-        dict(type='PackInputs'),
-    ]
+    for steps in (
+        [dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale=24)],
+        [dict(type='LoadRandomResizedCrop', scale=24)],
+    ):
+        _read_all(work / 'train', [*steps, dict(type='PackInputs')])
+
+
+def _read_all(folder: Path, pipeline: list[dict]) -> None:
     dataset = DATASETS.build(
         dict(
             type='SeededDataset',
             dataset=dict(
                 _scope_='mmpretrain',
                 type='CustomDataset',
-                data_root=str(work / 'train'),
+                data_root=str(folder),
                 pipeline=pipeline,
             ),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import resource
 import select
@@ -109,6 +110,7 @@ def _be_the_child(case: Case, root: Path) -> None:
         os.environ.pop('G2SD_TRACEBACK', None)
         tempfile.tempdir = None
         sys.dont_write_bytecode = True
+        faulthandler.disable()  # pytest's would tell of a crash on its own stderr
         os.chdir(root / 'work')
         used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))

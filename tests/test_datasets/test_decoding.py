@@ -13,6 +13,8 @@ from g2sd_mm.datasets import decoding
 from g2sd_mm.datasets.decoding import EncodedImage
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
+from .. import odd_images
+
 HEIGHT, WIDTH = 101, 131
 
 
@@ -167,3 +169,9 @@ def test_rows_below_the_crop_are_left_out(kind, reduction):
 )
 def test_where_rows_do_not_follow_each_other_all_are_decoded(decoder, data):
     assert np.array_equal(EncodedImage(data).decode(rows=8), by_opencv(data))
+
+
+def test_a_jpeg_that_says_it_is_huge_is_not_decoded():
+    """simplejpeg would take 12 GB for it before it looked at the pixels."""
+    with pytest.raises(ValueError, match='65500x65500 px, more than are read'):
+        EncodedImage(odd_images.huge_jpeg())

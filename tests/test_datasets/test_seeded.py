@@ -91,6 +91,13 @@ def test_sample_seeds_are_distinct():
     assert len(seeds) == 3000
 
 
+def test_a_share_of_the_samples_has_the_same_of_every_class(folder):
+    few = dataset(folder, every=2)
+    labels = [int(few.get_data_info(i)['gt_label']) for i in range(len(few))]
+    assert labels == [0, 0, 0, 1, 1]  # the first, third, ... of 5 and 5
+    assert few.get_data_info(1)['img_path'] == dataset(folder).get_data_info(2)['img_path']
+
+
 def test_it_passes_for_the_data_set_that_it_wraps(folder):
     data = dataset(folder)
     assert len(data) == 10

@@ -47,6 +47,23 @@ def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record):
     assert lines == ['step 50: loss 2  lr 0.1', 'step 1: accuracy/top1 50']
 
 
+def test_a_row_of_another_table_has_a_file_of_its_own(fake, tmp_path, record):
+    toy = suite()
+    few = [replace(row, table='labels', setting='10 %') for row in toy.rows]
+    toy = replace(toy, rows=(*toy.rows, *few), record=str(record))
+    rows = [row for row in toy.rows if row.method == 'scratch']
+    first = run_suite(toy, rows, (0,), tmp_path / 'here', say=lambda line: None)
+    name = 'shapes_cls_vits_scratch'
+    assert names(record) == [
+        f'{name}_{rest}seed0.{kind}' for rest in ('labels10_', '') for kind in ('json', 'log')
+    ]
+    fake.ran()
+    again = run_suite(toy, rows, (0,), tmp_path / 'there', say=lambda line: None)
+    assert fake.ran() == []
+    assert [row.get('table') for row in again['rows']] == [None, 'labels']
+    assert first['rows'] == again['rows']
+
+
 def test_parts_make_a_whole(fake, tmp_path, record):
     """Another machine has the record, but none of the runs."""
     go(tmp_path / 'here', record, ['teacher'])
@@ -110,8 +127,12 @@ def test_the_report_of_a_record_merges_its_rows(fake, tmp_path, record, monkeypa
 
 def test_the_mini_matrix_is_whole():
     methods = ['teacher', 'scratch', 'mae_student', 'single_stage', 'g2sd_nosd', 'g2sd']
-    assert [(r.task, r.method) for r in MINI.rows] == [
+    assert [(r.task, r.method) for r in MINI.rows if r.table == 'main'] == [
         (task, method) for task in ('cls', 'det', 'seg') for method in methods
+    ]
+    few = [r for r in MINI.rows if r.table != 'main']
+    assert [(r.task, r.method, r.table, r.setting) for r in few] == [
+        ('cls', method, 'labels', '10 %') for method in methods[1:]
     ]
     assert MINI.seeds == (0, 1, 2)
     assert MINI.record == 'docs/results/mini'

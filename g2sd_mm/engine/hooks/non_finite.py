@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from ...errors import RunError
 from ..bundle import write_bundle
-from ..tensors import all_finite, any_not_finite
+from ..tensors import all_finite, any_not_finite, is_sharded
 from .access import bare_model, between_updates
 
 
@@ -104,8 +104,10 @@ class NonFiniteHook(Hook):
         """Before a step of the optimizer: leave it out if a gradient is not finite."""
         self._settle()  # the one before; the device knows by now
         parameters = [p for g in optimizer.param_groups for p in g['params'] if p.grad is not None]
-        self._vetoed = any_not_finite([p.grad for p in parameters])
-        if all(group.get('fused') for group in optimizer.param_groups):
+        gradients = [parameter.grad for parameter in parameters]
+        self._vetoed = any_not_finite(gradients)
+        fused = all(group.get('fused') for group in optimizer.param_groups)
+        if fused and not is_sharded(gradients):
             optimizer.found_inf = self._vetoed  # torch's own way: the kernel leaves all as it is
         elif self._vetoed.item():
             for parameter in parameters:
@@ -149,7 +151,8 @@ class NonFiniteHook(Hook):
         stop = skipped > self.max_skips
         culprit = next((step for step in window if step.bad()), window[-1])
         bundle = ''
-        if culprit.bad() or is_main_process():
+        sharded = is_sharded(list(bare_model(runner).parameters()))  # no process has it all
+        if (culprit.bad() or is_main_process()) and not sharded:
             bundle = self._keep(runner, window, culprit)
         what = 'loss' if culprit.bad() else 'gradient'
         applied = '' if vetoed else ' (its gradient is finite, and was applied)'
