@@ -21,6 +21,7 @@ extensions = [
     'sphinx_copybutton',
 ]
 exclude_patterns = ['_ext', '_build']
+suppress_warnings = ['ref.python']  # two modules may have a type of the same name
 
 # Pages -------------------------------------------------------------------------------------------
 myst_enable_extensions = ['dollarmath', 'colon_fence']

@@ -1,4 +1,4 @@
-"""What lies on every GPU before the first activation: weights, gradients and moments.
+"""What lies on every GPU before the first activation: weights, gradients and moments::
 
     python -m g2sd_mm.benchmark.weights configs/large/*.py
 

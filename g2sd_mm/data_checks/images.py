@@ -33,11 +33,12 @@ _DEEP_MODES = ('I', 'F')
 class Picture:
     """What became of one image file.
 
-    size: (width, height) in pixels as it is decoded, upright; None if it cannot be.
-    digest: BLAKE2b-128 of size and pixels (BGR, 8 bits, as OpenCV decodes them), in hex; equal for
-        the same pixels in another file format, not for another compression.
-    rotated: an EXIF tag turns it when it is read.
-    findings: what is wrong with the file by itself.
+    Attributes:
+        size: (width, height) in pixels as it is decoded, upright; None if it cannot be.
+        digest: BLAKE2b-128 of size and pixels (BGR, 8 bits, as OpenCV decodes them), in hex; equal
+            for the same pixels in another file format, not for another compression.
+        rotated: an EXIF tag turns it when it is read.
+        findings: what is wrong with the file by itself.
     """
 
     path: str

@@ -134,7 +134,7 @@ def reduction_of(crop: tuple[int, int], output: tuple[int, int]) -> int:
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    """uint8 [H, W, 3] to uint8 [3, *size], antialiased like Pillow's and on the same grid."""
+    """uint8 [H, W, 3] to uint8 ``[3, *size]``, antialiased like Pillow's and on the same grid."""
     image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     resized = interpolate(image, tuple(size), mode=interpolation, antialias=True)
     return resized[0].contiguous().numpy()

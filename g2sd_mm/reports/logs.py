@@ -18,10 +18,11 @@ _LOGGED = {'cls': ('accuracy/top1', 1), 'det': ('coco/bbox_mAP', 100), 'seg': ('
 class Curve:
     """One run's way.
 
-    task, method, seed: of the row that the run ends in; for a run without labels the method is
-        the run's name and the task empty.
-    loss: (update, training loss).
-    metric: (update, headline metric of the validation in percent).
+    Attributes:
+        task, method, seed: of the row that the run ends in; for a run without labels the method is
+            the run's name and the task empty.
+        loss: (update, training loss).
+        metric: (update, headline metric of the validation in percent).
     """
 
     task: str
