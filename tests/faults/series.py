@@ -34,11 +34,10 @@ def part(folder: Path, which: str, seed: int = 0) -> Iterator[Record]:
     reference = Reference.of(make_tasks(folder, {name: world})[name], folder)
     yield from campaign.kills_at_random(reference, folder, random_kills, seed)
     yield from campaign.kills_while_saving(reference, folder, saving_kills, seed)
-    faults = incidents.TOGETHER
     if world == 1:
         yield twice(reference, folder)
-        faults = incidents.ALONE if name == 'stage1' else (*incidents.ALONE, incidents.killed_worker)
-    for fault in faults:
+        yield incidents.killed_worker(reference, folder)
+    for fault in incidents.ALONE if world == 1 else incidents.TOGETHER:
         yield fault(reference, folder)
 
 
