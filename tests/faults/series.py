@@ -14,7 +14,8 @@ from .children import Run
 from .compare import differences
 from .tasks import make_tasks
 
-#: (task, processes) -> SIGKILLs at random moments, and while a checkpoint is saved.
+#: Part of the series -> SIGKILLs at random moments, and while a checkpoint is saved. A part is a
+#: task, and on how many processes it runs.
 KILLS = {
     ('stage1', 1): (12, 5),
     ('cls', 1): (12, 5),
@@ -23,23 +24,21 @@ KILLS = {
     ('stage1', 2): (6, 0),
     ('cls', 2): (6, 0),
 }
+PARTS = {f'{name}_{world}': (name, world) for name, world in KILLS}
 
 
-def full(folder: Path, seed: int = 0) -> Iterator[Record]:
-    """All faults, one record each. ``G2SD_DATA`` has to be the folder."""
-    for (name, world), (random_kills, saving_kills) in KILLS.items():
-        reference = Reference.of(make_tasks(folder, {name: world})[name], folder)
-        yield from campaign.kills_at_random(reference, folder, random_kills, seed)
-        yield from campaign.kills_while_saving(reference, folder, saving_kills, seed)
-        if world > 1:
-            faults = incidents.TOGETHER
-        else:
-            faults = incidents.ALONE
-            if reference.task.name != 'stage1':
-                faults = (*faults, incidents.killed_worker)
-            yield twice(reference, folder)
-        for fault in faults:
-            yield fault(reference, folder)
+def part(folder: Path, which: str, seed: int = 0) -> Iterator[Record]:
+    """All faults of one part, one record each. ``G2SD_DATA`` has to be the folder."""
+    name, world = PARTS[which]
+    random_kills, saving_kills = KILLS[name, world]
+    reference = Reference.of(make_tasks(folder, {name: world})[name], folder)
+    yield from campaign.kills_at_random(reference, folder, random_kills, seed)
+    yield from campaign.kills_while_saving(reference, folder, saving_kills, seed)
+    if world == 1:
+        yield twice(reference, folder)
+        yield incidents.killed_worker(reference, folder)
+    for fault in incidents.ALONE if world == 1 else incidents.TOGETHER:
+        yield fault(reference, folder)
 
 
 def twice(reference: Reference, folder: Path) -> Record:
