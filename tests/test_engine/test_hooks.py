@@ -24,6 +24,7 @@ from g2sd_mm.engine import (
     WeightsExportHook,
 )
 from g2sd_mm.engine.hooks import guard, samples, seeding
+from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 
 from ..runs import Slope, runner
@@ -119,7 +120,7 @@ def test_a_clean_run_says_nothing(logger):
 def test_too_many_unreadable_samples_stop_the_run(logger):
     hook, run = SampleErrorHook(limit=2), SimpleNamespace(logger=logger)
     hook.after_train_iter(run, 0, batch('a', 'b'))
-    with pytest.raises(RuntimeError, match=words('3 training samples', 'limit of 2', 'mend')):
+    with pytest.raises(DataError, match=words('3 training samples', 'limit of 2', 'mend')):
         hook.after_train_iter(run, 0, batch('c'))
 
 

@@ -9,6 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...errors import DataError
+
 
 @HOOKS.register_module()
 class SampleErrorHook(Hook):
@@ -36,9 +38,10 @@ class SampleErrorHook(Hook):
                     self.seen.add(problem)
                     runner.logger.warning('sample skipped (%d so far): %s', len(self.seen), problem)
         if len(self.seen) > self.limit:
-            raise RuntimeError(
+            raise DataError(
                 f'{len(self.seen)} training samples could not be read, more than the limit of '
-                f'{self.limit}: mend the data set, or raise SampleErrorHook.limit'
+                f'{self.limit}: mend the data set (tools/check_data.py says what is wrong with it), '
+                'or raise SampleErrorHook.limit'
             )
 
     def after_train(self, runner: Runner) -> None:
