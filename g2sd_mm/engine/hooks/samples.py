@@ -40,7 +40,7 @@ class SampleErrorHook(Hook):
         if len(self.seen) > self.limit:
             raise DataError(
                 f'{len(self.seen)} training samples could not be read, more than the limit of '
-                f'{self.limit}: mend the data set (tools/check_data.py says what is wrong with it), '
+                f'{self.limit}: mend the data set (tools/check_data.py says what is wrong), '
                 'or raise SampleErrorHook.limit'
             )
 
