@@ -25,7 +25,7 @@ def main() -> None:
     """Run the command that is named first, as its script does."""
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
     if name in ('-h', '--help'):
-        print(_usage())
+        sys.stdout.write(_usage() + '\n')  # at once: `head` may leave after the first line
         return
     if name not in COMMANDS:
         print(f'error: no command {name}: there are {", ".join(COMMANDS)}', file=sys.stderr)

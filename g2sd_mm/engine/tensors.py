@@ -30,8 +30,9 @@ def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     Looks at the largest magnitude of each tensor, since a sum of squares could overflow. Of tensors
     that are sharded over the processes all parts count; all processes have to ask then.
     """
-    floats = [t.detach() for t in tensors if t.is_floating_point()]
-    parts = [t.to_local() if hasattr(t, 'to_local') else t for t in floats]
+    detached = [tensor.detach() for tensor in tensors]
+    own = [t.to_local() if hasattr(t, 'to_local') else t for t in detached]
+    parts = [part for part in own if part.is_floating_point()]
     largest = [torch.linalg.vector_norm(part, math.inf).float() for part in parts if part.numel()]
     device = parts[0].device if parts else None
     found = torch.zeros((), device=device)
