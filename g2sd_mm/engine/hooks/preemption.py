@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...errors import Preempted
-from ..agreement import Agreement
+from ..agreement import Agreement, peer_timeout
 from ..preemption import request
 from .access import between_updates
 from .saving import WholeCheckpointHook
@@ -27,7 +27,7 @@ class PreemptionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Get ready to agree."""
-        self._agreement = Agreement()
+        self._agreement = Agreement(peer_timeout(runner.cfg))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
