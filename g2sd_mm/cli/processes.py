@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from datetime import timedelta
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..config_parts import peer_timeout
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 
-#: Seconds after which a process that does not answer is given up, unless
-#: ``env_cfg.dist_cfg.timeout`` says otherwise. The others wait that long while one evaluates.
-PEER_TIMEOUT = 1800
 _PORT = '29500'
 
 
@@ -38,8 +35,7 @@ def start_processes(cfg: Config, launcher: str) -> None:
         name_rank_by_slurm()
     elif launcher != 'pytorch':
         raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
-    seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', PEER_TIMEOUT)
-    torch.distributed.init_process_group('gloo', timeout=timedelta(seconds=seconds))
+    torch.distributed.init_process_group('gloo', timeout=peer_timeout(cfg))
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False),

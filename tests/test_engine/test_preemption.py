@@ -92,7 +92,7 @@ def test_a_signal_in_a_validation_is_answered_there(tmp_path):
 
     saved = []
     hook = hook_module.PreemptionHook()
-    hook.before_train(None)
+    hook.before_train(SimpleNamespace(cfg={}))
     loader = SimpleNamespace(dataset=range(10), batch_size=2)
     run = SimpleNamespace(
         optim_wrapper=SimpleNamespace(), val_dataloader=loader, world_size=2, epoch=1, iter=4,

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...config_parts import peer_timeout
 from ...errors import Preempted
 from ..agreement import Agreement
 from ..preemption import request
@@ -27,7 +28,7 @@ class PreemptionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Get ready to agree."""
-        self._agreement = Agreement()
+        self._agreement = Agreement(peer_timeout(runner.cfg))
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
