@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -17,6 +18,16 @@ _LIBRARIES = {'mmpretrain', 'mmdet', 'mmseg'}
 def data_folder() -> str:
     """What ``data/`` in a config stands for: the variable ``G2SD_DATA``, else itself."""
     return os.environ.get('G2SD_DATA', 'data')
+
+
+def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
+    """After how long a process of the run that does not answer is given up.
+
+    ``env_cfg.dist_cfg.timeout`` in seconds; half an hour if a config says nothing, since the others
+    wait while one evaluates.
+    """
+    settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+    return timedelta(seconds=settings.get('timeout', 1800))
 
 
 def innermost_dataset(dataset: Mapping[str, Any]) -> Any:

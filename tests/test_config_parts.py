@@ -11,6 +11,7 @@ from g2sd_mm.config_parts import (
     data_folder,
     import_named_libraries,
     innermost_dataset,
+    peer_timeout,
     plain_model,
 )
 
@@ -63,3 +64,10 @@ def test_libraries_that_a_config_names_beside_its_own_are_imported(model, import
     monkeypatch.setattr(importlib, 'import_module', asked.append)
     import_named_libraries(Config({'default_scope': 'mmdet', 'model': model}))
     assert asked == imported
+
+
+@pytest.mark.parametrize(('cfg', 'seconds'), [
+    ({}, 1800), ({'env_cfg': None}, 1800), ({'env_cfg': {'dist_cfg': {'timeout': 5}}}, 5),
+])
+def test_processes_are_waited_for_as_long_as_the_config_says(cfg, seconds):
+    assert peer_timeout(cfg).total_seconds() == seconds

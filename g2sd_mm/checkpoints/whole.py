@@ -64,12 +64,13 @@ def newest_whole(work_dir: str | Path) -> tuple[Path | None, list[str]]:
 
 
 def _named(work_dir: Path) -> Path | None:
-    """What ``last_checkpoint`` names, in the work dir itself if that was moved since."""
+    """What ``last_checkpoint`` names; of a work dir that was moved or copied, its own file."""
     pointer = work_dir / POINTER
     if not pointer.is_file():
         return None
     path = Path(pointer.read_text(encoding='utf-8', errors='replace').strip())
-    return path if path.is_file() else work_dir / path.name
+    own = work_dir / path.name
+    return own if own.is_file() or not path.is_file() else path
 
 
 def _others(named: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..engine.agreement import peer_timeout
+from ..config_parts import peer_timeout
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 

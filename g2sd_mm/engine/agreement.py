@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
-
-#: Seconds after which a process that does not answer is given up, unless
-#: ``env_cfg.dist_cfg.timeout`` says otherwise. The others wait that long while one evaluates.
-PEER_TIMEOUT = 1800
-
-
-def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
-    """How long the processes of a config's run wait for each other."""
-    dist_cfg = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
-    return timedelta(seconds=dist_cfg.get('timeout', PEER_TIMEOUT))
 
 
 class Agreement:
@@ -26,7 +15,7 @@ class Agreement:
     To be made by all ranks at the same place of the program, and asked likewise.
 
     Args:
-        timeout: after which a rank that does not answer is given up; a group has its own.
+        timeout: how long the others are waited for.
     """
 
     def __init__(self, timeout: timedelta) -> None:

@@ -11,7 +11,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,13 @@ class Reference:
         task: what was run.
         folder: its work dir.
         seconds: that it took.
+        steps: that it made.
     """
 
     task: Task
     folder: Path
-    seconds: float = field(default=0.0)
+    seconds: float
+    steps: int
 
     @classmethod
     def of(cls, task: Task, folder: Path) -> Reference:
@@ -51,17 +53,16 @@ class Reference:
         run = Run(task, work_dir)
         codes = run.wait()
         assert set(codes) == {0}, run.said[-3000:]
-        return cls(task, work_dir, time.perf_counter() - run.began)
+        return cls(task, work_dir, time.perf_counter() - run.began, run.steps)
 
 
 def finish(reference: Reference, work_dir: Path) -> tuple[str, list[str]]:
     """Let a disturbed run go on to its end; where it went on from, and what differs there."""
     run = Run(reference.task, work_dir)
-    before = len(run.said)
     codes = run.wait()
     if set(codes) != {0}:
         return '', [f'exit codes {codes}: {last_line(run.said)}']
-    return went_on_from(run.said[before:]), differences(reference.folder, work_dir)
+    return went_on_from(run.said), differences(reference.folder, work_dir)
 
 
 def kills_at_random(
@@ -75,8 +76,7 @@ def kills_at_random(
         work_dir = folder / f'{reference.task.name}_{reference.task.world}_kills_{chain}'
         records = []
         for _ in range(min(in_a_row, number - done)):
-            after = rng.uniform(0, 0.95 * reference.seconds)
-            if (record := _kill_once(reference, work_dir, after, rng)) is None:
+            if (record := _kill_once(reference, work_dir, rng)) is None:
                 break  # it had come to its end before the moment
             records.append(record)
         start, differs = finish(reference, work_dir)
@@ -85,11 +85,15 @@ def kills_at_random(
             yield record | {'finished_from': start, 'differs': differs[:3], 'ok': not differs}
 
 
-def _kill_once(
-    reference: Reference, work_dir: Path, after: float, rng: random.Random
-) -> Record | None:
+def _kill_once(reference: Reference, work_dir: Path, rng: random.Random) -> Record | None:
+    """One kill in four at any moment, most of them while the run starts; else after some steps."""
     run = Run(reference.task, work_dir)
-    time.sleep(after)
+    if rng.random() < 0.25:
+        time.sleep(rng.uniform(0, reference.seconds))
+    else:
+        steps = rng.randint(1, reference.steps // 2)
+        run.wait_for(lambda: run.steps >= steps, timeout=120)
+        time.sleep(rng.uniform(0, 0.2))
     if not run.running:
         run.wait()
         return None
@@ -97,7 +101,8 @@ def _kill_once(
         'fault': 'SIGKILL at a random moment',
         'task': reference.task.name,
         'processes': reference.task.world,
-        'after_seconds': round(after, 2),
+        'after_seconds': round(time.perf_counter() - run.began, 2),
+        'steps': run.steps,
     }
     if reference.task.world == 1:
         run.kill()
@@ -107,7 +112,6 @@ def _kill_once(
         codes = run.wait(30)
         survivors = [code for rank, code in enumerate(codes) if rank != victim]
         record['survivors_exit'] = survivors
-    record['reached'] = _reached(run)
     return record
 
 
@@ -151,9 +155,3 @@ def went_on_from(said: str) -> str:
 def last_line(said: str) -> str:
     """The error line of a run, or whatever it said last."""
     return ([*_LINE.findall(said)] or said.strip().splitlines() or [''])[-1]
-
-
-def _reached(run: Run) -> str:
-    """The last step that the log tells of."""
-    steps = re.findall(r'(?:Epoch|Iter)\(train\)\s+(\S+)', run.said)
-    return steps[-1] if steps else 'no step'

@@ -31,6 +31,7 @@ class Run:
     ) -> None:
         self.work_dir = work_dir
         self.log = work_dir.parent / f'{work_dir.name}.out'
+        self._said_before = self.log.stat().st_size if self.log.is_file() else 0
         port = free_port()
         self.began = time.perf_counter()
         self.ranks = [
@@ -79,8 +80,15 @@ class Run:
 
     @property
     def said(self) -> str:
-        """Everything that the ranks wrote to the terminal."""
-        return self.log.read_text(errors='replace') if self.log.is_file() else ''
+        """What the ranks wrote to the terminal since this start."""
+        if not self.log.is_file():
+            return ''
+        return self.log.read_bytes()[self._said_before :].decode(errors='replace')
+
+    @property
+    def steps(self) -> int:
+        """How many training steps they told of."""
+        return self.said.count('(train) [')
 
     def workers(self, rank: int = 0) -> list[int]:
         """Process numbers of a rank's data loader workers."""

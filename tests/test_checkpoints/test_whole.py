@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -100,9 +101,18 @@ def test_without_a_whole_one_the_reasons_are_given(tmp_path):
         newest_whole(tmp_path)
 
 
-def test_a_folder_that_was_moved_is_still_good(run):
+def test_a_folder_that_was_moved_or_copied_is_still_good(run):
+    copied = run.with_name('copied')
+    shutil.copytree(run, copied)
+    assert newest_whole(copied)[0] == copied / 'epoch_3.pth'
     moved = run.rename(run.with_name('moved'))
     assert newest_whole(moved)[0] == moved / 'epoch_3.pth'
+
+
+def test_checkpoints_may_lie_elsewhere(run, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('work_dir')
+    shutil.copy(run / 'last_checkpoint', work_dir)
+    assert newest_whole(work_dir)[0] == run / 'epoch_3.pth'
 
 
 def test_a_new_work_dir_has_nothing(tmp_path):

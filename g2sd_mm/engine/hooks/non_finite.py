@@ -155,7 +155,9 @@ class NonFiniteHook(Hook):
         if (culprit.bad() or is_main_process()) and not sharded:
             bundle = self._keep(runner, window, culprit)
         what = 'loss' if culprit.bad() else 'gradient'
-        applied = '' if vetoed else ' (its gradient is finite, and was applied)'
+        # a gradient scaler looks at gradients by itself
+        known = vetoed or not self._handles
+        applied = '' if known else ' (its gradient is finite, and was applied)'
         terms = ', '.join(f'{name}={value:.4g}' for name, value in culprit.numbers().items())
         line = (
             f'non-finite {what} at step {culprit.number + 1}{applied}: {terms}; '

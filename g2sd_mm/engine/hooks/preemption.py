@@ -8,8 +8,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...config_parts import peer_timeout
 from ...errors import Preempted
-from ..agreement import Agreement, peer_timeout
+from ..agreement import Agreement
 from ..preemption import request
 from .access import between_updates
 from .saving import WholeCheckpointHook
