@@ -178,7 +178,8 @@ def _outcome(
         'fault': fault, 'task': reference.task.name, 'processes': reference.task.world,
         'exit': codes, 'line': last_line(run.said), 'ok': codes == expected,
     }
-    record['ok'] = record['ok'] and 'Traceback' not in run.said
+    if 'Traceback' in run.said:
+        record |= {'ok': False, 'traceback': run.said.partition('Traceback')[2][-3000:]}
     if goes_on:
         start, differs = finish(reference, run.work_dir)
         record |= {'finished_from': start, 'differs': differs[:3]}
