@@ -12,6 +12,9 @@ from mmengine.dist import get_rank
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import get_worker_info
 
+#: Seconds between two looks for the process that a worker works for.
+LOOK = 5.0
+
 
 @FUNCTIONS.register_module()
 def patient_worker(
@@ -21,7 +24,7 @@ def patient_worker(
 
     They go to all processes of a job. A worker that fell at once would take the training process
     with it before that could finish its step and save. The training process itself can still end
-    its workers, and they notice by themselves when it is gone.
+    its workers, and they end when it is gone.
 
     Args:
         worker_id: number of the worker.
@@ -38,7 +41,13 @@ def patient_worker(
 
 
 def _obey(parent: int) -> None:
-    """End at the parent's SIGTERM, and at nobody else's."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
+    """End at the parent's SIGTERM, at nobody else's, and when it is gone.
+
+    torch looks for the parent too, between batches: a worker that waits to hand over a batch larger
+    than a pipe holds would wait for ever.
+    """
+    while os.getppid() == parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, LOOK)
+        if received is not None and received.si_pid == parent:
+            break
     os._exit(0)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
+import signal
 import subprocess
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset
 
-import g2sd_mm.datasets  # noqa: F401  (registers the function)
+from g2sd_mm.datasets import workers
 
 
 class Own(Dataset):
@@ -24,12 +28,12 @@ class Own(Dataset):
         return os.getpid(), random.random(), np.random.rand(), torch.rand(1).item()
 
 
-def loader(**arguments) -> DataLoader:
+def loader(data: Dataset | None = None, **arguments) -> DataLoader:
     def init(worker_id: int) -> None:
         FUNCTIONS.get('patient_worker')(worker_id, **arguments)
 
     return DataLoader(
-        Own(), 1, num_workers=1, worker_init_fn=init, collate_fn=lambda batch: batch[0],
+        data or Own(), 1, num_workers=1, worker_init_fn=init, collate_fn=lambda batch: batch[0],
         prefetch_factor=1,
     )
 
@@ -50,6 +54,39 @@ def test_its_own_process_ends_it():
     worker.terminate()
     worker.join(10)
     assert worker.exitcode == 0
+
+
+class Large(Dataset):
+    """Samples that no pipe holds, as the masks of a detection batch are."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> dict:
+        return {'pid': os.getpid(), 'masks': np.zeros((9, 200, 200))}
+
+
+def _train_and_die(sender) -> None:
+    """A training process that is killed while its worker hands over a batch."""
+    batches = iter(loader(data=Large()))
+    sender.send(next(batches)['pid'])
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_does_not_outlive_its_process(monkeypatch):
+    monkeypatch.setattr(workers, 'LOOK', 0.2)
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_train_and_die, args=(sender,))
+    process.start()
+    pid = receiver.recv()
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL
+    end = time.perf_counter() + 4
+    while Path(f'/proc/{pid}').exists() and ') Z ' not in Path(f'/proc/{pid}/stat').read_text():
+        assert time.perf_counter() < end, 'the worker is still there'
+        time.sleep(0.05)
 
 
 def test_its_generators_start_as_mmengine_starts_them():
