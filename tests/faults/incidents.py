@@ -141,7 +141,7 @@ def truncated(reference: Reference, folder: Path) -> Record:
     """The newest checkpoint is cut in half while nobody looks."""
     work_dir = folder / f'truncated_{reference.task.name}'
     shutil.copytree(reference.folder, work_dir)
-    for left in work_dir.glob('*weights.*'):
+    for left in work_dir.glob('weights.*'):
         left.unlink()
     newest, _ = newest_whole(work_dir)
     os.truncate(newest, newest.stat().st_size // 2)
