@@ -229,8 +229,8 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..reproduce.trained import (
         last_checkpoint,
         run_config,
-        stage_one_config,
-        stage_one_run,
+        stage1_config,
+        stage1_run,
         trained_networks,
     )
     from ..students import load_student
@@ -243,9 +243,9 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     runs = trained_networks(folder, args.task, args.seed)
     data = run_config(runs['teacher'])
     fit.prepare_data(data, ('test_dataloader',))
-    stage_one = stage_one_run(folder, args.seed)
-    saved = last_checkpoint(stage_one) if stage_one else None
-    generic = (stage_one_config(stage_one), saved) if stage_one and saved else None
+    stage1 = stage1_run(folder, args.seed)
+    saved = last_checkpoint(stage1) if stage1 else None
+    generic = (stage1_config(stage1), saved) if stage1 and saved else None
     if args.generic:
         generic = _generic(args)
     networks = {name: load_student(run) for name, run in runs.items()}
