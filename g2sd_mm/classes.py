@@ -7,10 +7,9 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .config_parts import innermost_dataset
+from .config_parts import LOADERS, innermost_dataset
 from .errors import UserError
 
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
 
 
@@ -70,7 +69,7 @@ def _classify(cfg: Config, number: int) -> None:
 
 
 def _datasets(cfg: Config) -> Iterator[ConfigDict]:
-    for loader in _LOADERS:
+    for loader in LOADERS:
         if cfg.get(loader):
             yield innermost_dataset(cfg[loader].dataset)
 

@@ -16,9 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-#: What loading may take above the process's baseline, over the size of the file.
-LIMIT = 1.3
-
 
 def measure_loading(path: str | Path) -> dict[str, Any]:
     """Read a file and copy every tensor into memory that is there already, as a model's is.

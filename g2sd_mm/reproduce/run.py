@@ -16,6 +16,7 @@ from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..progress import Bars
 from ..reports.summary import HEADLINE
+from ..wording import one_line
 from .commands import Launcher
 from .data import OwnData
 from .environment import describe_environment
@@ -172,7 +173,7 @@ def run_step(
         else:
             result = _train(step, seed, runs, resume)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': ' '.join(str(error).split()) or type(error).__name__}
+        return {'error': one_line(error)}
     result['digest'] = digest
     write_text(place, json.dumps(result, indent=2))
     return result
