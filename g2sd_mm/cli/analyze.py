@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .guard import run_command
-from .options import add_options, parse_options
+from .options import add_options, best_device, parse_options
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -139,7 +139,7 @@ class Subjects:
         generic: tuple[Config, Path] | None,
     ) -> None:
         self.args, self.data, self.generic = args, data, generic
-        self.device = args.device or _best_device()
+        self.device = args.device or best_device()
         self.networks = {name: student.to(self.device) for name, student in networks.items()}
 
     @property
@@ -216,12 +216,6 @@ class Subjects:
             cfg, checkpoint, self.data or cfg, self.args.pictures, folder / RECONSTRUCTION,
             self.device,
         )
-
-
-def _best_device() -> str:
-    import torch
-
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def _of_suite(args: argparse.Namespace) -> Subjects:

@@ -368,7 +368,7 @@ def test_what_training_sees_of_odd_annotations(odd, tmp_path):
 def test_category_missing_from_the_annotations(odd, tmp_path):
     cfg = small(NOSD, odd, tmp_path)
     cfg.train_dataloader.dataset.dataset.metainfo.classes = ('discs', 'square')
-    with pytest.raises(ValueError, match=r"no category 'discs'; did you mean 'disc'\?"):
+    with pytest.raises(ValueError, match=r"no category 'discs' \(did you mean 'disc'\?\); its categories are"):
         training_set(cfg)
 
 

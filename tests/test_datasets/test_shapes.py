@@ -405,7 +405,7 @@ class TestCommandLine:
         assert (tmp_path / 'scenes_32px_2+1_s0' / 'masks/val/000001.png').is_file()
 
     def test_user_error_is_one_line(self, tmp_path, capsys):
-        assert main(['--root', str(tmp_path), '--size', '8']) == 1
+        assert main(['--root', str(tmp_path), '--size', '8']) == 2
         error = capsys.readouterr().err
         assert error == 'error: Shapes: size must be a whole number >= 32, got 8\n'
 
