@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from ..toys import ROOT
-from .children import free_port
+from ..toys import ROOT, free_port
 from .tasks import data_in, make_tasks, quick_folder
 
 

@@ -173,7 +173,7 @@ def test_folders_need_no_torch(data):
     assert done.stdout.splitlines()[-1] == 'set()', done.stderr
 
 
-def test_processes(data):
+def test_the_report_says_how_many_processes_there_were(data):
     done = run_python(COMMAND, str(data / 'imagenet'), '--workers', '2')
     assert done.returncode == 0, done.stderr
     assert 'on 2 process(es)' in done.stdout

@@ -181,7 +181,7 @@ def test_nms_match_against_brute_force(ops):
     assert groups == expected
 
 
-def test_bbox_overlaps(ops):
+def test_overlaps_of_boxes_are_torchvisions(ops):
     kernel = sys.modules['mmcv._ext'].bbox_overlaps
     first, second = random_boxes(10), random_boxes(12)
     expected = vision.box_iou(first, second)
