@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,21 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]
+
+
+class Calls:
+    """Unpickled without limits, it calls a function."""
+
+    def __init__(self, function: Callable, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def writes_a_file(path: Path) -> Calls:
+    """Unpickled without limits, it writes a file."""
+    return Calls(Path.write_text, path, 'you have been had')
 
 
 class Lines(logging.Handler):

@@ -81,7 +81,7 @@ def _on_meta(cfg: Config) -> torch.nn.Module:
 def main() -> None:
     """Print a line of JSON for every config."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', nargs='+')
+    parser.add_argument('config', nargs='+', help='config files')
     args = parser.parse_args()
     run_command(lambda: _print(args.config))
 

@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from torchvision import ops as vision
 
 from g2sd_mm.compat import mmcv_ops
-
-torch = pytest.importorskip('torch')
-vision = pytest.importorskip('torchvision.ops')
 
 
 @pytest.fixture(scope='module')
@@ -20,11 +19,6 @@ def ops():
     if not mmcv_ops.is_active():
         pytest.skip('a compiled mmcv is installed, and it wins')
     return module
-
-
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
 
 
 def random_boxes(count, size=100.0):
