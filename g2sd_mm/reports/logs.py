@@ -98,11 +98,11 @@ def read_scalars(run: Path) -> list[Entry]:
 
 
 def _entries(log: Path) -> list[Entry]:
-    """Whole lines of a file whose last one may have been cut when its process was killed."""
-    *lines, cut = log.read_text().split('\n')
-    entries = [json.loads(line) for line in lines]
-    with contextlib.suppress(ValueError):
-        entries.append(json.loads(cut))
+    """The lines of a log, without one that was cut when its process was killed."""
+    entries = []
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
     return entries
 
 

@@ -114,6 +114,14 @@ def test_the_head_says_what_is_in_the_page(folder):
     assert '2 rows · seeds 0, 1 · 1 failed · commit abc · EPYC' in render(found, folder)
 
 
+def test_a_note_stands_at_the_top(folder):
+    found = results(row('teacher', 80.0), note='Its figures <mean> nothing.')
+    page = render(found, folder)
+    note = '<p class="bad">Its figures &lt;mean&gt; nothing.</p>'
+    assert page.index(note) < page.index('<nav>')
+    assert 'class="bad"' not in render(results(row('teacher', 80.0)), folder)
+
+
 def test_screens_paper_and_darkness_are_thought_of(folder):
     page = render(results(row('teacher', 80.0)), folder)
     for text in ('name="viewport"', '@media print', 'prefers-color-scheme: dark', 'max-width: 40'):
