@@ -123,7 +123,7 @@ def _subtitle(results: dict[str, Any]) -> str:
 
 def _analysis_commands(folders: tuple[Path, ...]) -> list[str]:
     """How the analyses were made, each command once."""
-    files = next((f for f in (sorted((p / 'analysis').glob('*.json')) for p in folders) if f), [])
+    files = next((f for f in (sorted((p / 'analysis').rglob('*.json')) for p in folders) if f), [])
     return list(dict.fromkeys(json.loads(file.read_text())['command'] for file in files))
 
 
