@@ -168,19 +168,22 @@ def _run(args: argparse.Namespace) -> None:
 def _refuse_other_results(folder: Path, suite: Suite, data: OwnData | None) -> None:
     """A folder has the runs of one suite on one set of data: others would write over them."""
     from ..errors import UserError
-    from ..reports.logs import SHAPES
     from ..reproduce.run import read_results
 
     place = folder / 'results.json'
     if not place.is_file():
         return
     there = read_results(place)
-    wanted = (suite.name, data.name if data else SHAPES)
-    found = (there['suite'], there.get('data', SHAPES))
+    found, wanted = (
+        f'{name} on {source}' if source else name
+        for name, source in (
+            (there['suite'], there.get('data')),
+            (suite.name, data.name if data else None),
+        )
+    )
     if found != wanted:
         raise UserError(
-            f'{folder} has the results of {found[0]} on {found[1]}, not of {wanted[0]} on '
-            f'{wanted[1]}: give another folder by --out'
+            f'{folder} has the results of {found}, not of {wanted}: give another folder by --out'
         )
 
 

@@ -90,7 +90,7 @@ def run_suite(
     ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
     results = {
         'suite': suite.name,
-        'data': data.name if data else SHAPES,
+        **({'data': data.name} if data else {}),
         **({'note': suite.note} if suite.note else {}),
         'command': command,
         'jobs': jobs,
@@ -317,7 +317,7 @@ def merge_rows(folder: Path) -> None:
     suite, seeds = SUITES[made['suite']], record.seeds()
     known = record.find(suite, seeds, all_digests(suite, seeds))
     kept = {key: made[key] for key in ('suite', 'command', 'jobs', 'environment')}
-    record.write({**kept, 'data': record.source, 'rows': list(known.values())})
+    record.write({**kept, 'rows': list(known.values())})
 
 
 def read_results(path: Path) -> dict[str, Any]:

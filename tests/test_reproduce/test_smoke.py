@@ -57,12 +57,12 @@ def reproduce(*arguments: str, cwd):
     ('arguments', 'message'),
     [(('--suite', 'demo', '--smoke'), '--smoke is for --suite mini'),
      (('--suite', 'mini', '--smoke', '--record', 'x'), 'leave out --record'),
-     (('--suite', 'mini', '--smoke', '--out', 'real'), 'has the results of mini on shapes, not of '
-      'mini_smoke on shapes: give another folder by --out')],
+     (('--suite', 'mini', '--smoke', '--out', 'real'),
+      'has the results of mini on flowers, not of mini_smoke: give another folder by --out')],
 )
 def test_what_would_mix_them_is_refused(tmp_path, arguments, message):
     (tmp_path / 'real').mkdir()
-    (tmp_path / 'real' / 'results.json').write_text('{"suite": "mini", "rows": []}')
+    (tmp_path / 'real' / 'results.json').write_text('{"suite": "mini", "data": "flowers", "rows": []}')
     done = reproduce(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr and len(done.stderr.splitlines()) == 1
