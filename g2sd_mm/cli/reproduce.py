@@ -100,26 +100,9 @@ def _run(args: argparse.Namespace) -> None:
     # torch then looks for GPUs without starting one, so that the runs can be forked
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     from ..errors import UserError
-    from ..reproduce.catalogue import SUITES
     from ..reproduce.commands import Launcher
-    from ..reproduce.data import find_data
-    from ..reproduce.plan import with_public_files
-    from ..reproduce.smoke import smoke
 
-    for option in ('data_root', 'smoke'):
-        if getattr(args, option) and args.suite != 'mini':
-            raise UserError(f'--{option.replace("_", "-")} is for --suite mini')
-    suite = with_public_files(SUITES[args.suite], Path(args.weights))
-    data = None
-    if args.data_root:
-        data = find_data(args.data_root)
-        suite = data.apply(suite)
-    if args.smoke:
-        if args.record:
-            raise UserError('--smoke makes no rows that are worth a record: leave out --record')
-        suite = smoke(suite)
-    if args.record:
-        suite = replace(suite, record=args.record)
+    suite, data = _suite(args)
     rows = suite.select(
         task=args.tasks, method=args.rows, student=args.students, table=args.tables
     )
@@ -163,6 +146,28 @@ def _run(args: argparse.Namespace) -> None:
             f'{len(failed)} of {len(results["rows"])} rows failed; the first, '
             f'{failed[0]["method"]}: {failed[0]["error"]}'
         )
+
+
+def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
+    """The suite that is asked for, on the data that it is asked for."""
+    from ..errors import UserError
+    from ..reproduce.catalogue import SUITES
+    from ..reproduce.data import find_data
+    from ..reproduce.plan import with_public_files
+    from ..reproduce.smoke import smoke
+
+    for option in ('data_root', 'smoke'):
+        if getattr(args, option) and args.suite != 'mini':
+            raise UserError(f'--{option.replace("_", "-")} is for --suite mini')
+    if args.smoke and args.record:
+        raise UserError('--smoke makes no rows that are worth a record: leave out --record')
+    suite, data = with_public_files(SUITES[args.suite], Path(args.weights)), None
+    if args.data_root:
+        data = find_data(args.data_root)
+        suite = data.apply(suite)
+    if args.smoke:
+        suite = smoke(suite)
+    return (replace(suite, record=args.record) if args.record else suite), data
 
 
 def _refuse_other_results(folder: Path, suite: Suite, data: OwnData | None) -> None:

@@ -62,7 +62,8 @@ def reproduce(*arguments: str, cwd):
 )
 def test_what_would_mix_them_is_refused(tmp_path, arguments, message):
     (tmp_path / 'real').mkdir()
-    (tmp_path / 'real' / 'results.json').write_text('{"suite": "mini", "data": "flowers", "rows": []}')
+    there = {'suite': 'mini', 'data': 'flowers', 'rows': []}
+    (tmp_path / 'real' / 'results.json').write_text(json.dumps(there))
     done = reproduce(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr and len(done.stderr.splitlines()) == 1
