@@ -1,1 +1,1 @@
-"""What is measured against; the tool that measures is ``tools/benchmark.py``."""
+"""What the tool of speed measures against, and the longer comparisons behind its figures."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+import time
+from types import TracebackType
 from typing import Any
 
 from mmengine.dataset.utils import worker_init_fn
@@ -14,6 +17,7 @@ from torch.utils.data import get_worker_info
 
 #: Seconds between two looks for the process that a worker works for.
 LOOK = 5.0
+_DYING = 1.0  # seconds from the end of a process's connections to the end of the process, at most
 
 
 @FUNCTIONS.register_module()
@@ -35,9 +39,36 @@ def patient_worker(
     # blocked here, and so in every thread that is begun from here: the one below takes it
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    sys.excepthook = _Orphan(os.getppid())
     if seed is not None:
         worker: Any = get_worker_info()
         worker_init_fn(worker_id, worker.num_workers, get_rank(), seed, disable_subprocess_warning)
+
+
+class _Orphan:
+    """Says nothing where a connection broke because the process at its other end is gone.
+
+    A batch is fetched from a thread of the worker, which would print a traceback where a training
+    process is killed in the midst of it, below the line that names the cause.
+    """
+
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
+
+    def __call__(
+        self, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        """Stands for ``sys.excepthook``."""
+        if issubclass(kind, (EOFError, ConnectionError)) and self._is_gone():
+            os._exit(0)
+        sys.__excepthook__(kind, error, trace)
+
+    def _is_gone(self) -> bool:
+        """A process closes its connections some time before others hear of its end."""
+        end = time.monotonic() + _DYING
+        while os.getppid() == self.parent and time.monotonic() < end:
+            time.sleep(0.01)
+        return os.getppid() != self.parent
 
 
 def _obey(parent: int) -> None:

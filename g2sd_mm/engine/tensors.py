@@ -43,6 +43,31 @@ def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     return found
 
 
+class OnItsWay:
+    """A number that leaves the device when the work before it is done, and that nobody waits for.
+
+    ``item()`` of a tensor on a GPU waits for all work in the queue, that of the next step too if it
+    is there already; this one waits for what stood before it.
+
+    Args:
+        value: one element.
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        self._arrived = torch.cuda.Event() if value.is_cuda else None
+        self._value = value.detach()
+        if self._arrived is not None:
+            pinned = torch.empty((), dtype=value.dtype, pin_memory=True)
+            self._value = pinned.copy_(value.detach().reshape(()), non_blocking=True)
+            self._arrived.record()
+
+    def item(self) -> float:
+        """The number, once it is here."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._value.item()
+
+
 def is_sharded(tensors: Sequence[Tensor]) -> bool:
     """Whether this process has a part only of any of them."""
     return any(hasattr(tensor, 'to_local') for tensor in tensors)

@@ -7,10 +7,14 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
+from multiprocessing.connection import Client
+from multiprocessing.reduction import DupFd
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset
@@ -87,6 +91,42 @@ def test_a_worker_does_not_outlive_its_process(monkeypatch):
     while Path(f'/proc/{pid}').exists() and ') Z ' not in Path(f'/proc/{pid}/stat').read_text():
         assert time.perf_counter() < end, 'the worker is still there'
         time.sleep(0.05)
+
+
+def _fetch_and_die(log: Path) -> None:
+    """A training process that is killed while it fetches a tensor, or one that only hangs up."""
+    sys.stderr = log.open('w', buffering=1)
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    context.Process(target=_offer, args=(sender,)).start()
+    connection = Client(receiver.recv(), authkey=multiprocessing.current_process().authkey)
+    if log.name == 'killed':
+        os.kill(os.getpid(), signal.SIGKILL)
+    connection.close()
+    time.sleep(1)
+    os._exit(0)
+
+
+def _offer(sender) -> None:
+    """A worker with a file that its process may ask for, as shared memory is handed over."""
+    workers.patient_worker(0)
+    (address, _) = DupFd(0)._id
+    sender.send(address)
+    time.sleep(30)
+
+
+@pytest.mark.parametrize(('end', 'tracebacks'), [('killed', 0), ('hung_up', 1)])
+def test_a_worker_says_nothing_of_a_process_that_was_killed(tmp_path, monkeypatch, end, tracebacks):
+    """Nor does it hide a connection that broke while its process lives on."""
+    monkeypatch.setattr(workers, 'LOOK', 0.5)
+    monkeypatch.setattr(workers, '_DYING', 0.5)
+    context = multiprocessing.get_context('fork')
+    process = context.Process(target=_fetch_and_die, args=(tmp_path / end,))
+    process.start()
+    process.join(10)
+    assert process.exitcode == (-signal.SIGKILL if end == 'killed' else 0)
+    time.sleep(0.3)
+    assert (tmp_path / end).read_text().count('Traceback') == tracebacks
 
 
 def test_its_generators_start_as_mmengine_starts_them():

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from ...errors import RunError
 from ..bundle import write_bundle
-from ..tensors import all_finite, any_not_finite, is_sharded
+from ..tensors import OnItsWay, any_not_finite, is_sharded
 from .access import bare_model, between_updates
 
 
@@ -52,15 +52,25 @@ class Step:
 
 @dataclass(frozen=True)
 class Update:
-    """Micro-batches up to an update, and whether a gradient was not finite, on the device."""
+    """Micro-batches up to an update, and what was not finite in it.
+
+    Attributes:
+        steps: the micro-batches.
+        vetoed: 1.0 where a gradient was not finite; None where nobody looked.
+        broken: the same, or a loss was not finite.
+    """
 
     steps: list[Step]
-    vetoed: Tensor
+    vetoed: Tensor | None
+    broken: OnItsWay
 
-    def is_finite(self) -> bool:
-        """Whether all is well; one wait for the device."""
-        losses = [value for step in self.steps for value in step.losses.values()]
-        return not self.vetoed.item() and all_finite(losses)
+    @classmethod
+    def of(cls, steps: list[Step], vetoed: Tensor | None) -> Update:
+        """Asks the device about the losses, without waiting for it."""
+        found = any_not_finite([value for step in steps for value in step.losses.values()])
+        if vetoed is not None:
+            found = torch.maximum(found, vetoed.to(found.device))
+        return cls(steps, vetoed, OnItsWay(found))
 
 
 @HOOKS.register_module()
@@ -90,7 +100,7 @@ class NonFiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Stand before the optimizer."""
         self._window: list[Step] = []
-        self._vetoed = torch.zeros(())
+        self._vetoed: Tensor | None = None
         self._last: Update | None = None
         self._runner, self._handles = runner, []
         if not hasattr(runner.optim_wrapper, 'loss_scaler'):
@@ -102,7 +112,7 @@ class NonFiniteHook(Hook):
 
     def _veto(self, optimizer: Any, args: tuple, kwargs: dict) -> None:
         """Before a step of the optimizer: leave it out if a gradient is not finite."""
-        self._settle()  # the one before; the device knows by now
+        self._settle()  # the one before; its verdict is here by now
         parameters = [p for g in optimizer.param_groups for p in g['params'] if p.grad is not None]
         gradients = [parameter.grad for parameter in parameters]
         self._vetoed = any_not_finite(gradients)
@@ -125,8 +135,8 @@ class NonFiniteHook(Hook):
         self._window.append(Step(runner.iter, data_batch, losses))
         if not between_updates(runner):
             return
-        self._last, self._window = Update(self._window, self._vetoed), []
-        self._vetoed = torch.zeros(())
+        self._last, self._window = Update.of(self._window, self._vetoed), []
+        self._vetoed = None
         if all(value.device.type == 'cpu' for value in losses.values()):
             self._settle()
 
@@ -142,8 +152,9 @@ class NonFiniteHook(Hook):
 
     def _settle(self) -> None:
         update, self._last = self._last, None
-        if update is not None and not update.is_finite():
-            self._judge(self._runner, update.steps, bool(update.vetoed.item()))
+        if update is not None and update.broken.item():
+            vetoed = update.vetoed is not None and bool(update.vetoed.item())
+            self._judge(self._runner, update.steps, vetoed)
 
     def _judge(self, runner: Runner, window: Sequence[Step], vetoed: bool) -> None:
         skipped = runner.message_hub.runtime_info.get('skipped_updates', 0) + 1
