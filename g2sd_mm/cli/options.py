@@ -28,9 +28,9 @@ def add_common_options(p: argparse.ArgumentParser) -> None:
 
 
 def parse_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs: Python's lists, tuples, dicts and quoted strings, or what mmengine reads.
+    """``KEY=VALUE`` pairs: Python's lists, tuples, dicts, quoted strings, or what mmengine reads.
 
-    (mmengine takes bare words in brackets and commas, but leaves out every space and knows no dict.)
+    (mmengine takes bare words between commas, but leaves out every space and knows no dict.)
 
     Raises:
         UserError: for a pair without ``=``.

@@ -69,6 +69,20 @@ def test_what_would_mix_them_is_refused(tmp_path, arguments, message):
     assert message in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+def test_its_commands_are_printed(tmp_path):
+    for split in ('train', 'val'):
+        image_folder(tmp_path / 'pictures' / split, classes=2, each=2)
+    done = reproduce(
+        '--suite', 'mini', '--smoke', '--dry-run', '--rows', 'scratch', '--data-root', 'pictures',
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pre, scratch = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
+    for line in (pre, scratch):
+        assert ' --seed 0 --runs work_dirs/mini_smoke_pictures/seed0 ' in line
+        assert ' train_dataloader.dataset.samples=128 ' in line
+
+
 @pytest.mark.slow
 def test_a_smoke_run_on_data_of_ones_own(tmp_path):
     """The command as a person types it: all rows, a report, and the second time nothing to do."""
