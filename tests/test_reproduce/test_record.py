@@ -32,12 +32,16 @@ def names(record: Path) -> list[str]:
     return sorted(path.name for path in (record / 'rows').iterdir())
 
 
-def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record):
-    log = tmp_path / 'out' / 'seed0' / 'vits_scratch_cls' / '1' / 'vis_data' / 'scalars.json'
-    log.parent.mkdir(parents=True)
-    entries = [{'loss': 2.0, 'lr': 0.1, 'time': 3.0, 'iter': 50, 'step': 50},
-               {'accuracy/top1': 50.0, 'step': 1}]
-    log.write_text('\n'.join(map(json.dumps, entries)))
+def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record, monkeypatch):
+    def train(step, seed, runs, resume):
+        log = runs / step.name / '1' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        entries = [{'loss': 2.0, 'lr': 0.1, 'time': 3.0, 'iter': 50, 'step': 50},
+                   {'accuracy/top1': 50.0, 'step': 1}]
+        log.write_text('\n'.join(map(json.dumps, entries)))
+        return fake(step, seed, runs, resume)
+
+    monkeypatch.setattr(run_module, '_train', train)
     results = go(tmp_path / 'out', record, ['scratch'])
     assert names(record) == [f'shapes_cls_vits_scratch_seed0.{kind}' for kind in ('json', 'log')]
     kept = json.loads((record / 'rows' / 'shapes_cls_vits_scratch_seed0.json').read_text())
