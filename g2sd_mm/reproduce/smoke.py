@@ -9,7 +9,7 @@ from .suites import Step, Suite
 from .work import raw_config
 
 UPDATES = 2  # of each run
-IMAGES = 64  # of the validation set that each run is judged by, the first ones
+IMAGES = 16  # of the validation set that each run is judged by, the first ones
 NOTE = (
     f'A smoke run: {UPDATES} updates a run, judged by {IMAGES} validation images at most. '
     'It shows that everything runs; its figures mean nothing.'
