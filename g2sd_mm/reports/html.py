@@ -112,6 +112,7 @@ def _subtitle(results: dict[str, Any]) -> str:
     seeds = sorted({row['seed'] for row in rows})
     failed = sum('error' in row for row in rows)
     parts = [
+        *([f'on {results["data"]}'] if results.get('data') else []),
         f'{len(rows)} rows',
         f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}',
         *([f'{failed} failed'] if failed else []),

@@ -111,7 +111,9 @@ def test_pictures_and_analyses_may_lie_in_another_folder(folder, tmp_path_factor
 def test_the_head_says_what_is_in_the_page(folder):
     found = results(row('teacher', 80.0), row('teacher', None, seed=1),
                     environment={'cpu': 'EPYC', 'commit': 'abc', 'gpu': None})
-    assert '2 rows · seeds 0, 1 · 1 failed · commit abc · EPYC' in render(found, folder)
+    head = '2 rows · seeds 0, 1 · 1 failed · commit abc · EPYC'
+    assert f'>{head}' in render(found, folder)
+    assert f'>on flowers · {head}' in render({**found, 'data': 'flowers'}, folder)
 
 
 def test_a_note_stands_at_the_top(folder):
