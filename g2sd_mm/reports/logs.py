@@ -80,7 +80,7 @@ def _of_record(
         names = (source, row['task'], row.get('student', ''), row['method'])
         log = folder / 'rows' / f'{"_".join(names)}_seed{row["seed"]}.log'
         if log.is_file():
-            entries = [_entry(line) for line in log.read_text().splitlines()]
+            entries = [_entry(line) for line in log.read_text().splitlines() if line]
             yield _filled(Curve(row['task'], row['method'], row['seed']), entries)
 
 
