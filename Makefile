@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed_setup.py
 OPENCV := opencv-python-headless==4.12.0.88
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint docs wheel bench audit
+.PHONY: help setup demo test examples test-all lint docs wheel bench audit
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ demo: setup  ## both stages for all three tasks on the embedded data: work_dirs/
 
 test: setup  ## the tests, without the slow ones and those for a GPU
 	$(RUN) -m pytest -q -m "not slow and not gpu"
+
+examples: setup  ## the worked examples of the documentation, as a reader types them: ten minutes
+	$(RUN) -m pytest -q tests/test_docs
 
 test-all: setup  ## all tests, without those for a GPU
 	$(RUN) -m pytest -q -m "not gpu"

@@ -6,10 +6,12 @@ import copy
 from typing import Any
 
 import torch
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from g2sd_mm.distill.specific import SpecificDistiller
 from g2sd_mm.distill.teacher import ChainTeacher
+from g2sd_mm.models.pixel_cross_entropy import PixelCrossEntropyLoss
 from g2sd_mm.models.simple_pyramid import ChannelLayerNorm
 
 from .attention import plain_attention
@@ -39,7 +41,11 @@ class ProposingTeacher(ChainTeacher):
             for sample in samples:  # proposals know no classes
                 sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
             proposal_cfg = self.model.train_cfg.rpn_proposal
-            return self.model.rpn_head.loss_and_predict(levels, samples, proposal_cfg=proposal_cfg)
+            # anchors are sampled: the student's samples stay those of our formulation
+            with torch.random.fork_rng(devices=[]):
+                return self.model.rpn_head.loss_and_predict(
+                    levels, samples, proposal_cfg=proposal_cfg
+                )
 
 
 class JudgingTeacher(ChainTeacher):
@@ -74,9 +80,19 @@ def restate(model: SpecificDistiller, task: str) -> None:
     for network in (model.student, model.teacher.model):
         plain_attention(network)
         _write_out_norms(network)
+        _keep_maps_of_losses(network)
 
 
 def _write_out_norms(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is ChannelLayerNorm:
             module.__class__ = WrittenOutChannelNorm
+
+
+def _keep_maps_of_losses(network: nn.Module) -> None:
+    """Segmentation heads take mmseg's own cross-entropy."""
+    for module in network.modules():
+        loss = getattr(module, 'loss_decode', None)
+        if isinstance(loss, PixelCrossEntropyLoss):
+            cfg = dict(loss_weight=loss.loss_weight, avg_non_ignore=loss.avg_non_ignore)
+            module.loss_decode = MODELS.build(dict(type='mmseg.CrossEntropyLoss', **cfg))

@@ -34,9 +34,10 @@ model = dict(
         num_classes=150,
         norm_cfg=norm_cfg,
         align_corners=False,
-        # mean over all pixels, ignored ones too (as published); avg_non_ignore=True leaves those
-        # out, which weighs crops with much padding more
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=1.0, avg_non_ignore=False)),
+        # mmseg's cross-entropy in less memory; mean over all pixels, ignored ones too (as
+        # published): avg_non_ignore=True leaves those out, which weighs crops with much padding
+        # more
+        loss_decode=dict(type='PixelCrossEntropyLoss', loss_weight=1.0)),
     auxiliary_head=dict(
         type='FCNHead',
         in_channels=384,
@@ -48,6 +49,6 @@ model = dict(
         num_classes=150,
         norm_cfg=norm_cfg,
         align_corners=False,
-        loss_decode=dict(type='CrossEntropyLoss', loss_weight=0.4, avg_non_ignore=False)),
+        loss_decode=dict(type='PixelCrossEntropyLoss', loss_weight=0.4)),
     train_cfg=dict(),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)))

@@ -32,7 +32,7 @@ def measure_scaling(
     Args:
         stage, size: see :class:`~g2sd_mm.benchmark.formulation.Formulation`; float32.
         batch: images a step and process.
-        rounds: counted rounds; one more comes first.
+        rounds: counted rounds.
         steps: training steps of a timing.
 
     Raises:
@@ -97,9 +97,11 @@ def train_in_turns(job: dict[str, Any]) -> tuple[list[float], list[float]]:
         for _ in range(job['steps']):
             model.train_step(formulation.prepare('step', batch), formulation.optimizer)
 
+    for _ in range(2):
+        train()  # DDP lays its buckets out anew in the second: all processes have to be there
     alone: list[float] = []
     together: list[float] = []
-    for _ in range(job['rounds'] + 1):
+    for _ in range(job['rounds']):
         with _timed(alone):
             if rank == 0:
                 with model.no_sync():
@@ -107,7 +109,7 @@ def train_in_turns(job: dict[str, Any]) -> tuple[list[float], list[float]]:
         with _timed(together):
             train()
     dist.destroy_process_group()
-    return alone[1:], together[1:]
+    return alone, together
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..engine.hooks.access import bare_model, updates_so_far
-from .specific import Distillation, together
+from .specific import Distillation
 
 
 @HOOKS.register_module()
@@ -47,9 +47,9 @@ class DistillationHook(Hook):
         self._model, task_loss = model, model.loss
 
         def loss(inputs: Any, data_samples: Any, *args: Any, **kwargs: Any) -> dict:
-            with distillation.student_taps.record() as heard:
-                losses = task_loss(inputs, data_samples, *args, **kwargs)
-            return together(losses, distillation(heard, inputs, data_samples))
+            return distillation(
+                lambda: task_loss(inputs, data_samples, *args, **kwargs), inputs, data_samples
+            )
 
         model.loss = loss
 

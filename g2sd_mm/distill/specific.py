@@ -6,7 +6,7 @@ listen to named modules of student and teacher, and losses compare what they hea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -77,16 +77,24 @@ class Distillation(nn.Module):
         return min(self.update / warmup, 1.0) if warmup else 1.0
 
     def forward(
-        self, heard: Mapping[str, Any], images: Tensor, data_samples: Sequence | None
-    ) -> dict[str, Tensor]:
-        """Losses from what the student's taps heard; the teacher is asked here.
+        self,
+        task_losses: Callable[[], Mapping[str, Any]],
+        images: Tensor,
+        data_samples: Sequence | None,
+    ) -> dict[str, Any]:
+        """The student's own losses, and those of distillation.
+
+        The teacher is asked first: what it takes while it runs is gone before the student keeps
+        anything for its backward pass.
 
         Args:
-            heard: records of ``student_taps`` of the forward pass on the same images.
-            images: preprocessed images [B, 3, height, width], mixed up or not, as the student saw.
+            task_losses: lets the student run on the images and gives its own losses.
+            images: preprocessed images [B, 3, height, width], mixed up or not, as the student sees.
             data_samples: the batch's samples.
         """
-        taught = self._ask(heard, images, data_samples)
+        taught = self._ask(images, data_samples)
+        with self.student_taps.record() as heard:
+            own = task_losses()
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
             student = {
@@ -94,13 +102,14 @@ class Distillation(nn.Module):
                 for tap, value in heard.items()
             }
             sources = {'student': student, 'teacher': _full(taught)}
-            return {
+            added = {
                 name: self.warmup_factor(name)
                 * loss(**{k: _look_up(v, sources, data_samples) for k, v in inputs.items()})
                 for (name, loss), inputs in zip(
                     self.losses.items(), self._inputs.values(), strict=True
                 )
             }
+        return together(own, added)
 
     def use_labels(self, labels: TeacherLabels) -> None:
         """Take the teacher's decisions from a file where it has them, and keep them where not.
@@ -116,16 +125,13 @@ class Distillation(nn.Module):
             )
         self.labels = labels
 
-    def _ask(
-        self, heard: Mapping[str, Any], images: Tensor, data_samples: Sequence | None
-    ) -> dict[str, Any]:
+    def _ask(self, images: Tensor, data_samples: Sequence | None) -> dict[str, Any]:
         """What the teacher's taps record of these images, or decisions that are on file."""
         known = self.labels.find(data_samples or ()) if self.labels else None
         if known is not None:
             (tap,) = self.teacher_taps
-            classes = heard[tap].shape[1]
             # all that the loss asks of logits is which one is the largest
-            return {tap: F.one_hot(known, classes).to(images.device, torch.float32)}
+            return {tap: F.one_hot(known).to(images.device, torch.float32)}
         with self.teacher_taps.record() as taught:
             self.teacher(images)
         if self.labels:
@@ -159,9 +165,9 @@ class SpecificDistiller(TeachingModel):
         """The student's own answer, with distillation losses added in ``loss`` mode."""
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
-        with self.distillation.student_taps.record() as heard:
-            losses = self.student(inputs, data_samples, mode='loss')
-        return together(losses, self.distillation(heard, inputs, data_samples))
+        return self.distillation(
+            lambda: self.student(inputs, data_samples, mode='loss'), inputs, data_samples
+        )
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the plain student, for its own library."""

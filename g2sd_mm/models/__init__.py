@@ -2,6 +2,7 @@
 
 from .backbones import G2SDViT, G2SDViTDet, G2SDViTSeg
 from .mae import MAEPretraining, MaskedAutoencoder
+from .pixel_cross_entropy import PixelCrossEntropyLoss
 from .simple_pyramid import ChannelLayerNorm, SimpleFeaturePyramid
 from .vit import Attention, Block, PatchEmbed, VisionTransformer
 
@@ -15,6 +16,7 @@ __all__ = [
     'MAEPretraining',
     'MaskedAutoencoder',
     'PatchEmbed',
+    'PixelCrossEntropyLoss',
     'SimpleFeaturePyramid',
     'VisionTransformer',
 ]

@@ -20,6 +20,7 @@ from .positions import Grid, resize_positions
 from .sizes import EncoderSize, encoder_size
 
 NORM_EPS = 1e-6  # of every published ViT and MAE checkpoint; torch's default is 1e-5
+_SHORT = 256  # tokens whose map of logits stays in a CPU's caches
 
 
 class PatchEmbed(nn.Module):
@@ -88,11 +89,20 @@ class Attention(nn.Module):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
         """softmax(q k' / sqrt(D / H)) v, each [B, H, N, D / H]."""
-        if q.requires_grad and q.dtype == torch.bfloat16 and q.device.type == 'cpu':
-            # torch's gradient of the fused kernel is faster in float32 on CPUs
-            with torch.autocast('cpu', enabled=False):
-                attended = F.scaled_dot_product_attention(q.float(), k.float(), v.float())
-                return attended.to(q.dtype)
+        if q.dtype == torch.bfloat16 and q.device.type == 'cpu':
+            return _attend_on_cpu(q, k, v)
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+def _attend_on_cpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention in bfloat16, where torch's fused kernels gain nothing from the CPU's products."""
+    with torch.autocast('cpu', enabled=False):
+        if q.shape[-2] <= _SHORT:
+            weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+            return weights.softmax(dim=-1) @ v
+        if q.requires_grad:  # and their gradient is faster in float32
+            q_, k_, v_ = (tensor.float() for tensor in (q, k, v))
+            return F.scaled_dot_product_attention(q_, k_, v_).to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v)
 
 

@@ -10,23 +10,30 @@ from pathlib import Path
 
 from ..reproduce.run import read_results
 from .bars import bars
+from .speed_table import speed_table
 from .summary import summarise, verdicts
 from .table import markdown_table
 
 _SECTION = re.compile(
     r'(?P<start><!-- results: (?P<file>\S+) -->\n).*?(?P<end><!-- end of results -->)', re.DOTALL
 )
+_SPEED = re.compile(
+    r'(?P<start><!-- speed: (?P<files>\S+(?: \S+)*) -->\n).*?(?P<end><!-- end of speed -->)',
+    re.DOTALL,
+)
 
 
 def with_results(text: str, root: Path) -> str:
-    """``text`` with every marked section filled from the ``results.json`` that it names.
+    """``text`` with every marked section filled from the files that it names.
 
     Args:
-        text: Markdown with ``<!-- results: FILE -->`` ... ``<!-- end of results -->``.
+        text: Markdown with ``<!-- results: FILE -->`` ... ``<!-- end of results -->`` for a
+            ``results.json``, or ``<!-- speed: FILES -->`` ... ``<!-- end of speed -->`` for what
+            ``tools/benchmark.py`` wrote.
         root: folder that FILE is relative to.
 
     Raises:
-        UserError: if a named file is missing or not a results file.
+        UserError: if a named file is missing or not of its kind.
     """
 
     def fill(section: re.Match[str]) -> str:
@@ -34,7 +41,11 @@ def with_results(text: str, root: Path) -> str:
         sentences = '\n'.join(f'- {sentence}' for sentence in verdicts(lines))
         return f'{section["start"]}{markdown_table(lines)}\n\n{sentences}\n{section["end"]}'
 
-    return _SECTION.sub(fill, text)
+    def fill_speed(section: re.Match[str]) -> str:
+        table = speed_table([root / file for file in section['files'].split()])
+        return f'{section["start"]}{table}\n{section["end"]}'
+
+    return _SPEED.sub(fill_speed, _SECTION.sub(fill, text))
 
 
 def from_results(root: Path) -> dict[Path, str]:
@@ -52,7 +63,7 @@ def from_results(root: Path) -> dict[Path, str]:
     for page in (root / 'README.md', *sorted((root / 'docs').glob('*.md'))):
         text = page.read_text()
         named = {root / section['file'] for section in _SECTION.finditer(text)}
-        if named:
+        if named or _SPEED.search(text):
             files[page] = with_results(text, root)
         for results in named:
             files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
