@@ -18,7 +18,6 @@ COMMANDS = {
     'pack_data': 'pack a folder of images into one file',
     'check_data': 'find what is wrong with a data set',
 }
-_MODULES = {'browse_data': 'browse'}
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
         print(f'error: no command {name}: there are {", ".join(COMMANDS)}', file=sys.stderr)
         sys.exit(2)
     sys.argv = [f'g2sd {name}', *sys.argv[2:]]
-    importlib.import_module(f'g2sd_mm.cli.{_MODULES.get(name, name)}').main()
+    importlib.import_module(f'g2sd_mm.cli.{name}').main()
 
 
 def _usage() -> str:
@@ -42,7 +41,7 @@ def _usage() -> str:
             '',
             *lines,
             '',
-            "examples:",
+            'examples:',
             '  g2sd train coco/g2sd_vits_maskrcnn',
             '  g2sd train --help',
             '  torchrun --nproc_per_node 8 -m g2sd_mm train imagenet/g2sd_vits_generic '

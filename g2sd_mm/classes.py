@@ -1,17 +1,21 @@
-"""Put the classes of a data set of one's own wherever a config needs them."""
+"""Classes: their names, and those of a data set of one's own wherever a config needs them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .config_parts import innermost_dataset
+from .config_parts import LOADERS, innermost_dataset
 from .errors import UserError
 
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """What a label is called; ``class N`` where there is no name for it."""
+    return classes[label] if label < len(classes) else f'class {label}'
 
 
 def apply_classes(cfg: Config) -> None:
@@ -70,7 +74,7 @@ def _classify(cfg: Config, number: int) -> None:
 
 
 def _datasets(cfg: Config) -> Iterator[ConfigDict]:
-    for loader in _LOADERS:
+    for loader in LOADERS:
         if cfg.get(loader):
             yield innermost_dataset(cfg[loader].dataset)
 

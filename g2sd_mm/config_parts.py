@@ -12,6 +12,8 @@ from mmengine.config import Config, ConfigDict
 
 #: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
 PACKED = 'packed://'
+#: Names of a config's data loaders.
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _LIBRARIES = {'mmpretrain', 'mmdet', 'mmseg'}
 
 

@@ -8,9 +8,10 @@ import torch
 from mmengine.config import Config
 
 from .classes import apply_classes
-from .config_parts import PACKED, data_folder, import_named_libraries
+from .config_parts import LOADERS, PACKED, data_folder, import_named_libraries
 from .errors import UserError
 from .project import find_config
+from .wording import one_line
 
 #: What a value of the wrong kind in a config makes code raise.
 UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
@@ -40,8 +41,7 @@ def load_config(
     except UNFIT as error:
         if not options:
             raise
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise UserError(f'--cfg-options does not fit {path}: {reason}') from error
+        raise UserError(f'--cfg-options does not fit {path}: {one_line(error)}') from error
     return cfg
 
 
@@ -74,7 +74,7 @@ def _rebase(value: Any, folders: dict[str, str]) -> Any:
 
 def _fit_loaders(cfg: Config) -> None:
     """Take out what torch refuses or warns of: keeping no workers alive, pinning for no GPU."""
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for name in LOADERS:
         loader = cfg.get(name)
         if not loader:
             continue

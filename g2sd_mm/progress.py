@@ -129,6 +129,17 @@ class Bars:
         self._last[id(bar)] = bar.started
         return bar
 
+    def counter(self, name: str, unit: str) -> Callable[[int, int], None]:
+        """A bar that is told how many of how many are done, and comes when it first is."""
+        bar = None
+
+        def told(done: int, total: int) -> None:
+            nonlocal bar
+            bar = bar or self.add(name, total, unit)
+            bar.at(done)
+
+        return told
+
     def restarted(self, bar: Bar) -> None:
         """Count a bar's rate from now on."""
         bar.started = self._clock()

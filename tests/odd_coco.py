@@ -84,7 +84,7 @@ def small(config: str, folder: Path, work_dir: Path, **options: Any) -> Config:
     The student is a tiny ViT at 128 px with all parts of the large one; data steps stay.
     """
     cfg = Config.fromfile(config)
-    cfg = Config(_shrink(cfg._cfg_dict.to_dict()))
+    cfg = Config(shrink(cfg._cfg_dict.to_dict()))
     model = cfg.model
     model.backbone.update(
         arch=dict(embed_dim=24, depth=2, num_heads=3, patch_size=16),
@@ -122,10 +122,10 @@ _SMALLER = {1024: 128, 832: 96, 256: 16}
 _KEPT = ('max_per_img', 'num', 'nms_pre', 'base_batch_size')
 
 
-def _shrink(value: Any) -> Any:
+def shrink(value: Any) -> Any:
     """Sizes in pixels and channels divided by eight and more."""
     if isinstance(value, dict):
-        return {k: v if k in _KEPT else _shrink(v) for k, v in value.items()}
+        return {k: v if k in _KEPT else shrink(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_shrink(item) for item in value)
+        return type(value)(shrink(item) for item in value)
     return _SMALLER.get(value, value) if isinstance(value, int) else value

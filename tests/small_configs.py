@@ -54,7 +54,7 @@ def _classifier(cfg: Config) -> Config:
 
 
 def _detector(cfg: Config) -> Config:
-    cfg = Config(odd_coco._shrink(cfg._cfg_dict.to_dict()))
+    cfg = Config(odd_coco.shrink(cfg._cfg_dict.to_dict()))
     backbone = cfg.model.backbone
     cfg.model.neck.in_channels = WIDTHS[backbone.arch]
     backbone.arch = arch(backbone.arch)

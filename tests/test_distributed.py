@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from g2sd_mm.cli.config import load_config
 from g2sd_mm.cli.train import train
 
 from . import imagenet, loss_log  # noqa: F401
-from .toys import ROOT, autoencoder, classifier, run_python, save
+from .toys import ROOT, autoencoder, classifier, free_port, run_python, save
 
 STEPS, BATCH = 6, 4  # one pass over 24 images
 TOLERANCE = 1e-4
@@ -56,12 +55,6 @@ def options(stage: str, runs: Path, batch: int) -> dict[str, Any]:
         return imagenet.stage1(f'{runs}/vitb_mae/weights.pth', **common)
     single = {'model.backbone.init_cfg': None, 'model.train_cfg': {'_delete_': True}}
     return imagenet.stage2(f'{runs}/vitb_cls/weights.pth', **common, **single)
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]
 
 
 def losses(folder: Path) -> list[float]:

@@ -21,11 +21,9 @@ def test_every_script_has_its_command():
 @pytest.mark.parametrize('name', command.COMMANDS)
 def test_a_command_is_the_scripts_function(name, monkeypatch):
     called = []
-    module = command._MODULES.get(name, name)
-    assert f'from g2sd_mm.cli.{module} import main' in (TOOLS / f'{name}.py').read_text()
-    monkeypatch.setattr(
-        importlib.import_module(f'g2sd_mm.cli.{module}'), 'main', lambda: called.append(sys.argv)
-    )
+    assert f'from g2sd_mm.cli.{name} import main' in (TOOLS / f'{name}.py').read_text()
+    module = importlib.import_module(f'g2sd_mm.cli.{name}')
+    monkeypatch.setattr(module, 'main', lambda: called.append(sys.argv))
     monkeypatch.setattr(sys, 'argv', ['g2sd', name, 'x', '--seed', '1'])
     command.main()
     assert called == [[f'g2sd {name}', 'x', '--seed', '1']]

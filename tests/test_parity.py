@@ -49,7 +49,7 @@ def test_there_are_golden_files():
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
-def test_golden(path: Path):
+def test_golden_values_are_met(path: Path):
     if path.suffix == '.json':
         schedules.lr(json.loads(path.read_text()))
         return

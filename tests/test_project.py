@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from g2sd_mm.errors import UserError
 from g2sd_mm.project import find_config, project_folder, script
 
-from .toys import words
-
-ROOT = Path(__file__).resolve().parents[1]
+from .toys import ROOT, words
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.cli.config import load_config
 
 from . import imagenet
-from .test_distributed import BATCH, check_equal, free_port, options, runs  # noqa: F401
-from .toys import ROOT
+from .test_distributed import BATCH, check_equal, options, runs  # noqa: F401
+from .toys import ROOT, free_port
 
 STAGE = 'g2sd_vits_generic'
 pytestmark = pytest.mark.slow

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -17,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from g2sd_mm.distill.generic import GenericDistiller
+from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,6 +140,11 @@ def words(*texts: str) -> str:
     return '(?s)' + '.*'.join(re.escape(text) for text in texts)
 
 
+def refused(*texts: str) -> Any:
+    """Expect a person's error with all ``texts``, in this order."""
+    return pytest.raises(UserError, match=words(*texts))
+
+
 def run_python(
     *arguments: str, cwd: Path = ROOT, timeout: int = 300, **environment: str
 ) -> subprocess.CompletedProcess:
@@ -148,3 +158,36 @@ def run_python(
         text=True,
         timeout=timeout,
     )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return sock.getsockname()[1]
+
+
+class Calls:
+    """Unpickled without limits, it calls a function."""
+
+    def __init__(self, function: Callable, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+def writes_a_file(path: Path) -> Calls:
+    """Unpickled without limits, it writes a file."""
+    return Calls(Path.write_text, path, 'you have been had')
+
+
+class Lines(logging.Handler):
+    """Collects what a logger is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())

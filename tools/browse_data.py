@@ -1,6 +1,6 @@
 """Look at augmented training images; see ``--help``."""
 
-from g2sd_mm.cli.browse import main
+from g2sd_mm.cli.browse_data import main
 
 if __name__ == '__main__':
     main()

@@ -6,8 +6,7 @@ default_scope = 'mmpretrain'
 custom_imports = dict(
     imports=[
         'g2sd_mm.registered', 'g2sd_mm.models.heads', 'g2sd_mm.datasets.augmenting',
-        'g2sd_mm.datasets.mixing'],
-    allow_failed_imports=False)
+        'g2sd_mm.datasets.mixing'])
 
 data_preprocessor = dict(
     mean=[123.675, 116.28, 103.53],

@@ -13,5 +13,5 @@ param_scheduler = [
         gamma=0.1),
 ]
 train_cfg = dict(max_iters=500, val_interval=500)
-default_hooks = dict(checkpoint=dict(interval=250), logger=dict(interval=50))
+default_hooks = dict(checkpoint=dict(interval=250))
 auto_scale_lr = dict(base_batch_size=8)

@@ -7,8 +7,7 @@ custom_imports = dict(
     imports=[
         'g2sd_mm.registered', 'g2sd_mm.models.coordinates', 'g2sd_mm.models.instance_tta',
         'g2sd_mm.datasets.coco'
-    ],
-    allow_failed_imports=False)
+    ])
 visualizer = dict(
     type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
 

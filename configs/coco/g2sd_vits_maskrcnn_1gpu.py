@@ -19,4 +19,4 @@ param_scheduler = [
 train_cfg = dict(max_iters=184375 * steps, val_interval=5000 * steps)
 default_hooks = dict(checkpoint=dict(interval=5000 * steps))
 # images of one step: mmengine does not count what is accumulated
-auto_scale_lr = dict(enable=False, base_batch_size=batch)
+auto_scale_lr = dict(base_batch_size=batch)

@@ -3,7 +3,5 @@ _base_ = './vitl_cls.py'
 
 # from the encoder of any file of this size: --cfg-options model.backbone.init_cfg.checkpoint=FILE
 model = dict(
-    backbone=dict(
-        arch='huge',
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vith_mae/weights.pth')),
+    backbone=dict(arch='huge', init_cfg=dict(checkpoint='work_dirs/vith_mae/weights.pth')),
     head=dict(in_channels=1280))

@@ -7,5 +7,5 @@ model = dict(
         arch='large',
         drop_path_rate=0.2,
         with_cp=True,
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/vitl_mae/weights.pth')),
+        init_cfg=dict(checkpoint='work_dirs/vitl_mae/weights.pth')),
     head=dict(in_channels=1024))

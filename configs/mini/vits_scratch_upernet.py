@@ -1,5 +1,4 @@
-# Row "scratch", segmentation: labels alone, nothing pre-trained, hence no layer decay.
+# Row "scratch", segmentation: labels alone, nothing pre-trained.
 _base_ = './g2sd_vits_upernet_nosd.py'
 
 model = dict(backbone=dict(init_cfg=None))
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))

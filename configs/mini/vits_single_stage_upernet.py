@@ -2,4 +2,3 @@
 _base_ = './g2sd_vits_upernet.py'
 
 model = dict(backbone=dict(init_cfg=None))
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))

@@ -31,6 +31,6 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[4, 8])),
     train_cfg=dict(rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rcnn=dict(max_per_img=100)))
-# 500 updates x 4 images = 125 passes over 16 images
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))
-train_cfg = dict(max_iters=500, val_interval=250)
+# the recipe's 500 updates x 4 images = 125 passes over 16 images
+train_cfg = dict(val_interval=250)

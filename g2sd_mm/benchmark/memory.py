@@ -8,23 +8,18 @@ in the step less the one before it; on a GPU, the highest allocation less the on
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import json
-import os
 import resource
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .stages import ROOT, STAGES
+from ..process_memory import forget_peak, give_back, status
+from .processes import environment, require_success
+from .stages import STAGES
 
 if TYPE_CHECKING:
     import torch
-
-_STATUS = Path('/proc/self/status')
 
 
 def measure_memory(
@@ -55,14 +50,13 @@ def measure_memory(
         stage=stage, reference=reference, batch=batch, size=size, device=device, dtype=dtype,
         extra=extra, threads=threads,
     )
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     done = subprocess.run(
         [sys.executable, '-m', 'g2sd_mm.benchmark.memory', json.dumps(job)],
-        capture_output=True, text=True, env={**os.environ, 'PYTHONPATH': path},
+        capture_output=True, text=True, env=environment(),
     )
-    if done.returncode:
-        said = ' '.join(done.stderr.split())[-500:]
-        raise RuntimeError(f'the process that measures memory of {stage} failed: {said}')
+    require_success(
+        done.returncode, done.stderr, f'the process that measures memory of {stage}'
+    )
     return json.loads(done.stdout.splitlines()[-1])['bytes']
 
 
@@ -99,19 +93,17 @@ def make_moments(optimizer: torch.optim.Optimizer) -> None:
 
 def _reset_peak(device: str) -> int:
     """Forget earlier peaks; bytes in use now."""
-    gc.collect()
+    give_back()  # what building the model has freed
     if device.startswith('cuda'):
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc: give back what building the model has freed
     try:
-        Path('/proc/self/clear_refs').write_text('5')
+        forget_peak()
     except OSError:
         return _peak(device)  # no fresh start here: only growth beyond building can be seen
-    return _status('VmRSS')
+    return status('VmRSS')
 
 
 def _peak(device: str) -> int:
@@ -119,17 +111,10 @@ def _peak(device: str) -> int:
         import torch
 
         return torch.cuda.max_memory_allocated()
-    if _STATUS.exists():
-        return _status('VmHWM')
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _status(field: str) -> int:
-    """A size of this process in bytes, as Linux tells it."""
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith(f'{field}:'):
-            return int(line.split()[1]) * 1024
-    raise OSError(f'no {field} in {_STATUS}')
+    try:
+        return status('VmHWM')
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == '__main__':

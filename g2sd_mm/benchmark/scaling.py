@@ -19,7 +19,8 @@ from typing import Any
 
 from .figures import Scaling
 from .pairing import Ratio, Timing
-from .stages import ROOT, STAGES, Stage
+from .processes import environment, require_success
+from .stages import STAGES, Stage
 
 _PROCESSES = 2
 
@@ -41,11 +42,10 @@ def measure_scaling(
     job = json.dumps(
         dict(stage=stage.name, batch=batch, rounds=rounds, size=size, steps=steps)
     )
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    common = {
-        **os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '',
-        'WORLD_SIZE': str(_PROCESSES), 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': _free_port(),
-    }
+    common = environment(
+        OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
+        WORLD_SIZE=str(_PROCESSES), MASTER_ADDR='127.0.0.1', MASTER_PORT=_free_port(),
+    )
     processes = [
         subprocess.Popen(
             [sys.executable, '-m', 'g2sd_mm.benchmark.scaling', job],
@@ -56,9 +56,9 @@ def measure_scaling(
     ]
     said = [process.communicate() for process in processes]
     for process, (_, errors) in zip(processes, said, strict=True):
-        if process.returncode:
-            end = ' '.join(errors.split())[-500:]
-            raise RuntimeError(f'a process that measures scaling of {stage.name} failed: {end}')
+        require_success(
+            process.returncode, errors, f'a process that measures scaling of {stage.name}'
+        )
     alone, together = (Timing(tuple(s)) for s in json.loads(said[0][0].splitlines()[-1]))
     images = batch * steps
     return Scaling(

@@ -8,7 +8,6 @@ then it builds networks, optimizer and loader, and reads a batch.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 from .figures import Startup
 from .pictures import write_pictures
+from .processes import environment, require_success
 from .stages import ROOT, STAGES, Stage
 
 LIBRARIES = {'generic': 'mmpretrain', 'cls': 'mmpretrain', 'det': 'mmdet', 'seg': 'mmseg'}
@@ -52,15 +52,12 @@ def measure_startup(
 
 
 def _seconds(arguments: list[str]) -> float:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     begun = time.perf_counter()
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT,
-        env={**os.environ, 'PYTHONPATH': path},
+        env=environment(),
     )
-    if done.returncode:
-        said = ' '.join(done.stderr.split())[-500:]
-        raise RuntimeError(f'a process that measures start-up failed: {said}')
+    require_success(done.returncode, done.stderr, 'a process that measures start-up')
     return time.perf_counter() - begun
 
 

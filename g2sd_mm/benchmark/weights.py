@@ -20,6 +20,7 @@ from torch import Tensor
 
 import g2sd_mm
 
+from ..cli.guard import run_command
 from ..configuration import load_config
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
@@ -80,9 +81,14 @@ def _on_meta(cfg: Config) -> torch.nn.Module:
 def main() -> None:
     """Print a line of JSON for every config."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', nargs='+')
-    for path in parser.parse_args().config:
-        g2sd_mm.register_all()
+    parser.add_argument('config', nargs='+', help='config files')
+    args = parser.parse_args()
+    run_command(lambda: _print(args.config))
+
+
+def _print(configs: Iterable[str]) -> None:
+    g2sd_mm.register_all()
+    for path in configs:
         print(json.dumps({'config': Path(path).stem, **weights_of(load_config(path))}))
 
 

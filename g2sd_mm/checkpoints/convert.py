@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from ..wording import some
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
-from .layouts.rules import Rule, State, Translated, fits, to_published, to_theirs
+from .layouts.rules import State, Translated, fits, to_published, to_theirs
 from .read import Weights, below
 
 _SIDES = ('student', 'teacher')
@@ -117,7 +118,7 @@ def to_published_names(state: Mapping[str, Tensor], side: str = 'student') -> Pu
     if kind not in LAYOUT_OF:
         raise CheckpointError(
             f'cannot convert {describe(state)}: none of the layouts {", ".join(LAYOUTS)} has names '
-            f'like {_some(list(state))}'
+            f'like {some(list(state))}'
         )
     layout = LAYOUTS[LAYOUT_OF[kind]]
     tidy = layout.tidy(inner)
@@ -127,10 +128,10 @@ def to_published_names(state: Mapping[str, Tensor], side: str = 'student') -> Pu
     done = _best(kept, layout)
     if done.unknown or done.incomplete:
         unknown = [wrapped.get(names[name], names[name]) for name in done.unknown]
-        lacking = f'; only a part is there of {_some(done.incomplete)}' if done.incomplete else ''
+        lacking = f'; only a part is there of {some(done.incomplete)}' if done.incomplete else ''
         raise CheckpointError(
             f'cannot convert {describe(state)}: {len(unknown)} names are not of the layout '
-            f'{layout.name} ({_some(unknown)}){lacking}'
+            f'{layout.name} ({some(unknown)}){lacking}'
         )
     dropped += [wrapped.get(names[n], names[n]) for n in tidy if n not in kept]
     origin = {
@@ -157,7 +158,7 @@ def from_published_names(published: Published, layout: Layout) -> Conversion:
     if lost:
         raise CheckpointError(
             f'{layout.name} cannot hold {len(lost)} names of {family.value}: '
-            f'{_some([n for name in lost for n in _sources(name, published)])}'
+            f'{some([n for name in lost for n in _sources(name, published)])}'
         )
     dropped = [n for name in (*done.unknown, *done.lost) for n in _sources(name, published)]
     return Conversion(
@@ -186,7 +187,7 @@ def _unwrap(
     if unknown:
         raise CheckpointError(
             f'cannot convert {describe(state)}: {len(unknown)} names are not of its layout '
-            f'({_some(unknown)})'
+            f'({some(unknown)})'
         )
     inner |= {name: state[name] for name in outside if fits(name, beside)}
     return inner, wrapped, [name for name in outside if not fits(name, beside)]
@@ -194,19 +195,11 @@ def _unwrap(
 
 def _best(state: State, layout: Layout) -> Translated:
     """The reading by the table that leaves the fewest names over."""
-    readings = [to_published(state, rules) for rules in _tables(layout)]
+    readings = [to_published(state, rules) for rules in layout.tables.values()]
     return min(readings, key=lambda done: len(done.unknown) + len(done.incomplete))
-
-
-def _tables(layout: Layout) -> list[tuple[Rule, ...]]:
-    return list(layout.tables.values())
 
 
 def _sources(name: str, published: Published) -> list[str]:
     """The file's names behind a published one, or behind ``NAME (part 2 of 3)`` of it."""
     whole, space, part = name.partition(' ')
     return [source + space + part for source in published.origin.get(whole, (whole,))]
-
-
-def _some(names: list[str], most: int = 3) -> str:
-    return ', '.join(names[:most]) + (', ...' if len(names) > most else '')

@@ -38,7 +38,6 @@ class Facts:
     Attributes:
         kind: by its names.
         title: the kind in words.
-        layout: that it can be converted from; None if it cannot.
         family: what the network is; None if it is not known.
         tensors, elements, bytes: how many and how large.
         dtypes: tensors by dtype.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 
 from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
+from ..wording import some
 from .identify import describe
+from .layouts.rules import fits
 from .read import Weights
 
 
@@ -35,11 +36,11 @@ class Fit:
         """What is off, in one phrase; empty if nothing is."""
         parts = []
         if self.wrong:
-            parts.append(f'{len(self.wrong)} of another size ({_some(self.wrong)})')
+            parts.append(f'{len(self.wrong)} of another size ({some(self.wrong)})')
         if self.missing:
-            parts.append(f'{len(self.missing)} missing ({_some(self.missing)})')
+            parts.append(f'{len(self.missing)} missing ({some(self.missing)})')
         if self.extra:
-            parts.append(f'{len(self.extra)} unknown ({_some(self.extra)})')
+            parts.append(f'{len(self.extra)} unknown ({some(self.extra)})')
         return ', '.join(parts)
 
 
@@ -59,9 +60,9 @@ def compare(
     lacking = [name for name in own if name not in state]
     return Fit(
         loaded=tuple(name for name in own if name in state),
-        random=tuple(name for name in lacking if _matches(name, may_miss)),
-        missing=tuple(name for name in lacking if not _matches(name, may_miss)),
-        extra=tuple(n for n in state if n not in own and not _matches(n, may_ignore)),
+        random=tuple(name for name in lacking if fits(name, may_miss)),
+        missing=tuple(name for name in lacking if not fits(name, may_miss)),
+        extra=tuple(n for n in state if n not in own and not fits(n, may_ignore)),
         wrong=tuple(
             f'{name} is {_shape(state[name])}, expected {_shape(own[name])}'
             for name in own
@@ -112,14 +113,6 @@ def load_verified(
 def is_outline(module: nn.Module) -> bool:
     """True for a module that was built on the meta device, to be compared and not used."""
     return any(parameter.is_meta for parameter in module.parameters())
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _some(items: Sequence[str], most: int = 3) -> str:
-    return ', '.join(items[:most]) + (', ...' if len(items) > most else '')
 
 
 def _shape(tensor: Tensor) -> str:

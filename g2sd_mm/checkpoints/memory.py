@@ -6,8 +6,6 @@ Measured in a process of its own, because the highest memory that a process ever
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import json
 import os
 import subprocess
@@ -16,8 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-#: What loading may take above the process's baseline, over the size of the file.
-LIMIT = 1.3
+from ..process_memory import forget_peak, give_back, status
 
 
 def measure_loading(path: str | Path) -> dict[str, Any]:
@@ -57,34 +54,15 @@ def _measure(path: str) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in first.files)
     model = {name: torch.empty(t.shape, dtype=t.dtype).zero_() for name, t in first.state.items()}
     del first
-    _give_back()
-    _forget_peak()
-    baseline, started = _status('VmRSS'), time.perf_counter()
+    give_back()
+    forget_peak()
+    baseline, started = status('VmRSS'), time.perf_counter()
     weights = read_weights(path, mmap=True)
     for name, tensor in weights.state.items():
         model[name].copy_(tensor)
     seconds = time.perf_counter() - started
-    extra = _status('VmHWM') - baseline
+    extra = status('VmHWM') - baseline
     return dict(file=size, extra=extra, ratio=round(extra / size, 3), seconds=round(seconds, 3))
-
-
-def _give_back() -> None:
-    """Return freed memory to the system: it would count for the baseline, and be used again."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-
-
-def _forget_peak() -> None:
-    """Let the kernel count the highest memory from now on."""
-    Path('/proc/self/clear_refs').write_text('5')
-
-
-def _status(field: str) -> int:
-    """A field of this process's status, in bytes."""
-    for line in Path('/proc/self/status').read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f'no {field} in /proc/self/status')
 
 
 if __name__ == '__main__':

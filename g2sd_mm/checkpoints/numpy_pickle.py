@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError, UnsafeCheckpointError
+from ..wording import first_line
 
 _DTYPES = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')
 
@@ -40,10 +41,9 @@ def read_numpy_pickle(path: str | Path) -> Any:
     except (OSError, MemoryError):
         raise  # these say something about the machine, not about the file
     except Exception as error:  # damaged data can make an unpickler raise anything
-        reason = (str(error).splitlines() or [''])[0]
         raise CheckpointError(
-            f'{path}: cannot be read as a pickle of arrays ({type(error).__name__}: {reason}); if '
-            'the file is damaged or truncated, fetch it again'
+            f'{path}: cannot be read as a pickle of arrays ({type(error).__name__}: '
+            f'{first_line(error)}); if the file is damaged or truncated, fetch it again'
         ) from error
 
 

@@ -20,13 +20,13 @@ _EXTRACT = 'python tools/checkpoint.py extract {file} --student'
 #: One use: what for, the command, and the config for a student and for a teacher of known size
 #: (None where that size has no such use).
 Use = tuple[str, str, str | None, str | None]
-_STAGE_1_TEACHER: Use = (
+_STAGE1_TEACHER: Use = (
     'teacher of stage 1',
     _TRAIN + 'model.teacher.checkpoint={file}',
     None,
     'configs/imagenet/g2sd_vits_generic.py',
 )
-_STAGE_2_START: Use = (
+_STAGE2_START: Use = (
     'start of stage 2',
     _START,
     'configs/imagenet/g2sd_{size}_cls.py',
@@ -68,11 +68,11 @@ _CONVERT_IT: Use = ('a file with the names of this project', _CONVERT, '', '')
 _STUDENT_ONLY: Use = ('the student alone', _EXTRACT, '', '')
 
 _USES: dict[Kind, tuple[Use, ...]] = {
-    Kind.MAE_FULL: (_STAGE_1_TEACHER, _PLAIN_START),
-    Kind.MAE_RUN: (_STAGE_1_TEACHER, _PLAIN_START),
-    Kind.MAE_ENCODER: (_STAGE_2_START, _PLAIN_START),
-    Kind.STAGE1_RUN: (_STAGE_2_START, _STUDENT_ONLY),
-    Kind.G2SD_STUDENT: (_STAGE_2_START,),
+    Kind.MAE_FULL: (_STAGE1_TEACHER, _PLAIN_START),
+    Kind.MAE_RUN: (_STAGE1_TEACHER, _PLAIN_START),
+    Kind.MAE_ENCODER: (_STAGE2_START, _PLAIN_START),
+    Kind.STAGE1_RUN: (_STAGE2_START, _STUDENT_ONLY),
+    Kind.G2SD_STUDENT: (_STAGE2_START,),
     Kind.STAGE2_RUN: (_STUDENT_ONLY,),
     Kind.MAE_FINETUNED: (_CLS_TEACHER, _CLS_TEST),
     Kind.G2SD_CLASSIFIER: (_DEPLOYED,),
@@ -83,11 +83,11 @@ _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.PUBLISHED_SEGMENTOR: _SEGMENTOR,
     Kind.MM_SEGMENTOR: _SEGMENTOR,
     Kind.SEG_DISTILLER: _SEGMENTOR[1:],
-    Kind.MMPRETRAIN_MAE: (_STAGE_1_TEACHER, _PLAIN_START, _CONVERT_IT),
+    Kind.MMPRETRAIN_MAE: (_STAGE1_TEACHER, _PLAIN_START, _CONVERT_IT),
     Kind.MMPRETRAIN_CLASSIFIER: (_PLAIN_START, _CONVERT_IT),
     Kind.MMSEG_MAE: (*_SEGMENTOR, _CONVERT_IT),
     Kind.HUGGING_FACE: (_PLAIN_START, _CONVERT_IT),
-    Kind.HUGGING_FACE_MAE: (_STAGE_1_TEACHER, _PLAIN_START, _CONVERT_IT),
+    Kind.HUGGING_FACE_MAE: (_STAGE1_TEACHER, _PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_DEIT: (_DEPLOYED, _CONVERT_IT),
     Kind.UNKNOWN: (),
 }
@@ -99,7 +99,7 @@ def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
     size = _STUDENTS.get(width) or _TEACHERS.get(width)
     found = []
     for purpose, command, student, teacher in _uses(facts):
-        if purpose == _STAGE_1_TEACHER[0] and 'decoder width' not in facts.size:
+        if purpose == _STAGE1_TEACHER[0] and 'decoder width' not in facts.size:
             continue
         config = teacher if width in _TEACHERS else student
         if size is None:

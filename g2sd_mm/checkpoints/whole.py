@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..compat.safe_load import CheckpointError, load_checkpoint
+from ..wording import one_line
 
 #: Text file of a work dir with the path of its newest checkpoint; the name is mmengine's.
 POINTER = 'last_checkpoint'
@@ -36,7 +37,7 @@ def damage(path: str | Path) -> str:
     except zipfile.BadZipFile:
         return f'it is truncated or damaged ({path.stat().st_size} bytes)'
     except (OSError, ValueError, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
-        return f'it cannot be read ({" ".join(str(error).split())})'
+        return f'it cannot be read ({one_line(error)})'
     return ''
 
 

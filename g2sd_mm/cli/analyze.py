@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .guard import run_command
-from .options import add_options, parse_options
+from .options import add_options, best_device, parse_options
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -139,7 +139,7 @@ class Subjects:
         generic: tuple[Config, Path] | None,
     ) -> None:
         self.args, self.data, self.generic = args, data, generic
-        self.device = args.device or _best_device()
+        self.device = args.device or best_device()
         self.networks = {name: student.to(self.device) for name, student in networks.items()}
 
     @property
@@ -218,19 +218,13 @@ class Subjects:
         )
 
 
-def _best_device() -> str:
-    import torch
-
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
-
-
 def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..errors import UserError
     from ..reproduce.trained import (
         last_checkpoint,
         run_config,
-        stage_one_config,
-        stage_one_run,
+        stage1_config,
+        stage1_run,
         trained_networks,
     )
     from ..students import load_student
@@ -243,9 +237,9 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     runs = trained_networks(folder, args.task, args.seed)
     data = run_config(runs['teacher'])
     fit.prepare_data(data, ('test_dataloader',))
-    stage_one = stage_one_run(folder, args.seed)
-    saved = last_checkpoint(stage_one) if stage_one else None
-    generic = (stage_one_config(stage_one), saved) if stage_one and saved else None
+    stage1 = stage1_run(folder, args.seed)
+    saved = last_checkpoint(stage1) if stage1 else None
+    generic = (stage1_config(stage1), saved) if stage1 and saved else None
     if args.generic:
         generic = _generic(args)
     networks = {name: load_student(run) for name, run in runs.items()}

@@ -15,7 +15,6 @@ from .options import add_options, parse_options
 
 if TYPE_CHECKING:
     from ..data_checks import Report, Source
-    from ..progress import Bars
 
 EXAMPLES = """examples:
   python tools/check_data.py data/imagenet
@@ -111,18 +110,6 @@ def _pairs(data: Sequence[str], folders: Sequence[str], option: str) -> list[tup
     return list(zip(data, folders, strict=True))
 
 
-def _shown_in(bars: Bars) -> Callable[[int, int], None]:
-    """A bar that is told how many files of how many are done."""
-    bar = None
-
-    def told(done: int, total: int) -> None:
-        nonlocal bar
-        bar = bar or bars.add('checked', total, unit='files')
-        bar.at(done)
-
-    return told
-
-
 def main() -> None:
     """Entry point of ``tools/check_data.py``."""
     args = vars(parser().parse_args())
@@ -134,7 +121,9 @@ def main() -> None:
         pairs = args.pop('cfg_options')
         options = parse_options(pairs) if pairs else None  # mmengine reads them: seconds of imports
         with Bars(sys.stderr, every=5) as bars:
-            report = check_data(options=options, progress=_shown_in(bars), **args)
+            report = check_data(
+                options=options, progress=bars.counter('checked', 'files'), **args
+            )
         print(report.text(examples))
         if out:
             Path(out).write_text(json.dumps(report.plain(), indent=2) + '\n')

@@ -13,8 +13,8 @@ EXAMPLES = """examples:
   python tools/checkpoint.py extract work_dirs/g2sd_vits_cls/epoch_200.pth --student
   python tools/checkpoint.py verify configs/imagenet/g2sd_vits_generic.py mae_pretrain_vit_base.pth
 """
-#: Sub-command -> what it does. Each is a module of ``checkpoint_commands`` with ``add_arguments``
-#: and ``run``, and imports nothing heavy before it runs.
+#: Sub-command -> what it does. Each is a module of ``checkpoint_commands`` with ``EXAMPLES``,
+#: ``add_arguments`` and ``run``, and imports nothing heavy before it runs.
 COMMANDS = {
     'inspect': 'say in plain words what a file is and what it can be used for',
     'convert': 'write it in the layout of another library',
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=f'{text[0].upper()}{text[1:]}.',
+            epilog=module.EXAMPLES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)

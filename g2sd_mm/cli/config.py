@@ -14,6 +14,7 @@ from ..config_parts import data_folder, innermost_dataset
 from ..configuration import UNFIT, load_config
 from ..datasets.shapes import ensure_shapes
 from ..errors import UserError
+from ..wording import one_line
 
 __all__ = [
     'default_work_dir',
@@ -60,8 +61,9 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
         raise
     except UNFIT as error:
         entries = ', '.join(name for name in ('shapes', 'data_layout', *loaders) if cfg.get(name))
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise UserError(f'the config describes no data in {entries}: {reason}') from error
+        raise UserError(
+            f'the config describes no data in {entries}: {one_line(error)}'
+        ) from error
 
 
 def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:

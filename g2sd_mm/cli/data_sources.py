@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
 import g2sd_mm
 
-from ..config_parts import innermost_dataset
+from ..config_parts import LOADERS, innermost_dataset
 from ..data_checks import Source
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
@@ -19,8 +19,6 @@ from ..data_checks.image_masks import ImageMasks
 from ..data_checks.masks import Labels
 from ..errors import UserError
 from .config import load_config, prepare_data
-
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]:
@@ -31,7 +29,7 @@ def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]
     """
     g2sd_mm.register_all()
     cfg = load_config(path, options)
-    prepare_data(cfg, _LOADERS)
+    prepare_data(cfg, LOADERS)
     init_default_scope(cfg.default_scope)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         sources = {source.place: source for source in reversed(list(_sources(cfg)))}
@@ -42,7 +40,7 @@ def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]
 
 def _sources(cfg: Config) -> Iterator[Source]:
     known = None
-    for loader in _LOADERS:
+    for loader in LOADERS:
         if not cfg.get(loader):
             continue
         split = loader.removesuffix('_dataloader')

@@ -33,7 +33,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument('student', help="weights file, or a run's folder")
     p.add_argument('--config', help='config to build it from (else: the JSON beside the weights)')
-    p.add_argument('--to', choices=['onnx', 'torchscript', 'torch-export'], default='onnx')
+    p.add_argument(
+        '--to',
+        choices=['onnx', 'torchscript', 'torch-export'],
+        default='onnx',
+        help='format of the file (onnx)',
+    )
     p.add_argument('--out', help='the file (beside the weights, ending .onnx, .ts or .pt2)')
     p.add_argument('--part', help='part of the network (the whole that can be exported)')
     p.add_argument('--opset', type=int, default=18, help='ONNX operator set (18)')

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .guard import run_command
-from .options import add_options, parse_options
+from .options import add_options, best_device, parse_options
 
 EXAMPLES = """examples:
   python tools/infer.py configs/shapes/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth \\
@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('images', nargs='+', help='image files')
     p.add_argument('--out-dir', required=True, help='folder for predictions.json and the pictures')
     p.add_argument('--threshold', type=float, default=0.3, help='least score of a box (0.3)')
-    p.add_argument('--device', default=None, help='cpu, cuda, ... (cuda where there is one)')
+    p.add_argument('--device', help='cpu, cuda, ... (cuda where there is one)')
     add_options(p)
     return p
 
@@ -59,7 +59,6 @@ def infer(
         CheckpointError: if the weights do not fit the config.
     """
     import mmcv
-    import torch
 
     import g2sd_mm
 
@@ -72,7 +71,7 @@ def infer(
     g2sd_mm.register_all()
     for image in images:  # a wrong path is told before the work
         check_image(image)
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    device = device or best_device()
     student = student_of(fit.load_config(config, options), checkpoint, config).to(device)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,12 @@ def add_options(p: argparse.ArgumentParser) -> None:
 def add_common_options(p: argparse.ArgumentParser) -> None:
     """``--cfg-options`` and ``--launcher``."""
     add_options(p)
-    p.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    p.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what has started the processes (none: there is one)',
+    )
     p.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
@@ -50,6 +55,13 @@ def parse_options(pairs: list[str] | None) -> dict[str, Any]:
             plain = None
         options[key] = DictAction._parse_iterable(value) if plain is None else plain
     return options
+
+
+def best_device() -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    import torch
+
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def export_local_rank(args: argparse.Namespace) -> None:

@@ -39,12 +39,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(folder: Path, file: Path) -> None:
     from ..datasets.packing import pack_folder
+    from ..progress import Bars
 
-    def say(done: int, total: int) -> None:
-        if sys.stderr.isatty():
-            print(f'\r{done} of {total} files', end='', file=sys.stderr, flush=True)
-
-    number = pack_folder(folder, file, say)
+    with Bars(sys.stderr, every=5) as bars:
+        number = pack_folder(folder, file, bars.counter('packed', 'files'))
     print(f'{file}: {number} files, {file.stat().st_size / 1e6:.1f} MB')
     print(f'read it as data_root=packed://{file}')
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..analysis.reconstruction import reconstruct
 from ..analysis.samples import square_samples
-from ..analysis.stage_one import load_pair
+from ..analysis.stage1 import load_pair
 
 _LEAST_SIDE = 160  # px; smaller pictures are enlarged, pixel by pixel
 
@@ -24,7 +24,7 @@ def reconstruct_images(
     """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
 
     Args:
-        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.analysis.stage_one.load_pair`.
+        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.analysis.stage1.load_pair`.
         data: config with the images.
         number: how many.
         folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.

@@ -16,6 +16,7 @@ from ..engine.bundle import read_bundle
 from ..engine.hooks.access import bare_model
 from ..engine.tensors import all_finite, as_number, tensors_in
 from ..seeding import seed_everything
+from ..wording import some
 
 
 def replay(
@@ -69,7 +70,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
         )
     model.load_state_dict(content['state_dict'])
     if broken := [name for name, p in model.named_parameters() if not all_finite([p])]:
-        return f'not finite before the step: {_some(broken)}'
+        return f'not finite before the step: {some(broken)}'
     model.train()
     lines = []
     for number, batch, files in zip(
@@ -94,7 +95,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
                 continue
             lines.append(
                 'the losses are finite; gradients are not, from the output backwards first in: '
-                f'{_some(bad[::-1])}'
+                f'{some(bad[::-1])}'
             )
         lines.append(f'files of the batch: {", ".join(files) or "unknown"}')
         return '\n'.join(lines)
@@ -130,7 +131,3 @@ def _bad_gradients(model: nn.Module) -> list[str]:
         name for name, parameter in model.named_parameters()
         if parameter.grad is not None and not all_finite([parameter.grad])
     ]
-
-
-def _some(names: list[str], shown: int = 3) -> str:
-    return ', '.join(names[:shown]) + (f' and {len(names) - shown} more' if names[shown:] else '')

@@ -77,7 +77,12 @@ def parser() -> argparse.ArgumentParser:
     mini.add_argument('--record', metavar='DIR', help='finished rows (docs/results/mini)')
 
     paper = p.add_argument_group('paper')
-    paper.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='pytorch')
+    paper.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm'],
+        default='pytorch',
+        help='what starts the processes of a run (pytorch)',
+    )
     paper.add_argument('--gpus', type=int, default=8, help='GPUs of each run (8)')
     paper.add_argument('--partition', default='', help='of Slurm')
     paper.add_argument('--no-amp', action='store_true', help='float32 throughout')

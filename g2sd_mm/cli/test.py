@@ -17,7 +17,6 @@ EXAMPLES = """examples:
       --data configs/robustness/imagenet_a.py
 """
 
-
 _TRAINING_ONLY = (
     'train_dataloader',
     'train_cfg',

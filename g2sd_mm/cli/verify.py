@@ -101,12 +101,12 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     start of a run; ``teacher``. Networks are built without memory, and nothing is computed.
     """
     checks: dict[str, Check] = {}
-    stage_1 = cfg.model.get('type') == 'GenericDistiller'
-    trained = _student_autoencoder(cfg) if stage_1 else _model(cfg)
-    if stage_1:
-        checks['teacher'] = functools.partial(_check_stage_1_teacher, cfg)
+    stage1 = cfg.model.get('type') == 'GenericDistiller'
+    trained = _student_autoencoder(cfg) if stage1 else _model(cfg)
+    if stage1:
+        checks['teacher'] = functools.partial(_check_stage1_teacher, cfg)
     elif _teacher_cfg(cfg):
-        checks['teacher'] = functools.partial(_check_stage_2_teacher, cfg)
+        checks['teacher'] = functools.partial(_check_stage2_teacher, cfg)
     if isinstance(backbone := getattr(trained, 'backbone', None), Backbone):
         checks['init_cfg'] = functools.partial(_check_encoder, backbone)
         checks['weights'] = lambda file: fill_student(trained, file, path)
@@ -120,13 +120,13 @@ def _teacher_cfg(cfg: Config) -> dict[str, Any]:
     return (cfg.get('distillation') or {}).get('teacher') or {}
 
 
-def _check_stage_1_teacher(cfg: Config, file: str) -> None:
+def _check_stage1_teacher(cfg: Config, file: str) -> None:
     teacher = {**cfg.model.teacher, 'checkpoint': file}
     target = cfg.model.get('target_block', 4)
     _outline(lambda: build_generic_teacher(target_block=target, **teacher))
 
 
-def _check_stage_2_teacher(cfg: Config, file: str) -> None:
+def _check_stage2_teacher(cfg: Config, file: str) -> None:
     teacher = {**_teacher_cfg(cfg), 'checkpoint': file}
     _outline(lambda: build_task_teacher(**teacher))
 

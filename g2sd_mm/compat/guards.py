@@ -18,6 +18,7 @@ from g2sd_mm.compat.formatting import remember_formatting
 __all__ = [
     'check_no_upstream_twins',
     'check_opencv',
+    'installed',
     'provide_distutils',
     'watch_imports',
 ]
@@ -57,7 +58,8 @@ _IMPORTS_IN_PASSING = {
 _PIP = f'{sys.executable} -m pip'
 
 
-def _installed(distribution: str) -> str | None:
+def installed(distribution: str) -> str | None:
+    """The version of a distribution; None where it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -77,9 +79,9 @@ def check_no_upstream_twins() -> None:
         ImportError: both are installed.
     """
     clashes = {
-        upstream: (ours, _installed(ours))
+        upstream: (ours, installed(ours))
         for upstream, ours in _TWINS.items()
-        if _installed(upstream) and _installed(ours)
+        if installed(upstream) and installed(ours)
     }
     if not clashes:
         return
@@ -129,7 +131,7 @@ def _is_headless(folder: Path) -> bool:
 
 
 def _opencv_cure(reason: str) -> str:
-    release = _installed('opencv-python-headless') or _installed('opencv-python')
+    release = installed('opencv-python-headless') or installed('opencv-python')
     pin = f'=={release}' if release else ''
     return (
         f'OpenCV cannot be imported: {reason}; run: '
@@ -211,6 +213,6 @@ def _close_unsafe_loading(checkpoint: ModuleType) -> None:
 def _switch_off_multimodal(dependency: Any) -> None:
     # mmpretrain imports its vision-language models wherever transformers is installed, and they
     # cannot be imported with transformers 5. Without this nothing of mmpretrain can.
-    transformers = _installed('transformers')
+    transformers = installed('transformers')
     if transformers and int(transformers.partition('.')[0]) >= 5:
         dependency.WITH_MULTIMODAL = False

@@ -15,6 +15,7 @@ from typing import Any
 from g2sd_mm.compat.after_import import after_import, replace_function
 from g2sd_mm.compat.jpeg import ends_early
 from g2sd_mm.errors import DataError
+from g2sd_mm.wording import one_line
 
 __all__ = ['name_unreadable_files', 'naming']
 
@@ -83,5 +84,5 @@ def _reason(error: Exception) -> str:
     """One line without the address in memory that pillow tells of."""
     if isinstance(error, AssertionError):
         return 'no decoder knows it, or it is damaged'
-    text = ' '.join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     return 'no decoder knows it' if 'cannot identify image file' in text else text

@@ -22,6 +22,8 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import torch
 
+from g2sd_mm.wording import first_line
+
 __all__ = ['CheckpointError', 'UnsafeCheckpointError', 'close_unsafe_loading', 'load_checkpoint']
 
 # How the two layouts of torch.save begin: a zip archive, or before torch 1.6 a magic number.
@@ -129,7 +131,7 @@ def _refuse_foreign_zip(path: Path) -> None:
         raise  # says something about the machine, not about the file
     except Exception as error:  # a damaged directory can make its reader raise anything
         raise CheckpointError(
-            f'{path}: the file is damaged ({_first_line(error)}); fetch it again'
+            f'{path}: the file is damaged ({first_line(error)}); fetch it again'
         ) from error
     names = {entry.filename.rpartition('/')[2] for entry in entries}
     if 'data.pkl' not in names:
@@ -168,7 +170,7 @@ def _read_safetensors(path: Path, map_location: Any) -> dict[str, torch.Tensor]:
         return load_file(path, device=device)
     except SafetensorError as error:
         raise CheckpointError(
-            f'{path}: damaged or truncated safetensors file ({_first_line(error)})'
+            f'{path}: damaged or truncated safetensors file ({first_line(error)})'
         ) from error
 
 
@@ -184,7 +186,7 @@ def _read_torch(source: str | IO[bytes], name: str, map_location: Any, *, mmap: 
         # Damaged data can make the reader raise anything, as the pickle documentation says.
         raise CheckpointError(
             f'{name}: cannot be read as a checkpoint ({type(error).__name__}: '
-            f'{_first_line(error)}); if the file is damaged or truncated, fetch it again'
+            f'{first_line(error)}); if the file is damaged or truncated, fetch it again'
         ) from error
 
 
@@ -200,10 +202,6 @@ def _refusal(name: str, message: str) -> CheckpointError:
         f'{name}: refused, it asks for {refused[1]}, which is not on the list of harmless types; '
         'if you trust the file, load it elsewhere and save only its state_dict with torch.save'
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [''])[0]
 
 
 # The allow-list ---------------------------------------------------------------------------------

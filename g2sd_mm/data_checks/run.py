@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
 
 from .duplicates import find_duplicates
 from .findings import KINDS, Finding
@@ -18,7 +17,6 @@ from .source import Source
 
 _CHUNK = 32  # files a process is given at once
 
-Look = TypeVar('Look', Picture, Mask)
 Job = tuple[str, Labels | None]  # a mask has labels, an image has none
 Progress = Callable[[int, int], None]
 

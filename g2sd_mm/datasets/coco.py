@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from ..data_checks.coco_file import read_coco, refuse_malformed
 from ..errors import DataError
+from ..wording import some
 
 
 @DATASETS.register_module()
@@ -78,10 +79,9 @@ class CheckedCocoDataset(CocoDataset):
         if lacking:
             near = difflib.get_close_matches(lacking[0], there.values(), n=1)
             raise DataError(
-                f'{self.ann_file} has no category {", ".join(map(repr, lacking[:5]))}'
-                + (f' and {len(lacking) - 5} more' if len(lacking) > 5 else '')
-                + (f'; did you mean {near[0]!r}?' if near else '')
-                + f' Its categories are {", ".join(list(there.values())[:20])}: list them as '
+                f'{self.ann_file} has no category {some(list(map(repr, lacking)), 5)}'
+                + (f' (did you mean {near[0]!r}?)' if near else '')
+                + f'; its categories are {some(list(there.values()), 20)}: list them as '
                 'metainfo=dict(classes=(...)) of the data sets'
             )
         unlisted = Counter(

@@ -16,7 +16,7 @@ _SPARE = 64 * 2**20  # bytes, for the tree's root, free pages and meta data
 
 
 def pack_folder(
-    folder: Path, file: Path, say: Callable[[int, int], None] = lambda done, total: None
+    folder: Path, file: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> int:
     """Write every file below a folder, byte by byte as it is, under its path from there.
 
@@ -25,7 +25,7 @@ def pack_folder(
     Args:
         folder: of images, or of images and annotations, in any layout. Hidden files stay out.
         file: to write, ending in ``.lmdb``.
-        say: is told how many of how many files are written, now and then.
+        progress: is told how many of how many files are written, now and then.
 
     Returns:
         the number of files.
@@ -61,7 +61,7 @@ def pack_folder(
                 for key in keys[first : first + _COMMIT_EVERY]:
                     content = (folder / os.fsdecode(key)).read_bytes()
                     transaction.put(key, content, append=True)
-            say(min(first + _COMMIT_EVERY, len(keys)), len(keys))
+            progress(min(first + _COMMIT_EVERY, len(keys)), len(keys))
         environment.sync(True)
     finally:
         environment.close()

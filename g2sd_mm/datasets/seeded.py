@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError
 from ..seeding import seed_everything
+from ..wording import one_line
 
 #: What a sample raises that cannot be read: a file (a DataError is a ValueError), or annotations
 #: that the libraries assert something about.
@@ -159,5 +160,5 @@ class SeededDataset(Dataset):
         """What is wrong, in one line that begins with the image's file."""
         info = self.dataset.get_data_info(index)
         name = str(info.get('img_path', f'sample {index}'))
-        problem = ' '.join(str(error).split()) or type(error).__name__
+        problem = one_line(error)
         return problem if problem.startswith(name) else f'{name}: {problem}'

@@ -6,6 +6,7 @@ predicts what the large decoder computes in one of its middle blocks, for every 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -264,7 +265,7 @@ def _warn_if_raw_pixels(weights: Weights) -> None:
             f'{weights.name} was trained on raw pixels (a file for visualisation); the published '
             'results distil from one trained on normalised pixels (mae_pretrain_vit_base_full.pth)',
             logger='current',
-            level=30,
+            level=logging.WARNING,
         )
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ..models.vit import Block
+from ..wording import first_line
 
 #: Compiled forms of one function: widths, precisions, windows, drop-path rates, with and without
 #: gradients. Blocks that are alike share one.
@@ -51,10 +52,5 @@ def why_not(device: str) -> str | None:
         block(tokens).sum().backward()
     except Exception as error:  # whatever stops it, training goes on without
         torch._dynamo.reset()
-        return f'{type(error).__name__}: {_first_line(error)}'
+        return f'{type(error).__name__}: {first_line(error) or "no message"}'
     return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else 'no message'

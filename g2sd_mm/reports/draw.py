@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..classes import class_name
+
 Image = np.ndarray  # uint8 [height, width, 3], RGB
 Colour = tuple[int, int, int]
 
@@ -63,14 +65,14 @@ def _draw_labels(
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     found = [int(label) for label in np.unique(labels) if label != _VOID]
     # what is nothing in particular stays as it is in the image
-    present = [label for label in found if _name(classes, label) != 'background']
+    present = [label for label in found if class_name(classes, label) != 'background']
     painted = image.copy()
     for label in present:
         painted[labels == label] = class_colour(label)
     mixed = cv2.addWeighted(image, 0.45, painted, 0.55, 0)
     if not legend:
         return mixed
-    return np.hstack([mixed, _legend(height, [(_name(classes, c), c) for c in present])])
+    return np.hstack([mixed, _legend(height, [(class_name(classes, c), c) for c in present])])
 
 
 def _legend(height: int, entries: Sequence[tuple[str, int]]) -> Image:
@@ -102,7 +104,7 @@ def _draw_instances(
             image[mask > 0] = (0.5 * image[mask > 0] + 0.5 * np.array(colour)).astype(np.uint8)
         left, top, right, bottom = boxes[i].round().astype(int).tolist()
         cv2.rectangle(image, (left, top), (right, bottom), colour, 2)
-        text = _name(classes, int(labels[i])) + (
+        text = class_name(classes, int(labels[i])) + (
             f' {scores[i]:.2f}' if 'scores' in instances else ''
         )
         _write(image, text, (left + 2, max(top - 4, 12)), colour)
@@ -111,11 +113,11 @@ def _draw_instances(
 
 def _draw_class(image: Image, sample: Any, classes: Sequence[str], side: str) -> Image:
     if side == 'gt':
-        lines = [_name(classes, int(label)) for label in _numpy(sample.gt_label)]
+        lines = [class_name(classes, int(label)) for label in _numpy(sample.gt_label)]
     else:
         scores = _numpy(sample.pred_score)
         best = np.argsort(scores)[::-1][:5]
-        lines = [f'{_name(classes, int(label))} {scores[label]:.2f}' for label in best]
+        lines = [f'{class_name(classes, int(label))} {scores[label]:.2f}' for label in best]
     for i, line in enumerate(lines):
         _write(image, line, (6, 18 + 18 * i), (255, 255, 255))
     return image
@@ -127,10 +129,6 @@ def _write(
     if outline:
         cv2.putText(image, text, place, _FONT, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
     cv2.putText(image, text, place, _FONT, 0.4 if not outline else 0.45, colour, 1, cv2.LINE_AA)
-
-
-def _name(classes: Sequence[str], label: int) -> str:
-    return classes[label] if label < len(classes) else f'class {label}'
 
 
 def _numpy(values: Any) -> np.ndarray:

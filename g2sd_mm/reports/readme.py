@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..project import project_folder
 from ..reproduce.run import read_results
 from .bars import bars
 from .speed_table import speed_table
@@ -71,5 +72,5 @@ def from_results(root: Path) -> dict[Path, str]:
 
 
 if __name__ == '__main__':
-    for path, content in from_results(Path(__file__).resolve().parents[2]).items():
+    for path, content in from_results(project_folder()).items():
         path.write_text(content)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..data_checks.coco_file import read_coco, refuse_malformed
+from ..data_checks.masks import IGNORED
 from ..errors import DataError, UserError
 from .suites import Step, Suite
 
@@ -21,7 +22,6 @@ LAYOUTS = (
     'segmentation: {images,annotations}/{train*,val*}/ with masks as PNG of the same names'
 )
 _IMAGES = ('.jpg', '.jpeg', '.png', '.bmp')
-_IGNORED = 255
 CROP, SCENE = 56, 128  # px, as the mini configs have them
 
 
@@ -208,7 +208,7 @@ def _mask_classes(folder: Path) -> int:
                 labels = np.unique(np.asarray(mask))
         except Exception as error:  # damaged data can make a decoder raise anything
             raise DataError(f'{path}: cannot be read as a mask ({error})') from error
-        largest = max(largest, *(int(label) for label in labels if label != _IGNORED), -1)
+        largest = max(largest, *(int(label) for label in labels if label != IGNORED), -1)
     if largest < 0:
         raise UserError(f'{folder} has no masks with a class in them')
     return largest + 1

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
+from ..compat.guards import installed
 from ..provenance import git_commit
 
 _PACKAGES = (
@@ -35,7 +35,7 @@ def describe_environment() -> dict[str, Any]:
         'cores': os.cpu_count(),
         'gpu': torch.cuda.get_device_name() if cuda else None,
         'commit': git_commit(),
-        'packages': {name: _version(name) for name in _PACKAGES},
+        'packages': {name: installed(name) for name in _PACKAGES},
     }
 
 
@@ -48,10 +48,3 @@ def _cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

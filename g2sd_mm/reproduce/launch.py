@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..wording import one_line
 from .commands import Launcher, evaluation_command, evaluation_file, train_command
 from .jobs import end_with_parent
 from .measure import agreed_metrics, measure_config
@@ -53,7 +54,7 @@ def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher) -> Result:
             )
         metrics = agreed_metrics(json.loads(place.read_text())['metrics'])
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        return {'error': ' '.join(str(error).split())}
+        return {'error': one_line(error)}
     return {'metrics': metrics}
 
 

@@ -17,6 +17,7 @@ from ..errors import UserError
 from ..progress import Bars
 from ..reports.logs import SHAPES
 from ..reports.summary import HEADLINE
+from ..wording import one_line
 from .commands import Launcher
 from .data import OwnData
 from .environment import describe_environment
@@ -179,7 +180,7 @@ def run_step(
             result = _train(step, seed, runs, goes_on)
         result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': ' '.join(str(error).split()) or type(error).__name__}
+        return {'error': one_line(error)}
     result['digest'] = digest
     write_text(place, json.dumps(result, indent=2))
     return result

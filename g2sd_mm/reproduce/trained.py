@@ -50,7 +50,7 @@ def run_config(run: Path) -> Config:
     return load_config(str(path))
 
 
-def stage_one_run(folder: Path, seed: int = 0) -> Path | None:
+def stage1_run(folder: Path, seed: int = 0) -> Path | None:
     """Folder of a seed's stage-1 run, if its checkpoint (with the decoder) is there."""
     runs = sorted((folder / f'seed{seed}').glob('*_generic'))
     return next((run for run in runs if last_checkpoint(run)), None)
@@ -65,7 +65,7 @@ def last_checkpoint(run: Path) -> Path | None:
     return next((path for path in [*named, *reversed(saved)] if path.is_file()), None)
 
 
-def stage_one_config(run: Path) -> Config:
+def stage1_config(run: Path) -> Config:
     """Config of a stage-1 run, its teacher's file found beside it if the folder was moved."""
     cfg = run_config(run)
     teacher = cfg.model.teacher

@@ -9,6 +9,8 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from ..classes import class_name
+
 
 def class_names(cfg: Config) -> tuple[str, ...]:
     """Names of the classes that a config's test data have; empty if nothing tells them.
@@ -40,7 +42,7 @@ def plain_prediction(sample: Any, classes: Sequence[str], threshold: float) -> d
         shares = counts / counts.sum()
         return {
             'classes': {
-                _name(classes, int(label)): round(float(share), 4)
+                class_name(classes, int(label)): round(float(share), 4)
                 for label, share in zip(labels, shares, strict=True)
             }
         }
@@ -55,14 +57,14 @@ def plain_prediction(sample: Any, classes: Sequence[str], threshold: float) -> d
         }
     scores = sample.pred_score.cpu().tolist()
     order = sorted(range(len(scores)), key=lambda label: -scores[label])[:5]
-    return {'scores': {_name(classes, label): round(scores[label], 4) for label in order}}
+    return {'scores': {class_name(classes, label): round(scores[label], 4) for label in order}}
 
 
 def _instance(found: Any, i: int, classes: Sequence[str]) -> dict[str, Any]:
     from pycocotools import mask as coco_mask
 
     plain = {
-        'class': _name(classes, int(found.labels[i])),
+        'class': class_name(classes, int(found.labels[i])),
         'score': round(float(found.scores[i]), 4),
         'box': [round(float(edge), 1) for edge in found.bboxes[i]],
     }
@@ -71,7 +73,3 @@ def _instance(found: Any, i: int, classes: Sequence[str]) -> dict[str, Any]:
         encoded = coco_mask.encode(pixels)
         plain['mask'] = {'size': encoded['size'], 'counts': encoded['counts'].decode()}
     return plain
-
-
-def _name(classes: Sequence[str], label: int) -> str:
-    return classes[label] if label < len(classes) else str(label)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ import torch
 from g2sd_mm.cli.guard import run_command
 from g2sd_mm.cli.train import train
 
+from ..toys import free_port
 from .tasks import Task
 
 _FORK = multiprocessing.get_context('fork')
@@ -137,10 +137,3 @@ def _train(
 
     run_command(command)
     sys.stdout.flush()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        return sock.getsockname()[1]

@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from ..toys import ROOT
-from .children import free_port
+from ..toys import ROOT, free_port
 from .tasks import data_in, make_tasks, quick_folder
 
 
@@ -32,7 +31,7 @@ def test_the_script_hands_signals_on(number):
                 },
             )
         try:
-            wait_for(lambda: 'Epoch(train) [2][2/5]' in log.read_text(), script, log)
+            wait_for(lambda: '[2][2/5]' in log.read_text(), script, log)
             script.send_signal(number)
             assert script.wait(120) == 0, log.read_text()[-2000:]
         finally:

@@ -112,18 +112,8 @@ def _odd_states() -> st.SearchStrategy[dict[str, torch.Tensor]]:
 # Crafted files ------------------------------------------------------------------------------------
 
 
-class _Call:
-    """Unpickled without limits, it calls a function."""
-
-    def __init__(self, function: Callable, *arguments: Any) -> None:
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self) -> tuple:
-        return self.function, self.arguments
-
-
-def _evil() -> _Call:
-    return _Call(Path.write_text, Path('/tmp/malformed-was-here'), 'code ran')
+def _evil() -> toys.Calls:
+    return toys.Calls(Path.write_text, Path('/tmp/malformed-was-here'), 'code ran')
 
 
 def _laughs() -> list:
@@ -187,7 +177,7 @@ _CRAFTED: dict[str, Callable[[], bytes]] = {
     'evil.pth': lambda: _torch_file({'model': _evil()}),
     'evil legacy.pth': lambda: _torch_file({'model': _evil()}, legacy=True),
     'evil.pkl': lambda: pickle.dumps({'model': _evil()}),
-    'eval.pkl': lambda: pickle.dumps(_Call(eval, '1')),
+    'eval.pkl': lambda: pickle.dumps(toys.Calls(eval, '1')),
     'laughs.pth': lambda: _torch_file({'model': _state(), 'meta': _laughs()}),
     'laughs.pkl': lambda: _arrays(b=_laughs()),
     'endless.pth': lambda: _torch_file(_endless()),

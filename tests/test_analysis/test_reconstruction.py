@@ -13,7 +13,7 @@ from g2sd_mm.analysis.reconstruction import (
     reconstruct,
     token_scale,
 )
-from g2sd_mm.analysis.stage_one import load_pair
+from g2sd_mm.analysis.stage1 import load_pair
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill.losses.feature import normalised_target
 from g2sd_mm.errors import UserError
@@ -28,7 +28,7 @@ IMAGES = toys.images(4)
 @pytest.fixture(scope='module')
 def files(tmp_path_factory) -> dict[str, str]:
     """Teacher and stage-1 student as runs leave them."""
-    folder = tmp_path_factory.mktemp('stage_one')
+    folder = tmp_path_factory.mktemp('stage1')
     teacher = toys.save(folder / 'teacher.pth', toys.autoencoder())
     student = toys.distiller(teacher=dict(checkpoint=teacher), seed=3)
     with torch.no_grad():  # as initialised, a decoder adds next to nothing
@@ -41,7 +41,7 @@ def files(tmp_path_factory) -> dict[str, str]:
     }
 
 
-def stage_one(files: dict[str, str], **changes: object) -> Config:
+def stage1(files: dict[str, str], **changes: object) -> Config:
     teacher = {**toys.TEACHER, 'checkpoint': files['teacher']}
     model = dict(type='GenericDistiller', student=toys.STUDENT, teacher=teacher, target_block=2)
     return Config(dict(model={**model, **changes}, default_scope='mmpretrain'))
@@ -49,7 +49,7 @@ def stage_one(files: dict[str, str], **changes: object) -> Config:
 
 @pytest.fixture
 def pair(files) -> Pair:
-    return load_pair(stage_one(files), files['student'])
+    return load_pair(stage1(files), files['student'])
 
 
 class Oracle(torch.nn.Module):
@@ -149,11 +149,11 @@ def test_masks_depend_on_the_seed(pair):
 
 def test_files_that_lack_a_decoder_are_refused(files, tmp_path):
     with pytest.raises(CheckpointError, match=toys.words('weights.pth', 'epoch_N.pth')):
-        load_pair(stage_one(files), files['encoder'])
+        load_pair(stage1(files), files['encoder'])
     stopped = toys.save(tmp_path / 'stopped.pth', toys.autoencoder(pixel_head=False))
     with pytest.raises(CheckpointError, match=toys.words('teacher that draws', 'decoder_norm')):
-        load_pair(stage_one({**files, 'teacher': stopped}), files['student'])
+        load_pair(stage1({**files, 'teacher': stopped}), files['student'])
     with pytest.raises(CheckpointError, match=toys.words('model.teacher.checkpoint=FILE')):
-        load_pair(stage_one(files, teacher=toys.TEACHER), files['student'])
+        load_pair(stage1(files, teacher=toys.TEACHER), files['student'])
     with pytest.raises(UserError, match='no stage-1 config'):
         load_pair(Config(dict(model=dict(type='ImageClassifier'))), files['student'])

@@ -57,7 +57,7 @@ def test_scaling_is_written_down_as_a_ratio():
         '1.80', '(1.60', 'to', '1.90)']
 
 
-def test_json_has_both():
+def test_the_json_has_startup_and_scaling():
     measured = dict(
         speed=[], memory=[], reading=[], startup=[Startup('cls_vits', (3.0,), (1.0,))],
         scaling=[Scaling('cls_vits', 16, 1.5, 2.7, Ratio(1.8, 1.6, 1.9, 5))],

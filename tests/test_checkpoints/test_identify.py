@@ -68,7 +68,7 @@ def test_every_kind_is_tested():
 
 
 @pytest.mark.parametrize('kind', Kind, ids=lambda kind: kind.name)
-def test_kinds(kind):
+def test_every_kind_is_told_by_its_tensors(kind):
     assert identify(STATES[kind]()) is kind
 
 

@@ -65,7 +65,7 @@ def in_timm(out_type: str) -> nn.Module:
 
 @torch.no_grad()
 @pytest.mark.parametrize('out_type', OUT_TYPES)
-def test_timm(out_type):
+def test_timm_computes_the_same(out_type):
     own, theirs = student(out_type), in_timm(out_type)
     theirs.load_state_dict(convert_state(own.state_dict(), 'timm').state)
     close(own(images()), theirs(images()))
@@ -111,7 +111,7 @@ def in_transformers(transformers, folder, state, config) -> nn.Module:
 
 @torch.no_grad()
 @pytest.mark.parametrize('out_type', OUT_TYPES)
-def test_hugging_face(out_type, transformers, tmp_path):
+def test_hugging_face_computes_the_same(out_type, transformers, tmp_path):
     own = student(out_type)
     done = convert_state(own.state_dict(), 'huggingface')
     published = convert_state(own.state_dict(), 'g2sd').state
@@ -171,7 +171,7 @@ def in_mmpretrain(out_type: str) -> nn.Module:
 
 @torch.no_grad()
 @pytest.mark.parametrize('out_type', OUT_TYPES)
-def test_mmpretrain(out_type):
+def test_mmpretrain_computes_the_same(out_type):
     own, theirs = student(out_type), in_mmpretrain(out_type)
     theirs.load_state_dict(convert_state(own.state_dict(), 'mmpretrain').state)
     close(own(images()), theirs(images()))
@@ -180,7 +180,7 @@ def test_mmpretrain(out_type):
 
 
 @torch.no_grad()
-def test_mmpretrain_masked_autoencoder():
+def test_mmpretrain_reconstructs_the_same():
     importlib.import_module('mmpretrain.models.selfsup')
     own = autoencoder(dict(arch=arch(64, 2), decoder=decoder(16, 2), img_size=IMAGE)).eval()
     shaken(own)
@@ -209,7 +209,7 @@ def test_mmpretrain_masked_autoencoder():
 
 @pytest.mark.filterwarnings('ignore:torch.meshgrid')
 @torch.no_grad()
-def test_mmseg():
+def test_mmseg_computes_the_same():
     importlib.import_module('mmseg.models')
     own = G2SDViTSeg(arch(64, 2), img_size=64, out_indices=(0, 1))
     shaken(own)

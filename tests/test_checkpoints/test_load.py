@@ -43,7 +43,7 @@ def test_every_deviation_is_named_in_one_line():
     message = words(
         'file.pth cannot serve as the test: it is a file of another model',
         '1 of another size (a.weight is 4x2, expected 3x2)', '1 missing (b.bias)',
-        '5 unknown (c.0, c.1, c.2, ...)', 'Try another.',
+        '5 unknown (c.0, c.1, c.2 and 2 more)', 'Try another.',
     )
     with pytest.raises(CheckpointError, match=message) as caught:
         load(target, state, advice='Try another.')

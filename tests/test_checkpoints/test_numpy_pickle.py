@@ -14,7 +14,7 @@ from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.checkpoints.numpy_pickle import read_numpy_pickle
 from g2sd_mm.compat.safe_load import UnsafeCheckpointError
 
-from ..toys import words
+from ..toys import Calls, words
 
 ARRAYS = {
     'large': np.arange(6000, dtype=np.float32).reshape(20, 300),
@@ -50,16 +50,6 @@ def test_arrays_become_tensors(pickled, protocol):
 def test_the_ending_does_not_matter(pickled):
     weights = read_weights(pickled({'model': ARRAYS}, name='model.pth'))
     assert set(weights.state) == set(ARRAYS)
-
-
-class Calls:
-    """Unpickling it without limits calls a function."""
-
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
 
 
 @pytest.mark.parametrize('protocol', [2, 4])

@@ -70,7 +70,7 @@ def test_a_missing_file_is_named(path):
         read_weights(path)
 
 
-def test_prefixes():
+def test_a_prefix_goes_only_where_every_name_has_it():
     assert without_prefix({'m.a': 1, 'm.b': 2}, 'm.') == {'a': 1, 'b': 2}
     assert without_prefix({'m.a': 1, 'b': 2}, 'm.') == {'m.a': 1, 'b': 2}
     assert without_prefix({}, 'm.') == {}

@@ -34,12 +34,12 @@ def suite(tmp_path_factory) -> Path:
     cfg.pop('shapes', None)
     cfg.test_dataloader.dataset.data_root = str(data)
     cfg.dump(runs / 'vitb_cls' / 'vitb_cls.py')
-    _stage_one(runs)
+    _stage1(runs)
     (folder / 'results.json').write_text(json.dumps({'suite': 'toy', 'rows': rows}))
     return folder
 
 
-def _stage_one(runs: Path) -> None:
+def _stage1(runs: Path) -> None:
     cfg = toys.config('shapes/g2sd_vits_generic.py')
     for run in ('vitb_mae', 'g2sd_vits_generic'):
         (runs / run).mkdir()
@@ -107,12 +107,12 @@ def test_accuracy_is_that_of_the_test_tool(suite, tmp_path):
 
 
 def test_a_reconstruction_needs_no_classifier(suite, tmp_path):
-    stage_one = suite / 'seed0' / 'g2sd_vits_generic'
+    stage1 = suite / 'seed0' / 'g2sd_vits_generic'
     cfg = toys.config('shapes/g2sd_vits_generic.py')
     cfg.pop('shapes')
     cfg.train_dataloader.dataset.dataset.data_root = str(suite / 'images')
-    cfg.dump(tmp_path / 'stage_one.py')
-    run('--generic', tmp_path / 'stage_one.py', stage_one / 'epoch_15.pth', '--pictures', 3,
+    cfg.dump(tmp_path / 'stage1.py')
+    run('--generic', tmp_path / 'stage1.py', stage1 / 'epoch_15.pth', '--pictures', 3,
         '--out-dir', tmp_path / 'out', '--cfg-options',
         f'model.teacher.checkpoint={suite / "seed0/vitb_mae/weights.pth"}')
     result = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())

@@ -173,7 +173,7 @@ def test_folders_need_no_torch(data):
     assert done.stdout.splitlines()[-1] == 'set()', done.stderr
 
 
-def test_processes(data):
+def test_the_report_says_how_many_processes_there_were(data):
     done = run_python(COMMAND, str(data / 'imagenet'), '--workers', '2')
     assert done.returncode == 0, done.stderr
     assert 'on 2 process(es)' in done.stdout
@@ -181,7 +181,7 @@ def test_processes(data):
 
 def test_progress_has_rate_and_time_left():
     stream, clock = io.StringIO(), iter((0.0, 10.0, 20.0)).__next__
-    told = check_data._shown_in(Bars(stream, every=0, clock=clock))
+    told = Bars(stream, every=0, clock=clock).counter('checked', 'files')
     told(32, 128)
     told(64, 128)
     assert stream.getvalue().splitlines() == [

@@ -16,7 +16,7 @@ from g2sd_mm.checkpoints.positions import transpose_positions
 from g2sd_mm.cli.checkpoint_commands import convert
 
 from ..fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
-from ..toys import TEACHER, autoencoder, save
+from ..toys import TEACHER, autoencoder, save, writes_a_file
 
 
 @pytest.fixture
@@ -75,16 +75,6 @@ def test_a_prefix_of_data_parallel_does_not_matter(tool, tmp_path):
 # What is no checkpoint ----------------------------------------------------------------------------
 
 
-class WritesAFile:
-    """Unpickling this without limits writes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self):
-        return Path.write_text, (self.path, 'you have been had')
-
-
 def sparse(path: Path) -> None:
     with path.open('wb') as file:
         file.truncate(2**30)
@@ -96,11 +86,11 @@ def truncated(path: Path) -> None:
 
 
 def malicious(path: Path) -> None:
-    torch.save({'model': WritesAFile(path.with_name('written'))}, path)
+    torch.save({'model': writes_a_file(path.with_name('written'))}, path)
 
 
 def malicious_pickle(path: Path) -> None:
-    path.write_bytes(pickle.dumps({'model': WritesAFile(path.with_name('written'))}))
+    path.write_bytes(pickle.dumps({'model': writes_a_file(path.with_name('written'))}))
 
 
 NOT_CHECKPOINTS = {

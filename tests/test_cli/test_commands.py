@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import shlex
+from pathlib import Path
+from types import ModuleType
+
 import pytest
+
+from g2sd_mm.__main__ import COMMANDS
+from g2sd_mm.cli.checkpoint import COMMANDS as SUBCOMMANDS
 
 from ..toys import ROOT, run_python
 
@@ -32,6 +40,23 @@ def test_help_is_quick_and_shows_examples(tool):
     assert done.stdout.splitlines()[-1] == 'imported: []'
     assert 'examples:' in done.stdout
     assert done.stdout.count(f'python tools/{tool} ') >= 2
+
+
+def examples(module: ModuleType) -> list[list[str]]:
+    """The words of every ``python tools/...`` that a module shows."""
+    lines = module.EXAMPLES.replace('\\\n', ' ').splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith('  python tools/')]
+
+
+@pytest.mark.parametrize('name', [*COMMANDS, *(f'checkpoint_commands.{n}' for n in SUBCOMMANDS)])
+def test_examples_are_command_lines_of_configs_that_there_are(name):
+    shown = examples(importlib.import_module(f'g2sd_mm.cli.{name}'))
+    assert len(shown) >= 2
+    for script, *words in shown:
+        command = importlib.import_module(f'g2sd_mm.cli.{Path(script).stem}')
+        command.parser().parse_args(words)
+        configs = [word for word in words if word.startswith('configs/')]
+        assert all((ROOT / config).is_file() for config in configs), configs
 
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])

@@ -11,12 +11,7 @@ from g2sd_mm.cli.train import parser
 from g2sd_mm.errors import UserError
 
 from .. import imagenet
-from ..toys import config, image_folder, words
-
-
-def refused(*texts: str):
-    return pytest.raises(UserError, match=words(*texts))
-
+from ..toys import config, image_folder, refused
 
 # Reading ------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import json
 import cv2
 import pytest
 
-from g2sd_mm.cli.browse import browse
+from g2sd_mm.cli.browse_data import browse
 from g2sd_mm.cli.infer import infer
 from g2sd_mm.errors import UserError
 

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from pycocotools import mask as coco_mask
 
 import g2sd_mm
-from g2sd_mm.cli.browse import browse
+from g2sd_mm.cli.browse_data import browse
 from g2sd_mm.cli.infer import infer
 from g2sd_mm.cli.test import evaluate
 from g2sd_mm.reports.draw import class_colour

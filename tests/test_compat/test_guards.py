@@ -67,14 +67,14 @@ def test_upstream_beside_onedl_stops_the_first_import_with_the_cure(python, tmp_
 @pytest.mark.parametrize('upstream', sorted(guards._TWINS))
 def test_every_twin_is_known(monkeypatch, upstream):
     installed = {upstream: '1.0', guards._TWINS[upstream]: '2.0'}
-    monkeypatch.setattr(guards, '_installed', installed.get)
+    monkeypatch.setattr(guards, 'installed', installed.get)
     with pytest.raises(ImportError, match=f'{guards._TWINS[upstream]}==2.0$'):
         guards.check_no_upstream_twins()
 
 
 def test_one_family_alone_is_fine(monkeypatch):
     for installed in ({'mmcv': '2.1.0', 'mmdet': '3.3.0'}, {'onedl-mmcv': '2.3.6'}, {}):
-        monkeypatch.setattr(guards, '_installed', installed.get)
+        monkeypatch.setattr(guards, 'installed', installed.get)
         guards.check_no_upstream_twins()
 
 
@@ -108,9 +108,9 @@ def test_opencv_without_libgl_stops_the_first_import_with_the_cure(python, tmp_p
 
 
 def test_opencv_cure_takes_the_version_that_is_installed(monkeypatch):
-    monkeypatch.setattr(guards, '_installed', {'opencv-python': '5.0.0.93'}.get)
+    monkeypatch.setattr(guards, 'installed', {'opencv-python': '5.0.0.93'}.get)
     assert guards._opencv_cure('x').endswith('opencv-python-headless==5.0.0.93')
-    monkeypatch.setattr(guards, '_installed', {}.get)
+    monkeypatch.setattr(guards, 'installed', {}.get)
     assert guards._opencv_cure('x').endswith('opencv-python-headless')
 
 
@@ -262,7 +262,7 @@ def test_a_module_that_breaks_leaves_nothing_hidden(curious, tmp_path):
 
 @pytest.mark.parametrize(('release', 'expected'), [('4.57.1', True), ('5.17.0', False)])
 def test_transformers_5_switches_multimodal_off(monkeypatch, release, expected):
-    monkeypatch.setattr(guards, '_installed', {'transformers': release}.get)
+    monkeypatch.setattr(guards, 'installed', {'transformers': release}.get)
     dependency = SimpleNamespace(WITH_MULTIMODAL=True)
     guards._switch_off_multimodal(dependency)
     assert dependency.WITH_MULTIMODAL is expected
@@ -276,7 +276,7 @@ def test_no_task_library_loads_transformers(python, tmp_path):
 
 
 def test_no_transformers_needs_no_switch(monkeypatch):
-    monkeypatch.setattr(guards, '_installed', {}.get)
+    monkeypatch.setattr(guards, 'installed', {}.get)
     dependency = SimpleNamespace(WITH_MULTIMODAL=False)
     guards._switch_off_multimodal(dependency)
     assert dependency.WITH_MULTIMODAL is False

@@ -12,7 +12,7 @@ import pytest
 from g2sd_mm.compat.plain_files import load_plain_pickle
 from g2sd_mm.errors import DataError
 
-from .test_safe_load import CallsAFunction, WritesAFile
+from ..toys import Calls, writes_a_file
 
 PLAIN = {'metainfo': {'classes': ['a', 'b']}, 'data_list': [{'box': (1, 2.5), 'x': None}]}
 
@@ -27,14 +27,14 @@ def test_plain_values_are_read(tmp_path, protocol):
 @pytest.mark.parametrize('protocol', [0, 2, 4])
 def test_a_pickle_that_asks_for_code_is_refused(tmp_path, protocol):
     victim, path = tmp_path / 'victim.txt', tmp_path / 'ann.pkl'
-    path.write_bytes(pickle.dumps([WritesAFile(victim)], protocol))
+    path.write_bytes(pickle.dumps([writes_a_file(victim)], protocol))
     with pytest.raises(DataError, match=r'ann\.pkl: refused, the pickle asks for ') as caught:
         mmengine.load(path)
     assert '\n' not in str(caught.value)
     assert not victim.exists()
 
 
-@pytest.mark.parametrize('content', [OrderedDict(), CallsAFunction(print, 'x'), print])
+@pytest.mark.parametrize('content', [OrderedDict(), Calls(print, 'x'), print])
 def test_nothing_is_on_the_list(content):
     with pytest.raises(DataError, match=r'^refused, the pickle asks for '):
         load_plain_pickle(BytesIO(pickle.dumps(content)))

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip('torch')
-pytest.importorskip('mmengine')
-
-from g2sd_mm.compat.safe_load import (  # noqa: E402
+from g2sd_mm.compat.safe_load import (
     CheckpointError,
     UnsafeCheckpointError,
     close_unsafe_loading,
     load_checkpoint,
 )
+
+from ..toys import Calls, writes_a_file
 
 
 @pytest.fixture
@@ -31,26 +31,6 @@ def saved(tmp_path):
         return path
 
     return save
-
-
-class WritesAFile:
-    """Unpickling this without limits writes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return Path.write_text, (self.path, 'you have been had')
-
-
-class CallsAFunction:
-    """Unpickling this without limits calls any function with any arguments."""
-
-    def __init__(self, function, *args):
-        self.call = function, args
-
-    def __reduce__(self):
-        return self.call
 
 
 def message_of(path, kind=CheckpointError):
@@ -131,7 +111,7 @@ def test_home_folder_is_expanded(saved, monkeypatch):
 @pytest.mark.parametrize('legacy', [False, True])
 def test_malicious_pickle_is_refused_and_does_nothing(saved, tmp_path, legacy):
     victim = tmp_path / 'victim.txt'
-    path = saved({'model': WritesAFile(victim)}, _use_new_zipfile_serialization=not legacy)
+    path = saved({'model': writes_a_file(victim)}, _use_new_zipfile_serialization=not legacy)
     message = message_of(path, UnsafeCheckpointError)
     assert 'refused, it asks for' in message and 'save only its state_dict' in message
     assert not victim.exists()
@@ -144,7 +124,7 @@ def test_malicious_pickle_is_refused_and_does_nothing(saved, tmp_path, legacy):
 @pytest.mark.parametrize('protocol', [2, 4])
 def test_bare_pickle_is_refused_and_does_nothing(tmp_path, protocol):
     path, victim = tmp_path / 'bare.pth', tmp_path / 'victim.txt'
-    path.write_bytes(pickle.dumps(WritesAFile(victim), protocol=protocol))
+    path.write_bytes(pickle.dumps(writes_a_file(victim), protocol=protocol))
     assert 'this is a bare pickle' in message_of(path, UnsafeCheckpointError)
     assert not victim.exists()
 
@@ -152,11 +132,11 @@ def test_bare_pickle_is_refused_and_does_nothing(tmp_path, protocol):
 @pytest.mark.parametrize(
     ('call', 'name'),
     [
-        (CallsAFunction(eval, '1 + 1'), 'eval'),
-        (CallsAFunction(getattr, argparse.Namespace, '__init__'), 'getattr'),
-        (CallsAFunction(getattr, torch.Tensor, 'tofile'), 'getattr'),
+        (Calls(eval, '1 + 1'), 'eval'),
+        (Calls(getattr, argparse.Namespace, '__init__'), 'getattr'),
+        (Calls(getattr, torch.Tensor, 'tofile'), 'getattr'),
         (defaultdict(list), 'defaultdict'),
-        (CallsAFunction(np.load, 'x.npy'), 'load'),
+        (Calls(np.load, 'x.npy'), 'load'),
     ],
 )
 def test_refusal_names_what_the_file_asks_for(saved, call, name):
@@ -168,7 +148,7 @@ def test_getattr_of_history_buffer_is_limited_to_its_statistics(saved):
     from mmengine.logging import HistoryBuffer
 
     for name in ('__init__', '_statistics_methods', 'register_statistics'):
-        call = CallsAFunction(getattr, HistoryBuffer, name)
+        call = Calls(getattr, HistoryBuffer, name)
         assert 'getattr' in message_of(saved({'x': call}), UnsafeCheckpointError)
 
 
@@ -179,7 +159,7 @@ def test_object_arrays_are_refused(saved):
 
 def test_what_others_allow_does_not_count_and_is_given_back(saved):
     allowed = [argparse.Namespace, sorted]
-    path = saved({'x': CallsAFunction(sorted, [2, 1])})
+    path = saved({'x': Calls(sorted, [2, 1])})
     before = torch.serialization.get_safe_globals()
     torch.serialization.add_safe_globals(allowed)
     try:
@@ -274,7 +254,7 @@ def checkpoint_module():
 
 def test_mmengine_refuses_what_it_would_have_unpickled(saved, tmp_path, checkpoint_module):
     victim = tmp_path / 'victim.txt'
-    path = saved({'state_dict': WritesAFile(victim)})
+    path = saved({'state_dict': writes_a_file(victim)})
     with pytest.raises(UnsafeCheckpointError, match='refused'):
         checkpoint_module.load_checkpoint(torch.nn.Linear(2, 2), str(path))
     assert not victim.exists()
@@ -284,7 +264,7 @@ def test_mmengine_reads_streams_with_our_reader(saved, checkpoint_module):
     with saved({'a': torch.ones(1)}).open('rb') as stream:
         assert checkpoint_module._safe_torch_load(stream, 'cpu') == {'a': torch.ones(1)}
     with (
-        saved({'a': CallsAFunction(eval, '1')}).open('rb') as stream,
+        saved({'a': Calls(eval, '1')}).open('rb') as stream,
         pytest.raises(UnsafeCheckpointError, match=r'^checkpoint stream: refused'),
     ):
         checkpoint_module._safe_torch_load(stream, 'cpu')
@@ -292,7 +272,7 @@ def test_mmengine_reads_streams_with_our_reader(saved, checkpoint_module):
 
 def test_mmengine_reads_addresses_with_our_reader(saved, tmp_path, checkpoint_module, monkeypatch):
     victim = tmp_path / 'victim.txt'
-    source = saved({'state_dict': WritesAFile(victim)})
+    source = saved({'state_dict': writes_a_file(victim)})
 
     def copy(url, target, progress):
         assert url == 'https://example.org/models/evil.pth?download=1'

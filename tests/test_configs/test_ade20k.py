@@ -93,14 +93,14 @@ def test_widths_and_depths_are_those_of_the_backbone(name):
     assert model.backbone.img_size == model.data_preprocessor.size[0]
 
 
-def test_published_sizes():
+def test_students_have_the_published_sizes():
     for arch, parameters in (('t', 11_028_284), ('s', 41_997_644)):
         cfg = Config.fromfile(ROOT / f'configs/ade20k/g2sd_vit{arch}_upernet_nosd.py')
         cfg.model.backbone.pop('init_cfg')
         assert sum(p.numel() for p in build(cfg).parameters()) == parameters
 
 
-def test_recipe_arithmetic():
+def test_rates_follow_from_the_recipe():
     for name, lr, rate, depth in (
         ('vitb_upernet', 1e-4, 0.65, 12),
         ('vitl_upernet', 2e-5, 0.95, 24),

@@ -23,6 +23,7 @@ from g2sd_mm.engine.layer_decay import ViTLayerDecayConstructor
 from g2sd_mm.engine.schedules import warmup_multistep
 
 from ..odd_coco import CLASSES, IMAGES, small, write_set
+from ..toys import words
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in (ROOT / 'configs/coco').glob('*.py'))
@@ -73,7 +74,7 @@ def run(cfg: Config) -> Runner:
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_builds(name, odd, teacher, tmp_path):
+def test_networks_and_teachers_are_built(name, odd, teacher, tmp_path):
     cfg = small(f'configs/coco/{name}.py', odd, tmp_path)
     distilled = 'distillation' in cfg
     with_teacher = (name.startswith('g2sd') and not name.endswith('nosd')) or 'single_stage' in name
@@ -111,7 +112,7 @@ def test_twins_differ_in_the_distillation_alone():
     assert ours == twin
 
 
-def test_published_numbers():
+def test_the_recipe_has_the_published_numbers():
     cfg = Config.fromfile(STAGE2)
     assert cfg.train_cfg.max_iters == 184375
     assert cfg.auto_scale_lr.base_batch_size == 64 == 8 * cfg.train_dataloader.batch_size
@@ -368,7 +369,8 @@ def test_what_training_sees_of_odd_annotations(odd, tmp_path):
 def test_category_missing_from_the_annotations(odd, tmp_path):
     cfg = small(NOSD, odd, tmp_path)
     cfg.train_dataloader.dataset.dataset.metainfo.classes = ('discs', 'square')
-    with pytest.raises(ValueError, match=r"no category 'discs'; did you mean 'disc'\?"):
+    message = words("no category 'discs' (did you mean 'disc'?); its categories are ")
+    with pytest.raises(ValueError, match=message):
         training_set(cfg)
 
 

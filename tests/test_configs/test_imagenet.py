@@ -70,7 +70,7 @@ def test_there_is_no_other_config():
 
 
 @pytest.mark.parametrize('name', STAGE1)
-def test_stage_one_builds(no_memory, name):
+def test_stage1_is_built_as_published(no_memory, name):
     model = build(load(name, **{'model.teacher.random_weights': True}))
     assert isinstance(model, GenericDistiller)
     student, teacher = model.student, model.teacher.model
@@ -89,7 +89,7 @@ def test_stage_one_builds(no_memory, name):
 
 
 @pytest.mark.parametrize('name', STAGE2 + SINGLE)
-def test_stage_two_builds(no_memory, name):
+def test_stage2_is_built_as_published(no_memory, name):
     options = {'distillation.teacher.checkpoint': None}
     options['distillation.teacher.random_weights'] = True
     model = build(load(name, **options))

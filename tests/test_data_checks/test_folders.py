@@ -95,11 +95,11 @@ def test_a_list_of_images(classes):
 # Masks --------------------------------------------------------------------------------------------
 
 
-def test_good_masks(masks):
+def test_good_masks_have_no_findings(masks):
     assert found(masks, Labels(3)) == []
 
 
-def test_odd_masks(masks):
+def test_every_odd_mask_is_found(masks):
     (masks / 'annotations/train/0.png').unlink()
     (masks / 'images/val/1.jpg').unlink()
     Image.fromarray(np.zeros((40, 59), np.uint8)).save(masks / 'annotations/train/1.png')

@@ -399,17 +399,17 @@ class TestErrors:
 
 class TestCommandLine:
 
-    def test_generates(self, tmp_path, capsys):
+    def test_a_set_is_generated(self, tmp_path, capsys):
         assert main(['--root', str(tmp_path), '--task', 'seg', '--train', '2', '--val', '1',
                      '--size', '32']) == 0
         assert (tmp_path / 'scenes_32px_2+1_s0' / 'masks/val/000001.png').is_file()
 
     def test_user_error_is_one_line(self, tmp_path, capsys):
-        assert main(['--root', str(tmp_path), '--size', '8']) == 1
+        assert main(['--root', str(tmp_path), '--size', '8']) == 2
         error = capsys.readouterr().err
         assert error == 'error: Shapes: size must be a whole number >= 32, got 8\n'
 
-    def test_sheet(self, tmp_path):
+    def test_a_sheet_shows_samples_in_rows(self, tmp_path):
         assert main(['--task', 'det', '--sheet', str(tmp_path / 'sheet.png')]) == 0
         with Image.open(tmp_path / 'sheet.png') as image:
             assert image.size == (5 * 256, 5 * 256)

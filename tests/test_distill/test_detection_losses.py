@@ -25,7 +25,7 @@ def levels(channels: int, *seeds: int) -> list[torch.Tensor]:
     return [wave((2, channels, s, s), seed) for s, seed in zip((4, 2), seeds, strict=True)]
 
 
-def test_published_values():
+def test_the_losses_have_the_published_values():
     teacher, student = levels(6, 5, 6), levels(6, 7, 8)
     taught, own = levels(3, 9, 10), levels(3, 11, 12)
     feature = feature_richness_loss(student, teacher, taught)
@@ -70,7 +70,7 @@ def test_pyramids_must_agree():
         objectness_distillation_loss(levels(3, 1, 2), levels(3, 1, 2)[:1])
 
 
-def test_adapters():
+def test_adapters_map_level_by_level():
     adapters = LevelAdapters(4, out_channels=6, num_levels=2)
     adapted = adapters([x.float() for x in levels(4, 1, 2)])
     assert [tuple(x.shape) for x in adapted] == [(2, 6, 4, 4), (2, 6, 2, 2)]

@@ -31,7 +31,7 @@ def test_its_outputs_are_there_and_small():
 
 
 @pytest.mark.slow
-def test_it_runs(tmp_path, monkeypatch):
+def test_the_notebook_runs_to_its_end(tmp_path, monkeypatch):
     paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(filter(None, paths)))
     printed = ''.join(execute(tmp_path))

@@ -18,18 +18,7 @@ from g2sd_mm.models.vit import Block
 from g2sd_mm.seeding import seed_everything
 
 from ..runs import loader, runner
-from ..toys import classifier, distiller
-
-
-class Lines(logging.Handler):
-    """Collects what a logger is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+from ..toys import Lines, classifier, distiller
 
 
 @pytest.fixture

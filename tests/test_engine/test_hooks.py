@@ -28,18 +28,7 @@ from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 
 from ..runs import Slope, runner
-from ..toys import config, distiller, labelled, words
-
-
-class Lines(logging.Handler):
-    """Collects what a logger is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
+from ..toys import Lines, config, distiller, labelled, words
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def by_name(groups: list[dict]) -> dict[str, tuple[float, float]]:
     return {n: (g['lr'], g['weight_decay']) for g in groups for n in g['param_names']}
 
 
-def test_scale():
+def test_the_scale_is_a_power_of_the_rate():
     assert layer_decay_scale(0.75, 13, 12) == 1
     assert layer_decay_scale(0.75, 0, 12) == pytest.approx(0.02376, abs=1e-5)
 

@@ -94,7 +94,7 @@ def test_an_epoch_of_which_only_the_end_is_left(tmp_path):
     assert go(tmp_path, 0, 3) == go(tmp_path)[3:]
 
 
-def test_a_sampler_that_cannot_skip_loads_and_drops(tmp_path, caplog):
+def test_a_sampler_that_cannot_skip_loads_and_drops(tmp_path):
     from mmengine.dataset import DefaultSampler
 
     class Plain(DefaultSampler):

@@ -152,11 +152,11 @@ def settle_later(settle):
 
 
 def test_files_of_the_batch_are_named():
-    from g2sd_mm.engine.hooks.non_finite import Step, _some
+    from g2sd_mm.engine.hooks.non_finite import Step
 
     samples = [SimpleNamespace(img_path=f'{i}.jpg') for i in range(6)]
     step = Step(0, {'data_samples': samples}, losses={})
-    assert _some(step.files()) == '0.jpg, 1.jpg, 2.jpg, 3.jpg and 2 more'
+    assert step.files() == [f'{i}.jpg' for i in range(6)]
     assert Step(0, [1], {}).files() == []
 
 

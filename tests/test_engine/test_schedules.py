@@ -110,7 +110,7 @@ def test_iterations_can_be_the_unit(tmp_path):
     assert rates == pytest.approx([warmup_poly(i, 4, 20, 1.0, 0.1) for i in range(20)])
 
 
-def test_milestones(tmp_path):
+def test_the_rate_falls_at_milestones(tmp_path):
     scheduler = dict(type='WarmupMultiStepLR', warmup=4, milestones=(6, 9), warmup_ratio=0.1)
     run = runner(tmp_path, Slope(), param_scheduler=[scheduler], train_dataloader=loader(12),
                  train_cfg=dict(type='IterBasedTrainLoop', max_iters=12))

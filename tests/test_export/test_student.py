@@ -9,7 +9,6 @@ import onnx
 import pytest
 import torch
 
-from g2sd_mm.errors import UserError
 from g2sd_mm.export import check, export_student
 from g2sd_mm.export import student as exporting
 from g2sd_mm.export.student import runner_of
@@ -18,7 +17,7 @@ from g2sd_mm.students import Student, load_student
 from g2sd_mm.students.networks import Backbone
 
 from ..students import CLASSES, CONFIGS, student_folder
-from ..toys import images, words
+from ..toys import images, refused, words
 
 SHALLOW = dict(_delete_=True, embed_dim=64, depth=2, num_heads=2, patch_size=8)
 OPTIONS = {
@@ -28,10 +27,6 @@ OPTIONS = {
 }
 ENDING = {'onnx': '.onnx', 'torchscript': '.ts', 'torch-export': '.pt2'}
 WHOLE = {'classification': 'classifier', 'detection': 'pyramid', 'segmentation': 'segmentor'}
-
-
-def refused(*texts: str):
-    return pytest.raises(UserError, match=words(*texts))
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +81,7 @@ def test_torchs_own_formats(students, tmp_path, task, to):
         pytest.param('segmentation', marks=pytest.mark.slow),
     ],
 )
-def test_onnx(students, tmp_path, task):
+def test_an_onnx_file_computes_what_the_student_does(students, tmp_path, task):
     student = students[task]
     exported = export_student(student, tmp_path / 'file.onnx')
     assert exported.difference <= 1e-4

@@ -240,7 +240,7 @@ def test_channel_norm_is_layer_norm_over_channels():
     assert not isinstance(norm, torch.nn.LayerNorm)  # so that it is decayed, as published
 
 
-def test_channel_norm_in_mmcv():
+def test_mmcv_builds_the_channel_norm_by_name():
     from mmcv.cnn import ConvModule
 
     module = ConvModule(3, 6, 3, padding=1, norm_cfg=dict(type='ChannelLN', eps=1e-6))
@@ -249,7 +249,7 @@ def test_channel_norm_in_mmcv():
     assert module(torch.randn(1, 3, 5, 5)).shape == (1, 6, 5, 5)
 
 
-def test_pyramid_strides():
+def test_the_pyramid_has_the_strides_of_its_factors():
     levels = SimpleFeaturePyramid(24, 8)((torch.randn(1, 24, 8, 6),))
     sizes = [(32, 24), (16, 12), (8, 6), (4, 3), (2, 2)]
     assert [tuple(level.shape) for level in levels] == [(1, 8, *size) for size in sizes]
@@ -343,7 +343,7 @@ def test_views_are_merged_with_their_masks():
 
 
 @pytest.mark.slow
-def test_full_size_tiny():
+def test_vitdet_ti_computes_what_the_published_modules_do():
     """ViTDet-Ti at 1024 px with computed weights against the published modules' outputs."""
     expected = full_size.samples('det_tiny')
     cfg = Config.fromfile('configs/coco/g2sd_vitt_maskrcnn_nosd.py')

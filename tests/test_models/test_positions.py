@@ -37,7 +37,7 @@ def test_channels_must_divide_by_four():
         sincos_position_embedding(6, (2, 2))
 
 
-def test_square_grid():
+def test_only_squares_of_positions_have_a_grid():
     assert square_grid(196) == (14, 14)
     with pytest.raises(ValueError, match='15 patch positions do not form a square'):
         square_grid(15)

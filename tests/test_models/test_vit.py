@@ -137,7 +137,7 @@ def test_drop_path_grows_linearly_and_is_off_in_evaluation():
     assert not (block.eval()(x) == x).flatten(1).all(1).any()
 
 
-def test_layer_ids():
+def test_layer_ids_rise_from_the_patches_to_the_head():
     model = VisionTransformer(arch(depth=3), img_size=32)
     names = [name for name, _ in model.named_parameters()]
     ids = {name: model.layer_id(name) for name in names}

@@ -98,7 +98,7 @@ def test_robustness_tests_the_main_classifiers():
 # Commands -----------------------------------------------------------------------------------------
 
 
-def test_torchrun_command():
+def test_a_run_on_one_machine_is_a_torchrun_command():
     step = PAPER.step('g2sd_vits_generic')
     assert train_command(step, 3, Path('out/seed3'), EIGHT) == (
         'bash tools/dist_train.sh configs/imagenet/g2sd_vits_generic.py 8 --seed 3 '
@@ -107,7 +107,7 @@ def test_torchrun_command():
     )
 
 
-def test_slurm_command():
+def test_a_run_on_slurm_keeps_the_batch_of_a_step():
     step = PAPER.step('vits_mae')
     command = train_command(step, 0, Path('out'), Launcher('slurm', 16, 'gpu'), resume=True)
     assert command.startswith(

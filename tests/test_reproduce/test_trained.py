@@ -10,8 +10,8 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce.trained import (
     last_checkpoint,
     run_config,
-    stage_one_config,
-    stage_one_run,
+    stage1_config,
+    stage1_run,
     trained_networks,
 )
 
@@ -56,13 +56,13 @@ def test_a_teacher_alone_compares_with_nothing(folder):
 
 
 def test_the_stage_one_run_has_a_checkpoint(folder):
-    assert stage_one_run(folder) is None
+    assert stage1_run(folder) is None
     run = folder / 'seed0' / 'g2sd_vits_generic'
     run.mkdir()
     (run / 'weights.pth').touch()
-    assert stage_one_run(folder) is None  # the encoder alone reconstructs nothing
+    assert stage1_run(folder) is None  # the encoder alone reconstructs nothing
     (run / 'epoch_9.pth').touch()
-    assert stage_one_run(folder) == run
+    assert stage1_run(folder) == run
 
 
 def test_the_last_checkpoint_is_found_where_the_run_lies_now(tmp_path):
@@ -90,8 +90,8 @@ def test_the_teacher_of_a_moved_folder_is_found_beside_it(tmp_path):
     teacher = 'work_dirs/gone/seed0/vitb_mae/weights.pth'
     text = f"model = dict(type='GenericDistiller', teacher=dict(checkpoint={teacher!r}))\n"
     (run / 'g2sd_vits_generic.py').write_text(text)
-    assert stage_one_config(run).model.teacher.checkpoint == teacher
+    assert stage1_config(run).model.teacher.checkpoint == teacher
     (tmp_path / 'vitb_mae').mkdir()
     (tmp_path / 'vitb_mae' / 'weights.pth').touch()
     beside = str(tmp_path / 'vitb_mae' / 'weights.pth')
-    assert stage_one_config(run).model.teacher.checkpoint == beside
+    assert stage1_config(run).model.teacher.checkpoint == beside

@@ -126,7 +126,7 @@ def test_an_autoencoder_of_ours_gives_its_encoder(tmp_path):
     assert all('decoder' in name or 'mask_token' in name for name in done.left_behind)
 
 
-def test_the_command(tmp_path):
+def test_the_command_says_what_it_wrote_and_overwrites_nothing(tmp_path):
     source = checkpoint(tmp_path)
     command = (str(ROOT / 'tools' / 'checkpoint.py'), 'extract', str(source), '--student')
     done = run_python(*command, cwd=tmp_path)

@@ -11,17 +11,12 @@ import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.checkpoints.sidecar import sidecar_path
 from g2sd_mm.checkpoints.write import write_weights
-from g2sd_mm.errors import UserError
 from g2sd_mm.students import Student, load_student
 
 from ..students import CLASSES, CONFIGS, random_model, record, student_folder
-from ..toys import ROOT, autoencoder, images, save, words
+from ..toys import ROOT, autoencoder, images, refused, save, words
 
 SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64}
-
-
-def refused(*texts: str):
-    return pytest.raises(UserError, match=words(*texts))
 
 
 @pytest.fixture(scope='module')

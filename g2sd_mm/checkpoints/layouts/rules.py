@@ -115,11 +115,6 @@ def same(names: Iterable[str], prefix: str = '') -> tuple[Rule, ...]:
     return tuple(Rule(name, prefix + name) for name in names)
 
 
-def below(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """``rules`` with ``prefix`` before the published names."""
-    return tuple(Rule(prefix + rule.published, rule.theirs) for rule in rules)
-
-
 def fits(name: str, patterns: Iterable[str]) -> bool:
     """True if ``name`` fits one of the ``fnmatch`` patterns."""
     return any(fnmatch(name, pattern) for pattern in patterns)

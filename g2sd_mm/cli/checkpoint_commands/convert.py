@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from ...checkpoints.convert import Conversion, Published
     from ...checkpoints.layouts.rules import State
 
+EXAMPLES = """examples:
+  python tools/checkpoint.py convert work_dirs/g2sd_vits_cls/weights.pth student/ --to huggingface
+  python tools/checkpoint.py convert mae_pretrain_vit_base.pth vit_448.pth --to ours --img-size 448
+"""
 #: Names of :data:`g2sd_mm.checkpoints.layouts.LAYOUTS`, which is slow to import.
 LAYOUTS = ('ours', 'g2sd', 'mae', 'timm', 'huggingface', 'detectron2', 'mmpretrain', 'mmseg')
 

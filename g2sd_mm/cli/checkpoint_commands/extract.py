@@ -7,6 +7,10 @@ from pathlib import Path
 
 from ..options import add_options, parse_options
 
+EXAMPLES = """examples:
+  python tools/checkpoint.py extract work_dirs/g2sd_vits_cls/epoch_200.pth --student
+  python tools/checkpoint.py extract epoch_200.pth --layout timm --out student.safetensors
+"""
 #: Layouts of files that hold one network; a Hugging Face folder is what ``convert`` writes.
 LAYOUTS = ('ours', 'timm', 'mmpretrain', 'mmseg', 'detectron2', 'mae', 'g2sd')
 

@@ -8,6 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ...checkpoints.facts import Facts
 
+EXAMPLES = """examples:
+  python tools/checkpoint.py inspect mae_pretrain_vit_base.pth
+  python tools/checkpoint.py inspect work_dirs/g2sd_vits_cls/*.pth --names
+"""
+
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Options of the sub-command."""

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 
 from ..options import add_options, parse_options
 
+EXAMPLES = """examples:
+  python tools/checkpoint.py verify configs/imagenet/g2sd_vits_generic.py mae_pretrain_vit_base.pth
+  python tools/checkpoint.py verify configs/imagenet/vits_deploy.py weights.pth --role weights
+"""
 #: What a file may be to a config.
 ROLES = {
     'weights': 'weights to evaluate (tools/test.py)',

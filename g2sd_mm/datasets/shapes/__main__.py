@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
                           size=args.size, seed=args.seed)
     except (ValueError, OSError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ...errors import RunError
+from ...wording import some
 from ..bundle import write_bundle
 from ..tensors import OnItsWay, any_not_finite, is_sharded
 from .access import bare_model, between_updates
@@ -172,7 +173,7 @@ class NonFiniteHook(Hook):
         terms = ', '.join(f'{name}={value:.4g}' for name, value in culprit.numbers().items())
         line = (
             f'non-finite {what} at step {culprit.number + 1}{applied}: {terms}; '
-            f'batch: {_some(culprit.files())}{bundle}'
+            f'batch: {some(culprit.files(), shown=4) or "no file names known"}{bundle}'
         )
         if stop:
             advice = '' if skipped == 1 else f'; this is update {skipped} of its kind'
@@ -205,8 +206,3 @@ class NonFiniteHook(Hook):
 def _forget_veto(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
     if hasattr(optimizer, 'found_inf'):
         del optimizer.found_inf
-
-
-def _some(files: Sequence[str], shown: int = 4) -> str:
-    names = ', '.join(files[:shown]) or 'no file names known'
-    return names + (f' and {len(files) - shown} more' if len(files) > shown else '')
