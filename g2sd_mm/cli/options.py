@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 from typing import Any
+
+_OPENING = tuple('[({\'"')
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -30,7 +33,9 @@ def add_common_options(p: argparse.ArgumentParser) -> None:
 
 
 def parse_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs as mmengine reads them (numbers, lists, dicts, strings).
+    """``KEY=VALUE`` pairs: Python's lists, tuples, dicts, quoted strings, or what mmengine reads.
+
+    (mmengine takes bare words between commas, but leaves out every space and knows no dict.)
 
     Raises:
         UserError: for a pair without ``=``.
@@ -44,7 +49,11 @@ def parse_options(pairs: list[str] | None) -> dict[str, Any]:
         key, equals, value = pair.partition('=')
         if not equals:
             raise UserError(f'--cfg-options takes KEY=VALUE, got {pair!r}')
-        options[key] = DictAction._parse_iterable(value)
+        try:
+            plain = ast.literal_eval(value) if value[:1] in _OPENING else None
+        except (ValueError, SyntaxError):
+            plain = None
+        options[key] = DictAction._parse_iterable(value) if plain is None else plain
     return options
 
 

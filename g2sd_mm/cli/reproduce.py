@@ -15,16 +15,20 @@ from .guard import run_command
 
 if TYPE_CHECKING:
     from ..reproduce.commands import Launcher
+    from ..reproduce.data import OwnData
     from ..reproduce.suites import Row, Suite
 
 EXAMPLES = """examples:
   python tools/reproduce.py --suite demo
   python tools/reproduce.py --suite demo --rows scratch g2sd_nosd --seeds 0 1 2
   python tools/reproduce.py --suite mini --tasks cls --seeds 0
+  python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco --smoke
   python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco
   python tools/reproduce.py --suite paper --dry-run
   python tools/reproduce.py --suite paper --tables main --launcher slurm --partition gpu --resume
   python tools/reproduce.py report work_dirs/demo
+
+A suite that was interrupted, or killed, goes on when the same command is given again.
 """
 
 
@@ -50,8 +54,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--tables', nargs='+', help='only these tables of paper (main, decoder, ...)')
     p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; of mini 0 1 2)')
     p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
-    p.add_argument('--out', help='folder of the results (work_dirs/<suite>)')
-    p.add_argument('--resume', action='store_true', help='go on within interrupted runs too')
+    p.add_argument('--out', help='folder of the results (work_dirs/<suite>[_<data>])')
+    p.add_argument(
+        '--resume',
+        action='store_true',
+        help='print commands that go on; go on in runs that were begun by such a command too',
+    )
     p.add_argument('--dry-run', action='store_true', help='print the commands and stop')
 
     mini = p.add_argument_group('mini')
@@ -60,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         nargs='+',
         metavar='DIR',
         help='data of your own: an ImageFolder, a COCO folder, images with masks, or several',
+    )
+    mini.add_argument(
+        '--smoke',
+        action='store_true',
+        help='two updates a run, kept apart: does everything work on these data?',
     )
     mini.add_argument('--record', metavar='DIR', help='finished rows (docs/results/mini)')
 
@@ -92,25 +105,16 @@ def _run(args: argparse.Namespace) -> None:
     # torch then looks for GPUs without starting one, so that the runs can be forked
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
     from ..errors import UserError
-    from ..reproduce.catalogue import SUITES
     from ..reproduce.commands import Launcher
-    from ..reproduce.data import find_data
-    from ..reproduce.plan import with_public_files
 
-    suite = with_public_files(SUITES[args.suite], Path(args.weights))
-    data = None
-    if args.data_root:
-        if args.suite != 'mini':
-            raise UserError('--data-root is for --suite mini')
-        data = find_data(args.data_root)
-        suite = data.apply(suite)
-    if args.record:
-        suite = replace(suite, record=args.record)
+    suite, data = _suite(args)
     rows = suite.select(
         task=args.tasks, method=args.rows, student=args.students, table=args.tables
     )
     seeds = args.seeds or list(suite.seeds)
-    folder = Path(args.out or Path('work_dirs') / suite.name)
+    named = f'{suite.name}_{data.name}' if data else suite.name
+    folder = Path(args.out or Path('work_dirs') / named)
+    _refuse_other_results(folder, suite, data)
     launcher = None
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
@@ -146,6 +150,50 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(
             f'{len(failed)} of {len(results["rows"])} rows failed; the first, '
             f'{failed[0]["method"]}: {failed[0]["error"]}'
+        )
+
+
+def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
+    """The suite that is asked for, on the data that it is asked for."""
+    from ..errors import UserError
+    from ..reproduce.catalogue import SUITES
+    from ..reproduce.data import find_data
+    from ..reproduce.plan import with_public_files
+    from ..reproduce.smoke import smoke
+
+    for option in ('data_root', 'smoke'):
+        if getattr(args, option) and args.suite != 'mini':
+            raise UserError(f'--{option.replace("_", "-")} is for --suite mini')
+    if args.smoke and args.record:
+        raise UserError('--smoke makes no rows that are worth a record: leave out --record')
+    suite, data = with_public_files(SUITES[args.suite], Path(args.weights)), None
+    if args.data_root:
+        data = find_data(args.data_root)
+        suite = data.apply(suite)
+    if args.smoke:
+        suite = smoke(suite)
+    return (replace(suite, record=args.record) if args.record else suite), data
+
+
+def _refuse_other_results(folder: Path, suite: Suite, data: OwnData | None) -> None:
+    """A folder has the runs of one suite on one set of data: others would write over them."""
+    from ..errors import UserError
+    from ..reproduce.run import read_results
+
+    place = folder / 'results.json'
+    if not place.is_file():
+        return
+    there = read_results(place)
+    found, wanted = (
+        f'{name} on {source}' if source else name
+        for name, source in (
+            (there['suite'], there.get('data')),
+            (suite.name, data.name if data else None),
+        )
+    )
+    if found != wanted:
+        raise UserError(
+            f'{folder} has the results of {found}, not of {wanted}: give another folder by --out'
         )
 
 
@@ -198,11 +246,15 @@ def _report(folder: Path) -> None:
     results = read_results(folder / 'results.json')
     lines = summarise(results['rows'], results['suite'])
     print()
+    if results.get('note'):
+        print(f'{results["note"]}\n')
     print(text_table(lines))
     print()
     for sentence in verdicts(lines):
         print(sentence)
-    # a record has rows alone: pictures and analyses lie where the suite was run
-    made = [folder, Path('work_dirs') / str(results['suite'])]
+    made = [folder]
+    if (folder / 'rows').is_dir():
+        # a record may have rows alone: pictures and analyses lie where the suite was run
+        made.append(Path('work_dirs') / str(results['suite']))
     write_text(folder / 'report.html', render(results, *made))
     print(f'\n{folder / "results.json"}  {folder / "report.html"}')

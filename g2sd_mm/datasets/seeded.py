@@ -90,15 +90,24 @@ class SeededDataset(Dataset):
         on_error: ``skip`` replaces unreadable samples, ``raise`` stops at the first.
         every: only each ``every``-th sample is used; of data in the order of their classes, as
             folders of classes are, the same share of every class.
+        samples: of those, at most so many are used, taken evenly (None: all).
     """
 
-    def __init__(self, dataset: dict, on_error: str = 'skip', every: int = 1) -> None:
+    def __init__(
+        self,
+        dataset: dict,
+        on_error: str = 'skip',
+        every: int = 1,
+        samples: int | None = None,
+    ) -> None:
         if on_error not in ('skip', 'raise'):
             raise ValueError(f"on_error={on_error!r} is neither 'skip' nor 'raise'")
         self.dataset = DATASETS.build(dataset)
         self.on_error = on_error
-        if every > 1:
-            self.dataset.get_subset_(list(range(0, len(self.dataset), every)))
+        if every > 1 or samples is not None:
+            used = range(0, len(self.dataset), every)
+            number = len(used) if samples is None else min(samples, len(used))
+            self.dataset.get_subset_([used[i * len(used) // number] for i in range(number)])
 
     def __len__(self) -> int:
         return len(self.dataset)

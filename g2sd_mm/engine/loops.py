@@ -10,13 +10,26 @@ from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import BatchSampler
 
+from ..errors import UserError
+
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """mmengine's epochs, begun where a checkpoint of the middle of an epoch was taken.
 
     (mmengine's loop by iterations can do it already: it skips in the sampler, as this one does.)
+
+    Raises:
+        UserError: if there are fewer images than a step takes; the epoch would have none.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not len(self.dataloader):
+            raise UserError(
+                f'an epoch has no step: there are {len(self.dataloader.dataset)} training images, '
+                f'and a step takes {self.dataloader.batch_size} (train_dataloader.batch_size)'
+            )
 
     def run_epoch(self) -> None:
         """The rest of the epoch, or all of it."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from .analyses import analysis_parts, reconstruction_sentence
 from .curves import curve_figures
-from .logs import curves
+from .logs import SHAPES, curves
 from .method_picture import method_picture
 from .parts import bullets, code, escape, paragraph, section, table
 from .pictures import prediction_grids, reconstruction_grid
@@ -51,6 +51,7 @@ def render(results: dict[str, Any], *folders: Path) -> str:
     body = [
         f'<header><h1>g2sd_mm: {suite}</h1>',
         paragraph(_subtitle(results), 'note'),
+        *([paragraph(results['note'], 'bad')] if results.get('note') else []),
         f'<nav>{index}</nav></header>',
         *sections,
     ]
@@ -66,13 +67,13 @@ def render(results: dict[str, Any], *folders: Path) -> str:
 def _contents(
     results: dict[str, Any], folders: tuple[Path, ...]
 ) -> Iterator[tuple[str, Iterable[str]]]:
-    rows = results['rows']
+    rows, source = results['rows'], results.get('data', SHAPES)
     lines = summarise(rows, results['suite'])
     yield 'method', [method_picture()]
     yield 'results', [*result_tables(lines, results['suite']), seed_table(lines)]
     yield 'order', [bullets(orders(lines)), order_table(lines)]
     yield 'labels', [label_table(lines)]
-    yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows)))
+    yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))
     yield 'predictions', _first(folders, lambda folder: prediction_grids(folder / 'pictures'))
     yield 'reconstructions', _first(folders, _reconstructions)
     yield 'analyses', _first(folders, lambda folder: analysis_parts(folder / 'analysis'))
@@ -111,6 +112,7 @@ def _subtitle(results: dict[str, Any]) -> str:
     seeds = sorted({row['seed'] for row in rows})
     failed = sum('error' in row for row in rows)
     parts = [
+        *([f'on {results["data"]}'] if results.get('data') else []),
         f'{len(rows)} rows',
         f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}',
         *([f'{failed} failed'] if failed else []),
@@ -122,7 +124,7 @@ def _subtitle(results: dict[str, Any]) -> str:
 
 def _analysis_commands(folders: tuple[Path, ...]) -> list[str]:
     """How the analyses were made, each command once."""
-    files = next((f for f in (sorted((p / 'analysis').glob('*.json')) for p in folders) if f), [])
+    files = next((f for f in (sorted((p / 'analysis').rglob('*.json')) for p in folders) if f), [])
     return list(dict.fromkeys(json.loads(file.read_text())['command'] for file in files))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 Points = list[tuple[int, float]]
+Entry = dict[str, Any]
+
+#: Name of the embedded data, as a source of rows.
+SHAPES = 'shapes'
 
 # the headline metrics as runs log them, and what makes percent of them
 _LOGGED = {'cls': ('accuracy/top1', 1), 'det': ('coco/bbox_mAP', 100), 'seg': ('mIoU', 1)}
@@ -32,18 +38,22 @@ class Curve:
     metric: Points = field(default_factory=list)
 
 
-def curves(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Curve]:
+def curves(
+    folder: Path, rows: Sequence[Mapping[str, Any]], source: str = SHAPES
+) -> list[Curve]:
     """Curves of all runs: of ``seed<N>/<run>`` below ``folder``, else of ``rows/*.log``.
 
     Args:
         folder: of a suite, or of its record.
         rows: of ``results.json``, which say what run is which row's.
+        source: what the rows were trained on; a record may have files of several.
     """
-    return [*_of_work_dirs(folder, rows)] or [*_of_record(folder, rows)]
+    main = [row for row in rows if row.get('table', 'main') == 'main']
+    return [*_of_work_dirs(folder, main)] or [*_of_record(folder, main, source)]
 
 
 def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
-    known = {(r['seed'], run_of(r)): r for r in rows if r.get('table', 'main') == 'main'}
+    known = {(row['seed'], run_of(row)): row for row in rows}
     for run in sorted(folder.glob('seed*/*')):
         seed = run.parent.name.removeprefix('seed')
         entries = read_scalars(run)
@@ -63,18 +73,48 @@ def run_of(row: Mapping[str, Any]) -> str:
     return Path(row['config']).stem
 
 
-def _of_record(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
+def _of_record(
+    folder: Path, rows: Sequence[Mapping[str, Any]], source: str
+) -> Iterator[Curve]:
     for row in rows:
-        ending = f'_{row["task"]}_{row.get("student", "")}_{row["method"]}_seed{row["seed"]}.log'
-        for log in sorted((folder / 'rows').glob(f'*{ending}'))[:1]:
-            entries = [_entry(line) for line in log.read_text().splitlines()]
+        names = (source, row['task'], row.get('student', ''), row['method'])
+        log = folder / 'rows' / f'{"_".join(names)}_seed{row["seed"]}.log'
+        if log.is_file():
+            entries = [_entry(line) for line in log.read_text().splitlines() if line]
             yield _filled(Curve(row['task'], row['method'], row['seed']), entries)
 
 
-def read_scalars(run: Path) -> list[dict[str, Any]]:
-    """What a run's newest ``<time>/vis_data/scalars.json`` has, one dict for each line."""
-    logs = sorted(run.glob('*/vis_data/scalars.json'))
-    return [json.loads(line) for line in logs[-1].read_text().splitlines()] if logs else []
+def read_scalars(run: Path) -> list[Entry]:
+    """What a run logged (``<time>/vis_data/scalars.json``), one dict for each line.
+
+    A run that was interrupted has several logs. Each begins where its checkpoint was taken: what
+    the one before has beyond that was done again.
+    """
+    entries: list[Entry] = []
+    for log in sorted(run.glob('*/vis_data/scalars.json')):
+        later = _entries(log)
+        entries = [*_before(later, entries), *later]
+    return entries
+
+
+def _entries(log: Path) -> list[Entry]:
+    """The lines of a log, without one that was cut when its process was killed."""
+    entries = []
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+def _before(later: Sequence[Entry], entries: list[Entry]) -> list[Entry]:
+    """``entries`` up to where ``later`` begins; lines of training have ``iter``, others not."""
+    first = next((entry['iter'] for entry in later if 'iter' in entry), None)
+    if first is not None:
+        entries = list(itertools.takewhile(lambda entry: entry.get('iter', 0) < first, entries))
+    repeated = later and 'iter' not in later[0]  # the validation that belongs to the checkpoint
+    while repeated and entries and 'iter' not in entries[-1]:
+        entries.pop()
+    return entries
 
 
 def _entry(line: str) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,15 @@ def train_command(
     words += ['--resume'] if resume else []
     options = {**step.options, **_batch_options(step, launcher)}
     if options:
-        words += ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+        words += ['--cfg-options', *option_words(options)]
     return launcher.command('train', step.name, [step.config], shlex.join(words))
+
+
+def option_words(options: Mapping[str, Any]) -> Iterator[str]:
+    """``KEY=VALUE`` for each, so that :func:`~g2sd_mm.cli.options.parse_options` gives it back."""
+    for key, value in options.items():
+        loses = isinstance(value, str) and set(value) & set(' ,')
+        yield f'{key}={value!r}' if loses else f'{key}={value}'
 
 
 def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:

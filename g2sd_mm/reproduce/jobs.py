@@ -7,8 +7,10 @@ because nothing of a run (default scopes, loggers, memory) is left for the next 
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ Result = dict[str, Any]
 Work = Callable[[Key, Mapping[Key, Result]], Result]
 
 _WATCH = 1.0  # seconds between two looks at what is running
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def default_jobs() -> int:
@@ -54,7 +57,8 @@ def run_graph(
         jobs: processes at once; each computes on its share of the cores.
         watch: told the keys that are running, every second or so.
 
-    A process that dies without a result gives ``{'error': ...}``.
+    A process that dies without a result gives ``{'error': ...}``. All of them end with this one,
+    also if it is killed: nobody is left to write into folders that the next start goes on in.
     """
     context = multiprocessing.get_context('fork')
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -99,10 +103,19 @@ def _child(
 ) -> None:
     import torch
 
+    end_with_parent(signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent and os.getppid() != parent.pid:
+        return  # it was gone before
     if not others_wait:
         os.nice(5)  # a run that nothing waits for makes way for one that something does
     torch.set_num_threads(threads)
     sender.send(work(key, results))
+
+
+def end_with_parent(number: int) -> None:
+    """Let the kernel send this process a signal when its parent is gone, however that ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _receive(receiver: Connection, process: Any) -> Result:

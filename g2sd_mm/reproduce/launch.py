@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 from ..wording import one_line
 from .commands import Launcher, evaluation_command, evaluation_file, train_command
+from .jobs import end_with_parent
 from .measure import agreed_metrics, measure_config
 from .suites import Row, Step
 from .work import raw_config, train_root, work_of
@@ -66,7 +68,11 @@ def run_shell(command: str, log: Path) -> None:
     environment = {**os.environ, 'PATH': here + os.pathsep + os.environ.get('PATH', '')}
     with log.open('w') as output:
         done = subprocess.run(
-            ['bash', '-c', command], stdout=output, stderr=subprocess.STDOUT, env=environment
+            ['bash', '-c', command],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # it saves, and ends
         )
     if done.returncode:
         lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]

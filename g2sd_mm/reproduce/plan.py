@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..config_parts import data_folder, innermost_dataset
-from .commands import Launcher, evaluation_command, train_command
+from .commands import Launcher, evaluation_command, option_words, train_command
 from .suites import Row, Step, Suite
 from .throughput import NOT_MEASURED, Throughput
 from .work import raw_config, train_root, work_of, workload
@@ -136,7 +136,7 @@ def plain_commands(
             ['python', 'tools/train.py', step.config, '--seed', str(seed)]
             + ['--runs', str(folder / f'seed{seed}')]
             + (['--cfg-options'] if step.options else [])
-            + [f'{key}={value}' for key, value in step.options.items()]
+            + [*option_words(step.options)]
         )
         for seed in seeds
         for step in suite.steps_of(rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.write import write_text
+from ..reports.logs import SHAPES, read_scalars
 from .suites import Row, Suite
 
 _LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
@@ -25,7 +26,7 @@ class Record:
     """
 
     folder: Path
-    source: str = 'shapes'
+    source: str = SHAPES
 
     def _stem(self, line: Mapping[str, Any]) -> Path:
         parts = [self.source, line['task'], line['student'], line['method']]
@@ -74,12 +75,13 @@ class Record:
         stem.parent.mkdir(parents=True, exist_ok=True)
         made = {key: results[key] for key in ('suite', 'command', 'jobs', 'environment')}
         content = {'digest': digest, **made, 'steps': list(steps), 'row': line}
-        write_text(stem.with_suffix('.json'), json.dumps(content, indent=2) + '\n')
         write_text(stem.with_suffix('.log'), '\n'.join(_log(runs / steps[-1])) + '\n')
+        # last: where it is, the row is whole
+        write_text(stem.with_suffix('.json'), json.dumps(content, indent=2) + '\n')
 
     def write(self, results: Mapping[str, Any]) -> None:
         """All rows together: ``results.json``, of other sources ``results_<source>.json``."""
-        ending = '' if self.source == 'shapes' else f'_{self.source}'
+        ending = '' if self.source == SHAPES else f'_{self.source}'
         place = self.folder / f'results{ending}.json'
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(results, indent=2) + '\n')
@@ -87,8 +89,6 @@ class Record:
 
 def _log(run: Path) -> Iterable[str]:
     """Losses, rates and figures that a run logged, a line for each time."""
-    logs = sorted(run.glob('*/vis_data/scalars.json'))
-    for line in logs[-1].read_text().splitlines() if logs else ():
-        entry = json.loads(line)
+    for entry in read_scalars(run):
         values = [f'{k} {v:.6g}' for k, v in entry.items() if k.startswith(_LOGGED)]
         yield f'step {entry.get("iter", entry.get("step"))}: ' + '  '.join(values)

@@ -15,11 +15,13 @@ from typing import Any
 from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..progress import Bars
+from ..reports.logs import SHAPES
 from ..reports.summary import HEADLINE
 from ..wording import one_line
 from .commands import Launcher
 from .data import OwnData
 from .environment import describe_environment
+from .interrupted import begin
 from .jobs import longest_chains_first, run_graph
 from .launch import launch, launch_test
 from .record import Record
@@ -48,8 +50,8 @@ def run_suite(
     """Train what the rows need for each seed and write ``results.json``.
 
     A step that finished before with the same configuration is not run again, nor is a row that the
-    suite's record has. A step that fails is recorded with its error, and so is what needs it; the
-    others go on.
+    suite's record has; one that was interrupted goes on from its newest checkpoint. A step that
+    fails is recorded with its error, and so is what needs it; the others go on.
 
     Args:
         suite, rows, seeds: what to run.
@@ -58,7 +60,7 @@ def run_suite(
         say: told one line for each run that ends.
         command: what a person typed for this; kept with the results.
         launcher: starts the commands of a launched suite.
-        resume: a step that was interrupted goes on from its newest checkpoint.
+        resume: go on too from checkpoints of steps that were begun by hand.
         data: what the suite is run on, where it is not its own.
         bars: that show how far the runs are.
 
@@ -89,6 +91,8 @@ def run_suite(
     ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
     results = {
         'suite': suite.name,
+        **({'data': data.name} if data else {}),
+        **({'note': suite.note} if suite.note else {}),
         'command': command,
         'jobs': jobs,
         'environment': environment,
@@ -123,7 +127,7 @@ def run_suite(
 def _record(suite: Suite, data: OwnData | None) -> Record | None:
     if suite.record is None:
         return None
-    return Record(Path(suite.record), data.name) if data else Record(Path(suite.record))
+    return Record(Path(suite.record), data.name if data else SHAPES)
 
 
 def all_digests(
@@ -168,10 +172,13 @@ def run_step(
             known = json.loads(place.read_text())
             if known.get('digest') == digest and Path(known['checkpoint']).is_file():
                 return {**known, 'reused': True}
+        spent = begin(runs / step.name, digest, resume)
+        goes_on = spent is not None
         if launcher:
-            result = launch(step, seed, runs, launcher, resume)
+            result = launch(step, seed, runs, launcher, goes_on)
         else:
-            result = _train(step, seed, runs, resume)
+            result = _train(step, seed, runs, goes_on)
+        result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
         return {'error': one_line(error)}
     result['digest'] = digest
@@ -304,7 +311,7 @@ def merge_rows(folder: Path) -> None:
     from .catalogue import SUITES
 
     record = Record(folder)
-    files = sorted((folder / 'rows').glob('shapes_*.json'))
+    files = sorted((folder / 'rows').glob(f'{SHAPES}_*.json'))
     if not files:
         return
     made = json.loads(files[-1].read_text())

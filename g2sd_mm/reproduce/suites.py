@@ -69,6 +69,7 @@ class Suite:
     seeds: that are run if no others are asked for.
     launched: whether every step is a command of its own (torchrun, Slurm) or a forked process.
     record: folder that keeps finished rows, so that a table can be made in parts.
+    note: what a reader of its results has to know first.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Suite:
     seeds: tuple[int, ...] = (0,)
     launched: bool = False
     record: str | None = None
+    note: str = ''
 
     def step(self, name: str) -> Step:
         """The step called ``name``."""

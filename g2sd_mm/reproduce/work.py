@@ -99,7 +99,11 @@ def _train_images(cfg: Config) -> int | None:
         images = cfg.shapes.train
     else:
         images = TRAIN_IMAGES.get(train_root(cfg).removeprefix('data/').split('/')[0])
-    return images and -(-images // cfg.train_dataloader.dataset.get('every', 1))
+    if images is None:
+        return None
+    dataset = cfg.train_dataloader.dataset
+    used = -(-images // dataset.get('every', 1))
+    return min(used, dataset.get('samples') or used)
 
 
 def train_root(cfg: Config) -> str:

@@ -98,6 +98,18 @@ def test_a_share_of_the_samples_has_the_same_of_every_class(folder):
     assert few.get_data_info(1)['img_path'] == dataset(folder).get_data_info(2)['img_path']
 
 
+def test_a_number_of_samples_is_taken_evenly(folder):
+    paths = [info['img_path'] for info in map(dataset(folder).get_data_info, range(10))]
+
+    def taken(**options):
+        few = dataset(folder, **options)
+        return [paths.index(few.get_data_info(i)['img_path']) for i in range(len(few))]
+
+    assert taken(samples=4) == [0, 2, 5, 7]
+    assert taken(samples=3, every=2) == [0, 2, 6]  # of 0, 2, 4, 6, 8
+    assert taken(samples=11) == list(range(10))
+
+
 def test_it_passes_for_the_data_set_that_it_wraps(folder):
     data = dataset(folder)
     assert len(data) == 10

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from g2sd_mm.datasets import SeededSampler
 from g2sd_mm.engine import ResumableEpochLoop, ResumeHook
+from g2sd_mm.errors import UserError
 
 from ..runs import Slope, runner
 
@@ -188,3 +189,11 @@ def test_notes_go_to_the_log_and_a_new_run_takes_over(tmp_path):
     assert 'new run in the work dir of an earlier one' in said[-1]
     assert 'runs/x/epoch_9.pth' in said[-1]
     assert not (tmp_path / 'last_checkpoint').exists()
+
+
+def test_too_few_images_for_a_step_are_counted(tmp_path):
+    data = Numbers()
+    few = DataLoader(data, 8, drop_last=True)
+    run = runner(tmp_path, Slope(), train_dataloader=few, train_cfg=LOOP)
+    with pytest.raises(UserError, match='there are 7 training images, and a step takes 8'):
+        run.train()

@@ -111,7 +111,17 @@ def test_pictures_and_analyses_may_lie_in_another_folder(folder, tmp_path_factor
 def test_the_head_says_what_is_in_the_page(folder):
     found = results(row('teacher', 80.0), row('teacher', None, seed=1),
                     environment={'cpu': 'EPYC', 'commit': 'abc', 'gpu': None})
-    assert '2 rows · seeds 0, 1 · 1 failed · commit abc · EPYC' in render(found, folder)
+    head = '2 rows · seeds 0, 1 · 1 failed · commit abc · EPYC'
+    assert f'>{head}' in render(found, folder)
+    assert f'>on flowers · {head}' in render({**found, 'data': 'flowers'}, folder)
+
+
+def test_a_note_stands_at_the_top(folder):
+    found = results(row('teacher', 80.0), note='Its figures <mean> nothing.')
+    page = render(found, folder)
+    note = '<p class="bad">Its figures &lt;mean&gt; nothing.</p>'
+    assert page.index(note) < page.index('<nav>')
+    assert 'class="bad"' not in render(results(row('teacher', 80.0)), folder)
 
 
 def test_screens_paper_and_darkness_are_thought_of(folder):

@@ -53,11 +53,56 @@ def test_a_record_has_its_logs(tmp_path):
     assert found.loss == [(50, 2.0)] and found.metric == [(50, 40.5)]
 
 
-def test_the_newest_log_is_read(tmp_path):
+def test_a_records_logs_are_those_of_its_data(tmp_path):
+    (tmp_path / 'rows').mkdir()
+    for source, loss in (('flowers', 5), ('shapes', 2)):
+        file = tmp_path / 'rows' / f'{source}_cls_vits_g2sd_seed0.log'
+        file.write_text(f'step 50: loss {loss}\n')
+    rows = [line('g2sd', 'x'), line('g2sd', 'x', table='labels')]  # which has a file of its own
+    assert [c.loss for c in curves(tmp_path, rows)] == [[(50, 2.0)]]
+    assert [c.loss for c in curves(tmp_path, rows, 'flowers')] == [[(50, 5.0)]]
+
+
+def logged(tmp_path, *logs: list[dict]) -> list[dict]:
+    """What is read of a run that was interrupted between its logs."""
+    for number, entries in enumerate(logs):
+        scalars(tmp_path, f'2026010{number}_000000', *entries)
+    return read_scalars(tmp_path)
+
+
+def training(*steps: int, loss: float = 1.0) -> list[dict]:
+    return [{'loss': loss, 'iter': step, 'step': step} for step in steps]
+
+
+def test_the_logs_of_an_interrupted_run_are_joined(tmp_path):
     assert read_scalars(tmp_path) == []
-    scalars(tmp_path, 'run/../20260101_000000', {'loss': 9.0})
-    scalars(tmp_path, '20260102_000000', {'loss': 2.0}, {'lr': 0.1})
-    assert read_scalars(tmp_path) == [{'loss': 2.0}, {'lr': 0.1}]
+    validation = {'accuracy/top1': 9.0, 'step': 1}
+    # a checkpoint at 100: what came after it was done again
+    first = [*training(50, 100), validation, *training(150, 200)]
+    found = logged(tmp_path, first, [*training(150, loss=2.0)], [], training(200, loss=3.0))
+    assert found == [
+        *training(50, 100), validation, *training(150, loss=2.0), *training(200, loss=3.0)
+    ]
+
+
+def test_a_validation_that_was_made_again_counts_once(tmp_path):
+    before, after = ({'accuracy/top1': value, 'step': 1} for value in (9.0, 10.0))
+    found = logged(tmp_path, [*training(50, 100), before], [after])  # it had come to its end
+    assert found == [*training(50, 100), after]
+
+
+def test_a_new_run_has_nothing_of_an_earlier_one(tmp_path):
+    found = logged(tmp_path, training(50, 100, 150), training(50, 100, loss=2.0))
+    assert found == training(50, 100, loss=2.0)
+
+
+def test_a_line_that_was_cut_is_left_out(tmp_path):
+    scalars(tmp_path, '20260101_000000', *training(50, 100))
+    (file,) = tmp_path.glob('*/vis_data/scalars.json')
+    file.write_text(file.read_text()[:-9])
+    assert read_scalars(tmp_path) == training(50)
+    file.write_text('')
+    assert read_scalars(tmp_path) == []
 
 
 def test_each_task_has_a_figure_with_a_legend_entry_a_method(tmp_path):

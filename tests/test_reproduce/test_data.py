@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.cli.config import load_config, prepare_data
+from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.data import find_data
 from g2sd_mm.reproduce.mini import MINI
+from g2sd_mm.reproduce.plan import plain_commands
 from g2sd_mm.reproduce.run import all_digests, run_suite
 
 from .. import small_masks
@@ -99,6 +102,18 @@ def test_digests_are_of_the_data_and_not_of_their_place(pictures, tmp_path):
     assert not set(first.values()) & set(all_digests(MINI, [0]).values())
     next((tmp_path / 'pictures').rglob('*.png')).unlink()
     assert not set(digests(tmp_path / 'pictures').values()) & set(first.values())
+
+
+def test_printed_commands_say_the_same(pictures, objects, scenes, tmp_path):
+    folder = tmp_path / 'my, folder'  # as people call them
+    shutil.copytree(pictures, folder)
+    suite = find_data([str(folder), str(objects), str(scenes)]).apply(MINI)
+    commands = plain_commands(suite, suite.rows, [0], tmp_path)
+    assert len(commands) == len(suite.steps)
+    for command, step in zip(commands, suite.steps_of(suite.rows), strict=True):
+        words = shlex.split(command)
+        assert words[2] == step.config
+        assert parse_options(words[words.index('--cfg-options') + 1 :]) == step.options
 
 
 @pytest.mark.parametrize('name', ['vits_scratch_cls', 'g2sd_vits_maskrcnn', 'g2sd_vits_upernet'])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -78,6 +81,36 @@ def test_processes_end_with_the_one_that_started_them():
     assert next(graph)[0] == 'quick'
     graph.close()
     assert time.perf_counter() - started < 30
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
+    def work(key, results):
+        (tmp_path / 'process').write_text(str(os.getpid()))
+        (tmp_path / 'process').rename(tmp_path / 'started')
+        time.sleep(60)
+
+    starter = multiprocessing.get_context('fork').Process(
+        target=lambda: list(run_graph({'slow': []}, work, 1))
+    )
+    starter.start()
+    while not (tmp_path / 'started').is_file():
+        time.sleep(0.01)
+    process = int((tmp_path / 'started').read_text())
+    os.kill(starter.pid, signal.SIGKILL)
+    starter.join()
+    end = time.monotonic() + 20
+    while _runs(process) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not _runs(process)
+
+
+def _runs(process: int) -> bool:
+    """Whether it is there, and not merely waits for somebody to take note of its end."""
+    try:
+        state = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state != 'Z'
 
 
 def test_jobs_that_need_each_other_are_refused():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from g2sd_mm.cli.reproduce import _report
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
 from g2sd_mm.reproduce.mini import MINI
@@ -32,12 +34,16 @@ def names(record: Path) -> list[str]:
     return sorted(path.name for path in (record / 'rows').iterdir())
 
 
-def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record):
-    log = tmp_path / 'out' / 'seed0' / 'vits_scratch_cls' / '1' / 'vis_data' / 'scalars.json'
-    log.parent.mkdir(parents=True)
-    entries = [{'loss': 2.0, 'lr': 0.1, 'time': 3.0, 'iter': 50, 'step': 50},
-               {'accuracy/top1': 50.0, 'step': 1}]
-    log.write_text('\n'.join(map(json.dumps, entries)))
+def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record, monkeypatch):
+    def train(step, seed, runs, resume):
+        log = runs / step.name / '1' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        entries = [{'loss': 2.0, 'lr': 0.1, 'time': 3.0, 'iter': 50, 'step': 50},
+                   {'accuracy/top1': 50.0, 'step': 1}]
+        log.write_text('\n'.join(map(json.dumps, entries)))
+        return fake(step, seed, runs, resume)
+
+    monkeypatch.setattr(run_module, '_train', train)
     results = go(tmp_path / 'out', record, ['scratch'])
     assert names(record) == [f'shapes_cls_vits_scratch_seed0.{kind}' for kind in ('json', 'log')]
     kept = json.loads((record / 'rows' / 'shapes_cls_vits_scratch_seed0.json').read_text())
@@ -123,6 +129,29 @@ def test_the_report_of_a_record_merges_its_rows(fake, tmp_path, record, monkeypa
     ]
     monkeypatch.setattr(run_module, 'raw_config', lambda *_: pytest.fail('not needed'))
     assert Record(tmp_path / 'none').seeds() == []
+
+
+def test_a_records_report_needs_nothing_but_its_folder(fake, tmp_path, record, monkeypatch):
+    monkeypatch.setitem(SUITES, 'toy', replace(suite(), record=str(record)))
+    monkeypatch.chdir(tmp_path)
+    go(tmp_path / 'out', record)
+
+    def sections(folder: Path) -> list[str]:
+        _report(folder)
+        page = (folder / 'report.html').read_text()
+        return re.findall('<section id="(predictions|analyses)">', page)
+
+    assert sections(record) == []
+    pictures = tmp_path / 'work_dirs' / 'toy' / 'pictures'  # where the suite was run
+    (pictures / 'det' / 'input').mkdir(parents=True)
+    (pictures / 'det' / 'input' / 'a.jpg').write_bytes(b'x')
+    assert sections(record) == ['predictions']
+    assert sections(tmp_path / 'out') == []  # a folder of runs shows its own alone
+    pictures.rename(record / 'pictures')
+    (record / 'analysis').mkdir()
+    cka = {'analysis': 'cka', 'images': 4, 'command': 'c', 'cka': {'g2sd': [[1.0]]}}
+    (record / 'analysis' / 'cka.json').write_text(json.dumps(cka))
+    assert sections(record) == ['predictions', 'analyses']
 
 
 def test_the_mini_matrix_is_whole():

@@ -80,7 +80,37 @@ def test_a_changed_option_runs_the_step_and_what_needs_it_again(fake, tmp_path):
     assert fake.ran() == []
 
 
-def test_resuming_reaches_the_runs(fake, tmp_path):
+def test_interrupted_runs_go_on(fake, tmp_path):
+    fake.failing = 'vitb_cls'
+    go(tmp_path)
+    fake.ran()
+    fake.failing = None
+    results, _ = go(tmp_path)
+    assert fake.ran() == ['vitb_cls resumed', 'g2sd_vits_cls']
+    assert by_method(results)['g2sd']['total_seconds'] == 30  # nothing was saved before
+
+
+def test_the_time_before_the_interruption_counts(fake, tmp_path):
+    fake.failing = 'vitb_cls'
+    go(tmp_path)
+    fake.failing, run = None, tmp_path / 'seed0' / 'vitb_cls'
+    (run / 'last_checkpoint').touch()
+    later = json.loads((run / 'begun.json').read_text())['started'] + 100
+    os.utime(run / 'last_checkpoint', (later, later))
+    rows = by_method(go(tmp_path)[0])
+    assert (rows['teacher']['train_seconds'], rows['g2sd']['total_seconds']) == (110, 130)
+
+
+def test_runs_of_another_configuration_do_not_go_on(fake, tmp_path):
+    fake.failing = 'vitb_mae'
+    go(tmp_path)
+    fake.ran()
+    fake.failing = None
+    go(tmp_path, suite(**{'train_cfg.max_epochs': 21}))
+    assert fake.ran()[:2] == ['vitb_mae', 'vitb_cls']
+
+
+def test_runs_that_were_begun_by_hand_go_on_if_asked_to(fake, tmp_path):
     toy = suite()
     run_suite(toy, toy.rows, (0,), tmp_path, say=lambda line: None, resume=True)
     assert fake.ran() == [f'{name} resumed' for name in ALL]
@@ -99,7 +129,7 @@ def test_lost_weights_are_made_again(fake, tmp_path):
     fake.ran()
     (tmp_path / 'seed0' / 'vitb_cls' / 'weights.pth').unlink()
     go(tmp_path)
-    assert fake.ran() == ['vitb_cls']
+    assert fake.ran() == ['vitb_cls resumed']  # from its last checkpoint, if that is there
 
 
 def test_a_failing_step_is_recorded_and_the_others_go_on(fake, tmp_path):
@@ -121,7 +151,7 @@ def test_a_failed_step_is_tried_again(fake, tmp_path):
     fake.ran()
     fake.failing = None
     results, _ = go(tmp_path)
-    assert fake.ran() == ['vitb_cls', 'g2sd_vits_cls']
+    assert fake.ran() == ['vitb_cls resumed', 'g2sd_vits_cls']
     assert not [row for row in results['rows'] if 'error' in row]
 
 
