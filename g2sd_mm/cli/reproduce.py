@@ -104,7 +104,7 @@ def main() -> None:
 def _run(args: argparse.Namespace) -> None:
     # torch then looks for GPUs without starting one, so that the runs can be forked
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
-    from ..errors import UserError
+    from ..errors import RunError
     from ..reproduce.commands import Launcher
 
     suite, data = _suite(args)
@@ -147,7 +147,7 @@ def _run(args: argparse.Namespace) -> None:
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:
-        raise UserError(
+        raise RunError(
             f'{len(failed)} of {len(results["rows"])} rows failed; the first, '
             f'{failed[0]["method"]}: {failed[0]["error"]}'
         )
