@@ -66,13 +66,14 @@ def main() -> None:
     p.add_argument('--runs', default='work_dirs/demo/seed0', help='folder of a finished demo')
     p.add_argument('--out', type=Path, required=True, help='JSON file for the figures')
     args = p.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        stages = [compare(config, args.runs, Path(folder) / Path(config).stem) for config in STAGES]
-    content = {
+    content: dict[str, Any] = {
         'command': f'python -m benchmarks.precision --runs {args.runs} --out {args.out}',
-        'environment': describe_environment(), 'stages': stages,
+        'environment': describe_environment(), 'stages': [],
     }
-    args.out.write_text(json.dumps(content, indent=1) + '\n')
+    for config in STAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            content['stages'].append(compare(config, args.runs, Path(folder)))
+        args.out.write_text(json.dumps(content, indent=1) + '\n')  # what is done is kept
 
 
 if __name__ == '__main__':

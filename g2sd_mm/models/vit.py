@@ -185,6 +185,7 @@ class VisionTransformer(BaseModule):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
         positions = 1 + self.grid_size[0] * self.grid_size[1]
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, size.embed_dim))
+        self._resized: tuple[tuple, Tensor] | None = None  # of a frozen network, and for what
         self.blocks = nn.ModuleList(
             Block(
                 size.embed_dim,
@@ -198,8 +199,18 @@ class VisionTransformer(BaseModule):
         )
 
     def positions(self, grid: Grid) -> Tensor:
-        """Position embedding [1, 1 + rows * columns, D] for a patch grid, resized if it differs."""
-        return resize_positions(self.pos_embed, self.grid_size, grid)
+        """Position embedding [1, 1 + rows * columns, D] for a patch grid, resized if it differs.
+
+        That of a frozen network is resized once for a grid, and kept until its weights change.
+        """
+        own = self.pos_embed
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if own.requires_grad or grid == self.grid_size or traced:
+            return resize_positions(own, self.grid_size, grid)
+        state = (grid, own.data_ptr(), own._version, own.dtype, own.device)
+        if self._resized is None or self._resized[0] != state:
+            self._resized = state, resize_positions(own.detach(), self.grid_size, grid)
+        return self._resized[1]
 
     def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
         """[B, 3, height, width] -> tokens [B, 1 + N, D], class token first, and the grid."""

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from g2sd_mm.models.positions import resize_positions
 from g2sd_mm.models.vit import Attention, Block, PatchEmbed, VisionTransformer, init_vit_weights
 
 from ..toys import arch, images
@@ -112,6 +113,31 @@ def test_bfloat16_on_a_cpu_is_written_out_where_short_and_else_differentiated_in
     monkeypatch.setattr('g2sd_mm.models.vit._SHORT', 5)
     assert not any('flash_attention' in name for name in ran(5))
     assert any('flash_attention_for_cpu_backward' in name for name in ran(6))
+
+
+def test_a_frozen_network_resizes_its_positions_once(monkeypatch):
+    calls = []
+
+    def resize(*arguments):
+        calls.append(arguments[-1])
+        return resize_positions(*arguments)
+
+    monkeypatch.setattr('g2sd_mm.models.vit.resize_positions', resize)
+    model = VisionTransformer(arch(), img_size=32)
+    model.pos_embed.data.normal_()
+    for _ in range(2):  # trained: it may have changed
+        model.positions((2, 3))
+    assert calls == [(2, 3)] * 2
+    model.requires_grad_(False)
+    first, second = model.positions((2, 3)), model.positions((2, 3))
+    assert len(calls) == 3 and torch.equal(first, second)
+    model.positions((3, 3))
+    model.load_state_dict({k: v + 1 for k, v in model.state_dict().items()})
+    torch.testing.assert_close(model.positions((2, 3)), first + 1)
+    model.to(torch.float64)
+    assert model.positions((2, 3)).dtype == torch.float64
+    assert len(calls) == 6
+    assert not any('resized' in name for name in model.state_dict())
 
 
 def test_heads_must_divide_the_channels():
