@@ -33,7 +33,7 @@ demo: setup  ## both stages for all three tasks on the embedded data: work_dirs/
 test: setup  ## the tests, without the slow ones and those for a GPU
 	$(RUN) -m pytest -q -m "not slow and not gpu"
 
-examples: setup  ## the worked examples of the documentation, as a reader types them: ten minutes
+examples: setup  ## the worked examples of the documentation, as a reader types them: some ten minutes
 	$(RUN) -m pytest -q tests/test_docs
 
 test-all: setup  ## all tests, without those for a GPU
