@@ -45,6 +45,9 @@ class Ratio:
         each = [r / c for c, r in zip(candidate.seconds, reference.seconds, strict=True)]
         return cls(statistics.median(each), min(each), max(each), len(each))
 
+    def __str__(self) -> str:
+        return f'{self.median:.2f} ({self.lowest:.2f} to {self.highest:.2f})'
+
 
 def alternate(
     tasks: Mapping[str, Task], rounds: int, clock: Callable[[], float] = time.perf_counter

@@ -36,19 +36,18 @@ def cells(figure: Speed | Memory | Reading | Startup | Scaling) -> tuple[str, ..
             figure.stage, 'startup', 'own, bare import', '', f'{ours:.1f} s', f'{bare:.1f} s',
             f'{figure.added:+.1f} s', '',
         )
-    ratio = figure.ratio
     if isinstance(figure, Scaling):
         return (
             figure.stage, 'scaling', 'two, one process', str(figure.batch),
             f'{figure.images_per_second_of_two:.2f}/s', f'{figure.images_per_second:.2f}/s',
-            f'{ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})', '',
+            str(figure.ratio), '',
         )
     used = (figure.utilisation, figure.reference_utilisation)
     return (
         figure.stage, figure.part, figure.variant + ('' if figure.counts else ' (emulated)'),
         str(figure.batch), f'{figure.images_per_second:.2f}/s',
         f'{figure.reference_images_per_second:.2f}/s',
-        f'{ratio.median:.2f} ({ratio.lowest:.2f} to {ratio.highest:.2f})',
+        str(figure.ratio),
         '' if None in used else ' / '.join(f'{share:.0%}' for share in used),
     )
 

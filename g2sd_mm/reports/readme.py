@@ -16,10 +16,8 @@ from .summary import summarise, verdicts
 from .table import markdown_table
 
 _SECTION = re.compile(
-    r'(?P<start><!-- results: (?P<file>\S+) -->\n).*?(?P<end><!-- end of results -->)', re.DOTALL
-)
-_SPEED = re.compile(
-    r'(?P<start><!-- speed: (?P<files>\S+(?: \S+)*) -->\n).*?(?P<end><!-- end of speed -->)',
+    r'(?P<start><!-- (?P<kind>results|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
+    r'(?P<end><!-- end of (?P=kind) -->)',
     re.DOTALL,
 )
 
@@ -38,15 +36,18 @@ def with_results(text: str, root: Path) -> str:
     """
 
     def fill(section: re.Match[str]) -> str:
-        lines = summarise(read_results(root / section['file'])['rows'])
-        sentences = '\n'.join(f'- {sentence}' for sentence in verdicts(lines))
-        return f'{section["start"]}{markdown_table(lines)}\n\n{sentences}\n{section["end"]}'
+        files = [root / file for file in section['files'].split()]
+        made = speed_table(files) if section['kind'] == 'speed' else _results(*files)
+        return f'{section["start"]}{made}\n{section["end"]}'
 
-    def fill_speed(section: re.Match[str]) -> str:
-        table = speed_table([root / file for file in section['files'].split()])
-        return f'{section["start"]}{table}\n{section["end"]}'
+    return _SECTION.sub(fill, text)
 
-    return _SPEED.sub(fill_speed, _SECTION.sub(fill, text))
+
+def _results(file: Path) -> str:
+    """Table and sentences of a ``results.json``."""
+    lines = summarise(read_results(file)['rows'])
+    sentences = '\n'.join(f'- {sentence}' for sentence in verdicts(lines))
+    return f'{markdown_table(lines)}\n\n{sentences}'
 
 
 def from_results(root: Path) -> dict[Path, str]:
@@ -63,10 +64,10 @@ def from_results(root: Path) -> dict[Path, str]:
     files: dict[Path, str] = {}
     for page in (root / 'README.md', *sorted((root / 'docs').glob('*.md'))):
         text = page.read_text()
-        named = {root / section['file'] for section in _SECTION.finditer(text)}
-        if named or _SPEED.search(text):
+        sections = list(_SECTION.finditer(text))
+        if sections:
             files[page] = with_results(text, root)
-        for results in named:
+        for results in {root / s['files'] for s in sections if s['kind'] == 'results'}:
             files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
     return files
 

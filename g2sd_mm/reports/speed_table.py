@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..benchmark.pairing import Ratio
 from ..errors import UserError
 
 _HEADER = ('stage', 'part', 'batch', 'ours', 'reference', 'ratio (range)', 'of peak')
@@ -51,7 +52,7 @@ def _rows(content: dict[str, Any]) -> Iterator[Row]:
         yield (
             f'`{figure["stage"]}`', f'{figure["part"]}, {figure["variant"]}{counts}',
             str(figure['batch']), _rate(figure['images_per_second']),
-            _rate(figure['reference_images_per_second']), _ratio(figure['ratio']),
+            _rate(figure['reference_images_per_second']), str(Ratio(**figure['ratio'])),
             '' if None in used else ' / '.join(f'{share:.0%}' for share in used),
         )
     for figure in content['memory']:
@@ -70,13 +71,9 @@ def _rows(content: dict[str, Any]) -> Iterator[Row]:
         yield (
             f'`{figure["stage"]}`', 'two processes, one', str(figure['batch']),
             _rate(figure['images_per_second_of_two']), _rate(figure['images_per_second']),
-            _ratio(figure['ratio']), '',
+            str(Ratio(**figure['ratio'])), '',
         )
 
 
 def _rate(images: float) -> str:
     return f'{images:.3g} img/s' if images < 100 else f'{images:.0f} img/s'
-
-
-def _ratio(ratio: dict[str, float]) -> str:
-    return f'{ratio["median"]:.2f} ({ratio["lowest"]:.2f} to {ratio["highest"]:.2f})'

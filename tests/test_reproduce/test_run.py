@@ -80,7 +80,7 @@ def test_a_changed_option_runs_the_step_and_what_needs_it_again(fake, tmp_path):
     assert fake.ran() == []
 
 
-def test_interrupted_runs_go_on(fake, tmp_path):
+def test_interrupted_and_failed_runs_are_tried_again_and_go_on(fake, tmp_path):
     fake.failing = 'vitb_cls'
     go(tmp_path)
     fake.ran()
@@ -88,6 +88,7 @@ def test_interrupted_runs_go_on(fake, tmp_path):
     results, _ = go(tmp_path)
     assert fake.ran() == ['vitb_cls resumed', 'g2sd_vits_cls']
     assert by_method(results)['g2sd']['total_seconds'] == 30  # nothing was saved before
+    assert not [row for row in results['rows'] if 'error' in row]
 
 
 def test_the_time_before_the_interruption_counts(fake, tmp_path):
@@ -143,16 +144,6 @@ def test_a_failing_step_is_recorded_and_the_others_go_on(fake, tmp_path):
     assert rows['scratch']['metrics'] == {'top1': 50.0}
     assert '[2/4] seed 0 vitb_cls: failed: out of memory' in said
     assert any('g2sd_vits_cls: failed: needs vitb_cls' in line for line in said)
-
-
-def test_a_failed_step_is_tried_again(fake, tmp_path):
-    fake.failing = 'vitb_cls'
-    go(tmp_path)
-    fake.ran()
-    fake.failing = None
-    results, _ = go(tmp_path)
-    assert fake.ran() == ['vitb_cls resumed', 'g2sd_vits_cls']
-    assert not [row for row in results['rows'] if 'error' in row]
 
 
 def test_a_process_that_dies_is_a_failed_step(fake, tmp_path, monkeypatch):
