@@ -37,7 +37,7 @@ def apply_classes(cfg: Config) -> None:
         number = len(names)
         for dataset in _datasets(cfg):
             dataset.metainfo = dict(classes=tuple(names))
-    if number is None:
+    if number is None or 'model' not in cfg:  # test data may stand by themselves
         return
     places = list(_class_counts(cfg.model))
     cfg.merge_from_dict({f'model.{place}': number for place in places})

@@ -104,4 +104,4 @@ def evaluation_command(step: Step, row: Row, runs: Path, launcher: Launcher) -> 
 
 def evaluation_file(row: Row, runs: Path) -> Path:
     """Where a row's evaluation is kept."""
-    return runs / row.step / (f'test_{row.setting}.json' if row.data else 'test.json')
+    return runs / row.step / (f'test_{Path(row.data).stem}.json' if row.data else 'test.json')

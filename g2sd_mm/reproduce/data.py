@@ -78,7 +78,7 @@ class OwnData:
             own = source.options if source else _pre_training(pictures)
             return replace(step, options={**step.options, **own})
 
-        return replace(suite, rows=rows).with_steps(change)
+        return replace(suite, rows=rows).on_own_test_data().with_steps(change)
 
 
 def find_data(folders: Sequence[str]) -> OwnData:

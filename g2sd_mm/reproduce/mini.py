@@ -8,6 +8,7 @@ from dataclasses import replace
 from .suites import Row, Step, Suite
 
 _FOLDER = 'configs/mini/'
+_TEST_DATA = 'configs/shapes_test/'  # larger than what the runs validate on: see cls.py
 _HEADS = {'cls': 'cls', 'det': 'maskrcnn', 'seg': 'upernet'}
 # A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 2,480 of all labels.
 # The teacher is the one of all labels.
@@ -43,12 +44,15 @@ def _with_a_tenth(step: Step) -> Step:
 
 def _rows() -> Iterator[Row]:
     for task, head in _HEADS.items():
-        yield Row(task, 'teacher', f'vitb_{head}')
-        yield Row(task, 'scratch', f'vits_scratch_{head}')
-        yield Row(task, 'mae_student', f'vits_mae_{head}')
-        yield Row(task, 'single_stage', _single(task))
-        yield Row(task, 'g2sd_nosd', f'g2sd_vits_{head}_nosd')
-        yield Row(task, 'g2sd', f'g2sd_vits_{head}')
+        for method, step in (
+            ('teacher', f'vitb_{head}'),
+            ('scratch', f'vits_scratch_{head}'),
+            ('mae_student', f'vits_mae_{head}'),
+            ('single_stage', _single(task)),
+            ('g2sd_nosd', f'g2sd_vits_{head}_nosd'),
+            ('g2sd', f'g2sd_vits_{head}'),
+        ):
+            yield Row(task, method, step, data=f'{_TEST_DATA}{task}.py')
 
 
 _MAIN = tuple(_rows())

@@ -131,13 +131,16 @@ def plain_commands(
     suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path
 ) -> list[str]:
     """The commands that running a suite in forked processes amounts to."""
-    return [
-        shlex.join(
-            ['python', 'tools/train.py', step.config, '--seed', str(seed)]
-            + ['--runs', str(folder / f'seed{seed}')]
-            + (['--cfg-options'] if step.options else [])
-            + [*option_words(step.options)]
-        )
-        for seed in seeds
-        for step in suite.steps_of(rows)
-    ]
+    commands = []
+    for seed in seeds:
+        runs = folder / f'seed{seed}'
+        for step in suite.steps_of(rows):
+            words = ['python', 'tools/train.py', step.config, '--seed', str(seed)]
+            words += ['--runs', str(runs), '--work-dir', str(runs / step.name)]
+            words += ['--cfg-options', *option_words(step.options)] if step.options else []
+            commands.append(shlex.join(words))
+        alone = Launcher('none', gpus=1)
+        commands += [
+            evaluation_command(suite.step(row.step), row, runs, alone) for row in rows if row.data
+        ]
+    return commands

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checkpoints.write import write_text
 from ..reports.logs import SHAPES, read_scalars
-from .suites import Row, Suite
+from .suites import Row
 
 _LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
 
@@ -45,17 +45,16 @@ class Record:
         return sorted({int(file.stem.rpartition('_seed')[2]) for file in files})
 
     def find(
-        self, suite: Suite, seeds: Iterable[int], digests: Mapping[tuple[int, str], str]
+        self, digests: Mapping[tuple[int, Row], str]
     ) -> dict[tuple[int, Row], dict[str, Any]]:
-        """(seed, row) -> its line of ``results.json``, of the configuration that it has now."""
+        """(seed, row) -> its line of ``results.json``, of those that have these digests."""
         found = {}
-        for seed in seeds:
-            for row in suite.rows:
-                file = self._file(row, seed)
-                if file.is_file():
-                    kept = json.loads(file.read_text())
-                    if kept['digest'] == digests[seed, row.step]:
-                        found[seed, row] = kept['row']
+        for (seed, row), digest in digests.items():
+            file = self._file(row, seed)
+            if file.is_file():
+                kept = json.loads(file.read_text())
+                if kept['digest'] == digest:
+                    found[seed, row] = kept['row']
         return found
 
     def add(
@@ -67,7 +66,7 @@ class Record:
         Args:
             results: of the run, for suite, command and environment.
             line: the row.
-            digest: of the row's step.
+            digest: of the row.
             runs: folder of the seed's runs.
             steps: the row's step and what it needs, prerequisites first.
         """

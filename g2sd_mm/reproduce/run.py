@@ -8,7 +8,7 @@ import importlib
 import io
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..progress import Bars
 from ..reports.logs import SHAPES
 from ..reports.summary import HEADLINE
 from ..wording import one_line
-from .commands import Launcher
+from .commands import Launcher, evaluation_file
 from .data import OwnData
 from .environment import describe_environment
 from .interrupted import begin
@@ -71,7 +71,8 @@ def run_suite(
     record = _record(suite, data)
     every = sorted({*seeds, *(record.seeds() if record else ())})
     digests = all_digests(suite, every, data)
-    known = record.find(suite, every, digests) if record else {}
+    of_rows = row_digests(suite, digests) if record else {}
+    known = record.find(of_rows) if record else {}
     wanted = [(seed, row) for seed in seeds for row in rows if (seed, row) not in known]
     graph = _graph(suite, wanted)
     if not suite.launched:
@@ -81,9 +82,9 @@ def run_suite(
         seed, name = key
         step, runs = suite.step(name), folder / f'seed{seed}'
         result = run_step(step, seed, runs, finished, digests[key], launcher, resume)
-        if launcher and 'error' not in result:
+        if 'error' not in result:
             ends = [row for s, row in wanted if (s, row.step) == key]
-            result['tests'] = {row.data: launch_test(step, row, runs, launcher) for row in ends}
+            result['tests'] = dict(_tests(step, ends, runs, launcher))
         return result
 
     finished: dict[Key, Result] = {}
@@ -112,7 +113,7 @@ def run_suite(
             for (seed, row), line in made.items():
                 if row.step == key[1] and seed == key[0] and 'error' not in line:
                     steps = suite.chain(row.step)
-                    record.add(results, line, digests[key], folder / f'seed{seed}', steps)
+                    record.add(results, line, of_rows[seed, row], folder / f'seed{seed}', steps)
         ordered = {**known, **made}
         results['rows'] = [
             ordered[seed, row] for seed in every for row in suite.rows if (seed, row) in ordered
@@ -140,6 +141,18 @@ def all_digests(
             needs = [digests[seed, need] for need in step.needs]
             digests[seed, step.name] = digest(step, seed, needs, data)
     return digests
+
+
+def row_digests(suite: Suite, digests: Mapping[Key, str]) -> dict[tuple[int, Row], str]:
+    """Fingerprint of every row, by seed and row: its step's, and of other data to test it on."""
+    return {
+        (seed, row): _fingerprint([digests[seed, name], raw_config(row.data).to_dict()])
+        if row.data
+        else digests[seed, name]
+        for seed, name in digests
+        for row in suite.rows
+        if row.step == name
+    }
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
@@ -184,6 +197,17 @@ def run_step(
     result['digest'] = digest
     write_text(place, json.dumps(result, indent=2))
     return result
+
+
+def _tests(
+    step: Step, rows: Sequence[Row], runs: Path, launcher: Launcher | None
+) -> Iterator[tuple[str, Result]]:
+    """Test data -> ``metrics`` or ``error``, of the rows that end in a step."""
+    for row in rows:
+        if launcher:
+            yield row.data, launch_test(step, row, runs, launcher)
+        elif row.data:
+            yield row.data, _test(step, row, runs)
 
 
 def _outcome(result: Result) -> str:
@@ -241,6 +265,28 @@ def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
     return {**result, **(measure_model(deployed) if hasattr(deployed, 'backbone') else {})}
 
 
+def _test(step: Step, row: Row, runs: Path) -> Result:
+    from ..cli.test import evaluate
+    from .measure import agreed_metrics
+
+    folder = runs / step.name
+    options = {'log_level': 'ERROR', **step.options}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # tables that evaluators print
+            metrics = evaluate(
+                step.config,
+                str(folder / 'weights.pth'),
+                options,
+                work_dir=str(folder / 'test'),
+                out=str(evaluation_file(row, runs)),
+                runs=str(runs),
+                data=row.data,
+            )
+    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
+        return {'error': one_line(error)}
+    return {'metrics': agreed_metrics(metrics)}
+
+
 def _metrics(runner: Any) -> dict[str, float]:
     """The last validation's figures (the run ends with one), or the last training loss."""
     from .measure import agreed_metrics
@@ -269,6 +315,10 @@ def digest(step: Step, seed: int, needs: Sequence[str], data: OwnData | None = N
         content: list[Any] = [step.public, Path(step.file).stat().st_size]
     else:
         content = [raw_config(step.config, step.options).to_dict(), seed, list(needs)]
+    return _fingerprint(content, data)
+
+
+def _fingerprint(content: Any, data: OwnData | None = None) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256((data.hide(text) if data else text).encode()).hexdigest()[:16]
 
@@ -280,7 +330,7 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
         'task': row.task,
         'method': row.method,
         'student': row.student,
-        **{key: getattr(row, key) for key in ('setting', 'metric') if getattr(row, key)},
+        **{key: getattr(row, key) for key in ('setting', 'data', 'metric') if getattr(row, key)},
         **({'table': row.table} if row.table != 'main' else {}),
         'seed': seed,
         'config': suite.step(row.step).config,
@@ -316,7 +366,7 @@ def merge_rows(folder: Path) -> None:
         return
     made = json.loads(files[-1].read_text())
     suite, seeds = SUITES[made['suite']], record.seeds()
-    known = record.find(suite, seeds, all_digests(suite, seeds))
+    known = record.find(row_digests(suite, all_digests(suite, seeds)))
     kept = {key: made[key] for key in ('suite', 'command', 'jobs', 'environment')}
     record.write({**kept, 'rows': list(known.values())})
 

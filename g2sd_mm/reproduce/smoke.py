@@ -23,7 +23,7 @@ def smoke(suite: Suite) -> Suite:
     name of its own, so that its folder is not that of the real runs.
     """
     return replace(
-        suite.with_steps(_shortened),
+        suite.on_own_test_data().with_steps(_shortened),
         name=f'{suite.name}_smoke',
         seeds=suite.seeds[:1],
         record=None,

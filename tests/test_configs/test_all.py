@@ -23,7 +23,7 @@ CONFIGS = sorted(
     path.relative_to(ROOT / 'configs').as_posix()
     for path in (ROOT / 'configs').glob('[a-z]*/*.py')
 )
-MODEL_CONFIGS = [name for name in CONFIGS if not name.startswith('robustness/')]
+MODEL_CONFIGS = [name for name in CONFIGS if not name.startswith(('robustness/', 'shapes_test/'))]
 TRAINED = [name for name in MODEL_CONFIGS if not name.endswith('_deploy.py')]
 # Examples for data of one's own are for sets of any size.
 _ANY_SIZE = ('ade20k/custom_masks_vits_upernet.py', 'coco/coco_mini_example.py', 'overfit/')

@@ -57,7 +57,7 @@ def test_layouts_are_recognised(pictures, objects, scenes):
     assert data.tasks == ['det', 'cls', 'seg']
     assert data.name == 'objects'
     suite = data.apply(MINI)
-    assert suite.rows == MINI.rows
+    assert suite.rows == MINI.on_own_test_data().rows
     options = steps(suite)['vitb_mae'].options
     assert options['train_dataloader.dataset.dataset.data_root'] == str(pictures / 'train')
 

@@ -8,13 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
+from g2sd_mm.cli import test as test_module
 from g2sd_mm.cli.reproduce import _report
+from g2sd_mm.configuration import load_config
+from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.record import Record
 from g2sd_mm.reproduce.run import all_digests, merge_rows, run_suite
+from g2sd_mm.reproduce.suites import Suite
+from g2sd_mm.reproduce.work import _read
 
 from .fakes import ALL, by_method, suite
 
@@ -165,3 +171,62 @@ def test_the_mini_matrix_is_whole():
     ]
     assert MINI.seeds == (0, 1, 2)
     assert MINI.record == 'docs/results/mini'
+
+def judged_by(data: Path) -> Suite:
+    """The toy suite whose rows are tested on data of a config of their own."""
+    toy = suite()
+    return replace(toy, rows=tuple(replace(row, data=str(data)) for row in toy.rows))
+
+
+@pytest.fixture
+def other_data(monkeypatch, tmp_path) -> Path:
+    """A config of test data; evaluations give as many percent as it has images."""
+    path = tmp_path / 'other.py'
+    path.write_text('shapes = dict(val=70)\n')
+
+    def evaluate(config, checkpoint, options, work_dir, out, runs, data):
+        assert Path(checkpoint).is_file() and Path(out).name == 'test_other.json'
+        return {'accuracy/top1': float(Config.fromfile(data).shapes.val)}
+
+    monkeypatch.setattr(test_module, 'evaluate', evaluate)
+    return path
+
+
+def test_rows_are_tested_on_the_data_that_they_name(fake, tmp_path, record, other_data):
+    def run() -> dict:
+        toy = replace(judged_by(other_data), record=str(record))
+        return run_suite(toy, toy.rows, (0,), tmp_path / 'out', say=lambda line: None)
+
+    results = run()
+    for row in results['rows']:
+        assert row['metrics'] == {'top1': 70.0}, 'not the 50 of the run itself'
+        assert row['data'] == str(other_data)
+    fake.ran()
+    other_data.write_text('shapes = dict(val=80)\n')
+    _read.cache_clear()  # configs do not change while a suite runs
+    assert [row['metrics']['top1'] for row in run()['rows']] == [80.0] * 3
+    assert fake.ran() == [], 'no run is trained again for other test data'
+
+
+def test_a_row_whose_evaluation_fails_is_not_kept(fake, tmp_path, record, other_data, monkeypatch):
+    def evaluate(*_, **__):
+        raise UserError('no data\nat val')
+
+    monkeypatch.setattr(test_module, 'evaluate', evaluate)
+    toy = replace(judged_by(other_data), record=str(record))
+    results = run_suite(toy, toy.rows[2:], (0,), tmp_path / 'out', say=lambda line: None)
+    assert by_method(results)['scratch']['error'] == 'no data at val'
+    assert not (record / 'rows').exists()
+
+
+def test_the_mini_rows_are_judged_by_more_than_the_runs_validate_on():
+    for row in MINI.rows:
+        validated, tested = load_config(MINI.step(row.step).config), load_config(row.data)
+        assert tested.shapes.val >= 5 * validated.shapes.val
+        same = ('task', 'size', 'seed')  # so that the scenes are drawn by the same rules
+        assert [tested.shapes[key] for key in same] == [validated.shapes[key] for key in same]
+        folder = '_{size}px_{train}+{val}_s{seed}'.format(**{'size': 64, **tested.shapes})
+        assert folder in tested.test_dataloader.dataset.data_root
+        assert tested.test_dataloader.dataset.pipeline == validated.test_dataloader.dataset.pipeline
+        assert tested.test_evaluator.type == validated.test_evaluator.type
+        assert folder in tested.test_evaluator.get('ann_file', folder)

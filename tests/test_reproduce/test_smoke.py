@@ -40,7 +40,7 @@ def test_every_run_has_two_updates_and_all_else_as_it_was():
 
 
 def test_its_rows_are_kept_apart():
-    assert (SMOKE.rows, SMOKE.seeds) == (MINI.rows, (0,))
+    assert (SMOKE.rows, SMOKE.seeds) == (MINI.on_own_test_data().rows, (0,))
     assert SMOKE.name == 'mini_smoke'  # and so its folder
     assert SMOKE.record is None
     assert 'mean nothing' in SMOKE.note and MINI.note == ''
