@@ -216,7 +216,7 @@ def _outcome(result: Result) -> str:
     tested = [test.get('metrics', {}) for test in result.get('tests', {}).values()]
     metrics = '  '.join(
         f'{name} {value:.4g}'
-        for some in (result['metrics'], *tested)
+        for some in (tested if any(tested) else [result['metrics']])
         for name, value in some.items()
     )
     when = 'done before' if result.get('reused') else f'{result["train_seconds"]:.0f} s'

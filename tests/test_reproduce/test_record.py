@@ -193,14 +193,17 @@ def other_data(monkeypatch, tmp_path) -> Path:
 
 
 def test_rows_are_tested_on_the_data_that_they_name(fake, tmp_path, record, other_data):
+    said = []
+
     def run() -> dict:
         toy = replace(judged_by(other_data), record=str(record))
-        return run_suite(toy, toy.rows, (0,), tmp_path / 'out', say=lambda line: None)
+        return run_suite(toy, toy.rows, (0,), tmp_path / 'out', say=said.append)
 
     results = run()
     for row in results['rows']:
         assert row['metrics'] == {'top1': 70.0}, 'not the 50 of the run itself'
         assert row['data'] == str(other_data)
+    assert said[-1].endswith('top1 70')
     fake.ran()
     other_data.write_text('shapes = dict(val=80)\n')
     _read.cache_clear()  # configs do not change while a suite runs
