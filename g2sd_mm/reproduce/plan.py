@@ -131,7 +131,7 @@ def plain_commands(
     suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path
 ) -> list[str]:
     """The commands that running a suite in forked processes amounts to."""
-    commands = []
+    commands, alone = [], Launcher('none', gpus=1)
     for seed in seeds:
         runs = folder / f'seed{seed}'
         for step in suite.steps_of(rows):
@@ -139,7 +139,6 @@ def plain_commands(
             words += ['--runs', str(runs), '--work-dir', str(runs / step.name)]
             words += ['--cfg-options', *option_words(step.options)] if step.options else []
             commands.append(shlex.join(words))
-        alone = Launcher('none', gpus=1)
         commands += [
             evaluation_command(suite.step(row.step), row, runs, alone) for row in rows if row.data
         ]

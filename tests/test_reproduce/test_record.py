@@ -172,6 +172,7 @@ def test_the_mini_matrix_is_whole():
     assert MINI.seeds == (0, 1, 2)
     assert MINI.record == 'docs/results/mini'
 
+
 def judged_by(data: Path) -> Suite:
     """The toy suite whose rows are tested on data of a config of their own."""
     toy = suite()
