@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.optim import OptimWrapper
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.cli.config import load_config
 from g2sd_mm.cli.train import train
+from g2sd_mm.engine.sharding import ShardedDataParallel
+from g2sd_mm.models.mae import MAEPretraining
 
 from . import imagenet, loss_log  # noqa: F401
-from .toys import ROOT, autoencoder, classifier, free_port, run_python, save
+from .toys import ROOT, STUDENT, autoencoder, classifier, free_port, images, run_python, save
 
 STEPS, BATCH = 6, 4  # one pass over 24 images
 TOLERANCE = 1e-4
@@ -106,6 +109,13 @@ def test_two_processes_train_as_one(runs, tmp_path, stage):
     check_equal(one, two)
 
 
+def test_two_processes_train_with_nkd(runs, tmp_path):
+    """Nothing is learnt from the distillation token there, and every process waits for it."""
+    stage = '../ablations/g2sd_vits_cls_nkd'
+    two_processes(stage, runs, tmp_path, options=options('g2sd_vits_cls', runs, BATCH // 2))
+    assert len(losses(tmp_path)) == STEPS
+
+
 SHARDED = {
     'model_wrapper_cfg': dict(type='ShardedDataParallel'), 'runner_type': 'ShardedRunner'
 }
@@ -131,6 +141,33 @@ def test_sharded_processes_train_as_one(runs, tmp_path, stage):
         options={**options(stage, runs, BATCH // 2), **SHARDED, **more},
     )
     check_equal(tmp_path / 'a', tmp_path / 'b')
+
+
+def _accumulate(port: int) -> None:
+    os.environ.update(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    torch.distributed.init_process_group('gloo')
+    model = ShardedDataParallel(MAEPretraining(**STUDENT))
+    wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1), accumulative_counts=3)
+    wrapper.initialize_count_status(model, 0, 6)
+    first = next(p for p in model.parameters() if p.requires_grad)
+    before, reduced, moved = first.full_tensor().clone(), [], []
+    wrapper.step = lambda: reduced.append(first.grad is not None) or OptimWrapper.step(wrapper)
+    for _ in range(6):
+        model.train_step({'inputs': images(2)}, wrapper)
+        moved.append(not torch.equal(first.full_tensor(), before))
+        reduced.append(first.grad is not None)
+        before = first.full_tensor().clone()
+    # gradients become the parameters' with the synchronisation, and the step takes them away
+    assert reduced == [False, False, True, False] * 2, reduced
+    assert moved == [False, False, True] * 2, moved
+    torch.distributed.destroy_process_group()
+
+
+def test_sharded_gradients_are_synchronised_once_an_update():
+    process = multiprocessing.get_context('fork').Process(target=_accumulate, args=(free_port(),))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
 
 
 def assert_equal(one: dict, other: dict) -> None:

@@ -14,7 +14,8 @@ train_pipeline = [
         magnitude_level=9,
         magnitude_std=0.5,
         hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
-    # fills with noise of the data's mean and deviation: N(0, 1) after normalisation
+    # fills with noise of the data's mean and deviation: N(0, 1) after normalisation, but for what
+    # 8 bits cut off (deviation 0.97)
     dict(
         type='FastRandomErasing',
         erase_prob=0.25,

@@ -80,6 +80,9 @@ class ShardedDataParallel(nn.Module):
             data = self.module.data_preprocessor(data, True)
             losses = self._run(data, 'loss')
         total, shown = self.module.parse_losses(losses)
+        # what the backward pass finds here decides, not what the forward pass did
+        sharded: Any = self  # a method that fully_shard adds
+        sharded.set_requires_gradient_sync(optim_wrapper.should_sync())
         optim_wrapper.update_params(total)
         return shown
 
@@ -94,13 +97,8 @@ class ShardedDataParallel(nn.Module):
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
-        """Gradients stay where they were computed: for accumulation."""
-        sharded: Any = self  # a method that fully_shard adds
-        sharded.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            sharded.set_requires_gradient_sync(True)
+        """Nothing to do: mmengine enters it around the forward pass, see :meth:`train_step`."""
+        yield
 
 
 @RUNNERS.register_module()

@@ -12,8 +12,9 @@ class TwoTokenClsHead(DeiTClsHead):
     """mmpretrain's ``DeiTClsHead``, with training.
 
     In training the class token's logits go to the task loss, and the distillation token's logits
-    are computed for a tap on ``head.layers.head_dist``. Evaluation averages both, as the base class
-    does; the parameters are the base class's, so a trained file loads into plain ``DeiTClsHead``.
+    are computed for a tap on ``head.layers.head_dist``; without such a tap their gradient is zero.
+    Evaluation averages both, as the base class does; the parameters are the base class's, so a
+    trained file loads into plain ``DeiTClsHead``.
 
     Args:
         average: average both heads to predict; False predicts from the class token alone (the
@@ -49,6 +50,7 @@ class TwoTokenClsHead(DeiTClsHead):
         cls_token, dist_token = self.pre_logits(feats)
         cls_logits = self.layers.head(cls_token)
         dist_logits = self.layers.head_dist(dist_token)
-        if self.training or not self.average:
-            return cls_logits
-        return (cls_logits + dist_logits) / 2
+        if self.training:
+            # DDP waits for the gradient of every parameter, whatever losses there are
+            return cls_logits + 0 * dist_logits.sum()
+        return (cls_logits + dist_logits) / 2 if self.average else cls_logits

@@ -35,6 +35,16 @@ def test_training_gives_the_class_logits_and_computes_the_others():
     assert torch.equal(heard[0], model.layers.head_dist(feats[0][1]))
 
 
+@pytest.mark.parametrize('average', [True, False])
+def test_without_a_tap_the_other_head_has_gradients_of_zero(average):
+    """Not none: DDP waits for them."""
+    model = head(class_std=1.0, average=average).train()
+    model.loss(features(), labelled([0, 1, 2, 0]))['loss'].backward()
+    assert model.layers.head.weight.grad.any()
+    for parameter in model.layers.head_dist.parameters():
+        assert parameter.grad is not None and not parameter.grad.any()
+
+
 def test_averaging_can_be_switched_off():
     model, feats = head(class_std=1.0, average=False).eval(), features()
     assert torch.equal(model(feats), model.layers.head(feats[0][0]))
