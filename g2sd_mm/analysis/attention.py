@@ -52,7 +52,7 @@ def mean_distance(weights: Tensor, distances: Tensor) -> Tensor:
 
     Args:
         weights: of patches to patches [B, H, L, L]; what went to other tokens may be missing, the
-            rest counts in proportion.
+            rest counts in proportion. NaN for a query that gives patches no weight at all.
         distances: [L, L].
     """
     return (weights * distances).sum(-1) / weights.sum(-1)
@@ -83,8 +83,9 @@ class _Inputs:
 def look(attention: Attention, x: Tensor, grid: Grid, patch: int) -> dict[str, Tensor]:
     """Distance [H] in pixels, entropy [H] in nats and the entropy's upper bound of one attention.
 
-    Queries are the patches. Distances are to patches alone, entropies over all keys. In windows
-    both are within a window, and padding asks nothing.
+    Queries are the patches. Distances are to patches alone, of the queries that look at any (NaN
+    for a head without one); entropies are over all keys. In windows both are within a window, and
+    padding asks nothing.
 
     Args:
         attention: of a block.
@@ -107,7 +108,8 @@ def look(attention: Attention, x: Tensor, grid: Grid, patch: int) -> dict[str, T
         'entropy': entropy(weights),
     }
     averaged = {
-        name: (values * asks).sum((0, 2)) / asks.sum((0, 2)) for name, values in figures.items()
+        name: torch.nansum(values * asks, (0, 2)) / (asks * ~values.isnan()).sum((0, 2))
+        for name, values in figures.items()
     }
     return {**averaged, 'bound': torch.full_like(averaged['entropy'], math.log(N))}
 
@@ -120,7 +122,8 @@ def attention_reach(
 
     Returns:
         network -> ``distance`` and ``entropy``, [blocks][heads], ``bound`` [blocks], and
-        ``uniform``: the distance if all patches were looked at alike.
+        ``uniform``: the distance if all patches were looked at alike. The distance of a head that
+        looks at no patch is None.
     """
     found = {}
     for name, student in networks.items():
@@ -128,6 +131,7 @@ def attention_reach(
         patch = backbone.patch_embed.patch_size
         inputs = _Inputs(backbone)
         sums: dict[str, Any] = defaultdict(int)
+        counts: dict[str, Any] = defaultdict(int)
         for part in batches(images, 10):  # the weights of all pairs of tokens are large
             x = normalised(student, images[part])
             grid = backbone.patch_embed.grid(x)
@@ -139,14 +143,20 @@ def attention_reach(
             ]
             for key in looks[0]:
                 stacked = torch.stack([figures[key] for figures in looks])  # [blocks, H]
-                sums[key] = sums[key] + stacked * len(x) / len(images)
+                sums[key] = sums[key] + stacked.nan_to_num() * len(x)
+                counts[key] = counts[key] + ~stacked.isnan() * len(x)
             advance(len(x))
         inputs.remove()
+        means = {key: sums[key] / counts[key] for key in sums}
         found[name] = {
-            'distance': sums['distance'].tolist(),
-            'entropy': sums['entropy'].tolist(),
-            'bound': sums['bound'][:, 0].tolist(),
+            'distance': [_known(heads) for heads in means['distance'].tolist()],
+            'entropy': means['entropy'].tolist(),
+            'bound': means['bound'][:, 0].tolist(),
             'uniform': float(patch_distances(grid, patch).mean()),
             'patch': patch,
         }
     return {'images': len(images), 'networks': found}
+
+
+def _known(values: list[float]) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values]

@@ -114,7 +114,7 @@ def _keep(name: str, result: dict[str, Any], folder: Path) -> str:
     from ..reports.analyses import draw, summary
 
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f'{name}.json', json.dumps(result, indent=1) + '\n')
+    write_text(folder / f'{name}.json', json.dumps(result, indent=1, allow_nan=False) + '\n')
     plot = draw(result)
     if plot:
         write_text(folder / f'{name}.svg', plot)

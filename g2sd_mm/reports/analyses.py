@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,9 +199,16 @@ def _attention_sentence(result: Result) -> str:
     said = []
     for name in methods.ordered(result['networks']):
         found = result['networks'][name]
-        means = [sum(heads) / len(heads) for heads in found['distance']]
-        said.append(f'{name} {means[0]:.0f} to {means[-1]:.0f}')
+        first, *_, last = (_mean(heads) for heads in found['distance'])
+        told = ('none' if math.isnan(mean) else f'{mean:.0f}' for mean in (first, last))
+        said.append(f'{name} {" to ".join(told)}')
     return f'Mean attention distance in px, first to last block: {", ".join(said)}.'
+
+
+def _mean(heads: list[float | None]) -> float:
+    """Over the heads that look at patches; NaN, which is drawn as a gap, if none does."""
+    known = [value for value in heads if value is not None]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _draw_attention(fig: Figure, result: Result) -> None:
@@ -210,9 +218,10 @@ def _draw_attention(fig: Figure, result: Result) -> None:
         for place, key in ((left, 'distance'), (right, 'entropy')):
             heads = found[key]
             blocks = range(1, len(heads) + 1)
-            place.plot(blocks, [sum(h) / len(h) for h in heads], color=colour, label=name)
+            place.plot(blocks, [_mean(h) for h in heads], color=colour, label=name)
             for block, values in zip(blocks, heads, strict=True):
-                place.plot([block] * len(values), values, '.', color=colour, alpha=0.45)
+                dots = [math.nan if value is None else value for value in values]
+                place.plot([block] * len(dots), dots, '.', color=colour, alpha=0.45)
             place.set(xlabel='block', xticks=list(blocks) if len(heads) <= 12 else None)
     teacher = result['networks'].get('teacher')
     if teacher:

@@ -13,6 +13,8 @@ from ..published import published
 #: The figure that a task is judged by.
 HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
 
+Figures = dict[int, float]  # seed -> figure
+
 # two-sided 95 % quantiles of Student's t by degrees of freedom; about 2 from ten seeds on
 _T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31}
 
@@ -69,25 +71,23 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
     keys = list(dict.fromkeys(map(_key, rows)))
     # rows of files from before there was more than one student have no student
     several = len({key[1] for key in keys if key[2] != 'teacher'}) > 1
-    means: dict[tuple[str, ...], float] = {}
+    figures = {key: _figures([row for row in rows if _key(row) == key]) for key in keys}
     lines = []
     for key in keys:
         task, student, method, table, setting = key
         group = [row for row in rows if _key(row) == key]
         good = sorted((r for r in group if 'error' not in r), key=lambda r: r['seed'])
-        metric = group[0].get('metric') or HEADLINE[task]
-        values = tuple(r['metrics'][metric] for r in good)
-        if values:
-            means[key] = sum(values) / len(values)
-        teacher = _teacher(means, key) if metric in HEADLINE.values() else None
+        metric = _metric(group[0])
+        own = figures[key]
+        teacher = _teacher(figures, key) if metric in HEADLINE.values() else None
         told = (method, student if several and method != 'teacher' else '', table, setting)
         lines.append(
             Line(
                 task=task,
                 method=method,
                 seeds=tuple(r['seed'] for r in good),
-                values=values,
-                retained=100 * means[key] / teacher if values and teacher else None,
+                values=tuple(own.values()),
+                retained=_retained(own, teacher) if teacher else None,
                 params_m=good[0]['params_m'] if good else None,
                 gflops=good[0]['gflops'] if good else None,
                 own_seconds=min((r['train_seconds'] for r in good), default=None),
@@ -110,14 +110,31 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple({**defaults, **row}[name] for name in names)
 
 
-def _teacher(means: dict[tuple[str, ...], float], key: tuple[str, ...]) -> float | None:
-    """The figure of the row's teacher: on the same test data, else of the main table."""
+def _metric(row: dict[str, Any]) -> str:
+    return row.get('metric') or HEADLINE[row['task']]
+
+
+def _figures(group: Sequence[dict[str, Any]]) -> Figures:
+    """Of rows that differ by seed: seed -> what they are judged by, failed ones left out."""
+    good = sorted((row for row in group if 'error' not in row), key=lambda row: row['seed'])
+    return {row['seed']: row['metrics'][_metric(row)] for row in good}
+
+
+def _teacher(figures: dict[tuple[str, ...], Figures], key: tuple[str, ...]) -> Figures | None:
+    """The figures of the row's teacher: on the same test data, else of the main table."""
     task, _, _, *test = key
     found = [
-        next((m for k, m in means.items() if (k[0], k[2], k[3:]) == (task, 'teacher', where)), None)
-        for where in (tuple(test), ('main', ''))
+        next((f for k, f in figures.items() if (k[0], k[2], k[3:]) == (task, 'teacher', w)), None)
+        for w in (tuple(test), ('main', ''))
     ]
-    return found[0] if found[0] is not None or key[3] == 'robustness' else found[1]
+    return found[0] or (None if key[3] == 'robustness' else found[1])
+
+
+def _retained(own: Figures, teacher: Figures) -> float | None:
+    """Percent of the teacher, over the seeds that both have; None if there is no such seed."""
+    common = own.keys() & teacher.keys()
+    ours, theirs = (sum(figures[seed] for seed in common) for figures in (own, teacher))
+    return 100 * ours / theirs if theirs else None
 
 
 def verdicts(lines: Sequence[Line]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -94,6 +95,47 @@ def test_class_and_dist_token_are_no_patches(extra):
     assert seen['distance'].tolist() == pytest.approx([patch_distances(GRID, 8).mean().item()] * 2)
     assert seen['entropy'].tolist() == pytest.approx([math.log(12 + extra)] * 2)
     assert seen['bound'].tolist() == pytest.approx([math.log(12 + extra)] * 2)
+
+
+def only_the_class_token() -> torch.Tensor:
+    """Input of an attention whose patches all look at the class token, and at nothing else."""
+    x = torch.ones(2, 13, 16)
+    x[:, 0] = -1.0
+    return x
+
+
+def far(sharpness: float) -> torch.nn.Module:
+    """Queries are minus the keys, times ``sharpness``: what is unlike draws the eye."""
+    attention = blind(Attention(16, 2))
+    attention.qkv.weight[:16] = -sharpness * torch.eye(16)
+    attention.qkv.weight[16:32] = torch.eye(16)
+    return attention
+
+
+def test_patches_that_look_at_no_patch_have_no_distance():
+    """Weights in float32 become zero; a weight of next to nothing still has its distance."""
+    x = only_the_class_token()
+    assert look(far(1e3), x, GRID, patch=8)['distance'].isnan().all()
+    mean = patch_distances(GRID, 8).mean().item()
+    assert look(far(1.0), x, GRID, patch=8)['distance'].tolist() == pytest.approx([mean] * 2)
+    x[1, 0] = 1.0  # in the other image all tokens are alike
+    assert look(far(1e3), x, GRID, patch=8)['distance'].tolist() == pytest.approx([mean] * 2)
+
+
+def test_heads_without_a_distance_are_left_open(tmp_path, monkeypatch):
+    import g2sd_mm.analysis.attention as module
+
+    def one_eyed(attention, x, grid, patch):
+        nan, one = float('nan'), torch.ones(4)
+        distance = torch.tensor([nan, 8.0, 8.0, nan]) if len(x) == 10 else one * 2
+        return {'distance': distance + torch.tensor([0, 0, 0, nan]), 'entropy': one, 'bound': one}
+
+    monkeypatch.setattr(module, 'look', one_eyed)
+    found = attention_reach({'teacher': student(tmp_path, 'segmentation')},
+                            pictures(12, SIZE['segmentation']))
+    for heads in found['networks']['teacher']['distance']:
+        assert heads == [2.0, 7.0, 7.0, None]
+    json.dumps(found, allow_nan=False)
 
 
 def test_windows_bound_the_distance_and_padding_asks_nothing():

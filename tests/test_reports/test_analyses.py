@@ -69,6 +69,14 @@ def test_plots_name_what_they_show_and_take_the_pages_colours(name):
     assert plot == draw(result(name))  # the same figures, the same file
 
 
+def test_heads_that_look_at_no_patch_are_left_out():
+    open_heads = result('attention')
+    network = dict(open_heads['networks']['g2sd'], distance=[[10.0, None], [None, None]])
+    open_heads['networks'] = {'g2sd': network}
+    assert summary(open_heads).endswith('g2sd 10 to none.')
+    assert draw(open_heads).startswith('<svg')
+
+
 def test_pictures_of_one_page_keep_their_identifiers_apart():
     plots = [svg(name, lambda fig: fig.subplots().plot([1, 2])) for name in ('a', 'b')]
     # what is referred to: markers and clip paths

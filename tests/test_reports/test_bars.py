@@ -18,7 +18,7 @@ def widths(svg: str) -> list[float]:
 
 
 def test_bars_are_as_long_as_the_values():
-    svg = bars(summarise(rows(teacher=(80.0,), g2sd=(60.0, 20.0))))
+    svg = bars(summarise(rows(teacher=(80.0, 80.0), g2sd=(60.0, 20.0))))
     minidom.parseString(svg)
     teacher, g2sd = widths(svg)
     assert g2sd / teacher == pytest.approx(0.5, abs=0.01)

@@ -50,6 +50,19 @@ def test_retention_is_of_the_teacher_of_the_task():
     assert alone.retained is None
 
 
+def test_retention_does_not_depend_on_where_the_teacher_stands():
+    """A matrix that was made in parts may have its teacher last."""
+    lines = by_method(summarise(rows(g2sd=(60.0,), teacher=(80.0,))))
+    assert lines['g2sd'].retained == pytest.approx(75)
+
+
+def test_retention_is_over_the_seeds_that_both_have():
+    lines = by_method(summarise(rows(teacher=(80.0, 100.0, None), g2sd=(60.0, None, 90.0))))
+    assert lines['g2sd'].retained == pytest.approx(75)
+    lines = by_method(summarise(rows(teacher=(80.0, None), g2sd=(None, 60.0))))
+    assert lines['g2sd'].retained is None
+
+
 def test_tasks_have_their_own_headline_and_teacher():
     lines = summarise([
         row('teacher', 50.0, task='det'), row('g2sd', 25.0, task='det'),
@@ -71,7 +84,7 @@ def test_failed_rows_are_never_left_out():
 
 
 def test_tables_are_aligned_and_say_the_same():
-    lines = summarise(rows(teacher=(80.0,), g2sd_nosd=(61.25, 63.25)))
+    lines = summarise(rows(teacher=(80.0, 80.0), g2sd_nosd=(61.25, 63.25)))
     text, markdown = text_table(lines), markdown_table(lines)
     assert 'cls   g2sd_nosd  top1    62.25 ± 1.41  77.8 %      1.25 M  0.50    10 s  30 s' in text
     starts = {line.index('top1') for line in text.splitlines()[1:]}
