@@ -143,7 +143,11 @@ def _run(args: argparse.Namespace) -> None:
             bars=bars,
         )
     if not launcher:
-        draw_pictures(suite, rows, folder / f'seed{seeds[0]}', folder / 'pictures')
+        done = {row['seed'] for row in results['rows'] if 'error' not in row}
+        here = [seed for seed in done if (folder / f'seed{seed}').is_dir()]
+        # always of the same seed, in whatever parts the suite is run
+        shown = folder / f'seed{min(here, default=seeds[0])}'
+        draw_pictures(suite, rows, shown, folder / 'pictures')
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:
@@ -237,6 +241,7 @@ def _report(folder: Path) -> None:
     """Print the table and write ``report.html`` beside ``results.json``."""
     from ..checkpoints.write import write_text
     from ..reports.html import render
+    from ..reports.notices import notices
     from ..reports.summary import summarise, verdicts
     from ..reports.table import text_table
     from ..reproduce.run import merge_rows, read_results
@@ -246,8 +251,8 @@ def _report(folder: Path) -> None:
     results = read_results(folder / 'results.json')
     lines = summarise(results['rows'], results['suite'])
     print()
-    if results.get('note'):
-        print(f'{results["note"]}\n')
+    for notice in notices(results):
+        print(f'{notice}\n')
     print(text_table(lines))
     print()
     for sentence in verdicts(lines):

@@ -13,6 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..engine.hooks.access import bare_model
+from ..engine.hooks.seeding import StepSeedHook
 from .labels import TeacherLabels
 
 
@@ -37,8 +38,14 @@ class TeacherLabelsHook(Hook):
         """Open this process's file.
 
         Raises:
-            ValueError: if the losses need more of the teacher than its decisions.
+            ValueError: if the losses need more of the teacher than its decisions, or if nothing
+                ties the augmentation of a step to the step.
         """
+        if not any(isinstance(hook, StepSeedHook) for hook in runner.hooks):
+            raise ValueError(
+                'TeacherLabelsHook keeps labels by step, and without StepSeedHook a step has other '
+                "images each time: add dict(type='StepSeedHook') to custom_hooks"
+            )
         distillation = bare_model(runner).distillation
         batch = runner.train_dataloader.batch_size
         processes = get_world_size()

@@ -22,10 +22,12 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
         own = [curve for curve in curves if curve.task == task]
         if own:
             title = methods.TITLES[task]
+            validated = any(len(curve.metric) > 1 for curve in own)
+            metric = f' and {HEADLINE[task]} on the validation images' if validated else ''
             yield figure(
-                svg(f'curves {task}', partial(_task, curves=own, task=task)),
-                f'{title}: training loss and {HEADLINE[task]} on the validation images. One line '
-                'a seed. Losses of different methods have different terms.',
+                svg(f'curves {task}', partial(_task, curves=own, task=task if validated else '')),
+                f'{title}: training loss{metric}. One line a seed. Losses of different methods '
+                'have different terms.',
                 f'learning curves, {title}',
             )
     unlabelled = [curve for curve in curves if not curve.task]
@@ -38,6 +40,9 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
 
 
 def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
+    if not task:  # a figure at the end of training alone is in the tables, and no curve
+        _losses(fig.subplots(), curves)
+        return
     left, right = fig.subplots(1, 2)
     _losses(left, curves)
     for curve in curves:

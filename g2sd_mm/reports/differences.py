@@ -48,16 +48,16 @@ class Difference:
         if abs(self.mean) <= self.error:
             return f'{word} on average, within one standard error: undecided'
         if self.half_width is not None and abs(self.mean) <= self.half_width:
-            return f'{word}; larger than its standard error, inside the 95 % interval'
-        return f'{word}; outside the 95 % interval'
+            return f'{word}; more than a standard error, but the 95 % interval includes zero'
+        return f'{word}; the 95 % interval excludes zero'
 
 
-def differences(lines: Sequence[Line]) -> list[Difference]:
-    """Every claim that the main rows of a report speak to, task by task, student by student."""
+def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
+    """Every claim that a table's rows speak to, by task, setting and student."""
     found = []
-    main = [line for line in lines if line.table == 'main' and line.values]
-    for task in dict.fromkeys(line.task for line in main):
-        own = [line for line in main if line.task == task]
+    rows = [line for line in lines if line.table == table and line.values]
+    for task, setting in dict.fromkeys((line.task, line.setting) for line in rows):
+        own = [line for line in rows if (line.task, line.setting) == (task, setting)]
         teacher = next((line for line in own if line.method == 'teacher'), None)
         for student in dict.fromkeys(line.student for line in own if line.method != 'teacher'):
             by_method = {line.method: line for line in own if line.student == student}
@@ -85,4 +85,4 @@ def cells(difference: Difference) -> tuple[str, ...]:
     )
 
 
-HEADER = ('task', 'claim', 'difference', 'standard error', 'seeds', 'verdict')
+HEADER = ('task', 'claim', 'difference in points', 'standard error', 'seeds', 'verdict')

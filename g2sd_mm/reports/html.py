@@ -11,6 +11,7 @@ from .analyses import analysis_parts, reconstruction_sentence
 from .curves import curve_figures
 from .logs import SHAPES, curves
 from .method_picture import method_picture
+from .notices import notices
 from .parts import bullets, code, escape, paragraph, section, table
 from .pictures import prediction_grids, reconstruction_grid
 from .style import STYLE
@@ -51,7 +52,7 @@ def render(results: dict[str, Any], *folders: Path) -> str:
     body = [
         f'<header><h1>g2sd_mm: {suite}</h1>',
         paragraph(_subtitle(results), 'note'),
-        *([paragraph(results['note'], 'bad')] if results.get('note') else []),
+        *(paragraph(notice, 'bad') for notice in notices(results)),
         f'<nav>{index}</nav></header>',
         *sections,
     ]
@@ -69,8 +70,9 @@ def _contents(
 ) -> Iterator[tuple[str, Iterable[str]]]:
     rows, source = results['rows'], results.get('data', SHAPES)
     lines = summarise(rows, results['suite'])
-    yield 'method', [method_picture()]
-    yield 'results', [*result_tables(lines, results['suite']), seed_table(lines)]
+    yield 'method', [method_picture(), _told(results.get('recipe'))]
+    tables = result_tables(lines, results['suite'])
+    yield 'results', [_told(results.get('tested')), *tables, seed_table(lines)]
     yield 'order', [bullets(orders(lines)), order_table(lines)]
     yield 'labels', [label_table(lines)]
     yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))
@@ -78,11 +80,32 @@ def _contents(
     yield 'reconstructions', _first(folders, _reconstructions)
     yield 'analyses', _first(folders, lambda folder: analysis_parts(folder / 'analysis'))
     yield 'runs', [table(_RUNS, map(_run_cells, rows))]
-    yield 'made', [
-        code(results.get('command') or ''),
-        *(code(command) for command in _analysis_commands(folders)),
-        code(json.dumps(results['environment'], indent=2)),
-    ]
+    yield 'made', [*_made(results), *map(code, _analysis_commands(folders))]
+
+
+def _told(text: str | None) -> str:
+    return paragraph(text) if text else ''
+
+
+def _ways(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Command and environment of the rows; several if a table was made in parts."""
+    return results.get('made') or [results]
+
+
+def _made(results: dict[str, Any]) -> Iterator[str]:
+    """The commands of each environment, and below them the environment with its commits."""
+    commands: dict[str, list[str]] = {}
+    commits: dict[str, list[str]] = {}
+    for way in _ways(results):
+        environment = dict(way['environment'])
+        commit = environment.pop('commit', None)
+        key = json.dumps(environment, indent=2)
+        commands.setdefault(key, []).append(way.get('command') or '')
+        commits.setdefault(key, []).append(str(commit))
+    for key, typed in commands.items():
+        yield code('\n'.join(dict.fromkeys(typed)))
+        yield code(key)
+        yield paragraph(f'Evaluated at commit {", ".join(dict.fromkeys(commits[key]))}.', 'note')
 
 
 def _first(folders: tuple[Path, ...], parts: Any) -> list[str]:
@@ -111,12 +134,14 @@ def _subtitle(results: dict[str, Any]) -> str:
     rows, made = results['rows'], results['environment']
     seeds = sorted({row['seed'] for row in rows})
     failed = sum('error' in row for row in rows)
+    known = (way['environment'].get('commit') for way in _ways(results))
+    commits = list(dict.fromkeys(commit for commit in known if commit))
     parts = [
         *([f'on {results["data"]}'] if results.get('data') else []),
         f'{len(rows)} rows',
         f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}',
         *([f'{failed} failed'] if failed else []),
-        *([f'commit {made["commit"]}'] if made.get('commit') else []),
+        *([f'commit{"s" * (len(commits) != 1)} {", ".join(commits)}'] if commits else []),
         *[name for name in (made.get('gpu') or made.get('cpu'),) if name],
     ]
     return ' · '.join(map(str, parts))
@@ -128,7 +153,7 @@ def _analysis_commands(folders: tuple[Path, ...]) -> list[str]:
     return list(dict.fromkeys(json.loads(file.read_text())['command'] for file in files))
 
 
-_RUNS = ('seed', 'task', 'method', 'config', 'data', 'metrics')
+_RUNS = ('seed', 'task', 'method', 'config', 'trained on', 'tested on', 'metrics')
 
 
 def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -139,8 +164,9 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return (
         str(row['seed']),
         row['task'],
-        row['method'],
+        ' '.join(filter(None, (row['method'], row.get('table'), row.get('setting')))),
         row['config'],
         row.get('dataset') or '',
+        row.get('data') or 'its validation set',
         outcome,
     )

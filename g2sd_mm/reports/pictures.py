@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import methods
-from .parts import Cell, escape, grid, legend
+from .parts import Cell, escape, grid, legend, paragraph
 
 #: Columns of a task's pictures, as far as there are such pictures; names of folders -> headings.
 COLUMNS = {
@@ -30,6 +30,8 @@ CLASSES = 'classes.txt'
 #: Of segmentations, ``truth/colours.json``: the classes' ``colours`` as CSS, by name, and which are
 #: ``present`` in the annotations.
 COLOURS = 'colours.json'
+#: Whose predictions they are: ``<task>/runs.txt`` has the name of a seed's folder.
+RUNS = 'runs.txt'
 _BACKGROUND = 'background'  # stays as it is in the image
 
 
@@ -42,9 +44,16 @@ def prediction_grids(folder: Path) -> Iterator[str]:
         truth = folder / task / 'truth' / CLASSES
         if truth.is_file():
             told = _told(folder / task, truth.read_text().splitlines())
-            yield f'<h3>{escape(title)}</h3>{grid(told, small=True)}'
+            yield f'<h3>{escape(title)}</h3>{_note(folder / task)}{grid(told, small=True)}'
         elif columns := _columns(folder / task, COLUMNS):
-            yield f'<h3>{escape(title)}</h3>{grid(columns)}{_legend(folder / task)}'
+            shown = f'{grid(columns)}{_legend(folder / task)}'
+            yield f'<h3>{escape(title)}</h3>{_note(folder / task)}{shown}'
+
+
+def _note(folder: Path) -> str:
+    file = folder / RUNS
+    runs = f', runs of {file.read_text().strip()}' if file.is_file() else ''
+    return paragraph(f'Validation images, evenly taken{runs}.', 'note')
 
 
 def reconstruction_grid(folder: Path) -> str:

@@ -14,6 +14,8 @@ def cells(line: Line) -> tuple[str, ...]:
     if not line.values:
         return (line.task, line.name, line.metric, 'failed', *[''] * 5)
     value = f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
+    if len(line.seeds) < line.of:
+        value += f' ({len(line.seeds)} of {line.of} seeds)'
     return (
         line.task,
         line.name,

@@ -6,13 +6,21 @@ from collections.abc import Iterator, Sequence
 
 from ..published import published
 from . import methods
-from .differences import HEADER, cells, differences
+from .differences import HEADER, Difference, cells, differences
 from .parts import escape, paragraph, table
 from .summary import HEADLINE, Line
 from .table import cells as line_cells
 
 LABELS = 'labels'  # the table of rows that were trained on part of the labels
 _OTHER_TABLES = 'Other rows'
+_STATISTICS = (
+    "Differences are paired by seed. Intervals are Student's t with one degree of freedom less "
+    'than there are seeds, not corrected for the number of claims.'
+)
+_PART = (
+    "The share is of the labelled images of each row's last run. Pre-training and stage 1 see all "
+    'images, and the teacher of stage 2 was fine-tuned on all labels. In brackets: percent of it.'
+)
 _NO_SOURCE = (
     'The column "published" has what is known of the paper\'s row, or of the public teacher, on '
     'ImageNet, COCO and ADE20K (ViT-S, unless the row is of another network). It stays empty where '
@@ -29,9 +37,10 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
         yield f'<h3>{escape(methods.TITLES.get(task, task))}</h3>'
         yield _results(own, suite)
     yield paragraph(
-        'Mean and sample deviation over seeds. Own time: the shortest of the seeds of the '
-        "row's last run; total: with the runs that it needs. All student rows have the same "
-        'encoder, labelled images and labelled epochs.',
+        'Mean and sample deviation over seeds; percent of the teacher over the seeds that both '
+        "have. Own time: of the row's last run; total: with the runs that it needs; each the "
+        'shortest of the seeds. All student rows have the same encoder, labelled images and '
+        'labelled epochs.',
         'note',
     )
     yield paragraph(_NO_SOURCE, 'note')
@@ -73,13 +82,17 @@ def seed_table(lines: Sequence[Line]) -> str:
         values = dict(zip(line.seeds, line.values, strict=True))
         figures = [f'{values[seed]:.2f}' if seed in values else '' for seed in seeds]
         rows.append((line.task, line.name, line.metric, *figures))
-    return table(('task', 'method', 'metric', *(f'seed {seed}' for seed in seeds)), rows)
+    header = ('task', 'method', 'metric', *(f'seed {seed}' for seed in seeds))
+    return f'<h3>Seed by seed</h3>{table(header, rows)}'
 
 
 def order_table(lines: Sequence[Line]) -> str:
     """Every claim of the paper's order with its paired difference; empty without a pair."""
-    found = differences(lines)
-    return table(HEADER, map(cells, found)) if found else ''
+    return _claims(differences(lines))
+
+
+def _claims(found: Sequence[Difference]) -> str:
+    return table(HEADER, map(cells, found)) + paragraph(_STATISTICS, 'note') if found else ''
 
 
 def label_table(lines: Sequence[Line]) -> str:
@@ -100,7 +113,11 @@ def label_table(lines: Sequence[Line]) -> str:
         own = {line.setting: line for line in part if _key(line) == key}
         figures = [_value(own.get(setting)) for setting in settings]
         rows.append((task, method, HEADLINE[task], *figures, _value(whole.get(key))))
-    return table(('task', 'method', 'metric', *settings, '100 %'), rows)
+    return (
+        table(('task', 'method', 'metric', *settings, '100 %'), rows)
+        + paragraph(_PART, 'note')
+        + _claims(differences(lines, LABELS))
+    )
 
 
 def _key(line: Line) -> tuple[str, str, str]:
@@ -108,4 +125,7 @@ def _key(line: Line) -> tuple[str, str, str]:
 
 
 def _value(line: Line | None) -> str:
-    return line_cells(line)[3] if line else ''
+    if not line:
+        return ''
+    share = f' ({line.retained:.1f} %)' if line.retained is not None else ''
+    return line_cells(line)[3] + share

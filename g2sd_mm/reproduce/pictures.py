@@ -13,7 +13,7 @@ import mmcv
 
 from ..analysis.samples import evenly
 from ..reports.draw import Image, class_colour, draw_sample
-from ..reports.pictures import CLASSES, COLOURS, COLUMNS
+from ..reports.pictures import CLASSES, COLOURS, COLUMNS, RUNS
 from .suites import Row, Suite
 
 if TYPE_CHECKING:
@@ -27,17 +27,21 @@ _NUMBER = {'cls': 8, 'det': 4, 'seg': 4}
 def draw_pictures(suite: Suite, rows: Sequence[Row], runs: Path, folder: Path) -> None:
     """Write ``folder/<task>/<column>/<number>_<name>.jpg`` for the columns of a report.
 
-    The columns are ``input``, ``truth`` (the annotations) and the methods that a report shows.
+    The columns are ``input``, ``truth`` (the annotations) and the methods that a report shows, as
+    far as they have weights: those of ``rows`` and those that were trained before.
 
     Args:
-        suite, rows: what was run.
+        suite: whose main rows may be shown.
+        rows: what was run; the other tasks' pictures stay as they are.
         runs: folder of one seed's runs.
         folder: where the pictures go.
     """
     from ..cli.infer import infer
     from ..configuration import load_config
 
-    main = [row for row in rows if row.table == 'main' and row.method in COLUMNS]
+    tasks = {row.task for row in rows}
+    shown = [row for row in suite.rows if row.task in tasks and row.method in COLUMNS]
+    main = [row for row in shown if row.table == 'main']
     finished = [row for row in main if (runs / row.step / 'weights.pth').is_file()]
     for task in dict.fromkeys(row.task for row in finished):
         own = [row for row in finished if row.task == task]
@@ -45,6 +49,7 @@ def draw_pictures(suite: Suite, rows: Sequence[Row], runs: Path, folder: Path) -
         first = suite.step(own[0].step)
         cfg = load_config(first.config, first.options, str(runs))
         images = _draw_truth(cfg, folder / task, _NUMBER[task])
+        (folder / task / RUNS).write_text(f'{runs.name}\n')
         for row in own:
             step = suite.step(row.step)
             infer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ..checkpoints.write import write_text
 from ..reports.logs import SHAPES, read_scalars
 from .suites import Row
 
+_HOW = 'command', 'jobs', 'environment'
 _LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
 
 
@@ -48,14 +49,40 @@ class Record:
         self, digests: Mapping[tuple[int, Row], str]
     ) -> dict[tuple[int, Row], dict[str, Any]]:
         """(seed, row) -> its line of ``results.json``, of those that have these digests."""
-        found = {}
+        return {key: kept['row'] for key, _, kept in self._kept(digests)}
+
+    def made(self, digests: Mapping[tuple[int, Row], str]) -> list[dict[str, Any]]:
+        """Each way in which rows with these digests were made, once.
+
+        Returns:
+            ``command``, ``jobs`` and ``environment`` as they were at the row's evaluation, and how
+            many ``rows`` are of it.
+        """
+        ways: list[dict[str, Any]] = []
+        for _, _, kept in self._kept(digests):
+            way = {key: kept[key] for key in _HOW}
+            same = [known for known in ways if {**known, 'rows': 0} == {**way, 'rows': 0}]
+            if same:
+                same[0]['rows'] += 1
+            else:
+                ways.append({**way, 'rows': 1})
+        return ways
+
+    def left_out(self, digests: Mapping[tuple[int, Row], str]) -> list[str]:
+        """Names of this source's files that have none of these digests, and count no more."""
+        kept = {file for _, file, _ in self._kept(digests)}
+        files = sorted((self.folder / 'rows').glob(f'{self.source}_*_seed*.json'))
+        return [file.name for file in files if file not in kept]
+
+    def _kept(
+        self, digests: Mapping[tuple[int, Row], str]
+    ) -> Iterator[tuple[tuple[int, Row], Path, dict[str, Any]]]:
         for (seed, row), digest in digests.items():
             file = self._file(row, seed)
             if file.is_file():
                 kept = json.loads(file.read_text())
                 if kept['digest'] == digest:
-                    found[seed, row] = kept['row']
-        return found
+                    yield (seed, row), file, kept
 
     def add(
         self, results: Mapping[str, Any], line: dict[str, Any], digest: str, runs: Path,
@@ -72,8 +99,9 @@ class Record:
         """
         stem = self._stem(line)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        made = {key: results[key] for key in ('suite', 'command', 'jobs', 'environment')}
-        content = {'digest': digest, **made, 'steps': list(steps), 'row': line}
+        made = {key: results[key] for key in _HOW}
+        known = {'digest': digest, 'suite': results['suite'], **made}
+        content = {**known, 'steps': list(steps), 'row': line}
         write_text(stem.with_suffix('.log'), '\n'.join(_log(runs / steps[-1])) + '\n')
         # last: where it is, the row is whole
         write_text(stem.with_suffix('.json'), json.dumps(content, indent=2) + '\n')

@@ -15,6 +15,7 @@ from typing import Any
 from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..progress import Bars
+from ..provenance import git_commit
 from ..reports.logs import SHAPES
 from ..reports.summary import HEADLINE
 from ..wording import one_line
@@ -93,7 +94,7 @@ def run_suite(
     results = {
         'suite': suite.name,
         **({'data': data.name} if data else {}),
-        **({'note': suite.note} if suite.note else {}),
+        **_said(suite),
         'command': command,
         'jobs': jobs,
         'environment': environment,
@@ -119,10 +120,38 @@ def run_suite(
             ordered[seed, row] for seed in every for row in suite.rows if (seed, row) in ordered
         ]
         write_text(folder / 'results.json', json.dumps(results, indent=2))
+    if record:
+        results |= _state(suite, record, of_rows, results['rows'])
     write_text(folder / 'results.json', json.dumps(results, indent=2))
     if record:
         record.write(results)
     return results
+
+
+def _said(suite: Suite) -> dict[str, str]:
+    """What the suite has to say to a reader of its results."""
+    told = {'note': suite.note, 'recipe': suite.recipe, 'tested': suite.tested}
+    return {name: text for name, text in told.items() if text}
+
+
+def _state(
+    suite: Suite, record: Record, digests: Mapping[tuple[int, Row], str], rows: Sequence[Result]
+) -> dict[str, Any]:
+    """How a record's rows were made, which are ``missing``, and which files are ``left_out``."""
+    there = {_names(row) for row in rows}
+    wanted = [_names({**vars(row), 'seed': seed}) for seed in suite.seeds for row in suite.rows]
+    return {
+        'made': record.made(digests),
+        'missing': [' '.join(names) for names in wanted if names not in there],
+        'left_out': record.left_out(digests),
+    }
+
+
+def _names(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Task, method, ablation and seed of a row, in words."""
+    table, setting = row.get('table', 'main'), row.get('setting', '')
+    of_table = () if table == 'main' else (table, setting)
+    return (row['task'], row['method'], *of_table, f'seed {row["seed"]}')
 
 
 def _record(suite: Suite, data: OwnData | None) -> Record | None:
@@ -194,7 +223,7 @@ def run_step(
         result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
         return {'error': one_line(error)}
-    result['digest'] = digest
+    result |= {'digest': digest, 'commit': git_commit()}
     write_text(place, json.dumps(result, indent=2))
     return result
 
@@ -344,7 +373,9 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
     if error:
         return {**line, 'error': error}
     chain = [finished[seed, name] for name in suite.chain(row.step)]
-    keys = ('dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen')
+    keys = (
+        'dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen', 'commit',
+    )  # fmt: skip
     return {
         **line,
         **{key: result.get(key) for key in keys},
@@ -356,7 +387,7 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
 def merge_rows(folder: Path) -> None:
     """Write a record folder's ``results.json`` from its rows, of which each says how it was made.
 
-    Rows of configurations that the suite no longer has are left out.
+    Rows of configurations that the suite no longer has are left out, and named.
     """
     from .catalogue import SUITES
 
@@ -366,9 +397,12 @@ def merge_rows(folder: Path) -> None:
         return
     made = json.loads(files[-1].read_text())
     suite, seeds = SUITES[made['suite']], record.seeds()
-    known = record.find(row_digests(suite, all_digests(suite, seeds)))
+    digests = row_digests(suite, all_digests(suite, seeds))
+    known = record.find(digests)
+    rows = [known[seed, row] for seed in seeds for row in suite.rows if (seed, row) in known]
     kept = {key: made[key] for key in ('suite', 'command', 'jobs', 'environment')}
-    record.write({**kept, 'rows': list(known.values())})
+    state = _state(suite, record, digests, rows)
+    record.write({**kept, **_said(suite), **state, 'rows': rows})
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class Suite:
     launched: whether every step is a command of its own (torchrun, Slurm) or a forked process.
     record: folder that keeps finished rows, so that a table can be made in parts.
     note: what a reader of its results has to know first.
+    recipe: how its runs differ from the published ones.
+    tested: what its rows are tested on, where that is not what their runs validate on.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Suite:
     launched: bool = False
     record: str | None = None
     note: str = ''
+    recipe: str = ''
+    tested: str = ''
 
     def step(self, name: str) -> Step:
         """The step called ``name``."""
@@ -123,7 +127,7 @@ class Suite:
 
     def on_own_test_data(self) -> Suite:
         """The same suite with every row tested on what its last step validates on."""
-        return replace(self, rows=tuple(replace(row, data='') for row in self.rows))
+        return replace(self, rows=tuple(replace(row, data='') for row in self.rows), tested='')
 
     def with_steps(self, change: Callable[[Step], Step]) -> Suite:
         """The same suite with every step replaced by ``change(step)``."""

@@ -25,10 +25,11 @@ def test_every_claim_with_both_rows_is_asked():
 @pytest.mark.parametrize(
     ('g2sd', 'verdict'),
     [
-        ((61.0, 63.0, 65.0), 'holds; larger than its standard error, inside the 95 % interval'),
-        ((61.0, 62.0, 63.1), 'holds; outside the 95 % interval'),
+        ((61.0, 63.0, 65.0),
+         'holds; more than a standard error, but the 95 % interval includes zero'),
+        ((61.0, 62.0, 63.1), 'holds; the 95 % interval excludes zero'),
         ((60.9, 59.0, 63.4), 'holds on average, within one standard error: undecided'),
-        ((58.0, 59.0, 60.1), 'does not hold; outside the 95 % interval'),
+        ((58.0, 59.0, 60.1), 'does not hold; the 95 % interval excludes zero'),
     ],
 )
 def test_verdicts_follow_the_paired_differences(g2sd, verdict):
@@ -77,5 +78,9 @@ def test_part_of_the_labels_stands_beside_all():
     assert '<th>10 %</th><th>100 %</th>' in page
     assert '<td>40.00</td><td>60.00</td>' in page
     assert '<td>20.00</td><td></td>' in page  # scratch on all labels was not run
+    taught = label_table(summarise([row('teacher', 80.0), row('g2sd', 60.0), part]))
+    assert '<td>40.00 (50.0 %)</td><td>60.00 (75.0 %)</td>' in taught
+    assert 'g2sd labels 10 % &gt; scratch labels 10 %' in page and '+20.00' in page
+    assert 'labels 10 %' not in order_table(lines)
     assert label_table(summarise([row('g2sd', 60.0)])) == ''
     assert 'labels' not in ''.join(result_tables(lines, 'mini')).replace('labelled', '')

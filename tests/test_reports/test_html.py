@@ -124,6 +124,28 @@ def test_a_note_stands_at_the_top(folder):
     assert 'class="bad"' not in render(results(row('teacher', 80.0)), folder)
 
 
+def test_the_page_says_how_its_parts_were_made(folder):
+    ways = [
+        {'command': f'run {seed}', 'jobs': 2, 'rows': 1,
+         'environment': {'cpu': 'EPYC', 'commit': commit}}
+        for seed, commit in ((0, 'abc'), (1, 'def'))
+    ]  # fmt: skip
+    page = render(results(row('teacher', 80.0), made=ways), folder)
+    assert '<pre>run 0\nrun 1</pre>' in page
+    assert 'commits abc, def' in page and 'Evaluated at commit abc, def.' in page
+    assert page.count('EPYC') == 1
+
+
+def test_recipe_and_test_data_are_told_where_they_matter(folder):
+    few = dict(row('g2sd', 40.0), table='labels', setting='10 %', data='configs/t.py')
+    page = render(results(row('teacher', 80.0), few, recipe='NKD & no token', tested='On T.'),
+                  folder)
+    places = [page.index(text) for text in ('NKD &amp; no token', 'id="results"', 'On T.')]
+    assert places == sorted(places)
+    assert '<td>g2sd labels 10 %</td>' in page and '<td>configs/t.py</td>' in page
+    assert '<td>its validation set</td>' in page
+
+
 def test_screens_paper_and_darkness_are_thought_of(folder):
     page = render(results(row('teacher', 80.0)), folder)
     for text in ('name="viewport"', '@media print', 'prefers-color-scheme: dark', 'max-width: 40'):

@@ -107,12 +107,20 @@ def test_a_line_that_was_cut_is_left_out(tmp_path):
 
 def test_each_task_has_a_figure_with_a_legend_entry_a_method(tmp_path):
     for seed in (0, 1):
-        scalars(tmp_path / f'seed{seed}' / 'g2sd_vits_cls', '20260101_000000', *TRAINING,
-                {'accuracy/top1': 40.0, 'step': 1})
+        scalars(tmp_path / f'seed{seed}' / 'g2sd_vits_cls', '20260101_000000', TRAINING[0],
+                {'accuracy/top1': 40.0, 'step': 1}, TRAINING[1], {'accuracy/top1': 50.0, 'step': 2})
         scalars(tmp_path / f'seed{seed}' / 'vitb_mae', '20260101_000000', *TRAINING)
     rows = [dict(line('g2sd', 'g2sd_vits_cls'), seed=seed) for seed in (0, 1)]
     labelled, unlabelled = curve_figures(curves(tmp_path, rows))
     assert labelled.count('>g2sd</text>') == 1
-    assert 'top1 (%)' in labelled
+    assert 'top1 (%)' in labelled and 'training loss and top1' in labelled
     assert unlabelled.count('>vitb_mae</text>') == 1
     assert list(curve_figures([])) == []
+
+
+def test_a_single_validation_is_no_curve(tmp_path):
+    scalars(tmp_path / 'seed0' / 'run', '20260101_000000', *TRAINING,
+            {'accuracy/top1': 40.0, 'step': 2})
+    (figure,) = curve_figures(curves(tmp_path, [line('g2sd', 'run')]))
+    assert 'training loss.' in figure and '>g2sd</text>' in figure
+    assert 'top1' not in figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.reports.summary import paired_difference, summarise, verdicts
+from g2sd_mm.reports.summary import paired_difference, summarise, t_quantile, verdicts
 from g2sd_mm.reports.table import markdown_table, text_table
 
 
@@ -113,8 +113,8 @@ def test_one_seed_is_said_to_be_one_seed():
 
 @pytest.mark.parametrize(
     ('g2sd', 'verdict'),
-    [((61.0, 63.0, 64.0), 'stand apart'), ((59.0, 61.5, 62.0), 'cannot be told apart'),
-     ((58.0, 59.0, 60.5), 'stand apart')],
+    [((61.0, 63.0, 64.0), 'excludes zero'), ((59.0, 61.5, 62.0), 'includes zero'),
+     ((58.0, 59.0, 60.5), 'excludes zero')],
 )
 def test_differences_are_paired_by_seed(g2sd, verdict):
     said = verdicts(summarise(rows(g2sd_nosd=(60.0, 61.0, 62.0), g2sd=g2sd)))
@@ -125,6 +125,27 @@ def test_differences_are_paired_by_seed(g2sd, verdict):
 def test_g2sd_without_stage_two_is_compared_with_scratch():
     said = verdicts(summarise(rows(scratch=(50.0,), g2sd_nosd=(60.0,))))
     assert said[1].startswith('cls: g2sd_nosd - scratch = +10.00')
+
+
+def test_g2sd_is_compared_with_scratch():
+    said = verdicts(summarise(rows(scratch=(50.0,), g2sd=(60.0,))))
+    assert said[1].startswith('cls: g2sd - scratch = +10.00')
+
+
+def test_a_task_without_a_figure_has_no_order():
+    assert verdicts(summarise(rows(scratch=(None,)))) == []
+
+
+def test_intervals_widen_with_fewer_seeds():
+    quantiles = [t_quantile(freedom) for freedom in range(1, 30)]
+    assert quantiles == sorted(quantiles, reverse=True)
+    assert quantiles[8] == 2.26 and min(quantiles) > 2.04  # what 30 degrees of freedom have
+
+
+def test_rows_of_fewer_seeds_say_so():
+    first, second = summarise(rows(g2sd=(70.0, 71.0), scratch=(50.0,)))
+    assert 'seeds' not in text_table([first])
+    assert '50.00 (1 of 2 seeds)' in text_table([second])
 
 
 def test_seeds_of_failed_rows_are_not_paired_with_others():
