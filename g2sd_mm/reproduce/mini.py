@@ -10,7 +10,7 @@ from .suites import Row, Step, Suite
 _FOLDER = 'configs/mini/'
 _TEST_DATA = 'configs/shapes_test/'  # larger than what the runs validate on: see cls.py
 _HEADS = {'cls': 'cls', 'det': 'maskrcnn', 'seg': 'upernet'}
-# A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 2,480 of all labels.
+# A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 1,240 of all labels.
 # The teacher is the one of all labels.
 _TENTH = {
     'train_dataloader.dataset.every': 10,
