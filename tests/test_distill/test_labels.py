@@ -11,6 +11,7 @@ import torch
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.cli.train import train
 from g2sd_mm.distill.labels import TeacherLabels
+from g2sd_mm.distill.labels_hook import TeacherLabelsHook
 
 from .. import imagenet
 from ..toys import classifier, images, labelled, save, words
@@ -85,6 +86,13 @@ def test_losses_that_need_more_than_decisions_are_refused(tmp_path):
     model = specific(losses={**LOSSES, 'loss_nkd': dict(type='NKDLoss', tap='logits')})
     with pytest.raises(ValueError, match=words('loss_nkd', 'take TeacherLabelsHook out')):
         model.distillation.use_labels(TeacherLabels(tmp_path / 'labels', steps=1, batch=4))
+
+
+def test_a_run_whose_steps_have_other_images_each_time_is_refused(tmp_path):
+    runner = SimpleNamespace(hooks=[TeacherLabelsHook(str(tmp_path / 'labels'))])
+    with pytest.raises(ValueError, match=words('StepSeedHook', 'custom_hooks')):
+        runner.hooks[0].before_train(runner)
+    assert not (tmp_path / 'labels').exists()
 
 
 @pytest.fixture

@@ -71,6 +71,16 @@ def test_finished_rows_stand_beside_input_and_truth(ran, tmp_path):
     assert cls.count('<img') == 8 and seg.count('<img') == 9
 
 
+def test_rows_of_before_are_shown_too_and_the_runs_are_named(ran, tmp_path):
+    suite, runs = ran
+    draw_pictures(suite, suite.rows[1:2], runs, tmp_path)  # the teacher, which has failed
+    assert (tmp_path / 'cls' / 'scratch').is_dir()
+    assert not (tmp_path / 'seg').exists()
+    assert (tmp_path / 'cls' / 'runs.txt').read_text() == f'{runs.name}\n'
+    (grid,) = prediction_grids(tmp_path)
+    assert f'runs of {runs.name}' in grid
+
+
 def test_columns_show_the_same_images_at_the_same_size(ran, tmp_path):
     suite, runs = ran
     draw_pictures(suite, suite.rows[2:], runs, tmp_path)

@@ -106,6 +106,34 @@ def test_rows_of_another_configuration_are_run_again(fake, tmp_path, record):
     assert list(by_method(results)) == ['teacher', 'scratch']
 
 
+def test_a_table_made_in_parts_says_how_each_was_made(fake, tmp_path, record):
+    go(tmp_path / 'out', record, ['teacher'])
+    file = record / 'rows' / 'shapes_cls_vitb_teacher_seed0.json'
+    kept = json.loads(file.read_text())
+    kept['environment']['commit'] = 'of before'
+    file.write_text(json.dumps(kept))
+    results = go(tmp_path / 'out', record)
+    assert [(way['rows'], way['environment']['commit'] == 'of before') for way in results['made']] \
+        == [(1, True), (2, False)]
+    assert all({'command', 'jobs'} <= set(way) for way in results['made'])
+    assert (results['missing'], results['left_out']) == ([], [])
+
+
+def test_rows_that_are_missing_and_files_that_count_no_more_are_named(fake, tmp_path, record):
+    go(tmp_path / 'out', record, seeds=(0, 1))
+    toy = replace(suite(**{'train_cfg.max_epochs': 21}), record=str(record), seeds=(0, 1, 2))
+    results = run_suite(toy, toy.rows[2:], (0,), tmp_path / 'out', say=lambda line: None)
+    assert {row['method'] for row in results['rows']} == {'scratch'}
+    assert results['missing'] == [
+        'cls teacher seed 0', 'cls g2sd seed 0', 'cls teacher seed 1', 'cls g2sd seed 1',
+        'cls teacher seed 2', 'cls g2sd seed 2', 'cls scratch seed 2',
+    ]
+    assert results['left_out'] == [  # their teacher's pre-training was another
+        f'shapes_cls_{name}_seed{seed}.json'
+        for name in ('vitb_teacher', 'vits_g2sd') for seed in (0, 1)
+    ]
+
+
 def test_failed_rows_are_not_kept(fake, tmp_path, record):
     fake.failing = 'vits_scratch_cls'
     results = go(tmp_path / 'out', record)

@@ -45,6 +45,15 @@ def test_results_have_the_agreed_fields(fake, tmp_path):
     assert by_method(results)['g2sd']['student'] == 'vits'
 
 
+def test_rows_have_the_commit_that_they_were_trained_at(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, 'git_commit', lambda: 'first')
+    toy = suite()
+    run_suite(toy, toy.rows[:1], (0,), tmp_path, say=lambda line: None)
+    monkeypatch.setattr(run_module, 'git_commit', lambda: 'second')
+    rows = by_method(go(tmp_path)[0])
+    assert [rows[m]['commit'] for m in ('teacher', 'g2sd')] == ['first', 'second']
+
+
 def test_compute_is_given_with_what_a_row_needs(fake, tmp_path):
     rows = by_method(go(tmp_path)[0])
     assert [rows[m]['total_seconds'] for m in ('teacher', 'g2sd', 'scratch')] == [20, 30, 10]
