@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from ..published import published
 
 #: The figure that a task is judged by.
 HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
+
+#: The table of rows that were trained on part of the labels.
+LABELS = 'labels'
 
 Figures = dict[int, float]  # seed -> figure
 
@@ -145,16 +148,27 @@ def _retained(own: Figures, teacher: Figures) -> float | None:
 
 
 def verdicts(lines: Sequence[Line]) -> list[str]:
-    """Plain sentences: the order that came out, and whether G2SD differs from its plain twin."""
+    """Plain sentences: the order that came out, and whether G2SD differs from its plain twin.
+
+    The second also of the rows on a part of the labels, where the teacher may be worth more.
+    """
     sentences = []
     for task, finished in _finished(lines).items():
-        sentences.append(_order(task, finished))
-        for student in dict.fromkeys(line.student for line in finished):
-            own = {line.method: line for line in finished if line.student == student}
-            for a, b in _COMPARED:
-                if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
-                    sentences.append(f'{task}: {_compare(own[a], own[b])}')
+        sentences += [_order(task, finished), *_comparisons(task, finished)]
+    few = [line for line in lines if line.table == LABELS and line.values]
+    for task, setting in dict.fromkeys((line.task, line.setting) for line in few):
+        part = [line for line in few if (line.task, line.setting) == (task, setting)]
+        sentences += _comparisons(task, part)
     return sentences
+
+
+def _comparisons(task: str, lines: Sequence[Line]) -> Iterator[str]:
+    """What is compared in words, of rows that differ in method and student alone."""
+    for student in dict.fromkeys(line.student for line in lines):
+        own = {line.method: line for line in lines if line.student == student}
+        for a, b in _COMPARED:
+            if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
+                yield f'{task}: {_compare(own[a], own[b])}'
 
 
 def orders(lines: Sequence[Line]) -> list[str]:

@@ -8,10 +8,9 @@ from ..published import published
 from . import methods
 from .differences import HEADER, Difference, cells, differences
 from .parts import escape, paragraph, table
-from .summary import HEADLINE, Line
+from .summary import HEADLINE, LABELS, Line
 from .table import cells as line_cells
 
-LABELS = 'labels'  # the table of rows that were trained on part of the labels
 _OTHER_TABLES = 'Other rows'
 _STATISTICS = (
     "Differences are paired by seed. Intervals are Student's t with one degree of freedom less "

@@ -132,6 +132,17 @@ def test_g2sd_is_compared_with_scratch():
     assert said[1].startswith('cls: g2sd - scratch = +10.00')
 
 
+def test_rows_on_a_tenth_of_the_labels_are_compared_with_each_other():
+    main = rows(g2sd_nosd=(60.0, 61.0), g2sd=(60.0, 61.0))
+    few = [
+        dict(line, table='labels', setting='10 %')
+        for line in rows(g2sd_nosd=(20.0, 21.0), g2sd=(24.0, 26.0))
+    ]
+    said = verdicts(summarise([*main, *few]))
+    assert len(said) == 3
+    assert said[2].startswith('cls: g2sd labels 10 % - g2sd_nosd labels 10 % = +4.50 +- 0.50')
+
+
 def test_a_task_without_a_figure_has_no_order():
     assert verdicts(summarise(rows(scratch=(None,)))) == []
 
