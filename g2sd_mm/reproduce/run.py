@@ -91,7 +91,7 @@ def run_suite(
     finished: dict[Key, Result] = {}
     # asked in a process of its own: it may start the GPU, which no process forked later could use
     ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
-    results = {
+    results: dict[str, Any] = {
         'suite': suite.name,
         **({'data': data.name} if data else {}),
         **_said(suite),
