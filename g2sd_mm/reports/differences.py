@@ -48,8 +48,8 @@ class Difference:
         if abs(self.mean) <= self.error:
             return f'{word} on average, within one standard error: undecided'
         if self.half_width is not None and abs(self.mean) <= self.half_width:
-            return f'{word}; more than a standard error, but the 95 % interval includes zero'
-        return f'{word}; the 95 % interval excludes zero'
+            return f'{word}; more than a standard error, 95 % interval includes zero'
+        return f'{word}; 95 % interval excludes zero'
 
 
 def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
@@ -85,4 +85,4 @@ def cells(difference: Difference) -> tuple[str, ...]:
     )
 
 
-HEADER = ('task', 'claim', 'difference in points', 'standard error', 'seeds', 'verdict')
+HEADER = ('task', 'claim', 'difference', 'standard error', 'seeds', 'verdict')

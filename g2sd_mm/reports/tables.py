@@ -13,8 +13,8 @@ from .table import cells as line_cells
 
 _OTHER_TABLES = 'Other rows'
 _STATISTICS = (
-    "Differences are paired by seed. Intervals are Student's t with one degree of freedom less "
-    'than there are seeds, not corrected for the number of claims.'
+    "Differences are in points and paired by seed. Intervals are Student's t with one degree of "
+    'freedom less than there are seeds, not corrected for the number of claims.'
 )
 _PART = (
     "The share is of the labelled images of each row's last run. Pre-training and stage 1 see all "

@@ -26,10 +26,10 @@ def test_every_claim_with_both_rows_is_asked():
     ('g2sd', 'verdict'),
     [
         ((61.0, 63.0, 65.0),
-         'holds; more than a standard error, but the 95 % interval includes zero'),
-        ((61.0, 62.0, 63.1), 'holds; the 95 % interval excludes zero'),
+         'holds; more than a standard error, 95 % interval includes zero'),
+        ((61.0, 62.0, 63.1), 'holds; 95 % interval excludes zero'),
         ((60.9, 59.0, 63.4), 'holds on average, within one standard error: undecided'),
-        ((58.0, 59.0, 60.1), 'does not hold; the 95 % interval excludes zero'),
+        ((58.0, 59.0, 60.1), 'does not hold; 95 % interval excludes zero'),
     ],
 )
 def test_verdicts_follow_the_paired_differences(g2sd, verdict):
