@@ -60,9 +60,9 @@ figure svg { width: 100%; max-width: 56rem; height: auto; display: block; }
   body { font-size: 10pt; max-width: none; padding: 0; }
   nav { display: none; }
   .legend i { print-color-adjust: exact; }
-  h2 { break-after: avoid; }
+  h2, h3 { break-after: avoid; }
   figure, tr, pre { break-inside: avoid; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; break-inside: avoid; }
   table { font-size: 8pt; }
   th, td { white-space: normal; padding-right: .4rem; }
   .grid { min-width: 0; }
