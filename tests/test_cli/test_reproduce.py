@@ -10,7 +10,7 @@ from g2sd_mm.errors import RunError
 
 @pytest.mark.parametrize('failed', [False, True])
 def test_rows_that_failed_end_it_with_the_first_cause(monkeypatch, tmp_path, failed):
-    rows = [dict(method='scratch', metrics={}), dict(method='g2sd')]
+    rows = [dict(method='scratch', seed=0, metrics={}), dict(method='g2sd', seed=1)]
     if failed:
         rows[1]['error'] = 'the disk is full'
     monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', lambda *_, **__: {'rows': rows})
@@ -24,3 +24,28 @@ def test_rows_that_failed_end_it_with_the_first_cause(monkeypatch, tmp_path, fai
     else:
         reproduce._run(args)
     assert reported == [tmp_path / 'out']  # what did finish is reported in either case
+
+
+@pytest.mark.parametrize(
+    ('asked', 'done', 'shown'),
+    [
+        ([0, 1, 2], [0, 1, 2], 0),
+        ([2, 1], [2, 1], 1),  # the first of those that are here, in whatever order asked for
+        ([2], [], 2),
+        ([1], [0, 1], 1),  # seed 0 was read from the record: its weights are elsewhere
+    ],
+)
+def test_pictures_are_of_the_first_seed_that_ran_here(monkeypatch, tmp_path, asked, done, shown):
+    rows = [dict(method='scratch', seed=seed, metrics={}) for seed in done]
+    monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', lambda *_, **__: {'rows': rows})
+    drawn = []
+    monkeypatch.setattr(
+        'g2sd_mm.reproduce.pictures.draw_pictures',
+        lambda suite, rows, weights, out: drawn.append((weights, out)),
+    )
+    monkeypatch.setattr(reproduce, '_report', lambda folder: None)
+    for seed in asked:
+        (tmp_path / f'seed{seed}').mkdir()
+    seeds = [str(seed) for seed in asked]
+    reproduce._run(reproduce.parser().parse_args(['--out', str(tmp_path), '--seeds', *seeds]))
+    assert drawn == [(tmp_path / f'seed{shown}', tmp_path / 'pictures')]
