@@ -24,6 +24,7 @@ EXAMPLES = """examples:
   python tools/reproduce.py --suite mini --tasks cls --seeds 0
   python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco --smoke
   python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco
+  python tools/reproduce.py --suite mini --tasks cls --add my_idea.py
   python tools/reproduce.py --suite paper --dry-run
   python tools/reproduce.py --suite paper --tables main --launcher slurm --partition gpu --resume
   python tools/reproduce.py report work_dirs/demo
@@ -52,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--rows', nargs='+', help='only these methods, with what they need')
     p.add_argument('--students', nargs='+', help='only these networks (vitb, vits, vitt)')
     p.add_argument('--tables', nargs='+', help='only these tables of paper (main, decoder, ...)')
+    p.add_argument(
+        '--add',
+        nargs='+',
+        metavar='CONFIG',
+        help='a row for each of these configs of your own, beside the rows of the suite',
+    )
     p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; of mini 0 1 2)')
     p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>[_<data>])')
@@ -162,6 +169,7 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     from ..errors import UserError
     from ..reproduce.catalogue import SUITES
     from ..reproduce.data import find_data
+    from ..reproduce.own_rows import with_own_rows
     from ..reproduce.plan import with_public_files
     from ..reproduce.smoke import smoke
 
@@ -171,6 +179,8 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     if args.smoke and args.record:
         raise UserError('--smoke makes no rows that are worth a record: leave out --record')
     suite, data = with_public_files(SUITES[args.suite], Path(args.weights)), None
+    if args.add:
+        suite = with_own_rows(suite, args.add)
     if args.data_root:
         data = find_data(args.data_root)
         suite = data.apply(suite)

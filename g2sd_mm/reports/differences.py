@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from . import methods
 from .summary import Line, paired_difference, paired_differences, t_quantile
 
 #: What the paper says comes out ahead of what, with the same student and labelled schedule.
@@ -53,7 +54,10 @@ class Difference:
 
 
 def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
-    """Every claim that a table's rows speak to, by task, setting and student."""
+    """Every claim that a table's rows speak to, by task, setting and student.
+
+    Of a row of one's own: that it comes out ahead of G2SD, and of G2SD without stage 2.
+    """
     found = []
     rows = [line for line in lines if line.table == table and line.values]
     for task, setting in dict.fromkeys((line.task, line.setting) for line in rows):
@@ -63,7 +67,7 @@ def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
             by_method = {line.method: line for line in own if line.student == student}
             if teacher:
                 by_method['teacher'] = teacher
-            for ahead, behind in CLAIMS:
+            for ahead, behind in (*CLAIMS, *methods.own_claims(by_method)):
                 a, b = by_method.get(ahead), by_method.get(behind)
                 if a and b and paired_differences(a, b):
                     mean, error = paired_difference(a, b)

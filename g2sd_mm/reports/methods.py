@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
 #: From what knows nothing to the teacher.
 ORDER = ('scratch', 'mae_student', 'single_stage', 'g2sd_nosd', 'g2sd', 'teacher')
@@ -30,3 +31,12 @@ def ordered(methods: Iterable[str]) -> list[str]:
     """Names in the order of :data:`ORDER`, others behind, each once."""
     names = dict.fromkeys(methods)
     return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+def own_claims(names: Iterable[str]) -> list[tuple[str, str]]:
+    """(ahead, behind) of rows that a reader added, those that are no method of a suite.
+
+    What one's own idea has to beat: G2SD, and G2SD without stage 2.
+    """
+    own = [name for name in dict.fromkeys(names) if name not in ORDER]
+    return list(product(own, ('g2sd', 'g2sd_nosd')))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..published import published
+from . import methods
 
 #: The figure that a task is judged by.
 HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
@@ -37,6 +38,7 @@ class Line:
     name: the method, with what else tells the row from its neighbours (student, ablation).
     of: seeds that any row of the report has; a line with fewer rests on less than the others.
     published: the paper's figure, '' where there is none.
+    images_seen: by the row's last run, each as often as it is seen; None where that is not known.
     Times are the shortest of the seeds': what else the machine did is not the method's.
     """
 
@@ -57,6 +59,7 @@ class Line:
     setting: str = ''
     metric: str = ''
     published: str = ''
+    images_seen: int | None = None
 
     @property
     def mean(self) -> float | None:
@@ -109,6 +112,7 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
                 setting=setting,
                 metric=metric,
                 published=str(published(group[0], metric) or '') if suite == 'paper' else '',
+                images_seen=good[0].get('images_seen') if good else None,
             )
         )
     return lines
@@ -166,7 +170,7 @@ def _comparisons(task: str, lines: Sequence[Line]) -> Iterator[str]:
     """What is compared in words, of rows that differ in method and student alone."""
     for student in dict.fromkeys(line.student for line in lines):
         own = {line.method: line for line in lines if line.student == student}
-        for a, b in _COMPARED:
+        for a, b in (*_COMPARED, *methods.own_claims(own)):
             if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
                 yield f'{task}: {_compare(own[a], own[b])}'
 

@@ -12,6 +12,11 @@ from .summary import HEADLINE, LABELS, Line
 from .table import cells as line_cells
 
 _OTHER_TABLES = 'Other rows'
+_FIGURES = (
+    'Mean and sample deviation over seeds; percent of the teacher over the seeds that both have. '
+    "Own time: of the row's last run; total: with the runs that it needs; each the shortest of the "
+    'seeds.'
+)
 _STATISTICS = (
     "Differences are in points and paired by seed. Intervals are Student's t with one degree of "
     'freedom less than there are seeds, not corrected for the number of claims.'
@@ -35,13 +40,7 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
         own = [line for line in main if line.task == task]
         yield f'<h3>{escape(methods.TITLES.get(task, task))}</h3>'
         yield _results(own, suite)
-    yield paragraph(
-        'Mean and sample deviation over seeds; percent of the teacher over the seeds that both '
-        "have. Own time: of the row's last run; total: with the runs that it needs; each the "
-        'shortest of the seeds. All student rows have the same encoder, labelled images and '
-        'labelled epochs.',
-        'note',
-    )
+    yield paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
     yield paragraph(_NO_SOURCE, 'note')
     for name in dict.fromkeys(line.table for line in lines):
         if name not in ('main', LABELS):
@@ -58,6 +57,23 @@ def _results(lines: Sequence[Line], suite: str) -> str:
     header = ('method', 'metric', 'ours', 'of teacher', 'published', 'params', 'GFLOPs', 'own time',
               'total')  # fmt: skip
     return table(header, rows)
+
+
+def _budgets(main: Sequence[Line]) -> str:
+    """Whether student rows saw as many labelled images as G2SD's; '' where that is not known."""
+    students = [line for line in main if line.method != 'teacher' and line.images_seen]
+    own = [line for line in students if line.method == 'g2sd']
+    seen = {(line.task, line.student): line.images_seen for line in own}
+    others = [
+        f'{line.task} {line.name} {line.images_seen / base:.3g} times'
+        for line in students
+        if (base := seen.get((line.task, line.student))) and base != line.images_seen
+    ]
+    if not seen:
+        return ''
+    if others:
+        return f"Labelled images that the last runs saw, of those of g2sd's: {', '.join(others)}."
+    return "Every student row's last run saw as many labelled images as the others of its network."
 
 
 def _paper(line: Line, suite: str) -> str:

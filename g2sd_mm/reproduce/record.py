@@ -13,7 +13,8 @@ from ..checkpoints.write import write_text
 from ..reports.logs import SHAPES, read_scalars
 from .suites import Row
 
-_HOW = 'command', 'jobs', 'environment'
+#: What a row's file says of how the row was made.
+HOW = 'command', 'jobs', 'environment'
 _LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
 
 
@@ -60,7 +61,7 @@ class Record:
         """
         ways: list[dict[str, Any]] = []
         for _, _, kept in self._kept(digests):
-            way = {key: kept[key] for key in _HOW}
+            way = {key: kept[key] for key in HOW}
             same = [known for known in ways if {**known, 'rows': 0} == {**way, 'rows': 0}]
             if same:
                 same[0]['rows'] += 1
@@ -99,7 +100,7 @@ class Record:
         """
         stem = self._stem(line)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        made = {key: results[key] for key in _HOW}
+        made = {key: results[key] for key in HOW}
         known = {'digest': digest, 'suite': results['suite'], **made}
         content = {**known, 'steps': list(steps), 'row': line}
         write_text(stem.with_suffix('.log'), '\n'.join(_log(runs / steps[-1])) + '\n')

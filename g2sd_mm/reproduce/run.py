@@ -25,7 +25,7 @@ from .environment import describe_environment
 from .interrupted import begin
 from .jobs import longest_chains_first, run_graph
 from .launch import launch, launch_test
-from .record import Record
+from .record import HOW, Record
 from .suites import Row, Step, Suite
 from .watch import Watch
 from .work import raw_config, train_root
@@ -110,7 +110,7 @@ def run_suite(
             for seed, row in wanted
             if (seed, row.step) in finished
         }
-        if record:
+        if record and suite.keeps:
             for (seed, row), line in made.items():
                 if row.step == key[1] and seed == key[0] and 'error' not in line:
                     steps = suite.chain(row.step)
@@ -121,9 +121,12 @@ def run_suite(
         ]
         write_text(folder / 'results.json', json.dumps(results, indent=2))
     if record:
-        results |= _state(suite, record, of_rows, results['rows'])
+        state = _state(suite, record, of_rows, results['rows'])
+        if wanted and not suite.keeps:
+            state['made'].append({**{key: results[key] for key in HOW}, 'rows': len(wanted)})
+        results |= state
     write_text(folder / 'results.json', json.dumps(results, indent=2))
-    if record:
+    if record and suite.keeps:
         record.write(results)
     return results
 
@@ -400,7 +403,7 @@ def merge_rows(folder: Path) -> None:
     digests = row_digests(suite, all_digests(suite, seeds))
     known = record.find(digests)
     rows = [known[seed, row] for seed in seeds for row in suite.rows if (seed, row) in known]
-    kept = {key: made[key] for key in ('suite', 'command', 'jobs', 'environment')}
+    kept = {key: made[key] for key in ('suite', *HOW)}
     state = _state(suite, record, digests, rows)
     record.write({**kept, **_said(suite), **state, 'rows': rows})
 

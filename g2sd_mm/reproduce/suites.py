@@ -46,6 +46,7 @@ class Row:
     setting: what the ablation varies, or the data that it is tested on.
     data: config whose test data take the place of the step's own.
     metric: what it is judged by, where that is not the task's headline.
+    network: that is measured, where the step's name does not have it.
     """
 
     task: str
@@ -55,11 +56,12 @@ class Row:
     setting: str = ''
     data: str = ''
     metric: str = ''
+    network: str = ''
 
     @property
     def student(self) -> str:
         """The network that is measured, as the step's name has it: ``vits``, ``vitb``, ..."""
-        return next(part for part in self.step.split('_') if part.startswith('vit'))
+        return self.network or next(p for p in self.step.split('_') if p.startswith('vit'))
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Suite:
     seeds: that are run if no others are asked for.
     launched: whether every step is a command of its own (torchrun, Slurm) or a forked process.
     record: folder that keeps finished rows, so that a table can be made in parts.
+    keeps: whether rows that are finished now go into the record too.
     note: what a reader of its results has to know first.
     recipe: how its runs differ from the published ones.
     tested: what its rows are tested on, where that is not what their runs validate on.
@@ -80,6 +83,7 @@ class Suite:
     seeds: tuple[int, ...] = (0,)
     launched: bool = False
     record: str | None = None
+    keeps: bool = True
     note: str = ''
     recipe: str = ''
     tested: str = ''
