@@ -15,6 +15,8 @@ CLAIMS = (
     ('g2sd', 'single_stage'),
     ('g2sd', 'mae_student'),
     ('g2sd', 'scratch'),
+    ('g2sd_nosd', 'single_stage'),
+    ('g2sd_nosd', 'mae_student'),
     ('g2sd_nosd', 'scratch'),
 )
 

@@ -55,12 +55,12 @@ def gflops(model: Any, image_size: int) -> float:
 
 
 def measure_model(model: Any) -> dict[str, float]:
-    """``params_m`` and ``gflops`` of a task model with one of our backbones."""
-    size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
-    return {
-        'params_m': round(parameters_in_millions(model), 4),
-        'gflops': round(gflops(model, size), 4),
-    }
+    """``params_m`` of a task model; with one of our backbones, which know their input, ``gflops``."""
+    measured = {'params_m': round(parameters_in_millions(model), 4)}
+    if hasattr(model.backbone, 'grid_size'):
+        size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
+        measured['gflops'] = round(gflops(model, size), 4)
+    return measured
 
 
 def measure_config(config: str) -> dict[str, float]:

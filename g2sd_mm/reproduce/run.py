@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import io
 import json
@@ -17,10 +16,10 @@ from ..errors import UserError
 from ..progress import Bars
 from ..provenance import git_commit
 from ..reports.logs import SHAPES
-from ..reports.summary import HEADLINE
 from ..wording import one_line
 from .commands import Launcher, evaluation_file
 from .data import OwnData
+from .digests import Key, all_digests, row_digests
 from .environment import describe_environment
 from .interrupted import begin
 from .jobs import longest_chains_first, run_graph
@@ -28,11 +27,10 @@ from .launch import launch, launch_test
 from .record import HOW, Record
 from .suites import Row, Step, Suite
 from .watch import Watch
-from .work import raw_config, train_root
+from .work import train_root
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
-Key = tuple[int, str]  # seed, step
 
 
 def run_suite(
@@ -71,7 +69,7 @@ def run_suite(
     folder.mkdir(parents=True, exist_ok=True)
     record = _record(suite, data)
     every = sorted({*seeds, *(record.seeds() if record else ())})
-    digests = all_digests(suite, every, data)
+    digests = all_digests(suite, every, data, launcher)
     of_rows = row_digests(suite, digests) if record else {}
     known = record.find(of_rows) if record else {}
     wanted = [(seed, row) for seed in seeds for row in rows if (seed, row) not in known]
@@ -161,30 +159,6 @@ def _record(suite: Suite, data: OwnData | None) -> Record | None:
     if suite.record is None:
         return None
     return Record(Path(suite.record), data.name if data else SHAPES)
-
-
-def all_digests(
-    suite: Suite, seeds: Sequence[int], data: OwnData | None = None
-) -> dict[Key, str]:
-    """:func:`digest` of every step of the suite's rows, by seed and step."""
-    digests: dict[Key, str] = {}
-    for seed in seeds:
-        for step in suite.steps_of(suite.rows):
-            needs = [digests[seed, need] for need in step.needs]
-            digests[seed, step.name] = digest(step, seed, needs, data)
-    return digests
-
-
-def row_digests(suite: Suite, digests: Mapping[Key, str]) -> dict[tuple[int, Row], str]:
-    """Fingerprint of every row, by seed and row: its step's, and of other data to test it on."""
-    return {
-        (seed, row): _fingerprint([digests[seed, name], raw_config(row.data).to_dict()])
-        if row.data
-        else digests[seed, name]
-        for seed, name in digests
-        for row in suite.rows
-        if row.step == name
-    }
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
@@ -337,24 +311,6 @@ def _dataset_name(cfg: Any) -> str:
     return root.parent.name if root.name.startswith('train') else root.name
 
 
-def digest(step: Step, seed: int, needs: Sequence[str], data: OwnData | None = None) -> str:
-    """Fingerprint of what a step is told: configuration, seed, data, and the same of what it loads.
-
-    The configuration is taken as it is written, so that folders and devices do not matter. The code
-    is not in it: after a change that moves results, start in a new folder.
-    """
-    if step.file:
-        content: list[Any] = [step.public, Path(step.file).stat().st_size]
-    else:
-        content = [raw_config(step.config, step.options).to_dict(), seed, list(needs)]
-    return _fingerprint(content, data)
-
-
-def _fingerprint(content: Any, data: OwnData | None = None) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256((data.hide(text) if data else text).encode()).hexdigest()[:16]
-
-
 def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
     """A line of ``results.json``; compute is of the row's own step and with what it needs."""
     result = finished[seed, row.step]
@@ -370,9 +326,8 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
     test = result.get('tests', {}).get(row.data, {})
     metrics = test.get('metrics') or result.get('metrics', {})
     error = result.get('error') or test.get('error')
-    judged_by = row.metric or HEADLINE[row.task]
-    if not error and judged_by not in metrics:
-        error = f'its evaluation gave no {judged_by}: nothing was predicted, or data are missing'
+    if not error and row.judged_by not in metrics:
+        error = f'its evaluation gave no {row.judged_by}: nothing was predicted, or data are missing'
     if error:
         return {**line, 'error': error}
     chain = [finished[seed, name] for name in suite.chain(row.step)]

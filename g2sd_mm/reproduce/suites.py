@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
+from ..reports.summary import HEADLINE
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,11 @@ class Row:
     def student(self) -> str:
         """The network that is measured, as the step's name has it: ``vits``, ``vitb``, ..."""
         return self.network or next(p for p in self.step.split('_') if p.startswith('vit'))
+
+    @property
+    def judged_by(self) -> str:
+        """Name of the metric that the row is compared by."""
+        return self.metric or HEADLINE[self.task]
 
 
 @dataclass(frozen=True)

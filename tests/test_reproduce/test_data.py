@@ -14,9 +14,10 @@ from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.data import find_data
+from g2sd_mm.reproduce.digests import all_digests
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.plan import plain_commands
-from g2sd_mm.reproduce.run import all_digests, run_suite
+from g2sd_mm.reproduce.run import run_suite
 
 from .. import small_masks
 from ..toys import ROOT, image_folder, words

@@ -50,12 +50,25 @@ def test_time_counts_up_to_the_checkpoint_however_often_it_was_interrupted(tmp_p
     assert begin(run, 'abc') == 35
 
 
-def test_a_run_of_another_configuration_is_forgotten(run):
+def test_a_run_of_another_configuration_is_set_aside_whole(run):
     begin(run, 'abc', resume=True)
-    assert (run / 'last_checkpoint').is_file() and logs(run)
+    before = {file.relative_to(run) for file in run.rglob('*')}
     assert begin(run, 'changed') is None
     assert not (run / 'last_checkpoint').exists() and not logs(run)
+    aside = run.with_name('run_before_1')
+    assert {file.relative_to(aside) for file in aside.rglob('*')} == before
+    assert json.loads((aside / NOTE).read_text())['digest'] == 'abc'
     assert begin(run, 'changed', resume=True) == 0
+    assert begin(run, 'again') is None
+    assert sorted(path.name for path in run.parent.iterdir()) == [
+        'run', 'run_before_1', 'run_before_2'
+    ]
+
+
+def test_nothing_is_set_aside_where_nothing_is(tmp_path):
+    (tmp_path / 'run').mkdir()
+    assert begin(tmp_path / 'run', 'abc') is None
+    assert [path.name for path in tmp_path.iterdir()] == ['run']
 
 
 def test_a_run_that_was_begun_by_hand_goes_on_if_that_is_asked_for(run):
@@ -64,6 +77,7 @@ def test_a_run_that_was_begun_by_hand_goes_on_if_that_is_asked_for(run):
     (run / NOTE).unlink()
     assert begin(run, 'abc') is None
     assert not (run / 'last_checkpoint').exists()
+    assert (run.with_name('run_before_1') / 'last_checkpoint').is_file()
 
 
 def test_another_configuration_does_not_go_on_whatever_is_asked_for(run):

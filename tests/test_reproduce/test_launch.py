@@ -87,6 +87,18 @@ def test_nothing_is_run_twice(shell, tmp_path):
     assert commands(shell) == []
 
 
+def test_an_evaluation_of_before_counts_if_it_has_the_figure(shell, tmp_path):
+    """ImageNet-C without all of its corruptions has no mCE; later it may be whole."""
+    first = go(tmp_path / 'out')
+    commands(shell)
+    files = sorted((tmp_path / 'out').rglob('test_c.json'))
+    content = json.loads(files[0].read_text())
+    files[0].write_text(json.dumps({'metrics': {'imagenet_c/top1': 0.5}}))
+    again = go(tmp_path / 'out')
+    assert commands(shell) == ['test vits_scratch_cls']
+    assert again['rows'] == first['rows'] and json.loads(files[0].read_text()) == content
+
+
 def test_resume_is_handed_to_the_runs(shell, tmp_path):
     go(tmp_path / 'out', resume=True)
     lines = shell.read_text().splitlines()

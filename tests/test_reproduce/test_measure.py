@@ -6,7 +6,12 @@ import torch
 from mmengine.registry import MODELS
 
 import g2sd_mm
-from g2sd_mm.reproduce.measure import agreed_metrics, gflops, parameters_in_millions
+from g2sd_mm.reproduce.measure import (
+    agreed_metrics,
+    gflops,
+    measure_model,
+    parameters_in_millions,
+)
 
 from .. import odd_coco, small_masks
 
@@ -58,3 +63,10 @@ def test_metrics_are_in_percent_under_their_agreed_names():
     assert agreed_metrics({'accuracy/top1': 80.0, 'mIoU': 40.0, 'imagenet_c/mCE': 60.0}) == {
         'top1': 80, 'mIoU': 40, 'mCE': 60
     }
+
+
+def test_of_a_network_whose_input_is_not_known_the_parameters_are_counted():
+    """A backbone of another library, in a row of one's own."""
+    model = torch.nn.Module()
+    model.backbone = torch.nn.Linear(9, 999)
+    assert measure_model(model) == {'params_m': 0.01}

@@ -16,9 +16,10 @@ from g2sd_mm.configuration import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
+from g2sd_mm.reproduce.digests import all_digests
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.record import Record
-from g2sd_mm.reproduce.run import all_digests, merge_rows, run_suite
+from g2sd_mm.reproduce.run import merge_rows, run_suite
 from g2sd_mm.reproduce.suites import Suite
 from g2sd_mm.reproduce.work import _read
 
@@ -142,14 +143,6 @@ def test_failed_rows_are_not_kept(fake, tmp_path, record):
     assert 'error' in by_method(json.loads((record / 'results.json').read_text()))['scratch']
 
 
-def test_digests_do_not_depend_on_folders_or_devices(monkeypatch, tmp_path):
-    first = all_digests(MINI, [0, 1])
-    assert len(set(first.values())) == len(first) == 2 * len(MINI.steps)
-    monkeypatch.setenv('G2SD_DATA', str(tmp_path))
-    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    assert all_digests(MINI, [0, 1]) == first
-
-
 def test_the_report_of_a_record_merges_its_rows(fake, tmp_path, record, monkeypatch):
     toy = replace(suite(), record=str(record))
     monkeypatch.setitem(SUITES, 'toy', toy)
@@ -161,7 +154,6 @@ def test_the_report_of_a_record_merges_its_rows(fake, tmp_path, record, monkeypa
     assert [(row['method'], row['seed']) for row in results['rows']] == [
         ('teacher', 0), ('scratch', 1)
     ]
-    monkeypatch.setattr(run_module, 'raw_config', lambda *_: pytest.fail('not needed'))
     assert Record(tmp_path / 'none').seeds() == []
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from g2sd_mm.reproduce.data import find_data
+from g2sd_mm.reproduce.digests import all_digests
 from g2sd_mm.reproduce.mini import MINI
-from g2sd_mm.reproduce.run import all_digests
 from g2sd_mm.reproduce.smoke import IMAGES, UPDATES, smoke
 from g2sd_mm.reproduce.work import raw_config, work_of
 
