@@ -55,7 +55,7 @@ def gflops(model: Any, image_size: int) -> float:
 
 
 def measure_model(model: Any) -> dict[str, float]:
-    """``params_m`` of a task model; with one of our backbones, which know their input, ``gflops``."""
+    """``params_m`` of a task model; ``gflops`` of one of our backbones, which know their input."""
     measured = {'params_m': round(parameters_in_millions(model), 4)}
     if hasattr(model.backbone, 'grid_size'):
         size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size

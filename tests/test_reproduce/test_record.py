@@ -16,7 +16,6 @@ from g2sd_mm.configuration import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
-from g2sd_mm.reproduce.digests import all_digests
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.record import Record
 from g2sd_mm.reproduce.run import merge_rows, run_suite
