@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 RECONSTRUCTION = 'reconstruction'
 NAMES = ('agreement', 'occlusion', 'corruption', 'cka', 'attention', RECONSTRUCTION)
 EXAMPLES = """analyses:
-  agreement       how often a student says what its teacher says; calibration of both
-  occlusion       accuracy and feature similarity without part of the patches
-  corruption      accuracy under noise, blur, fog, ... in five strengths
-  cka             likeness of every layer to every layer of the teacher
-  attention       how far, and how widely, every layer looks
+  agreement       how often student and teacher predict the same class; calibration of both
+  occlusion       accuracy and feature similarity with some of the patches removed
+  corruption      accuracy under noise, blur, fog, ... at five severities
+  cka             similarity of every layer to every layer of the teacher (CKA)
+  attention       mean distance and entropy of the attention of every layer
   reconstruction  masked images, completed by the stage-1 student through the teacher's decoder
 
-agreement, occlusion and corruption are about classifiers; cka and attention take any task.
+agreement, occlusion and corruption are for classifiers; cka and attention work for any task.
 docs/analyze.md says how to read the figures.
 
 examples:
@@ -48,26 +48,30 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``analyze``."""
     p = argparse.ArgumentParser(
         prog='analyze.py',
-        description='Compare trained students with their teacher. Every analysis leaves a JSON '
+        description='Compare trained students with their teacher. Every analysis writes a JSON '
         'file and a plot.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument('analyses', nargs='*', metavar='ANALYSIS',
-                   help=f'some of {", ".join(NAMES)} (all that can be made of what is given)')
+                   help=f'some of {", ".join(NAMES)} (all that the inputs allow)')
     p.add_argument('--run', metavar='DIR',
                    help='folder of a suite (work_dirs/demo): finds teacher, students and stage 1')
-    p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls', help='of --run (cls)')
-    p.add_argument('--seed', type=int, default=0, help='of --run (0)')
+    p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls',
+                   help='task of the suite (cls)')
+    p.add_argument('--seed', type=int, default=0, help='seed of the suite (0)')
     pair: dict[str, Any] = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
-    p.add_argument('--teacher', **pair, help='instead of --run')
-    p.add_argument('--student', **pair, action='append', help='may be given several times')
+    p.add_argument('--teacher', **pair, help='teacher to compare with, instead of --run')
+    p.add_argument('--student', **pair, action='append',
+                   help='student to analyse; may be given several times')
     p.add_argument('--generic', **pair, help='stage-1 run, for the reconstruction')
     p.add_argument('--images', type=int, metavar='N',
-                   help='evenly taken from the test data (each analysis its own number)')
-    p.add_argument('--pictures', type=int, default=6, help='of the reconstruction (6)')
-    p.add_argument('--out-dir', metavar='DIR', help='for JSON and plots (DIR/analysis of --run)')
-    p.add_argument('--device', help='cpu, cuda, ... (cuda where there is one)')
+                   help='number of images, evenly sampled from the test data (depends on the '
+                   'analysis)')
+    p.add_argument('--pictures', type=int, default=6, help='pictures of the reconstruction (6)')
+    p.add_argument('--out-dir', metavar='DIR',
+                   help='folder for JSON files and plots (DIR/analysis of --run)')
+    p.add_argument('--device', help='cpu, cuda, ... (cuda if available)')
     add_options(p)
     return p
 

@@ -21,24 +21,24 @@ DTYPES = ('float32', 'bfloat16')
 EXTRAS = ('decode50', 'tokens50', 'labels', 'recompute', 'channels_last')
 EXAMPLES = """parts:
   step        whole training steps: preprocessing, teacher, student, backward pass, update
-  teacher     what is asked of the teacher
+  teacher     the part of the teacher that the stage needs
   student     the student's forward and backward pass, without the teacher
-  input       reading and augmenting images, without training; stage 1 and classification in
-              turns with mmpretrain's pipeline
+  input       reading and augmenting images, without training; for stage 1 and classification
+              alternating with mmpretrain's pipeline
   end_to_end  steps that are fed by the input pipeline
-  memory      peak memory of a step, every figure from a process of its own
-  startup     from the start of a process to the first batch, next to bare imports
-  scaling     two processes over gloo next to one, a core each (CPU)
+  memory      peak memory of a step, each figure from a separate process
+  startup     from the start of a process to the first batch, compared with bare imports
+  scaling     two processes over gloo compared with one, one core each (CPU)
 
 options (--with; all are off by default, see docs/performance.md):
   decode50       stage 1: both decoders see half of the hidden patches
   tokens50       classification: the teacher sees half of the patches
-  labels         classification: the teacher's decisions come from a file
-  recompute      activations of the student's blocks are computed again, not kept
+  labels         classification: the teacher's decisions are read from a file
+  recompute      activations of the student's blocks are recomputed, not kept
   channels_last  weights of convolutions in channels-last order
 
-Every figure stands beside that of benchmarks/reference, which computes the same steps the way the
-published code does, in float32. docs/performance.md says how to read them.
+Every figure is compared with that of benchmarks/reference, which computes the same steps the way
+the published code does, in float32. docs/performance.md says how to read them.
 
 examples:
   python tools/benchmark.py --quick
@@ -53,32 +53,35 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``benchmark``."""
     p = argparse.ArgumentParser(
         prog='benchmark.py',
-        description='Measure training with random weights and images, in turns with a reference.',
+        description='Measure training with random weights and images, alternating with a '
+        'reference implementation.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument('--stages', nargs='+', choices=STAGES, metavar='STAGE',
-                   help=f'some of {", ".join(STAGES)} (all)')
+                   help=f'stages to measure, some of {", ".join(STAGES)} (all)')
     p.add_argument('--parts', nargs='+', choices=(*PARTS, 'all'), metavar='PART',
                    help=f'some of {", ".join(PARTS)}, or all (step memory)')
-    p.add_argument('--batch', type=int, help='images a step (each stage its own)')
-    p.add_argument('--pairs', type=int, help='counted rounds of ours and the reference (5)')
+    p.add_argument('--batch', type=int, help='images per step (depends on the stage)')
+    p.add_argument('--pairs', type=int, help='measured rounds of ours and the reference (5)')
     p.add_argument('--dtype', nargs='+', choices=DTYPES, default=list(DTYPES),
-                   help='of our formulation, teacher included (both)')
+                   help='precision of our implementation, teacher included (both)')
     p.add_argument('--compile', action='store_true',
-                   help='measure with compiled blocks too')
+                   help='also measure with compiled blocks')
     p.add_argument('--with', nargs='+', choices=EXTRAS, default=[], dest='extras', metavar='OPTION',
-                   help=f'measure with options too: {", ".join(EXTRAS)}')
-    p.add_argument('--size', choices=SIZES, default='full', help='toy is for tests (full)')
-    p.add_argument('--device', choices=('cpu', 'cuda'), help='cuda where there is one')
-    p.add_argument('--threads', type=int, help="torch's, on a CPU (torch's own choice)")
-    p.add_argument('--workers', type=int, help='reading images (0 on a CPU, 8 with a GPU)')
+                   help=f'also measure with these options: {", ".join(EXTRAS)}')
+    p.add_argument('--size', choices=SIZES, default='full',
+                   help='size of the networks; toy is for tests (full)')
+    p.add_argument('--device', choices=('cpu', 'cuda'), help='where to measure (cuda if available)')
+    p.add_argument('--threads', type=int, help="torch's threads on a CPU (torch's own choice)")
+    p.add_argument('--workers', type=int,
+                   help='processes that read images (0 on a CPU, 8 with a GPU)')
     p.add_argument('--images', type=Path, metavar='FOLDER',
-                   help='that input reads, in class folders (photographs are generated)')
+                   help='images for the part input, in class folders (generated photographs)')
     p.add_argument('--quick', action='store_true',
                    help='steps of stage 1 and classification, 4 images, 3 rounds: a minute or two')
     p.add_argument('--loading', nargs='+', metavar='FILE',
-                   help='instead: memory and time that loading weights files takes')
+                   help='measure only the memory and time of loading these weights files')
     p.add_argument('--out', type=Path, help='write all figures to this JSON file')
     return p
 

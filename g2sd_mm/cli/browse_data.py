@@ -27,8 +27,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('config', help='config file')
     p.add_argument('--out-dir', required=True, help='folder for the pictures')
     p.add_argument('--number', type=int, default=16, help='how many images (16)')
-    p.add_argument('--epoch', type=int, default=0, help='pass over the data whose crops are shown')
-    p.add_argument('--seed', type=int, default=0, help='seed of the run that is looked at')
+    p.add_argument('--epoch', type=int, default=0, help='epoch whose crops are shown (0)')
+    p.add_argument('--seed', type=int, default=0, help='seed of the run (0)')
     add_options(p)
     return p
 

@@ -28,8 +28,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``check_data``."""
     p = argparse.ArgumentParser(
         prog='check_data.py',
-        description='Find files and annotations that would stop a training run, or spoil it '
-        'without a word: unreadable images, annotations that do not fit, labels without a class, '
+        description='Find files and annotations that would stop a training run, or silently '
+        'degrade it: unreadable images, annotations that do not fit, labels without a class, '
         'the same pixels in training and evaluation. Exit code 1 if there is anything harmful.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -40,11 +40,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--images', nargs='+', metavar='DIR', help='image folder of each JSON file')
     p.add_argument('--masks', nargs='+', metavar='DIR', help='mask folder of each image folder')
     p.add_argument('--num-classes', type=int, help='classes that the masks may have')
-    p.add_argument('--ignore-index', type=int, default=255, help='label that does not count (255)')
+    p.add_argument('--ignore-index', type=int, default=255, help='label to ignore (255)')
     p.add_argument(
-        '--reduce-zero-label', action='store_true', help='0 is no label, 1 the first class'
+        '--reduce-zero-label', action='store_true', help='0 means no label, 1 is the first class'
     )
-    p.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (one a CPU)')
+    p.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (one per CPU)')
     p.add_argument('--examples', type=int, default=3, help='files named for each finding (3)')
     p.add_argument('--out', metavar='FILE', help='write the whole report to this JSON file')
     p.add_argument('--fix-list', metavar='FILE', help='write what to do to this file (JSON lines)')

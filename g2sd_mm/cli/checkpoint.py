@@ -16,10 +16,10 @@ EXAMPLES = """examples:
 #: Sub-command -> what it does. Each is a module of ``checkpoint_commands`` with ``EXAMPLES``,
 #: ``add_arguments`` and ``run``, and imports nothing heavy before it runs.
 COMMANDS = {
-    'inspect': 'say in plain words what a file is and what it can be used for',
-    'convert': 'write it in the layout of another library',
+    'inspect': 'say what a weights file is and what it can be used for',
+    'convert': 'write a weights file in the layout of another library',
     'extract': 'take the student out of a training checkpoint, with a JSON that describes it',
-    'verify': 'does it fit a config, and what would stay random',
+    'verify': 'check whether a file fits a config and list weights left at random initialisation',
 }
 
 
@@ -27,8 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``checkpoint``."""
     p = argparse.ArgumentParser(
         prog='checkpoint.py',
-        description='Look into weights files, convert and verify them. No code of a file is ever '
-        'run.',
+        description='Inspect, convert and verify weights files. No code in a file is ever run.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -15,7 +15,7 @@ EXAMPLES = """examples:
   python tools/export.py student.safetensors --to torchscript --part backbone --out vit.ts
   python tools/export.py mae_finetuned_vit_base.pth --config configs/imagenet/vitb_cls.py
 
-What leaves, by task (normalised RGB images in, any batch, one size):
+Exported outputs by task (inputs: normalised RGB images, any batch size, one image size):
   classification  classifier (logits), backbone (features)
   detection       pyramid (feature maps), backbone; RPN and RoI heads cannot be exported
   segmentation    segmentor (the whole UPerNet: logits of a crop), backbone (feature maps)
@@ -26,26 +26,30 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``export``."""
     p = argparse.ArgumentParser(
         prog='export.py',
-        description='Write a student as ONNX, TorchScript or torch.export, run the file against '
-        'the network on random images, and describe it in a JSON beside.',
+        description='Write a student as ONNX, TorchScript or torch.export, compare the file with '
+        'the network on random images, and write a JSON file that describes it.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument('student', help="weights file, or a run's folder")
-    p.add_argument('--config', help='config to build it from (else: the JSON beside the weights)')
+    p.add_argument(
+        '--config', help='config to build the student from (the JSON file beside the weights)'
+    )
     p.add_argument(
         '--to',
         choices=['onnx', 'torchscript', 'torch-export'],
         default='onnx',
         help='format of the file (onnx)',
     )
-    p.add_argument('--out', help='the file (beside the weights, ending .onnx, .ts or .pt2)')
-    p.add_argument('--part', help='part of the network (the whole that can be exported)')
+    p.add_argument('--out', help='file to write (beside the weights, ending in .onnx, .ts or .pt2)')
+    p.add_argument('--part', help='part of the network, see below (the largest exportable part)')
     p.add_argument('--opset', type=int, default=18, help='ONNX operator set (18)')
     p.add_argument('--size', type=int, help="side of the images in pixels (the student's own)")
     p.add_argument('--int8', action='store_true', help='also write NAME_int8.onnx, quantised')
     p.add_argument(
-        '--test-data', metavar='CONFIG', help='top-1 of every file on the test data of CONFIG'
+        '--test-data',
+        metavar='CONFIG',
+        help='print the top-1 accuracy of every file on the test data of CONFIG',
     )
     add_options(p)
     return p

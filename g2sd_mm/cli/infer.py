@@ -21,16 +21,17 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``infer``."""
     p = argparse.ArgumentParser(
         prog='infer.py',
-        description='Predict on images: classes, boxes with masks, or a label map, by the config.',
+        description='Predict images: classes, boxes with masks, or a label map, depending on the '
+        'config.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('config', help='config file; of a distilled one the student is used')
+    p.add_argument('config', help='config file; for a distilled config, the student is used')
     p.add_argument('checkpoint', help="weights.pth, a run's checkpoint, or a published file")
     p.add_argument('images', nargs='+', help='image files')
     p.add_argument('--out-dir', required=True, help='folder for predictions.json and the pictures')
-    p.add_argument('--threshold', type=float, default=0.3, help='least score of a box (0.3)')
-    p.add_argument('--device', help='cpu, cuda, ... (cuda where there is one)')
+    p.add_argument('--threshold', type=float, default=0.3, help='minimum score of a box (0.3)')
+    p.add_argument('--device', help='cpu, cuda, ... (cuda if available)')
     add_options(p)
     return p
 

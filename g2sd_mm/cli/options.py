@@ -27,7 +27,7 @@ def add_common_options(p: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what has started the processes (none: there is one)',
+        help='launcher of the processes (none: a single process)',
     )
     p.add_argument('--local-rank', '--local_rank', type=int, default=0, help=argparse.SUPPRESS)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from .guard import run_command
 
 EXAMPLES = """The folder may have any layout: images in class folders, COCO with its annotations,
-ADE20K with its masks. Files are stored byte by byte, so nothing about training changes. A data set
-reads them where its folder is given as packed://FILE; needs pip install -e '.[packed]'.
+ADE20K with its masks. Files are stored unchanged, so training does not change. A data set reads
+them if its folder is given as packed://FILE. Needs pip install -e '.[packed]'.
 
 examples:
   python tools/pack_data.py data/imagenet/train data/imagenet_train.lmdb
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog='pack_data.py',
         description='Write all files of a folder into one LMDB file, for disks that are slow at '
-        'opening many small ones.',
+        'opening many small files.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -29,7 +29,7 @@ EXAMPLES = """examples:
   python tools/reproduce.py --suite paper --tables main --launcher slurm --partition gpu --resume
   python tools/reproduce.py report work_dirs/demo
 
-A suite that was interrupted, or killed, goes on when the same command is given again.
+A suite that was interrupted or killed resumes when the same command is given again.
 """
 
 
@@ -37,8 +37,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``reproduce``."""
     p = argparse.ArgumentParser(
         prog='reproduce.py',
-        description='Run the rows of a results table, continue where it stopped, and write '
-        'results.json and report.html.',
+        description='Run the rows of a results table, skip what is finished, resume what was '
+        'interrupted, and write results.json and report.html.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,26 +46,34 @@ def parser() -> argparse.ArgumentParser:
         'report',
         nargs='*',
         metavar='report DIR',
-        help='only rebuild the report of a folder that holds results.json',
+        help='"report DIR" runs nothing: it rewrites report.html from the results in DIR '
+        '(results.json, or rows/)',
     )
-    p.add_argument('--suite', choices=['demo', 'mini', 'paper'], default='demo', help='which table')
+    p.add_argument(
+        '--suite', choices=['demo', 'mini', 'paper'], default='demo', help='suite to run (demo)'
+    )
     p.add_argument('--tasks', nargs='+', help='only these tasks (cls, det, seg)')
-    p.add_argument('--rows', nargs='+', help='only these methods, with what they need')
+    p.add_argument('--rows', nargs='+', help='only these methods, with the runs that they need')
     p.add_argument('--students', nargs='+', help='only these networks (vitb, vits, vitt)')
-    p.add_argument('--tables', nargs='+', help='only these tables of paper (main, decoder, ...)')
+    p.add_argument(
+        '--tables',
+        nargs='+',
+        help='only these tables (mini: main, labels; paper: main, decoder, ...)',
+    )
     p.add_argument(
         '--add',
         nargs='+',
         metavar='CONFIG',
-        help='a row for each of these configs of your own, beside the rows of the suite',
+        help='configs of your own: a row for each, beside the rows of the suite',
     )
-    p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; of mini 0 1 2)')
-    p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
+    p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; for mini 0 1 2)')
+    p.add_argument('--jobs', type=int, help='runs at a time (one per core up to 4; with a GPU 1)')
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>[_<data>])')
     p.add_argument(
         '--resume',
         action='store_true',
-        help='print commands that go on; go on in runs that were begun by such a command too',
+        help='also resume runs that were started by hand, and print commands that resume in the '
+        'dry run of paper (the unfinished runs of a suite itself always resume)',
     )
     p.add_argument('--dry-run', action='store_true', help='print the commands and stop')
 
@@ -74,28 +82,32 @@ def parser() -> argparse.ArgumentParser:
         '--data-root',
         nargs='+',
         metavar='DIR',
-        help='data of your own: an ImageFolder, a COCO folder, images with masks, or several',
+        help='your own data: one or more of an ImageFolder, a COCO folder, images with masks',
     )
     mini.add_argument(
         '--smoke',
         action='store_true',
-        help='two updates a run, kept apart: does everything work on these data?',
+        help='test whether everything runs on these data: two updates per run, kept separately',
     )
-    mini.add_argument('--record', metavar='DIR', help='finished rows (docs/results/mini)')
+    mini.add_argument(
+        '--record', metavar='DIR', help='folder of finished rows (docs/results/mini)'
+    )
 
     paper = p.add_argument_group('paper')
     paper.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm'],
         default='pytorch',
-        help='what starts the processes of a run (pytorch)',
+        help='launcher of the processes of a run (pytorch)',
     )
     paper.add_argument('--gpus', type=int, default=8, help='GPUs of each run (8)')
-    paper.add_argument('--partition', default='', help='of Slurm')
-    paper.add_argument('--no-amp', action='store_true', help='float32 throughout')
+    paper.add_argument('--partition', default='', help='Slurm partition')
+    paper.add_argument('--no-amp', action='store_true', help='train in float32')
     paper.add_argument('--weights', default='weights', help='folder of published files (weights)')
     paper.add_argument(
-        '--throughput', metavar='FILE', help='of tools/benchmark.py --out, for the GPU hours'
+        '--throughput',
+        metavar='FILE',
+        help='output of tools/benchmark.py --out, to compute GPU hours',
     )
     return p
 

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``test``."""
     p = argparse.ArgumentParser(
         prog='test.py',
-        description='Evaluate weights on the test data of a config. Of a distilled config the '
+        description='Evaluate weights on the test data of a config. For a distilled config, the '
         'student is evaluated; no teacher is needed.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--work-dir', help='where the log goes (work_dirs/<config name>)')
     p.add_argument('--out', help='write the metrics to this JSON file')
     p.add_argument('--show-dir', help='draw predictions into this folder')
-    p.add_argument('--data', metavar='CONFIG', help='on the test data of this config instead')
-    p.add_argument('--tta', action='store_true', help='test-time augmentation of the config')
+    p.add_argument('--data', metavar='CONFIG', help='use the test data of this config instead')
+    p.add_argument('--tta', action='store_true', help="use the config's test-time augmentation")
     add_common_options(p)
     return p
 

@@ -18,7 +18,7 @@ EXAMPLES = """examples:
       --cfg-options distillation.teacher.checkpoint=mae_finetuned_vit_base.pth
   python tools/train.py configs/shapes/g2sd_vits_generic.py --resume
 
-SIGTERM and SIGUSR1 end a run after the step that it is in, with a checkpoint and exit code 0.
+SIGTERM and SIGUSR1 end a run after the current step, with a checkpoint and exit code 0.
 """
 
 
@@ -37,36 +37,38 @@ def parser() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='PATH',
-        help='go on from the newest checkpoint in the work dir, or from PATH',
+        help='resume from the newest checkpoint in the work dir (without one, start a new run), or '
+        'from PATH',
     )
     p.add_argument(
         '--runs',
         default='work_dirs',
         metavar='DIR',
-        help="folder of the runs whose weights the config names (work_dirs); this run's place too",
+        help='folder of the runs whose weights the config names (work_dirs); also the parent of '
+        "this run's work dir",
     )
     p.add_argument(
         '--amp',
         action='store_true',
-        help='mixed precision, teacher too: bfloat16 where the GPU has it, else float16',
+        help='mixed precision, for the teacher too: bfloat16 if the GPU has it, else float16',
     )
     p.add_argument(
         '--compile',
         action=argparse.BooleanOptionalAction,
         dest='compiled',
-        help='torch.compile for the transformer blocks (with a GPU yes, else no)',
+        help='use torch.compile for the transformer blocks (yes with a GPU, else no)',
     )
-    p.add_argument('--seed', type=int, help='seed of everything random (config: 0)')
-    p.add_argument('--deterministic', action='store_true', help='deterministic kernels')
+    p.add_argument('--seed', type=int, help='seed of all random numbers (that of the config: 0)')
+    p.add_argument('--deterministic', action='store_true', help='use deterministic kernels')
     p.add_argument(
         '--replay',
         metavar='BUNDLE',
-        help='do not train: run the step that a non-finite loss or gradient left in BUNDLE',
+        help='do not train: repeat the step with a non-finite loss or gradient saved in BUNDLE',
     )
     p.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the rate to the batch that is used'
+        '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
-    p.add_argument('--tensorboard', action='store_true', help='scalars for TensorBoard too')
+    p.add_argument('--tensorboard', action='store_true', help='also log scalars for TensorBoard')
     add_common_options(p)
     return p
 

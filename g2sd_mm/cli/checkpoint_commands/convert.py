@@ -32,16 +32,21 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         '--side',
         choices=('student', 'teacher'),
         default='student',
-        help='which network of a file that holds two (student)',
+        help='which network to take from a file that holds two (student)',
     )
-    p.add_argument('--img-size', type=int, metavar='PX', help='resize positions to this image side')
+    p.add_argument(
+        '--img-size', type=int, metavar='PX', help='resize position embeddings to this image size'
+    )
     p.add_argument(
         '--positions',
         choices=('keep', 'transpose'),
-        help='what to do with a transposed sin-cos table: the weights were trained with it, or not',
+        help='a transposed sin-cos table: keep it if the weights were trained with it, else '
+        'transpose it',
     )
-    p.add_argument('--heads', type=int, help='attention heads, for a width without a usual number')
-    p.add_argument('--decoder-heads', type=int, help='the same of the decoder')
+    p.add_argument(
+        '--heads', type=int, help='attention heads, for widths that no published network has'
+    )
+    p.add_argument('--decoder-heads', type=int, help='attention heads of the decoder, likewise')
     p.add_argument('--force', action='store_true', help='overwrite DST')
 
 

@@ -21,17 +21,17 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         '--student',
         action='store_true',
-        help='take the student (the default: nothing else in it is of use alone)',
+        help='take the student (the default; nothing else can be extracted)',
     )
     p.add_argument('--out', metavar='FILE', help='.pth or .safetensors (student.pth beside it)')
     p.add_argument(
         '--layout',
         choices=LAYOUTS,
         default='ours',
-        help='names of the tensors: ours, for mmpretrain, mmdet and mmseg with custom_imports of '
-        "our backbones (the default), or another library's",
+        help='names of the tensors: ours (default), for mmpretrain, mmdet and mmseg with '
+        "custom_imports of our backbones, or another library's",
     )
-    p.add_argument('--config', help='config of the run, where the checkpoint does not say')
+    p.add_argument('--config', help='config of the run, if the checkpoint does not contain it')
     p.add_argument('--force', action='store_true', help='overwrite FILE')
     add_options(p)
 

@@ -17,7 +17,7 @@ EXAMPLES = """examples:
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Options of the sub-command."""
     p.add_argument('files', nargs='+', metavar='FILE', help='weights file, index or folder')
-    p.add_argument('--names', action='store_true', help='list every tensor, too')
+    p.add_argument('--names', action='store_true', help='also list every tensor')
 
 
 def run(args: argparse.Namespace) -> None:

@@ -27,7 +27,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument('config', help='config file')
     p.add_argument('checkpoint', help='weights file, index or folder')
     p.add_argument(
-        '--role', choices=ROLES, help='ask for this role alone; exit code 2 if it does not fit it'
+        '--role', choices=ROLES, help='check only this role; exit code 2 if the file does not fit'
     )
     add_options(p)
 
