@@ -181,6 +181,7 @@ class Subjects:
     def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
         from ..analysis.catalogue import ANALYSES
         from ..analysis.samples import labelled_samples, square_samples
+        from ..analysis.threads import enough_threads
         from ..errors import UserError
 
         analysis = ANALYSES[name]
@@ -198,7 +199,8 @@ class Subjects:
         passes = analysis.passes(len(self.networks))
         bar = bars.add(name, passes * len(samples.images))
         try:
-            return analysis.ask(self.networks, samples, bar.advance)
+            with enough_threads(self.networks):
+                return analysis.ask(self.networks, samples, bar.advance)
         finally:
             bar.end()
 
