@@ -35,6 +35,7 @@ docs/analyze.md says how to read the figures.
 examples:
   python tools/analyze.py --run work_dirs/demo
   python tools/analyze.py cka attention --run work_dirs/demo --task seg
+  python tools/analyze.py --run work_dirs/paper --students vits vitt
   python tools/analyze.py occlusion --out-dir occlusion --images 5000 \\
       --teacher configs/imagenet/vitb_cls.py mae_finetuned_vit_base.pth \\
       --student configs/imagenet/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth
@@ -59,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
                    help='folder of a suite (work_dirs/demo): finds teacher, students and stage 1')
     p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls', help='of --run (cls)')
     p.add_argument('--seed', type=int, default=0, help='of --run (0)')
+    p.add_argument('--students', nargs='+', metavar='NAME',
+                   help='of --run, where there are several: vits, vitt (the first that has rows)')
     pair: dict[str, Any] = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
     p.add_argument('--teacher', **pair, help='instead of --run')
     p.add_argument('--student', **pair, action='append', help='may be given several times')
@@ -236,7 +239,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
         raise UserError('--run finds networks and configs by itself: leave out --teacher, '
                         '--student and --cfg-options')  # fmt: skip
     folder = Path(args.run)
-    runs = trained_networks(folder, args.task, args.seed)
+    runs = trained_networks(folder, args.task, args.seed, args.students or ())
     data = run_config(runs['teacher'])
     fit.prepare_data(data, ('test_dataloader',))
     stage1 = stage1_run(folder, args.seed)
@@ -254,6 +257,8 @@ def _of_files(args: argparse.Namespace) -> Subjects:
     from ..students.load import student_of
     from . import config as fit
 
+    if args.students:
+        raise UserError('--students is for --run: give each network by --student')
     generic = _generic(args) if args.generic else None
     if not args.teacher and not args.student:
         if not generic:

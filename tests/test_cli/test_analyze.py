@@ -106,6 +106,11 @@ def test_accuracy_is_that_of_the_test_tool(suite, tmp_path):
     assert accuracy == pytest.approx(metrics['accuracy/top1'], abs=1e-4)
 
 
+def test_students_of_a_run_are_chosen(suite, tmp_path):
+    with pytest.raises(UserError, match=toys.words('--students vitt: ', 'has trained')):
+        run('cka', '--run', suite, '--students', 'vitt', '--out-dir', tmp_path)
+
+
 def test_small_networks_are_asked_on_one_thread(suite, tmp_path, monkeypatch):
     from g2sd_mm.analysis import agreement
 
@@ -156,6 +161,7 @@ def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):
         (['--teacher', 'a', 'b'], '--out-dir is missing'),
         (['--teacher', 'a', 'b', '--out-dir', 'x'], 'a student is compared with a teacher'),
         (['--run', 'x', '--cfg-options', 'a=1'], '--run finds networks and configs by itself'),
+        (['--students', 'vits', '--out-dir', 'x'], '--students is for --run: give each network'),
         (['--run', 'no/such'], 'no/such/results.json is not a results.json'),
     ],
 )
