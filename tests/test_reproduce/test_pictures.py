@@ -87,12 +87,13 @@ def test_students_and_rows_of_ones_own_have_their_columns(ran, tmp_path):
     suite, runs = ran
     own = Row('cls', 'truth', 'vits_scratch_cls', network='vits')  # called like a folder of ours
     second = Row('cls', 'scratch', 'vits_scratch_cls', network='vitt')
-    drawn = replace(suite, rows=(own, second, *suite.rows, replace(own, method='single_stage')))
+    others = (replace(own, method='single_stage'), replace(own, method='teacher'))
+    drawn = replace(suite, rows=(own, second, *suite.rows[:1], *others))
     draw_pictures(drawn, drawn.rows[:1], runs, tmp_path)
     columns = json.loads((tmp_path / 'cls' / 'columns.json').read_text())
     assert list(columns.items()) == [
         ('input', 'input'), ('truth', 'ground truth'), ('scratch_vitt', 'scratch, vitt'),
-        ('scratch_vits', 'scratch, vits'), ('own_truth', 'truth'),
+        ('scratch_vits', 'scratch, vits'), ('own_truth', 'truth'), ('teacher', 'teacher'),
     ]  # fmt: skip
     (grid,) = prediction_grids(tmp_path)
     heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
