@@ -52,6 +52,12 @@ def test_the_papers_claims_are_of_its_small_student():
     assert claims == {'cls': 98.7, 'det': 98.1, 'seg': 99.3}
 
 
+def test_a_row_that_the_releases_readers_quote():
+    row = dict(task='seg', student='vitt', method='g2sd_nosd')
+    figure = published(row, 'mIoU')
+    assert figure.value == 41.4 and 'issue 2' in figure.source
+
+
 def test_how_a_figure_is_shown():
     assert str(Figure(value=83.6)) == '83.6'
     assert str(Figure(of_teacher=98.7)) == '98.7 % of teacher'

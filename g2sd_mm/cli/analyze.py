@@ -35,6 +35,7 @@ docs/analyze.md says how to read the figures.
 examples:
   python tools/analyze.py --run work_dirs/demo
   python tools/analyze.py cka attention --run work_dirs/demo --task seg
+  python tools/analyze.py --run work_dirs/paper --students vits vitt
   python tools/analyze.py occlusion --out-dir occlusion --images 5000 \\
       --teacher configs/imagenet/vitb_cls.py mae_finetuned_vit_base.pth \\
       --student configs/imagenet/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth
@@ -60,6 +61,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls',
                    help='task of the suite (cls)')
     p.add_argument('--seed', type=int, default=0, help='seed of the suite (0)')
+    p.add_argument('--students', nargs='+', metavar='NAME',
+                   help='networks of the suite: vits, vitt (the first that has rows)')
     pair: dict[str, Any] = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
     p.add_argument('--teacher', **pair, help='teacher to compare with, instead of --run')
     p.add_argument('--student', **pair, action='append',
@@ -185,6 +188,7 @@ class Subjects:
     def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
         from ..analysis.catalogue import ANALYSES
         from ..analysis.samples import labelled_samples, square_samples
+        from ..analysis.threads import enough_threads
         from ..errors import UserError
 
         analysis = ANALYSES[name]
@@ -202,7 +206,8 @@ class Subjects:
         passes = analysis.passes(len(self.networks))
         bar = bars.add(name, passes * len(samples.images))
         try:
-            return analysis.ask(self.networks, samples, bar.advance)
+            with enough_threads(self.networks):
+                return analysis.ask(self.networks, samples, bar.advance)
         finally:
             bar.end()
 
@@ -238,7 +243,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
         raise UserError('--run finds networks and configs by itself: leave out --teacher, '
                         '--student and --cfg-options')  # fmt: skip
     folder = Path(args.run)
-    runs = trained_networks(folder, args.task, args.seed)
+    runs = trained_networks(folder, args.task, args.seed, args.students or ())
     data = run_config(runs['teacher'])
     fit.prepare_data(data, ('test_dataloader',))
     stage1 = stage1_run(folder, args.seed)
@@ -256,6 +261,8 @@ def _of_files(args: argparse.Namespace) -> Subjects:
     from ..students.load import student_of
     from . import config as fit
 
+    if args.students:
+        raise UserError('--students is for --run: give each network by --student')
     generic = _generic(args) if args.generic else None
     if not args.teacher and not args.student:
         if not generic:

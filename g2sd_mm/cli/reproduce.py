@@ -161,12 +161,11 @@ def _run(args: argparse.Namespace) -> None:
             data=data,
             bars=bars,
         )
-    if not launcher:
-        done = {row['seed'] for row in results['rows'] if 'error' not in row}
-        here = [seed for seed in done if (folder / f'seed{seed}').is_dir()]
-        # always of the same seed, in whatever parts the suite is run
-        shown = folder / f'seed{min(here, default=seeds[0])}'
-        draw_pictures(suite, rows, shown, folder / 'pictures')
+    done = {row['seed'] for row in results['rows'] if 'error' not in row}
+    here = [seed for seed in done if (folder / f'seed{seed}').is_dir()]
+    # always of the same seed, in whatever parts the suite is run
+    shown = folder / f'seed{min(here, default=seeds[0])}'
+    draw_pictures(suite, rows, shown, folder / 'pictures')
     _report(folder)
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from . import methods
 from .summary import Line
 
-_LEFT, _BAR, _RIGHT, _STEP, _HEAD = 150, 440, 190, 26, 30
-_COLOURS = {'teacher': '#2f5d8a', 'g2sd': '#b9770e', 'g2sd_nosd': '#e0a84c'}
-_OTHERS = '#a8a8a8'
+_BAR, _RIGHT, _STEP, _HEAD = 440, 230, 26, 30
+_LEFT, _LETTER = 150, 8.0  # room for names, and what a letter takes of it in the widest fonts
 
 
 def bars(lines: Sequence[Line]) -> str:
@@ -22,6 +22,8 @@ def bars(lines: Sequence[Line]) -> str:
         lines: of :func:`g2sd_mm.reports.summary.summarise`; values in percent.
     """
     parts: list[str] = []
+    longest = max((len(line.name) for line in lines), default=0)
+    left = max(_LEFT, round(16 + _LETTER * longest))
     y = 8
     for task in dict.fromkeys(line.task for line in lines):
         drawn = [line for line in lines if line.task == task and line.mean is not None]
@@ -29,10 +31,10 @@ def bars(lines: Sequence[Line]) -> str:
             parts.append(_text(8, y + 18, f'{task}, {drawn[0].metric}', 'font-weight="bold"'))
             y += _HEAD
             for line in drawn:
-                parts += _bar(line, y)
+                parts += _bar(line, left, y)
                 y += _STEP
             y += 8
-    width = _LEFT + _BAR + _RIGHT
+    width = left + _BAR + _RIGHT
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y}" '
         'font-family="Helvetica, Arial, sans-serif" font-size="14">\n'
@@ -40,18 +42,18 @@ def bars(lines: Sequence[Line]) -> str:
     )
 
 
-def _bar(line: Line, y: float) -> list[str]:
+def _bar(line: Line, left: int, y: float) -> list[str]:
     mean = line.mean or 0.0
-    end = _LEFT + _BAR * mean / 100
-    colour = _COLOURS.get(line.method, _OTHERS)
+    end = left + _BAR * mean / 100
     parts = [
-        _text(_LEFT - 8, y + 14, line.name, 'text-anchor="end"'),
-        f'<rect x="{_LEFT}" y="{y + 2}" width="{end - _LEFT:.1f}" height="16" fill="{colour}"/>',
+        _text(left - 8, y + 14, line.name, 'text-anchor="end"'),
+        f'<rect x="{left}" y="{y + 2}" width="{end - left:.1f}" height="16" '
+        f'fill="{methods.colour(line.method)}"/>',
     ]
     figure = f'{mean:.1f}'
     tip = end
     if line.spread is not None:
-        low, tip = (_LEFT + _BAR * (mean + sign * line.spread) / 100 for sign in (-1, 1))
+        low, tip = (left + _BAR * (mean + sign * line.spread) / 100 for sign in (-1, 1))
         parts.append(
             f'<path d="M{low:.1f},{y + 10} H{tip:.1f}" stroke="#222222" stroke-width="2"/>'
         )

@@ -1,4 +1,7 @@
-"""Learning curves: training loss and validation of every row, seeds in one colour."""
+"""Learning curves: training loss and validation of every row, seeds in one colour.
+
+Where there are several students, the first one's lines are full, the others' broken and paler.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ from .parts import figure
 from .plots import svg
 from .summary import HEADLINE
 
+_STYLES = ('-', '--', ':')  # of the students
+
 
 def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
     """A figure for each task, and one for the runs without labels."""
@@ -24,9 +29,10 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
             title = methods.TITLES[task]
             validated = any(len(curve.metric) > 1 for curve in own)
             metric = f' and {HEADLINE[task]} on the validation images' if validated else ''
+            each = 'One line a seed' + (' and student' if len(_students(own)) > 1 else '')
             yield figure(
                 svg(f'curves {task}', partial(_task, curves=own, task=task if validated else '')),
-                f'{title}: training loss{metric}. One line a seed. Losses of different methods '
+                f'{title}: training loss{metric}. {each}. Losses of different methods '
                 'have different terms.',
                 f'learning curves, {title}',
             )
@@ -45,14 +51,17 @@ def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
         return
     left, right = fig.subplots(1, 2)
     _losses(left, curves)
+    students = _students(curves)
     for curve in curves:
-        _line(right, curve.metric, curve, marker='o' if len(curve.metric) == 1 else None)
+        marker = 'o' if len(curve.metric) == 1 else None
+        _line(right, curve.metric, curve, students, marker)
     right.set(xlabel='update', ylabel=f'{HEADLINE[task]} (%)', xlim=(0, None))
 
 
 def _losses(axes: Any, curves: Sequence[Curve]) -> None:
+    students = _students(curves)
     for curve in curves:
-        _line(axes, curve.loss, curve)
+        _line(axes, curve.loss, curve, students)
     axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter('{x:g}')
@@ -60,16 +69,26 @@ def _losses(axes: Any, curves: Sequence[Curve]) -> None:
     _legend(axes)
 
 
-def _line(axes: Any, points: Points, curve: Curve, marker: str | None = None) -> None:
+def _students(curves: Sequence[Curve]) -> list[str]:
+    """Whose lines have to be told apart: the teacher's have a name of their own."""
+    return list(dict.fromkeys(curve.student for curve in curves if curve.method != 'teacher'))
+
+
+def _line(
+    axes: Any, points: Points, curve: Curve, students: Sequence[str], marker: str | None = None
+) -> None:
     if points:
+        several = len(students) > 1 and curve.student in students and curve.method != 'teacher'
+        name = f'{curve.method} {curve.student}'.rstrip() if several else curve.method
+        style = _STYLES[students.index(curve.student) % len(_STYLES)] if several else '-'
         axes.plot(
-            *zip(*points, strict=True), label=curve.method, marker=marker, markersize=4,
-            color=methods.colour(curve.method), alpha=0.85, linewidth=1.2,
+            *zip(*points, strict=True), label=name, marker=marker, markersize=4,
+            color=methods.colour(name), alpha=0.85, linewidth=1.2, linestyle=style,
         )  # fmt: skip
 
 
 def _legend(axes: Any) -> None:
-    """One entry a method, however many seeds it has."""
+    """One entry a method and student, however many seeds it has."""
     handles, labels = axes.get_legend_handles_labels()
     known = dict(zip(labels, handles, strict=True))
     names = methods.ordered(known)

@@ -9,6 +9,7 @@ from typing import Any
 
 from .analyses import analysis_parts, reconstruction_sentence
 from .curves import curve_figures
+from .elsewhere import published_elsewhere
 from .logs import SHAPES, curves
 from .method_picture import method_picture
 from .notices import notices
@@ -24,6 +25,7 @@ _TITLES = {
     'results': 'Results',
     'order': 'Does the order hold?',
     'labels': 'Fewer labels',
+    'elsewhere': 'Published elsewhere',
     'curves': 'Learning curves',
     'predictions': 'Predictions',
     'reconstructions': 'Masked reconstructions',
@@ -75,6 +77,7 @@ def _contents(
     yield 'results', [_told(results.get('tested')), *tables, seed_table(lines)]
     yield 'order', [bullets(orders(lines)), order_table(lines)]
     yield 'labels', [label_table(lines)]
+    yield 'elsewhere', published_elsewhere() if results['suite'] == 'paper' else ()
     yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))
     yield 'predictions', _first(folders, lambda folder: prediction_grids(folder / 'pictures'))
     yield 'reconstructions', _first(folders, _reconstructions)

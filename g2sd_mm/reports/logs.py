@@ -25,8 +25,8 @@ class Curve:
     """One run's way.
 
     Attributes:
-        task, method, seed: of the row that the run ends in; for a run without labels the method is
-            the run's name and the task empty.
+        task, method, student, seed: of the row that the run ends in; for a run without labels the
+            method is the run's name, task and student are empty.
         loss: (update, training loss).
         metric: (update, headline metric of the validation in percent).
     """
@@ -36,6 +36,7 @@ class Curve:
     seed: int
     loss: Points = field(default_factory=list)
     metric: Points = field(default_factory=list)
+    student: str = ''
 
 
 def curves(
@@ -61,7 +62,7 @@ def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[C
             continue
         row = known.get((int(seed), run.name))
         if row:
-            yield _filled(Curve(row['task'], row['method'], int(seed)), entries)
+            yield _filled(_curve(row), entries)
         elif not any(name in entry for entry in entries for name, _ in _LOGGED.values()):
             yield _filled(Curve('', run.name, int(seed)), entries)
 
@@ -81,7 +82,12 @@ def _of_record(
         log = folder / 'rows' / f'{"_".join(names)}_seed{row["seed"]}.log'
         if log.is_file():
             entries = [_entry(line) for line in log.read_text().splitlines() if line]
-            yield _filled(Curve(row['task'], row['method'], row['seed']), entries)
+            yield _filled(_curve(row), entries)
+
+
+def _curve(row: Mapping[str, Any]) -> Curve:
+    # rows of files from before there was more than one student have no student
+    return Curve(row['task'], row['method'], row['seed'], student=row.get('student', ''))
 
 
 def read_scalars(run: Path) -> list[Entry]:

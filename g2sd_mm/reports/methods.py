@@ -17,20 +17,36 @@ _COLOURS = {
     'mae_student': '#b07cc6',
     'scratch': '#8d8d8d',
 }
+_PLAIN = 'vits'  # the student whose colours are not tinted
 _OTHERS = ('#3aa6a6', '#c65b8f', '#8a9a3b', '#7a6ff0')
 
 TITLES = {'cls': 'Classification', 'det': 'Detection', 'seg': 'Segmentation'}
 
 
-def colour(method: str) -> str:
-    """A method's colour, the same in every picture; names that are no method get one too."""
-    return _COLOURS.get(method) or _OTHERS[sum(method.encode()) % len(_OTHERS)]
+def colour(name: str) -> str:
+    """A method's colour, the same in every picture; names that are no method get one too.
+
+    Of ``g2sd vitt``, where there are several students, a tint of its method's.
+    """
+    method, _, student = name.partition(' ')
+    base = _COLOURS.get(method) or _OTHERS[sum(method.encode()) % len(_OTHERS)]
+    return _tint(base) if student not in ('', _PLAIN) else base
 
 
-def ordered(methods: Iterable[str]) -> list[str]:
+def _tint(colour: str) -> str:
+    """``#rrggbb``, halfway to white."""
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return '#' + ''.join(f'{(channel + 255) // 2:02x}' for channel in channels)
+
+
+def ordered(names: Iterable[str]) -> list[str]:
     """Names in the order of :data:`ORDER`, others behind, each once."""
-    names = dict.fromkeys(methods)
-    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+    return sorted(dict.fromkeys(names), key=_place)
+
+
+def _place(name: str) -> int:
+    method = name.partition(' ')[0]
+    return ORDER.index(method) if method in ORDER else len(ORDER)
 
 
 def own_claims(names: Iterable[str]) -> list[tuple[str, str]]:

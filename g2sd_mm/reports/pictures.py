@@ -10,7 +10,8 @@ from typing import Any
 from . import methods
 from .parts import Cell, escape, grid, legend, paragraph
 
-#: Columns of a task's pictures, as far as there are such pictures; names of folders -> headings.
+#: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
+#: pictures, where the task's folder does not name its own, see :data:`NAMED`.
 COLUMNS = {
     'input': 'input',
     'truth': 'ground truth',
@@ -30,6 +31,9 @@ CLASSES = 'classes.txt'
 #: Of segmentations, ``truth/colours.json``: the classes' ``colours`` as CSS, by name, and which are
 #: ``present`` in the annotations.
 COLOURS = 'colours.json'
+#: Columns of a task's folder in their order, ``<task>/columns.json``, as :data:`COLUMNS`: those of
+#: a suite with several students, or of rows that somebody added, are not known beforehand.
+NAMED = 'columns.json'
 #: Whose predictions they are: ``<task>/runs.txt`` has the name of a seed's folder.
 RUNS = 'runs.txt'
 _BACKGROUND = 'background'  # stays as it is in the image
@@ -45,9 +49,14 @@ def prediction_grids(folder: Path) -> Iterator[str]:
         if truth.is_file():
             told = _told(folder / task, truth.read_text().splitlines())
             yield f'<h3>{escape(title)}</h3>{_note(folder / task)}{grid(told, small=True)}'
-        elif columns := _columns(folder / task, COLUMNS):
+        elif columns := _columns(folder / task, _named(folder / task)):
             shown = f'{grid(columns)}{_legend(folder / task)}'
             yield f'<h3>{escape(title)}</h3>{_note(folder / task)}{shown}'
+
+
+def _named(folder: Path) -> dict[str, str]:
+    file = folder / NAMED
+    return json.loads(file.read_text()) if file.is_file() else COLUMNS
 
 
 def _note(folder: Path) -> str:
@@ -78,7 +87,7 @@ def _legend(folder: Path) -> str:
     known = json.loads(file.read_text())
     predicted = {
         name
-        for method in COLUMNS
+        for method in _named(folder)
         for prediction in _predictions(folder / method)
         for name in prediction.get('classes', ())
     }
@@ -94,7 +103,7 @@ def _predictions(column: Path) -> list[dict[str, Any]]:
 def _told(folder: Path, truth: list[str]) -> list[tuple[str, list[Cell]]]:
     columns = _columns(folder, {'input': COLUMNS['input']})
     columns.append((COLUMNS['truth'], [Cell(words=name) for name in truth]))
-    for method, title in COLUMNS.items():
+    for method, title in _named(folder).items():
         scores = [prediction['scores'] for prediction in _predictions(folder / method)]
         if scores:
             columns.append((title, [_best(s, t) for s, t in zip(scores, truth, strict=False)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,8 @@ class Line:
     of: seeds that any row of the report has; a line with fewer rests on less than the others.
     published: the paper's figure, '' where there is none.
     images_seen: by the row's last run, each as often as it is seen; None where that is not known.
-    Times are the shortest of the seeds': what else the machine did is not the method's.
+    Times are the median over the seeds, each of its own: a seed beside which the machine did other
+    work does not count for more than the others.
     """
 
     task: str
@@ -102,8 +103,8 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
                 retained=_retained(own, teacher) if teacher else None,
                 params_m=good[0]['params_m'] if good else None,
                 gflops=good[0]['gflops'] if good else None,
-                own_seconds=min((r['train_seconds'] for r in good), default=None),
-                total_seconds=min((r['total_seconds'] for r in good), default=None),
+                own_seconds=_median(r['train_seconds'] for r in good),
+                total_seconds=_median(r['total_seconds'] for r in good),
                 errors=tuple(r['error'] for r in group if 'error' in r),
                 of=len(seeds),
                 name=' '.join(part for part in told if part not in ('', 'main')),
@@ -116,6 +117,11 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
             )
         )
     return lines
+
+
+def _median(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return statistics.median(known) if known else None
 
 
 def _key(row: dict[str, Any]) -> tuple[str, ...]:

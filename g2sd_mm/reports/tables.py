@@ -14,7 +14,7 @@ from .table import cells as line_cells
 _OTHER_TABLES = 'Other rows'
 _FIGURES = (
     'Mean and sample deviation over seeds; percent of the teacher over the seeds that both have. '
-    "Own time: of the row's last run; total: with the runs that it needs; each the shortest of the "
+    "Own time: of the row's last run; total: with the runs that it needs; each the median over the "
     'seeds.'
 )
 _STATISTICS = (
@@ -25,12 +25,18 @@ _PART = (
     "The share is of the labelled images of each row's last run. Pre-training and stage 1 see all "
     'images, and the teacher of stage 2 was fine-tuned on all labels. In brackets: percent of it.'
 )
-_NO_SOURCE = (
-    'The column "published" has what is known of the paper\'s row, or of the public teacher, on '
-    'ImageNet, COCO and ADE20K (ViT-S, unless the row is of another network). It stays empty where '
-    'no source that could be read has the figure; docs/results/published.yaml gives source or '
-    'reason for each.'
+_GAPS = (
+    'It stays empty where no machine-readable source with the figure was found; '
+    'docs/results/published.yaml gives source or reason for each.'
 )
+_PUBLISHED = (
+    'The column "published" has what is known of the row, or of the public teacher. ' + _GAPS
+)
+_OTHER_DATA = (
+    'The column "paper" is no comparison: its figures are of ViT-S, or of a public ViT-B teacher, '
+    'on other and far larger data. ' + _GAPS
+)
+_PAPERS_DATA = {'cls': 'ImageNet', 'det': 'COCO', 'seg': 'ADE20K'}
 
 
 def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
@@ -41,7 +47,7 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
         yield f'<h3>{escape(methods.TITLES.get(task, task))}</h3>'
         yield _results(own, suite)
     yield paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
-    yield paragraph(_NO_SOURCE, 'note')
+    yield paragraph(_PUBLISHED if suite == 'paper' else _OTHER_DATA, 'note')
     for name in dict.fromkeys(line.table for line in lines):
         if name not in ('main', LABELS):
             yield f'<h3>{escape(f"{_OTHER_TABLES}: {name}")}</h3>'
@@ -50,13 +56,18 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
 
 def _results(lines: Sequence[Line], suite: str) -> str:
     own = [line_cells(line) for line in lines]
-    rows = [
-        (row[1], row[2], row[3], row[4], _paper(line, suite), *row[5:])
-        for line, row in zip(lines, own, strict=True)
-    ]
-    header = ('method', 'metric', 'ours', 'of teacher', 'published', 'params', 'GFLOPs', 'own time',
-              'total')  # fmt: skip
+    header = ['method', 'metric', 'ours', 'of teacher', 'params', 'GFLOPs', 'own time', 'total']
+    rows = [list(row[1:]) for row in own]
+    if suite == 'paper' or lines[0].table == 'main':  # what else has nothing to stand beside it
+        header.insert(4, 'published' if suite == 'paper' else _papers_data(lines[0].task))
+        for line, row in zip(lines, rows, strict=True):
+            row.insert(4, _paper(line, suite))
     return table(header, rows)
+
+
+def _papers_data(task: str) -> str:
+    """Heading of figures that are not of the data that ours are of."""
+    return f'paper ({_PAPERS_DATA[task]})'
 
 
 def _budgets(main: Sequence[Line]) -> str:
@@ -65,9 +76,11 @@ def _budgets(main: Sequence[Line]) -> str:
     own = [line for line in students if line.method == 'g2sd']
     seen = {(line.task, line.student): line.images_seen for line in own}
     others = [
-        f'{line.task} {line.name} {line.images_seen / base:.3g} times'
+        f'{line.task} {line.name} {images / base:.3g} times'
         for line in students
-        if (base := seen.get((line.task, line.student))) and base != line.images_seen
+        if (base := seen.get((line.task, line.student)))
+        and (images := line.images_seen)
+        and base != images
     ]
     if not seen:
         return ''
@@ -80,8 +93,6 @@ def _paper(line: Line, suite: str) -> str:
     """The published figure, or share of the teacher's, of the row that this one stands for."""
     if suite == 'paper':
         return line.published
-    if line.table != 'main':
-        return ''
     student = 'vitb' if line.method == 'teacher' else 'vits'
     row = {'task': line.task, 'student': student, 'method': line.method}
     return str(published(row, HEADLINE[line.task]) or '')

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,10 @@ import cv2
 import mmcv
 
 from ..analysis.samples import evenly
+from ..reports import methods
 from ..reports.draw import Image, class_colour, draw_sample
-from ..reports.pictures import CLASSES, COLOURS, COLUMNS, RUNS
+from ..reports.pictures import CLASSES, COLOURS, COLUMNS, NAMED, RUNS
+from ..wording import one_line
 from .suites import Row, Suite
 
 if TYPE_CHECKING:
@@ -24,42 +28,98 @@ _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 _NUMBER = {'cls': 8, 'det': 4, 'seg': 4}
 
 
-def draw_pictures(suite: Suite, rows: Sequence[Row], runs: Path, folder: Path) -> None:
+def draw_pictures(
+    suite: Suite,
+    rows: Sequence[Row],
+    runs: Path,
+    folder: Path,
+    say: Callable[[str], None] = print,
+) -> None:
     """Write ``folder/<task>/<column>/<number>_<name>.jpg`` for the columns of a report.
 
-    The columns are ``input``, ``truth`` (the annotations) and the methods that a report shows, as
-    far as they have weights: those of ``rows`` and those that were trained before.
+    The columns are ``input``, ``truth`` (the annotations), the methods that a report shows, and
+    rows that are no method of a suite, as far as they have weights: those of ``rows`` and those
+    that were trained before. A method of several students has a column for each.
 
     Args:
         suite: whose main rows may be shown.
         rows: what was run; the other tasks' pictures stay as they are.
         runs: folder of one seed's runs.
         folder: where the pictures go.
+        say: told in a line what could not be drawn, and why; the others are drawn.
     """
+    import g2sd_mm
+
+    g2sd_mm.register_all()
+    tasks = {row.task for row in rows}
+    main = [row for row in suite.rows if row.task in tasks and row.table == 'main']
+    shown = [row for row in main if row.method in COLUMNS or _is_own(row)]
+    finished = [row for row in shown if (runs / row.step / 'weights.pth').is_file()]
+    for task in dict.fromkeys(row.task for row in finished):
+        with _told(say, f'of {task}'):
+            own = [row for row in finished if row.task == task]
+            _draw_task(suite, own, runs, folder / task, say)
+
+
+def _draw_task(
+    suite: Suite, rows: Sequence[Row], runs: Path, folder: Path, say: Callable[[str], None]
+) -> None:
     from ..cli.infer import infer
     from ..configuration import load_config
 
-    tasks = {row.task for row in rows}
-    shown = [row for row in suite.rows if row.task in tasks and row.method in COLUMNS]
-    main = [row for row in shown if row.table == 'main']
-    finished = [row for row in main if (runs / row.step / 'weights.pth').is_file()]
-    for task in dict.fromkeys(row.task for row in finished):
-        own = [row for row in finished if row.task == task]
-        shutil.rmtree(folder / task, ignore_errors=True)  # of other images, perhaps
-        first = suite.step(own[0].step)
-        cfg = load_config(first.config, first.options, str(runs))
-        images = _draw_truth(cfg, folder / task, _NUMBER[task])
-        (folder / task / RUNS).write_text(f'{runs.name}\n')
-        for row in own:
-            step = suite.step(row.step)
+    shutil.rmtree(folder, ignore_errors=True)  # of other images, perhaps
+    first = suite.step(rows[0].step)
+    cfg = load_config(first.config, first.options, str(runs))
+    images = _draw_truth(cfg, folder, _NUMBER[rows[0].task])
+    (folder / RUNS).write_text(f'{runs.name}\n')
+    drawn = {name: COLUMNS[name] for name in ('input', 'truth')}
+    for name, (title, row) in _columns(rows).items():
+        step = suite.step(row.step)
+        with _told(say, f'of {row.step}'):
             infer(
                 step.config,
                 str(runs / row.step / 'weights.pth'),
                 images,
-                str(folder / task / row.method),
+                str(folder / name),
                 options=step.options,
                 legend=False,
             )
+            drawn[name] = title
+    (folder / NAMED).write_text(json.dumps(drawn, indent=1))
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, tuple[str, Row]]:
+    """Folder -> heading and row, from what knows least to the teacher."""
+    several = Counter(row.method for row in rows)
+    columns = {}
+    for row in sorted(rows, key=_place):
+        if _is_own(row):  # whatever its file is called, its folder is like no other
+            columns[f'own_{row.method}'] = (row.method, row)
+        elif several[row.method] > 1:
+            heading = f'{COLUMNS[row.method]}, {row.student}'
+            columns[f'{row.method}_{row.student}'] = (heading, row)
+        else:
+            columns[row.method] = (COLUMNS[row.method], row)
+    return columns
+
+
+def _is_own(row: Row) -> bool:
+    return row.method not in methods.ORDER
+
+
+def _place(row: Row) -> float:
+    """Rows that a reader added stand between the suite's students and the teacher."""
+    known = list(COLUMNS)
+    return known.index('teacher') - 0.5 if _is_own(row) else known.index(row.method)
+
+
+@contextmanager
+def _told(say: Callable[[str], None], what: str) -> Iterator[None]:
+    """Pictures are an extra: what was trained and measured does not fail for the want of one."""
+    try:
+        yield
+    except Exception as error:  # of any library, about anybody's images
+        say(f'no pictures {what}: {one_line(error)}')
 
 
 def _draw_truth(cfg: Config, folder: Path, number: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,31 +12,72 @@ from ..errors import UserError
 from .run import read_results
 
 
-def trained_networks(folder: Path, task: str = 'cls', seed: int = 0) -> dict[str, Path]:
+def trained_networks(
+    folder: Path,
+    task: str = 'cls',
+    seed: int = 0,
+    students: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> dict[str, Path]:
     """Method -> its run's folder, of a task's main rows that finished here; the teacher first.
 
     Args:
         folder: with ``results.json`` and ``seed<N>/<run>/``.
         task: ``cls``, ``det`` or ``seg``.
         seed: whose runs.
+        students: whose rows (``vits``, ``vitt``); none: those of the first that has any. Of
+            several, names are those of method and student: ``g2sd vits``.
+        say: told in a line which other students have rows, where none were asked for.
 
     Raises:
-        UserError: if the teacher's or all students' weights are not there.
+        UserError: if the teacher's or all students' weights are not there, or a student that was
+            asked for has none.
     """
-    found: dict[str, Path] = {}
+    teacher, runs = None, {}
     for row in read_results(folder / 'results.json')['rows']:
         mine = (row['task'], row['seed'], row.get('table', 'main')) == (task, seed, 'main')
         if mine and 'error' not in row:
             run = folder / f'seed{seed}' / Path(row['checkpoint']).parent.name
-            if (run / 'weights.pth').is_file():
-                found[row['method']] = run
-    if 'teacher' not in found or len(found) < 2:
-        has = ', '.join(found) or 'nothing'
+            if not (run / 'weights.pth').is_file():
+                continue
+            if row['method'] == 'teacher':
+                teacher = run
+            else:
+                # rows of files from before there was more than one student have no student
+                runs[row['method'], row.get('student', '')] = run
+    if not teacher or not runs:
+        has = ', '.join([*['teacher'] * bool(teacher), *(method for method, _ in runs)])
         raise UserError(
-            f'{folder}/seed{seed} has {has} for {task}: analyses compare a teacher with its '
-            'students; weights.pth of both have to be there'
+            f'{folder}/seed{seed} has {has or "nothing"} for {task}: analyses compare a teacher '
+            'with its students; weights.pth of both have to be there'
         )
-    return {'teacher': found.pop('teacher'), **found}
+    known = list(dict.fromkeys(student for _, student in runs))
+    wanted = _wanted(folder, known, students, say)
+    return {
+        'teacher': teacher,
+        **{
+            f'{method} {student}' if len(wanted) > 1 else method: run
+            for (method, student), run in runs.items()
+            if student in wanted
+        },
+    }
+
+
+def _wanted(
+    folder: Path, known: Sequence[str], asked: Sequence[str], say: Callable[[str], None]
+) -> set[str]:
+    """The students to take of those that have rows."""
+    missing = [student for student in asked if student not in known]
+    if missing:
+        raise UserError(
+            f'--students {" ".join(missing)}: {folder} has trained {", ".join(known)}'
+        )
+    if not asked and known[1:]:
+        say(
+            f'students of {known[0]} are compared; left out: {", ".join(known[1:])} '
+            f'(--students {" ".join(known)} takes all)'
+        )
+    return set(asked or known[:1])
 
 
 def run_config(run: Path) -> Config:

@@ -132,3 +132,20 @@ def test_curves_of_all_networks(networks):
             assert curve['similarity'][2] < 0.999
     assert found['orders']['random']['g2sd'] != found['orders']['salient']['g2sd']
     assert sum(seen) == 6 * passes(2, 3)
+
+
+def test_every_value_is_that_of_its_own_pass(networks):
+    """The whole image is asked about once for both orders, which must not show."""
+    fractions = (0.0, 0.3, 0.9)
+    found = occlusion(networks, IMAGES, LABELS, fractions)
+    orders = drop_orders(networks['teacher'], IMAGES)
+    for way, order in orders.items():
+        for name, student in networks.items():
+            passed = [answers(student, IMAGES, order, fraction) for fraction in fractions]
+            assert found['orders'][way][name] == {
+                'accuracy': [
+                    100 * (scores.argmax(dim=1) == LABELS).double().mean().item()
+                    for scores, _ in passed
+                ],
+                'similarity': [similarity(features, passed[0][1]) for _, features in passed],
+            }

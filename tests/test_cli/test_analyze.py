@@ -106,6 +106,28 @@ def test_accuracy_is_that_of_the_test_tool(suite, tmp_path):
     assert accuracy == pytest.approx(metrics['accuracy/top1'], abs=1e-4)
 
 
+def test_students_of_a_run_are_chosen(suite, tmp_path):
+    with pytest.raises(UserError, match=toys.words('--students vitt: ', 'has trained')):
+        run('cka', '--run', suite, '--students', 'vitt', '--out-dir', tmp_path)
+
+
+def test_small_networks_are_asked_on_one_thread(suite, tmp_path, monkeypatch):
+    from g2sd_mm.analysis import agreement
+
+    compare, seen = agreement.compare_answers, []
+
+    def counted(*args):
+        seen.append(torch.get_num_threads())
+        return compare(*args)
+
+    monkeypatch.setattr(agreement, 'compare_answers', counted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    run('agreement', '--run', suite, '--images', 4, '--out-dir', tmp_path)
+    assert (seen, torch.get_num_threads()) == ([1], 2)
+    torch.set_num_threads(before)
+
+
 def test_a_reconstruction_needs_no_classifier(suite, tmp_path):
     stage1 = suite / 'seed0' / 'g2sd_vits_generic'
     cfg = toys.config('shapes/g2sd_vits_generic.py')
@@ -139,6 +161,7 @@ def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):
         (['--teacher', 'a', 'b'], '--out-dir is missing'),
         (['--teacher', 'a', 'b', '--out-dir', 'x'], 'a student is compared with a teacher'),
         (['--run', 'x', '--cfg-options', 'a=1'], '--run finds networks and configs by itself'),
+        (['--students', 'vits', '--out-dir', 'x'], '--students is for --run: give each network'),
         (['--run', 'no/such'], 'no/such/results.json is not a results.json'),
     ],
 )

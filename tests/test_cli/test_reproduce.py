@@ -35,7 +35,10 @@ def test_rows_that_failed_end_it_with_the_first_cause(monkeypatch, tmp_path, fai
         ([1], [0, 1], 1),  # seed 0 was read from the record: its weights are elsewhere
     ],
 )
-def test_pictures_are_of_the_first_seed_that_ran_here(monkeypatch, tmp_path, asked, done, shown):
+@pytest.mark.parametrize('suite', ['demo', 'paper'])  # forked, launched
+def test_pictures_are_of_the_first_seed_that_ran_here(
+    monkeypatch, tmp_path, suite, asked, done, shown
+):
     rows = [dict(method='scratch', seed=seed, metrics={}) for seed in done]
     monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', lambda *_, **__: {'rows': rows})
     drawn = []
@@ -44,8 +47,10 @@ def test_pictures_are_of_the_first_seed_that_ran_here(monkeypatch, tmp_path, ask
         lambda suite, rows, weights, out: drawn.append((weights, out)),
     )
     monkeypatch.setattr(reproduce, '_report', lambda folder: None)
+    monkeypatch.setattr(reproduce, '_refuse_without_data', lambda suite, rows: None)
     for seed in asked:
         (tmp_path / f'seed{seed}').mkdir()
     seeds = [str(seed) for seed in asked]
-    reproduce._run(reproduce.parser().parse_args(['--out', str(tmp_path), '--seeds', *seeds]))
+    words = ['--suite', suite, '--out', str(tmp_path), '--seeds', *seeds]
+    reproduce._run(reproduce.parser().parse_args(words))
     assert drawn == [(tmp_path / f'seed{shown}', tmp_path / 'pictures')]

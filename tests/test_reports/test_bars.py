@@ -30,3 +30,15 @@ def test_a_failed_row_has_no_bar_and_tasks_are_apart():
     svg = bars(lines)
     assert len(widths(svg)) == 2
     assert 'cls, top1' in svg and 'seg, mIoU' in svg and 'scratch' not in svg
+
+
+def test_long_names_have_room():
+    name = 'single_stage'
+    plain = [row(name, 50.0), row('g2sd', 100.0)]
+    for lines, least in ((plain, 8 * len(name)), ([*plain, dict(
+        row(name, 10.0), table='labels', setting='10 %')], 8 * len(f'{name} labels 10 %'))):
+        svg = bars(summarise(lines))
+        (left,) = set(re.findall(r'<rect x="(\d+)" y="\d+" width="[\d.]+" height="16"', svg))
+        assert int(left) - 16 >= least
+        assert int(re.search(r'viewBox="0 0 (\d+) ', svg)[1]) == int(left) + 440 + 230
+        assert widths(svg)[1] == 440

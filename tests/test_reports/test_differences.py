@@ -62,6 +62,20 @@ def test_results_stand_task_by_task_beside_the_papers_share():
     assert '98.7 % of teacher' in page and '98.1 % of teacher' in page
 
 
+def test_figures_of_other_data_are_not_headed_as_if_they_were_of_these():
+    part = dict(row('g2sd', 40.0), table='decoder', setting='dec128d2b')
+    lines = summarise([row('g2sd', 60.0), row('g2sd', 30.0, task='det'),
+                       row('g2sd', 30.0, task='seg'), part])
+    mini, paper = (''.join(result_tables(lines, suite)) for suite in ('mini', 'paper'))
+    for heading in ('paper (ImageNet)', 'paper (COCO)', 'paper (ADE20K)'):
+        assert mini.count(f'<th>{heading}</th>') == 1 and heading not in paper
+    assert 'published</th>' not in mini and paper.count('<th>published</th>') == 4
+    assert 'is no comparison' in mini and 'is no comparison' not in paper
+    for page, columns in ((mini, (9, 9, 9, 8)), (paper, (9, 9, 9, 9))):
+        for part_, number in zip(page.split('<table>')[1:], columns, strict=True):
+            assert part_.count('<th>') == part_.count('<td>') == number
+
+
 def test_seeds_are_shown_one_by_one():
     assert seed_table(summarise(rows(g2sd=(70.0,)))) == ''
     page = seed_table(summarise(rows(g2sd=(70.0, None, 71.5), scratch=(50.0,))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from g2sd_mm.reports import methods
 from g2sd_mm.reports.curves import curve_figures
 from g2sd_mm.reports.logs import curves, read_scalars
 
@@ -116,6 +117,27 @@ def test_each_task_has_a_figure_with_a_legend_entry_a_method(tmp_path):
     assert 'top1 (%)' in labelled and 'training loss and top1' in labelled
     assert unlabelled.count('>vitb_mae</text>') == 1
     assert list(curve_figures([])) == []
+
+
+def test_students_are_told_apart(tmp_path):
+    rows = [dict(line('teacher', 'vitb_cls'), student='vitb')]
+    for student in ('vits', 'vitt'):
+        rows.append(dict(line('g2sd', f'g2sd_{student}_cls'), student=student))
+    for row_ in rows:
+        run = row_['checkpoint'].split('/')[2]
+        scalars(tmp_path / 'seed0' / run, '20260101_000000', TRAINING[0],
+                {'accuracy/top1': 40.0, 'step': 1}, TRAINING[1], {'accuracy/top1': 50.0, 'step': 2})
+    found = curves(tmp_path, rows)
+    assert {(c.method, c.student) for c in found} == {
+        ('teacher', 'vitb'), ('g2sd', 'vits'), ('g2sd', 'vitt')
+    }
+    (figure,) = curve_figures(found)
+    for name in ('g2sd vits', 'g2sd vitt', 'teacher'):
+        assert figure.count(f'>{name}</text>') == 1
+        assert methods.colour(name) in figure
+    assert 'One line a seed and student.' in figure and 'stroke-dasharray: 4.44' in figure
+    (alone,) = curve_figures([curve for curve in found if curve.student != 'vitt'])
+    assert '>g2sd</text>' in alone and 'One line a seed.' in alone
 
 
 def test_a_single_validation_is_no_curve(tmp_path):

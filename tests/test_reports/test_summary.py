@@ -36,6 +36,16 @@ def test_mean_and_sample_deviation_over_seeds():
     assert (line.params_m, line.gflops, line.own_seconds, line.total_seconds) == (1.25, 0.5, 10, 30)
 
 
+def test_times_are_medians_over_the_seeds_that_ended():
+    lines = rows(g2sd=(70.0, 72.0, 74.0, None))
+    for line, own, total in zip(lines, (10.0, 90.0, 20.0), (300.0, 30.0, 40.0), strict=False):
+        line |= dict(train_seconds=own, total_seconds=total)
+    (found,) = summarise(lines)
+    assert (found.own_seconds, found.total_seconds) == (20, 40)
+    (failed,) = summarise(rows(g2sd=(None,)))
+    assert failed.own_seconds is failed.total_seconds is None
+
+
 def test_one_seed_has_no_spread():
     (line,) = summarise(rows(g2sd=(70.0,)))
     assert line.spread is None

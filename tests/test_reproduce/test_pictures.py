@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -79,6 +80,39 @@ def test_rows_of_before_are_shown_too_and_the_runs_are_named(ran, tmp_path):
     assert (tmp_path / 'cls' / 'runs.txt').read_text() == f'{runs.name}\n'
     (grid,) = prediction_grids(tmp_path)
     assert f'runs of {runs.name}' in grid
+
+
+def test_students_and_rows_of_ones_own_have_their_columns(ran, tmp_path):
+    """A method's second student does not take the first one's place; own rows keep their names."""
+    suite, runs = ran
+    own = Row('cls', 'truth', 'vits_scratch_cls', network='vits')  # called like a folder of ours
+    second = Row('cls', 'scratch', 'vits_scratch_cls', network='vitt')
+    others = (replace(own, method='single_stage'), replace(own, method='teacher'))
+    drawn = replace(suite, rows=(own, second, *suite.rows[:1], *others))
+    draw_pictures(drawn, drawn.rows[:1], runs, tmp_path)
+    columns = json.loads((tmp_path / 'cls' / 'columns.json').read_text())
+    assert list(columns.items()) == [
+        ('input', 'input'), ('truth', 'ground truth'), ('scratch_vitt', 'scratch, vitt'),
+        ('scratch_vits', 'scratch, vits'), ('own_truth', 'truth'), ('teacher', 'teacher'),
+    ]  # fmt: skip
+    (grid,) = prediction_grids(tmp_path)
+    heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
+    assert heads == list(columns.values())
+
+
+def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(ran, tmp_path, monkeypatch):
+    suite, runs = ran
+    broken = Step('no/such.py', label='broken')
+    (runs / 'broken').mkdir(exist_ok=True)
+    (runs / 'broken' / 'weights.pth').touch()
+    steps, rows = (*suite.steps, broken), (*suite.rows, Row('cls', 'my_idea', 'broken'))
+    rows += (Row('det', 'teacher', 'broken'),)
+    told = []
+    draw_pictures(replace(suite, steps=steps, rows=rows), rows, runs, tmp_path, told.append)
+    assert [line.split(':')[0] for line in told] == ['no pictures of broken', 'no pictures of det']
+    assert all('no/such.py' in line and '\n' not in line for line in told)
+    cls, _ = prediction_grids(tmp_path)
+    assert 'scratch' in cls and 'my_idea' not in cls
 
 
 def test_columns_show_the_same_images_at_the_same_size(ran, tmp_path):

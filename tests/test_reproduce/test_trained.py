@@ -46,6 +46,49 @@ def test_finished_main_rows_are_found_the_teacher_first(folder):
     assert list(found) == ['teacher', 'g2sd']
 
 
+@pytest.fixture
+def two_students(tmp_path):
+    """A teacher, two rows of ViT-S of which one has no weights, two of ViT-Ti."""
+    rows = [
+        row('teacher', 'vitb_cls', student='vitb'),
+        row('mae_student', 'vits_mae_cls', student='vits'),
+        *(
+            row(method, f'g2sd_{student}_{method}', student=student)
+            for student in ('vits', 'vitt')
+            for method in ('g2sd_nosd', 'g2sd')
+        ),
+    ]
+    (tmp_path / 'results.json').write_text(json.dumps({'suite': 'paper', 'rows': rows}))
+    for line in rows:
+        if line['method'] != 'mae_student':
+            run = tmp_path / 'seed0' / line['checkpoint'].split('/')[1]
+            run.mkdir(parents=True)
+            (run / 'weights.pth').touch()
+    return tmp_path
+
+
+def test_of_several_students_the_first_is_taken_and_the_others_are_named(two_students):
+    told = []
+    found = trained_networks(two_students, say=told.append)
+    assert {name: run.name for name, run in found.items()} == {
+        'teacher': 'vitb_cls', 'g2sd_nosd': 'g2sd_vits_g2sd_nosd', 'g2sd': 'g2sd_vits_g2sd'
+    }
+    (line,) = told
+    assert 'left out: vitt (--students vits vitt takes all)' in line
+
+
+def test_students_are_taken_as_asked(two_students):
+    told = []
+    found = trained_networks(two_students, students=['vitt'], say=told.append)
+    assert list(found) == ['teacher', 'g2sd_nosd', 'g2sd']
+    assert found['g2sd'].name == 'g2sd_vitt_g2sd'
+    both = trained_networks(two_students, students=['vitt', 'vits'], say=told.append)
+    assert list(both) == ['teacher', 'g2sd_nosd vits', 'g2sd vits', 'g2sd_nosd vitt', 'g2sd vitt']
+    assert len(set(both.values())) == 5 and not told
+    with pytest.raises(UserError, match=words('--students vitl: ', 'has trained vits, vitt')):
+        trained_networks(two_students, students=['vits', 'vitl'])
+
+
 def test_a_teacher_alone_compares_with_nothing(folder):
     with pytest.raises(UserError, match=words('seed0 has teacher for seg', 'weights.pth')):
         trained_networks(folder, 'seg')
