@@ -16,7 +16,6 @@ from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..progress import Bars
 from ..provenance import git_commit
-from ..reports.logs import SHAPES
 from ..reports.summary import HEADLINE
 from ..wording import one_line
 from .commands import Launcher, evaluation_file
@@ -67,6 +66,9 @@ def run_suite(
 
     Returns:
         the content of ``results.json``: these rows, and what the record has besides.
+
+    Raises:
+        UserError: if the record has rows on other data of the same name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _record(suite, data)
@@ -93,7 +95,7 @@ def run_suite(
     ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
     results: dict[str, Any] = {
         'suite': suite.name,
-        **({'data': data.name} if data else {}),
+        **({'data': data.name, 'fingerprints': data.fingerprints} if data else {}),
         **_said(suite),
         'command': command,
         'jobs': jobs,
@@ -160,7 +162,11 @@ def _names(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _record(suite: Suite, data: OwnData | None) -> Record | None:
     if suite.record is None:
         return None
-    return Record(Path(suite.record), data.name if data else SHAPES)
+    if data is None:
+        return Record(Path(suite.record))
+    record = Record(Path(suite.record), data.name, data.fingerprints)
+    record.refuse_other_data()
+    return record
 
 
 def all_digests(
@@ -351,8 +357,8 @@ def digest(step: Step, seed: int, needs: Sequence[str], data: OwnData | None = N
 
 
 def _fingerprint(content: Any, data: OwnData | None = None) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256((data.hide(text) if data else text).encode()).hexdigest()[:16]
+    text = json.dumps(data.hide(content) if data else content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
@@ -390,15 +396,16 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
 def merge_rows(folder: Path) -> None:
     """Write a record folder's ``results.json`` from its rows, of which each says how it was made.
 
-    Rows of configurations that the suite no longer has are left out, and named.
+    Rows of configurations that the suite no longer has are left out, and named. Rows on other data
+    than Shapes stay as they are: whether they count is not to be told without the data.
     """
     from .catalogue import SUITES
 
     record = Record(folder)
-    files = sorted((folder / 'rows').glob(f'{SHAPES}_*.json'))
+    files = list(record.files().values())
     if not files:
         return
-    made = json.loads(files[-1].read_text())
+    made = files[-1]
     suite, seeds = SUITES[made['suite']], record.seeds()
     digests = row_digests(suite, all_digests(suite, seeds))
     known = record.find(digests)
