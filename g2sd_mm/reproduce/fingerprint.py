@@ -47,7 +47,7 @@ def fingerprint(root: Path, images: Iterable[Path], labels: Iterable[Path] = ())
 
 
 def difference(there: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
-    """In what data of one name differ, in words; nothing if they do not.
+    """What tells data of one name apart, in words; nothing if they are the same.
 
     Args:
         there: task -> fingerprint, as results have them; None where they have none.
@@ -55,8 +55,5 @@ def difference(there: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
     """
     if there is None:
         return 'which it does not have the fingerprint of'
-    return ', '.join(
-        f'{task} {there[task]}, not {here[task]}'
-        for task in here
-        if there.get(task, here[task]) != here[task]
-    )
+    other = [task for task in here if there.get(task, here[task]) != here[task]]
+    return f'{other[0]} {there[other[0]]}, not {here[other[0]]}' if other else ''

@@ -102,7 +102,10 @@ def run_suite(
         'environment': environment,
         'rows': list(known.values()),
     }
-    watch = Watch(suite, folder, bars)
+    if data and not (folder / 'results.json').exists():
+        # whose the folder is, if the suite is stopped before a run has ended
+        write_text(folder / 'results.json', json.dumps(results, indent=2))
+    watch = Watch(suite, folder, bars, data)
     for key, result in run_graph(graph, work, jobs, watch):
         finished[key] = result
         watch.ended(key)
