@@ -118,6 +118,7 @@ def test_no_path_is_left_in_what_digests_are_of(pictures, objects, scenes, tmp_p
     marks = {source.task: source.fingerprint for source in data.sources}
     assert f"'{marks['det']}/det/'" in hidden and f"'{marks['cls']}/cls/train'" in hidden
     assert f"'{marks['seg']}/seg'" in hidden
+    assert data.hide([f'{tmp_path}/all_else']) == [f'{tmp_path}/all_else']  # none of theirs
 
 
 def test_a_folder_more_leaves_the_other_rows_as_they_are(pictures, objects):

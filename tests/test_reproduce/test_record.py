@@ -16,6 +16,7 @@ from g2sd_mm.configuration import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
+from g2sd_mm.reproduce.data import OwnData, Source
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.record import Record
 from g2sd_mm.reproduce.run import all_digests, merge_rows, row_digests, run_suite
@@ -177,6 +178,23 @@ def test_rows_on_other_data_of_the_same_name_stay(fake, tmp_path, record):
     (record / 'rows' / 'pets_cls_vits_scratch_seed0.json').write_text(json.dumps(kept))
     with refused('pets_cls_vits_scratch_seed0.json', 'does not have the fingerprint of'):
         pets.refuse_other_data()
+
+
+def test_a_suite_on_other_data_of_the_same_name_does_not_begin(fake, tmp_path, record):
+    toy = replace(suite(), record=str(record))
+
+    def on(fingerprint: str) -> dict:
+        source = Source('cls', tmp_path / 'pets', tmp_path, {}, fingerprint, {})
+        data, out = OwnData((source,), 'pets'), tmp_path / fingerprint
+        return run_suite(toy, toy.rows, (0,), out, say=lambda line: None, data=data)
+
+    assert len(on('a')['rows']) == len(on('a')['rows']) == 3
+    fake.ran()
+    before = {file: file.read_bytes() for file in record.rglob('*.*')}
+    with refused('is a row on other data called pets (cls a, not b)'):
+        on('b')
+    assert fake.ran() == []
+    assert {file: file.read_bytes() for file in record.rglob('*.*')} == before
 
 
 def test_shapes_rows_say_nothing_of_data(fake, tmp_path, record):
