@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
         nargs='*',
         metavar='report DIR',
         help='"report DIR" runs nothing: it rewrites report.html from the results in DIR '
-        '(results.json, or rows/)',
+        '(results.json, or a record with rows/)',
     )
     p.add_argument(
         '--suite', choices=['demo', 'mini', 'paper'], default='demo', help='suite to run (demo)'
@@ -90,7 +90,9 @@ def parser() -> argparse.ArgumentParser:
         help='test whether everything runs on these data: two updates per run, kept separately',
     )
     mini.add_argument(
-        '--record', metavar='DIR', help='folder of finished rows (docs/results/mini)'
+        '--record',
+        metavar='DIR',
+        help='folder of finished rows (docs/results/mini; with --data-root record/ in --out)',
     )
 
     paper = p.add_argument_group('paper')
@@ -133,12 +135,19 @@ def _run(args: argparse.Namespace) -> None:
     seeds = args.seeds or list(suite.seeds)
     named = f'{suite.name}_{data.name}' if data else suite.name
     folder = Path(args.out or Path('work_dirs') / named)
-    _refuse_other_results(folder, suite, data)
+    if data and suite.record and not args.record:
+        # names and figures of a person's own data are nothing to leave in a checkout unasked
+        suite = replace(suite, record=str(folder / 'record'))
+    _refuse_other_results(folder, suite, data, args.smoke)
+    if data:
+        from ..reproduce.amounts import refuse_too_few
+
+        refuse_too_few(suite, rows, data)
     launcher = None
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
     if args.dry_run:
-        _print_plan(args, suite, rows, seeds, folder, launcher)
+        _print_plan(args, suite, rows, seeds, folder, launcher, data)
         return
     from ..progress import Bars
     from ..reproduce.jobs import default_jobs
@@ -147,6 +156,10 @@ def _run(args: argparse.Namespace) -> None:
 
     if launcher:
         _refuse_without_data(suite, rows)
+    if data and not args.smoke:
+        from ..reproduce.amounts import amounts
+
+        print('\n'.join(amounts(suite, rows, data)), flush=True)
     with Bars(every=60) as bars:
         results = run_suite(
             suite,
@@ -200,9 +213,15 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     return (replace(suite, record=args.record) if args.record else suite), data
 
 
-def _refuse_other_results(folder: Path, suite: Suite, data: OwnData | None) -> None:
-    """A folder has the runs of one suite on one set of data: others would write over them."""
+def _refuse_other_results(
+    folder: Path, suite: Suite, data: OwnData | None, smoke: bool = False
+) -> None:
+    """A folder has the runs of one suite on one set of data: others would write over them.
+
+    Of a smoke run nothing is worth keeping, and what it shows is mended in the data.
+    """
     from ..errors import UserError
+    from ..reproduce.fingerprint import difference
     from ..reproduce.run import read_results
 
     place = folder / 'results.json'
@@ -220,6 +239,12 @@ def _refuse_other_results(folder: Path, suite: Suite, data: OwnData | None) -> N
         raise UserError(
             f'{folder} has the results of {found}, not of {wanted}: give another folder by --out'
         )
+    other = difference(there.get('fingerprints'), data.fingerprints) if data else ''
+    if data and other and not smoke:
+        raise UserError(
+            f'{folder} has the results of {suite.name} on other data called {data.name} ({other}): '
+            'give another folder by --out, or move this one away'
+        )
 
 
 def _print_plan(
@@ -229,12 +254,15 @@ def _print_plan(
     seeds: list[int],
     folder: Path,
     launcher: Launcher | None,
+    data: OwnData | None,
 ) -> None:
+    from ..reproduce.amounts import amounts
     from ..reproduce.plan import describe, plain_commands
     from ..reproduce.throughput import read_throughput
 
     if launcher is None:
-        lines: Iterable[str] = plain_commands(suite, rows, seeds, folder)
+        comments = (f'# {line}' for line in amounts(suite, rows, data))
+        lines: Iterable[str] = [*comments, *plain_commands(suite, rows, seeds, folder)]
     else:
         throughput = read_throughput(args.throughput)
         weights = Path(args.weights)
@@ -259,17 +287,44 @@ def _refuse_without_data(suite: Suite, rows: list[Row]) -> None:
 
 
 def _report(folder: Path) -> None:
-    """Print the table and write ``report.html`` beside ``results.json``."""
+    """Print the table and write ``report.html`` beside ``results.json``.
+
+    Of a record its rows are merged before, and own data have a ``report_<data>.html``.
+    """
+    if not (folder / 'rows').is_dir():
+        _report_file(folder / 'results.json', folder)
+        return
+    from ..errors import UserError
+    from ..reports.logs import SHAPES
+    from ..reproduce.record import read_rows
+    from ..reproduce.run import merge_rows
+
+    merge_rows(folder)
+    files = [*folder.glob('results.json'), *sorted(folder.glob('results_*.json'))]
+    names = {file.stem.partition('_')[2] for file in files}
+    for source in read_rows(folder):
+        if source not in {*names, SHAPES}:
+            line = (
+                f'{folder} has rows on {source} and no results_{source}.json: --data-root with '
+                f'these data and --record {folder} makes it, and trains nothing that is done'
+            )
+            if not files:
+                raise UserError(line)
+            print(line)
+    for file in files or [folder / 'results.json']:
+        _report_file(file, folder, record=True)
+
+
+def _report_file(place: Path, folder: Path, record: bool = False) -> None:
+    """The table and the page of one ``results.json``, with what lies beside it."""
     from ..checkpoints.write import write_text
     from ..reports.html import render
     from ..reports.notices import notices
     from ..reports.summary import summarise, verdicts
     from ..reports.table import text_table
-    from ..reproduce.run import merge_rows, read_results
+    from ..reproduce.run import read_results
 
-    if (folder / 'rows').is_dir():
-        merge_rows(folder)
-    results = read_results(folder / 'results.json')
+    results = read_results(place)
     lines = summarise(results['rows'], results['suite'])
     print()
     for notice in notices(results):
@@ -278,9 +333,12 @@ def _report(folder: Path) -> None:
     print()
     for sentence in verdicts(lines):
         print(sentence)
-    made = [folder]
-    if (folder / 'rows').is_dir():
+    made, data = [folder], results.get('data')
+    if record:
+        if data and place.name != 'results.json' and (folder / 'results.json').is_file():
+            made = []  # what lies there is of the other results
         # a record may have rows alone: pictures and analyses lie where the suite was run
-        made.append(Path('work_dirs') / str(results['suite']))
-    write_text(folder / 'report.html', render(results, *made))
-    print(f'\n{folder / "results.json"}  {folder / "report.html"}')
+        made.append(Path('work_dirs') / '_'.join([results['suite'], *([data] if data else [])]))
+    page = place.with_name(place.name.replace('results', 'report', 1)).with_suffix('.html')
+    write_text(page, render(results, *made))
+    print(f'\n{place}  {page}')

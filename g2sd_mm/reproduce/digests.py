@@ -83,5 +83,5 @@ def _telling(config: str, options: dict[str, Any] | None = None) -> dict[str, An
 
 
 def _fingerprint(content: Any, data: OwnData | None = None) -> str:
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256((data.hide(text) if data else text).encode()).hexdigest()[:16]
+    text = json.dumps(data.hide(content) if data else content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

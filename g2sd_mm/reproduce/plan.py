@@ -11,7 +11,7 @@ from ..config_parts import data_folder, innermost_dataset
 from .commands import Launcher, evaluation_command, option_words, train_command
 from .suites import Row, Step, Suite
 from .throughput import NOT_MEASURED, Throughput
-from .work import raw_config, train_root, work_of, workload
+from .work import Work, raw_config, train_root, work_of, workload
 
 
 def with_public_files(suite: Suite, folder: Path) -> Suite:
@@ -112,10 +112,17 @@ def _cost(step: Step, hours: float | None) -> str:
     if step.file:
         return 'published weights'
     cfg = raw_config(step.config, step.options)
-    work, root = work_of(cfg), train_root(cfg)
-    passes = f'{work.passes:.0f} passes over {work.images:,} images' if work.passes else ''
     spent = f'{hours:.1f} GPU hours' if hours is not None else 'GPU hours not measured'
-    return f'{passes} of {root}, {work.updates:,.0f} updates of {work.batch:,}; {spent}'
+    return f'{amount(work_of(cfg), train_root(cfg))}; {spent}'
+
+
+def amount(work: Work, root: str) -> str:
+    """What a run trains, in words; ``root`` is the folder of its data."""
+    times = work.passes or 0.0
+    passes = f'{times:.{0 if times >= 10 else 1}f} passes over {work.images:,} images'
+    return (
+        f'{passes if times else ""} of {root}, {work.updates:,.0f} updates of {work.batch:,}'
+    ).lstrip()
 
 
 def _totals(steps: Sequence[Step], hours: Sequence[float | None], seeds: int) -> Iterator[str]:

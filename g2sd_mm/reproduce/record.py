@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..checkpoints.write import write_text
+from ..errors import UserError
 from ..reports.logs import SHAPES, read_scalars
+from .data import PRE_TRAINING
+from .fingerprint import difference
 from .suites import Row
 
 #: What a row's file says of how the row was made.
@@ -25,26 +28,49 @@ class Record:
     Rows of other tables than the main one have table and setting after the method.
 
     source: what the rows were trained on.
+    fingerprints: of its data, for sources other than Shapes. A row's file has those that it goes
+        back to.
     """
 
     folder: Path
     source: str = SHAPES
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def _stem(self, line: Mapping[str, Any]) -> Path:
-        parts = [self.source, line['task'], line['student'], line['method']]
-        if line.get('table', 'main') != 'main':
-            parts.append(re.sub(r'\W', '', line['table'] + line.get('setting', '')))
-        return self.folder / 'rows' / '_'.join([*parts, f'seed{line["seed"]}'])
+        return self.folder / 'rows' / f'{self.source}_{_words(line)}'
 
     def _file(self, row: Row, seed: int) -> Path:
         names = ('task', 'student', 'method', 'table', 'setting')
         line = {name: getattr(row, name) for name in names}
         return self._stem({**line, 'seed': seed}).with_suffix('.json')
 
+    def files(self) -> dict[Path, dict[str, Any]]:
+        """Files of this source's rows, by name, and what is in them.
+
+        Raises:
+            UserError: see :func:`read_rows`.
+        """
+        return read_rows(self.folder).get(self.source, {})
+
     def seeds(self) -> list[int]:
         """Seeds that any row of this source was finished for."""
-        files = (self.folder / 'rows').glob(f'{self.source}_*_seed*.json')
-        return sorted({int(file.stem.rpartition('_seed')[2]) for file in files})
+        return sorted({kept['row']['seed'] for kept in self.files().values()})
+
+    def refuse_other_data(self) -> None:
+        """Stop before rows on other data of the same name are written over.
+
+        Raises:
+            UserError: naming such a row.
+        """
+        if self.source == SHAPES:
+            return
+        for file, kept in self.files().items():
+            other = difference(kept.get('fingerprints'), self.fingerprints)
+            if other:
+                raise UserError(
+                    f'{file} is a row on other data called {self.source} ({other}): give another '
+                    'folder by --record (without it, by --out), or move the old rows away'
+                )
 
     def find(
         self, digests: Mapping[tuple[int, Row], str]
@@ -70,10 +96,17 @@ class Record:
         return ways
 
     def left_out(self, digests: Mapping[tuple[int, Row], str]) -> list[str]:
-        """Names of this source's files that have none of these digests, and count no more."""
+        """Names of this source's files that have none of these digests, and count no more.
+
+        Files of tasks that the digests have no row of are another table's.
+        """
         kept = {file for _, file, _ in self._kept(digests)}
-        files = sorted((self.folder / 'rows').glob(f'{self.source}_*_seed*.json'))
-        return [file.name for file in files if file not in kept]
+        tasks = {row.task for _, row in digests}
+        return [
+            file.name
+            for file, content in self.files().items()
+            if file not in kept and content['row']['task'] in tasks
+        ]
 
     def _kept(
         self, digests: Mapping[tuple[int, Row], str]
@@ -101,11 +134,17 @@ class Record:
         stem = self._stem(line)
         stem.parent.mkdir(parents=True, exist_ok=True)
         made = {key: results[key] for key in HOW}
-        known = {'digest': digest, 'suite': results['suite'], **made}
+        known = {'digest': digest, 'suite': results['suite'], **made, **self._data(line['task'])}
         content = {**known, 'steps': list(steps), 'row': line}
         write_text(stem.with_suffix('.log'), '\n'.join(_log(runs / steps[-1])) + '\n')
         # last: where it is, the row is whole
         write_text(stem.with_suffix('.json'), json.dumps(content, indent=2) + '\n')
+
+    def _data(self, task: str) -> dict[str, Any]:
+        """What a row's file says of data that are not Shapes."""
+        marks = {key: self.fingerprints[key] for key in (task, PRE_TRAINING)
+                 if key in self.fingerprints}  # fmt: skip
+        return {} if self.source == SHAPES else {'data': self.source, 'fingerprints': marks}
 
     def write(self, results: Mapping[str, Any]) -> None:
         """All rows together: ``results.json``, of other sources ``results_<source>.json``."""
@@ -113,6 +152,35 @@ class Record:
         place = self.folder / f'results{ending}.json'
         place.parent.mkdir(parents=True, exist_ok=True)
         write_text(place, json.dumps(results, indent=2) + '\n')
+
+
+def read_rows(folder: Path) -> dict[str, dict[Path, dict[str, Any]]]:
+    """Source -> its rows' files in a record, by name, and what is in them.
+
+    What is behind the source in a file's name follows from the row: a source may have underscores
+    in its name, and begin like another one.
+
+    Raises:
+        UserError: for a file that is none.
+    """
+    sources: dict[str, dict[Path, dict[str, Any]]] = {}
+    for file in sorted((folder / 'rows').glob('*_seed*.json')):
+        try:
+            kept = json.loads(file.read_text())
+            ending = f'_{_words(kept["row"])}'
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f'{file} is no row of a record ({error!r}): remove it') from error
+        if file.stem.endswith(ending):
+            sources.setdefault(file.stem.removesuffix(ending), {})[file] = kept
+    return sources
+
+
+def _words(line: Mapping[str, Any]) -> str:
+    """A row's name in files, without its source."""
+    parts = [line['task'], line['student'], line['method']]
+    if line.get('table', 'main') != 'main':
+        parts.append(re.sub(r'\W', '', line['table'] + line.get('setting', '')))
+    return '_'.join([*parts, f'seed{line["seed"]}'])
 
 
 def _log(run: Path) -> Iterable[str]:

@@ -15,7 +15,6 @@ from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..progress import Bars
 from ..provenance import git_commit
-from ..reports.logs import SHAPES
 from ..wording import one_line
 from .commands import Launcher, evaluation_file
 from .data import OwnData
@@ -65,6 +64,9 @@ def run_suite(
 
     Returns:
         the content of ``results.json``: these rows, and what the record has besides.
+
+    Raises:
+        UserError: if the record has rows on other data of the same name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = _record(suite, data)
@@ -91,14 +93,17 @@ def run_suite(
     ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
     results: dict[str, Any] = {
         'suite': suite.name,
-        **({'data': data.name} if data else {}),
+        **({'data': data.name, 'fingerprints': data.fingerprints} if data else {}),
         **_said(suite),
         'command': command,
         'jobs': jobs,
         'environment': environment,
         'rows': list(known.values()),
     }
-    watch = Watch(suite, folder, bars)
+    if data and not (folder / 'results.json').exists():
+        # whose the folder is, if the suite is stopped before a run has ended
+        write_text(folder / 'results.json', json.dumps(results, indent=2))
+    watch = Watch(suite, folder, bars, data)
     for key, result in run_graph(graph, work, jobs, watch):
         finished[key] = result
         watch.ended(key)
@@ -158,7 +163,11 @@ def _names(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _record(suite: Suite, data: OwnData | None) -> Record | None:
     if suite.record is None:
         return None
-    return Record(Path(suite.record), data.name if data else SHAPES)
+    if data is None:
+        return Record(Path(suite.record))
+    record = Record(Path(suite.record), data.name, data.fingerprints)
+    record.refuse_other_data()
+    return record
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
@@ -347,15 +356,16 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
 def merge_rows(folder: Path) -> None:
     """Write a record folder's ``results.json`` from its rows, of which each says how it was made.
 
-    Rows of configurations that the suite no longer has are left out, and named.
+    Rows of configurations that the suite no longer has are left out, and named. Rows on other data
+    than Shapes stay as they are: whether they count is not to be told without the data.
     """
     from .catalogue import SUITES
 
     record = Record(folder)
-    files = sorted((folder / 'rows').glob(f'{SHAPES}_*.json'))
+    files = list(record.files().values())
     if not files:
         return
-    made = json.loads(files[-1].read_text())
+    made = files[-1]
     suite, seeds = SUITES[made['suite']], record.seeds()
     digests = row_digests(suite, all_digests(suite, seeds))
     known = record.find(digests)

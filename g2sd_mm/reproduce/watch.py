@@ -14,8 +14,9 @@ from mmengine.config import Config
 
 from ..errors import UserError
 from ..progress import Bar, Bars
+from .data import OwnData
 from .suites import Suite
-from .work import raw_config, work_of
+from .work import raw_config, train_root, work_of
 
 Key = tuple[int, str]  # seed, step
 
@@ -27,10 +28,13 @@ class Watch:
         suite: whose steps are run.
         folder: with ``seed<N>/<step>/``.
         bars: that are shown; None watches nothing.
+        data: what the suite is run on, where it is not its own.
     """
 
-    def __init__(self, suite: Suite, folder: Path, bars: Bars | None) -> None:
-        self.suite, self.folder, self.bars = suite, folder, bars
+    def __init__(
+        self, suite: Suite, folder: Path, bars: Bars | None, data: OwnData | None = None
+    ) -> None:
+        self.suite, self.folder, self.bars, self.data = suite, folder, bars, data
         self._bars: dict[Key, Bar] = {}
         self._started: dict[Key, float] = {}
 
@@ -58,9 +62,10 @@ class Watch:
         return raw_config(step.config, step.options)
 
     def _images(self, key: Key) -> int | None:
-        """Images that the run will have seen; None where the config alone does not tell."""
+        """Images that the run will have seen; None where that is not known."""
+        cfg = self._config(key)
         try:
-            return work_of(self._config(key)).seen
+            return work_of(cfg, self.data.size(train_root(cfg)) if self.data else None).seen
         except UserError:
             return None
 

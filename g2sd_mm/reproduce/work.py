@@ -72,13 +72,17 @@ def _read(path: str) -> Config:
     return Config.fromfile(find_config(path), import_custom_modules=False)
 
 
-def work_of(cfg: Config) -> Work:
+def work_of(cfg: Config, images: int | None = None) -> Work:
     """The arithmetic of a raw training config.
+
+    Args:
+        cfg: config.
+        images: in the folder that it trains on; None to have it from the config itself.
 
     Raises:
         UserError: if it counts in epochs of a data set whose size it does not tell.
     """
-    images = _train_images(cfg)
+    images = _train_images(cfg, images)
     step, batch = cfg.auto_scale_lr.base_batch_size, cfg.train_dataloader.batch_size
     steps = cfg.train_cfg.get('max_iters')
     if steps is None:
@@ -94,10 +98,10 @@ def work_of(cfg: Config) -> Work:
     )
 
 
-def _train_images(cfg: Config) -> int | None:
-    if cfg.get('shapes'):
+def _train_images(cfg: Config, images: int | None) -> int | None:
+    if images is None and cfg.get('shapes'):
         images = cfg.shapes.train
-    else:
+    elif images is None:
         images = TRAIN_IMAGES.get(train_root(cfg).removeprefix('data/').split('/')[0])
     if images is None:
         return None

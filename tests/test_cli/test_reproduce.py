@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 
 from g2sd_mm.cli import reproduce
 from g2sd_mm.errors import RunError
+
+from ..toys import image_folder, refused
 
 
 @pytest.mark.parametrize('failed', [False, True])
@@ -54,3 +60,114 @@ def test_pictures_are_of_the_first_seed_that_ran_here(
     words = ['--suite', suite, '--out', str(tmp_path), '--seeds', *seeds]
     reproduce._run(reproduce.parser().parse_args(words))
     assert drawn == [(tmp_path / f'seed{shown}', tmp_path / 'pictures')]
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path) -> list:
+    """What suites are run, in an empty folder with ``pets``; none is."""
+    monkeypatch.chdir(tmp_path)
+    for split in ('train', 'val'):
+        image_folder(Path('pets') / split, classes=2, each=32, size=8)
+    runs: list = []
+
+    def run_suite(suite, rows, seeds, folder, *_, data=None, **__):
+        runs.append((suite, folder))
+        fingerprints = {'data': data.name, 'fingerprints': data.fingerprints} if data else {}
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {'suite': suite.name, 'rows': [], **fingerprints}
+        (folder / 'results.json').write_text(json.dumps(content))
+        return {'rows': []}
+
+    monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', run_suite)
+    monkeypatch.setattr('g2sd_mm.reproduce.pictures.draw_pictures', lambda *_: None)
+    monkeypatch.setattr(reproduce, '_report', lambda folder: None)
+    return runs
+
+
+def run(*arguments: str) -> None:
+    words = ['--suite', 'mini', '--tables', 'main', *arguments]
+    reproduce._run(reproduce.parser().parse_args(words))
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'record'),
+    [((), 'docs/results/mini'),
+     (('--data-root', 'pets'), 'work_dirs/mini_pets/record'),
+     (('--data-root', 'pets', '--out', 'there'), 'there/record'),
+     (('--data-root', 'pets', '--record', 'mine'), 'mine'),
+     (('--data-root', 'pets', '--smoke'), None)],
+)  # fmt: skip
+def test_rows_on_own_data_are_kept_where_nobody_commits_them(asked, arguments, record):
+    run(*arguments)
+    assert asked[0][0].record == record
+
+
+def test_own_data_are_told_how_much_it_will_be(asked, capsys):
+    run('--data-root', 'pets', '--rows', 'scratch')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith('vits_scratch_cls: 20 passes over 64 images of ')
+    with refused('too few for vits_scratch_cls_labels10', '--tables main'):
+        run('--data-root', 'pets', '--rows', 'scratch', '--tables', 'labels')
+    assert len(asked) == 1
+
+
+def test_other_data_of_the_same_name_are_refused(asked, tmp_path):
+    run('--data-root', 'pets')
+    run('--data-root', 'pets')
+    run('--data-root', 'pets', '--smoke')
+    (tmp_path / 'b').mkdir()
+    shutil.copytree('pets', 'b/pets')
+    run('--data-root', 'b/pets')
+    next((tmp_path / 'b').rglob('*.png')).unlink()
+    image_folder(tmp_path / 'b' / 'pets' / 'train' / 'class_0', classes=1, each=4)
+    with refused('work_dirs/mini_pets has the results of mini on other data called pets (cls ',
+                 'give another folder by --out, or move this one away'):
+        run('--data-root', 'b/pets')
+    run('--data-root', 'b/pets', '--smoke')  # of which nothing is worth keeping
+    run('--data-root', 'b/pets', '--out', 'other')
+    assert len(asked) == 6
+
+
+def line(**more) -> dict:
+    return dict(task='cls', method='scratch', student='vits', seed=0, config='configs/a.py',
+                params_m=1.0, gflops=1.0, train_seconds=1.0, total_seconds=1.0,
+                metrics={'top1': 50.0}, **more)  # fmt: skip
+
+
+def test_a_record_has_a_report_for_each_of_its_data(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = tmp_path / 'record' / 'rows'
+    rows.mkdir(parents=True)
+    for name in ('cats', 'pets'):
+        kept = {'digest': '', 'suite': 'mini', 'row': line()}
+        (rows / f'{name}_cls_vits_scratch_seed0.json').write_text(json.dumps(kept))
+    with refused('record has rows on cats and no results_cats.json', '--record'):
+        reproduce._report(rows.parent)
+    results = {'suite': 'mini', 'data': 'pets', 'rows': [line()], 'environment': {}}
+    (rows.parent / 'results_pets.json').write_text(json.dumps(results))
+    reproduce._report(rows.parent)
+    assert 'on pets' in (rows.parent / 'report_pets.html').read_text()
+    assert 'rows on cats and no results_cats.json' in capsys.readouterr().out
+    assert sorted(path.name for path in rows.parent.iterdir()) == [
+        'report_pets.html', 'results_pets.json', 'rows'
+    ]
+
+
+def test_pictures_of_shapes_are_not_shown_with_own_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = []
+
+    def render(results, *folders):
+        shown.append((results.get('data'), [str(folder) for folder in folders]))
+        return ''
+
+    monkeypatch.setattr('g2sd_mm.reports.html.render', render)
+    (tmp_path / 'record' / 'rows').mkdir(parents=True)
+    results = {'suite': 'mini', 'rows': [line()], 'environment': {}}
+    for ending, data in (('', {}), ('_pets', {'data': 'pets'})):
+        file = tmp_path / 'record' / f'results{ending}.json'
+        file.write_text(json.dumps({**results, **data}))
+    reproduce._report(tmp_path / 'record')
+    assert shown == [
+        (None, [str(tmp_path / 'record'), 'work_dirs/mini']), ('pets', ['work_dirs/mini_pets'])
+    ]

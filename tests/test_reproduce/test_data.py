@@ -20,7 +20,7 @@ from g2sd_mm.reproduce.plan import plain_commands
 from g2sd_mm.reproduce.run import run_suite
 
 from .. import small_masks
-from ..toys import ROOT, image_folder, words
+from ..toys import ROOT, image_folder, refused, words
 from .test_handover import coco
 
 
@@ -92,17 +92,86 @@ def test_damaged_annotations_and_masks_are_named(objects, scenes, tmp_path):
         find_data([str(tmp_path / 'scenes')])
 
 
-def test_digests_are_of_the_data_and_not_of_their_place(pictures, tmp_path):
-    def digests(root: Path) -> dict:
-        data = find_data([str(root)])
-        return all_digests(data.apply(MINI), [0], data)
+def digests(*folders: Path) -> dict:
+    data = find_data([str(folder) for folder in folders])
+    return all_digests(data.apply(MINI), [0], data)
 
-    shutil.copytree(pictures, tmp_path / 'pictures')
+
+def test_digests_are_of_the_data_and_not_of_their_place(pictures, tmp_path):
     first = digests(pictures)
-    assert digests(tmp_path / 'pictures') == first
+    for place in ('pictures', 'Bücher "neu" \\ alt', 'a/pictures'):
+        shutil.copytree(pictures, tmp_path / place)
+        assert digests(tmp_path / place) == first
     assert not set(first.values()) & set(all_digests(MINI, [0]).values())
     next((tmp_path / 'pictures').rglob('*.png')).unlink()
     assert not set(digests(tmp_path / 'pictures').values()) & set(first.values())
+
+
+def test_no_path_is_left_in_what_digests_are_of(pictures, objects, scenes, tmp_path):
+    """Folders that lie in each other, or begin with the same letters, included."""
+    shutil.copytree(pictures, tmp_path / 'all')
+    shutil.copytree(objects, tmp_path / 'all' / 'objects')
+    shutil.copytree(scenes, tmp_path / 'all_scenes')
+    folders = [tmp_path / 'all', tmp_path / 'all' / 'objects', tmp_path / 'all_scenes']
+    data = find_data([str(folder) for folder in folders])
+    hidden = str([data.hide(step.options) for step in data.apply(MINI).steps])
+    assert str(tmp_path) not in hidden
+    marks = {source.task: source.fingerprint for source in data.sources}
+    assert f"'{marks['det']}/det/'" in hidden and f"'{marks['cls']}/cls/train'" in hidden
+    assert f"'{marks['seg']}/seg'" in hidden
+    assert data.hide([f'{tmp_path}/all_else']) == [f'{tmp_path}/all_else']  # none of theirs
+
+
+def test_a_folder_more_leaves_the_other_rows_as_they_are(pictures, objects):
+    alone, both = digests(pictures), digests(pictures, objects)
+    assert alone.items() <= both.items()
+
+
+@pytest.mark.parametrize('task', ['det', 'seg'])
+def test_labels_that_were_edited_are_other_data(objects, scenes, tmp_path, task):
+    """At the same size, and of the same time."""
+    root = tmp_path / 'data'
+    shutil.copytree(objects if task == 'det' else scenes, root)
+    before = find_data([str(root)]).fingerprints
+    if task == 'det':
+        (file,) = root.rglob('instances_val2017.json')
+        file.write_text(file.read_text().replace('[10, 10, 50, 40]', '[11, 10, 50, 40]'))
+    else:
+        file = min((root / 'annotations' / 'val').iterdir())
+        file.write_bytes(file.read_bytes() + b'x')
+        padded = find_data([str(root)]).fingerprints
+        file.write_bytes(file.read_bytes()[:-1] + b'y')
+        assert find_data([str(root)]).fingerprints != padded
+    assert find_data([str(root)]).fingerprints != before
+
+
+def test_the_name_of_the_generated_data_is_theirs(pictures, tmp_path, monkeypatch):
+    (tmp_path / 'Shapes').symlink_to(pictures)
+    with refused('shapes is what files of results call the generated data', 'rename the folder'):
+        find_data([str(tmp_path / 'Shapes')])
+    (tmp_path / 'mine').symlink_to(tmp_path / 'Shapes')
+    assert find_data([str(tmp_path / 'mine')]).name == 'mine'
+    monkeypatch.chdir(pictures / 'train')
+    assert find_data(['..']).name == 'pictures'
+
+
+def test_two_folders_for_one_split_are_refused(objects, scenes, tmp_path):
+    shutil.copytree(objects, tmp_path / 'objects')
+    coco(tmp_path / 'objects', 'train2014')
+    with refused('train2014 and train2017 in', 'can both be train'):
+        find_data([str(tmp_path / 'objects')])
+    (tmp_path / 'objects' / 'annotations' / 'instances_train2014.json').unlink()
+    (data,) = find_data([str(tmp_path / 'objects')]).sources
+    assert data.train.name == 'train2017'  # the other has no annotations
+    file = tmp_path / 'objects' / 'annotations' / 'instances_val2017.json'
+    shutil.copy(file, tmp_path / 'objects')
+    with refused('instances_val2017.json and', 'can both be the annotations of val2017'):
+        find_data([str(tmp_path / 'objects')])
+    shutil.copytree(scenes, tmp_path / 'scenes')
+    for part in ('images', 'annotations'):
+        shutil.copytree(scenes / part / 'val', tmp_path / 'scenes' / part / 'validation')
+    with refused('val and validation in', 'images can both be val'):
+        find_data([str(tmp_path / 'scenes')])
 
 
 def test_printed_commands_say_the_same(pictures, objects, scenes, tmp_path):

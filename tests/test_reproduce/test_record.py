@@ -16,12 +16,15 @@ from g2sd_mm.configuration import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
+from g2sd_mm.reproduce.data import OwnData, Source
+from g2sd_mm.reproduce.digests import all_digests, row_digests
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.record import Record
 from g2sd_mm.reproduce.run import merge_rows, run_suite
-from g2sd_mm.reproduce.suites import Suite
+from g2sd_mm.reproduce.suites import Row, Suite
 from g2sd_mm.reproduce.work import _read
 
+from ..toys import ROOT, refused
 from .fakes import ALL, by_method, suite
 
 
@@ -132,6 +135,95 @@ def test_rows_that_are_missing_and_files_that_count_no_more_are_named(fake, tmp_
         f'shapes_cls_{name}_seed{seed}.json'
         for name in ('vitb_teacher', 'vits_g2sd') for seed in (0, 1)
     ]
+
+
+def other(record: Path, source: str, **fingerprints: str) -> Record:
+    """The same rows on data of one's own; results say how."""
+    made = Record(record, source, fingerprints)
+    for line in json.loads((record / 'results.json').read_text())['rows']:
+        results = json.loads((record / 'results.json').read_text())
+        made.add(results, line, 'digest', record / 'seed0', ['none'])
+    return made
+
+
+def test_a_source_that_begins_like_another_is_another(fake, tmp_path, record, monkeypatch):
+    monkeypatch.setitem(SUITES, 'toy', replace(suite(), record=str(record)))
+    go(tmp_path / 'out', record)
+    big = other(record, 'shapes_big', cls='a')
+    file = record / 'rows' / 'shapes_big_cls_vits_scratch_seed0.json'
+    kept = json.loads(file.read_text())
+    kept['row']['seed'] = 7
+    file.with_name('shapes_big_cls_vits_scratch_seed7.json').write_text(json.dumps(kept))
+    assert Record(record).seeds() == [0] and big.seeds() == [0, 7]
+    for results in (go(tmp_path / 'out', record), merged(record)):
+        assert results['left_out'] == [] and len(results['rows']) == 3
+    assert len(big.left_out({(0, suite().rows[0]): 'of now'})) == 4
+
+
+def merged(record: Path) -> dict:
+    merge_rows(record)
+    return json.loads((record / 'results.json').read_text())
+
+
+def test_rows_on_other_data_of_the_same_name_stay(fake, tmp_path, record):
+    go(tmp_path / 'out', record)
+    pets = other(record, 'pets', cls='a', det='x')
+    pets.refuse_other_data()
+    kept = json.loads((record / 'rows' / 'pets_cls_vits_scratch_seed0.json').read_text())
+    assert (kept['data'], kept['fingerprints']) == ('pets', {'cls': 'a'})  # det is not in it
+    replace(pets, fingerprints={'cls': 'a', 'seg': 'c'}).refuse_other_data()
+    with refused('pets_cls_vitb_teacher_seed0.json is a row on other data called pets',
+                 '(cls a, not b)', '--record', '--out'):  # fmt: skip
+        replace(pets, fingerprints={'cls': 'b'}).refuse_other_data()
+    del kept['fingerprints']
+    (record / 'rows' / 'pets_cls_vits_scratch_seed0.json').write_text(json.dumps(kept))
+    with refused('pets_cls_vits_scratch_seed0.json', 'does not have the fingerprint of'):
+        pets.refuse_other_data()
+
+
+def test_a_suite_on_other_data_of_the_same_name_does_not_begin(fake, tmp_path, record):
+    toy = replace(suite(), record=str(record))
+
+    def on(fingerprint: str) -> dict:
+        source = Source('cls', tmp_path / 'pets', tmp_path, {}, fingerprint, {})
+        data, out = OwnData((source,), 'pets'), tmp_path / fingerprint
+        return run_suite(toy, toy.rows, (0,), out, say=lambda line: None, data=data)
+
+    assert len(on('a')['rows']) == len(on('a')['rows']) == 3
+    fake.ran()
+    before = {file: file.read_bytes() for file in record.rglob('*.*')}
+    with refused('is a row on other data called pets (cls a, not b)'):
+        on('b')
+    assert fake.ran() == []
+    assert {file: file.read_bytes() for file in record.rglob('*.*')} == before
+
+
+def test_shapes_rows_say_nothing_of_data(fake, tmp_path, record):
+    go(tmp_path / 'out', record)
+    Record(record).refuse_other_data()
+    for file in (record / 'rows').glob('*.json'):
+        assert not {'data', 'fingerprints'} & set(json.loads(file.read_text()))
+
+
+def test_tasks_that_are_not_asked_for_are_not_left_out(fake, tmp_path, record):
+    go(tmp_path / 'out', record)
+    assert Record(record).left_out({(0, Row('det', 'g2sd', 'vits')): 'of now'}) == []
+
+
+def test_a_file_that_is_no_row_is_named(fake, tmp_path, record):
+    go(tmp_path / 'out', record)
+    (record / 'rows' / 'shapes_cls_vits_scratch_seed0.json').write_text('{"row": {}}')
+    with refused('shapes_cls_vits_scratch_seed0.json is no row of a record', 'remove it'):
+        go(tmp_path / 'out', record)
+
+
+def test_committed_rows_count(monkeypatch):
+    """Of the mini suite: their names, what is in them, and their digests."""
+    monkeypatch.chdir(ROOT)
+    kept = Record(Path(MINI.record or ''))
+    digests = row_digests(MINI, all_digests(MINI, kept.seeds()))
+    assert len(kept.find(digests)) == len(kept.files()) > 0
+    assert kept.left_out(digests) == []
 
 
 def test_failed_rows_are_not_kept(fake, tmp_path, record):

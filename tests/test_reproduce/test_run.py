@@ -10,6 +10,7 @@ import pytest
 
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
+from g2sd_mm.reproduce.data import OwnData, Source
 from g2sd_mm.reproduce.plan import plain_commands
 from g2sd_mm.reproduce.run import read_results, run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
@@ -176,6 +177,19 @@ def test_results_are_written_whenever_a_run_ends(fake, tmp_path):
     toy = suite()
     run_suite(toy, toy.rows, (0, 1), tmp_path, say=say)
     assert seen == [0, 0, 1, 2, 3, 3, 4, 5]  # as it stands when the next one ends
+
+
+def test_a_folder_says_whose_it_is_before_a_run_has_ended(fake, tmp_path, monkeypatch):
+    """Else runs on other data of the same name would take the place of stopped ones."""
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    source = Source('cls', tmp_path, tmp_path, {}, 'abc', {})
+    monkeypatch.setattr(run_module, 'Watch', stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(suite(), suite().rows, (0,), tmp_path, data=OwnData((source,), 'pets'))
+    there = read_results(tmp_path / 'results.json')
+    assert (there['data'], there['fingerprints']['cls'], there['rows']) == ('pets', 'abc', [])
 
 
 @pytest.mark.parametrize('jobs', [2, 3])

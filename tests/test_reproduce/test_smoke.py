@@ -71,16 +71,20 @@ def test_what_would_mix_them_is_refused(tmp_path, arguments, message):
 
 def test_its_commands_are_printed(tmp_path):
     for split in ('train', 'val'):
-        image_folder(tmp_path / 'pictures' / split, classes=2, each=2)
-    done = reproduce(
-        '--suite', 'mini', '--smoke', '--dry-run', '--rows', 'scratch', '--data-root', 'pictures',
-        cwd=tmp_path,
-    )  # fmt: skip
+        image_folder(tmp_path / 'pictures' / split, classes=2, each=35)
+    arguments = ('--suite', 'mini', '--smoke', '--dry-run', '--rows', 'scratch', 'mae_student')
+    arguments = (*arguments, '--data-root', 'pictures')
+    done = reproduce(*arguments, '--tables', 'main', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    pre, scratch = done.stdout.splitlines()[0], done.stdout.splitlines()[-1]
-    for line in (pre, scratch):
+    lines = done.stdout.splitlines()
+    commands = [line for line in lines if not line.startswith('#')]
+    assert lines[0].startswith('# vits_scratch_cls: 0.9 passes over 70 images of /')
+    assert len(commands) == 3 and len(lines) == 3 + 4
+    for line in commands:
         assert ' --seed 0 --runs work_dirs/mini_smoke_pictures/seed0 ' in line
         assert ' train_dataloader.dataset.samples=128 ' in line
+    done = reproduce(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and 'which needs 631' in done.stderr
 
 
 @pytest.mark.slow

@@ -8,9 +8,12 @@ import os
 import time
 
 from g2sd_mm.progress import Bars
+from g2sd_mm.reproduce.data import find_data
 from g2sd_mm.reproduce.jobs import run_graph
+from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.watch import Watch, updates_logged
 
+from ..toys import image_folder
 from .fakes import suite
 
 
@@ -54,6 +57,18 @@ def test_a_bar_counts_the_images_of_the_run(tmp_path):
     watch.ended(key)
     watch.ended((0, 'vitb_mae'))  # of which there was nothing to see
     assert watch._bars == {}
+
+
+def test_a_bar_on_own_data_has_an_end_too(tmp_path):
+    for split in ('train', 'val'):
+        image_folder(tmp_path / 'pets' / split, classes=2, each=32, size=8)
+    data, stream = find_data([str(tmp_path / 'pets')]), io.StringIO()
+    watch = Watch(data.apply(MINI), tmp_path, Bars(stream, every=0), data)
+    watch([(0, 'vits_mae')])
+    for step in (6, 12):
+        log(tmp_path / 'seed0' / 'vits_mae', {'iter': step})
+        watch([(0, 'vits_mae')])
+    assert stream.getvalue().startswith('seed 0 vits_mae: 768/3,840 images, ')
 
 
 def test_without_bars_nothing_is_read(tmp_path):
