@@ -221,8 +221,8 @@ def _refuse_other_results(
     Of a smoke run nothing is worth keeping, and what it shows is mended in the data.
     """
     from ..errors import UserError
+    from ..reports.results import read_results
     from ..reproduce.fingerprint import difference
-    from ..reproduce.run import read_results
 
     place = folder / 'results.json'
     if not place.is_file():
@@ -320,9 +320,9 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     from ..checkpoints.write import write_text
     from ..reports.html import render
     from ..reports.notices import notices
+    from ..reports.results import read_results
     from ..reports.summary import summarise, verdicts
     from ..reports.table import text_table
-    from ..reproduce.run import read_results
 
     results = read_results(place)
     lines = summarise(results['rows'], results['suite'])

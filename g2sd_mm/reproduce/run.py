@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.write import write_text
-from ..errors import UserError
 from ..progress import Bars
 from ..provenance import git_commit
 from ..wording import one_line
@@ -373,17 +372,3 @@ def merge_rows(folder: Path) -> None:
     kept = {key: made[key] for key in ('suite', *HOW)}
     state = _state(suite, record, digests, rows)
     record.write({**kept, **_said(suite), **state, 'rows': rows})
-
-
-def read_results(path: Path) -> dict[str, Any]:
-    """A ``results.json``.
-
-    Raises:
-        UserError: if it is not there or not one.
-    """
-    try:
-        results = json.loads(path.read_text())
-        results['rows'], results['suite']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{path} is not a results.json: {error}') from error
-    return results

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ..configuration import load_config
 from ..errors import UserError
-from .run import read_results
+from ..reports.results import read_results
 
 
 def trained_networks(

@@ -12,7 +12,7 @@ import pytest
 from g2sd_mm.cli.config import load_config, prepare_data
 from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import UserError
-from g2sd_mm.reproduce import run as run_module
+from g2sd_mm.reports.results import read_results
 from g2sd_mm.reproduce.data import find_data
 from g2sd_mm.reproduce.digests import all_digests
 from g2sd_mm.reproduce.mini import MINI
@@ -230,4 +230,4 @@ def test_the_matrix_runs_on_them(pictures, objects, scenes, tmp_path, monkeypatc
     done = [row for row in results['rows'] if 'error' not in row]
     assert {row['task'] for row in done} >= {'cls', 'seg'} and len(done) >= 12
     assert len(list((tmp_path / 'record' / 'rows').glob('pictures_*.json'))) == len(done)
-    assert run_module.read_results(tmp_path / 'record' / 'results_pictures.json')['rows']
+    assert read_results(tmp_path / 'record' / 'results_pictures.json')['rows']

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.errors import UserError
+from g2sd_mm.reports.results import read_results
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.data import OwnData, Source
 from g2sd_mm.reproduce.plan import plain_commands
-from g2sd_mm.reproduce.run import read_results, run_suite
+from g2sd_mm.reproduce.run import run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
 
 from .. import imagenet

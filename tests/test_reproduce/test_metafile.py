@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from g2sd_mm.reports.metafile import FOLDERS, metafiles
+from g2sd_mm.reproduce.metafile import FOLDERS, metafiles
 
 from ..toys import ROOT
 
@@ -23,7 +23,7 @@ def model(folder: str, name: str) -> dict:
 
 def test_the_files_are_what_the_configs_say(files):
     for path, text in files.items():
-        assert path.read_text() == text, 'run: python -m g2sd_mm.reports.metafile'
+        assert path.read_text() == text, 'run: python -m g2sd_mm.reproduce.metafile'
 
 
 @pytest.mark.parametrize('folder', FOLDERS)

@@ -1,6 +1,6 @@
 """``metafile.yml`` of the config folders and ``model-index.yml``, in OpenMMLab's form.
 
-``python -m g2sd_mm.reports.metafile`` rewrites them from the configs; a test compares. No weights
+``python -m g2sd_mm.reproduce.metafile`` rewrites them from the configs; a test compares. No weights
 and no results of this project exist for these configs, so an entry has neither; a published figure
 stands with its source.
 """
@@ -15,7 +15,7 @@ from mmengine.config import Config
 
 from ..project import project_folder
 from ..published import published
-from ..reproduce.work import raw_config, work_of
+from .work import raw_config, work_of
 
 PAPER = {
     'Title': 'Generic-to-Specific Distillation of Masked Autoencoders',
@@ -35,7 +35,7 @@ FOLDERS: dict[str, tuple[str, str, dict[str, dict[str, str]]]] = {
     'ade20k': ('seg', 'ADE20K', {'Semantic Segmentation': {'mIoU': 'mIoU'}}),
 }
 _PUBLISHED_TEACHERS = {'vitb_cls', 'vitb_maskrcnn', 'vitb_upernet'}
-_NOTE = '# Written by: python -m g2sd_mm.reports.metafile\n'
+_NOTE = '# Written by: python -m g2sd_mm.reproduce.metafile\n'
 
 
 def metafiles(root: Path) -> dict[Path, str]:
