@@ -60,7 +60,9 @@ def parser() -> argparse.ArgumentParser:
         help='a row for each of these configs of your own, beside the rows of the suite',
     )
     p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; of mini 0 1 2)')
-    p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
+    p.add_argument(
+        '--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1; of paper 1)'
+    )
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>[_<data>])')
     p.add_argument(
         '--resume',
@@ -125,6 +127,7 @@ def _run(args: argparse.Namespace) -> None:
     launcher = None
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
+        _refuse_shared_gpus(args)
     if args.dry_run:
         _print_plan(args, suite, rows, seeds, folder, launcher)
         return
@@ -208,6 +211,17 @@ def _refuse_other_results(folder: Path, suite: Suite, data: OwnData | None) -> N
     if found != wanted:
         raise UserError(
             f'{folder} has the results of {found}, not of {wanted}: give another folder by --out'
+        )
+
+
+def _refuse_shared_gpus(args: argparse.Namespace) -> None:
+    """Two torchrun commands at once would take the same port, and the same GPUs."""
+    from ..errors import UserError
+
+    if args.launcher == 'pytorch' and (args.jobs or 1) > 1:
+        raise UserError(
+            f'--jobs {args.jobs} with --launcher pytorch: runs at once would take the same GPUs '
+            'and port; leave it out, or use --launcher slurm'
         )
 
 
