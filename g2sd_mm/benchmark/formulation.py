@@ -96,7 +96,7 @@ class Formulation:
         getattr(self, f'_{part}')(ready)
         synchronise(self.device)
 
-    def task(self, part: str, batch: dict[str, Any]) -> Task:
+    def timed(self, part: str, batch: dict[str, Any]) -> Task:
         """:meth:`run` of a raw batch, as :func:`~g2sd_mm.benchmark.pairing.alternate` takes it."""
 
         def prepare() -> Callable[[], None]:

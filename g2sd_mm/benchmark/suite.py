@@ -152,7 +152,7 @@ def _speeds(
         else:
             steps = 1
             raw = random_batch(stage, batch, settings.size)
-            tasks = {name: f.task(part, raw) for name, f in formulations.items()}
+            tasks = {name: f.timed(part, raw) for name, f in formulations.items()}
         timings = alternate(tasks, settings.pairs)
         for variant in settings.variants_of(stage):
             yield Speed.of(

@@ -158,7 +158,7 @@ def _time(stage: Stage, variant: Variant, batch: int, settings: Settings) -> Tim
         # as in training: what one kind of block cannot do, it does plainly
         torch._dynamo.config.suppress_errors = True
     formulation = Formulation(stage, settings.size, settings.device, variant)
-    task = formulation.task('step', random_batch(stage, batch, settings.size))
+    task = formulation.timed('step', random_batch(stage, batch, settings.size))
     for _ in range(_WARM_UP):
         task()()
     return alternate({'step': task}, settings.rounds)['step']
