@@ -1,6 +1,8 @@
-"""The distilling model and the optimizer of a stage, as ``tools/train.py`` makes them."""
+"""The model and the optimizer of a stage, as ``tools/train.py`` makes them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -10,8 +12,9 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 
+from ..config_parts import plain_model
 from ..configuration import load_config
-from ..distill.teacher import TeachingModel
+from ..engine.autocast import MIXED
 from ..engine.norm import sync_batch_norm
 from ..seeding import seed_everything
 from .stages import Stage
@@ -24,39 +27,40 @@ _LR = 1e-7
 def stage_config(stage: Stage, size: str = 'full', teacher_dtype: str = 'float32') -> Config:
     """The stage's config with random weights instead of checkpoints.
 
-    The file's schedule, data and optimizer stay, but every step updates (no accumulation).
+    The file's schedule, data and optimizer stay, but every step updates (no accumulation). A stage
+    without a teacher ignores its precision.
     """
     g2sd_mm.register_all()
-    cfg = load_config(stage.config)
+    cfg = load_config(stage.config, dict(stage.options))
     if size == 'toy':
         shrink_config(cfg, stage.task)
     if stage.task == 'generic':
         cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
-        teacher = cfg.model.teacher
     else:
         cfg.model.backbone.init_cfg = None
-        teacher = cfg.distillation.teacher
-    teacher.update(checkpoint=None, random_weights=True, dtype=teacher_dtype)
+    teacher = cfg.model.get('teacher') or (cfg.get('distillation') or {}).get('teacher')
+    if teacher:
+        teacher.update(checkpoint=None, random_weights=True, dtype=teacher_dtype)
     cfg.optim_wrapper.accumulative_counts = 1
     cfg.optim_wrapper.optimizer.lr = _LR
     return sync_batch_norm(cfg, 'none')
 
 
-def build_model(cfg: Config, device: str, seed: int = 0) -> TeachingModel:
-    """The distiller in training mode; the same weights for the same seed."""
+def build_model(cfg: Config, device: str, seed: int = 0) -> Any:
+    """The distiller, or the plain model, in training mode; the same weights for the same seed."""
     MMLogger.get_current_instance().setLevel('WARNING')  # a line for every parameter otherwise
     seed_everything(seed)
-    model = MODELS.build(g2sd_mm.distill_config(cfg).model)
+    model = MODELS.build(plain_model(g2sd_mm.distill_config(cfg)))
     model.init_weights()
     return model.to(device).train()
 
 
-def build_optimizer(cfg: Config, model: TeachingModel, dtype: str) -> OptimWrapper:
-    """The config's optimizer; with bfloat16 autocast around the forward pass if ``dtype`` is so."""
+def build_optimizer(cfg: Config, model: Any, dtype: str) -> OptimWrapper:
+    """The config's optimizer; with autocast around the forward pass unless ``dtype`` is float32."""
     settings = cfg.optim_wrapper.copy()
     settings.setdefault('type', 'OptimWrapper')
-    if dtype == 'bfloat16':
-        settings.type = 'AutocastOptimWrapper'
+    if dtype != 'float32':
+        settings.update(MIXED[dtype])
     return build_optim_wrapper(model, settings)
 
 

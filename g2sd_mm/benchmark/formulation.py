@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..errors import UserError
 from ..models.masking import mask_noise, random_masking
 from . import extras
 from .build import build_model, build_optimizer, stage_config, synchronise
+from .pairing import Task
 from .stages import ROOT, Stage
 
 PARTS = ('step', 'teacher', 'student')
@@ -44,7 +46,9 @@ class Variant:
 
 
 class Formulation:
-    """A stage's distiller and optimizer on one device.
+    """A stage's distiller, or plain model, and its optimizer on one device.
+
+    A plain model has no part but ``step``.
 
     Args:
         stage, size: what is trained, see :mod:`g2sd_mm.benchmark.stages`.
@@ -64,7 +68,8 @@ class Formulation:
         self.optimizer = build_optimizer(self.cfg, self.model, variant.dtype)
         extras.change_model(self.model, variant.extra)
         if variant.compiled:
-            compile_blocks(self.model, self.model.teacher.model)
+            teacher = getattr(self.model, 'teacher', None)
+            compile_blocks(self.model, *([teacher.model] if teacher else []))
 
     def _adjust(self, cfg: Any) -> None:
         """What the config needs for this formulation; nothing here."""
@@ -90,6 +95,15 @@ class Formulation:
         """
         getattr(self, f'_{part}')(ready)
         synchronise(self.device)
+
+    def timed(self, part: str, batch: dict[str, Any]) -> Task:
+        """:meth:`run` of a raw batch, as :func:`~g2sd_mm.benchmark.pairing.alternate` takes it."""
+
+        def prepare() -> Callable[[], None]:
+            ready = self.prepare(part, batch)
+            return lambda: self.run(part, ready)
+
+        return prepare
 
     def _step(self, batch: dict[str, Any]) -> None:
         self.model.train_step(batch, self.optimizer)

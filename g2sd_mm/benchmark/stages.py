@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..project import project_folder
 
@@ -21,6 +22,7 @@ class Stage:
         side: of the square input in pixels.
         batch: images a step on a CPU.
         gpu_batch: images a step on a GPU.
+        options: config entries that are changed: dotted key -> value.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Stage:
     side: int
     batch: int
     gpu_batch: int
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def side_at(self, size: str) -> int:
         """Side of the input at a size of :data:`SIZES`."""
@@ -45,6 +48,9 @@ STAGES = {
         Stage('seg_vits', 'seg', 'configs/ade20k/g2sd_vits_upernet.py', 512, 2, 16),
     )
 }
+
+#: Side of a task's square input at full size, in pixels.
+SIDES = {stage.task: stage.side for stage in STAGES.values()}
 
 #: 4 x 4 patches; for a detector 8 x 8, so that there are windows and a border to pad
 TOY_SIDES = {'generic': 64, 'cls': 64, 'det': 128, 'seg': 64}

@@ -152,7 +152,7 @@ def _speeds(
         else:
             steps = 1
             raw = random_batch(stage, batch, settings.size)
-            tasks = {name: _task(f, part, raw) for name, f in formulations.items()}
+            tasks = {name: f.timed(part, raw) for name, f in formulations.items()}
         timings = alternate(tasks, settings.pairs)
         for variant in settings.variants_of(stage):
             yield Speed.of(
@@ -162,14 +162,6 @@ def _speeds(
                 flops=flops if part in ('step', 'end_to_end') else None,
                 peaks=(peaks[variant.dtype], peaks['float32']),
             )
-
-
-def _task(formulation: Formulation, part: str, raw: dict[str, Any]) -> Task:
-    def prepare() -> Callable[[], None]:
-        ready = formulation.prepare(part, raw)
-        return lambda: formulation.run(part, ready)
-
-    return prepare
 
 
 def _fed(

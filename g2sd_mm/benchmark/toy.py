@@ -16,18 +16,34 @@ _MAPS = 32  # channels of a detector's pyramid and heads
 def shrink_config(cfg: Config, task: str) -> None:
     """Make the student and the teacher of a stage's config small, in place."""
     if task == 'generic':
-        for network, width in ((cfg.model.student, STUDENT), (cfg.model.teacher, TEACHER)):
-            network.update(arch=_arch(width), decoder=_decoder(width), img_size=TOY_SIDES[task])
-        cfg.model.target_block = 2
+        _autoencoders(cfg.model)
         return
     shrink = {'cls': _classifier, 'det': _detector, 'seg': _segmentor}[task]
     shrink(cfg.model, STUDENT)
+    if not cfg.get('distillation'):
+        return
     teacher = cfg.distillation.teacher
     big = Config.fromfile(find_config(teacher.config))
     shrink(big.model, TEACHER)
     teacher.config = big._cfg_dict.to_dict()
     for adapter in (cfg.distillation.get('adapters') or {}).values():
-        adapter.channels = _MAPS
+        if adapter.type == 'LevelAdapters':
+            adapter.channels = _MAPS
+        else:
+            adapter.update(in_channels=STUDENT, out_channels=TEACHER)
+    last = f'blocks.{cfg.model.backbone.arch["depth"] - 1}.'
+    for name, tap in cfg.distillation.taps.items():
+        if isinstance(tap, str):
+            cfg.distillation.taps[name] = tap.replace('blocks.11.', last)
+
+
+def _autoencoders(model: ConfigDict) -> None:
+    """The two networks of stage 1, or the one of MAE pre-training."""
+    parts = [model.student, model.teacher] if 'teacher' in model else [model]
+    for network, width in zip(parts, (STUDENT, TEACHER), strict=False):
+        network.update(arch=_arch(width), decoder=_decoder(width), img_size=TOY_SIDES['generic'])
+    if 'teacher' in model:
+        model.target_block = min(model.get('target_block', 2), 2)  # of 3 decoder blocks
 
 
 def _arch(width: int, depth: int = 2) -> dict[str, int]:

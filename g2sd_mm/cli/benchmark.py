@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..benchmark.stages import SIZES, STAGES
 from ..errors import UserError
+from . import benchmark_suite
 from .guard import run_command
 
 if TYPE_CHECKING:
+    from ..benchmark import throughput
     from ..benchmark.suite import Settings
 
 PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory', 'startup', 'scaling')
@@ -40,11 +42,16 @@ options (--with; all are off by default, see docs/performance.md):
 Every figure is compared with that of benchmarks/reference, which computes the same steps the way
 the published code does, in float32. docs/performance.md says how to read them.
 
+--suite paper measures something else: a whole step of every distinct network that the suite of
+tools/reproduce.py trains, alone, in its precision, at the recipe's batch of one GPU and with
+compiled blocks where training compiles them. reproduce.py --dry-run tells GPU hours from the file.
+
 examples:
   python tools/benchmark.py --quick
   python tools/benchmark.py --stages det_vits --parts step memory --out speed.json
   python tools/benchmark.py --parts input --stages generic_vits --threads 1 --images FOLDER
   python tools/benchmark.py --device cuda --parts all --compile --out speed.json
+  python tools/benchmark.py --suite paper --out speed.json
   python tools/benchmark.py --loading mae_pretrain_vit_base_full.pth
 """
 
@@ -62,10 +69,11 @@ def parser() -> argparse.ArgumentParser:
                    help=f'stages to measure, some of {", ".join(STAGES)} (all)')
     p.add_argument('--parts', nargs='+', choices=(*PARTS, 'all'), metavar='PART',
                    help=f'some of {", ".join(PARTS)}, or all (step memory)')
-    p.add_argument('--batch', type=int, help='images per step (depends on the stage)')
+    p.add_argument('--batch', type=int, help='images per step (depends on the stage or recipe)')
     p.add_argument('--pairs', type=int, help='measured rounds of ours and the reference (5)')
-    p.add_argument('--dtype', nargs='+', choices=DTYPES, default=list(DTYPES),
-                   help='precision of our implementation, teacher included (both)')
+    p.add_argument('--dtype', nargs='+', choices=DTYPES,
+                   help='precision of our implementation, teacher included (both; with --suite '
+                   "each step's own)")
     p.add_argument('--compile', action='store_true',
                    help='also measure with compiled blocks')
     p.add_argument('--with', nargs='+', choices=EXTRAS, default=[], dest='extras', metavar='OPTION',
@@ -83,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--loading', nargs='+', metavar='FILE',
                    help='measure only the memory and time of loading these weights files')
     p.add_argument('--out', type=Path, help='write all figures to this JSON file')
+    benchmark_suite.add_options(p)
     return p
 
 
@@ -92,27 +101,15 @@ def settings(args: argparse.Namespace) -> Settings:
     Raises:
         UserError: if it cannot be measured.
     """
-    import torch
-
     from ..benchmark.formulation import Variant
     from ..benchmark.suite import Settings
 
-    cuda = torch.cuda.is_available()
-    if args.device == 'cuda' and not cuda:
-        raise UserError('--device cuda needs a GPU and torch sees none: use --device cpu')
-    device = args.device or ('cuda' if cuda else 'cpu')
+    _refuse_too_few(args)
+    device = _device(args)
     parts = args.parts or (('step',) if args.quick else ('step', 'memory'))
     stages = args.stages or (('generic_vits', 'cls_vits') if args.quick else tuple(STAGES))
     batch = args.batch if args.batch is not None else (4 if args.quick else None)
     pairs = args.pairs if args.pairs is not None else (3 if args.quick else 5)
-    for option, value, least in (
-        ('--pairs', pairs, 1),
-        ('--batch', batch, 1),
-        ('--threads', args.threads, 1),
-        ('--workers', args.workers, 0),
-    ):
-        if value is not None and value < least:
-            raise UserError(f'{option} {value}: at least {least} is needed')
     if args.images and not args.images.is_dir():
         raise UserError(f'--images {args.images}: no such folder')
     if args.images and any(STAGES[name].task in ('det', 'seg') for name in stages):
@@ -126,7 +123,7 @@ def settings(args: argparse.Namespace) -> Settings:
             Variant(dtype, compiled, extra)
             for compiled in ((False, True) if args.compile else (False,))
             for extra in (None, *args.extras)
-            for dtype in args.dtype
+            for dtype in args.dtype or DTYPES
         ),
         size=args.size,
         device=device,
@@ -138,12 +135,50 @@ def settings(args: argparse.Namespace) -> Settings:
     )
 
 
+def suite_settings(args: argparse.Namespace) -> throughput.Settings:
+    """What the options ask for with ``--suite``.
+
+    Raises:
+        UserError: if it cannot be measured.
+    """
+    from ..benchmark.throughput import Settings
+
+    _refuse_too_few(args)
+    rounds = 5 if args.pairs is None else args.pairs
+    return Settings(args.size, _device(args), args.batch, rounds, args.threads)
+
+
+def _refuse_too_few(args: argparse.Namespace) -> None:
+    for name, least in (('pairs', 1), ('batch', 1), ('threads', 1), ('workers', 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f'--{name} {value}: at least {least} is needed')
+
+
+def _device(args: argparse.Namespace) -> str:
+    """The device that is asked for, or the one that is there."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if args.device == 'cuda' and not cuda:
+        raise UserError('--device cuda needs a GPU and torch sees none: use --device cpu')
+    return args.device or ('cuda' if cuda else 'cpu')
+
+
 def _run(args: argparse.Namespace) -> None:
-    content = _loading(args.loading) if args.loading else _training(settings(args))
-    if args.out:
-        command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({'command': command, **content}, indent=1) + '\n')
+    def save(content: dict[str, Any]) -> None:
+        if args.out:
+            from ..checkpoints.write import write_text
+
+            command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
+            args.out.parent.mkdir(parents=True, exist_ok=True)
+            write_text(args.out, json.dumps({'command': command, **content}, indent=1) + '\n')
+
+    benchmark_suite.refuse_mixture(args)
+    if args.suite:
+        benchmark_suite.run(args, suite_settings(args), save)
+    else:
+        save(_loading(args.loading) if args.loading else _training(settings(args)))
 
 
 def _training(chosen: Settings) -> dict[str, Any]:

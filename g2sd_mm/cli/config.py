@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 from ..config_parts import data_folder, innermost_dataset
 from ..configuration import UNFIT, load_config
 from ..datasets.shapes import ensure_shapes
+from ..engine.autocast import MIXED, mixed_dtype
 from ..errors import UserError
 from ..wording import one_line
 
@@ -129,13 +130,12 @@ def use_mixed_precision(cfg: Config) -> None:
             '--amp needs a GPU and there is none; on a CPU with fast bfloat16 use '
             '--cfg-options optim_wrapper.type=AutocastOptimWrapper'
         )
-    scaled = dict(type='AmpOptimWrapper', loss_scale='dynamic')
-    bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    cfg.optim_wrapper.update(dict(type='AutocastOptimWrapper') if bfloat16 else scaled)
+    dtype = mixed_dtype('cuda')
+    cfg.optim_wrapper.update(dict(MIXED[dtype]))
     places: tuple[Any, ...] = (cfg.model, cfg.get('distillation') or {})
     for place in places:
         if place.get('teacher'):
-            place.teacher.setdefault('dtype', 'bfloat16' if bfloat16 else 'float16')
+            place.teacher.setdefault('dtype', dtype)
 
 
 def use_strict_loading(cfg: Config) -> None:

@@ -49,9 +49,7 @@ def parser() -> argparse.ArgumentParser:
         help='"report DIR" runs nothing: it rewrites report.html from the results in DIR '
         '(results.json, or a record with rows/)',
     )
-    p.add_argument(
-        '--suite', choices=['demo', 'mini', 'paper'], default='demo', help='suite to run (demo)'
-    )
+    p.add_argument('--suite', choices=['demo', 'mini', 'paper'], help='suite to run')
     p.add_argument('--tasks', nargs='+', help='only these tasks (cls, det, seg)')
     p.add_argument('--rows', nargs='+', help='only these methods, with the runs that they need')
     p.add_argument('--students', nargs='+', help='only these networks (vitb, vits, vitt)')
@@ -67,7 +65,11 @@ def parser() -> argparse.ArgumentParser:
         help='configs of your own: a row for each, beside the rows of the suite',
     )
     p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; for mini 0 1 2)')
-    p.add_argument('--jobs', type=int, help='runs at a time (one per core up to 4; with a GPU 1)')
+    p.add_argument(
+        '--jobs',
+        type=int,
+        help='runs at a time (one per core up to 4; with a GPU 1; for paper 1)',
+    )
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>[_<data>])')
     p.add_argument(
         '--resume',
@@ -119,6 +121,8 @@ def main() -> None:
     args = parser().parse_args()
     if args.report and (args.report[0] != 'report' or len(args.report) != 2):
         parser().error(f'expected "report DIR", got {" ".join(args.report)}')
+    if not args.report and not args.suite:
+        parser().error('say which suite: --suite demo, mini or paper (or "report DIR")')
     run_command(lambda: _report(Path(args.report[1])) if args.report else _run(args))
 
 
@@ -146,6 +150,7 @@ def _run(args: argparse.Namespace) -> None:
     launcher = None
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
+        _refuse_shared_gpus(args)
     if args.dry_run:
         _print_plan(args, suite, rows, seeds, folder, launcher, data)
         return
@@ -244,6 +249,17 @@ def _refuse_other_results(
         raise UserError(
             f'{folder} has the results of {suite.name} on other data called {data.name} ({other}): '
             'give another folder by --out, or move this one away'
+        )
+
+
+def _refuse_shared_gpus(args: argparse.Namespace) -> None:
+    """Two torchrun commands at once would take the same port, and the same GPUs."""
+    from ..errors import UserError
+
+    if args.launcher == 'pytorch' and (args.jobs or 1) > 1:
+        raise UserError(
+            f'--jobs {args.jobs} with --launcher pytorch: runs at once would take the same GPUs '
+            'and port; leave it out, or use --launcher slurm'
         )
 
 

@@ -61,10 +61,10 @@ def load_checkpoint(
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint file')
-    _refuse_impostors(path)
+    refuse_impostors(path)
     if path.suffix == '.safetensors':
         return _read_safetensors(path, map_location)
-    return _read_torch(str(path), str(path), map_location, mmap=mmap and _is_zip(path))
+    return _read_torch(str(path), str(path), map_location, mmap=mmap and is_zip(path))
 
 
 def is_bare_pickle(path: str | os.PathLike[str]) -> bool:
@@ -92,12 +92,17 @@ def _start_of(path: Path, size: int = 512) -> bytes:
         return file.read(size)
 
 
-def _is_zip(path: Path) -> bool:
+def is_zip(path: Path) -> bool:
+    """True for what ``torch.save`` writes since 1.6: its tensors can be left on disk."""
     return _start_of(path, len(_ZIP_START)) == _ZIP_START
 
 
-def _refuse_impostors(path: Path) -> None:
-    """Name the usual wrong files for what they are; torch's own messages do not."""
+def refuse_impostors(path: Path) -> None:
+    """Name the usual wrong files for what they are; torch's own messages do not.
+
+    Raises:
+        CheckpointError: from the first bytes, and a zip archive's directory.
+    """
     start = _start_of(path)
     text = start.lstrip().lower()
     if not start:

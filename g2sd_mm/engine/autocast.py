@@ -1,4 +1,4 @@
-"""Mixed precision without a gradient scaler, on CPU and GPU."""
+"""Mixed precision: what a device has for it, and bfloat16 without a gradient scaler."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ import torch
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+
+#: Precision of a forward pass -> the optimizer wrapper for it.
+MIXED: dict[str, dict[str, Any]] = {
+    'bfloat16': dict(type='AutocastOptimWrapper'),
+    'float16': dict(type='AmpOptimWrapper', loss_scale='dynamic'),
+}
+
+
+def mixed_dtype(device: str) -> str:
+    """What mixed precision is on a device, a key of :data:`MIXED`; float16 on older GPUs alone."""
+    on_gpu = device.startswith('cuda')
+    old = on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return 'float16' if old else 'bfloat16'
 
 
 @OPTIM_WRAPPERS.register_module()

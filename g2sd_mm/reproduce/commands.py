@@ -54,24 +54,39 @@ class Launcher:
         return f'{start} {options}'
 
 
+def mixed_precision(step: Step, launcher: Launcher) -> bool:
+    """Whether a step's run is in mixed precision."""
+    return step.amp and launcher.amp
+
+
 def train_command(
     step: Step, seed: int, runs: Path, launcher: Launcher, resume: bool = False
 ) -> str:
     """The command that trains a step, or puts its ready-made file where the run's would be."""
     if step.file:
-        place = runs / step.name
-        source = shlex.quote(str(Path(step.file).absolute()))
-        return (
-            f'mkdir -p {shlex.quote(str(place))} && '
-            f'ln -sfn {source} {shlex.quote(str(place / "weights.pth"))}'
-        )
+        return _link_command(step, runs)
     words = ['--seed', str(seed), '--runs', str(runs), '--work-dir', str(runs / step.name)]
-    words += ['--amp'] if step.amp and launcher.amp else []
+    words += ['--amp'] if mixed_precision(step, launcher) else []
     words += ['--resume'] if resume else []
     options = {**step.options, **_batch_options(step, launcher)}
     if options:
         words += ['--cfg-options', *option_words(options)]
     return launcher.command('train', step.name, [step.config], shlex.join(words))
+
+
+def _link_command(step: Step, runs: Path) -> str:
+    """Let a ready-made file stand where a run's weights would be; those of a real run are kept."""
+    folder, source = runs / step.name, Path(step.file).absolute()
+    target = folder / 'weights.pth'
+    kept = (
+        f'error: {target} was trained, and {source} is not put in its place: move one of them away'
+    )
+    place, from_, error = (shlex.quote(str(text)) for text in (target, source, kept))
+    return (
+        f'mkdir -p {shlex.quote(str(folder))} && '
+        f'if [ -e {place} ] && [ ! -L {place} ]; then echo {error} >&2; false; '
+        f'else ln -sfn {from_} {place}; fi'
+    )
 
 
 def option_words(options: Mapping[str, Any]) -> Iterator[str]:

@@ -16,7 +16,8 @@ from ..errors import UserError
 from .suites import Row, Step, Suite
 from .work import raw_config
 
-_TASKS = {'mmpretrain': 'cls', 'mmdet': 'det', 'mmseg': 'seg'}
+#: Task by the scope of a config.
+TASKS = {'mmpretrain': 'cls', 'mmdet': 'det', 'mmseg': 'seg'}
 _LOADED = re.compile(r'work_dirs/([^/]+)/')
 
 
@@ -61,13 +62,13 @@ def _with(suite: Suite, path: str) -> Suite:
 
 def _main_row(suite: Suite, path: str, cfg: Any) -> Row:
     """G2SD's own row of the config's task."""
-    task = _TASKS.get(cfg.get('default_scope'))
+    task = TASKS.get(cfg.get('default_scope'))
     for row in suite.rows:
         if (row.task, row.method, row.table) == (task, 'g2sd', 'main'):
             return row
     raise UserError(
         f'--add {path}: default_scope is {cfg.get("default_scope")!r}, and the tasks of the '
-        f'{suite.name} suite have {", ".join(_TASKS)}'
+        f'{suite.name} suite have {", ".join(TASKS)}'
     )
 
 

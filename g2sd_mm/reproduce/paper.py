@@ -2,7 +2,8 @@
 
 Stage 1 is what most ablations vary. Each of its variants is fine-tuned plainly on ImageNet (row
 ``g2sd_nosd``), so that nothing of stage 2 covers the difference; what stage 2 itself can vary is
-compared on the task that has it.
+compared on the task that has it. Every such table begins with the setting that the main rows have:
+their runs, in another table once more.
 """
 
 from __future__ import annotations
@@ -29,6 +30,18 @@ STAGE1_ABLATIONS = {
     'supervision': (('vits', 'masked'), ('vits', 'patches')),
     'loss': tuple(('vits', name) for name in ('l1', 'beta1', 'encoder', 'relation')),
     'length': tuple(('vits', f'{epochs}ep') for epochs in (100, 200, 400)),
+}
+
+_DEFAULT = ' (default)'  # behind a setting
+
+#: What the main rows have where stage 1 is varied: table -> (student, setting).
+STAGE1_DEFAULTS = {
+    'decoder': (('vits', 'dec256d4b'), ('vitt', 'dec128d4b')),
+    'target': (('vits', 'target4'),),
+    'mask': (('vits', 'mask75'),),
+    'supervision': (('vits', 'all'),),
+    'loss': (('vits', 'beta2'),),
+    'length': (('vits', '300ep'),),
 }
 
 #: Teachers: config -> the published file of the same network, and what it is.
@@ -116,6 +129,16 @@ def _fine_tuned_variants() -> Iterator[Step]:
         )
 
 
+#: The same of stage 2: (task, table, setting, the main row's method, its run).
+STAGE2_DEFAULTS = (
+    ('cls', 'loss', 'hard', 'g2sd', 'g2sd_vits_cls'),
+    ('det', 'loss', 'feature and objectness', 'g2sd', 'g2sd_vits_maskrcnn'),
+    ('seg', 'loss', 'cwd3', 'g2sd', 'g2sd_vits_upernet'),
+    ('seg', 'teacher', 'vitb', 'teacher', 'vitb_upernet'),
+    ('seg', 'teacher', 'vitb', 'g2sd', 'g2sd_vits_upernet'),
+    ('seg', 'teacher', 'vitb', 'g2sd', 'g2sd_vitt_upernet'),
+)
+
 #: Ablations of stage 2: (task, table, setting, config, the teacher's run).
 _STAGE2_ABLATIONS = (
     ('cls', 'loss', 'nkd', 'ablations/g2sd_vits_cls_nkd', 'vitb_cls'),
@@ -144,9 +167,14 @@ def _rows() -> Iterator[Row]:
     for task in _TASKS:
         yield from _main_rows(task)
     for table, variants in STAGE1_ABLATIONS.items():
+        for student, name in STAGE1_DEFAULTS[table]:
+            step = f'g2sd_{student}_cls_nosd'
+            yield Row('cls', 'g2sd_nosd', step, table=table, setting=name + _DEFAULT)
         for student, name in variants:
             step = f'g2sd_{student}_{name}_cls_nosd'
             yield Row('cls', 'g2sd_nosd', step, table=table, setting=name)
+    for task, table, setting, method, step in STAGE2_DEFAULTS:
+        yield Row(task, method, step, table=table, setting=setting + _DEFAULT)
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
     yield from (row for _, row in _stage2_variants())
     for row, data in product(_main_rows('cls'), ROBUSTNESS):

@@ -7,19 +7,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..config_parts import data_folder, innermost_dataset
-from .commands import Launcher, evaluation_command, option_words, train_command
+from .commands import (
+    Launcher,
+    evaluation_command,
+    mixed_precision,
+    option_words,
+    train_command,
+)
+from .needed_data import TESTING, TRAINING, lacking
+from .public_files import refuse_other
 from .suites import Row, Step, Suite
 from .throughput import NOT_MEASURED, Throughput
 from .work import Work, raw_config, train_root, work_of, workload
 
 
 def with_public_files(suite: Suite, folder: Path) -> Suite:
-    """The suite in which published weights found in ``folder`` stand in for the runs of them."""
+    """The suite in which published weights found in ``folder`` stand in for the runs of them.
+
+    Raises:
+        CheckpointError: if a file of that name is something else.
+    """
 
     def change(step: Step) -> Step:
         file = folder / step.public
         if step.public and file.is_file():
+            refuse_other(file, step)
             return replace(step, needs=(), file=str(file))
         return step
 
@@ -27,23 +39,15 @@ def with_public_files(suite: Suite, folder: Path) -> Suite:
 
 
 def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
-    """One line for each data set that the rows need and that is not there."""
-    data = data_folder()
-    needed: dict[str, str] = {}
-    configs = [step.config for step in suite.steps_of(rows) if not step.file]
-    configs += [row.data or suite.step(row.step).config for row in rows]
-    for config in dict.fromkeys(configs):
-        cfg = raw_config(config)
-        if cfg.get('shapes'):
-            continue  # generated on first use
-        for loader in ('train_dataloader', 'test_dataloader'):
-            if cfg.get(loader):
-                dataset = innermost_dataset(cfg[loader].dataset)
-                root = dataset.data_root.replace('data/', f'{data}/', 1)
-                layout = cfg.get('data_layout', root).replace('data/', f'{data}/')
-                needed.setdefault(root, layout)
-    missing = {root: how for root, how in needed.items() if not Path(root).is_dir()}
-    return [f'{root}: lay it out as {how}' for root, how in missing.items()]
+    """One line for each file or folder that the rows read and that is not there, or is empty."""
+    trained = [step.config for step in suite.steps_of(rows) if not step.file]
+    tested = [row.data or suite.step(row.step).config for row in rows]
+    missing: dict[str, str] = {}
+    for configs, splits in ((trained, TRAINING), (tested, TESTING)):
+        for config in dict.fromkeys(configs):
+            for place, how in lacking(config, splits).items():
+                missing.setdefault(place, how)
+    return [f'{place}: {how}' for place, how in missing.items()]
 
 
 def missing_weights(suite: Suite, rows: Sequence[Row], folder: Path) -> list[str]:
@@ -75,7 +79,7 @@ def describe(
         throughput: measured images a second.
     """
     steps = list(suite.steps_of(rows))
-    per_step = [_hours(step, throughput) for step in steps]
+    per_step = [_hours(step, launcher, throughput) for step in steps]
     yield f'# suite {suite.name}: {len(rows)} rows, {len(steps)} steps, seeds {_words(seeds)}'
     yield f'# throughput: {throughput.source}'
     for seed in seeds:
@@ -84,28 +88,41 @@ def describe(
             yield ''
             yield f'# {number}/{len(steps)} {step.name}: {_cost(step, hours)}'
             yield train_command(step, seed, runs, launcher, resume)
-        for row in rows:
+        for same in _evaluations(rows):
             yield ''
-            yield f'# {row.table}: {row.task} {row.student} {row.method} {row.setting}'.rstrip()
-            yield evaluation_command(suite.step(row.step), row, runs, launcher)
+            for row in same:
+                yield f'# {row.table}: {row.task} {row.student} {row.method} {row.setting}'.rstrip()
+            yield evaluation_command(suite.step(same[0].step), same[0], runs, launcher)
     yield ''
     yield from _totals(steps, per_step, len(seeds))
+    yield (
+        f'# GPU hours are of training alone: {len(_evaluations(rows)) * len(seeds)} evaluations '
+        'are not counted'
+    )
     missing = [*missing_data(suite, rows), *missing_weights(suite, rows, weights)]
     yield f'# missing: {len(missing) or "nothing"}'
     yield from (f'#   {line}' for line in missing)
+
+
+def _evaluations(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows by what is evaluated: the default of an ablation is a row of the main table too."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.step, row.data), []).append(row)
+    return list(found.values())
 
 
 def _words(values: Sequence[int]) -> str:
     return ' '.join(map(str, values))
 
 
-def _hours(step: Step, throughput: Throughput) -> float | None:
+def _hours(step: Step, launcher: Launcher, throughput: Throughput) -> float | None:
     if step.file:
         return 0.0
     if not throughput.rates:
         return None
     cfg = raw_config(step.config, step.options)
-    return throughput.gpu_hours(workload(cfg), work_of(cfg))
+    return throughput.gpu_hours(workload(cfg), mixed_precision(step, launcher), work_of(cfg))
 
 
 def _cost(step: Step, hours: float | None) -> str:

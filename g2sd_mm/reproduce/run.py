@@ -216,8 +216,8 @@ def run_step(
 def _tests(
     step: Step, rows: Sequence[Row], runs: Path, launcher: Launcher | None
 ) -> Iterator[tuple[str, Result]]:
-    """Test data -> ``metrics`` or ``error``, of the rows that end in a step."""
-    for row in rows:
+    """Test data -> ``metrics`` or ``error``, of the rows that end in a step; each tested once."""
+    for row in {row.data: row for row in rows}.values():
         if launcher:
             yield row.data, launch_test(step, row, runs, launcher)
         elif row.data:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
 from g2sd_mm import progress
-from g2sd_mm.benchmark import report, suite
+from g2sd_mm.benchmark import report, suite, throughput
 from g2sd_mm.benchmark.figures import Reading
 from g2sd_mm.benchmark.formulation import Variant
 from g2sd_mm.benchmark.stages import STAGES
-from g2sd_mm.cli.benchmark import PARTS, _training, parser, settings
-from g2sd_mm.errors import UserError
+from g2sd_mm.cli import benchmark
+from g2sd_mm.cli.benchmark import PARTS, _training, parser, settings, suite_settings
+from g2sd_mm.errors import RunError, UserError
 
 from ..toys import ROOT, run_python, words
 
@@ -96,3 +99,60 @@ def test_figures_come_one_by_one_with_how_much_is_left(monkeypatch, capsys):
     assert told[1].startswith('generic_vits') and told[3].startswith('cls_vits')
     assert told[2].startswith('measured: 1/4 parts, ') and told[2].endswith('s left')
     assert told[4].startswith('measured: 2/4 parts, ')
+
+
+# The throughput of a suite ------------------------------------------------------------------------
+
+
+def of_suite(*arguments: str) -> None:
+    benchmark._run(parser().parse_args(['--suite', 'paper', '--size', 'toy', *arguments]))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--suite', 'paper', '--stages', 'cls_vits'], '--stages is not for --suite'),
+        (['--suite', 'paper', '--with', 'recompute'], '--with is not for --suite'),
+        (['--suite', 'paper', '--compile'], '--compile is not for --suite'),
+        (['--suite', 'paper', '--tables', 'masks'], words('--tables masks', 'mask, robustness')),
+        (['--suite', 'paper', '--pairs', '0'], '--pairs 0: at least 1'),
+        (['--suite', 'paper', '--device', 'cuda'], words('needs a GPU', '--device cpu')),
+        (['--tables', 'mask'], words('--tables chooses rows', '--suite paper')),
+    ],
+)
+def test_what_a_suite_has_not_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        benchmark._run(parser().parse_args(options))
+
+
+def test_a_suite_is_measured_as_it_is_trained_if_nothing_else_is_said():
+    plain = suite_settings(parser().parse_args(['--suite', 'paper']))
+    assert plain == throughput.Settings('full', 'cpu', None, 5, None)
+
+
+def test_a_part_of_a_suite_is_printed_and_written(tmp_path, capsys):
+    place = tmp_path / 'new' / 'speed.json'
+    of_suite('--tables', 'length', '--batch', '2', '--pairs', '1', '--out', str(place))
+    content = json.loads(place.read_text())
+    named = [figure['steps'][0] for figure in content['figures']]
+    assert named == ['vitb_mae', 'g2sd_vits_generic', 'g2sd_vits_cls_nosd']
+    assert (content['suite'], content['size'], content['failed']) == ('paper', 'toy', [])
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].split()[:2] == ['first', 'step']
+    assert [word for line in told for word in line.split()[:1] if word in named] == named
+
+
+def test_what_failed_is_in_the_file_and_in_the_last_line(tmp_path, monkeypatch, capsys):
+    def time(stage, *_):
+        if stage.task == 'cls':
+            raise MemoryError('too little')
+        return throughput.Timing((1.0,))
+
+    monkeypatch.setattr(throughput, '_time', time)
+    place = tmp_path / 'speed.json'
+    with pytest.raises(RunError, match=words('1 of 3 workloads', 'g2sd_vits_cls_nosd: too little')):
+        of_suite('--tables', 'length', '--out', str(place))
+    content = json.loads(place.read_text())
+    assert [one['steps'][0] for one in content['failed']] == ['g2sd_vits_cls_nosd']
+    assert len(content['figures']) == 2
+    assert 'too little' in capsys.readouterr().out
