@@ -14,6 +14,14 @@ from g2sd_mm.errors import RunError
 from ..toys import image_folder, refused
 
 
+def test_nothing_is_trained_before_a_suite_is_named(monkeypatch, capsys):
+    monkeypatch.setattr('sys.argv', ['reproduce.py', '--tasks', 'cls'])
+    with pytest.raises(SystemExit) as ended:
+        reproduce.main()
+    assert ended.value.code == 2
+    assert 'say which suite: --suite demo, mini or paper' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('failed', [False, True])
 def test_rows_that_failed_end_it_with_the_first_cause(monkeypatch, tmp_path, failed):
     rows = [dict(method='scratch', seed=0, metrics={}), dict(method='g2sd', seed=1)]
@@ -23,7 +31,7 @@ def test_rows_that_failed_end_it_with_the_first_cause(monkeypatch, tmp_path, fai
     monkeypatch.setattr('g2sd_mm.reproduce.pictures.draw_pictures', lambda *_: None)
     reported = []
     monkeypatch.setattr(reproduce, '_report', reported.append)
-    args = reproduce.parser().parse_args(['--out', str(tmp_path / 'out')])
+    args = reproduce.parser().parse_args(['--suite', 'demo', '--out', str(tmp_path / 'out')])
     if failed:
         with pytest.raises(RunError, match='1 of 2 rows failed; the first, g2sd: the disk is full'):
             reproduce._run(args)
