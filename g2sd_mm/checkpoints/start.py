@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from .convert import to_published_names
-from .layouts import task_model_state
 from .load import Fit, load_verified
 from .positions import check_positions
 from .read import read_weights
+from .task_models import task_model_state
 
 #: What a student autoencoder may start without: all that is not its encoder.
 _MAY_START_RANDOM = ('mask_token', 'decoder_*')

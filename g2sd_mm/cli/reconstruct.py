@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import mmcv
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ..analysis.reconstruction import reconstruct
 from ..analysis.samples import square_samples
 from ..analysis.stage1 import load_pair
 
-_LEAST_SIDE = 160  # px; smaller pictures are enlarged, pixel by pixel
+_SMALL = [cv2.IMWRITE_PNG_COMPRESSION, 9]
 
 
 def reconstruct_images(
@@ -49,7 +50,7 @@ def reconstruct_images(
     for what, pictures in found['pictures'].items():
         (folder / what).mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(pictures[shown.to(device)] * std + mean):
-            mmcv.imwrite(_enlarged(picture), str(folder / what / f'{i:04d}.png'))
+            mmcv.imwrite(_pixels(picture), str(folder / what / f'{i:04d}.png'), _SMALL)
     return {
         'checkpoint': str(checkpoint),
         'images': len(images),
@@ -60,8 +61,10 @@ def reconstruct_images(
     }
 
 
-def _enlarged(image: Tensor) -> np.ndarray:
-    """Values of 0 to 255 [3, side, side], RGB -> pixels [side', side', 3], BGR."""
-    pixels = image.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()[..., ::-1]
-    factor = max(1, round(_LEAST_SIDE / len(pixels)))
-    return np.ascontiguousarray(pixels.repeat(factor, axis=0).repeat(factor, axis=1))
+def _pixels(image: Tensor) -> np.ndarray:
+    """Values of 0 to 255 [3, side, side], RGB -> pixels [side, side, 3], BGR.
+
+    In their own size: a report enlarges them.
+    """
+    pixels = image.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(pixels[..., ::-1])

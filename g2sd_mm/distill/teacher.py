@@ -15,7 +15,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, load_verified, read_weights
-from ..checkpoints.layouts import task_model_state
+from ..checkpoints.task_models import task_model_state
 from ..config_parts import import_named_libraries, plain_model
 from ..project import find_config
 

@@ -13,9 +13,9 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from ..checkpoints import load_verified, read_weights
-from ..checkpoints.layouts import task_model_state
 from ..checkpoints.load import Fit
 from ..checkpoints.record import TASKS, Record, restore
+from ..checkpoints.task_models import task_model_state
 from ..errors import UserError
 
 _ADVICE = 'Give the config that the file was trained with, or that of its kind and size.'

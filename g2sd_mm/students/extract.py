@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.convert import convert_state
-from ..checkpoints.layouts import task_model_state
 from ..checkpoints.record import Record, describe_network, describe_origin
 from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
+from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
 from ..checkpoints.write_layout import write_layout
 from ..configuration import load_config

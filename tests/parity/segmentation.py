@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm.checkpoints.layouts import published_segmentor
+from g2sd_mm.checkpoints.task_models import published_segmentor
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg
 from g2sd_mm.models.fit import fit_to_image

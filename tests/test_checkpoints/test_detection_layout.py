@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
-from g2sd_mm.checkpoints.layouts import detectron2_detector, task_model_state
+from g2sd_mm.checkpoints.task_models import detectron2_detector, task_model_state
 from g2sd_mm.distill.teacher import build_task_teacher
 
 from ..detectron2_names import detectron2_names

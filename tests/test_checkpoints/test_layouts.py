@@ -7,7 +7,7 @@ import torch
 
 from g2sd_mm.checkpoints import Weights
 from g2sd_mm.checkpoints.encoder import encoder_state
-from g2sd_mm.checkpoints.layouts import task_model_state
+from g2sd_mm.checkpoints.task_models import task_model_state
 
 from ..test_distill.test_specific import specific
 from ..toys import classifier, images

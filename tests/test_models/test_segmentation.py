@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.layouts import published_segmentor
+from g2sd_mm.checkpoints.task_models import published_segmentor
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg, MaskedAutoencoder, table_attention
 from g2sd_mm.models.relative_table import resize_relative_table, table_grid, table_rows

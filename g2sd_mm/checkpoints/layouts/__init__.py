@@ -10,12 +10,6 @@ from .mmpretrain import MMPRETRAIN
 from .mmseg import MMSEG
 from .ours import OURS
 from .published import Family, family_of
-from .task_models import (
-    detectron2_detector,
-    published_classifier,
-    published_segmentor,
-    task_model_state,
-)
 from .timm import TIMM
 
 #: By the name that ``--to`` takes.
@@ -24,13 +18,4 @@ LAYOUTS: dict[str, Layout] = {
     for layout in (OURS, G2SD, MAE, TIMM, HUGGING_FACE, DETECTRON2, MMPRETRAIN, MMSEG)
 }
 
-__all__ = [
-    'LAYOUTS',
-    'Family',
-    'Layout',
-    'detectron2_detector',
-    'family_of',
-    'published_classifier',
-    'published_segmentor',
-    'task_model_state',
-]
+__all__ = ['LAYOUTS', 'Family', 'Layout', 'family_of']

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..identify import LAYOUT_OF, Kind, identify
-from ..read import Weights, below
-from .mae import G2SD
-from .ours import OURS
-from .published import Family, family_of
-from .rules import State, fits, to_theirs
+from .convert import in_published_names
+from .identify import LAYOUT_OF, Kind, identify
+from .layouts import Family, family_of
+from .layouts.mae import G2SD
+from .layouts.ours import OURS
+from .layouts.rules import State, fits, to_theirs
+from .read import Weights, below
 
 
 def task_model_state(weights: Weights) -> State:
@@ -23,8 +24,6 @@ def task_model_state(weights: Weights) -> State:
 
     A file that has them already is returned as it is; of a distilled run's checkpoint, the student.
     """
-    from ..convert import in_published_names  # which needs the tables of this package
-
     state = weights.state
     kind = identify(state)
     if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
