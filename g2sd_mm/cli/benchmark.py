@@ -213,8 +213,8 @@ def _loading(files: list[str]) -> dict[str, Any]:
     for file in files:
         figures.append(figure := {'loading': Path(file).name, **measure_loading(file)})
         print(
-            f'{file}: {figure["extra"] / 2**20:.0f} MB above the baseline for '
-            f'{figure["file"] / 2**20:.0f} MB ({figure["ratio"]:.2f} x) in {figure["seconds"]} s',
+            f'{file}: {figure["extra"] / 2**20:.0f} MiB above the baseline for '
+            f'{figure["file"] / 2**20:.0f} MiB ({figure["ratio"]:.2f} x) in {figure["seconds"]} s',
             flush=True,
         )
     return {'environment': describe_environment(), 'figures': figures}

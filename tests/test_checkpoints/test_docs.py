@@ -28,6 +28,6 @@ def test_what_a_layout_leaves_out_is_documented(layout):
 
 def test_the_figures_are_those_of_the_record():
     record = json.loads((ROOT / 'docs' / 'results' / 'loading' / 'results.json').read_text())
-    rows = re.findall(r'\| (\d+) MB \| ([\d.]+) x \|', TEXT)
+    rows = re.findall(r'\| (\d+) MiB \| ([\d.]+) x \|', TEXT)
     measured = [(f'{f["file"] / 2**20:.0f}', f'{f["ratio"]:.2f}') for f in record['figures']]
     assert rows == measured

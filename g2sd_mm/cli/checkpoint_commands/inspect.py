@@ -46,7 +46,7 @@ def report(facts: Facts, file: str) -> list[str]:
     lines = [
         f'{file}: {facts.title}',
         f'  tensors   {facts.tensors}, {facts.elements / 1e6:.2f} M values, '
-        f'{facts.bytes / 2**20:.1f} MB, {dtypes}',
+        f'{facts.bytes / 2**20:.1f} MiB, {dtypes}',
     ]
     if facts.family:
         lines.append(f'  network   {facts.family.value}')
