@@ -37,7 +37,7 @@ def test_inspect_says_what_a_file_is_and_what_to_do_with_it(tool, fake):
     assert code == 0
     assert out.splitlines() == [
         f'{path}: a full masked autoencoder (encoder and decoder)',
-        '  tensors   254, 111.91 M values, 426.9 MB, float32 (254)',
+        '  tensors   254, 111.91 M values, 426.9 MiB, float32 (254)',
         '  network   a masked autoencoder or its encoder',
         '  size      width 768, patch 16, depth 12, image 224, decoder width 512, decoder depth 8',
         '  use       teacher of stage 1: python tools/train.py '
