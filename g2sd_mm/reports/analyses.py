@@ -177,7 +177,7 @@ def _draw_corruption(fig: Figure, result: Result) -> None:
 
 def _cka_sentence(result: Result) -> str:
     said = [f'{name} {result["cka"][name][-1][-1]:.2f}' for name in methods.ordered(result['cka'])]
-    return f'Likeness of the last block to the teacher\'s last: {", ".join(said)}.'
+    return f'Similarity of the last block to the teacher\'s last: {", ".join(said)}.'
 
 
 def _draw_cka(fig: Figure, result: Result) -> None:
@@ -266,7 +266,7 @@ LOOKS = {
         height=4.2,
     ),
     'cka': Look(
-        'Likeness of layers',
+        'Similarity of layers',
         'Linear CKA of the patch tokens after every block of a student and of the teacher: 1 if '
         'one is a rotation of the other, 0 if they have nothing in common.',
         _cka_sentence,

@@ -40,7 +40,7 @@ SENTENCES = {
     'occlusion': 'With 50 % of the patches gone at random, of its accuracy keeps g2sd 50 %, '
                  'teacher 50 %.',
     'corruption': 'Accuracy in percent, clean to mean over all corruptions: teacher 90.0 to 55.0.',
-    'cka': "Likeness of the last block to the teacher's last: g2sd 0.83.",
+    'cka': "Similarity of the last block to the teacher's last: g2sd 0.83.",
     'attention': 'Mean attention distance in px, first to last block: g2sd 15 to 33.',
     'reconstruction': 'Mean squared error on the hidden 75 % of the patches: teacher 0.300, '
                       "student through the teacher's decoder 0.400, a grey guess 1.000 "
@@ -89,9 +89,9 @@ def test_the_page_shows_what_there_is(tmp_path):
     for name in ('cka', 'agreement', 'reconstruction'):
         (tmp_path / f'{name}.json').write_text(json.dumps(result(name)))
     page = ''.join(analysis_parts(tmp_path))
-    assert page.index('Agreement and calibration') < page.index('Likeness of layers')
+    assert page.index('Agreement and calibration') < page.index('Similarity of layers')
     assert page.count('<figure') == 2 and '(40 images.)' in page
     (tmp_path / 'det').mkdir()
     (tmp_path / 'det' / 'cka.json').write_text(json.dumps(result('cka')))
-    assert 'Likeness of layers, detection' in ''.join(analysis_parts(tmp_path))
+    assert 'Similarity of layers, detection' in ''.join(analysis_parts(tmp_path))
     assert 'a grey guess' in reconstruction_sentence(tmp_path)
