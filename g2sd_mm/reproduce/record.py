@@ -28,8 +28,7 @@ class Record:
     Rows of other tables than the main one have table and setting after the method.
 
     source: what the rows were trained on.
-    fingerprints: of its data, for sources other than Shapes. A row's file has those that it goes
-        back to.
+    fingerprints: of its data, for sources other than Shapes; a row's file has those of the row.
     """
 
     folder: Path
