@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config_parts import LOADERS
-from .commands import Launcher
+from .commands import Launcher, mixed_precision
 from .data import OwnData
 from .suites import Row, Step, Suite
 from .work import raw_config
@@ -34,7 +34,7 @@ def all_digests(
     for seed in seeds:
         for step in suite.steps_of(suite.rows):
             needs = [digests[seed, need] for need in step.needs]
-            amp = bool(launcher and launcher.amp and step.amp)
+            amp = launcher is not None and mixed_precision(step, launcher)
             digests[seed, step.name] = digest(step, seed, needs, data, amp)
     return digests
 
