@@ -99,6 +99,7 @@ def run_suite(
         'environment': environment,
         'rows': list(known.values()),
     }
+    made: dict[tuple[int, Row], Result] = {}
     if data and not (folder / 'results.json').exists():
         # whose the folder is, if the suite is stopped before a run has ended
         write_text(folder / 'results.json', json.dumps(results, indent=2))
@@ -117,12 +118,13 @@ def run_suite(
                 if row.step == key[1] and seed == key[0] and 'error' not in line:
                     steps = suite.chain(row.step)
                     record.add(results, line, of_rows[seed, row], folder / f'seed{seed}', steps)
-        ordered = {**known, **made}
-        results['rows'] = [
-            ordered[seed, row] for seed in every for row in suite.rows if (seed, row) in ordered
-        ]
+        results['rows'] = _in_order(suite, every, {**known, **made})
         write_text(folder / 'results.json', json.dumps(results, indent=2))
     if record:
+        # anew: meanwhile, other processes may have finished rows, also of other seeds
+        every = sorted({*every, *record.seeds()})
+        of_rows = row_digests(suite, all_digests(suite, every, data, launcher))
+        results['rows'] = _in_order(suite, every, {**record.find(of_rows), **made})
         state = _state(suite, record, of_rows, results['rows'])
         if wanted and not suite.keeps:
             state['made'].append({**{key: results[key] for key in HOW}, 'rows': len(wanted)})
@@ -131,6 +133,13 @@ def run_suite(
     if record and suite.keeps:
         record.write(results)
     return results
+
+
+def _in_order(
+    suite: Suite, seeds: Sequence[int], lines: Mapping[tuple[int, Row], Result]
+) -> list[Result]:
+    """Lines of (seed, row): seed by seed, each in the order of the suite's rows."""
+    return [lines[seed, row] for seed in seeds for row in suite.rows if (seed, row) in lines]
 
 
 def _said(suite: Suite) -> dict[str, str]:
@@ -367,8 +376,7 @@ def merge_rows(folder: Path) -> None:
     made = files[-1]
     suite, seeds = SUITES[made['suite']], record.seeds()
     digests = row_digests(suite, all_digests(suite, seeds))
-    known = record.find(digests)
-    rows = [known[seed, row] for seed in seeds for row in suite.rows if (seed, row) in known]
+    rows = _in_order(suite, seeds, record.find(digests))
     kept = {key: made[key] for key in ('suite', *HOW)}
     state = _state(suite, record, digests, rows)
     record.write({**kept, **_said(suite), **state, 'rows': rows})

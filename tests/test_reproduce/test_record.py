@@ -100,6 +100,21 @@ def test_seeds_of_before_stay_in_the_table(fake, tmp_path, record):
     assert [row['seed'] for row in results['rows']] == [0, 2]
 
 
+def test_rows_that_another_process_finishes_meanwhile_are_in_the_table(
+    fake, tmp_path, record, monkeypatch
+):
+    def train(step, seed, runs, resume):
+        if seed == 0:
+            go(tmp_path / 'there', record, ['scratch'], seeds=(1,))
+        return fake(step, seed, runs, resume)
+
+    monkeypatch.setattr(run_module, '_train', train)
+    results = go(tmp_path / 'here', record, ['scratch'], seeds=(0,))
+    assert [row['seed'] for row in results['rows']] == [0, 1]
+    assert results['left_out'] == []
+    assert json.loads((record / 'results.json').read_text()) == results
+
+
 def test_rows_of_another_configuration_are_run_again(fake, tmp_path, record):
     go(tmp_path / 'out', record)
     fake.ran()
