@@ -118,13 +118,13 @@ def run_suite(
                 if row.step == key[1] and seed == key[0] and 'error' not in line:
                     steps = suite.chain(row.step)
                     record.add(results, line, of_rows[seed, row], folder / f'seed{seed}', steps)
-        results['rows'] = _in_order(suite, every, {**known, **made})
+        results['rows'] = _in_order(suite, {**known, **made})
         write_text(folder / 'results.json', json.dumps(results, indent=2))
     if record:
-        # anew: meanwhile, other processes may have finished rows, also of other seeds
-        every = sorted({*every, *record.seeds()})
-        of_rows = row_digests(suite, all_digests(suite, every, data, launcher))
-        results['rows'] = _in_order(suite, every, {**record.find(of_rows), **made})
+        # meanwhile, other processes may have finished rows, also of other seeds
+        new = {*record.seeds()} - {*every}
+        of_rows |= row_digests(suite, all_digests(suite, new, data, launcher))
+        results['rows'] = _in_order(suite, {**record.find(of_rows), **made})
         state = _state(suite, record, of_rows, results['rows'])
         if wanted and not suite.keeps:
             state['made'].append({**{key: results[key] for key in HOW}, 'rows': len(wanted)})
@@ -135,10 +135,9 @@ def run_suite(
     return results
 
 
-def _in_order(
-    suite: Suite, seeds: Sequence[int], lines: Mapping[tuple[int, Row], Result]
-) -> list[Result]:
+def _in_order(suite: Suite, lines: Mapping[tuple[int, Row], Result]) -> list[Result]:
     """Lines of (seed, row): seed by seed, each in the order of the suite's rows."""
+    seeds = sorted({seed for seed, _ in lines})
     return [lines[seed, row] for seed in seeds for row in suite.rows if (seed, row) in lines]
 
 
@@ -374,9 +373,9 @@ def merge_rows(folder: Path) -> None:
     if not files:
         return
     made = files[-1]
-    suite, seeds = SUITES[made['suite']], record.seeds()
-    digests = row_digests(suite, all_digests(suite, seeds))
-    rows = _in_order(suite, seeds, record.find(digests))
+    suite = SUITES[made['suite']]
+    digests = row_digests(suite, all_digests(suite, record.seeds()))
+    rows = _in_order(suite, record.find(digests))
     kept = {key: made[key] for key in ('suite', *HOW)}
     state = _state(suite, record, digests, rows)
     record.write({**kept, **_said(suite), **state, 'rows': rows})
