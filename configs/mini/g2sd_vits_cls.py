@@ -13,4 +13,6 @@ distillation = dict(
         loss_nkd=dict(
             type='NKDLoss',
             tap='logits',
+            tau=2.0,
+            alpha=0.5,  # weight of the wrong classes: alpha tau^2 = 2
             inputs=dict(target=('batch.gt_score', 'batch.gt_label')))))
