@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints.write import write_text
+from ..lock import alone
 from ..progress import Bars
 from ..provenance import git_commit
 from ..wording import one_line
@@ -47,8 +48,9 @@ def run_suite(
     """Train what the rows need for each seed and write ``results.json``.
 
     A step that finished before with the same configuration is not run again, nor is a row that the
-    suite's record has; one that was interrupted goes on from its newest checkpoint. A step that
-    fails is recorded with its error, and so is what needs it; the others go on.
+    suite's record has; one that was interrupted goes on from its newest checkpoint, and one that
+    another process runs in the same folder is waited for. A step that fails is recorded with its
+    error, and so is what needs it; the others go on.
 
     Args:
         suite, rows, seeds: what to run.
@@ -201,21 +203,30 @@ def run_step(
     if broken:
         error = finished[seed, broken[0]]['error']
         return {'error': f'needs {broken[0]}, which failed: {error}'}
-    place = runs / step.name / 'result.json'
     try:
-        if place.is_file():
-            known = json.loads(place.read_text())
-            if known.get('digest') == digest and Path(known['checkpoint']).is_file():
-                return {**known, 'reused': True}
-        spent = begin(runs / step.name, digest, resume)
-        goes_on = spent is not None
-        if launcher:
-            result = launch(step, seed, runs, launcher, goes_on)
-        else:
-            result = _train(step, seed, runs, goes_on)
-        result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
+        runs.mkdir(parents=True, exist_ok=True)
+        # two suites may need the step at once: the second one waits, and finds it done
+        with alone(runs / f'.{step.name}.lock'):
+            return _reuse_or_train(step, seed, runs, digest, launcher, resume)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
         return {'error': one_line(error)}
+
+
+def _reuse_or_train(
+    step: Step, seed: int, runs: Path, digest: str, launcher: Launcher | None, resume: bool
+) -> Result:
+    place = runs / step.name / 'result.json'
+    if place.is_file():
+        known = json.loads(place.read_text())
+        if known.get('digest') == digest and Path(known['checkpoint']).is_file():
+            return {**known, 'reused': True}
+    spent = begin(runs / step.name, digest, resume)
+    goes_on = spent is not None
+    if launcher:
+        result = launch(step, seed, runs, launcher, goes_on)
+    else:
+        result = _train(step, seed, runs, goes_on)
+    result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
     result |= {'digest': digest, 'commit': git_commit()}
     write_text(place, json.dumps(result, indent=2))
     return result

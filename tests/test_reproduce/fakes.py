@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class Fake:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.failing: str | None = None
+        self.seconds = 0.0
 
     def __call__(
         self, step: Step, seed: int, runs: Path, resume: bool = False
@@ -47,6 +49,7 @@ class Fake:
             file.write(f'{seed} {step.name}' + ' resumed' * resume + '\n')
         if step.name == self.failing:
             raise RuntimeError('out of\nmemory')
+        time.sleep(self.seconds)
         checkpoint = runs / step.name / 'weights.pth'
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.write_text('')

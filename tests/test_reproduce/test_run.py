@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,20 @@ def test_runs_that_were_begun_by_hand_go_on_if_asked_to(fake, tmp_path):
     toy = suite()
     run_suite(toy, toy.rows, (0,), tmp_path, say=lambda line: None, resume=True)
     assert fake.ran() == [f'{name} resumed' for name in ALL]
+
+
+def test_two_suites_at_once_run_every_step_once(fake, tmp_path):
+    fake.seconds = 0.3
+    processes = [get_context('fork').Process(target=go, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert fake.ran() == ALL
+    assert [row['metrics'] for row in read_results(tmp_path / 'results.json')['rows']] == (
+        [{'top1': 50.0}] * 3
+    )
 
 
 def test_a_run_without_its_figure_is_a_failed_row(fake, tmp_path):

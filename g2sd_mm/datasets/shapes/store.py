@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ...lock import alone
 from .classes import CLASSES
 from .scene import SPLITS, TASKS
 from .writer import Fingerprint, annotation_names, write_set
@@ -80,27 +79,6 @@ def is_complete(folder: Path, asked: dict[str, Any]) -> bool:
     if asked['kind'] != 'cls':
         expected |= {f'masks/{split}': asked[split] for split in SPLITS}
     return all(_count_images(folder / name) == count for name, count in expected.items())
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Hold a lock that the system drops when its owner dies; yield whether it could be had.
-
-    Where there are no such locks (Windows, some network drives) the work is done without: the
-    final rename still lets only one whole folder appear.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield False
-        return
-    with open(path, 'w') as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            held = True
-        except OSError:
-            held = False
-        yield held
 
 
 def _put_in_place(made: Path, folder: Path, asked: dict[str, Any]) -> None:
@@ -179,7 +157,7 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
         return folder
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root / f'.{folder.name}.lock') as held:
+        with alone(root / f'.{folder.name}.lock') as held:
             if not is_complete(folder, asked):
                 _generate(root, folder, asked, held)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:

@@ -1,0 +1,72 @@
+"""One process at a time: the others wait until it has done its work, or died."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+
+from g2sd_mm.lock import alone
+
+fork = multiprocessing.get_context('fork')
+
+
+def write(log: Path, text: str) -> None:
+    with log.open('a') as file:
+        file.write(text)
+
+
+def work(folder: Path, name: str, holds: multiprocessing.Event, seconds: float) -> None:
+    with alone(folder / 'lock') as held:
+        assert held
+        write(folder / 'log', f'{name} begins, ')
+        holds.set()
+        time.sleep(seconds)
+        write(folder / 'log', f'{name} ends, ')
+
+
+def start(folder: Path, name: str, seconds: float = 0.0) -> tuple:
+    """A process that works, and what is set once it does."""
+    holds = fork.Event()
+    process = fork.Process(target=work, args=(folder, name, holds, seconds))
+    process.start()
+    return process, holds
+
+
+def test_the_second_waits_for_the_first(tmp_path):
+    first, holds = start(tmp_path, 'first', seconds=0.3)
+    assert holds.wait(20)
+    second, _ = start(tmp_path, 'second')
+    first.join()
+    second.join()
+    log = (tmp_path / 'log').read_text()
+    assert log == 'first begins, first ends, second begins, second ends, '
+
+
+def test_a_killed_owner_holds_nothing(tmp_path):
+    first, holds = start(tmp_path, 'first', seconds=600)
+    assert holds.wait(20)
+    first.kill()
+    first.join()
+    second, _ = start(tmp_path, 'second')
+    second.join(60)
+    assert (tmp_path / 'log').read_text() == 'first begins, second begins, second ends, '
+
+
+def test_a_process_that_was_forked_meanwhile_holds_nothing_afterwards(tmp_path):
+    with alone(tmp_path / 'lock'):
+        worker = fork.Process(target=time.sleep, args=(600,))
+        worker.start()
+    second, holds = start(tmp_path, 'second')
+    got_it = holds.wait(20)
+    for process in (worker, second):
+        process.kill()
+        process.join()
+    assert got_it
+
+
+def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'fcntl', None)
+    with alone(tmp_path / 'lock') as held:
+        assert not held
