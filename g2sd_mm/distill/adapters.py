@@ -9,6 +9,19 @@ from torch import Tensor, nn
 
 
 @MODELS.register_module()
+class TokenAdapter(nn.Linear):
+    """One linear map for every token [B, N, in_channels] -> [B, N, out_channels].
+
+    Args:
+        in_channels: of the student's tokens.
+        out_channels: of the teacher's.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels)
+
+
+@MODELS.register_module()
 class LevelAdapters(nn.Module):
     """One 3x3 convolution for each level of a pyramid: no norm, no activation (G2SD).
 
