@@ -95,7 +95,7 @@ def _shrink_teacher(block: ConfigDict) -> None:
             parts[key] = teacher[key]
     block.teacher.config = parts
     for adapter in (block.get('adapters') or {}).values():
-        if adapter.type == 'Conv2d':
+        if adapter.type in ('Conv2d', 'TokenAdapter'):
             adapter.update(in_channels=24, out_channels=WIDTHS[wide])
 
 

@@ -1,6 +1,6 @@
 """Distillation: a frozen teacher, taps, losses, and the two distillers. Knows no task library."""
 
-from .adapters import LevelAdapters
+from .adapters import LevelAdapters, TokenAdapter
 from .generic import GenericDistiller
 from .hook import DistillationHook
 from .labels_hook import TeacherLabelsHook
@@ -35,5 +35,6 @@ __all__ = [
     'SpecificDistiller',
     'Taps',
     'TeacherLabelsHook',
+    'TokenAdapter',
     'TokenRelationLoss',
 ]
