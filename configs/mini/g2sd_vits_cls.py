@@ -1,6 +1,7 @@
 # G2SD, classification: the student of every other row (mean of the patches) learns from the
-# teacher's logits (NKD) and last tokens. In so short a run the class and dist tokens of the published
-# student cost more than the teacher brings, and ten logits an image say too little of what it knows.
+# teacher's logits (NKD) and last tokens. In so short a run the class and dist tokens of the
+# published student cost more than the teacher brings, and ten logits an image say too little of
+# what it knows.
 _base_ = './g2sd_vits_cls_nosd.py'
 
 model = dict(head=dict(loss=dict(loss_weight=0.0)))  # NKD replaces the task loss

@@ -77,7 +77,8 @@ MINI = Suite(
     record='docs/results/mini',
     recipe=(
         'In this suite all students of classification predict from the mean of their patches, none '
-        'has a dist token, and stage 2 is NKD, with the labels in its loss: '
+        'has a dist token, their teacher learns plain labels, and stage 2 is NKD, with the labels '
+        "in its loss, and a regression of the teacher's last tokens, which is not in the paper: "
         'docs/results/mini/README.md says why, and what seed 0 had to do with the choice.'
     ),
     tested=(
