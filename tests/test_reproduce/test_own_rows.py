@@ -35,7 +35,7 @@ def idea(tmp_path) -> str:
     """Another loss in stage 2."""
     return config(
         tmp_path, 'my_idea', 'mini/g2sd_vits_cls',
-        'distillation = dict(losses=dict(loss_nkd=dict(tau=2.0)))',
+        'distillation = dict(losses=dict(loss_nkd=dict(tau=4.0)))',
     )  # fmt: skip
 
 
