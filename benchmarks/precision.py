@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from g2sd_mm.cli.train import train
 from g2sd_mm.reproduce.environment import describe_environment
+from g2sd_mm.runs.train import train
 
 #: Config -> where its teacher's precision is said.
 STAGES = {

@@ -17,6 +17,7 @@ COMMANDS = {
     'browse_data': 'draw what a model is fed',
     'pack_data': 'pack a folder of images into one file',
     'check_data': 'find what is wrong with a data set',
+    'config': 'print a config, as it is written or as it will run',
 }
 
 

@@ -13,10 +13,10 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.cli.config import load_config
-from g2sd_mm.cli.train import train
+from g2sd_mm.config.load import load_config
 from g2sd_mm.engine.sharding import ShardedDataParallel
 from g2sd_mm.models.mae import MAEPretraining
+from g2sd_mm.runs.train import train
 
 from . import imagenet, loss_log  # noqa: F401
 from .toys import ROOT, STUDENT, autoencoder, classifier, free_port, images, run_python, save

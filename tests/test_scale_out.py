@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.cli.config import load_config
+from g2sd_mm.config.load import load_config
 
 from . import imagenet
 from .test_distributed import BATCH, check_equal, options, runs  # noqa: F401

@@ -130,7 +130,7 @@ def image_folder(
 
 def config(name: str, **options: Any) -> Config:
     """A config of the project, with ``--cfg-options``."""
-    from g2sd_mm.cli.config import load_config
+    from g2sd_mm.config.load import load_config
 
     return load_config(str(ROOT / 'configs' / name), options)
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor
 
-from ..config_parts import innermost_dataset
+from ..config.parts import innermost_dataset
 from ..errors import UserError
 from ..students.student import read_image
 

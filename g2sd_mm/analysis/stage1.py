@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from ..checkpoints import CheckpointError, load_verified, read_weights
 from ..checkpoints.identify import raw_pixels
-from ..config_parts import plain_model
+from ..config.parts import plain_model
 from ..distill.generic import autoencoder_state
 from ..errors import UserError
 from ..models.mae import MaskedAutoencoder

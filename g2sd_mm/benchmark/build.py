@@ -12,8 +12,8 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 
-from ..config_parts import plain_model
-from ..configuration import load_config
+from ..config.load import load_config
+from ..config.parts import plain_model
 from ..engine.autocast import MIXED
 from ..engine.norm import sync_batch_norm
 from ..seeding import seed_everything

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..project import project_folder
+from ..config.project import project_folder
 
 ROOT = project_folder()
 SIZES = ('full', 'toy')

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from ..project import find_config
+from ..config.project import find_config
 from .stages import TOY_SIDES
 
 STUDENT, TEACHER = 32, 48

@@ -20,8 +20,8 @@ from torch import Tensor
 
 import g2sd_mm
 
-from ..cli.guard import run_command
-from ..configuration import load_config
+from ..cli.exit_codes import run_command
+from ..config.load import load_config
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 from ..models.vit import Block

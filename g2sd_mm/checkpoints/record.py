@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config_parts import innermost_dataset
+from ..config.parts import innermost_dataset
 from ..errors import UserError
 from ..provenance import digest_if_there, git_commit
 from ..version import __version__

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .guard import run_command
-from .options import add_options, best_device, parse_options
+from .exit_codes import run_command
+from .options import add_options, parse_options
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -146,6 +146,8 @@ class Subjects:
         generic: tuple[Config, Path] | None,
     ) -> None:
         self.args, self.data, self.generic = args, data, generic
+        from ..runs.processes import best_device
+
         self.device = args.device or best_device()
         self.networks = {name: student.to(self.device) for name, student in networks.items()}
 
@@ -236,8 +238,8 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
         stage1_run,
         trained_networks,
     )
+    from ..runs.data import prepare_data
     from ..students import load_student
-    from . import config as fit
 
     if args.teacher or args.student or args.cfg_options:
         raise UserError('--run finds networks and configs by itself: leave out --teacher, '
@@ -245,7 +247,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     folder = Path(args.run)
     runs = trained_networks(folder, args.task, args.seed, args.students or ())
     data = run_config(runs['teacher'])
-    fit.prepare_data(data, ('test_dataloader',))
+    prepare_data(data, ('test_dataloader',))
     stage1 = stage1_run(folder, args.seed)
     saved = last_checkpoint(stage1) if stage1 else None
     generic = (stage1_config(stage1), saved) if stage1 and saved else None
@@ -256,10 +258,10 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
 
 
 def _of_files(args: argparse.Namespace) -> Subjects:
-    from ..configuration import load_config
+    from ..config.load import load_config
     from ..errors import UserError
+    from ..runs.data import prepare_data
     from ..students.load import student_of
-    from . import config as fit
 
     if args.students:
         raise UserError('--students is for --run: give each network by --student')
@@ -276,7 +278,7 @@ def _of_files(args: argparse.Namespace) -> Subjects:
         cfg = load_config(config, options)
         networks[name] = student_of(cfg, checkpoint, config)
         if data is None:
-            fit.prepare_data(cfg, ('test_dataloader',))
+            prepare_data(cfg, ('test_dataloader',))
             data = cfg
     return Subjects(args, networks, data, generic)
 
@@ -293,11 +295,11 @@ def _named(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
 
 
 def _generic(args: argparse.Namespace) -> tuple[Config, Path]:
-    from ..configuration import load_config
-    from . import config as fit
+    from ..config.load import load_config
+    from ..runs.data import prepare_data
 
     config, checkpoint = args.generic
     cfg = load_config(config, parse_options(args.cfg_options))
     if not args.run and not args.teacher:
-        fit.prepare_data(cfg, ('train_dataloader',))
+        prepare_data(cfg, ('train_dataloader',))
     return cfg, Path(checkpoint)

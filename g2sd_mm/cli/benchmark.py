@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..benchmark.stages import SIZES, STAGES
 from ..errors import UserError
 from . import benchmark_suite
-from .guard import run_command
+from .exit_codes import run_command
 
 if TYPE_CHECKING:
     from ..benchmark import throughput

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .guard import run_command
+from .exit_codes import run_command
 from .options import add_options, parse_options
 
 EXAMPLES = """examples:
@@ -51,13 +51,14 @@ def browse(
 
     import g2sd_mm
 
+    from ..config.load import load_config
     from ..datasets import SampleKey
     from ..reports.draw import draw_sample
-    from . import config as fit
+    from ..runs.data import prepare_data
 
     g2sd_mm.register_all()
-    cfg = fit.load_config(config, options)
-    fit.prepare_data(cfg, ('train_dataloader',))
+    cfg = load_config(config, options)
+    prepare_data(cfg, ('train_dataloader',))
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     init_default_scope(cfg.default_scope)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .guard import run_command
+from .exit_codes import run_command
 from .options import add_options, parse_options
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from .guard import run_command
+from .exit_codes import run_command
 
 EXAMPLES = """examples:
   python tools/checkpoint.py inspect mae_pretrain_vit_base.pth

@@ -10,7 +10,8 @@ from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
 import g2sd_mm
 
-from ..config_parts import LOADERS, innermost_dataset
+from ..config.load import load_config
+from ..config.parts import LOADERS, innermost_dataset
 from ..data_checks import Source
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
@@ -18,7 +19,7 @@ from ..data_checks.duplicates import TRAINING
 from ..data_checks.image_masks import ImageMasks
 from ..data_checks.masks import Labels
 from ..errors import UserError
-from .config import load_config, prepare_data
+from ..runs.data import prepare_data
 
 
 def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .guard import run_command
+from .exit_codes import run_command
 from .options import add_options, parse_options
 
 EXAMPLES = """examples:
@@ -110,12 +110,13 @@ def export(
 
 
 def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[str, float]:
+    from ..config.load import load_config
     from ..export.accuracy import top1
     from ..export.student import runner_of
-    from . import config as fit
+    from ..runs.data import prepare_data
 
-    cfg = fit.load_config(config)
-    fit.prepare_data(cfg, ('test_dataloader',))
+    cfg = load_config(config)
+    prepare_data(cfg, ('test_dataloader',))
     runners = {path.name: runner_of(path, to) for path in files}
     classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
     return top1(student, cfg, {'PyTorch': student, **classifiers})

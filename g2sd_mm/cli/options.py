@@ -57,13 +57,6 @@ def parse_options(pairs: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def best_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
-    import torch
-
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
-
-
 def export_local_rank(args: argparse.Namespace) -> None:
     """Launchers that pass ``--local-rank`` instead of setting the variable."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

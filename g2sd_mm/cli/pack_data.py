@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .guard import run_command
+from .exit_codes import run_command
 
 EXAMPLES = """The folder may have any layout: images in class folders, COCO with its annotations,
 ADE20K with its masks. Files are stored unchanged, so training does not change. A data set reads

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .guard import run_command
+from .exit_codes import run_command
 
 if TYPE_CHECKING:
     from ..reproduce.commands import Launcher

@@ -37,7 +37,7 @@ _TWINS = {
 
 # Module of a task library -> another library that it imports where it can, for something beside its
 # task: every run would pay seconds for it. A config that names another task library (the MaskFormer
-# of mmseg is made of heads of mmdet) has it imported before: `config_parts.import_named_libraries`.
+# of mmseg is made of heads of mmdet) has it imported before: `config.parts.import_named_libraries`.
 # For mmdet's networks with language models, import transformers before mmdet. (mmengine would take
 # its Adafactor for torch's.)
 _IMPORTS_IN_PASSING = {

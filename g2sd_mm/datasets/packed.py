@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
-from ..config_parts import PACKED
+from ..config.parts import PACKED
 from ..errors import UserError
 
 if TYPE_CHECKING:

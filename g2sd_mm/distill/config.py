@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from ..config_parts import plain_model
+from ..config.parts import plain_model
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
 _STAGE1_HOOKS = ('TeacherGuardHook', 'WeightsExportHook')

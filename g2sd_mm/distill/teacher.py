@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, load_verified, read_weights
 from ..checkpoints.task_models import task_model_state
-from ..config_parts import import_named_libraries, plain_model
-from ..project import find_config
+from ..config.parts import import_named_libraries, plain_model
+from ..config.project import find_config
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 

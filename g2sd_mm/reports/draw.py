@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..classes import class_name
+from ..config.classes import class_name
 
 Image = np.ndarray  # uint8 [height, width, 3], RGB
 Colour = tuple[int, int, int]

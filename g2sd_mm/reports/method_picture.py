@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..project import project_folder
+from ..config.project import project_folder
 from .parts import picture
 
 FILE = project_folder() / 'docs' / 'images' / 'method.svg'

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..project import project_folder
+from ..config.project import project_folder
 from .bars import bars
 from .results import read_results
 from .speed_table import speed_table

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config.project import script
 from ..errors import UserError
-from ..project import script
 from .suites import Row, Step
 from .work import raw_config, work_of
 

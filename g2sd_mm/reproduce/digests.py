@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config_parts import LOADERS
+from ..config.parts import LOADERS
 from .commands import Launcher, mixed_precision
 from .data import OwnData
 from .suites import Row, Step, Suite

@@ -69,8 +69,8 @@ def measure_config(config: str) -> dict[str, float]:
 
     import g2sd_mm
 
-    from ..config_parts import plain_model
-    from ..configuration import load_config
+    from ..config.load import load_config
+    from ..config.parts import plain_model
     from ..engine.norm import sync_batch_norm
 
     g2sd_mm.register_all()

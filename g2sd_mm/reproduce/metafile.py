@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from ..project import project_folder
+from ..config.project import project_folder
 from ..published import published
 from .work import raw_config, work_of
 

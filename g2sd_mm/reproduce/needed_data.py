@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config_parts import PACKED, data_folder, innermost_dataset
+from ..config.parts import PACKED, data_folder, innermost_dataset
 from ..published import content
 from .work import raw_config
 

@@ -64,8 +64,8 @@ def draw_pictures(
 def _draw_task(
     suite: Suite, rows: Sequence[Row], runs: Path, folder: Path, say: Callable[[str], None]
 ) -> None:
-    from ..cli.infer import infer
-    from ..configuration import load_config
+    from ..config.load import load_config
+    from ..runs.infer import infer
 
     shutil.rmtree(folder, ignore_errors=True)  # of other images, perhaps
     first = suite.step(rows[0].step)

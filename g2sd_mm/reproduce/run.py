@@ -260,7 +260,7 @@ def _import_libraries(steps: Sequence[Step]) -> None:
     """Import the task libraries once, before the processes are forked."""
     import g2sd_mm
 
-    from ..configuration import load_config
+    from ..config.load import load_config
 
     g2sd_mm.register_all()
     for scope in {load_config(step.config).default_scope for step in steps}:
@@ -268,8 +268,8 @@ def _import_libraries(steps: Sequence[Step]) -> None:
 
 
 def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
-    from ..cli.train import train
     from ..engine.hooks.access import bare_model
+    from ..runs.train import train
     from .measure import measure_model
 
     started = time.perf_counter()
@@ -299,7 +299,7 @@ def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
 
 
 def _test(step: Step, row: Row, runs: Path) -> Result:
-    from ..cli.test import evaluate
+    from ..runs.test import evaluate
     from .measure import agreed_metrics
 
     folder = runs / step.name

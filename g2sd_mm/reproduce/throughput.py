@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..benchmark.stages import STAGES
+from ..config.project import project_folder
 from ..errors import UserError
-from ..project import project_folder
 from .work import Work, raw_config, workload
 
 NOT_MEASURED = 'not measured: run tools/benchmark.py --suite paper on your GPU'

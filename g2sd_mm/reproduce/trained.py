@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..configuration import load_config
+from ..config.load import load_config
 from ..errors import UserError
 from ..reports.results import read_results
 

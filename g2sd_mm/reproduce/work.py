@@ -11,9 +11,9 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config_parts import innermost_dataset
+from ..config.parts import innermost_dataset
+from ..config.project import find_config
 from ..errors import UserError
-from ..project import find_config
 
 #: Training images by the first folder of the data: of the public releases, as the recipes count.
 TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210}

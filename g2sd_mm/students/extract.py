@@ -16,7 +16,7 @@ from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
 from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
 from ..checkpoints.write_layout import write_layout
-from ..configuration import load_config
+from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
 from .build import build_student

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from ..classes import class_name
+from ..config.classes import class_name
 
 
 def class_names(cfg: Config) -> tuple[str, ...]:

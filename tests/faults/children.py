@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from g2sd_mm.cli.guard import run_command
-from g2sd_mm.cli.train import train
+from g2sd_mm.cli.exit_codes import run_command
+from g2sd_mm.runs.train import train
 
 from ..toys import free_port
 from .tasks import Task

@@ -19,9 +19,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from g2sd_mm.cli.config import load_config
-from g2sd_mm.config_parts import plain_model
-from g2sd_mm.configuration import load_config as read_config
+from g2sd_mm.config.load import load_config
+from g2sd_mm.config.load import load_config as read_config
+from g2sd_mm.config.parts import plain_model
 from g2sd_mm.datasets.shapes import ensure_shapes
 
 from ..small_configs import shrink

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from g2sd_mm.cli.config import load_config, prepare_data
 from g2sd_mm.cli.options import parse_options
+from g2sd_mm.config.load import load_config
+from g2sd_mm.runs.data import prepare_data
 
 from ..toys import ROOT
 from .case import Case

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2sd_mm.cli.guard import run_command
+from g2sd_mm.cli.exit_codes import run_command
 
 from .case import Case
 

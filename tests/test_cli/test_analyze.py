@@ -95,7 +95,7 @@ def test_networks_are_given_by_config_and_checkpoint_too(suite, tmp_path):
 
 
 def test_accuracy_is_that_of_the_test_tool(suite, tmp_path):
-    from g2sd_mm.cli.test import evaluate
+    from g2sd_mm.runs.test import evaluate
 
     config = suite / 'seed0' / 'vitb_cls' / 'vitb_cls.py'
     weights = suite / 'seed0' / 'g2sd_vits_cls' / 'weights.pth'

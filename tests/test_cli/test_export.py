@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from g2sd_mm.cli.export import export
-from g2sd_mm.cli.test import evaluate
-from g2sd_mm.configuration import load_config
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs.test import evaluate
 
 from .. import toys
 from ..students import student_folder

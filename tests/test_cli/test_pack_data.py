@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.cli import config as fit
 from g2sd_mm.cli import pack_data
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs.data import prepare_data
 
 from ..toys import config, image_folder, words
 
@@ -27,7 +27,7 @@ def packed(tmp_path, capsys) -> str:
 
 
 def prepare(**options) -> None:
-    fit.prepare_data(config('imagenet/vitb_cls.py', **options), ('train_dataloader',))
+    prepare_data(config('imagenet/vitb_cls.py', **options), ('train_dataloader',))
 
 
 def test_class_folders_are_counted_inside(packed):

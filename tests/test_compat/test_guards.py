@@ -351,7 +351,7 @@ def test_a_config_that_names_two_libraries_gets_the_parts_of_both(python, tmp_pa
         "default_scope = 'mmseg'\nmodel = dict(decode_head=dict(type='mmdet.DiceLoss'))\n"
     )
     run = python(
-        f'{PREPARE}\nfrom g2sd_mm.configuration import load_config\n'
+        f'{PREPARE}\nfrom g2sd_mm.config.load import load_config\n'
         f'load_config({str(config)!r})\n'
         'from mmseg.models.decode_heads import MaskFormerHead\n'
         'print([base.__module__.split(".")[0] for base in MaskFormerHead.__bases__])'

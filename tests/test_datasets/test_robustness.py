@@ -9,10 +9,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 
-from g2sd_mm.cli.test import evaluate
 from g2sd_mm.datasets.robustness import CorruptionError, ImageNetVariant, SubsetAccuracy
 from g2sd_mm.errors import UserError
 from g2sd_mm.published import content
+from g2sd_mm.runs.test import evaluate
 
 from .. import imagenet
 from ..toys import ROOT, arch, classifier, image_folder, run_python, save, words

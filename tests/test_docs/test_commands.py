@@ -13,8 +13,8 @@ from mmengine.config import Config, ConfigDict
 
 from g2sd_mm.__main__ import COMMANDS
 from g2sd_mm.cli.options import parse_options
-from g2sd_mm.configuration import load_config
-from g2sd_mm.project import find_config
+from g2sd_mm.config.load import load_config
+from g2sd_mm.config.project import find_config
 
 from ..toys import ROOT
 from .test_pages import PAGES

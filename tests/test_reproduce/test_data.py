@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.cli.config import load_config, prepare_data
 from g2sd_mm.cli.options import parse_options
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.reports.results import read_results
 from g2sd_mm.reproduce.data import find_data
@@ -18,6 +18,7 @@ from g2sd_mm.reproduce.digests import all_digests
 from g2sd_mm.reproduce.mini import MINI
 from g2sd_mm.reproduce.plan import plain_commands
 from g2sd_mm.reproduce.run import run_suite
+from g2sd_mm.runs.data import prepare_data
 
 from .. import small_masks
 from ..toys import ROOT, image_folder, refused, words
@@ -211,7 +212,7 @@ def test_configs_read_them(name, pictures, objects, scenes):
 @pytest.mark.slow
 def test_the_matrix_runs_on_them(pictures, objects, scenes, tmp_path, monkeypatch):
     """Every step of the suite, two steps each, and all rows in the table."""
-    import g2sd_mm.cli.config as fit
+    import g2sd_mm.runs.prepare as fit
 
     from ..small_configs import two_steps
 

@@ -154,7 +154,7 @@ class Session:
 
     def tool(self, arguments: list[str], log: Path) -> None:
         """In the new process: the tool as it is, on narrow networks."""
-        import g2sd_mm.cli.config as fit
+        import g2sd_mm.runs.prepare as fit
 
         read = fit.load_config
 

@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from g2sd_mm.config_parts import plain_model
+from g2sd_mm.config.parts import plain_model
 from g2sd_mm.reports.pictures import prediction_grids
 from g2sd_mm.reproduce.pictures import draw_pictures
 from g2sd_mm.reproduce.suites import Row, Step, Suite

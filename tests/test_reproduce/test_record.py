@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from g2sd_mm.cli import test as test_module
 from g2sd_mm.cli.reproduce import _report
-from g2sd_mm.configuration import load_config
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.reproduce import run as run_module
 from g2sd_mm.reproduce.catalogue import SUITES
@@ -23,6 +22,7 @@ from g2sd_mm.reproduce.record import Record
 from g2sd_mm.reproduce.run import merge_rows, run_suite
 from g2sd_mm.reproduce.suites import Row, Suite
 from g2sd_mm.reproduce.work import _read
+from g2sd_mm.runs import test as test_module
 
 from ..toys import ROOT, refused
 from .fakes import ALL, by_method, suite

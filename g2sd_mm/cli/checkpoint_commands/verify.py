@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints import read_weights
     from ...checkpoints.facts import facts_of
     from ...errors import UserError
-    from ..verify import verify
+    from ...runs.verify import verify
 
     g2sd_mm.register_all()
     verdicts = verify(args.config, args.checkpoint, parse_options(args.cfg_options))

@@ -8,7 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...config_parts import peer_timeout
+from ...config.parts import peer_timeout
 from ...errors import Preempted
 from ..agreement import Agreement
 from ..preemption import request

@@ -16,10 +16,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from g2sd_mm.checkpoints import CheckpointError, read_weights
-from g2sd_mm.cli.test import evaluate
-from g2sd_mm.cli.train import train
 from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.errors import DataError, UserError
+from g2sd_mm.runs.test import evaluate
+from g2sd_mm.runs.train import train
 
 from .. import imagenet
 from ..toys import images, run_python, words

@@ -8,9 +8,9 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from g2sd_mm.cli.processes import build_runner, name_rank_by_slurm, start_processes
 from g2sd_mm.engine import ShardedRunner
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs.processes import build_runner, name_rank_by_slurm, start_processes
 
 from ..toys import config, words
 

@@ -10,11 +10,16 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..config_parts import peer_timeout
+from ..config.parts import peer_timeout
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 
 _PORT = '29500'
+
+
+def best_device() -> str:
+    """``cuda`` where there is one, else ``cpu``."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def start_processes(cfg: Config, launcher: str) -> None:

@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 from mmengine.config import Config
 
-from g2sd_mm.cli import scalars
-from g2sd_mm.cli.train import train
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs import prepare as scalars
+from g2sd_mm.runs.train import train
 
 from .. import toys
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from g2sd_mm.cli import failures
-from g2sd_mm.cli.failures import explained
 from g2sd_mm.errors import RunError, UserError
+from g2sd_mm.runs import failures
+from g2sd_mm.runs.failures import explained
 
 GPU = torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
 CPU = RuntimeError(

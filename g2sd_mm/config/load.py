@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from ..errors import UserError
+from ..wording import one_line
 from .classes import apply_classes
-from .config_parts import LOADERS, PACKED, data_folder, import_named_libraries
-from .errors import UserError
+from .parts import LOADERS, PACKED, data_folder, import_named_libraries
 from .project import find_config
-from .wording import one_line
 
 #: What a value of the wrong kind in a config makes code raise.
 UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
@@ -23,7 +23,7 @@ def load_config(
     """Read a config file and merge ``--cfg-options`` into it.
 
     Args:
-        path: config file, as :func:`~g2sd_mm.project.find_config` takes it.
+        path: config file, as :func:`~g2sd_mm.config.project.find_config` takes it.
         options: dotted key -> value.
         runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
             another run, so that a suite's runs find each other in a folder of their own.

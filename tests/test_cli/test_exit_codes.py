@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.guard import resume_command, run_command
+from g2sd_mm.cli.exit_codes import resume_command, run_command
 from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import DataError, Preempted, RunError, UserError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,19 +11,23 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
 
+import g2sd_mm
+
 from ..checkpoints import CheckpointError
 from ..checkpoints.load import compare
+from ..config.load import load_config
 from ..engine.bundle import read_bundle
 from ..engine.hooks.access import bare_model
 from ..engine.tensors import all_finite, as_number, tensors_in
 from ..seeding import seed_everything
 from ..wording import some
+from .prepare import name_run
 
 
 def replay(
     config: str, bundle: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
 ) -> str:
-    """Run the update of a bundle without applying it; print and return what was found.
+    """Run the update of a bundle without applying it; return what was found.
 
     Args:
         config: the run's config; the copy in its work dir has the options that it was run with.
@@ -33,25 +38,16 @@ def replay(
     Raises:
         CheckpointError: if the file is no bundle, or not of this config.
     """
-    import tempfile
-
-    import g2sd_mm
-
-    from . import config as fit
-
     g2sd_mm.register_all()
-    cfg = fit.load_config(config, options, runs)
+    cfg = load_config(config, options, runs)
     content = read_bundle(bundle)
     with tempfile.TemporaryDirectory() as folder:  # the run's own logs stay as they are
         runner = _build(g2sd_mm.distill_config(cfg), folder, config)
         report = _find(runner, content)
-    print(report)
     return report
 
 
 def _build(cfg: Config, folder: str, config: str) -> Runner:
-    from .config import name_run
-
     cfg.work_dir, cfg.log_level, cfg.resume, cfg.load_from = folder, 'ERROR', False, None
     cfg.custom_hooks = []
     name_run(cfg, config)

@@ -11,8 +11,8 @@ import torch
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.positions import transpose_positions
 from g2sd_mm.cli.checkpoint_commands.verify import ROLES, grouped
-from g2sd_mm.cli.train import train
-from g2sd_mm.cli.verify import verify
+from g2sd_mm.runs.train import train
+from g2sd_mm.runs.verify import verify
 
 from .. import imagenet
 from ..fake_checkpoints import BASE, FAKES, TINY, Size, hollow_state, wrapped

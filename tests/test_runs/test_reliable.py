@@ -10,8 +10,9 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.reliable import check_work_dir, find_start, make_reliable
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs.reliable import check_work_dir, make_reliable
+from g2sd_mm.runs.resume import find_start
 
 from ..toys import config, words
 

@@ -10,11 +10,11 @@ import torch
 from mmengine.registry import MODELS
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.replay import replay
-from g2sd_mm.cli.train import train
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.distill import GenericDistiller
 from g2sd_mm.errors import RunError
+from g2sd_mm.runs.replay import replay
+from g2sd_mm.runs.train import train
 
 from .. import imagenet
 from ..toys import autoencoder, save, words

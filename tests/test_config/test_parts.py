@@ -7,7 +7,7 @@ import importlib
 import pytest
 from mmengine.config import Config
 
-from g2sd_mm.config_parts import (
+from g2sd_mm.config.parts import (
     data_folder,
     import_named_libraries,
     innermost_dataset,

@@ -6,9 +6,11 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from g2sd_mm.cli import config as fit
 from g2sd_mm.cli.train import parser
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs import prepare as fit
+from g2sd_mm.runs.data import prepare_data
 
 from .. import imagenet
 from ..toys import config, image_folder, refused
@@ -19,9 +21,9 @@ from ..toys import config, image_folder, refused
 def test_a_missing_config_is_told_its_neighbours():
     wanted = imagenet.path('g2sd_vits_clss')
     with refused(f'no config file {wanted}', 'has ', 'g2sd_vits_cls.py, g2sd_vits_cls_nosd.py'):
-        fit.load_config(wanted)
+        load_config(wanted)
     with pytest.raises(UserError, match=r'^no config file /no/such/folder/x\.py$'):
-        fit.load_config('/no/such/folder/x.py')
+        load_config('/no/such/folder/x.py')
 
 
 def test_options_are_merged():
@@ -50,7 +52,7 @@ def test_data_lie_where_the_environment_says(monkeypatch):
 
 
 def test_runs_find_each_other_in_a_folder_of_their_own():
-    cfg = fit.load_config(imagenet.path('g2sd_vits_cls'), runs='/elsewhere/seed3')
+    cfg = load_config(imagenet.path('g2sd_vits_cls'), runs='/elsewhere/seed3')
     init, teacher = cfg.model.backbone.init_cfg, cfg.distillation.teacher
     assert init.checkpoint == '/elsewhere/seed3/g2sd_vits_generic/weights.pth'
     assert teacher.checkpoint == '/elsewhere/seed3/vitb_cls/weights.pth'
@@ -72,7 +74,7 @@ def test_loaders_are_fitted_to_the_machine(monkeypatch):
 
 
 def prepare(name: str, *loaders: str, **options) -> None:
-    fit.prepare_data(config(f'imagenet/{name}.py', **options), loaders)
+    prepare_data(config(f'imagenet/{name}.py', **options), loaders)
 
 
 def test_missing_data_are_told_how_to_be_laid_out(monkeypatch):
@@ -136,7 +138,7 @@ def test_embedded_data_are_made_on_first_use(monkeypatch, tmp_path):
     monkeypatch.setenv('G2SD_DATA', str(tmp_path))
     monkeypatch.setattr(fit, 'ensure_shapes', lambda root, **spec: made.append((root, spec)))
     cfg = Config(dict(shapes=dict(task='cls', train=4), model={}))
-    fit.prepare_data(cfg, ())
+    prepare_data(cfg, ())
     assert made == [(tmp_path / 'shapes', {'task': 'cls', 'train': 4})]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from .config_parts import LOADERS, innermost_dataset
-from .errors import UserError
+from ..errors import UserError
+from .parts import LOADERS, innermost_dataset
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
 

@@ -17,8 +17,8 @@ from torch import nn
 from ..checkpoints import CheckpointError, load_encoder
 from ..checkpoints.load import Fit
 from ..checkpoints.start import load_start
-from ..config_parts import plain_model
-from ..configuration import load_config
+from ..config.load import load_config
+from ..config.parts import plain_model
 from ..distill.generic import build_generic_teacher
 from ..distill.teacher import build_task_teacher
 from ..models.backbones.base import Backbone

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from g2sd_mm.errors import UserError
 
-from .toys import ROOT, config
+from ..toys import ROOT, config
 
 
 def test_the_number_of_classes_goes_where_it_is_needed():

@@ -1,0 +1,1 @@
+"""Read a config and find things in it: files, classes, data sets, named parts."""

@@ -1,0 +1,62 @@
+"""Predict images with a trained student: JSON and drawn pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mmcv
+
+import g2sd_mm
+
+from ..config.load import load_config
+from ..reports.draw import draw_sample
+from ..students.load import student_of
+from ..students.predictions import plain_prediction
+from ..students.student import check_image, read_image
+from .processes import best_device
+
+
+def infer(
+    config: str,
+    checkpoint: str,
+    images: list[str],
+    out_dir: str,
+    options: dict[str, Any] | None = None,
+    threshold: float = 0.3,
+    device: str | None = None,
+    legend: bool = True,
+) -> list[dict[str, Any]]:
+    """Predict on images one by one; the function behind the command.
+
+    Args are the command's; ``legend`` stands beside segmentations.
+
+    Returns:
+        one plain dict for each image, as written to ``predictions.json``: ``image`` and ``scores``
+        by class name, or ``instances`` (``class``, ``score``, ``box`` as left, top, right, bottom
+        in pixels, ``mask`` as COCO run lengths), or ``classes`` present with their share of pixels.
+
+    Raises:
+        UserError: if an image is missing or cannot be read.
+        CheckpointError: if the weights do not fit the config.
+    """
+    g2sd_mm.register_all()
+    for image in images:  # a wrong path is told before the work
+        check_image(image)
+    device = device or best_device()
+    student = student_of(load_config(config, options), checkpoint, config).to(device)
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions = []
+    for number, path in enumerate(images):
+        sample = student.sample(path)
+        plain = plain_prediction(sample, student.classes, threshold)
+        predictions.append({'image': path, **plain})
+        drawn = draw_sample(
+            read_image(path), sample, student.classes, threshold=threshold, legend=legend
+        )
+        name = f'{number:04d}_{Path(path).stem}.jpg'
+        mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
+    (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))
+    return predictions

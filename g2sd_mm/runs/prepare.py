@@ -1,0 +1,222 @@
+"""What every run gets beside its config: the one list, and the small settings on it.
+
+:func:`prepare_training` says in order what is done to a config before its first step;
+``g2sd config CONFIG --prepared`` prints the result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+
+import g2sd_mm
+
+from ..config.load import load_config
+from ..engine.autocast import MIXED, mixed_dtype
+from ..errors import UserError
+from .data import prepare_data
+from .reliable import check_work_dir, make_reliable
+from .resume import find_start
+from .verify import verify_named_files
+
+_RUNS = itertools.count(1)
+_TRAINING_ONLY = (
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_dataloader',
+    'val_evaluator',
+    'val_cfg',
+    'custom_hooks',
+)
+
+
+def prepare_training(
+    config: str,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    seed: int | None = None,
+    amp: bool = False,
+    deterministic: bool = False,
+    auto_scale_lr: bool = False,
+    runs: str = 'work_dirs',
+    tensorboard: bool = False,
+    compiled: bool | None = None,
+) -> Config:
+    """A config as it will be trained: loaded, fitted to this machine, checked.
+
+    Args are those of :func:`g2sd_mm.runs.train.train`.
+
+    Raises:
+        UserError, CheckpointError: with one line that says what to do; the latter for any file of
+            weights that does not fit its place in the config.
+    """
+    g2sd_mm.register_all()
+    cfg = load_config(config, options, runs)
+    cfg.work_dir = work_dir or default_work_dir(config, runs)
+    name_run(cfg, config)
+    if amp:
+        use_mixed_precision(cfg)
+    prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
+    if seed is not None:
+        cfg.randomness.seed = seed
+    if deterministic:
+        # without it the first matrix product on a GPU refuses
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        cfg.randomness.deterministic = True
+    if auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    make_reliable(cfg)
+    find_start(cfg, resume)
+    log_throughput(cfg)
+    if tensorboard:
+        use_tensorboard(cfg)
+    verify_named_files(cfg, config)
+    check_work_dir(cfg.work_dir)
+    use_strict_loading(cfg)
+    use_compilation(cfg, compiled)
+    return cfg
+
+
+def prepare_test(
+    config: str,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+    runs: str = 'work_dirs',
+    data: str | None = None,
+) -> Config:
+    """A config as it will be tested: without what only training needs.
+
+    Args are those of :func:`g2sd_mm.runs.test.evaluate`.
+
+    Raises:
+        UserError: if the config has nothing to test.
+    """
+    g2sd_mm.register_all()
+    cfg = load_config(config, options, runs)
+    if data:
+        use_test_data(cfg, data)
+    if not cfg.get('test_dataloader'):
+        raise UserError(f'{config} has no test data: it is a pre-training config')
+    cfg.work_dir = work_dir or default_work_dir(config, runs)
+    name_run(cfg, config)
+    prepare_data(cfg, ('test_dataloader',))
+    for key in _TRAINING_ONLY:
+        cfg[key] = None
+    for key in ('auto_scale_lr', 'model_wrapper_cfg'):
+        cfg.pop(key, None)
+    cfg.model.backbone.init_cfg = None  # everything comes from the checkpoint
+    if show_dir:
+        cfg.custom_hooks = [dict(type='DrawPredictionsHook', folder=show_dir)]
+    if tta:
+        use_test_time_augmentation(cfg)
+    return cfg
+
+
+def name_run(cfg: Config, config: str) -> None:
+    """Give the run a name of its own, in place.
+
+    mmengine's names have seconds in them, and runs of one name in one process share their log.
+    """
+    cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
+
+
+def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
+    """``work_dirs/<config name>``."""
+    return str(Path(runs) / Path(config).stem)
+
+
+def use_test_data(cfg: Config, path: str) -> None:
+    """Take test data and metric from another config, in place.
+
+    Raises:
+        UserError: if there is no such config, or it has no test data.
+    """
+    other = load_config(path)
+    if not other.get('test_dataloader'):
+        raise UserError(f'--data {path} has no test data')
+    for key in ('test_dataloader', 'test_evaluator', 'data_layout', 'shapes'):
+        cfg[key] = other.get(key)
+
+
+def use_mixed_precision(cfg: Config) -> None:
+    """bfloat16 autocast where the GPU has it, else float16 with a scaler; in place.
+
+    A teacher, which autocast does not reach, runs in that precision unless the config has its own.
+
+    Raises:
+        UserError: without a GPU.
+    """
+    if not torch.cuda.is_available():
+        raise UserError(
+            '--amp needs a GPU and there is none; on a CPU with fast bfloat16 use '
+            '--cfg-options optim_wrapper.type=AutocastOptimWrapper'
+        )
+    dtype = mixed_dtype('cuda')
+    cfg.optim_wrapper.update(dict(MIXED[dtype]))
+    places: tuple[Any, ...] = (cfg.model, cfg.get('distillation') or {})
+    for place in places:
+        if place.get('teacher'):
+            place.teacher.setdefault('dtype', dtype)
+
+
+def use_strict_loading(cfg: Config) -> None:
+    """Load ``load_from`` by our own rules, and check a resumed checkpoint by them, in place.
+
+    mmengine would take what fits from either, and skip the rest.
+    """
+    start = None if cfg.get('resume') else cfg.get('load_from')
+    if start:
+        cfg.load_from = None
+    hook = dict(type='StrictLoadingHook', start=start)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def use_compilation(cfg: Config, compiled: bool | None) -> None:
+    """Compile transformer blocks: always, never, or (None) with a GPU; in place."""
+    if compiled is not False:
+        hook = dict(type='CompileHook', on_cpu=bool(compiled))
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def use_test_time_augmentation(cfg: Config) -> None:
+    """Wrap the model and the pipeline in the config's test-time augmentation.
+
+    Raises:
+        UserError: if the config has none.
+    """
+    if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
+        raise UserError('--tta needs tta_model and tta_pipeline in the config')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def log_throughput(cfg: Config) -> None:
+    """Images a second in every line of the log, in place."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ThroughputHook')]
+
+
+def use_tensorboard(cfg: Config) -> None:
+    """Write scalars for TensorBoard too, beside the JSON lines, in place.
+
+    Raises:
+        UserError: if TensorBoard is not installed.
+    """
+    if find_spec('tensorboard') is None:
+        raise UserError(
+            '--tensorboard needs the tensorboard package: pip install tensorboard. Without it the '
+            'same scalars are in vis_data/scalars.json of the work dir, one JSON object a line'
+        )
+    cfg.setdefault('visualizer', dict(type='Visualizer'))  # mmengine's own
+    known = cfg.visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
+    cfg.visualizer.vis_backends = [*known, dict(type='TensorboardVisBackend')]

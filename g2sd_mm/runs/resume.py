@@ -1,0 +1,59 @@
+"""Which checkpoint does a run go on from, and how exactly?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ..checkpoints import CheckpointError
+from ..checkpoints.whole import damage, newest_whole
+
+#: What has to be in a config for its randomness to follow from counts alone.
+_COUNTED = ('SeededSampler', 'SeededDataset', 'StepSeedHook')
+
+
+def find_start(cfg: Config, resume: str | None) -> None:
+    """Decide which checkpoint the run goes on from, in place; with ``auto``, it may be none.
+
+    Args:
+        cfg: with its ``work_dir``.
+        resume: ``auto`` for the newest whole checkpoint of the work dir, a path, or None.
+
+    Raises:
+        CheckpointError: if the named file is damaged, or all of the work dir are.
+        FileNotFoundError: if it is not there.
+    """
+    notes: list[str] = []
+    found: Path | None = None
+    if resume == 'auto':
+        found, notes = newest_whole(cfg.work_dir)
+        if found is None:
+            notes.append(f'no checkpoint in {cfg.work_dir} to go on from: starting anew')
+    elif resume:
+        found = Path(resume)
+        if not found.is_file():
+            raise FileNotFoundError(f'no checkpoint {resume} to go on from')
+        if problem := damage(found):
+            raise CheckpointError(
+                f'cannot go on from {resume}: {problem}; --resume alone takes the newest whole '
+                'checkpoint of the work dir'
+            )
+    if found is not None:
+        notes += _inexact(cfg)
+        cfg.resume, cfg.load_from = True, str(found)
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ResumeHook', notes=notes)]
+
+
+def _inexact(cfg: Config) -> list[str]:
+    """A line for the log, if the run will not go on exactly as it would have."""
+    loader = cfg.train_dataloader
+    present = {hook['type'] for hook in cfg.get('custom_hooks') or ()}
+    present |= {(loader.get('sampler') or {}).get('type'), loader.dataset.get('type')}
+    lacking = [name for name in _COUNTED if name not in present]
+    if not lacking:
+        return []
+    return [
+        'going on, but not exactly as without a break: data and randomness of this config depend '
+        f'on the past, since it has no {", ".join(lacking)}'
+    ]

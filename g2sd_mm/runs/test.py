@@ -1,0 +1,53 @@
+"""Evaluate weights on the test data of a config."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from ..students.build import fill_student
+from .prepare import prepare_test
+from .processes import start_processes
+
+
+def evaluate(
+    config: str,
+    checkpoint: str,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    tta: bool = False,
+    launcher: str = 'none',
+    runs: str = 'work_dirs',
+    data: str | None = None,
+) -> dict[str, float]:
+    """Evaluate weights in this process; the function behind the command.
+
+    Args are the command's; ``data`` is a config whose test data and metric replace the config's.
+
+    Returns:
+        metrics by name, as the evaluator calls them.
+
+    Raises:
+        UserError: if the config has nothing to test.
+        CheckpointError: if the file does not fit the student exactly.
+    """
+    cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data)
+    start_processes(cfg, launcher)
+    runner = Runner.from_cfg(cfg)
+    model = runner.model
+    while hasattr(model, 'module'):  # inside of DDP, inside of test-time augmentation
+        model = model.module
+    fill_student(model, checkpoint, config)
+    metrics = {name: float(value) for name, value in runner.test().items()}
+    if out and is_main_process():
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        Path(out).write_text(
+            json.dumps({'config': config, 'checkpoint': checkpoint, 'metrics': metrics}, indent=2)
+        )
+    return metrics

@@ -1,0 +1,63 @@
+"""Train a config: both stages of every task, pre-training and plain fine-tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.runner import Runner
+
+import g2sd_mm
+
+from ..engine.preemption import listening
+from .failures import explained
+from .prepare import prepare_training
+from .processes import build_runner, start_processes
+
+
+def train(
+    config: str,
+    options: dict[str, Any] | None = None,
+    work_dir: str | None = None,
+    resume: str | None = None,
+    launcher: str = 'none',
+    seed: int | None = None,
+    amp: bool = False,
+    deterministic: bool = False,
+    auto_scale_lr: bool = False,
+    runs: str = 'work_dirs',
+    tensorboard: bool = False,
+    compiled: bool | None = None,
+) -> Runner:
+    """Train a config in this process; the function behind ``tools/train.py``.
+
+    Args are the command's; ``runs`` is the folder in which configs find each other's weights, and
+    ``compiled=None`` leaves compiling to whether there is a GPU.
+
+    Returns:
+        the finished runner.
+
+    Raises:
+        UserError, CheckpointError: with one line that says what to do, before the first step; the
+            latter for any file of weights that does not fit its place in the config.
+        RunError: with the cause in one line, if the machine ends the run (a full disk, too little
+            memory, a lost process), or a number that is not finite.
+        Preempted: when a signal asked the run to end, and it has saved.
+    """
+    cfg = prepare_training(
+        config,
+        options,
+        work_dir=work_dir,
+        resume=resume,
+        seed=seed,
+        amp=amp,
+        deterministic=deterministic,
+        auto_scale_lr=auto_scale_lr,
+        runs=runs,
+        tensorboard=tensorboard,
+        compiled=compiled,
+    )
+    with listening(), explained(cfg):
+        start_processes(cfg, launcher)
+        runner = build_runner(g2sd_mm.distill_config(cfg))
+        runner.train()
+    return runner
