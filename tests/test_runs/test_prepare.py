@@ -9,6 +9,7 @@ from mmengine.config import Config
 from g2sd_mm.cli.train import parser
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs import data
 from g2sd_mm.runs import prepare as fit
 from g2sd_mm.runs.data import prepare_data
 
@@ -136,7 +137,7 @@ def test_listed_classes_are_not_counted_in_folders(image_data):
 def test_embedded_data_are_made_on_first_use(monkeypatch, tmp_path):
     made = []
     monkeypatch.setenv('G2SD_DATA', str(tmp_path))
-    monkeypatch.setattr(fit, 'ensure_shapes', lambda root, **spec: made.append((root, spec)))
+    monkeypatch.setattr(data, 'ensure_shapes', lambda root, **spec: made.append((root, spec)))
     cfg = Config(dict(shapes=dict(task='cls', train=4), model={}))
     prepare_data(cfg, ())
     assert made == [(tmp_path / 'shapes', {'task': 'cls', 'train': 4})]
