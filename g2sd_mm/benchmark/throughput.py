@@ -16,9 +16,9 @@ import torch
 
 from ..engine.autocast import mixed_dtype
 from ..engine.compiling import why_not
-from ..reproduce.own_rows import TASKS
 from ..reproduce.suites import Row, Step, Suite
 from ..reproduce.work import raw_config, workload
+from ..tasks import task_of
 from ..wording import one_line
 from . import surroundings
 from .batches import random_batch
@@ -92,7 +92,8 @@ def workloads_of(
 def stage_of(step: Step) -> Stage:
     """A suite's step as a stage of the benchmark, with the recipe's batch of one GPU."""
     cfg = raw_config(step.config, step.options)
-    task = 'generic' if cfg.model.type in _AUTOENCODERS else TASKS[cfg.default_scope]
+    found = task_of(cfg.default_scope, cfg.model)
+    task = 'generic' if cfg.model.type in _AUTOENCODERS or found is None else found.key
     batch = cfg.train_dataloader.batch_size
     return Stage(step.name, task, step.config, SIDES[task], batch, batch, step.options)
 

@@ -16,10 +16,8 @@ from typing import Any
 from ..config.parts import innermost_dataset
 from ..errors import UserError
 from ..provenance import digest_if_there, git_commit
+from ..tasks import task_of
 from ..version import __version__
-
-#: Task by the library whose model it is.
-TASKS = {'mmpretrain': 'classification', 'mmdet': 'detection', 'mmseg': 'segmentation'}
 
 Record = dict[str, Any]
 
@@ -37,14 +35,15 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
     student = dict(model['student'] if distilled else model)
     scope = student.pop('_scope_', None) or cfg.get('default_scope')
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    if 'backbone' not in student or scope not in TASKS or not loader:
+    task = task_of(scope, student)
+    if 'backbone' not in student or task is None or not loader:
         return None
     if cfg.get('data_preprocessor'):
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
     steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
     return {
-        'task': TASKS[scope],
+        'task': task.name,
         'scope': scope,
         'imports': list((cfg.get('custom_imports') or {}).get('imports') or ()),
         'model': _plain(student),

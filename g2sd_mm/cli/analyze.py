@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
                    help=f'some of {", ".join(NAMES)} (all that the inputs allow)')
     p.add_argument('--run', metavar='DIR',
                    help='folder of a suite (work_dirs/demo): finds teacher, students and stage 1')
-    p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls',
+    p.add_argument('--task', default='cls',
                    help='task of the suite (cls)')
     p.add_argument('--seed', type=int, default=0, help='seed of the suite (0)')
     p.add_argument('--students', nargs='+', metavar='NAME',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -11,11 +11,6 @@ from ..errors import UserError
 from .parts import LOADERS, innermost_dataset
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
-
-
-def class_name(classes: Sequence[str], label: int) -> str:
-    """What a label is called; ``class N`` where there is no name for it."""
-    return classes[label] if label < len(classes) else f'class {label}'
 
 
 def apply_classes(cfg: Config) -> None:

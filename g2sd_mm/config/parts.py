@@ -10,11 +10,12 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..tasks import Task, scopes, task_of
+
 #: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
 PACKED = 'packed://'
 #: Names of a config's data loaders.
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-_LIBRARIES = {'mmpretrain', 'mmdet', 'mmseg'}
 
 
 def data_folder() -> str:
@@ -37,6 +38,14 @@ def innermost_dataset(dataset: Mapping[str, Any]) -> Any:
     while isinstance(dataset.get('dataset'), Mapping):
         dataset = dataset['dataset']
     return dataset
+
+
+def task_of_config(cfg: Mapping[str, Any]) -> Task | None:
+    """The task that a config trains, by its library and model; None where it is none of ours."""
+    model = cfg.get('model') or {}
+    student = model.get('student')
+    scope = model.get('_scope_') or cfg.get('default_scope')
+    return task_of(scope, student if isinstance(student, Mapping) else model)
 
 
 def plain_model(cfg: Config) -> ConfigDict:
@@ -63,7 +72,7 @@ def import_named_libraries(cfg: Config) -> None:
 
 
 def _named_libraries(value: Any) -> set[str]:
-    return {name.partition('.')[0] for name in _types(value)} & _LIBRARIES
+    return {name.partition('.')[0] for name in _types(value)} & set(scopes())
 
 
 def _types(value: Any) -> Iterator[str]:

@@ -16,9 +16,10 @@ from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..provenance import file_digest
 from ..students.student import Student
+from ..tasks import task_named
 from .check import ExportError, compare, random_images
 from .onnx_file import OPSET, onnx_runner, write_onnx
-from .parts import LEFT_OUT, choose_part, output_names
+from .parts import choose_part, output_names
 from .torch_files import (
     as_list,
     torch_export_runner,
@@ -72,7 +73,7 @@ def export_student(
         student: from :func:`g2sd_mm.load_student`; left on the CPU.
         path: the file; its folder is made.
         to: ``onnx``, ``torchscript`` or ``torch-export``.
-        part: see :data:`~g2sd_mm.export.parts.PARTS`; None for the whole that can be exported.
+        part: one of the task's ``parts``; None for the whole that can be exported.
         opset: of ONNX.
         size: side of the images in pixels; None for the student's own.
 
@@ -109,7 +110,7 @@ def export_student(
     except ExportError:
         path.unlink()
         raise
-    left_out = LEFT_OUT.get(student.task) if name != 'backbone' else None
+    left_out = task_named(student.task).left_out if name != 'backbone' else None
     content: dict[str, Any] = {
         'format': FORMAT,
         'file': {'file': path.name, 'sha256': file_digest(path), 'kind': to, 'part': name},

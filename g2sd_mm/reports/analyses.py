@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..tasks import TASKS
 from . import methods
 from .parts import escape, figure, paragraph
 from .plots import svg
@@ -59,11 +60,14 @@ def summary(result: Result) -> str:
 def analysis_parts(folder: Path) -> Iterator[str]:
     """Heading, sentence and plot of every analysis that ``folder/<name>.json`` has.
 
-    Of classifiers; those of detectors and segmentors lie below, in ``det`` and ``seg``.
+    Of classifiers; those of the other tasks lie below, in a folder called by their key.
     """
-    for task, of in (('', ''), ('det', ', detection'), ('seg', ', segmentation')):
+    for task in TASKS.values():
+        classifiers = task.key == 'cls'
+        below = folder if classifiers else folder / task.key
+        of = '' if classifiers else f', {task.name}'
         for name, look in LOOKS.items():
-            file = folder / task / f'{name}.json'
+            file = below / f'{name}.json'
             if file.is_file() and look.draw is not None:
                 result = json.loads(file.read_text())
                 yield f'<h3>{escape(look.title + of)}</h3>'

@@ -12,23 +12,23 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
+from ..tasks import TASKS
 from . import methods
 from .logs import Curve, Points
 from .parts import figure
 from .plots import svg
-from .summary import HEADLINE
 
 _STYLES = ('-', '--', ':')  # of the students
 
 
 def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
     """A figure for each task, and one for the runs without labels."""
-    for task in ('cls', 'det', 'seg'):
+    for task, facts in TASKS.items():
         own = [curve for curve in curves if curve.task == task]
         if own:
-            title = methods.TITLES[task]
+            title = facts.title
             validated = any(len(curve.metric) > 1 for curve in own)
-            metric = f' and {HEADLINE[task]} on the validation images' if validated else ''
+            metric = f' and {facts.headline} on the validation images' if validated else ''
             each = 'One line a seed' + (' and student' if len(_students(own)) > 1 else '')
             yield figure(
                 svg(f'curves {task}', partial(_task, curves=own, task=task if validated else '')),
@@ -55,7 +55,7 @@ def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
     for curve in curves:
         marker = 'o' if len(curve.metric) == 1 else None
         _line(right, curve.metric, curve, students, marker)
-    right.set(xlabel='update', ylabel=f'{HEADLINE[task]} (%)', xlim=(0, None))
+    right.set(xlabel='update', ylabel=f'{TASKS[task].headline} (%)', xlim=(0, None))
 
 
 def _losses(axes: Any, curves: Sequence[Curve]) -> None:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..tasks import TASKS
+
 Points = list[tuple[int, float]]
 Entry = dict[str, Any]
 
 #: Name of the embedded data, as a source of rows.
 SHAPES = 'shapes'
 
-# the headline metrics as runs log them, and what makes percent of them
-_LOGGED = {'cls': ('accuracy/top1', 1), 'det': ('coco/bbox_mAP', 100), 'seg': ('mIoU', 1)}
 
 
 @dataclass
@@ -55,6 +55,7 @@ def curves(
 
 def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
     known = {(row['seed'], run_of(row)): row for row in rows}
+    logged = [task.metrics[0].logged for task in TASKS.values()]
     for run in sorted(folder.glob('seed*/*')):
         seed = run.parent.name.removeprefix('seed')
         entries = read_scalars(run)
@@ -63,7 +64,7 @@ def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[C
         row = known.get((int(seed), run.name))
         if row:
             yield _filled(_curve(row), entries)
-        elif not any(name in entry for entry in entries for name, _ in _LOGGED.values()):
+        elif not any(name in entry for entry in entries for name in logged):
             yield _filled(Curve('', run.name, int(seed)), entries)
 
 
@@ -133,7 +134,8 @@ def _entry(line: str) -> dict[str, float]:
 
 def _filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
     """Put entries into a curve; validations stand where training was, whatever step they name."""
-    name, factor = _LOGGED.get(curve.task, ('', 1))
+    task = TASKS.get(curve.task)
+    name, factor = (task.metrics[0].logged, task.metrics[0].factor) if task else ('', 1)
     now = 0
     for entry in entries:
         if 'loss' in entry:

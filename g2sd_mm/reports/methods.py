@@ -20,9 +20,6 @@ _COLOURS = {
 _PLAIN = 'vits'  # the student whose colours are not tinted
 _OTHERS = ('#3aa6a6', '#c65b8f', '#8a9a3b', '#7a6ff0')
 
-TITLES = {'cls': 'Classification', 'det': 'Detection', 'seg': 'Segmentation'}
-
-
 def colour(name: str) -> str:
     """A method's colour, the same in every picture; names that are no method get one too.
 

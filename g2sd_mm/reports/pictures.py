@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import methods
+from ..tasks import TASKS
 from .parts import Cell, escape, grid, legend, paragraph
 
 #: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
@@ -44,7 +44,7 @@ def prediction_grids(folder: Path) -> Iterator[str]:
 
     Classes are told in words, from ``predictions.json`` of each column; wrong ones stand out.
     """
-    for task, title in methods.TITLES.items():
+    for task, title in ((task.key, task.title) for task in TASKS.values()):
         truth = folder / task / 'truth' / CLASSES
         if truth.is_file():
             told = _told(folder / task, truth.read_text().splitlines())

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..published import published
+from ..tasks import TASKS
 from . import methods
-
-#: The figure that a task is judged by.
-HEADLINE = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}
 
 #: The table of rows that were trained on part of the labels.
 LABELS = 'labels'
@@ -84,6 +82,7 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
     # rows of files from before there was more than one student have no student
     several = len({key[1] for key in keys if key[2] != 'teacher'}) > 1
     seeds = {row['seed'] for row in rows}
+    headlines = {task.headline for task in TASKS.values()}
     figures = {key: _figures([row for row in rows if _key(row) == key]) for key in keys}
     lines = []
     for key in keys:
@@ -92,7 +91,7 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
         good = sorted((r for r in group if 'error' not in r), key=lambda r: r['seed'])
         metric = _metric(group[0])
         own = figures[key]
-        teacher = _teacher(figures, key) if metric in HEADLINE.values() else None
+        teacher = _teacher(figures, key) if metric in headlines else None
         told = (method, student if several and method != 'teacher' else '', table, setting)
         lines.append(
             Line(
@@ -131,7 +130,7 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _metric(row: dict[str, Any]) -> str:
-    return row.get('metric') or HEADLINE[row['task']]
+    return row.get('metric') or TASKS[row['task']].headline
 
 
 def _figures(group: Sequence[dict[str, Any]]) -> Figures:
@@ -197,7 +196,7 @@ def _finished(lines: Sequence[Line]) -> dict[str, list[Line]]:
 def _order(task: str, finished: Sequence[Line]) -> str:
     order = sorted(finished, key=lambda line: -(line.mean or 0.0))
     said = ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
-    return f'{task} ({HEADLINE[task]}): {said}'
+    return f'{task} ({TASKS[task].headline}): {said}'
 
 
 def paired_differences(a: Line, b: Line) -> list[float]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..published import published
-from . import methods
+from ..tasks import TASKS
 from .differences import HEADER, Difference, cells, differences
 from .parts import escape, paragraph, table
-from .summary import HEADLINE, LABELS, Line
+from .summary import LABELS, Line
 from .table import cells as line_cells
 
 _OTHER_TABLES = 'Other rows'
@@ -36,7 +36,6 @@ _OTHER_DATA = (
     'The column "paper" is no comparison: its figures are of ViT-S, or of a public ViT-B teacher, '
     'on other and far larger data. ' + _GAPS
 )
-_PAPERS_DATA = {'cls': 'ImageNet', 'det': 'COCO', 'seg': 'ADE20K'}
 
 
 def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
@@ -44,7 +43,7 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
     main = [line for line in lines if line.table == 'main']
     for task in dict.fromkeys(line.task for line in main):
         own = [line for line in main if line.task == task]
-        yield f'<h3>{escape(methods.TITLES.get(task, task))}</h3>'
+        yield f'<h3>{escape(TASKS[task].title if task in TASKS else task)}</h3>'
         yield _results(own, suite)
     yield paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
     yield paragraph(_PUBLISHED if suite == 'paper' else _OTHER_DATA, 'note')
@@ -67,7 +66,7 @@ def _results(lines: Sequence[Line], suite: str) -> str:
 
 def _papers_data(task: str) -> str:
     """Heading of figures that are not of the data that ours are of."""
-    return f'paper ({_PAPERS_DATA[task]})'
+    return f'paper ({TASKS[task].paper.name})'
 
 
 def _budgets(main: Sequence[Line]) -> str:
@@ -95,7 +94,7 @@ def _paper(line: Line, suite: str) -> str:
         return line.published
     student = 'vitb' if line.method == 'teacher' else 'vits'
     row = {'task': line.task, 'student': student, 'method': line.method}
-    return str(published(row, HEADLINE[line.task]) or '')
+    return str(published(row, TASKS[line.task].headline) or '')
 
 
 def seed_table(lines: Sequence[Line]) -> str:
@@ -138,7 +137,7 @@ def label_table(lines: Sequence[Line]) -> str:
         task, _, method = key
         own = {line.setting: line for line in part if _key(line) == key}
         figures = [_value(own.get(setting)) for setting in settings]
-        rows.append((task, method, HEADLINE[task], *figures, _value(whole.get(key))))
+        rows.append((task, method, TASKS[task].headline, *figures, _value(whole.get(key))))
     return (
         table(('task', 'method', 'metric', *settings, '100 %'), rows)
         + paragraph(_PART, 'note')

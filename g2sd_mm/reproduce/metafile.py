@@ -15,26 +15,16 @@ from mmengine.config import Config
 
 from ..config.project import project_folder
 from ..published import published
+from ..tasks import TASKS
 from .work import raw_config, work_of
 
 PAPER = {
     'Title': 'Generic-to-Specific Distillation of Masked Autoencoders',
     'URL': 'https://arxiv.org/abs/2302.14771',
 }
-#: Folder -> task of its rows, data set, and what is measured: OpenMMLab's task and metric -> ours.
-FOLDERS: dict[str, tuple[str, str, dict[str, dict[str, str]]]] = {
-    'imagenet': ('cls', 'ImageNet-1k', {'Image Classification': {'Top 1 Accuracy': 'top1'}}),
-    'coco': (
-        'det',
-        'COCO 2017',
-        {
-            'Object Detection': {'box AP': 'bbox_mAP'},
-            'Instance Segmentation': {'mask AP': 'segm_mAP'},
-        },
-    ),
-    'ade20k': ('seg', 'ADE20K', {'Semantic Segmentation': {'mIoU': 'mIoU'}}),
-}
-_PUBLISHED_TEACHERS = {'vitb_cls', 'vitb_maskrcnn', 'vitb_upernet'}
+#: Folder -> the task of its rows.
+FOLDERS = {task.paper.folder: task for task in TASKS.values()}
+_PUBLISHED_TEACHERS = {f'vitb_{task.head}' for task in TASKS.values()}
 _NOTE = '# Written by: python -m g2sd_mm.reproduce.metafile\n'
 
 
@@ -55,7 +45,10 @@ def _folder(root: Path, name: str) -> dict[str, Any]:
     collection = {
         'Name': f'G2SD-{name}',
         'README': 'README.md',
-        'Metadata': {'Architecture': ['Vision Transformer'], 'Training Data': FOLDERS[name][1]},
+        'Metadata': {
+            'Architecture': ['Vision Transformer'],
+            'Training Data': FOLDERS[name].paper.full_name,
+        },
         'Paper': PAPER,
     }
     paths = sorted((root / 'configs' / name).glob('*.py'))
@@ -65,7 +58,7 @@ def _folder(root: Path, name: str) -> dict[str, Any]:
 
 def _model(path: str, folder: str) -> dict[str, Any]:
     cfg = raw_config(path)
-    metadata: dict[str, Any] = {'Training Data': FOLDERS[folder][1]}
+    metadata: dict[str, Any] = {'Training Data': FOLDERS[folder].paper.full_name}
     if cfg.get('train_cfg') and cfg.get('train_dataloader'):
         metadata |= _recipe(cfg)
     teacher = (cfg.get('distillation') or {}).get('teacher') or cfg.model.get('teacher') or {}
@@ -95,13 +88,13 @@ def _recipe(cfg: Config) -> dict[str, Any]:
 
 
 def _results(stem: str, folder: str) -> list[dict[str, Any]]:
-    task, dataset, measured = FOLDERS[folder]
+    task = FOLDERS[folder]
     results = []
-    for title, metrics in measured.items():
-        result: dict[str, Any] = {'Task': title, 'Dataset': dataset, 'Metrics': None}
+    for title, metrics in task.paper.measures.items():
+        result: dict[str, Any] = {'Task': title, 'Dataset': task.paper.full_name, 'Metrics': None}
         if stem in _PUBLISHED_TEACHERS:
             for name, metric in metrics.items():
-                row = dict(task=task, student='vitb', method='teacher')
+                row = dict(task=task.key, student='vitb', method='teacher')
                 figure = published(row, metric)
                 if figure and figure.value is not None:
                     result['Metrics'] = {name: figure.value}

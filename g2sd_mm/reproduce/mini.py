@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from .suites import Row, Step, Suite
+from .suites import Row, Step, Suite, heads, single_stage
 
 _FOLDER = 'configs/mini/'
 _TEST_DATA = 'configs/shapes_test/'  # larger than what the runs validate on: see cls.py
-_HEADS = {'cls': 'cls', 'det': 'maskrcnn', 'seg': 'upernet'}
 # A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 1,240 of all labels.
 # The teacher is the one of all labels.
 _TENTH = {
@@ -19,21 +18,18 @@ _TENTH = {
 }
 
 
-def _single(task: str) -> str:
-    return 'vits_single_stage' + ('' if task == 'cls' else f'_{_HEADS[task]}')
-
-
 def _steps() -> Iterator[Step]:
     generic = 'g2sd_vits_generic'
     yield Step(_FOLDER + 'vitb_mae.py')
     yield Step(_FOLDER + f'{generic}.py', needs=('vitb_mae',))
     yield Step(_FOLDER + 'vits_mae.py')
-    for task, head in _HEADS.items():
+    for task, head in heads().items():
         teacher = f'vitb_{head}'
         yield Step(_FOLDER + f'{teacher}.py', needs=('vitb_mae',))
         yield Step(_FOLDER + f'vits_scratch_{head}.py')
         yield Step(_FOLDER + f'vits_mae_{head}.py', needs=('vits_mae',))
-        yield Step(_FOLDER + f'{_single(task)}.py', needs=(teacher,))
+        single = single_stage('vits', task)
+        yield Step(_FOLDER + f'{single}.py', needs=(teacher,))
         yield Step(_FOLDER + f'g2sd_vits_{head}_nosd.py', needs=(generic,))
         yield Step(_FOLDER + f'g2sd_vits_{head}.py', needs=(generic, teacher))
 
@@ -43,12 +39,12 @@ def _with_a_tenth(step: Step) -> Step:
 
 
 def _rows() -> Iterator[Row]:
-    for task, head in _HEADS.items():
+    for task, head in heads().items():
         for method, step in (
             ('teacher', f'vitb_{head}'),
             ('scratch', f'vits_scratch_{head}'),
             ('mae_student', f'vits_mae_{head}'),
-            ('single_stage', _single(task)),
+            ('single_stage', single_stage('vits', task)),
             ('g2sd_nosd', f'g2sd_vits_{head}_nosd'),
             ('g2sd', f'g2sd_vits_{head}'),
         ):

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..tasks import TASKS, task_of
 from .suites import Row, Step, Suite
 from .work import raw_config
 
-#: Task by the scope of a config.
-TASKS = {'mmpretrain': 'cls', 'mmdet': 'det', 'mmseg': 'seg'}
 _LOADED = re.compile(r'work_dirs/([^/]+)/')
 
 
@@ -62,13 +61,13 @@ def _with(suite: Suite, path: str) -> Suite:
 
 def _main_row(suite: Suite, path: str, cfg: Any) -> Row:
     """G2SD's own row of the config's task."""
-    task = TASKS.get(cfg.get('default_scope'))
+    task = task_of(cfg.get('default_scope'), cfg.get('model'))
     for row in suite.rows:
-        if (row.task, row.method, row.table) == (task, 'g2sd', 'main'):
+        if (row.task, row.method, row.table) == (task.key if task else '', 'g2sd', 'main'):
             return row
     raise UserError(
         f'--add {path}: default_scope is {cfg.get("default_scope")!r}, and the tasks of the '
-        f'{suite.name} suite have {", ".join(TASKS)}'
+        f'{suite.name} suite have {", ".join(task.scope for task in TASKS.values())}'
     )
 
 

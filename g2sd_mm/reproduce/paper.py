@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from .suites import Row, Step, Suite
+from ..tasks import TASKS
+from .suites import Row, Step, Suite, heads, single_stage
 
 STUDENTS = ('vits', 'vitt')
 ROBUSTNESS = ('imagenet_a', 'imagenet_r', 'imagenet_sketch', 'imagenet_c')
@@ -54,7 +55,6 @@ _PUBLIC = {
     ),
     'ade20k/vitb_upernet': ('', ''),
 }
-_TASKS = {'cls': ('imagenet', 'cls'), 'det': ('coco', 'maskrcnn'), 'seg': ('ade20k', 'upernet')}
 _MAE = 'vitb_mae'
 # Runs of the release in float32: its distilling loop of detection ignores the setting.
 _FULL_PRECISION = 'det'
@@ -89,7 +89,7 @@ def _stage1(config: str) -> Step:
 
 
 def _of_task(task: str) -> Iterator[Step]:
-    folder, head = _TASKS[task]
+    folder, head = TASKS[task].paper.folder, TASKS[task].head
     teacher = f'vitb_{head}'
     yield _public(f'{folder}/{teacher}', needs=(_MAE,))
     for student in STUDENTS:
@@ -97,21 +97,17 @@ def _of_task(task: str) -> Iterator[Step]:
         generic = f'g2sd_{student}_generic'
         plain, distilled = f'{student}_mae_{head}', f'g2sd_{student}_{head}'
         yield Step(f'configs/{folder}/{plain}.py', needs=(f'{student}_mae',), amp=True)
-        yield Step(f'configs/{folder}/{_single(student, task)}.py', needs=(teacher,), amp=amp)
+        yield Step(f'configs/{folder}/{single_stage(student, task)}.py', needs=(teacher,), amp=amp)
         yield Step(f'configs/{folder}/{distilled}_nosd.py', needs=(generic,), amp=True)
         yield Step(f'configs/{folder}/{distilled}.py', needs=(generic, teacher), amp=amp)
 
 
-def _single(student: str, task: str) -> str:
-    return f'{student}_single_stage' + ('' if task == 'cls' else f'_{_TASKS[task][1]}')
-
-
 def _main_rows(task: str) -> Iterator[Row]:
-    head = _TASKS[task][1]
+    head = TASKS[task].head
     yield Row(task, 'teacher', f'vitb_{head}')
     for student in STUDENTS:
         yield Row(task, 'mae_student', f'{student}_mae_{head}')
-        yield Row(task, 'single_stage', _single(student, task))
+        yield Row(task, 'single_stage', single_stage(student, task))
         yield Row(task, 'g2sd_nosd', f'g2sd_{student}_{head}_nosd')
         yield Row(task, 'g2sd', f'g2sd_{student}_{head}')
 
@@ -164,7 +160,7 @@ def _stage2_variants() -> Iterator[tuple[Step, Row]]:
 
 
 def _rows() -> Iterator[Row]:
-    for task in _TASKS:
+    for task in heads():
         yield from _main_rows(task)
     for table, variants in STAGE1_ABLATIONS.items():
         for student, name in STAGE1_DEFAULTS[table]:
@@ -186,7 +182,7 @@ PAPER = Suite(
     name='paper',
     steps=(
         *_pre_training(),
-        *(step for task in _TASKS for step in _of_task(task)),
+        *(step for task in heads() for step in _of_task(task)),
         *_fine_tuned_variants(),
         Step('configs/ade20k/vitl_upernet.py', needs=('vitl_mae',), amp=True),
         *(step for step, _ in _stage2_variants()),

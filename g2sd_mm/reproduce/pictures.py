@@ -15,8 +15,9 @@ import mmcv
 
 from ..analysis.samples import evenly
 from ..reports import methods
-from ..reports.draw import Image, class_colour, draw_sample
 from ..reports.pictures import CLASSES, COLOURS, COLUMNS, NAMED, RUNS
+from ..tasks import TASKS, Image, Task
+from ..tasks.drawing import class_colour, draw_sample
 from ..wording import one_line
 from .suites import Row, Suite
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 # images of the validation set, evenly taken; a class is told in a word and takes less room
-_NUMBER = {'cls': 8, 'det': 4, 'seg': 4}
 
 
 def draw_pictures(
@@ -70,7 +70,7 @@ def _draw_task(
     shutil.rmtree(folder, ignore_errors=True)  # of other images, perhaps
     first = suite.step(rows[0].step)
     cfg = load_config(first.config, first.options, str(runs))
-    images = _draw_truth(cfg, folder, _NUMBER[rows[0].task])
+    images = _draw_truth(cfg, folder, TASKS[rows[0].task])
     (folder / RUNS).write_text(f'{runs.name}\n')
     drawn = {name: COLUMNS[name] for name in ('input', 'truth')}
     for name, (title, row) in _columns(rows).items():
@@ -122,7 +122,7 @@ def _told(say: Callable[[str], None], what: str) -> Iterator[None]:
         say(f'no pictures {what}: {one_line(error)}')
 
 
-def _draw_truth(cfg: Config, folder: Path, number: int) -> list[str]:
+def _draw_truth(cfg: Config, folder: Path, task: Task) -> list[str]:
     """Draw validation images, plain and with annotations; returns the images' paths."""
     from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 
@@ -134,11 +134,11 @@ def _draw_truth(cfg: Config, folder: Path, number: int) -> list[str]:
         dataset_cfg.pop('filter_cfg', None)
         dataset = DATASETS.build(dataset_cfg)
         classes = dataset.metainfo['classes']
-        for place, i in enumerate(evenly(len(dataset), number)):
+        for place, i in enumerate(evenly(len(dataset), task.pictures)):
             path = dataset.get_data_info(i)['img_path']
             image = mmcv.imread(path, channel_order='rgb')
             sample = dataset[i]['data_samples']
-            drawn = draw_sample(image, sample, classes, truth=True, legend=False)
+            drawn = draw_sample(task, image, sample, classes, truth=True, legend=False)
             name = f'{place:04d}_{Path(path).stem}.jpg'
             _write(folder / 'truth' / name, drawn)
             _write(folder / 'input' / name, cv2.resize(image, drawn.shape[1::-1]))

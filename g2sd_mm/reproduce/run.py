@@ -268,6 +268,7 @@ def _import_libraries(steps: Sequence[Step]) -> None:
 
 
 def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
+    from ..config.parts import task_of_config
     from ..engine.hooks.access import bare_model
     from ..runs.train import train
     from .measure import measure_model
@@ -295,7 +296,9 @@ def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
         'metrics': _metrics(runner),
     }
     deployed = getattr(model, 'student', model)
-    return {**result, **(measure_model(deployed) if hasattr(deployed, 'backbone') else {})}
+    if hasattr(deployed, 'backbone'):
+        result |= measure_model(deployed, task_of_config(runner.cfg))
+    return result
 
 
 def _test(step: Step, row: Row, runs: Path) -> Result:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
-from ..reports.summary import HEADLINE
+from ..tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Row:
     @property
     def judged_by(self) -> str:
         """Name of the metric that the row is compared by."""
-        return self.metric or HEADLINE[self.task]
+        return self.metric or TASKS[self.task].headline
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,21 @@ class Suite:
     def with_steps(self, change: Callable[[Step], Step]) -> Suite:
         """The same suite with every step replaced by ``change(step)``."""
         return replace(self, steps=tuple(change(step) for step in self.steps))
+
+
+#: The tasks of the paper's tables.
+PAPER_TASKS = ('cls', 'det', 'seg')
+
+
+def heads() -> dict[str, str]:
+    """Of the tasks of the paper's tables: key -> how their configs end."""
+    return {key: TASKS[key].head for key in PAPER_TASKS}
+
+
+def single_stage(student: str, task: str) -> str:
+    """Name of the run without stage 1: ``vits_single_stage``, ``vits_single_stage_maskrcnn``."""
+    head = '' if task == 'cls' else f'_{TASKS[task].head}'
+    return f'{student}_single_stage{head}'
 
 
 _OPTIONS = {'task': '--tasks', 'method': '--rows', 'student': '--students', 'table': '--tables'}

@@ -14,14 +14,15 @@ from torch import nn
 
 from ..checkpoints import load_verified, read_weights
 from ..checkpoints.load import Fit
-from ..checkpoints.record import TASKS, Record, restore
+from ..checkpoints.record import Record, restore
 from ..checkpoints.task_models import task_model_state
 from ..errors import UserError
+from ..tasks import scopes
 
 _ADVICE = 'Give the config that the file was trained with, or that of its kind and size.'
 #: A registered name, with or without its library. Registries take any other text for the address
 #: of something to import and call.
-_REGISTERED = re.compile(rf'((mmengine|mmcv|{"|".join(TASKS)})\.)?\w+')
+_REGISTERED = re.compile(rf'((mmengine|mmcv|{"|".join(scopes())})\.)?\w+')
 
 
 def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
@@ -75,9 +76,9 @@ def check_network(network: Record) -> None:
         UserError: for a library, a component or an import that does not belong.
     """
     for key, value in _entries(network):
-        if key in ('scope', '_scope_') and value not in TASKS:
+        if key in ('scope', '_scope_') and value not in scopes():
             raise UserError(f'the record of a student has the scope {value!r}, expected '
-                            f'{", ".join(TASKS)}')  # fmt: skip
+                            f'{", ".join(scopes())}')  # fmt: skip
         if key == 'type' and not _REGISTERED.fullmatch(str(value)):
             raise UserError(f'the record of a student names {value!r}, which is no component')
     for module in network['imports']:

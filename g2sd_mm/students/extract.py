@@ -20,7 +20,7 @@ from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
 from .build import build_student
-from .predictions import class_names
+from .classes import class_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
 #: What a training checkpoint knows of its run.

@@ -17,7 +17,7 @@ from ..config.load import load_config
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 from .build import build_student
-from .predictions import class_names
+from .classes import class_names
 from .student import Student
 
 _ENDINGS = ('.pth', '.safetensors')

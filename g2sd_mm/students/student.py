@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..errors import UserError
-from .networks import WHOLE
-from .predictions import plain_prediction
+from ..tasks import task_named
+from ..tasks.drawing import draw_sample
 
 #: A file, or uint8 pixels [height, width, 3] in RGB order.
 Image = str | Path | np.ndarray
@@ -50,13 +50,14 @@ class Student(nn.Module):
         self.model: Any = model
         self.network, self.origin = network, dict(origin or {})
         self.task: str = network['task']
+        self._task = task_named(self.task)
         self.classes: tuple[str, ...] = tuple(network['classes'])
         self.image_size = _side(getattr(model.backbone, 'img_size', None))
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
         # a second name for modules of `model`: outside of the state dict
-        object.__setattr__(self, '_whole', WHOLE[self.task](model))
+        object.__setattr__(self, '_whole', self._task.whole(model))
         self._prepare: Callable[[dict], dict] | None = None
         self.eval()
 
@@ -93,7 +94,15 @@ class Student(nn.Module):
         Raises:
             UserError: if the file is missing or no image, or the array is of another type or shape.
         """
-        return plain_prediction(self.sample(image), self.classes, threshold)
+        return self.plain(self.sample(image), threshold)
+
+    def plain(self, sample: Any, threshold: float = 0.3) -> dict[str, Any]:
+        """A sample of :meth:`sample` as :meth:`predict` gives it."""
+        return self._task.plain(sample, self.classes, threshold)
+
+    def draw(self, image: np.ndarray, sample: Any, **options: Any) -> np.ndarray:
+        """A picture of a sample; see :func:`g2sd_mm.tasks.drawing.draw_sample`."""
+        return draw_sample(self._task, image, sample, self.classes, **options)
 
     @torch.no_grad()
     def sample(self, image: Image) -> Any:

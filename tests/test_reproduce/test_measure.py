@@ -12,11 +12,12 @@ from g2sd_mm.reproduce.measure import (
     measure_model,
     parameters_in_millions,
 )
+from g2sd_mm.tasks import TASKS
 
 from .. import odd_coco, small_masks
 
 
-def convolutions(model: torch.nn.Module, image_size: int) -> float:
+def convolutions(model: torch.nn.Module, image_size: int, task) -> float:
     """Multiply-adds of every convolution that runs, in 1e9, twice."""
     total, hooks = [], []
 
@@ -26,7 +27,7 @@ def convolutions(model: torch.nn.Module, image_size: int) -> float:
     for layer in model.modules():
         if isinstance(layer, torch.nn.Conv2d):
             hooks.append(layer.register_forward_hook(count))
-    gflops(model, image_size)
+    gflops(model, image_size, task)
     for hook in hooks:
         hook.remove()
     return 2 * sum(total) / 1e9
@@ -37,13 +38,13 @@ def test_a_detector_is_counted_without_its_heads_on_regions(tmp_path):
     data = odd_coco.write_set(tmp_path)
     cfg = odd_coco.small('configs/coco/g2sd_vits_maskrcnn_nosd.py', data, tmp_path)
     model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
-    counted = gflops(model, 128)
-    assert counted > convolutions(model, 128) > 0
+    counted = gflops(model, 128, TASKS['det'])
+    assert counted > convolutions(model, 128, TASKS['det']) > 0
     # four times the area is four times the convolutions and more than that of attention
-    assert gflops(model, 256) > 3.9 * counted
+    assert gflops(model, 256, TASKS['det']) > 3.9 * counted
     whole = parameters_in_millions(model)
     model.roi_head = torch.nn.Identity()
-    assert gflops(model, 128) == counted
+    assert gflops(model, 128, TASKS['det']) == counted
     assert parameters_in_millions(model) < whole
 
 
@@ -51,10 +52,10 @@ def test_a_segmentor_is_counted_up_to_its_logits():
     g2sd_mm.register_all()
     cfg = small_masks.small_config('ade20k/g2sd_vits_upernet_nosd.py')
     model = MODELS.build(dict(cfg.model, _scope_='mmseg'))
-    counted = gflops(model, small_masks.CROP)
-    assert counted > convolutions(model, small_masks.CROP) > 0
+    counted = gflops(model, small_masks.CROP, TASKS['seg'])
+    assert counted > convolutions(model, small_masks.CROP, TASKS['seg']) > 0
     model.auxiliary_head = None  # not used in prediction
-    assert gflops(model, small_masks.CROP) == counted
+    assert gflops(model, small_masks.CROP, TASKS['seg']) == counted
 
 
 def test_metrics_are_in_percent_under_their_agreed_names():

@@ -11,7 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...reports.draw import draw_sample
+from ...config.parts import task_of_config
+from ...tasks.drawing import draw_sample
 
 
 @HOOKS.register_module()
@@ -34,9 +35,12 @@ class DrawPredictionsHook(Hook):
     ) -> None:
         """Draw the batch that was just predicted."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        task = task_of_config(runner.cfg)
+        if task is None:
+            return
         classes = runner.test_dataloader.dataset.metainfo.get('classes') or ()
         for sample in outputs or ():
             image = mmcv.imread(sample.img_path, channel_order='rgb')
-            drawn = draw_sample(image, sample, classes)
+            drawn = draw_sample(task, image, sample, classes)
             name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
             mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))

@@ -14,11 +14,9 @@ from ...checkpoints import read_weights
 from ...checkpoints.record import Record, describe_network, describe_origin
 from ...checkpoints.sidecar import write_sidecar
 from ...checkpoints.write import write_weights
+from ...tasks import best_by
 from ...version import __version__
 from .access import bare_model
-
-#: What is watched for the best file: the first of these that validation reports.
-_METRICS = ('accuracy/top1', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU')
 
 
 @HOOKS.register_module()
@@ -54,7 +52,7 @@ class WeightsExportHook(Hook):
         """Keep the best weights; larger is better for every metric watched."""
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         self._validated = {'metrics': metrics, 'metrics_iter': runner.iter}
-        name = next((m for m in _METRICS if m in metrics), None)
+        name = next((m for m in best_by() if m in metrics), None)
         if name is None:
             return
         if self._best is None or metrics[name] > self._best:

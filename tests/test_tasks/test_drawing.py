@@ -6,9 +6,16 @@ import numpy as np
 import torch
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
-from g2sd_mm.reports.draw import class_colour, draw_sample
+from g2sd_mm.tasks import TASKS, drawing
+from g2sd_mm.tasks.drawing import class_colour
 
 NAMES = ('cat', 'dog', 'cow')
+
+
+def draw_sample(image: np.ndarray, sample: BaseDataElement, *args, **options) -> np.ndarray:
+    fields = ' '.join(sample.keys())
+    key = 'seg' if 'sem_seg' in fields else 'det' if 'instances' in fields else 'cls'
+    return drawing.draw_sample(TASKS[key], image, sample, *args, **options)
 
 
 def grey(side: int = 400) -> np.ndarray:
