@@ -206,8 +206,8 @@ def _training(chosen: Settings) -> dict[str, Any]:
 
 
 def _loading(files: list[str]) -> dict[str, Any]:
+    from ..bench.suites.environment import describe_environment
     from ..checkpoints.memory import measure_loading
-    from ..reproduce.environment import describe_environment
 
     figures = []
     for file in files:

@@ -54,9 +54,9 @@ def run(args: argparse.Namespace, settings: Settings, save: Callable[[dict], Non
         UserError: for rows that the suite does not have.
         RunError: at the end, if some could not be measured.
     """
+    from ..bench.suites.catalogue import SUITES as ALL
     from ..benchmark.throughput import measure, workloads_of
     from ..progress import Bars
-    from ..reproduce.catalogue import SUITES as ALL
 
     suite = ALL[args.suite]
     rows = suite.select(

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from .exit_codes import run_command
 
 if TYPE_CHECKING:
-    from ..reproduce.commands import Launcher
-    from ..reproduce.data import OwnData
-    from ..reproduce.suites import Row, Suite
+    from ..bench.suites.commands import Launcher
+    from ..bench.suites.data import OwnData
+    from ..bench.suites.suites import Row, Suite
 
 EXAMPLES = """examples:
   python tools/reproduce.py --suite demo
@@ -129,8 +129,8 @@ def main() -> None:
 def _run(args: argparse.Namespace) -> None:
     # torch then looks for GPUs without starting one, so that the runs can be forked
     os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
+    from ..bench.suites.commands import Launcher
     from ..errors import RunError
-    from ..reproduce.commands import Launcher
 
     suite, data = _suite(args)
     rows = suite.select(
@@ -144,7 +144,7 @@ def _run(args: argparse.Namespace) -> None:
         suite = replace(suite, record=str(folder / 'record'))
     _refuse_other_results(folder, suite, data, args.smoke)
     if data:
-        from ..reproduce.amounts import refuse_too_few
+        from ..bench.suites.amounts import refuse_too_few
 
         refuse_too_few(suite, rows, data)
     launcher = None
@@ -154,15 +154,15 @@ def _run(args: argparse.Namespace) -> None:
     if args.dry_run:
         _print_plan(args, suite, rows, seeds, folder, launcher, data)
         return
+    from ..bench.suites.jobs import default_jobs
+    from ..bench.suites.pictures import draw_pictures
+    from ..bench.suites.run import run_suite
     from ..progress import Bars
-    from ..reproduce.jobs import default_jobs
-    from ..reproduce.pictures import draw_pictures
-    from ..reproduce.run import run_suite
 
     if launcher:
         _refuse_without_data(suite, rows)
     if data and not args.smoke:
-        from ..reproduce.amounts import amounts
+        from ..bench.suites.amounts import amounts
 
         print('\n'.join(amounts(suite, rows, data)), flush=True)
     with Bars(every=60) as bars:
@@ -195,12 +195,12 @@ def _run(args: argparse.Namespace) -> None:
 
 def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     """The suite that is asked for, on the data that it is asked for."""
+    from ..bench.suites.catalogue import SUITES
+    from ..bench.suites.data import find_data
+    from ..bench.suites.own_rows import with_own_rows
+    from ..bench.suites.plan import with_public_files
+    from ..bench.suites.smoke import smoke
     from ..errors import UserError
-    from ..reproduce.catalogue import SUITES
-    from ..reproduce.data import find_data
-    from ..reproduce.own_rows import with_own_rows
-    from ..reproduce.plan import with_public_files
-    from ..reproduce.smoke import smoke
 
     for option in ('data_root', 'smoke'):
         if getattr(args, option) and args.suite != 'mini':
@@ -225,9 +225,9 @@ def _refuse_other_results(
 
     Of a smoke run nothing is worth keeping, and what it shows is mended in the data.
     """
+    from ..bench.reports.results import read_results
+    from ..bench.suites.fingerprint import difference
     from ..errors import UserError
-    from ..reports.results import read_results
-    from ..reproduce.fingerprint import difference
 
     place = folder / 'results.json'
     if not place.is_file():
@@ -272,9 +272,9 @@ def _print_plan(
     launcher: Launcher | None,
     data: OwnData | None,
 ) -> None:
-    from ..reproduce.amounts import amounts
-    from ..reproduce.plan import describe, plain_commands
-    from ..reproduce.throughput import read_throughput
+    from ..bench.suites.amounts import amounts
+    from ..bench.suites.plan import describe, plain_commands
+    from ..bench.suites.throughput import read_throughput
 
     if launcher is None:
         comments = (f'# {line}' for line in amounts(suite, rows, data))
@@ -290,8 +290,8 @@ def _print_plan(
 
 
 def _refuse_without_data(suite: Suite, rows: list[Row]) -> None:
+    from ..bench.suites.plan import missing_data
     from ..errors import UserError
-    from ..reproduce.plan import missing_data
 
     missing = missing_data(suite, rows)
     if missing:
@@ -310,10 +310,10 @@ def _report(folder: Path) -> None:
     if not (folder / 'rows').is_dir():
         _report_file(folder / 'results.json', folder)
         return
+    from ..bench.reports.logs import SHAPES
+    from ..bench.suites.record import read_rows
+    from ..bench.suites.run import merge_rows
     from ..errors import UserError
-    from ..reports.logs import SHAPES
-    from ..reproduce.record import read_rows
-    from ..reproduce.run import merge_rows
 
     merge_rows(folder)
     files = [*folder.glob('results.json'), *sorted(folder.glob('results_*.json'))]
@@ -333,12 +333,12 @@ def _report(folder: Path) -> None:
 
 def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     """The table and the page of one ``results.json``, with what lies beside it."""
+    from ..bench.reports.html import render
+    from ..bench.reports.notices import notices
+    from ..bench.reports.results import read_results
+    from ..bench.reports.summary import summarise, verdicts
+    from ..bench.reports.table import text_table
     from ..checkpoints.write import write_text
-    from ..reports.html import render
-    from ..reports.notices import notices
-    from ..reports.results import read_results
-    from ..reports.summary import summarise, verdicts
-    from ..reports.table import text_table
 
     results = read_results(place)
     lines = summarise(results['rows'], results['suite'])

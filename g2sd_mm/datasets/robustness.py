@@ -19,8 +19,8 @@ from mmengine.registry import DATASETS, METRICS
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.evaluation import Accuracy
 
+from ..bench.published import content
 from ..errors import UserError
-from ..published import content
 
 
 @DATASETS.register_module()

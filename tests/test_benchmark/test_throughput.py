@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from g2sd_mm.bench.suites.paper import PAPER
+from g2sd_mm.bench.suites.throughput import read_throughput
+from g2sd_mm.bench.suites.work import raw_config, work_of, workload
 from g2sd_mm.benchmark import throughput
 from g2sd_mm.benchmark.formulation import Variant
 from g2sd_mm.benchmark.throughput import Settings, measure, workloads_of
 from g2sd_mm.models.vit import Block
-from g2sd_mm.reproduce.paper import PAPER
-from g2sd_mm.reproduce.throughput import read_throughput
-from g2sd_mm.reproduce.work import raw_config, work_of, workload
 
 ALL = {one.stage.name: one for one in workloads_of(PAPER, PAPER.rows)}
 TOY = Settings('toy', batch=2, rounds=1)

@@ -58,7 +58,7 @@ def run(*arguments: object) -> None:
 
 
 def test_everything_of_a_suite_is_analysed(suite, monkeypatch, capsys):
-    from g2sd_mm.analysis import corruption
+    from g2sd_mm.bench.analysis import corruption
 
     # two of the corruptions: the others take no other way
     monkeypatch.setattr(
@@ -112,7 +112,7 @@ def test_students_of_a_run_are_chosen(suite, tmp_path):
 
 
 def test_small_networks_are_asked_on_one_thread(suite, tmp_path, monkeypatch):
-    from g2sd_mm.analysis import agreement
+    from g2sd_mm.bench.analysis import agreement
 
     compare, seen = agreement.compare_answers, []
 

@@ -1,0 +1,68 @@
+"""Size and arithmetic of a deployed network, and the names that metrics have in results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...tasks import TASKS, Task
+
+
+def agreed_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """An evaluation's figures under the names of ``results.json``, all in percent."""
+    found: dict[str, float] = {}
+    for task in TASKS.values():
+        found |= task.agreed(metrics)
+    return found
+
+
+def parameters_in_millions(model: nn.Module) -> float:
+    """Number of parameters / 1e6."""
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+
+def gflops(model: Any, image_size: int, task: Task | None = None) -> float:
+    """Forward arithmetic of one square image, 1e9 multiply-adds counted as two operations.
+
+    Attention is counted on the unfused kernel, which the counter can see into. Of a task, its
+    ``fixed_part`` counts: what every image costs alike, whatever is found in it.
+    """
+    device = next(model.parameters()).device
+    image = torch.zeros(1, 3, image_size, image_size, device=device)
+    training = model.training
+    model.eval()
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        task.fixed_part(model, image) if task else model(image)
+    model.train(training)
+    return counter.get_total_flops() / 1e9
+
+
+def measure_model(model: Any, task: Task | None = None) -> dict[str, float]:
+    """``params_m`` of a task model; ``gflops`` of one of our backbones, which know their input."""
+    measured = {'params_m': round(parameters_in_millions(model), 4)}
+    if hasattr(model.backbone, 'grid_size'):
+        size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
+        measured['gflops'] = round(gflops(model, size, task), 4)
+    return measured
+
+
+def measure_config(config: str) -> dict[str, float]:
+    """:func:`measure_model` of a config's student, with random weights on the CPU."""
+    from mmengine.registry import MODELS, DefaultScope
+
+    import g2sd_mm
+
+    from ...config.load import load_config
+    from ...config.parts import plain_model, task_of_config
+    from ...engine.norm import sync_batch_norm
+
+    g2sd_mm.register_all()
+    cfg = sync_batch_norm(load_config(config), 'none')
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        return measure_model(MODELS.build(plain_model(cfg)), task_of_config(cfg))
