@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...tasks import TASKS
+from ..tasks import TASKS
 
 Points = list[tuple[int, float]]
 Entry = dict[str, Any]

@@ -225,7 +225,7 @@ def _refuse_other_results(
 
     Of a smoke run nothing is worth keeping, and what it shows is mended in the data.
     """
-    from ..bench.reports.results import read_results
+    from ..bench.results import read_results
     from ..bench.suites.fingerprint import difference
     from ..errors import UserError
 
@@ -310,7 +310,7 @@ def _report(folder: Path) -> None:
     if not (folder / 'rows').is_dir():
         _report_file(folder / 'results.json', folder)
         return
-    from ..bench.reports.logs import SHAPES
+    from ..bench.logs import SHAPES
     from ..bench.suites.record import read_rows
     from ..bench.suites.run import merge_rows
     from ..errors import UserError
@@ -335,9 +335,9 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     """The table and the page of one ``results.json``, with what lies beside it."""
     from ..bench.reports.html import render
     from ..bench.reports.notices import notices
-    from ..bench.reports.results import read_results
     from ..bench.reports.summary import summarise, verdicts
     from ..bench.reports.table import text_table
+    from ..bench.results import read_results
     from ..checkpoints.write import write_text
 
     results = read_results(place)

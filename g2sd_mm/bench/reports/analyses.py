@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from ...tasks import TASKS
-from . import methods
+from .. import methods
 from .parts import escape, figure, paragraph
 from .plots import svg
 

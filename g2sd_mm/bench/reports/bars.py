@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from . import methods
+from .. import methods
 from .summary import Line
 
 _BAR, _RIGHT, _STEP, _HEAD = 440, 230, 26, 30

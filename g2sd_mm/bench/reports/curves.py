@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from ...tasks import TASKS
-from . import methods
-from .logs import Curve, Points
+from .. import methods
+from ..logs import Curve, Points
 from .parts import figure
 from .plots import svg
 

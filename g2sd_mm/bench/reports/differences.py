@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import methods
+from .. import methods
 from .summary import Line, paired_difference, paired_differences, t_quantile
-
-#: What the paper says comes out ahead of what, with the same student and labelled schedule.
-CLAIMS = (
-    ('teacher', 'g2sd'),
-    ('g2sd', 'g2sd_nosd'),
-    ('g2sd', 'single_stage'),
-    ('g2sd', 'mae_student'),
-    ('g2sd', 'scratch'),
-    ('g2sd_nosd', 'single_stage'),
-    ('g2sd_nosd', 'mae_student'),
-    ('g2sd_nosd', 'scratch'),
-)
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
             by_method = {line.method: line for line in own if line.student == student}
             if teacher:
                 by_method['teacher'] = teacher
-            for ahead, behind in (*CLAIMS, *methods.own_claims(by_method)):
+            for ahead, behind in methods.claims(by_method):
                 a, b = by_method.get(ahead), by_method.get(behind)
                 if a and b and paired_differences(a, b):
                     mean, error = paired_difference(a, b)

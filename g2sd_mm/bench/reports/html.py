@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..logs import SHAPES, curves
 from .analyses import analysis_parts, reconstruction_sentence
 from .curves import curve_figures
 from .elsewhere import published_elsewhere
-from .logs import SHAPES, curves
 from .method_picture import method_picture
 from .notices import notices
 from .parts import bullets, code, escape, paragraph, section, table

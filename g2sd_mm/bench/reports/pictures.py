@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tasks import TASKS
+from .. import methods
 from .parts import Cell, escape, grid, legend, paragraph
 
 #: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
@@ -15,10 +16,7 @@ from .parts import Cell, escape, grid, legend, paragraph
 COLUMNS = {
     'input': 'input',
     'truth': 'ground truth',
-    'scratch': 'scratch',
-    'g2sd_nosd': 'G2SD, stage 1 only',
-    'g2sd': 'G2SD',
-    'teacher': 'teacher',
+    **{method.name: method.title for method in methods.METHODS.values() if method.pictured},
 }
 _RECONSTRUCTED = {
     'input': 'input',

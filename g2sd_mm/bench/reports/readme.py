@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from ...config.project import project_folder
+from ..results import read_results
 from .bars import bars
-from .results import read_results
 from .speed_table import speed_table
 from .summary import summarise, verdicts
 from .table import markdown_table

@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...tasks import TASKS
+from .. import methods
 from ..published import published
-from . import methods
 
 #: The table of rows that were trained on part of the labels.
 LABELS = 'labels'
 
 Figures = dict[int, float]  # seed -> figure
-
-# what the terminal and README say in words; the page has all claims, see differences.py
-_COMPARED = ('g2sd_nosd', 'scratch'), ('g2sd', 'scratch'), ('g2sd', 'g2sd_nosd')
 
 # two-sided 95 % quantiles of Student's t by degrees of freedom
 _T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
@@ -175,7 +172,7 @@ def _comparisons(task: str, lines: Sequence[Line]) -> Iterator[str]:
     """What is compared in words, of rows that differ in method and student alone."""
     for student in dict.fromkeys(line.student for line in lines):
         own = {line.method: line for line in lines if line.student == student}
-        for a, b in (*_COMPARED, *methods.own_claims(own)):
+        for a, b in methods.claims(own, in_words=True):
             if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
                 yield f'{task}: {_compare(own[a], own[b])}'
 

@@ -15,7 +15,7 @@ from PIL import Image
 from ...data_checks.coco_file import read_coco, refuse_malformed
 from ...data_checks.masks import IGNORED
 from ...errors import DataError, UserError
-from ..reports.logs import SHAPES
+from ..logs import SHAPES
 from .fingerprint import files_below, fingerprint
 from .suites import Step, Suite
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
 from ...tasks import TASKS, task_of
+from .. import methods
 from .suites import Row, Step, Suite
 from .work import raw_config
 
@@ -43,8 +44,10 @@ def with_own_rows(suite: Suite, configs: Sequence[str]) -> Suite:
 def _with(suite: Suite, path: str) -> Suite:
     cfg, name = raw_config(path), Path(path).stem
     taken = {step.name: 'run' for step in suite.steps} | {row.method: 'row' for row in suite.rows}
-    if name in taken:
-        raise UserError(f'--add {path}: there is a {taken[name]} {name} already; rename the file')
+    called = (cfg.get('row') or {}).get('name', name)
+    for known, cure in ((name, 'rename the file'), (called, 'give another row.name')):
+        if known in taken:
+            raise UserError(f'--add {path}: there is a {taken[known]} {known} already; {cure}')
     if not cfg.get('auto_scale_lr'):
         raise UserError(
             f'--add {path}: auto_scale_lr.base_batch_size, the images of a step, is not there'
@@ -55,8 +58,11 @@ def _with(suite: Suite, path: str) -> Suite:
     suite = replace(suite, steps=(*suite.steps, step))
     if not cfg.get('val_evaluator'):
         return suite
-    row = Row(main.task, name, name, data=main.data, network=_network(suite, cfg))
-    return replace(suite, rows=(*suite.rows, row))
+    shown = cfg.get('row') or {}
+    method = methods.add(shown.get('name', name), shown)
+    row = Row(main.task, method.name, name, data=main.data, network=_network(suite, cfg))
+    described = {**suite.methods, method.name: asdict(method)}
+    return replace(suite, rows=(*suite.rows, row), methods=described)
 
 
 def _main_row(suite: Suite, path: str, cfg: Any) -> Row:

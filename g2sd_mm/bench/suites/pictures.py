@@ -16,8 +16,8 @@ import mmcv
 from ...tasks import TASKS, Image, Task
 from ...tasks.drawing import class_colour, draw_sample
 from ...wording import one_line
+from .. import methods
 from ..analysis.samples import evenly
-from ..reports import methods
 from ..reports.pictures import CLASSES, COLOURS, COLUMNS, NAMED, RUNS
 from .suites import Row, Suite
 
@@ -94,7 +94,7 @@ def _columns(rows: Sequence[Row]) -> dict[str, tuple[str, Row]]:
     columns = {}
     for row in sorted(rows, key=_place):
         if _is_own(row):  # whatever its file is called, its folder is like no other
-            columns[f'own_{row.method}'] = (row.method, row)
+            columns[f'own_{row.method}'] = (methods.method_of(row.method).title, row)
         elif several[row.method] > 1:
             heading = f'{COLUMNS[row.method]}, {row.student}'
             columns[f'{row.method}_{row.student}'] = (heading, row)
@@ -104,7 +104,7 @@ def _columns(rows: Sequence[Row]) -> dict[str, tuple[str, Row]]:
 
 
 def _is_own(row: Row) -> bool:
-    return row.method not in methods.ORDER
+    return row.method not in methods.METHODS
 
 
 def _place(row: Row) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...checkpoints.write import write_text
 from ...errors import UserError
-from ..reports.logs import SHAPES, read_scalars
+from ..logs import SHAPES, read_scalars
 from .data import PRE_TRAINING
 from .fingerprint import difference
 from .suites import Row

@@ -96,6 +96,7 @@ def run_suite(
         'suite': suite.name,
         **({'data': data.name, 'fingerprints': data.fingerprints} if data else {}),
         **_said(suite),
+        **({'methods': suite.methods} if suite.methods else {}),
         'command': command,
         'jobs': jobs,
         'environment': environment,

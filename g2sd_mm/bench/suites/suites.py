@@ -80,6 +80,7 @@ class Suite:
     keeps: whether rows that are finished now go into the record too.
     note: what a reader of its results has to know first.
     recipe: how its runs differ from the published ones.
+    methods: names of rows that a reader added -> how reports show them.
     tested: what its rows are tested on, where that is not what their runs validate on.
     """
 
@@ -93,6 +94,7 @@ class Suite:
     note: str = ''
     recipe: str = ''
     tested: str = ''
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def step(self, name: str) -> Step:
         """The step called ``name``."""

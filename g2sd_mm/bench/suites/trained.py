@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ...config.load import load_config
 from ...errors import UserError
-from ..reports.results import read_results
+from ..results import read_results
 
 
 def trained_networks(

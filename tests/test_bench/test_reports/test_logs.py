@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from g2sd_mm.bench.reports.logs import curves, read_scalars
 
-from g2sd_mm.bench.reports import methods
+from g2sd_mm.bench import methods
+from g2sd_mm.bench.logs import curves, read_scalars
 from g2sd_mm.bench.reports.curves import curve_figures
 
 from .test_html import scalars

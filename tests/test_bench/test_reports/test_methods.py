@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from g2sd_mm.bench.reports import methods
+from g2sd_mm.bench import methods
 from g2sd_mm.bench.reports.bars import bars
 from g2sd_mm.bench.reports.summary import summarise
 
@@ -10,7 +10,7 @@ from .test_summary import rows
 
 
 def test_methods_have_colours_of_their_own():
-    assert len({methods.colour(name) for name in methods.ORDER}) == len(methods.ORDER)
+    assert len({methods.colour(name) for name in methods.METHODS}) == len(methods.METHODS)
     assert methods.colour('my_idea') == methods.colour('my_idea')
 
 

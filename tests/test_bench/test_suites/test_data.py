@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from g2sd_mm.bench.reports.results import read_results
 
+from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.digests import all_digests
 from g2sd_mm.bench.suites.mini import MINI

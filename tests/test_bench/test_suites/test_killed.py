@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 import torch
-from g2sd_mm.bench.reports.logs import read_scalars
 
+from g2sd_mm.bench.logs import read_scalars
 from g2sd_mm.bench.suites import record as record_module
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.run import run_suite

@@ -8,8 +8,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from g2sd_mm.bench.reports.results import read_results
 
+from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.data import OwnData, Source
 from g2sd_mm.bench.suites.plan import plain_commands
