@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -127,9 +126,7 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    # torch then looks for GPUs without starting one, so that the runs can be forked
-    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
-    from ..bench.suites.commands import Launcher
+    from ..bench.suites.commands import HERE, Launcher
     from ..errors import RunError
 
     suite, data = _suite(args)
@@ -147,7 +144,7 @@ def _run(args: argparse.Namespace) -> None:
         from ..bench.suites.amounts import refuse_too_few
 
         refuse_too_few(suite, rows, data)
-    launcher = None
+    launcher = HERE
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
         _refuse_shared_gpus(args)
@@ -159,7 +156,7 @@ def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.run import run_suite
     from ..progress import Bars
 
-    if launcher:
+    if suite.launched:
         _refuse_without_data(suite, rows)
     if data and not args.smoke:
         from ..bench.suites.amounts import amounts
@@ -171,7 +168,7 @@ def _run(args: argparse.Namespace) -> None:
             rows,
             seeds,
             folder,
-            args.jobs or (1 if launcher else default_jobs()),
+            jobs=args.jobs or (1 if suite.launched else default_jobs()),
             say=bars.say,
             command=shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]]),
             launcher=launcher,
@@ -269,16 +266,16 @@ def _print_plan(
     rows: list[Row],
     seeds: list[int],
     folder: Path,
-    launcher: Launcher | None,
+    launcher: Launcher,
     data: OwnData | None,
 ) -> None:
     from ..bench.suites.amounts import amounts
-    from ..bench.suites.plan import describe, plain_commands
+    from ..bench.suites.plan import describe, local_commands
     from ..bench.suites.throughput import read_throughput
 
-    if launcher is None:
+    if not suite.launched:
         comments = (f'# {line}' for line in amounts(suite, rows, data))
-        lines: Iterable[str] = [*comments, *plain_commands(suite, rows, seeds, folder)]
+        lines: Iterable[str] = [*comments, *local_commands(suite, rows, seeds, folder)]
     else:
         throughput = read_throughput(args.throughput)
         weights = Path(args.weights)

@@ -1,18 +1,15 @@
-"""Run a graph of jobs in forked processes, as many at once as the machine has room for.
+"""Run a graph of jobs in threads, as many at once as the machine has room for.
 
-Forked, because importing the stack takes longer than some of the demo's runs; processes, because
-two small networks on one thread each are nearly twice as fast as one network on two threads, and
-because nothing of a run (default scopes, loggers, memory) is left for the next one.
+A job starts commands of its own (see :mod:`.launch`), so threads are enough: processes are what
+computes, and nothing of a run (default scopes, loggers, memory) is left for the next one.
 """
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
 
 Key = TypeVar('Key', bound=Hashable)
@@ -20,7 +17,6 @@ Result = dict[str, Any]
 Work = Callable[[Key, Mapping[Key, Result]], Result]
 
 _WATCH = 1.0  # seconds between two looks at what is running
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def default_jobs() -> int:
@@ -53,76 +49,35 @@ def run_graph(
 
     Args:
         needs: key -> the keys whose results it needs; earlier keys are started first.
-        work: called in a process of its own with the key and the results so far.
-        jobs: processes at once; each computes on its share of the cores.
+        work: called in a thread with the key and the results so far.
+        jobs: threads at once.
         watch: told the keys that are running, every second or so.
 
-    A process that dies without a result gives ``{'error': ...}``. All of them end with this one,
-    also if it is killed: nobody is left to write into folders that the next start goes on in.
+    Raises:
+        ValueError: if keys need each other.
     """
-    context = multiprocessing.get_context('fork')
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    results: dict[Key, Result] = {}
-    waiting = list(needs)
-    running: dict[Connection, tuple[Key, Any]] = {}
-    needed = {need for others in needs.values() for need in others}
+    order = TopologicalSorter(needs)
     try:
-        while waiting or running:
-            ready = [key for key in waiting if all(need in results for need in needs[key])]
-            for key in ready[: jobs - len(running)]:
-                waiting.remove(key)
-                receiver, sender = context.Pipe(duplex=False)
-                others_wait = key in needed
-                process = context.Process(
-                    target=_child, args=(sender, work, key, results, threads, others_wait)
-                )
-                process.start()
-                sender.close()  # so that the receiver sees the end when the child's copy closes
-                running[receiver] = (key, process)
-            if not running:
-                raise ValueError(f'{waiting} need each other, or something that is not there')
-            ended = wait(list(running), timeout=_WATCH)
-            watch([key for key, _ in running.values()])
-            for receiver in [one for one in running if one in ended]:
-                key, process = running.pop(receiver)
-                results[key] = _receive(receiver, process)
+        order.prepare()
+    except CycleError as error:
+        raise ValueError(f'{error.args[1]} need each other') from error
+    places = {key: place for place, key in enumerate(needs)}
+    results: dict[Key, Result] = {}
+    ready: list[Key] = []
+    running: dict[Future[Result], Key] = {}
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        while order.is_active():
+            ready = sorted([*ready, *order.get_ready()], key=places.__getitem__)
+            while ready and len(running) < jobs:
+                key = ready.pop(0)
+                running[pool.submit(work, key, dict(results))] = key
+            ended, _ = wait(running, timeout=_WATCH, return_when=FIRST_COMPLETED)
+            watch(list(running.values()))
+            for future in ended:
+                key = running.pop(future)
+                results[key] = future.result()
+                order.done(key)
                 yield key, results[key]
     finally:
-        for _, process in running.values():
-            process.terminate()
-            process.join()
-
-
-def _child(
-    sender: Connection,
-    work: Work,
-    key: Key,
-    results: Mapping[Key, Result],
-    threads: int,
-    others_wait: bool,
-) -> None:
-    import torch
-
-    end_with_parent(signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent and os.getppid() != parent.pid:
-        return  # it was gone before
-    if not others_wait:
-        os.nice(5)  # a run that nothing waits for makes way for one that something does
-    torch.set_num_threads(threads)
-    sender.send(work(key, results))
-
-
-def end_with_parent(number: int) -> None:
-    """Let the kernel send this process a signal when its parent is gone, however that ended."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
-
-
-def _receive(receiver: Connection, process: Any) -> Result:
-    try:
-        result = receiver.recv()
-    except EOFError:
-        process.join()
-        return {'error': f'its process ended with exit code {process.exitcode}'}
-    process.join()
-    return result
+        pool.shutdown(wait=False, cancel_futures=True)

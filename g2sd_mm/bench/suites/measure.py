@@ -51,7 +51,7 @@ def measure_model(model: Any, task: Task | None = None) -> dict[str, float]:
     return measured
 
 
-def measure_config(config: str) -> dict[str, float]:
+def measure_config(config: str, options: dict[str, Any] | None = None) -> dict[str, float]:
     """:func:`measure_model` of a config's student, with random weights on the CPU."""
     from mmengine.registry import MODELS, DefaultScope
 
@@ -62,7 +62,7 @@ def measure_config(config: str) -> dict[str, float]:
     from ...engine.norm import sync_batch_norm
 
     g2sd_mm.register_all()
-    cfg = sync_batch_norm(load_config(config), 'none')
+    cfg = sync_batch_norm(load_config(config, options), 'none')
     cfg.model.backbone.init_cfg = None
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         return measure_model(MODELS.build(plain_model(cfg)), task_of_config(cfg))

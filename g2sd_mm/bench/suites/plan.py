@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from .commands import (
+    HERE,
     Launcher,
     evaluation_command,
     mixed_precision,
-    option_words,
     train_command,
+    write_config,
 )
 from .needed_data import TESTING, TRAINING, lacking
 from .public_files import refuse_other
@@ -87,6 +87,7 @@ def describe(
         for number, (step, hours) in enumerate(zip(steps, per_step, strict=True), start=1):
             yield ''
             yield f'# {number}/{len(steps)} {step.name}: {_cost(step, hours)}'
+            write_config(step, runs, launcher)
             yield train_command(step, seed, runs, launcher, resume)
         for same in _evaluations(rows):
             yield ''
@@ -151,19 +152,15 @@ def _totals(steps: Sequence[Step], hours: Sequence[float | None], seeds: int) ->
         yield f'# GPU hours {NOT_MEASURED}: {len(lacking)} of {len(steps)} steps'
 
 
-def plain_commands(
+def local_commands(
     suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path
-) -> list[str]:
-    """The commands that running a suite in forked processes amounts to."""
-    commands, alone = [], Launcher('none', gpus=1)
+) -> Iterator[str]:
+    """The commands of a suite on this machine's cores; small configs that they name are written."""
     for seed in seeds:
         runs = folder / f'seed{seed}'
         for step in suite.steps_of(rows):
-            words = ['python', 'tools/train.py', step.config, '--seed', str(seed)]
-            words += ['--runs', str(runs), '--work-dir', str(runs / step.name)]
-            words += ['--cfg-options', *option_words(step.options)] if step.options else []
-            commands.append(shlex.join(words))
-        commands += [
-            evaluation_command(suite.step(row.step), row, runs, alone) for row in rows if row.data
-        ]
-    return commands
+            write_config(step, runs, HERE)
+            yield train_command(step, seed, runs, HERE)
+        for row in rows:
+            if row.data:
+                yield evaluation_command(suite.step(row.step), row, runs, HERE)

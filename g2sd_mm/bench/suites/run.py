@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
 import json
-import time
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +14,191 @@ from ...lock import alone
 from ...progress import Bars
 from ...provenance import git_commit
 from ...wording import one_line
-from .commands import Launcher, evaluation_file
+from .begun import begin
+from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
 from .environment import describe_environment
-from .interrupted import begin
 from .jobs import longest_chains_first, run_graph
-from .launch import launch, launch_test
+from .launch import end_all, launch, launch_test
 from .record import HOW, Record
 from .suites import Row, Step, Suite
 from .watch import Watch
-from .work import train_root
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
+Lines = dict[tuple[int, Row], Result]  # of results.json, by seed and row
 
 
-def run_suite(
-    suite: Suite,
-    rows: Sequence[Row],
-    seeds: Sequence[int],
-    folder: Path,
-    jobs: int = 1,
-    say: Say = print,
-    command: str = '',
-    launcher: Launcher | None = None,
-    resume: bool = False,
-    data: OwnData | None = None,
-    bars: Bars | None = None,
-) -> dict[str, Any]:
-    """Train what the rows need for each seed and write ``results.json``.
+@dataclass
+class SuiteRun:
+    """One run of a suite: :meth:`plan` what is left to do, :meth:`run` it, :meth:`collect` rows.
 
-    A step that finished before with the same configuration is not run again, nor is a row that the
-    suite's record has; one that was interrupted goes on from its newest checkpoint, and one that
-    another process runs in the same folder is waited for. A step that fails is recorded with its
-    error, and so is what needs it; the others go on.
-
-    Args:
+    Attributes:
         suite, rows, seeds: what to run.
         folder: gets ``seed<N>/<step>/`` and ``results.json``, rewritten whenever a run ends.
         jobs: runs at once.
         say: told one line for each run that ends.
         command: what a person typed for this; kept with the results.
-        launcher: starts the commands of a launched suite.
+        launcher: starts the commands of the steps.
         resume: go on too from checkpoints of steps that were begun by hand.
         data: what the suite is run on, where it is not its own.
         bars: that show how far the runs are.
+    """
+
+    suite: Suite
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    folder: Path
+    jobs: int = 1
+    say: Say = print
+    command: str = ''
+    launcher: Launcher = HERE
+    resume: bool = False
+    data: OwnData | None = None
+    bars: Bars | None = None
+
+    record: Record | None = field(init=False, default=None)
+    digests: dict[Key, str] = field(init=False, default_factory=dict)
+    known: Lines = field(init=False, default_factory=dict)
+    wanted: list[tuple[int, Row]] = field(init=False, default_factory=list)
+    finished: dict[Key, Result] = field(init=False, default_factory=dict)
+
+    def plan(self) -> dict[Key, Sequence[Key]]:
+        """Every step that is left to run -> the steps that it needs; one seed after the other.
+
+        Raises:
+            UserError: if the record has rows on other data of the same name.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.record = _record(self.suite, self.data)
+        self._every = sorted({*self.seeds, *(self.record.seeds() if self.record else ())})
+        self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
+        self._of_rows = row_digests(self.suite, self.digests) if self.record else {}
+        self.known = self.record.find(self._of_rows) if self.record else {}
+        self.wanted = [
+            (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
+        ]
+        return _graph(self.suite, self.wanted)
+
+    def run(self) -> dict[str, Any]:
+        """Run everything; returns the content of ``results.json``.
+
+        A step that finished before with the same configuration is not run again, nor is a row that
+        the suite's record has; one that was interrupted goes on from its newest checkpoint, and one
+        that another process runs in the same folder is waited for. A step that fails is recorded
+        with its error, and so is what needs it; the others go on.
+        """
+        graph = self.plan()
+        self._needed = {need for needs in graph.values() for need in needs}
+        results: dict[str, Any] = {
+            'suite': self.suite.name,
+            **(
+                {'data': self.data.name, 'fingerprints': self.data.fingerprints}
+                if self.data
+                else {}
+            ),
+            **_said(self.suite),
+            **({'methods': self.suite.methods} if self.suite.methods else {}),
+            'command': self.command,
+            'jobs': self.jobs,
+            'environment': describe_environment(),
+            'rows': list(self.known.values()),
+        }
+        if self.data and not (self.folder / 'results.json').exists():
+            # whose the folder is, if the suite is stopped before a run has ended
+            self._write(results)
+        watch = Watch(self.suite, self.folder, self.bars, self.data)
+        made: Lines = {}
+        try:
+            for key, result in run_graph(graph, self._work, self.jobs, watch):
+                self.finished[key] = result
+                watch.ended(key)
+                place = f'[{len(self.finished)}/{len(graph)}]'
+                self.say(f'{place} seed {key[0]} {key[1]}: {_outcome(result)}')
+                made = self._made()
+                self._keep(results, key, made)
+                results['rows'] = _in_order(self.suite, {**self.known, **made})
+                self._write(results)
+        finally:
+            end_all()
+        return self.collect(results, made)
+
+    def collect(self, results: dict[str, Any], made: Lines) -> dict[str, Any]:
+        """Write ``results.json`` with these rows and what the record has besides."""
+        if self.record:
+            # meanwhile, other processes may have finished rows, also of other seeds
+            new = {*self.record.seeds()} - {*self._every}
+            of_rows = self._of_rows | row_digests(
+                self.suite, all_digests(self.suite, new, self.data, self.launcher)
+            )
+            results['rows'] = _in_order(self.suite, {**self.record.find(of_rows), **made})
+            state = _state(self.suite, self.record, of_rows, results['rows'])
+            if self.wanted and not self.suite.keeps:
+                how = {key: results[key] for key in HOW}
+                state['made'].append({**how, 'rows': len(self.wanted)})
+            results |= state
+        self._write(results)
+        if self.record and self.suite.keeps:
+            self.record.write(results)
+        return results
+
+    def _write(self, results: dict[str, Any]) -> None:
+        write_text(self.folder / 'results.json', json.dumps(results, indent=2))
+
+    def _work(self, key: Key, finished: Mapping[Key, Result]) -> Result:
+        """A step and the evaluations of the rows that end in it."""
+        seed, name = key
+        step, runs = self.suite.step(name), self.folder / f'seed{seed}'
+        result = run_step(
+            step, seed, runs, finished, self.digests[key], self.launcher, self.resume,
+            **self._room(key),
+        )  # fmt: skip
+        if 'error' not in result:
+            ends = [row for s, row in self.wanted if (s, row.step) == key]
+            result['tests'] = dict(self._tests(step, ends, runs, key))
+        return result
+
+    def _room(self, key: Key) -> dict[str, Any]:
+        """What a run on this machine's own cores gets of them."""
+        if self.launcher is not HERE:
+            return {}
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        # a run that nothing waits for makes way for one that something does
+        return {'threads': threads, 'nice': 0 if key in self._needed else 5, 'single': True}
+
+    def _tests(
+        self, step: Step, rows: Sequence[Row], runs: Path, key: Key
+    ) -> Iterator[tuple[str, Result]]:
+        """Test data -> ``metrics`` or ``error``; each tested once.
+
+        On this machine's cores the last validation counts, where rows have no other test data.
+        """
+        for row in {row.data: row for row in rows}.values():
+            if row.data or self.launcher is not HERE:
+                yield row.data, launch_test(step, row, runs, self.launcher, **self._room(key))
+
+    def _made(self) -> Lines:
+        return {
+            (seed, row): _line(self.suite, row, seed, self.finished)
+            for seed, row in self.wanted
+            if (seed, row.step) in self.finished
+        }
+
+    def _keep(self, results: dict[str, Any], key: Key, made: Lines) -> None:
+        """Rows that a step ends go into the suite's record."""
+        if not self.record or not self.suite.keeps:
+            return
+        for (seed, row), line in made.items():
+            if (seed, row.step) == key and 'error' not in line:
+                steps, runs = self.suite.chain(row.step), self.folder / f'seed{seed}'
+                self.record.add(results, line, self._of_rows[seed, row], runs, steps)
+
+
+def run_suite(
+    suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path, **how: Any
+) -> dict[str, Any]:
+    """Train what the rows need for each seed; see :class:`SuiteRun`, whose attributes ``how`` has.
 
     Returns:
         the content of ``results.json``: these rows, and what the record has besides.
@@ -69,73 +206,72 @@ def run_suite(
     Raises:
         UserError: if the record has rows on other data of the same name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    record = _record(suite, data)
-    every = sorted({*seeds, *(record.seeds() if record else ())})
-    digests = all_digests(suite, every, data, launcher)
-    of_rows = row_digests(suite, digests) if record else {}
-    known = record.find(of_rows) if record else {}
-    wanted = [(seed, row) for seed in seeds for row in rows if (seed, row) not in known]
-    graph = _graph(suite, wanted)
-    if not suite.launched:
-        _import_libraries(list(suite.steps_of([row for _, row in wanted])))
+    return SuiteRun(suite, rows, seeds, folder, **how).run()
 
-    def work(key: Key, finished: Mapping[Key, Result]) -> Result:
-        seed, name = key
-        step, runs = suite.step(name), folder / f'seed{seed}'
-        result = run_step(step, seed, runs, finished, digests[key], launcher, resume)
-        if 'error' not in result:
-            ends = [row for s, row in wanted if (s, row.step) == key]
-            result['tests'] = dict(_tests(step, ends, runs, launcher))
-        return result
 
-    finished: dict[Key, Result] = {}
-    # asked in a process of its own: it may start the GPU, which no process forked later could use
-    ((_, environment),) = run_graph({'': ()}, lambda *_: describe_environment(), jobs=1)
-    results: dict[str, Any] = {
-        'suite': suite.name,
-        **({'data': data.name, 'fingerprints': data.fingerprints} if data else {}),
-        **_said(suite),
-        **({'methods': suite.methods} if suite.methods else {}),
-        'command': command,
-        'jobs': jobs,
-        'environment': environment,
-        'rows': list(known.values()),
-    }
-    made: dict[tuple[int, Row], Result] = {}
-    if data and not (folder / 'results.json').exists():
-        # whose the folder is, if the suite is stopped before a run has ended
-        write_text(folder / 'results.json', json.dumps(results, indent=2))
-    watch = Watch(suite, folder, bars, data)
-    for key, result in run_graph(graph, work, jobs, watch):
-        finished[key] = result
-        watch.ended(key)
-        say(f'[{len(finished)}/{len(graph)}] seed {key[0]} {key[1]}: {_outcome(result)}')
-        made = {
-            (seed, row): _line(suite, row, seed, finished)
-            for seed, row in wanted
-            if (seed, row.step) in finished
-        }
-        if record and suite.keeps:
-            for (seed, row), line in made.items():
-                if row.step == key[1] and seed == key[0] and 'error' not in line:
-                    steps = suite.chain(row.step)
-                    record.add(results, line, of_rows[seed, row], folder / f'seed{seed}', steps)
-        results['rows'] = _in_order(suite, {**known, **made})
-        write_text(folder / 'results.json', json.dumps(results, indent=2))
-    if record:
-        # meanwhile, other processes may have finished rows, also of other seeds
-        new = {*record.seeds()} - {*every}
-        of_rows |= row_digests(suite, all_digests(suite, new, data, launcher))
-        results['rows'] = _in_order(suite, {**record.find(of_rows), **made})
-        state = _state(suite, record, of_rows, results['rows'])
-        if wanted and not suite.keeps:
-            state['made'].append({**{key: results[key] for key in HOW}, 'rows': len(wanted)})
-        results |= state
-    write_text(folder / 'results.json', json.dumps(results, indent=2))
-    if record and suite.keeps:
-        record.write(results)
-    return results
+def run_step(
+    step: Step,
+    seed: int,
+    runs: Path,
+    finished: Mapping[Key, Result],
+    digest: str,
+    launcher: Launcher = HERE,
+    resume: bool = False,
+    **how: Any,
+) -> Result:
+    """Result of one step: from disk if it is there, else by training; or what went wrong."""
+    broken = [need for need in step.needs if 'error' in finished[seed, need]]
+    if broken:
+        error = finished[seed, broken[0]]['error']
+        return {'error': f'needs {broken[0]}, which failed: {error}'}
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        # two suites may need the step at once: the second one waits, and finds it done
+        with alone(runs / f'.{step.name}.lock'):
+            return _reuse_or_train(step, seed, runs, digest, launcher, resume, how)
+    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
+        return {'error': one_line(error)}
+
+
+def _reuse_or_train(
+    step: Step,
+    seed: int,
+    runs: Path,
+    digest: str,
+    launcher: Launcher,
+    resume: bool,
+    how: Mapping[str, Any],
+) -> Result:
+    place = runs / step.name / 'result.json'
+    if place.is_file():
+        known = json.loads(place.read_text())
+        if known.get('digest') == digest and Path(known['checkpoint']).is_file():
+            return {**known, 'reused': True}
+    spent = begin(runs / step.name, digest, resume)
+    result = launch(step, seed, runs, launcher, spent is not None, **how)
+    result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
+    result |= {'digest': digest, 'commit': git_commit()}
+    write_text(place, json.dumps(result, indent=2))
+    return result
+
+
+def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
+    graph: dict[Key, Sequence[Key]] = {}
+    for seed in dict.fromkeys(seed for seed, _ in wanted):
+        steps = suite.steps_of([row for s, row in wanted if s == seed])
+        needs = {(seed, step.name): [(seed, need) for need in step.needs] for step in steps}
+        graph |= longest_chains_first(needs)
+    return graph
+
+
+def _record(suite: Suite, data: OwnData | None) -> Record | None:
+    if suite.record is None:
+        return None
+    if data is None:
+        return Record(Path(suite.record))
+    record = Record(Path(suite.record), data.name, data.fingerprints)
+    record.refuse_other_data()
+    return record
 
 
 def _in_order(suite: Suite, lines: Mapping[tuple[int, Row], Result]) -> list[Result]:
@@ -146,8 +282,8 @@ def _in_order(suite: Suite, lines: Mapping[tuple[int, Row], Result]) -> list[Res
 
 def _said(suite: Suite) -> dict[str, str]:
     """What the suite has to say to a reader of its results."""
-    told = {'note': suite.note, 'recipe': suite.recipe, 'tested': suite.tested}
-    return {name: text for name, text in told.items() if text}
+    texts = {'note': suite.note, 'recipe': suite.recipe, 'tested': suite.tested}
+    return {name: text for name, text in texts.items() if text}
 
 
 def _state(
@@ -170,80 +306,6 @@ def _names(row: Mapping[str, Any]) -> tuple[str, ...]:
     return (row['task'], row['method'], *of_table, f'seed {row["seed"]}')
 
 
-def _record(suite: Suite, data: OwnData | None) -> Record | None:
-    if suite.record is None:
-        return None
-    if data is None:
-        return Record(Path(suite.record))
-    record = Record(Path(suite.record), data.name, data.fingerprints)
-    record.refuse_other_data()
-    return record
-
-
-def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
-    """Every step that the rows need -> the steps that it needs; one seed after the other."""
-    graph: dict[Key, Sequence[Key]] = {}
-    for seed in dict.fromkeys(seed for seed, _ in wanted):
-        steps = suite.steps_of([row for s, row in wanted if s == seed])
-        needs = {(seed, step.name): [(seed, need) for need in step.needs] for step in steps}
-        graph |= longest_chains_first(needs)
-    return graph
-
-
-def run_step(
-    step: Step,
-    seed: int,
-    runs: Path,
-    finished: Mapping[Key, Result],
-    digest: str,
-    launcher: Launcher | None = None,
-    resume: bool = False,
-) -> Result:
-    """Result of one step: from disk if it is there, else by training; or what went wrong."""
-    broken = [need for need in step.needs if 'error' in finished[seed, need]]
-    if broken:
-        error = finished[seed, broken[0]]['error']
-        return {'error': f'needs {broken[0]}, which failed: {error}'}
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        # two suites may need the step at once: the second one waits, and finds it done
-        with alone(runs / f'.{step.name}.lock'):
-            return _reuse_or_train(step, seed, runs, digest, launcher, resume)
-    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': one_line(error)}
-
-
-def _reuse_or_train(
-    step: Step, seed: int, runs: Path, digest: str, launcher: Launcher | None, resume: bool
-) -> Result:
-    place = runs / step.name / 'result.json'
-    if place.is_file():
-        known = json.loads(place.read_text())
-        if known.get('digest') == digest and Path(known['checkpoint']).is_file():
-            return {**known, 'reused': True}
-    spent = begin(runs / step.name, digest, resume)
-    goes_on = spent is not None
-    if launcher:
-        result = launch(step, seed, runs, launcher, goes_on)
-    else:
-        result = _train(step, seed, runs, goes_on)
-    result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
-    result |= {'digest': digest, 'commit': git_commit()}
-    write_text(place, json.dumps(result, indent=2))
-    return result
-
-
-def _tests(
-    step: Step, rows: Sequence[Row], runs: Path, launcher: Launcher | None
-) -> Iterator[tuple[str, Result]]:
-    """Test data -> ``metrics`` or ``error``, of the rows that end in a step; each tested once."""
-    for row in {row.data: row for row in rows}.values():
-        if launcher:
-            yield row.data, launch_test(step, row, runs, launcher)
-        elif row.data:
-            yield row.data, _test(step, row, runs)
-
-
 def _outcome(result: Result) -> str:
     if 'error' in result:
         return f'failed: {result["error"]}'
@@ -255,91 +317,6 @@ def _outcome(result: Result) -> str:
     )
     when = 'done before' if result.get('reused') else f'{result["train_seconds"]:.0f} s'
     return f'{when}  {metrics}'.rstrip()
-
-
-def _import_libraries(steps: Sequence[Step]) -> None:
-    """Import the task libraries once, before the processes are forked."""
-    import g2sd_mm
-
-    from ...config.load import load_config
-
-    g2sd_mm.register_all()
-    for scope in {load_config(step.config).default_scope for step in steps}:
-        importlib.import_module(f'{scope}.utils').register_all_modules(init_default_scope=False)
-
-
-def _train(step: Step, seed: int, runs: Path, resume: bool = False) -> Result:
-    from ...config.parts import task_of_config
-    from ...engine.hooks.access import bare_model
-    from ...runs.train import train
-    from .measure import measure_model
-
-    started = time.perf_counter()
-    # the terminal shows one line a step; each run's curve is in its vis_data folder
-    options = {'log_level': 'ERROR', **step.options}
-    with contextlib.redirect_stdout(io.StringIO()):  # tables that evaluators print
-        runner = train(
-            step.config,
-            options,
-            work_dir=str(runs / step.name),
-            resume='auto' if resume else None,
-            seed=seed,
-            runs=str(runs),
-        )
-    seconds = time.perf_counter() - started
-    model = bare_model(runner)
-    result = {
-        'config': step.config,
-        'checkpoint': str(runs / step.name / 'weights.pth'),
-        'train_seconds': round(seconds, 1),
-        'images_seen': runner.max_iters * runner.train_dataloader.batch_size,
-        'dataset': _dataset_name(runner.cfg),
-        'metrics': _metrics(runner),
-    }
-    deployed = getattr(model, 'student', model)
-    if hasattr(deployed, 'backbone'):
-        result |= measure_model(deployed, task_of_config(runner.cfg))
-    return result
-
-
-def _test(step: Step, row: Row, runs: Path) -> Result:
-    from ...runs.test import evaluate
-    from .measure import agreed_metrics
-
-    folder = runs / step.name
-    options = {'log_level': 'ERROR', **step.options}
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # tables that evaluators print
-            metrics = evaluate(
-                step.config,
-                str(folder / 'weights.pth'),
-                options,
-                work_dir=str(folder / 'test'),
-                out=str(evaluation_file(row, runs)),
-                runs=str(runs),
-                data=row.data,
-            )
-    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': one_line(error)}
-    return {'metrics': agreed_metrics(metrics)}
-
-
-def _metrics(runner: Any) -> dict[str, float]:
-    """The last validation's figures (the run ends with one), or the last training loss."""
-    from .measure import agreed_metrics
-
-    scalars = runner.message_hub.log_scalars
-    last = {
-        name.removeprefix('val/'): float(values.current())
-        for name, values in scalars.items()
-        if name.startswith('val/')
-    }
-    return agreed_metrics(last) or {'loss': float(scalars['train/loss'].mean(20))}
-
-
-def _dataset_name(cfg: Any) -> str:
-    root = Path(train_root(cfg))
-    return root.parent.name if root.name.startswith('train') else root.name
 
 
 def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:

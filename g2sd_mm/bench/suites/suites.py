@@ -75,7 +75,8 @@ class Suite:
     """Steps and rows under a name.
 
     seeds: that are run if no others are asked for.
-    launched: whether every step is a command of its own (torchrun, Slurm) or a forked process.
+    launched: whether a launcher (torchrun, Slurm) starts the processes of its steps; else they run
+        on this machine's own cores.
     record: folder that keeps finished rows, so that a table can be made in parts.
     keeps: whether rows that are finished now go into the record too.
     note: what a reader of its results has to know first.

@@ -15,6 +15,5 @@ def fake(monkeypatch, tmp_path_factory) -> Fake:
     log = tmp_path_factory.mktemp('fake') / 'log'
     log.write_text('')
     made = Fake(log)
-    monkeypatch.setattr(run_module, '_train', made)
-    monkeypatch.setattr(run_module, '_import_libraries', lambda steps: None)
+    monkeypatch.setattr(run_module, 'launch', made)
     return made

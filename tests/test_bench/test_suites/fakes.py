@@ -34,7 +34,7 @@ def suite(**options: Any) -> Suite:
 class Fake:
     """Stands for training: writes down what it was asked, and fails where it shall.
 
-    It runs in forked processes, so it writes into a file.
+    Suites of several processes use it, so it writes into a file.
     """
 
     def __init__(self, log: Path) -> None:
@@ -43,7 +43,7 @@ class Fake:
         self.seconds = 0.0
 
     def __call__(
-        self, step: Step, seed: int, runs: Path, resume: bool = False
+        self, step: Step, seed: int, runs: Path, launcher: Any, resume: bool = False, **how: Any
     ) -> dict[str, Any]:
         with self.log.open('a') as file:
             file.write(f'{seed} {step.name}' + ' resumed' * resume + '\n')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import pytest
 import torch
 
 from g2sd_mm.bench.logs import read_scalars
+from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import record as record_module
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.run import run_suite
@@ -27,6 +29,7 @@ from g2sd_mm.bench.suites.suites import Row, Step, Suite
 
 from ... import imagenet
 from ...faults.compare import differences
+from . import killing as killed
 
 _FORK = multiprocessing.get_context('fork')
 _LONGER = {'train_cfg.max_epochs': 3, 'train_dataloader.num_workers': 1}
@@ -49,56 +52,45 @@ def toy(record: Path) -> Suite:
     )  # fmt: skip
 
 
-def _kill_all() -> None:
-    os.killpg(0, signal.SIGKILL)
-
-
 # Moments: each is prepared in the process of the suite, before it begins -------------------------
 
 
-def in_a_run(name: str, step: int) -> Callable[[], None]:
-    """Before a training step, from 1, of one of the runs is over."""
+def _in_its_command(name: str, moment: str) -> Callable[[], None]:
+    """In the process that trains a step."""
 
     def prepare() -> None:
-        from mmengine.model import BaseModel
+        run = launch_module.run_shell
 
-        train, parse, steps = run_module._train, BaseModel.parse_losses, 0
+        def killing(command: str, log: Path, **how: Any) -> None:
+            if log.parent.name == name:
+                tool = f'python {shlex.quote(killed.__file__)} {moment} '
+                command = command.replace('python ', tool, 1)
+            run(command, log, **how)
 
-        def parsing(model: BaseModel, losses: Any) -> Any:
-            nonlocal steps
-            steps += 1
-            if steps == step:
-                _kill_all()
-            return parse(model, losses)
-
-        def training(which: Step, *args: Any) -> Any:
-            if which.name == name:
-                BaseModel.parse_losses = parsing
-            return train(which, *args)
-
-        run_module._train = training
+        launch_module.run_shell = killing
 
     return prepare
 
 
+def in_a_run(name: str, step: int) -> Callable[[], None]:
+    """Before a training step, from 1, of one of the runs is over."""
+    return _in_its_command(name, f'step:{step}')
+
+
 def writing(ending: str, half: bool) -> Callable[[], None]:
     """Before a file whose path ends so has its name, or begins to be written."""
+    run, _, name = ending.partition('/')
+    if name == 'weights.pth':
+        return _in_its_command(run, f'write:{ending}')
 
     def prepare() -> None:
-        replace = os.replace
-
-        def replacing(source: Any, target: Any) -> None:
-            if str(target).endswith(ending):
-                _kill_all()
-            replace(source, target)
-
         def text(path: Any, content: str) -> None:
             if str(path).endswith(ending):
-                _kill_all()
+                killed.kill_all()
             write(path, content)
 
         if half:
-            os.replace = replacing
+            killed.before_writing(ending)
         else:
             write = run_module.write_text
             run_module.write_text = record_module.write_text = text
@@ -154,7 +146,7 @@ class Place:
             with said.open('a') as file:
                 file.write(f'{name} before\n' if 'done before' in line else f'{name}\n')
             if name in _ENDED:
-                _kill_all()
+                killed.kill_all()
 
         suite = toy(self.folder / 'record')
         run_suite(suite, suite.rows, (0,), self.out, say=say)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +42,7 @@ def shell(monkeypatch, tmp_path):
     notes = tmp_path / 'notes'
     notes.write_text('')
 
-    def run(command: str, log: Path) -> None:
+    def run(command: str, log: Path, **how: object) -> None:
         words = shlex.split(command)
         with notes.open('a') as file:
             file.write(command + '\n')
@@ -51,7 +54,7 @@ def shell(monkeypatch, tmp_path):
             place.write_text(json.dumps({'metrics': {name: 70.0}}))
 
     monkeypatch.setattr(launch_module, 'run_shell', run)
-    monkeypatch.setattr(launch_module, 'measure_config', lambda config: {'params_m': 1.0})
+    monkeypatch.setattr(launch_module, 'measure_config', lambda *_: {'params_m': 1.0})
     return notes
 
 
@@ -118,9 +121,56 @@ def test_a_failing_command_says_its_error_line(tmp_path):
         run_shell('echo killed; exit 9', tmp_path / 'train.log')
 
 
-def test_python_is_this_one(tmp_path):
-    import sys
+def test_a_killed_command_says_so(tmp_path):
+    with pytest.raises(RuntimeError, match=r'no output \(exit code -9'):
+        run_shell('kill -9 $$', tmp_path / 'train.log')
 
+
+def test_a_command_gets_its_share_of_the_cores(tmp_path):
+    code = 'import os; print(os.environ["OMP_NUM_THREADS"], os.nice(0))'
+    run_shell(f"python -c '{code}'", tmp_path / 'log', threads=3, nice=5, single=True)
+    threads, nice = (tmp_path / 'log').read_text().split()
+    assert threads == '3' and int(nice) >= 5
+
+
+@pytest.mark.parametrize('single', [True, False])
+def test_commands_end_when_the_process_that_started_them_is_killed(tmp_path, single):
+    note = tmp_path / 'process'
+    code = (
+        'from pathlib import Path\n'
+        'from g2sd_mm.bench.suites.launch import run_shell\n'
+        f'run_shell("sh -c \'echo $$ > {note}; exec sleep 60\'", Path({str(tmp_path / "log")!r}),'
+        f' single={single})'
+    )
+    starter = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
+    while not note.is_file() or not note.read_text().strip():
+        assert starter.poll() is None
+        time.sleep(0.01)
+    starter.kill()
+    starter.wait()
+    end = time.monotonic() + 20
+    while _runs(int(note.read_text())) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not _runs(int(note.read_text()))
+
+
+def _runs(process: int) -> bool:
+    """Whether it is there, and not merely waits for somebody to take note of its end."""
+    try:
+        state = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()[0]
+    except OSError:
+        return False
+    return state != 'Z'
+
+
+def test_a_run_that_was_asked_to_end_is_no_finished_run(tmp_path, monkeypatch):
+    """It saves and exits with 0, and has no weights yet."""
+    monkeypatch.setattr(launch_module, 'run_shell', lambda *_, **__: None)
+    with pytest.raises(RuntimeError, match='before its last step'):
+        launch_module.launch(SUITE.steps[0], 0, tmp_path, Launcher('none', 1, amp=False))
+
+
+def test_python_is_this_one(tmp_path):
     run_shell('python -c "import sys; print(sys.prefix)"', tmp_path / 'log')
     assert (tmp_path / 'log').read_text().strip() == sys.prefix
 

@@ -44,15 +44,15 @@ def names(record: Path) -> list[str]:
 
 
 def test_a_finished_row_is_a_file_with_its_log(fake, tmp_path, record, monkeypatch):
-    def train(step, seed, runs, resume):
+    def train(step, seed, runs, launcher, resume, **how):
         log = runs / step.name / '1' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True)
         entries = [{'loss': 2.0, 'lr': 0.1, 'time': 3.0, 'iter': 50, 'step': 50},
                    {'accuracy/top1': 50.0, 'step': 1}]
         log.write_text('\n'.join(map(json.dumps, entries)))
-        return fake(step, seed, runs, resume)
+        return fake(step, seed, runs, launcher, resume)
 
-    monkeypatch.setattr(run_module, '_train', train)
+    monkeypatch.setattr(run_module, 'launch', train)
     results = go(tmp_path / 'out', record, ['scratch'])
     assert names(record) == [f'shapes_cls_vits_scratch_seed0.{kind}' for kind in ('json', 'log')]
     kept = json.loads((record / 'rows' / 'shapes_cls_vits_scratch_seed0.json').read_text())
@@ -103,12 +103,12 @@ def test_seeds_of_before_stay_in_the_table(fake, tmp_path, record):
 def test_rows_that_another_process_finishes_meanwhile_are_in_the_table(
     fake, tmp_path, record, monkeypatch
 ):
-    def train(step, seed, runs, resume):
+    def train(step, seed, runs, launcher, resume, **how):
         if seed == 0:
             go(tmp_path / 'there', record, ['scratch'], seeds=(1,))
-        return fake(step, seed, runs, resume)
+        return fake(step, seed, runs, launcher, resume)
 
-    monkeypatch.setattr(run_module, '_train', train)
+    monkeypatch.setattr(run_module, 'launch', train)
     results = go(tmp_path / 'here', record, ['scratch'], seeds=(0,))
     assert [row['seed'] for row in results['rows']] == [0, 1]
     assert results['left_out'] == []

@@ -11,14 +11,16 @@ import pytest
 
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import run as run_module
+from g2sd_mm.bench.suites.commands import HERE
 from g2sd_mm.bench.suites.data import OwnData, Source
-from g2sd_mm.bench.suites.plan import plain_commands
+from g2sd_mm.bench.suites.launch import launch
+from g2sd_mm.bench.suites.plan import local_commands
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import UserError
 
 from ... import imagenet
-from ...toys import words
+from ...toys import ROOT, words
 from .fakes import ALL, CONFIG, by_method, suite
 
 
@@ -172,17 +174,6 @@ def test_a_failing_step_is_recorded_and_the_others_go_on(fake, tmp_path):
     assert any('g2sd_vits_cls: failed: needs vitb_cls' in line for line in said)
 
 
-def test_a_process_that_dies_is_a_failed_step(fake, tmp_path, monkeypatch):
-    def die(step: Step, seed: int, runs: Path, resume: bool) -> dict:
-        return os._exit(9) if step.name == 'vitb_cls' else fake(step, seed, runs)
-
-    monkeypatch.setattr(run_module, '_train', die)
-    rows = by_method(go(tmp_path)[0])
-    assert rows['teacher']['error'] == 'its process ended with exit code 9'
-    assert 'error' in rows['g2sd']
-    assert rows['scratch']['metrics'] == {'top1': 50.0}
-
-
 def test_results_are_written_whenever_a_run_ends(fake, tmp_path):
     seen = []
 
@@ -212,7 +203,9 @@ def test_a_folder_says_whose_it_is_before_a_run_has_ended(fake, tmp_path, monkey
 def test_several_runs_at_once_give_the_same_rows(fake, tmp_path, jobs):
     toy = suite()
     alone, _ = go(tmp_path / 'alone')
-    together = run_suite(toy, toy.rows, (0,), tmp_path / 'together', jobs, say=lambda line: None)
+    together = run_suite(
+        toy, toy.rows, (0,), tmp_path / 'together', jobs=jobs, say=lambda line: None
+    )
 
     def without_places(rows: list) -> list:
         return [{k: v for k, v in row.items() if k != 'checkpoint'} for row in rows]
@@ -221,7 +214,7 @@ def test_several_runs_at_once_give_the_same_rows(fake, tmp_path, jobs):
 
 
 def test_a_plan_has_a_command_for_every_step():
-    commands = plain_commands(suite(), suite().rows, [0, 3], Path('out'))
+    commands = list(local_commands(suite(), suite().rows, [0, 3], Path('out')))
     assert len(commands) == 8
     assert commands[0].startswith(f'python tools/train.py {CONFIG}/vitb_mae.py --seed 0 ')
     assert 'out/seed3' in commands[-1]
@@ -241,7 +234,8 @@ def test_a_trained_step_is_measured(tmp_path, monkeypatch, image_data):
     monkeypatch.setenv('G2SD_DATA', str(image_data))
     once = {'train_cfg.max_epochs': 1, 'param_scheduler.0.warmup': 0}
     step = Step(imagenet.path('vits_scratch_cls'), options=imagenet.plain('demo-student', **once))
-    result = run_module._train(step, 0, tmp_path)
+    monkeypatch.chdir(ROOT)
+    result = launch(step, 0, tmp_path, HERE)
     assert set(result['metrics']) == {'top1'}
     assert Path(result['checkpoint']) == tmp_path / 'vits_scratch_cls' / 'weights.pth'
     assert result['images_seen'] == 24

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from g2sd_mm.bench.suites.interrupted import NOTE, begin
+from g2sd_mm.bench.suites.begun import NOTE, begin
 
 
 @pytest.fixture
