@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from ..bench.suites.budget import raw_config, workload
 from ..bench.suites.suites import Row, Step, Suite
-from ..bench.suites.work import raw_config, workload
 from ..engine.autocast import mixed_dtype
 from ..engine.compiling import why_not
 from ..tasks import task_of
@@ -36,7 +36,7 @@ Say = Callable[[dict[str, Any]], None]
 class Workload:
     """Steps of a suite that compute the same in the same precision.
 
-    key: :func:`~g2sd_mm.bench.suites.work.workload` of their configs.
+    key: :func:`~g2sd_mm.bench.suites.budget.workload` of their configs.
     dtype: of the student's forward pass, and of the teacher.
     stage: the first of the steps.
     steps: their names.

@@ -141,7 +141,7 @@ def _run(args: argparse.Namespace) -> None:
         suite = replace(suite, record=str(folder / 'record'))
     _refuse_other_results(folder, suite, data, args.smoke)
     if data:
-        from ..bench.suites.amounts import refuse_too_few
+        from ..bench.suites.budget import refuse_too_few
 
         refuse_too_few(suite, rows, data)
     launcher = HERE
@@ -159,7 +159,7 @@ def _run(args: argparse.Namespace) -> None:
     if suite.launched:
         _refuse_without_data(suite, rows)
     if data and not args.smoke:
-        from ..bench.suites.amounts import amounts
+        from ..bench.suites.budget import amounts
 
         print('\n'.join(amounts(suite, rows, data)), flush=True)
     with Bars(every=60) as bars:
@@ -269,7 +269,7 @@ def _print_plan(
     launcher: Launcher,
     data: OwnData | None,
 ) -> None:
-    from ..bench.suites.amounts import amounts
+    from ..bench.suites.budget import amounts
     from ..bench.suites.plan import describe, local_commands
     from ..bench.suites.throughput import read_throughput
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from g2sd_mm.bench.suites.budget import raw_config, work_of, workload
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.throughput import read_throughput
-from g2sd_mm.bench.suites.work import raw_config, work_of, workload
 from g2sd_mm.benchmark import throughput
 from g2sd_mm.benchmark.formulation import Variant
 from g2sd_mm.benchmark.throughput import Settings, measure, workloads_of

@@ -12,8 +12,8 @@ from typing import Any
 from ...checkpoints.write import write_text
 from ...config.project import find_config, script
 from ...errors import UserError
+from .budget import raw_config, work_of
 from .suites import Row, Step
-from .work import raw_config, work_of
 
 
 @dataclass(frozen=True)

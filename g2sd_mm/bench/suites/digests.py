@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...config.parts import LOADERS
+from .budget import raw_config
 from .commands import Launcher, mixed_precision
 from .data import OwnData
 from .suites import Row, Step, Suite
-from .work import raw_config
 
 Key = tuple[int, str]  # seed, step
 

@@ -18,10 +18,10 @@ from typing import Any
 from ...checkpoints.sidecar import read_sidecar
 from ...wording import one_line
 from ..logs import read_scalars
+from .budget import raw_config, train_root, work_of
 from .commands import Launcher, evaluation_command, evaluation_file, train_command, write_config
 from .measure import agreed_metrics, measure_config
 from .suites import Row, Step
-from .work import raw_config, train_root, work_of
 
 Result = dict[str, Any]
 

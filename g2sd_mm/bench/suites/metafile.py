@@ -16,7 +16,7 @@ from mmengine.config import Config
 from ...config.project import project_folder
 from ...tasks import TASKS
 from ..published import published
-from .work import raw_config, work_of
+from .budget import raw_config, work_of
 
 PAPER = {
     'Title': 'Generic-to-Specific Distillation of Masked Autoencoders',

@@ -15,8 +15,8 @@ from typing import Any
 from ...errors import UserError
 from ...tasks import TASKS, task_of
 from .. import methods
+from .budget import raw_config
 from .suites import Row, Step, Suite
-from .work import raw_config
 
 _LOADED = re.compile(r'work_dirs/([^/]+)/')
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from .budget import raw_config
 from .suites import Step, Suite
-from .work import raw_config
 
 UPDATES = 2  # of each run
 IMAGES = 16  # of the validation set that each run is judged by, the first ones

@@ -11,7 +11,7 @@ from typing import Any
 from ...benchmark.stages import STAGES
 from ...config.project import project_folder
 from ...errors import UserError
-from .work import Work, raw_config, workload
+from .budget import Work, raw_config, workload
 
 NOT_MEASURED = 'not measured: run tools/benchmark.py --suite paper on your GPU'
 
@@ -21,7 +21,7 @@ Kind = tuple[str, bool]
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images a second of one GPU by :func:`~g2sd_mm.bench.suites.work.workload` and precision.
+    """Images a second of one GPU by :func:`~g2sd_mm.bench.suites.budget.workload` and precision.
 
     source: the file and the GPU, for the reader.
     """

@@ -14,9 +14,9 @@ from mmengine.config import Config
 
 from ...errors import UserError
 from ...progress import Bar, Bars
+from .budget import raw_config, train_root, work_of
 from .data import OwnData
 from .suites import Suite
-from .work import raw_config, train_root, work_of
 
 Key = tuple[int, str]  # seed, step
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.suites.amounts import amounts, refuse_too_few
+from g2sd_mm.bench.suites.budget import amounts, refuse_too_few
 from g2sd_mm.bench.suites.data import OwnData, Source, find_data
 from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.smoke import smoke

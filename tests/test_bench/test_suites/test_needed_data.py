@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.published import content
-from g2sd_mm.bench.suites.needed_data import TESTING, TRAINING, lacking
 from g2sd_mm.bench.suites.paper import PAPER
-from g2sd_mm.bench.suites.plan import missing_data
+from g2sd_mm.bench.suites.plan import TESTING, TRAINING, lacking, missing_data
 
 CLASSIFIER = 'configs/imagenet/g2sd_vits_cls_nosd.py'
 DETECTOR = 'configs/coco/vitb_maskrcnn.py'

@@ -11,6 +11,7 @@ import pytest
 from mmengine.config import Config
 
 from g2sd_mm.bench.suites import run as run_module
+from g2sd_mm.bench.suites.budget import _read
 from g2sd_mm.bench.suites.catalogue import SUITES
 from g2sd_mm.bench.suites.data import OwnData, Source
 from g2sd_mm.bench.suites.digests import all_digests, row_digests
@@ -18,7 +19,6 @@ from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.record import Record
 from g2sd_mm.bench.suites.run import merge_rows, run_suite
 from g2sd_mm.bench.suites.suites import Row, Suite
-from g2sd_mm.bench.suites.work import _read
 from g2sd_mm.cli.reproduce import _report
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError

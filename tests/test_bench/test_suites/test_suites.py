@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from g2sd_mm.bench.suites.budget import raw_config
 from g2sd_mm.bench.suites.catalogue import SUITES
 from g2sd_mm.bench.suites.suites import DEMO, Row, Step, Suite
-from g2sd_mm.bench.suites.work import raw_config
 from g2sd_mm.errors import UserError
 
 from ...toys import ROOT, words

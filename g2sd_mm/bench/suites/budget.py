@@ -1,10 +1,11 @@
-"""How much a config trains: images, batch, updates, passes; all from what it says."""
+"""How much a config trains: images, batch, updates, passes; and whether data suffice for it."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +15,9 @@ from mmengine.config import Config
 from ...config.parts import innermost_dataset
 from ...config.project import find_config
 from ...errors import UserError
+from .data import OwnData
+from .mini import MINI
+from .suites import Row, Step, Suite
 
 #: Training images by the first folder of the data: of the public releases, as the recipes count.
 TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210}
@@ -133,3 +137,65 @@ def _without(value: Any) -> Any:
             k: _without(v) for k, v in value.items() if k not in _NOT_WORK and k != 'config'
         }
     return [_without(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def amount(work: Work, root: str) -> str:
+    """What a run trains, in words; ``root`` is the folder of its data."""
+    times = work.passes or 0.0
+    passes = f'{times:.{0 if times >= 10 else 1}f} passes over {work.images:,} images'
+    return (
+        f'{passes if times else ""} of {root}, {work.updates:,.0f} updates of {work.batch:,}'
+    ).lstrip()
+
+
+def amounts(suite: Suite, rows: Sequence[Row], data: OwnData | None = None) -> Iterator[str]:
+    """A line for each step that the rows need, and one for all of them in a seed.
+
+    On own data the last has the same of the generated data, which the mini suite's hours, as they
+    are written down, were measured on.
+    """
+    steps = list(suite.steps_of(rows))
+    seen = 0
+    for step in steps:
+        work, root = _work(step, data)
+        seen += work.seen
+        yield f'{step.name}: {amount(work, root)}'
+    known = {step.name: step for step in MINI.steps}
+    usual = ''  # nothing to compare with: smoke runs, rows of one's own
+    if data and suite.name == MINI.name and all(step.name in known for step in steps):
+        generated = sum(_work(known[step.name])[0].seen for step in steps)
+        usual = f', and on the generated data {generated:,}'
+    yield f'together {seen:,} images seen in a seed{usual}'
+
+
+def refuse_too_few(suite: Suite, rows: Sequence[Row], data: OwnData) -> None:
+    """Stop where own data have too few images for a single step of training.
+
+    Raises:
+        UserError: naming the run that needs the fewest images of those that have too few.
+    """
+    short = []
+    for step in suite.steps_of(rows):
+        work, root = _work(step, data)
+        if not work.seen or not work.images:
+            every = raw_config(step.config, step.options).train_dataloader.dataset.get('every', 1)
+            # with one in ten used, the last ten need not be whole
+            needed = 1 if work.seen else every * (work.step - 1) + 1
+            used = f', one in {every} is used' if every > 1 else ''
+            short.append((needed, step.name, root, f'{work.step} in a step{used}'))
+    if not short:
+        return
+    needed, name, root, how = min(short, key=lambda found: found[0])
+    ablations = {row.table for row in rows if row.step == name} - {'main'}
+    instead = '; --tables main leaves such rows out' if ablations else ''
+    raise UserError(
+        f'--data-root: {root} has {data.size(root)} training images, too few for {name}, which '
+        f'needs {needed} ({how}){instead}'
+    )
+
+
+def _work(step: Step, data: OwnData | None = None) -> tuple[Work, str]:
+    """A step's arithmetic, and the folder of its data as the config names it."""
+    cfg = raw_config(step.config, step.options)
+    root = train_root(cfg)
+    return work_of(cfg, data.size(root) if data else None), root
