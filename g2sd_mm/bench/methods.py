@@ -111,6 +111,11 @@ def add(name: str, row: Mapping[str, Any]) -> Method:
     return _ADDED[name]
 
 
+def as_values(method: Method) -> dict[str, Any]:
+    """What :func:`add` takes, as JSON gives it back."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(method).items()}
+
+
 def colour(name: str) -> str:
     """A method's colour, the same in every picture.
 

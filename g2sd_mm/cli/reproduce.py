@@ -330,8 +330,8 @@ def _report(folder: Path) -> None:
 
 def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     """The table and the page of one ``results.json``, with what lies beside it."""
-    from ..bench.reports.html import render
     from ..bench.reports.notices import notices
+    from ..bench.reports.page import render
     from ..bench.reports.summary import summarise, verdicts
     from ..bench.reports.table import text_table
     from ..bench.results import read_results

@@ -169,7 +169,7 @@ def test_pictures_of_shapes_are_not_shown_with_own_data(tmp_path, monkeypatch):
         shown.append((results.get('data'), [str(folder) for folder in folders]))
         return ''
 
-    monkeypatch.setattr('g2sd_mm.bench.reports.html.render', render)
+    monkeypatch.setattr('g2sd_mm.bench.reports.page.render', render)
     (tmp_path / 'record' / 'rows').mkdir(parents=True)
     results = {'suite': 'mini', 'rows': [line()], 'environment': {}}
     for ending, data in (('', {}), ('_pets', {'data': 'pets'})):

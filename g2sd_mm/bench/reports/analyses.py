@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from ...tasks import TASKS
 from .. import methods
-from .parts import escape, figure, paragraph
+from .blocks import Block, Heading, Paragraph
+from .blocks import Figure as Drawing
 from .plots import svg
 
 Result = Mapping[str, Any]
@@ -57,7 +58,7 @@ def summary(result: Result) -> str:
     return LOOKS[result['analysis']].sentence(result)
 
 
-def analysis_parts(folder: Path) -> Iterator[str]:
+def analysis_parts(folder: Path) -> Iterator[Block]:
     """Heading, sentence and plot of every analysis that ``folder/<name>.json`` has.
 
     Of classifiers; those of the other tasks lie below, in a folder called by their key.
@@ -70,9 +71,9 @@ def analysis_parts(folder: Path) -> Iterator[str]:
             file = below / f'{name}.json'
             if file.is_file() and look.draw is not None:
                 result = json.loads(file.read_text())
-                yield f'<h3>{escape(look.title + of)}</h3>'
-                yield paragraph(f'{summary(result)} ({result["images"]} images.)')
-                yield figure(draw(result, of), look.caption, look.title + of)
+                yield Heading(look.title + of)
+                yield Paragraph(f'{summary(result)} ({result["images"]} images.)')
+                yield Drawing(draw(result, of), look.caption, look.title + of)
 
 
 def reconstruction_sentence(folder: Path) -> str:

@@ -15,13 +15,13 @@ from matplotlib.ticker import LogLocator, NullLocator
 from ...tasks import TASKS
 from .. import methods
 from ..logs import Curve, Points
-from .parts import figure
+from .blocks import Figure as Drawing
 from .plots import svg
 
 _STYLES = ('-', '--', ':')  # of the students
 
 
-def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
+def curve_figures(curves: Sequence[Curve]) -> Iterator[Drawing]:
     """A figure for each task, and one for the runs without labels."""
     for task, facts in TASKS.items():
         own = [curve for curve in curves if curve.task == task]
@@ -30,7 +30,7 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
             validated = any(len(curve.metric) > 1 for curve in own)
             metric = f' and {facts.headline} on the validation images' if validated else ''
             each = 'One line a seed' + (' and student' if len(_students(own)) > 1 else '')
-            yield figure(
+            yield Drawing(
                 svg(f'curves {task}', partial(_task, curves=own, task=task if validated else '')),
                 f'{title}: training loss{metric}. {each}. Losses of different methods '
                 'have different terms.',
@@ -38,7 +38,7 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[str]:
             )
     unlabelled = [curve for curve in curves if not curve.task]
     if unlabelled:
-        yield figure(
+        yield Drawing(
             svg('curves without labels', lambda fig: _losses(fig.subplots(), unlabelled)),
             'Runs without labels (masked pre-training, stage 1): training loss.',
             'learning curves of runs without labels',

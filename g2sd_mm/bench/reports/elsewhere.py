@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..published import content
-from .parts import paragraph, table
+from .blocks import Block, Paragraph, Table
 
 # metric -> heading; higher is better but for the last
 _METRICS = {
@@ -22,27 +22,27 @@ _OTHERS = (
 _PROGRESS = 'Along the way, by which to tell early whether a run is healthy:'
 
 
-def published_elsewhere() -> Iterator[str]:
+def published_elsewhere() -> Iterator[Block]:
     """Tables of ``docs/results/published.yaml``: ``others``, a row a network, and ``progress``."""
     figures: dict[tuple[str, str, str], dict[str, float]] = {}
     for entry in content()['others']:
         network = entry['method'], entry['student'], entry['source']
         figures.setdefault(network, {})[entry['metric']] = entry['value']
-    yield paragraph(_OTHERS, 'note')
-    yield table(
+    yield Paragraph(_OTHERS, 'note')
+    yield Table(
         ('method', 'network', *_METRICS.values(), 'source'),
-        (
+        [
             (method, student, *(_told(found.get(metric)) for metric in _METRICS), source)
             for (method, student, source), found in figures.items()
-        ),
+        ],
     )
-    yield paragraph(_PROGRESS, 'note')
-    yield table(
+    yield Paragraph(_PROGRESS, 'note')
+    yield Table(
         ('config', 'figure', 'value', 'source'),
-        (
+        [
             (entry['config'], entry['what'], _told(entry['value']), entry['source'])
             for entry in content()['progress']
-        ),
+        ],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...config.project import project_folder
-from .parts import picture
+from .blocks import Picture
 
 FILE = project_folder() / 'docs' / 'images' / 'method.svg'
 _WORDS = (
@@ -12,6 +12,6 @@ _WORDS = (
 )
 
 
-def method_picture() -> str:
+def method_picture() -> Picture:
     """The drawing, embedded as a file: its style sheet stays its own, and knows light and dark."""
-    return f'<div class="method">{picture(FILE, _WORDS)}</div>'
+    return Picture(FILE, _WORDS)

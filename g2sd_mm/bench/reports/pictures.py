@@ -9,7 +9,7 @@ from typing import Any
 
 from ...tasks import TASKS
 from .. import methods
-from .parts import Cell, escape, grid, legend, paragraph
+from .blocks import Block, Cell, Grid, Heading, Legend, Paragraph
 
 #: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
 #: pictures, where the task's folder does not name its own, see :data:`NAMED`.
@@ -37,7 +37,7 @@ RUNS = 'runs.txt'
 _BACKGROUND = 'background'  # stays as it is in the image
 
 
-def prediction_grids(folder: Path) -> Iterator[str]:
+def prediction_grids(folder: Path) -> Iterator[Block]:
     """A grid for each task below ``folder``: ``<task>/<column>/<image>.jpg``.
 
     Classes are told in words, from ``predictions.json`` of each column; wrong ones stand out.
@@ -45,11 +45,14 @@ def prediction_grids(folder: Path) -> Iterator[str]:
     for task, title in ((task.key, task.title) for task in TASKS.values()):
         truth = folder / task / 'truth' / CLASSES
         if truth.is_file():
-            told = _told(folder / task, truth.read_text().splitlines())
-            yield f'<h3>{escape(title)}</h3>{_note(folder / task)}{grid(told, small=True)}'
+            yield Heading(title)
+            yield _note(folder / task)
+            yield Grid(_told(folder / task, truth.read_text().splitlines()), small=True)
         elif columns := _columns(folder / task, _named(folder / task)):
-            shown = f'{grid(columns)}{_legend(folder / task)}'
-            yield f'<h3>{escape(title)}</h3>{_note(folder / task)}{shown}'
+            yield Heading(title)
+            yield _note(folder / task)
+            yield Grid(columns)
+            yield from _legend(folder / task)
 
 
 def _named(folder: Path) -> dict[str, str]:
@@ -57,16 +60,16 @@ def _named(folder: Path) -> dict[str, str]:
     return json.loads(file.read_text()) if file.is_file() else COLUMNS
 
 
-def _note(folder: Path) -> str:
+def _note(folder: Path) -> Paragraph:
     file = folder / RUNS
     runs = f', runs of {file.read_text().strip()}' if file.is_file() else ''
-    return paragraph(f'Validation images, evenly taken{runs}.', 'note')
+    return Paragraph(f'Validation images, evenly taken{runs}.', 'note')
 
 
-def reconstruction_grid(folder: Path) -> str:
-    """Masked images and what stage 1 makes of them; empty if there are none."""
+def reconstruction_grid(folder: Path) -> Grid | None:
+    """Masked images and what stage 1 makes of them; None if there are none."""
     columns = _columns(folder, _RECONSTRUCTED)
-    return grid(columns) if columns else ''
+    return Grid(columns) if columns else None
 
 
 def _columns(folder: Path, names: Mapping[str, str]) -> list[tuple[str, list[Cell]]]:
@@ -77,11 +80,11 @@ def _columns(folder: Path, names: Mapping[str, str]) -> list[tuple[str, list[Cel
     return [(title, [Cell(file) for file in files]) for title, files in found if files]
 
 
-def _legend(folder: Path) -> str:
+def _legend(folder: Path) -> Iterator[Legend]:
     """The colours of the classes that the pictures of a segmentation show."""
     file = folder / 'truth' / COLOURS
     if not file.is_file():
-        return ''
+        return
     known = json.loads(file.read_text())
     predicted = {
         name
@@ -90,7 +93,9 @@ def _legend(folder: Path) -> str:
         for name in prediction.get('classes', ())
     }
     shown = (predicted | set(known['present'])) - {_BACKGROUND}
-    return legend({name: c for name, c in known['colours'].items() if name in shown})
+    colours = {name: c for name, c in known['colours'].items() if name in shown}
+    if colours:
+        yield Legend(colours)
 
 
 def _predictions(column: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import scipy.stats
+
 from ...tasks import TASKS
 from .. import methods
 from ..published import published
@@ -17,13 +19,10 @@ LABELS = 'labels'
 
 Figures = dict[int, float]  # seed -> figure
 
-# two-sided 95 % quantiles of Student's t by degrees of freedom
-_T95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
-
 
 def t_quantile(freedom: int) -> float:
     """Two-sided 95 % quantile of Student's t for so many degrees of freedom."""
-    return _T95.get(freedom, 2.23)  # of 10, a little wide for more
+    return float(scipy.stats.t.ppf(0.975, freedom))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from ...tasks import TASKS
 from ..published import published
+from .blocks import Block, Heading, Paragraph, Table
 from .differences import HEADER, Difference, cells, differences
-from .parts import escape, paragraph, table
 from .summary import LABELS, Line
 from .table import cells as line_cells
 
@@ -38,22 +38,22 @@ _OTHER_DATA = (
 )
 
 
-def result_tables(lines: Sequence[Line], suite: str) -> Iterator[str]:
+def result_tables(lines: Sequence[Line], suite: str) -> Iterator[Block]:
     """A table for each task's main rows, then one for each further table but that of labels."""
     main = [line for line in lines if line.table == 'main']
     for task in dict.fromkeys(line.task for line in main):
         own = [line for line in main if line.task == task]
-        yield f'<h3>{escape(TASKS[task].title if task in TASKS else task)}</h3>'
+        yield Heading(TASKS[task].title if task in TASKS else task)
         yield _results(own, suite)
-    yield paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
-    yield paragraph(_PUBLISHED if suite == 'paper' else _OTHER_DATA, 'note')
+    yield Paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
+    yield Paragraph(_PUBLISHED if suite == 'paper' else _OTHER_DATA, 'note')
     for name in dict.fromkeys(line.table for line in lines):
         if name not in ('main', LABELS):
-            yield f'<h3>{escape(f"{_OTHER_TABLES}: {name}")}</h3>'
+            yield Heading(f'{_OTHER_TABLES}: {name}')
             yield _results([line for line in lines if line.table == name], suite)
 
 
-def _results(lines: Sequence[Line], suite: str) -> str:
+def _results(lines: Sequence[Line], suite: str) -> Table:
     own = [line_cells(line) for line in lines]
     header = ['method', 'metric', 'ours', 'of teacher', 'params', 'GFLOPs', 'own time', 'total']
     rows = [list(row[1:]) for row in own]
@@ -61,7 +61,7 @@ def _results(lines: Sequence[Line], suite: str) -> str:
         header.insert(4, 'published' if suite == 'paper' else _papers_data(lines[0].task))
         for line, row in zip(lines, rows, strict=True):
             row.insert(4, _paper(line, suite))
-    return table(header, rows)
+    return Table(header, rows)
 
 
 def _papers_data(task: str) -> str:
@@ -97,37 +97,40 @@ def _paper(line: Line, suite: str) -> str:
     return str(published(row, TASKS[line.task].headline) or '')
 
 
-def seed_table(lines: Sequence[Line]) -> str:
-    """The headline metric of every seed; empty for a report of one seed."""
+def seed_table(lines: Sequence[Line]) -> Iterator[Block]:
+    """The headline metric of every seed; nothing for a report of one seed."""
     seeds = sorted({seed for line in lines for seed in line.seeds})
     if len(seeds) < 2:
-        return ''
+        return
     rows = []
     for line in lines:
         values = dict(zip(line.seeds, line.values, strict=True))
         figures = [f'{values[seed]:.2f}' if seed in values else '' for seed in seeds]
         rows.append((line.task, line.name, line.metric, *figures))
     header = ('task', 'method', 'metric', *(f'seed {seed}' for seed in seeds))
-    return f'<h3>Seed by seed</h3>{table(header, rows)}'
+    yield Heading('Seed by seed')
+    yield Table(header, rows)
 
 
-def order_table(lines: Sequence[Line]) -> str:
-    """Every claim of the paper's order with its paired difference; empty without a pair."""
+def order_table(lines: Sequence[Line]) -> Iterator[Block]:
+    """Every claim of the paper's order with its paired difference; nothing without a pair."""
     return _claims(differences(lines))
 
 
-def _claims(found: Sequence[Difference]) -> str:
-    return table(HEADER, map(cells, found)) + paragraph(_STATISTICS, 'note') if found else ''
+def _claims(found: Sequence[Difference]) -> Iterator[Block]:
+    if found:
+        yield Table(HEADER, [cells(each) for each in found])
+        yield Paragraph(_STATISTICS, 'note')
 
 
-def label_table(lines: Sequence[Line]) -> str:
-    """Rows on part of the labels beside the same methods on all of them; empty without such rows.
+def label_table(lines: Sequence[Line]) -> Iterator[Block]:
+    """Rows on part of the labels beside the same methods on all of them; nothing without such rows.
 
     A row of table ``labels`` says in its setting what part it has (``10 %``).
     """
     part = [line for line in lines if line.table == LABELS]
     if not part:
-        return ''
+        return
     settings = list(dict.fromkeys(line.setting for line in part))
     whole = {
         (line.task, line.student, line.method): line for line in lines if line.table == 'main'
@@ -138,11 +141,9 @@ def label_table(lines: Sequence[Line]) -> str:
         own = {line.setting: line for line in part if _key(line) == key}
         figures = [_value(own.get(setting)) for setting in settings]
         rows.append((task, method, TASKS[task].headline, *figures, _value(whole.get(key))))
-    return (
-        table(('task', 'method', 'metric', *settings, '100 %'), rows)
-        + paragraph(_PART, 'note')
-        + _claims(differences(lines, LABELS))
-    )
+    yield Table(('task', 'method', 'metric', *settings, '100 %'), rows)
+    yield Paragraph(_PART, 'note')
+    yield from _claims(differences(lines, LABELS))
 
 
 def _key(line: Line) -> tuple[str, str, str]:

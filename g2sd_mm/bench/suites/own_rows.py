@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _with(suite: Suite, path: str) -> Suite:
     shown = cfg.get('row') or {}
     method = methods.add(shown.get('name', name), shown)
     row = Row(main.task, method.name, name, data=main.data, network=_network(suite, cfg))
-    described = {**suite.methods, method.name: asdict(method)}
+    described = {**suite.methods, method.name: methods.as_values(method)}
     return replace(suite, rows=(*suite.rows, row), methods=described)
 
 

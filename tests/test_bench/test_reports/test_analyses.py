@@ -14,6 +14,7 @@ from g2sd_mm.bench.reports.analyses import (
     reconstruction_sentence,
     summary,
 )
+from g2sd_mm.bench.reports.page import show
 from g2sd_mm.bench.reports.plots import svg
 from g2sd_mm.cli.analyze import NAMES
 
@@ -94,10 +95,10 @@ def test_the_page_shows_what_there_is(tmp_path):
     assert list(analysis_parts(tmp_path)) == [] and reconstruction_sentence(tmp_path) == ''
     for name in ('cka', 'agreement', 'reconstruction'):
         (tmp_path / f'{name}.json').write_text(json.dumps(result(name)))
-    page = ''.join(analysis_parts(tmp_path))
+    page = show(analysis_parts(tmp_path))
     assert page.index('Agreement and calibration') < page.index('Similarity of layers')
     assert page.count('<figure') == 2 and '(40 images.)' in page
     (tmp_path / 'det').mkdir()
     (tmp_path / 'det' / 'cka.json').write_text(json.dumps(result('cka')))
-    assert 'Similarity of layers, detection' in ''.join(analysis_parts(tmp_path))
+    assert 'Similarity of layers, detection' in show(analysis_parts(tmp_path))
     assert 'a grey guess' in reconstruction_sentence(tmp_path)

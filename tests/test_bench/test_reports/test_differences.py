@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from g2sd_mm.bench.reports.differences import cells, differences
+from g2sd_mm.bench.reports.page import show
 from g2sd_mm.bench.reports.summary import summarise
 from g2sd_mm.bench.reports.tables import label_table, order_table, result_tables, seed_table
 
@@ -50,13 +51,13 @@ def test_tasks_and_failed_rows_are_kept_apart():
     ])
     (found,) = differences(lines)
     assert (found.task, found.mean) == ('det', 10.0)
-    assert 'g2sd &gt; scratch' in order_table(lines)
-    assert order_table([]) == ''
+    assert 'g2sd &gt; scratch' in show(order_table(lines))
+    assert show(order_table([])) == ''
 
 
 def test_results_stand_task_by_task_beside_the_papers_share():
     lines = summarise([row('teacher', 80.0), row('g2sd', 60.0), row('g2sd', 30.0, task='det')])
-    page = ''.join(result_tables(lines, 'mini'))
+    page = show(result_tables(lines, 'mini'))
     assert page.count('<table>') == 2
     assert '<h3>Classification</h3>' in page and '<h3>Detection</h3>' in page
     assert '98.7 % of teacher' in page and '98.1 % of teacher' in page
@@ -66,7 +67,7 @@ def test_figures_of_other_data_are_not_headed_as_if_they_were_of_these():
     part = dict(row('g2sd', 40.0), table='decoder', setting='dec128d2b')
     lines = summarise([row('g2sd', 60.0), row('g2sd', 30.0, task='det'),
                        row('g2sd', 30.0, task='seg'), part])
-    mini, paper = (''.join(result_tables(lines, suite)) for suite in ('mini', 'paper'))
+    mini, paper = (show(result_tables(lines, suite)) for suite in ('mini', 'paper'))
     for heading in ('paper (ImageNet)', 'paper (COCO)', 'paper (ADE20K)'):
         assert mini.count(f'<th>{heading}</th>') == 1 and heading not in paper
     assert 'published</th>' not in mini and paper.count('<th>published</th>') == 4
@@ -77,8 +78,8 @@ def test_figures_of_other_data_are_not_headed_as_if_they_were_of_these():
 
 
 def test_seeds_are_shown_one_by_one():
-    assert seed_table(summarise(rows(g2sd=(70.0,)))) == ''
-    page = seed_table(summarise(rows(g2sd=(70.0, None, 71.5), scratch=(50.0,))))
+    assert show(seed_table(summarise(rows(g2sd=(70.0,))))) == ''
+    page = show(seed_table(summarise(rows(g2sd=(70.0, None, 71.5), scratch=(50.0,)))))
     assert '<th>seed 2</th>' in page
     assert '<td>70.00</td><td></td><td>71.50</td>' not in page  # seed 1 failed in all rows
     assert '<td>70.00</td><td>71.50</td>' in page
@@ -88,13 +89,13 @@ def test_part_of_the_labels_stands_beside_all():
     part = dict(row('g2sd', 40.0), table='labels', setting='10 %')
     lines = summarise([row('g2sd', 60.0), part, dict(row('scratch', 20.0), table='labels',
                                                      setting='10 %')])
-    page = label_table(lines)
+    page = show(label_table(lines))
     assert '<th>10 %</th><th>100 %</th>' in page
     assert '<td>40.00</td><td>60.00</td>' in page
     assert '<td>20.00</td><td></td>' in page  # scratch on all labels was not run
-    taught = label_table(summarise([row('teacher', 80.0), row('g2sd', 60.0), part]))
+    taught = show(label_table(summarise([row('teacher', 80.0), row('g2sd', 60.0), part])))
     assert '<td>40.00 (50.0 %)</td><td>60.00 (75.0 %)</td>' in taught
     assert 'g2sd labels 10 % &gt; scratch labels 10 %' in page and '+20.00' in page
-    assert 'labels 10 %' not in order_table(lines)
-    assert label_table(summarise([row('g2sd', 60.0)])) == ''
-    assert 'labels' not in ''.join(result_tables(lines, 'mini')).replace('labelled', '')
+    assert 'labels 10 %' not in show(order_table(lines))
+    assert show(label_table(summarise([row('g2sd', 60.0)]))) == ''
+    assert 'labels' not in show(result_tables(lines, 'mini')).replace('labelled', '')

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from g2sd_mm.bench.published import content
 from g2sd_mm.bench.reports.elsewhere import published_elsewhere
-from g2sd_mm.bench.reports.html import render
+from g2sd_mm.bench.reports.page import render, show
 
 from .test_html import results
 from .test_summary import row
 
 
 def test_every_figure_of_the_file_is_shown_with_its_source():
-    page = ''.join(published_elsewhere())
+    page = show(published_elsewhere())
     known = content()
     for entry in (*known['others'], *known['progress']):
         assert f'<td>{entry["value"]:g}</td>' in page, entry

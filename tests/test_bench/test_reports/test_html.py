@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from g2sd_mm.bench.reports.html import render
+from g2sd_mm.bench.reports.page import render
 
 from .test_summary import row
 
@@ -69,7 +69,7 @@ def test_names_of_classes_runs_and_files_are_escaped(folder):
     ])  # fmt: skip
     page = render(results(row('g2sd', 60.0)), folder)
     assert '<script' not in page
-    assert 'alt="ground truth: &lt;script&gt;alert(1)&lt;&quot;&gt;"' in page
+    assert 'alt="ground truth: &lt;script&gt;alert(1)&lt;&#34;&gt;"' in page
     assert page.count('&lt;script&gt;') >= 4  # picture, legend and its colour, curve
 
 

@@ -7,11 +7,16 @@ import pytest
 from g2sd_mm.bench import methods
 from g2sd_mm.bench.logs import curves, read_scalars
 from g2sd_mm.bench.reports.curves import curve_figures
+from g2sd_mm.bench.reports.page import show
 
 from .test_html import scalars
 from .test_summary import row
 
 TRAINING = [{'loss': 2.0, 'iter': 50, 'step': 50}, {'loss': 1.0, 'iter': 112, 'step': 112}]
+
+
+def html(block) -> str:
+    return show([block])
 
 
 def line(method: str, run: str, **changes) -> dict:
@@ -112,7 +117,7 @@ def test_each_task_has_a_figure_with_a_legend_entry_a_method(tmp_path):
                 {'accuracy/top1': 40.0, 'step': 1}, TRAINING[1], {'accuracy/top1': 50.0, 'step': 2})
         scalars(tmp_path / f'seed{seed}' / 'vitb_mae', '20260101_000000', *TRAINING)
     rows = [dict(line('g2sd', 'g2sd_vits_cls'), seed=seed) for seed in (0, 1)]
-    labelled, unlabelled = curve_figures(curves(tmp_path, rows))
+    labelled, unlabelled = map(html, curve_figures(curves(tmp_path, rows)))
     assert labelled.count('>g2sd</text>') == 1
     assert 'top1 (%)' in labelled and 'training loss and top1' in labelled
     assert unlabelled.count('>vitb_mae</text>') == 1
@@ -131,18 +136,18 @@ def test_students_are_told_apart(tmp_path):
     assert {(c.method, c.student) for c in found} == {
         ('teacher', 'vitb'), ('g2sd', 'vits'), ('g2sd', 'vitt')
     }
-    (figure,) = curve_figures(found)
+    (figure,) = map(html, curve_figures(found))
     for name in ('g2sd vits', 'g2sd vitt', 'teacher'):
         assert figure.count(f'>{name}</text>') == 1
         assert methods.colour(name) in figure
     assert 'One line a seed and student.' in figure and 'stroke-dasharray: 4.44' in figure
-    (alone,) = curve_figures([curve for curve in found if curve.student != 'vitt'])
+    (alone,) = map(html, curve_figures([curve for curve in found if curve.student != 'vitt']))
     assert '>g2sd</text>' in alone and 'One line a seed.' in alone
 
 
 def test_a_single_validation_is_no_curve(tmp_path):
     scalars(tmp_path / 'seed0' / 'run', '20260101_000000', *TRAINING,
             {'accuracy/top1': 40.0, 'step': 2})
-    (figure,) = curve_figures(curves(tmp_path, [line('g2sd', 'run')]))
+    (figure,) = map(html, curve_figures(curves(tmp_path, [line('g2sd', 'run')])))
     assert 'training loss.' in figure and '>g2sd</text>' in figure
     assert 'top1' not in figure

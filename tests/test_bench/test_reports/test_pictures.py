@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from g2sd_mm.bench.reports.method_picture import FILE, method_picture
+from g2sd_mm.bench.reports.page import show
 from g2sd_mm.bench.reports.pictures import prediction_grids, reconstruction_grid
 
 
@@ -26,7 +27,7 @@ def test_columns_go_from_the_input_to_the_teacher(tmp_path):
                'disc': 'grey'}
     known = json.dumps({'colours': colours, 'present': ['disc']})
     (tmp_path / 'seg' / 'truth' / 'colours.json').write_text(known)
-    (grid,) = prediction_grids(tmp_path)
+    grid = show(prediction_grids(tmp_path))
     heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
     assert heads == ['input', 'ground truth', 'G2SD', 'teacher']
     assert grid.count('data:image/jpeg;base64,') == 8
@@ -46,7 +47,7 @@ def test_classes_are_told_in_words_and_wrong_ones_stand_out(tmp_path):
     (tmp_path / 'cls' / 'truth' / 'classes.txt').write_text('ring\n<b>\n')
     told = [{'image': 'a', 'scores': {'disc': 0.2, 'ring': 0.7}}, {'scores': {'disc': 0.9}}]
     (tmp_path / 'cls' / 'g2sd' / 'predictions.json').write_text(json.dumps(told))
-    (grid,) = prediction_grids(tmp_path)
+    grid = show(prediction_grids(tmp_path))
     assert grid.count('data:image/jpeg') == 2
     assert '<td>ring</td><td>ring 0.70</td>' in grid
     assert '<td>&lt;b&gt;</td><td class="bad">disc 0.90</td>' in grid
@@ -59,14 +60,14 @@ def test_tasks_without_pictures_have_no_grid(tmp_path):
 
 
 def test_reconstructions_stand_beside_what_was_seen(tmp_path):
-    assert reconstruction_grid(tmp_path) == ''
+    assert reconstruction_grid(tmp_path) is None
     for column in ('teacher', 'student', 'masked', 'input'):
         image(tmp_path / column / '0000.png')
-    grid = reconstruction_grid(tmp_path)
+    grid = show([reconstruction_grid(tmp_path)])
     assert grid.index('input') < grid.index('what is seen') < grid.index('student, teacher')
     assert grid.count('data:image/png;base64,') == 4
 
 
 def test_the_method_is_the_drawing_of_the_readme():
     assert 'prefers-color-scheme: dark' in FILE.read_text()
-    assert 'data:image/svg+xml;base64,' in method_picture()
+    assert 'data:image/svg+xml;base64,' in show([method_picture()])

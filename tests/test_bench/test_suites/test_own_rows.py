@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.reports.html import render
+from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.suites.catalogue import SUITES
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.mini import MINI

@@ -1,4 +1,4 @@
-"""One self-contained HTML page for a results folder."""
+"""One self-contained HTML page for a results folder; ``page.html.j2`` says how it looks."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from ..logs import SHAPES, curves
 from .analyses import analysis_parts, reconstruction_sentence
+from .blocks import Block, Bullets, Code, Paragraph, Section, Table
 from .curves import curve_figures
 from .elsewhere import published_elsewhere
 from .method_picture import method_picture
 from .notices import notices
-from .parts import bullets, code, escape, paragraph, section, table
 from .pictures import prediction_grids, reconstruction_grid
-from .style import STYLE
 from .summary import orders, summarise
 from .tables import label_table, order_table, result_tables, seed_table
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader('g2sd_mm.bench.reports', '.'),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+)
 
 # (name, title) of the sections, in the page's order
 _TITLES = {
@@ -46,48 +53,45 @@ def render(results: dict[str, Any], *folders: Path) -> str:
         folders: where logs (``seed<N>`` or ``rows``), ``pictures`` and ``analysis`` may lie; what
             the first has counts.
     """
-    contents = {name: ''.join(parts) for name, parts in _contents(results, folders)}
-    shown = {name: content for name, content in contents.items() if content}
-    index = ''.join(f'<a href="#{name}">{escape(_TITLES[name])}</a>' for name in shown)
-    sections = (section(name, _TITLES[name], content) for name, content in shown.items())
-    suite = escape(results['suite'])
-    body = [
-        f'<header><h1>g2sd_mm: {suite}</h1>',
-        paragraph(_subtitle(results), 'note'),
-        *(paragraph(notice, 'bad') for notice in notices(results)),
-        f'<nav>{index}</nav></header>',
-        *sections,
+    sections = [
+        Section(name, _TITLES[name], list(blocks)) for name, blocks in _contents(results, folders)
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>g2sd_mm {suite}</title><style>{STYLE}</style></head><body>\n'
-        + '\n'.join(body)
-        + '\n</body></html>\n'
+    return _TEMPLATES.get_template('page.html.j2').render(
+        suite=results['suite'],
+        subtitle=_subtitle(results),
+        notices=notices(results),
+        sections=[section for section in sections if section.blocks],
     )
+
+
+def show(blocks: Iterable[Block]) -> str:
+    """Blocks as HTML."""
+    macros: Any = _TEMPLATES.get_template('blocks.html.j2').module
+    return ''.join(macros.show(block) for block in blocks)
 
 
 def _contents(
     results: dict[str, Any], folders: tuple[Path, ...]
-) -> Iterator[tuple[str, Iterable[str]]]:
+) -> Iterator[tuple[str, Iterable[Block]]]:
     rows, source = results['rows'], results.get('data', SHAPES)
     lines = summarise(rows, results['suite'])
-    yield 'method', [method_picture(), _told(results.get('recipe'))]
+    yield 'method', [method_picture(), *_told(results.get('recipe'))]
+    order = orders(lines)
     tables = result_tables(lines, results['suite'])
-    yield 'results', [_told(results.get('tested')), *tables, seed_table(lines)]
-    yield 'order', [bullets(orders(lines)), order_table(lines)]
-    yield 'labels', [label_table(lines)]
+    yield 'results', [*_told(results.get('tested')), *tables, *seed_table(lines)]
+    yield 'order', [*([Bullets(order)] if order else []), *order_table(lines)]
+    yield 'labels', label_table(lines)
     yield 'elsewhere', published_elsewhere() if results['suite'] == 'paper' else ()
     yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))
     yield 'predictions', _first(folders, lambda folder: prediction_grids(folder / 'pictures'))
     yield 'reconstructions', _first(folders, _reconstructions)
     yield 'analyses', _first(folders, lambda folder: analysis_parts(folder / 'analysis'))
-    yield 'runs', [table(_RUNS, map(_run_cells, rows))]
-    yield 'made', [*_made(results), *map(code, _analysis_commands(folders))]
+    yield 'runs', [Table(_RUNS, [_run_cells(row) for row in rows])]
+    yield 'made', [*_made(results), *map(Code, _analysis_commands(folders))]
 
 
-def _told(text: str | None) -> str:
-    return paragraph(text) if text else ''
+def _told(text: str | None) -> list[Block]:
+    return [Paragraph(text)] if text else []
 
 
 def _ways(results: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,7 +99,7 @@ def _ways(results: dict[str, Any]) -> list[dict[str, Any]]:
     return results.get('made') or [results]
 
 
-def _made(results: dict[str, Any]) -> Iterator[str]:
+def _made(results: dict[str, Any]) -> Iterator[Block]:
     """The commands of each environment, and below them the environment with its commits."""
     commands: dict[str, list[str]] = {}
     commits: dict[str, list[str]] = {}
@@ -106,23 +110,22 @@ def _made(results: dict[str, Any]) -> Iterator[str]:
         commands.setdefault(key, []).append(way.get('command') or '')
         commits.setdefault(key, []).append(str(commit))
     for key, typed in commands.items():
-        yield code('\n'.join(dict.fromkeys(typed)))
-        yield code(key)
-        yield paragraph(f'Evaluated at commit {", ".join(dict.fromkeys(commits[key]))}.', 'note')
+        yield Code('\n'.join(dict.fromkeys(typed)))
+        yield Code(key)
+        yield Paragraph(f'Evaluated at commit {", ".join(dict.fromkeys(commits[key]))}.', 'note')
 
 
-def _first(folders: tuple[Path, ...], parts: Any) -> list[str]:
+def _first(folders: tuple[Path, ...], parts: Any) -> list[Block]:
     """What the first folder gives that gives anything."""
     for folder in folders:
-        found = [part for part in parts(folder) if part]
-        if found:
+        if found := list(parts(folder)):
             return found
     return []
 
 
-def _reconstructions(folder: Path) -> list[str]:
+def _reconstructions(folder: Path) -> list[Block]:
     pictures = reconstruction_grid(folder / 'analysis' / 'reconstruction')
-    if not pictures:
+    if pictures is None:
         return []
     sentence = reconstruction_sentence(folder / 'analysis')
     how = (
@@ -130,7 +133,7 @@ def _reconstructions(folder: Path) -> list[str]:
         'blocks turn them into pixels. Mean and contrast of each hidden patch are those of the '
         'image: the networks predict what is left.'
     )
-    return [*([paragraph(sentence)] if sentence else []), pictures, paragraph(how, 'note')]
+    return [*_told(sentence), pictures, Paragraph(how, 'note')]
 
 
 def _subtitle(results: dict[str, Any]) -> str:
