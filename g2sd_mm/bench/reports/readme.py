@@ -9,14 +9,16 @@ import re
 from pathlib import Path
 
 from ...config.project import project_folder
+from ...tasks import TASKS
+from ..methods import METHODS
 from ..results import read_results
 from .bars import bars
 from .speed_table import speed_table
-from .summary import summarise, verdicts
+from .summary import Line, summarise, verdicts
 from .table import markdown_table
 
 _SECTION = re.compile(
-    r'(?P<start><!-- (?P<kind>results|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
+    r'(?P<start><!-- (?P<kind>results|excerpt|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
     r'(?P<end><!-- end of (?P=kind) -->)',
     re.DOTALL,
 )
@@ -27,8 +29,8 @@ def with_results(text: str, root: Path) -> str:
 
     Args:
         text: Markdown with ``<!-- results: FILE -->`` ... ``<!-- end of results -->`` for a
-            ``results.json``, or ``<!-- speed: FILES -->`` ... ``<!-- end of speed -->`` for what
-            ``tools/benchmark.py`` wrote.
+            ``results.json``, ``<!-- excerpt: FILE -->`` for a line a task of its main rows, or
+            ``<!-- speed: FILES -->`` for what ``tools/benchmark.py`` wrote.
         root: folder that FILE is relative to.
 
     Raises:
@@ -37,17 +39,43 @@ def with_results(text: str, root: Path) -> str:
 
     def fill(section: re.Match[str]) -> str:
         files = [root / file for file in section['files'].split()]
-        made = speed_table(files) if section['kind'] == 'speed' else _results(*files)
+        made = _KINDS[section['kind']](files)
         return f'{section["start"]}{made}\n{section["end"]}'
 
     return _SECTION.sub(fill, text)
 
 
-def _results(file: Path) -> str:
+def _results(files: list[Path]) -> str:
     """Table and sentences of a ``results.json``."""
+    (file,) = files
     lines = summarise(read_results(file)['rows'])
     sentences = '\n'.join(f'- {sentence}' for sentence in verdicts(lines))
     return f'{markdown_table(lines)}\n\n{sentences}'
+
+
+def _excerpt(files: list[Path]) -> str:
+    """A line a task: the headline metric of the main rows, and the share of the teacher kept."""
+    (file,) = files
+    main = [line for line in summarise(read_results(file)['rows']) if line.table == 'main']
+    names = [name for name in METHODS if any(line.method == name for line in main)]
+    header = ['task', 'metric', *(METHODS[name].title for name in names), 'G2SD keeps']
+    rows = [header, ['---'] * len(header)]
+    for task in dict.fromkeys(line.task for line in main):
+        found = {line.method: line for line in main if line.task == task}
+        figures = [_figure(found.get(name)) for name in names]
+        ours = found.get('g2sd')
+        kept = f'{ours.retained:.1f} %' if ours and ours.retained is not None else ''
+        rows.append([TASKS[task].name, TASKS[task].headline, *figures, kept])
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+
+def _figure(line: Line | None) -> str:
+    if line is None or line.mean is None:
+        return ''
+    return f'{line.mean:.1f}' + (f' ± {line.spread:.1f}' if line.spread is not None else '')
+
+
+_KINDS = {'results': _results, 'excerpt': _excerpt, 'speed': speed_table}
 
 
 def from_results(root: Path) -> dict[Path, str]:
@@ -62,12 +90,12 @@ def from_results(root: Path) -> dict[Path, str]:
         UserError: see :func:`with_results`.
     """
     files: dict[Path, str] = {}
-    for page in (root / 'README.md', *sorted((root / 'docs').glob('*.md'))):
+    for page in (root / 'README.md', *sorted((root / 'docs').rglob('*.md'))):
         text = page.read_text()
         sections = list(_SECTION.finditer(text))
         if sections:
             files[page] = with_results(text, root)
-        for results in {root / s['files'] for s in sections if s['kind'] == 'results'}:
+        for results in {root / s['files'] for s in sections if s['kind'] != 'speed'}:
             files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
     return files
 
