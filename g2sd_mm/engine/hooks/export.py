@@ -15,7 +15,7 @@ from ...checkpoints.record import Record, describe_network, describe_origin
 from ...checkpoints.sidecar import write_sidecar
 from ...checkpoints.write import write_weights
 from ...version import __version__
-from .access import bare_model
+from .access import bare_model, resumed_here
 
 #: What is watched for the best file: the first of these that validation reports.
 _METRICS = ('accuracy/top1', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU')
@@ -42,13 +42,16 @@ class WeightsExportHook(Hook):
         """Take the digests of the files that this run starts from, before anybody changes them.
 
         A resumed run takes the best of before from the file that it wrote. (An epoch's checkpoint
-        is saved before its validation, so it does not know.)
+        is saved before its validation, so it does not know.) A file that another run left in the
+        work dir says nothing of this one.
         """
         if is_main_process():
             self._files = describe_origin(runner.cfg)
         path = Path(runner.work_dir) / 'best_weights.pth'
-        if runner.iter > 0 and path.is_file():
-            self._best = max(read_weights(path).meta.get('metrics', {}).values(), default=None)
+        if runner.iter > 0 and path.is_file() and resumed_here(runner):
+            metrics = read_weights(path, mmap=True).meta.get('metrics')
+            known = metrics.values() if isinstance(metrics, dict) else ()
+            self._best = max((v for v in known if isinstance(v, (int, float))), default=None)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the best weights; larger is better for every metric watched."""
