@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.convert import convert_state
-from ..checkpoints.record import Record, describe_network, describe_origin
+from ..checkpoints.record import Record, check_record, describe_network, describe_origin
 from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
 from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
@@ -87,7 +87,9 @@ def extract_student(
         raise UserError(f'{path}: a student is written to .pth or .safetensors')
     try:
         if record['network'] is not None:
-            build_student(record['network'], str(path), 'the student')  # does it fill it?
+            # does it fill it?
+            trusted = config is not None
+            build_student(record['network'], str(path), 'the student', trusted=trusted)
     except (CheckpointError, UserError):
         path.unlink()
         raise
@@ -123,7 +125,7 @@ def _known_record(weights: Weights, checkpoint: Path) -> Record:
             f'nothing says which student is in {weights.name} (no {sidecar_path(checkpoint).name} '
             'beside it): give the config of its run with --config'
         )
-    return record
+    return check_record(record, f'{checkpoint}, meta.student,')
 
 
 def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None) -> Record:

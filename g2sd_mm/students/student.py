@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..errors import UserError
+from .described import registered_only
 from .networks import WHOLE
 from .predictions import plain_prediction
 
@@ -121,7 +122,8 @@ def _preparation(network: Record) -> Callable[[dict], dict]:
     if not network['test_pipeline']:
         raise UserError('the config of this student has no test pipeline to prepare images with')
     read, *steps = restore(network['test_pipeline'])
-    pipeline = Compose(steps)
+    with registered_only():
+        pipeline = Compose(steps)
 
     def prepare(item: dict) -> dict:
         if read.get('to_float32'):
