@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 import time
 from pathlib import Path
 
@@ -231,3 +232,24 @@ def test_a_transposed_table_has_to_be_settled(choice, tool, tmp_path):
                         'ours', '--positions', choice)
     assert code == 2
     assert 'leave --positions out' in err
+
+
+# Two sets of weights ------------------------------------------------------------------------------
+
+
+def test_the_command_that_the_note_offers_takes_the_other(tmp_path, tool):
+    raw = random_state(FAKES['timm'].shapes(SMALL))
+    ema = {name: t + 1 for name, t in raw.items()}
+    path, out = tmp_path / 'file.pth', tmp_path / 'OUT.pth'
+    torch.save({'state_dict': raw, 'state_dict_ema': ema}, path)
+    (note,) = read_weights(path).notes
+    words = shlex.split(note.partition('tools/checkpoint.py ')[2])
+    words[words.index('OUT.pth')] = str(out)
+    code, said, _ = tool(*words)
+    assert code == 0 and str(out) in said
+    state = read_weights(out).state
+    assert all(torch.equal(state[name], ema[name]) for name in ema)
+    code, _, _ = tool('convert', path, tmp_path / 'mae.pth', '--to', 'ours', '--weights', 'ema')
+    assert code == 0
+    converted = read_weights(tmp_path / 'mae.pth').state
+    assert torch.equal(converted['backbone.cls_token'], ema['cls_token'])

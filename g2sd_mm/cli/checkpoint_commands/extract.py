@@ -31,6 +31,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help='names of the tensors: ours (default), for mmpretrain, mmdet and mmseg with '
         "custom_imports of our backbones, or another library's",
     )
+    p.add_argument(
+        '--weights',
+        choices=('raw', 'ema'),
+        help='of a file with raw and averaged (EMA) weights, those to take',
+    )
     p.add_argument('--config', help='config of the run, if the checkpoint does not contain it')
     p.add_argument('--force', action='store_true', help='overwrite FILE')
     add_options(p)
@@ -47,7 +52,12 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f'{target} exists: choose another --out, or overwrite it with --force')
     register_all()
     done = extract_student(
-        args.checkpoint, target, args.layout, args.config, parse_options(args.cfg_options)
+        args.checkpoint,
+        target,
+        args.layout,
+        args.config,
+        parse_options(args.cfg_options),
+        args.weights,
     )
     what = f'student for {done.network["task"]}' if done.network else 'pre-trained encoder'
     print(f'{done.path}: {what}, {done.tensors} tensors')
