@@ -32,16 +32,19 @@ def printable(text: str, keep: str = '') -> str:
 
 
 def some(names: Sequence[str], shown: int = 3) -> str:
-    """The first names of a list and how many more there are: ``a, b, c and 2 more``."""
+    """The first names of a list and how many more there are: ``a, b, c and 2 more``.
+
+    Names come from files: control characters in them are escaped, see :func:`printable`.
+    """
     more = f' and {len(names) - shown} more' if len(names) > shown else ''
-    return ', '.join(names[:shown]) + more
+    return ', '.join(map(printable, names[:shown])) + more
 
 
 def one_line(error: BaseException) -> str:
     """An error's message in one line; its type's name where it has none."""
-    return ' '.join(str(error).split()) or type(error).__name__
+    return printable(' '.join(str(error).split())) or type(error).__name__
 
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; empty where it has none."""
-    return (str(error).strip().splitlines() or [''])[0].strip()
+    return printable((str(error).strip().splitlines() or [''])[0].strip())

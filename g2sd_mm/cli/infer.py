@@ -96,6 +96,8 @@ def main() -> None:
 
     def command() -> None:
         infer(options=parse_options(args.pop('cfg_options')), **args)
-        print(f'{args["out_dir"]}/predictions.json')
+        from ..wording import printable
+
+        print(printable(f'{args["out_dir"]}/predictions.json'))
 
     run_command(command)

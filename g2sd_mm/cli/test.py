@@ -122,7 +122,10 @@ def main() -> None:
     args.pop('local_rank')
 
     def command() -> None:
+        from ..wording import printable
+
         metrics = evaluate(options=parse_options(args.pop('cfg_options')), **args)
-        print('  '.join(f'{name} {value:.4f}' for name, value in metrics.items()))
+        said = '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+        print(printable(said))
 
     run_command(command)

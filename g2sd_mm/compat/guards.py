@@ -173,6 +173,7 @@ def watch_imports() -> None:
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
     after_import('mmengine.runner.runner', _resume_from_data)
+    after_import('mmengine.runner._flexible_runner', _resume_from_data)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
     after_import('yapf.yapflib.yapf_api', remember_formatting)
     for module, library in _IMPORTS_IN_PASSING.items():

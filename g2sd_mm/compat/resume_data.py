@@ -12,7 +12,7 @@ import functools
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -77,16 +77,24 @@ class CheckpointFolder:
 
 
 def resume_from_data(module: ModuleType) -> None:
-    """Change the ``Runner`` of ``mmengine.runner.runner``, which has just been imported."""
-    runner: Any = module.Runner
+    """Change the runner of ``mmengine.runner.runner`` or ``._flexible_runner``, just imported."""
+    if hasattr(module, 'FlexibleRunner'):
+        _change(module.FlexibleRunner, lambda run: (run.strategy, 'resume'))
+    else:
+        _change(module.Runner, lambda run: (run, 'load_checkpoint'))
+
+
+def _change(runner: Any, reader_of: Callable[[Any], tuple[Any, str]]) -> None:
+    """Let ``runner.resume`` see a checkpoint that was cleaned, from what reads it for that."""
     resume = runner.resume
 
     @functools.wraps(resume)
     def resume_as_data(self: Any, filename: str, *args: Any, **kwargs: Any) -> None:
-        load = self.load_checkpoint
+        holder, name = reader_of(self)
+        read = getattr(holder, name)
 
-        def load_as_data(*args: Any, **kwargs: Any) -> Any:
-            checkpoint = load(*args, **kwargs)
+        def read_as_data(*args: Any, **kwargs: Any) -> Any:
+            checkpoint = read(*args, **kwargs)
             check_resumable(checkpoint, filename)
             checkpoint['meta'].pop('config', None)
             for line in _clean(checkpoint, self, filename):
@@ -94,11 +102,11 @@ def resume_from_data(module: ModuleType) -> None:
             return checkpoint
 
         self.resumed_from = str(filename)
-        self.load_checkpoint = load_as_data
+        setattr(holder, name, read_as_data)
         try:
             resume(self, filename, *args, **kwargs)
         finally:
-            del self.load_checkpoint
+            delattr(holder, name)
 
     runner.resume = resume_as_data
 

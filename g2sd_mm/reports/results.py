@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ..wording import printable
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A ``results.json``.
+    """A ``results.json``; names in it have no control characters, whoever wrote them.
 
     Raises:
         UserError: if it is not there or not one.
@@ -18,6 +19,14 @@ def read_results(path: Path) -> dict[str, Any]:
     try:
         results = json.loads(path.read_text())
         results['rows'], results['suite']
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'{path} is not a results.json: {error}') from error
-    return results
+    return _printable(results)
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {printable(key): _printable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import CheckpointHook
+from mmengine.runner import FlexibleRunner
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.compat.resume_data import CheckpointFolder, own_files_only
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine.hooks.access import resumed_here
 
-from ..runs import Slope, runner
+from ..runs import Slope, loader, runner
 
 BEST = 'best_top_epoch_{}.pth'
 HOOKS = ('WholeCheckpointHook', 'CheckpointHook')
@@ -63,6 +64,26 @@ def test_the_config_text_of_a_checkpoint_is_not_run(first, tmp_path, kind):
     changed(first / 'epoch_2.pth', lambda c: c['meta'].update(config=code))
     run = start(first, kind, first / 'epoch_2.pth', epochs=3)
     assert run.epoch == 3
+    assert not victim.exists()
+
+
+def test_nor_by_mmengines_other_runner(first, tmp_path):
+    victim = tmp_path / 'victim'
+    code = f'import pathlib\npathlib.Path({str(victim)!r}).write_text("run")\nlr = 1'
+    changed(first / 'epoch_2.pth', lambda c: c['meta'].update(config=code))
+    run = FlexibleRunner(
+        Slope(),
+        work_dir=str(tmp_path / 'B'),
+        train_dataloader=loader(),
+        train_cfg=dict(by_epoch=True, max_epochs=3),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
+        load_from=str(first / 'epoch_2.pth'),
+        resume=True,
+        log_level='ERROR',
+        experiment_name='flexible',
+    )
+    run.train()
+    assert run.epoch == 3 and (tmp_path / 'B' / 'epoch_3.pth').is_file()
     assert not victim.exists()
 
 

@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.write import write_safetensors, write_weights
     from ...checkpoints.write_layout import write_layout
     from ...errors import UserError
+    from ...wording import printable
 
     target = Path(args.target)
     if target.exists() and not args.force:
@@ -86,7 +87,8 @@ def run(args: argparse.Namespace) -> None:
         write = write_weights if target.suffix == '.pth' else write_safetensors
         meta = {key: weights.meta[key] for key in _KEPT if key in weights.meta}
         write(target, weights.state, {'converted_from': weights.name, **meta})
-        print(f'{weights.name} -> {target}: {len(weights.state)} tensors, names as they are')
+        said = f'{weights.name} -> {target}: {len(weights.state)} tensors, names as they are'
+        print(printable(said))
         return
     published = to_published_names(weights.state, args.side)
     published, meta = _with_positions(published, weights, args.positions)
@@ -97,11 +99,12 @@ def run(args: argparse.Namespace) -> None:
     if args.to == 'huggingface':
         config = _config(published.state, done, weights, args)
     write_layout(target, done, {'converted_from': weights.name, **meta}, config)
-    print(f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})')
+    said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
+    print(printable(said))
     print(f'  {len(done.state)} tensors written')
     if done.dropped:
         print(f'  {len(done.dropped)} not held by the layout {args.to}:')
-        print('\n'.join(f'    {name}' for name in done.dropped))
+        print('\n'.join(f'    {printable(name)}' for name in done.dropped))
     if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
         print('  the dist token is second there, with a position of zeros: the same features')
 

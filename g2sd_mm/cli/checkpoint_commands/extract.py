@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from ... import register_all
     from ...errors import UserError
     from ...students.extract import extract_student
+    from ...wording import printable
 
     target = Path(args.out or Path(args.checkpoint).with_name('student.pth'))
     if target.exists() and not args.force:
@@ -60,8 +61,8 @@ def run(args: argparse.Namespace) -> None:
         args.weights,
     )
     what = f'student for {done.network["task"]}' if done.network else 'pre-trained encoder'
-    print(f'{done.path}: {what}, {done.tensors} tensors')
-    print(f'{done.sidecar}: what it is and where it comes from')
+    print(printable(f'{done.path}: {what}, {done.tensors} tensors'))
+    print(printable(f'{done.sidecar}: what it is and where it comes from'))
     if done.left_behind:
         parts = sorted({name.split('.')[0] for name in done.left_behind})
-        print(f'left behind: {len(done.left_behind)} tensors of {", ".join(parts)}')
+        print(printable(f'left behind: {len(done.left_behind)} tensors of {", ".join(parts)}'))
