@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from ..wording import some
 from .convert import to_published_names
-from .identify import Kind, identify, raw_pixels
+from .identify import Kind, identify, raw_pixels, title_of
 from .layouts import Family, family_of
-from .layouts.rules import State
+from .layouts.published import ENCODER, POOLED_ENCODER
+from .layouts.rules import State, match
 from .positions import is_transposed
 from .read import Weights
+from .values import defects, told
 
 #: Tensors whose sides are looked at, and how many sides they have: heads, and parts of the encoder.
 _HEADS = {
@@ -43,6 +47,7 @@ class Facts:
         dtypes: tensors by dtype.
         size: what can be seen of the network, in the order in which it is told.
         notes: what one should know before using it.
+        broken: phrases on tensors that are no weights (NaN, zeros, integers); then it has no use.
     """
 
     kind: Kind
@@ -54,14 +59,15 @@ class Facts:
     dtypes: dict[str, int]
     size: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
 
 def facts_of(weights: Weights) -> Facts:
-    """Look at names, shapes and the few tensors that tell something; the rest stays on disk."""
+    """Look at names, shapes and, once, at every value: a broken one is named."""
     state = weights.state
     kind = identify(state)
     notes = _notes(weights, kind)
-    title = kind.value
+    title = title_of(state)
     if kind in _AUTOENCODERS and raw_pixels(weights):
         title = 'an MAE trained on raw pixels (a "visualize" file), encoder and decoder'
     try:
@@ -69,8 +75,13 @@ def facts_of(weights: Weights) -> Facts:
         family, size = family_of(published.state), network_size(published.state, weights.config)
     except CheckpointError as error:
         family, size = None, {}
-        if kind is not Kind.UNKNOWN:
+        if kind is Kind.OTHER_VIT:
+            notes.append(_foreign(state))
+        elif kind is not Kind.UNKNOWN:
             notes.append(str(error))
+    broken = defects(state)
+    if broken:
+        notes.append(f'{told(broken)}: such weights are refused as a teacher or start')
     return Facts(
         kind=kind,
         title=title,
@@ -81,6 +92,7 @@ def facts_of(weights: Weights) -> Facts:
         dtypes=dict(Counter(str(t.dtype).removeprefix('torch.') for t in state.values())),
         size=size,
         notes=tuple(notes),
+        broken=tuple(broken),
     )
 
 
@@ -107,7 +119,13 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         size['heads'] = heads
     positions = published.get(f'{trunk}pos_embed')
     if positions is not None and 'patch' in size:
-        size['image'] = round((positions.shape[1] - 1) ** 0.5) * size['patch']
+        rows = positions.shape[1]
+        if math.isqrt(rows) ** 2 == rows > 1:
+            raise CheckpointError(
+                f'{trunk}pos_embed has {rows} rows, none of them for the class token, which '
+                'networks here have'
+            )
+        size['image'] = round((rows - 1) ** 0.5) * size['patch']
     if 'decoder_embed.weight' in published:
         size['decoder width'] = published['decoder_embed.weight'].shape[0]
         size['decoder depth'] = _depth(published, 'decoder_blocks.')
@@ -150,10 +168,21 @@ def _heads(published: State, trunk: str, width: int | None, config: Mapping) -> 
     return None
 
 
+def _foreign(state: Mapping[str, Tensor]) -> str:
+    known = (*ENCODER, *POOLED_ENCODER, 'head.{p}')
+    odd = [name for name in state if all(match(rule, name) is None for rule in known)]
+    return f'no network here has such layers ({some(odd or list(state))})'
+
+
 def _notes(weights: Weights, kind: Kind) -> list[str]:
-    notes = []
+    notes = list(weights.notes)
+    if weights.prefixes:
+        notes.append(f'names without {", ".join(weights.prefixes)}, which wrappers have added')
     if kind is Kind.MAE_ENCODER:
-        notes.append('no decoder: it cannot teach stage 1, which needs a full MAE')
+        notes.append(
+            'no decoder: it cannot teach stage 1, which needs a full MAE (plain ViTs of other '
+            'methods, as DINO, have the same names)'
+        )
     if kind in _AUTOENCODERS and raw_pixels(weights):
         notes.append(
             'trained on raw pixels: the published results distil from one trained on normalised '

@@ -55,7 +55,8 @@ def read_sidecar(weights: str | Path) -> Record | None:
     """The JSON beside a weights file; None if there is none.
 
     Raises:
-        UserError: if the file is no sidecar, or one of a later version.
+        UserError: if the file is no sidecar, one of a later version, or describes other weights
+            than those (by its ``sha256``).
     """
     path = sidecar_path(weights)
     if not path.is_file():
@@ -69,4 +70,13 @@ def read_sidecar(weights: str | Path) -> Record | None:
     version = record.get('format', FORMAT) if isinstance(record, dict) else FORMAT
     if version != FORMAT:
         raise UserError(f'{path} has format {version}, this version of g2sd_mm reads {FORMAT}')
-    return check_record(record, str(path))
+    record = check_record(record, str(path))
+    known = record.get('weights')
+    expected = known.get('sha256') if isinstance(known, dict) else None
+    if expected is not None and Path(weights).is_file() and expected != file_digest(weights):
+        raise UserError(
+            f'{path} describes other weights than {weights} (sha256 {expected!s:.12} ...): one of '
+            f'the two was replaced; move {path.name} away and give the config, or put the right '
+            'file back'
+        )
+    return record

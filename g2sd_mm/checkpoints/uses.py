@@ -67,6 +67,11 @@ _SEGMENTOR: tuple[Use, ...] = (
 _CONVERT_IT: Use = ('a file with the names of this project', _CONVERT, '', '')
 _STUDENT_ONLY: Use = ('the student alone', _EXTRACT, '', '')
 
+#: Classes of the data that the configs of a folder are made for.
+_CLASSES = {'imagenet': 1000, 'coco': 80, 'ade20k': 150}
+#: What the encoders that configs name look like, beside their width.
+_PLAIN = dict(depth=12, patch=16)
+
 _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.MAE_FULL: (_STAGE1_TEACHER, _PLAIN_START),
     Kind.MAE_RUN: (_STAGE1_TEACHER, _PLAIN_START),
@@ -89,26 +94,45 @@ _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.HUGGING_FACE: (_PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_MAE: (_STAGE1_TEACHER, _PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_DEIT: (_DEPLOYED, _CONVERT_IT),
+    Kind.OTHER_VIT: (),
     Kind.UNKNOWN: (),
 }
 
 
 def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
-    """Pairs of a purpose and the command for it, best first; empty if there is no use."""
+    """Pairs of a purpose and the command for it, best first; empty if there is no use.
+
+    A command is offered only for a file that its config takes: of a network that is known, whole,
+    and of the config's size; with CONFIG in the place of a config where none has that size.
+    """
+    if facts.broken:
+        return []
     width = facts.size.get('width', 0)
     size = _STUDENTS.get(width) or _TEACHERS.get(width)
+    if any(facts.size.get(name, value) != value for name, value in _PLAIN.items()):
+        size = None
     found = []
     for purpose, command, student, teacher in _uses(facts):
         if purpose == _STAGE1_TEACHER[0] and 'decoder width' not in facts.size:
             continue
+        if facts.family is None and command is not _EXTRACT:
+            continue
         config = teacher if width in _TEACHERS else student
-        if size is None:
+        if size is None or not _has_its_classes(config or '', purpose, facts):
             config = student if student is not None else teacher
             config = config and 'CONFIG'
         if config is not None:
             config = config.format(size=size)
             found.append((purpose, command.format(config=config, file=shlex.quote(file))))
     return found
+
+
+def _has_its_classes(config: str, purpose: str, facts: Facts) -> bool:
+    """Whether the head is that of the config, where the use is one of the whole network."""
+    expected = _CLASSES.get(config.split('/')[1]) if '/' in config else None
+    if expected is None or purpose.startswith('start') or 'classes' not in facts.size:
+        return True
+    return facts.size['classes'] == expected
 
 
 def _uses(facts: Facts) -> tuple[Use, ...]:

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..compat.plain_logs import printable_logs
 from ..compat.quiet import quiet_imports
 from ..errors import Preempted, RunError, UserError
+from ..wording import printable
 
 #: Paths that are no file: a loop of links, a folder, below a file, too long.
 _PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
@@ -27,13 +29,13 @@ def run_command(command: Callable[[], None]) -> None:
     terminal with ``G2SD_TRACEBACK=1``.
     """
     try:
-        with quiet_imports(), _no_unrestricted_loading():
+        with quiet_imports(), printable_logs(), _no_unrestricted_loading():
             command()
     except KeyboardInterrupt:
         sys.exit(130)
     except Preempted as end:
         if os.environ.get('RANK', '0') == '0':
-            print(f'{end}; go on by: {resume_command(sys.argv)}', flush=True)
+            print(f'{printable(str(end))}; go on by: {resume_command(sys.argv)}', flush=True)
         sys.exit(0)
     except UserError as error:
         _say(error)
@@ -86,7 +88,7 @@ def _is_about_a_file(error: BaseException) -> bool:
 def _say(error: BaseException, where: str = '') -> None:
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     line = ' '.join(_own_words(str(text)).split()) or type(error).__name__
-    print(f'error: {line}{where}', file=sys.stderr)
+    print(printable(f'error: {line}{where}'), file=sys.stderr)
 
 
 def _own_words(text: str) -> str:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..wording import printable
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
@@ -94,7 +95,7 @@ def export(
     exported = export_student(loaded, path, to, part, opset, size)
     _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
     if exported.left_out:
-        print(f'note: {exported.left_out}')
+        print(printable(f'note: {exported.left_out}'))
     files = [path]
     if int8:
         files.append(path.with_name(f'{path.stem}_int8{path.suffix}'))
@@ -104,7 +105,7 @@ def export(
     if test_data:
         accuracies = _accuracies(loaded, files, to, test_data)
         for name, accuracy in accuracies.items():
-            print(f'top-1 {accuracy:.2f} %  {name}')
+            print(printable(f'top-1 {accuracy:.2f} %  {name}'))
         add_to_description(exported, top1={'test_data': test_data, **accuracies})
     return files
 
@@ -123,7 +124,7 @@ def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[s
 
 
 def _say(path: Path, what: str) -> None:
-    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB): {what}')
+    print(printable(f'{path} ({path.stat().st_size / 1e6:.1f} MB): {what}'))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..wording import printable
 from .exit_codes import run_command
 
 if TYPE_CHECKING:
@@ -323,7 +324,7 @@ def _report(folder: Path) -> None:
             )
             if not files:
                 raise UserError(line)
-            print(line)
+            print(printable(line))
     for file in files or [folder / 'results.json']:
         _report_file(file, folder, record=True)
 
@@ -354,4 +355,4 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
         made.append(Path('work_dirs') / '_'.join([results['suite'], *([data] if data else [])]))
     page = place.with_name(place.name.replace('results', 'report', 1)).with_suffix('.html')
     write_text(page, render(results, *made))
-    print(f'\n{place}  {page}')
+    print('\n' + printable(f'{place}  {page}'))

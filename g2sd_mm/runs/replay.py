@@ -20,7 +20,7 @@ from ..engine.bundle import read_bundle
 from ..engine.hooks.access import bare_model
 from ..engine.tensors import all_finite, as_number, tensors_in
 from ..seeding import seed_everything
-from ..wording import some
+from ..wording import printable, some
 from .prepare import name_run
 
 
@@ -94,9 +94,9 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
                 f'{some(bad[::-1])}'
             )
         lines.append(f'files of the batch: {", ".join(files) or "unknown"}')
-        return '\n'.join(lines)
+        return '\n'.join(map(printable, lines))
     lines.append('all is finite here: the step depends on another rank, device or precision')
-    return '\n'.join(lines)
+    return '\n'.join(map(printable, lines))
 
 
 @contextmanager

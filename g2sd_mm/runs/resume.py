@@ -27,7 +27,7 @@ def find_start(cfg: Config, resume: str | None) -> None:
     notes: list[str] = []
     found: Path | None = None
     if resume == 'auto':
-        found, notes = newest_whole(cfg.work_dir)
+        found, notes = newest_whole(cfg.work_dir, _checkpoint_folder(cfg))
         if found is None:
             notes.append(f'no checkpoint in {cfg.work_dir} to go on from: starting anew')
     elif resume:
@@ -43,6 +43,15 @@ def find_start(cfg: Config, resume: str | None) -> None:
         notes += _inexact(cfg)
         cfg.resume, cfg.load_from = True, str(found)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ResumeHook', notes=notes)]
+
+
+def _checkpoint_folder(cfg: Config) -> str:
+    """The work dir, or the folder that a checkpoint hook with an ``out_dir`` makes for it."""
+    saving = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    out_dir = saving.get('out_dir')
+    if not out_dir or out_dir == cfg.work_dir:
+        return str(cfg.work_dir)
+    return str(Path(out_dir) / Path(cfg.work_dir).name)
 
 
 def _inexact(cfg: Config) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
+from ..checkpoints.averaged import Which
 from ..checkpoints.convert import convert_state
-from ..checkpoints.record import Record, describe_network, describe_origin
+from ..checkpoints.record import Record, check_record, describe_network, describe_origin
 from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
 from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
@@ -52,6 +53,7 @@ def extract_student(
     layout: str = 'ours',
     config: str | None = None,
     options: Mapping[str, Any] | None = None,
+    which: Which | None = None,
 ) -> Extracted:
     """Write the student of a checkpoint, of stage 1 its encoder, and its sidecar.
 
@@ -63,13 +65,14 @@ def extract_student(
             :data:`~g2sd_mm.checkpoints.layouts.LAYOUTS`.
         config: config of the run; None for what the checkpoint says of itself.
         options: changes to it, as ``--cfg-options``.
+        which: of a checkpoint with raw and averaged (EMA) weights, ``raw`` or ``ema``.
 
     Raises:
         UserError: if nothing says which student it is.
         CheckpointError: if the weights do not fill the student, or the layout cannot hold them.
     """
     checkpoint, path = Path(checkpoint), Path(path)
-    weights = read_weights(checkpoint, mmap=True)
+    weights = read_weights(checkpoint, mmap=True, which=which)
     if config is None:
         record = _known_record(weights, checkpoint)
     else:
@@ -87,7 +90,9 @@ def extract_student(
         raise UserError(f'{path}: a student is written to .pth or .safetensors')
     try:
         if record['network'] is not None:
-            build_student(record['network'], str(path), 'the student')  # does it fill it?
+            # does it fill it?
+            trusted = config is not None
+            build_student(record['network'], str(path), 'the student', trusted=trusted)
     except (CheckpointError, UserError):
         path.unlink()
         raise
@@ -123,7 +128,7 @@ def _known_record(weights: Weights, checkpoint: Path) -> Record:
             f'nothing says which student is in {weights.name} (no {sidecar_path(checkpoint).name} '
             'beside it): give the config of its run with --config'
         )
-    return record
+    return check_record(record, f'{checkpoint}, meta.student,')
 
 
 def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None) -> Record:

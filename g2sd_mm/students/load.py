@@ -94,7 +94,7 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
     if network is None:
         raise UserError(f'{name} predicts nothing: it is a pre-training config')
     network['classes'] = list(class_names(cfg))
-    return Student(build_student(network, checkpoint, name), network)
+    return Student(build_student(network, checkpoint, name, trusted=True), network)
 
 
 def weights_file(source: str | Path) -> Path:

@@ -19,6 +19,7 @@ from ..compat.quiet import quiet_imports
 from ..errors import UserError
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
+from .described import registered_only
 
 #: A file, or uint8 pixels [height, width, 3] in RGB order.
 Image = str | Path | np.ndarray
@@ -130,7 +131,8 @@ def _preparation(network: Record) -> Callable[[dict], dict]:
     if not network['test_pipeline']:
         raise UserError('the config of this student has no test pipeline to prepare images with')
     read, *steps = restore(network['test_pipeline'])
-    pipeline = Compose(steps)
+    with registered_only():
+        pipeline = Compose(steps)
 
     def prepare(item: dict) -> dict:
         if read.get('to_float32'):

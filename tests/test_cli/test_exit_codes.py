@@ -165,3 +165,11 @@ def test_options_are_read_as_mmengine_reads_them():
 def test_an_option_without_a_value_is_refused():
     with pytest.raises(UserError, match=r"--cfg-options takes KEY=VALUE, got 'a\.b'"):
         parse_options(['a.b'])
+
+
+def test_an_error_line_has_no_control_characters(capsys):
+    for kind in (UserError, CheckpointError, RunError, FileNotFoundError):
+        ended(kind('no file a\x1b]0;title\x07\nerror: forged\x9b31m'))
+        out, err = capsys.readouterr()
+        assert out == '' and err.count('\n') == 1
+        assert err.startswith(r'error: no file a\x1b]0;title\x07 error: forged\x9b31m')

@@ -12,9 +12,11 @@ from PIL import Image
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.class_folders import ClassFolders, ImageList
+from g2sd_mm.data_checks.findings import Finding
 from g2sd_mm.data_checks.image_masks import ImageMasks
 from g2sd_mm.data_checks.layouts import recognise
 from g2sd_mm.data_checks.masks import Labels
+from g2sd_mm.data_checks.report import Report
 from g2sd_mm.errors import DataError
 
 from .. import odd_images as odd
@@ -218,3 +220,11 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_read(masks):
         ('crashes-decoder', 'annotations/train/0.png'),
         ('crashes-decoder', 'annotations/train/1.png'),
     ]
+
+
+def test_names_of_files_cannot_forge_a_line():
+    forged = 'a\x1b[2J\nHARM  9  forged'
+    found = tuple(Finding('truncated', forged, forged) for _ in range(2))
+    text = Report((f'train: {forged}',), 2, 0, found, 1.0, 1).text()
+    assert '\x1b' not in text
+    assert not [line for line in text.splitlines() if line.startswith('HARM  9')]

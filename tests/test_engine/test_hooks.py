@@ -164,10 +164,16 @@ def test_a_resumed_run_knows_the_best_of_before(tmp_path):
     validate(hook, first, 1.0, **{'accuracy/top1': 70.0})
     resumed = runner(tmp_path, Slope(), resume=True)
     resumed.train_loop._iter = 1  # where the checkpoint was
+    resumed.resumed_from = str(tmp_path / 'epoch_1.pth')
     hook = WeightsExportHook()
     hook.before_train(resumed)
     validate(hook, resumed, 2.0, **{'accuracy/top1': 60.0})
     assert best(tmp_path) == 1.0
+    resumed.resumed_from = str(tmp_path / 'other' / 'epoch_1.pth')  # the file is another run's
+    hook = WeightsExportHook()
+    hook.before_train(resumed)
+    validate(hook, resumed, 2.0, **{'accuracy/top1': 60.0})
+    assert best(tmp_path) == 2.0
     validate(hook, resumed, 3.0, **{'accuracy/top1': 80.0})
     assert best(tmp_path) == 3.0
 

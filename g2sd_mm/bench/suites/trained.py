@@ -37,8 +37,9 @@ def trained_networks(
     for row in read_results(folder / 'results.json')['rows']:
         mine = (row['task'], row['seed'], row.get('table', 'main')) == (task, seed, 'main')
         if mine and 'error' not in row:
-            run = folder / f'seed{seed}' / Path(row['checkpoint']).parent.name
-            if not (run / 'weights.pth').is_file():
+            name = Path(row['checkpoint']).parent.name
+            run = folder / f'seed{seed}' / name
+            if name in ('', '..') or not (run / 'weights.pth').is_file():
                 continue
             if row['method'] == 'teacher':
                 teacher = run

@@ -17,6 +17,9 @@ EXAMPLES = """examples:
 """
 #: Names of :data:`g2sd_mm.checkpoints.layouts.LAYOUTS`, which is slow to import.
 LAYOUTS = ('ours', 'g2sd', 'mae', 'timm', 'huggingface', 'detectron2', 'mmpretrain', 'mmseg')
+#: Names as they are, without what wrappers have added: for networks of any kind.
+SAME = 'same'
+_KEPT = ('positions', 'norm_pix', 'student')  # of a file's meta, with the same tensors
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -27,7 +30,17 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar='DST',
         help='.pth, .safetensors or, for detectron2, .pkl; a folder for huggingface',
     )
-    p.add_argument('--to', required=True, choices=LAYOUTS, help='layout of DST')
+    p.add_argument(
+        '--to',
+        required=True,
+        choices=(*LAYOUTS, SAME),
+        help='layout of DST; same: the names of SRC, without what DDP, torch.compile ... added',
+    )
+    p.add_argument(
+        '--weights',
+        choices=('raw', 'ema'),
+        help='of a file with raw and averaged (EMA) weights, those to take',
+    )
     p.add_argument(
         '--side',
         choices=('student', 'teacher'),
@@ -56,13 +69,27 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.convert import from_published_names, to_published_names
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
+    from ...checkpoints.write import write_safetensors, write_weights
     from ...checkpoints.write_layout import write_layout
     from ...errors import UserError
+    from ...wording import printable
 
     target = Path(args.target)
     if target.exists() and not args.force:
         raise UserError(f'{target} exists: choose another DST, or overwrite it with --force')
-    weights = read_weights(args.source, mmap=True)
+    weights = read_weights(args.source, mmap=True, which=args.weights)
+    if args.to == SAME:
+        if target.suffix not in ('.pth', '.safetensors'):
+            raise UserError(f'{target}: --to {SAME} writes .pth or .safetensors')
+        if args.img_size or args.positions:
+            raise UserError(f'--to {SAME} changes no tensor: leave --img-size and --positions out')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write = write_weights if target.suffix == '.pth' else write_safetensors
+        meta = {key: weights.meta[key] for key in _KEPT if key in weights.meta}
+        write(target, weights.state, {'converted_from': weights.name, **meta})
+        said = f'{weights.name} -> {target}: {len(weights.state)} tensors, names as they are'
+        print(printable(said))
+        return
     published = to_published_names(weights.state, args.side)
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
@@ -72,11 +99,12 @@ def run(args: argparse.Namespace) -> None:
     if args.to == 'huggingface':
         config = _config(published.state, done, weights, args)
     write_layout(target, done, {'converted_from': weights.name, **meta}, config)
-    print(f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})')
+    said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
+    print(printable(said))
     print(f'  {len(done.state)} tensors written')
     if done.dropped:
         print(f'  {len(done.dropped)} not held by the layout {args.to}:')
-        print('\n'.join(f'    {name}' for name in done.dropped))
+        print('\n'.join(f'    {printable(name)}' for name in done.dropped))
     if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
         print('  the dist token is second there, with a position of zeros: the same features')
 

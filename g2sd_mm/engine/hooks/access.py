@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ...compat.resume_data import CheckpointFolder
 
 
 def bare_model(runner: Runner) -> Any:
@@ -25,3 +28,17 @@ def between_updates(runner: Runner) -> bool:
     """
     should_update = getattr(runner.optim_wrapper, 'should_update', None)
     return should_update is None or should_update()
+
+
+def resumed_here(runner: Runner) -> bool:
+    """Whether the run went on from a checkpoint of its own: what is in its folders is its own."""
+    file = getattr(runner, 'resumed_from', None)
+    if not file:
+        return False
+    work_dir = str(runner.work_dir)
+    folders = [CheckpointFolder(work_dir, '')]
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            folders += [CheckpointFolder(str(hook.out_dir or work_dir), '')]
+            folders += [CheckpointFolder.of(hook, work_dir)]
+    return any(folder.holds(file) for folder in folders)

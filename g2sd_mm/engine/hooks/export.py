@@ -16,7 +16,7 @@ from ...checkpoints.sidecar import write_sidecar
 from ...checkpoints.write import write_weights
 from ...tasks import best_by
 from ...version import __version__
-from .access import bare_model
+from .access import bare_model, resumed_here
 
 
 @HOOKS.register_module()
@@ -40,13 +40,16 @@ class WeightsExportHook(Hook):
         """Take the digests of the files that this run starts from, before anybody changes them.
 
         A resumed run takes the best of before from the file that it wrote. (An epoch's checkpoint
-        is saved before its validation, so it does not know.)
+        is saved before its validation, so it does not know.) A file that another run left in the
+        work dir says nothing of this one.
         """
         if is_main_process():
             self._files = describe_origin(runner.cfg)
         path = Path(runner.work_dir) / 'best_weights.pth'
-        if runner.iter > 0 and path.is_file():
-            self._best = max(read_weights(path).meta.get('metrics', {}).values(), default=None)
+        if runner.iter > 0 and path.is_file() and resumed_here(runner):
+            metrics = read_weights(path, mmap=True).meta.get('metrics')
+            known = metrics.values() if isinstance(metrics, dict) else ()
+            self._best = max((v for v in known if isinstance(v, (int, float))), default=None)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the best weights; larger is better for every metric watched."""
