@@ -104,6 +104,7 @@ def train(
     """
     import g2sd_mm
 
+    from ..data_checks.before_training import check_training_data
     from ..engine.preemption import listening
     from . import config as fit
     from .failures import explained
@@ -134,6 +135,7 @@ def train(
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
     check_work_dir(cfg.work_dir)
+    check_training_data(cfg)
     fit.use_strict_loading(cfg)
     fit.use_compilation(cfg, compiled)
     with listening(), explained(cfg):
