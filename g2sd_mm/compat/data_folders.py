@@ -8,7 +8,6 @@ in one line for each folder; which names are data is said in :mod:`g2sd_mm.image
 import functools
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -86,7 +85,7 @@ def _listed(
             name = os.path.join(inside, entry.name)
             folder = entry.is_dir()
             if is_stray(entry.name) or (folder and is_endless(entry.path)):
-                note_stray(entry.path)
+                note_stray(os.path.join(entry.path, '') if folder else entry.path)
             elif folder:
                 if list_dir:
                     yield name
@@ -141,7 +140,7 @@ def _loose_images(dataset: Any) -> list[str]:
 
 def _nothing_found(dataset: Any, passed_over: set[str]) -> str:
     root, endings = dataset.img_prefix, ' '.join(sorted(dataset.extensions))
-    there = endings_of(name for name in passed_over if not is_stray(os.path.basename(name)))
+    there = endings_of(name for name in passed_over if not _is_no_data(name))
     loose = len(_loose_images(dataset)) if dataset.with_label else 0
     if loose:
         return (
@@ -192,19 +191,23 @@ def _wrong_suffix(dataset: Any, folder: str, others: list[str]) -> str:
     return f'no images ending in {dataset.img_suffix} in {folder}; {there}'
 
 
+def _is_no_data(name: str) -> bool:
+    """Whether a noted name is a stray one, or a folder (only stray ones and endless links are)."""
+    return name.endswith('/') or is_stray(os.path.basename(name))
+
+
 def _say_passed_over(
     root: str, passed_over: set[str], loose: Sequence[str], others: Sequence[str] = ()
 ) -> None:
     from mmengine.logging import print_log
 
-    stray = Counter(is_stray(os.path.basename(name)) for name in passed_over)
-    files = [name for name in passed_over if not is_stray(os.path.basename(name))]
+    files = [name for name in passed_over if not _is_no_data(name)]
     lost = [name for name in files if is_image(name, (*ENDINGS, *UNREAD_ENDINGS))]
     counts = {
         'images in no class folder': len(loose),
         'images of another ending': len(others),
         'files that are not read': len(files),
-        'hidden or system files and folders': stray[True],
+        'hidden or system files and folders': len(passed_over) - len(files),
     }
     if not any(counts.values()):
         return

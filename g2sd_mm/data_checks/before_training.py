@@ -94,6 +94,8 @@ def _class_folders(made: Any) -> Contents:
         i: int(_has_image(fileio.join_path(root, name), made.extensions))
         for i, name in enumerate(classes)
     }
+    if not any(counts.values()):
+        made.full_init()  # says which files there are instead
     return Contents(root, 'images', classes, counts, sum(counts.values()))
 
 

@@ -125,6 +125,8 @@ def _reasons(contents: Contents) -> str:
 def _only(contents: Contents) -> str:
     names = [name for i, name in enumerate(contents.classes) if contents.counts.get(i)]
     number = len(contents.classes)
+    if contents.thing == 'images':
+        return f'{names[0]!r} is the only class with images, of {number}'
     return (
         f'{names[0]!r} is the only {"" if number == 1 else f"one of {number} "}'
         f'{"class" if number == 1 else "classes"} in '
