@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,21 @@ __all__ = ['noting_strays', 'read_folders_alike']
 
 #: What mmpretrain reads if it is asked for nothing else.
 _STOCK = frozenset(('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'))
-_noted: list[set[str]] = []
+
+
+@dataclass
+class Passed:
+    """What a reading passes over.
+
+    strays: paths of stray files and folders, and of links without end.
+    files: names of the other files that are not read.
+    """
+
+    strays: set[str] = field(default_factory=set)
+    files: list[str] = field(default_factory=list)
+
+
+_listening: list[Passed] = []
 
 
 def read_folders_alike() -> None:
@@ -32,20 +47,20 @@ def read_folders_alike() -> None:
 
 
 @contextmanager
-def noting_strays() -> Iterator[set[str]]:
-    """The stray names that listings inside of the block pass over."""
-    found: set[str] = set()
-    _noted.append(found)
+def noting_strays() -> Iterator[Passed]:
+    """What listings inside of the block pass over."""
+    passed = Passed()
+    _listening.append(passed)
     try:
-        yield found
+        yield passed
     finally:
-        _noted.remove(found)
+        _listening.remove(passed)
 
 
 def note_stray(path: str) -> None:
     """Tell those who listen that something is passed over."""
-    for found in _noted:
-        found.add(path)
+    for passed in _listening:
+        passed.strays.add(path)
 
 
 def matches(name: str, suffix: str | Iterable[str] | None) -> bool:
@@ -85,7 +100,7 @@ def _listed(
             name = os.path.join(inside, entry.name)
             folder = entry.is_dir()
             if is_stray(entry.name) or (folder and is_endless(entry.path)):
-                note_stray(os.path.join(entry.path, '') if folder else entry.path)
+                note_stray(entry.path)
             elif folder:
                 if list_dir:
                     yield name
@@ -108,21 +123,21 @@ def _count_in_class_folders(module: ModuleType) -> None:
     @functools.wraps(is_valid)
     def is_valid_file(self: Any, filename: str) -> bool:
         valid = is_valid(self, filename)
-        if not valid:
-            note_stray(filename)
+        if not valid and _listening:
+            _listening[-1].files.append(filename)
         return valid
 
     @functools.wraps(find)
     def _find_samples(self: Any) -> list:
-        with noting_strays() as passed_over:
+        with noting_strays() as passed:
             try:
                 samples = find(self)
             except RuntimeError as error:
                 if not str(error).startswith('Found 0 files'):
                     raise
-                raise DataError(_nothing_found(self, passed_over)) from error
+                raise DataError(_nothing_found(self, passed.files)) from error
             loose = _loose_images(self) if self.with_label else []
-        _say_passed_over(self.img_prefix, passed_over, loose)
+        _say_passed_over(self.img_prefix, passed, loose)
         return samples
 
     dataset.__init__ = __init__
@@ -138,9 +153,9 @@ def _loose_images(dataset: Any) -> list[str]:
     return [name for name in names if is_image(name)]
 
 
-def _nothing_found(dataset: Any, passed_over: set[str]) -> str:
+def _nothing_found(dataset: Any, files: Sequence[str]) -> str:
     root, endings = dataset.img_prefix, ' '.join(sorted(dataset.extensions))
-    there = endings_of(name for name in passed_over if not _is_no_data(name))
+    there = endings_of(files)
     loose = len(_loose_images(dataset)) if dataset.with_label else 0
     if loose:
         return (
@@ -157,7 +172,7 @@ def _count_beside_masks(module: ModuleType) -> None:
 
     @functools.wraps(load)
     def load_data_list(self: Any) -> list[dict]:
-        with noting_strays() as passed_over:
+        with noting_strays() as passed:
             entries = load(self)
             folder = self.data_prefix.get('img_path')
             if self.ann_file or folder is None:
@@ -165,7 +180,7 @@ def _count_beside_masks(module: ModuleType) -> None:
             others = _other_images(self, folder)
         if not entries:
             raise DataError(_wrong_suffix(self, folder, others))
-        _say_passed_over(folder, passed_over, [], others)
+        _say_passed_over(folder, passed, [], others)
         return entries
 
     dataset.load_data_list = load_data_list
@@ -191,28 +206,22 @@ def _wrong_suffix(dataset: Any, folder: str, others: list[str]) -> str:
     return f'no images ending in {dataset.img_suffix} in {folder}; {there}'
 
 
-def _is_no_data(name: str) -> bool:
-    """Whether a noted name is a stray one, or a folder (only stray ones and endless links are)."""
-    return name.endswith('/') or is_stray(os.path.basename(name))
-
-
 def _say_passed_over(
-    root: str, passed_over: set[str], loose: Sequence[str], others: Sequence[str] = ()
+    root: str, passed: Passed, loose: Sequence[str], others: Sequence[str] = ()
 ) -> None:
     from mmengine.logging import print_log
 
-    files = [name for name in passed_over if not _is_no_data(name)]
-    lost = [name for name in files if is_image(name, (*ENDINGS, *UNREAD_ENDINGS))]
+    lost = [name for name in passed.files if is_image(name, (*ENDINGS, *UNREAD_ENDINGS))]
     counts = {
         'images in no class folder': len(loose),
         'images of another ending': len(others),
-        'files that are not read': len(files),
-        'hidden or system files and folders': len(passed_over) - len(files),
+        'files that are not read': len(passed.files),
+        'hidden or system files and folders': len(passed.strays),
     }
     if not any(counts.values()):
         return
     parts = [f'{number} {what}' for what, number in counts.items() if number]
-    examples = endings_of([*loose, *others, *files])
+    examples = endings_of([*loose, *others, *passed.files])
     print_log(
         f'{root}: passed over {", ".join(parts)}' + (f' ({examples})' if examples else ''),
         logger='current',

@@ -148,7 +148,7 @@ def labels_in(content: bytes) -> tuple[int, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             with Image.open(BytesIO(content)) as image:
-                if image.mode in ('L', 'P', '1'):
+                if image.mode in ('L', 'P'):
                     return tuple(i for i, times in enumerate(image.histogram()) if times)
                 numbers = np.asarray(image)
     except Exception:  # damaged data can make a parser raise anything; training names the file
