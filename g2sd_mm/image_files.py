@@ -18,7 +18,7 @@ ENDINGS = (
 #: Images too, which no decoder here reads.
 UNREAD_ENDINGS = (
     '.heic', '.heif', '.jp2', '.j2k', '.jxl', '.psd', '.svg', '.eps', '.raw', '.dng', '.cr2',
-    '.cr3', '.nef', '.arw', '.ico', '.tga', '.exr', '.hdr', '.dcm', '.npy',
+    '.cr3', '.nef', '.arw', '.ico', '.tga', '.exr', '.hdr', '.dcm',
 )  # fmt: skip
 #: What operating systems, file servers and archives leave behind beside hidden files.
 _SYSTEM = frozenset(

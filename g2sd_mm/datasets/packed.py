@@ -163,7 +163,8 @@ def _names(file: str, folder: str, recursive: bool) -> Iterator[str]:
         while more and (key := os.fsdecode(cursor.key())).startswith(start):
             name = key[len(start) :]
             *parents, _ = name.split('/')
-            if stray := next((part for part in name.split('/') if is_stray(part)), None):
+            parts = name.split('/') if recursive else name.split('/', 1)[:1]
+            if stray := next((part for part in parts if is_stray(part)), None):
                 note_stray(f'{file}/{start}{name.partition(stray)[0]}{stray}')
                 more = cursor.next()
                 continue

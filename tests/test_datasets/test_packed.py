@@ -184,10 +184,11 @@ def test_strays_are_not_packed_and_not_read(tmp_path):
     import lmdb
 
     other = tmp_path / 'other.lmdb'  # as any tool may write it
-    with lmdb.open(str(other), subdir=False, map_size=1 << 20, lock=False) as environment:
-        with environment.begin(write=True) as transaction:
-            for name in (b'Thumbs.db', b'__MACOSX/x.png', b'a/.x.png', b'a/x.PNG', b'b/x.png'):
-                transaction.put(name, b'x')
+    names = (b'Thumbs.db', b'__MACOSX/x.png', b'a/.x.png', b'a/x.PNG', b'b/x.png')
+    environment = lmdb.open(str(other), subdir=False, map_size=1 << 20, lock=False)
+    with environment, environment.begin(write=True) as transaction:
+        for name in names:
+            transaction.put(name, b'x')
     root = f'packed://{other}'
     with noting_strays() as passed:
         assert list(fileio.list_dir_or_file(root, list_file=False)) == ['a', 'b']
