@@ -7,7 +7,18 @@ so a segmentation run never pays for mmdet, and reading a command's ``--help`` p
 
 import functools
 
-from g2sd_mm.compat import guards, image_files, mmcv_ops, pixel_limit, plain_files, quiet
+from g2sd_mm.compat import (
+    batches,
+    coco_files,
+    data_folders,
+    guards,
+    image_files,
+    left_out,
+    mmcv_ops,
+    pixel_limit,
+    plain_files,
+    quiet,
+)
 
 __all__ = ['prepare']
 
@@ -28,6 +39,10 @@ def prepare() -> None:
     guards.provide_distutils()
     guards.watch_imports()
     image_files.name_unreadable_files()
+    data_folders.read_folders_alike()
+    coco_files.read_alike()
+    left_out.count_left_out()
+    batches.name_odd_sizes()
     plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()

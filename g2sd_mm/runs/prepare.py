@@ -18,6 +18,7 @@ from mmengine.config import Config, ConfigDict
 import g2sd_mm
 
 from ..config.load import load_config
+from ..data_checks.before_training import check_training_data
 from ..engine.autocast import MIXED, mixed_dtype
 from ..errors import UserError
 from .data import prepare_data
@@ -81,6 +82,7 @@ def prepare_training(
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
     check_work_dir(cfg.work_dir)
+    check_training_data(cfg)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)
     return cfg

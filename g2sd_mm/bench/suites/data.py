@@ -12,21 +12,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ...data_checks.coco_file import read_coco, refuse_malformed
+from ...data_checks.coco_file import categories_of, read_annotations
 from ...data_checks.masks import IGNORED
+from ...data_layouts import LAYOUTS, Split, find_layout
 from ...errors import DataError, UserError
+from ...image_files import ENDINGS, files_below, folders_in, is_image
 from ..logs import SHAPES
-from .fingerprint import files_below, fingerprint
+from .fingerprint import fingerprint
 from .suites import Step, Suite
 
-LAYOUTS = (
-    'classification: {train,val}/<class>/<image>; '
-    'detection: train*/ and val*/ with [annotations/]instances_<folder>.json; '
-    'segmentation: {images,annotations}/{train*,val*}/ with masks as PNG of the same names'
-)
-_IMAGES = ('.jpg', '.jpeg', '.png', '.bmp')
-# what mmpretrain takes for an image, which pre-training reads through
-_READ = (*_IMAGES, '.ppm', '.pgm', '.tif')
 CROP, SCENE = 56, 128  # px, as the mini configs have them
 PRE_TRAINING = 'pre-training'
 
@@ -134,42 +128,32 @@ def find_data(folders: Sequence[str]) -> OwnData:
 def _recognise(root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f'--data-root {root}: no such folder')
-    for reader in (_coco, _masks, _image_folder):
-        source = reader(root)
-        if source:
-            return source
-    raise UserError(f'--data-root {root} is laid out as none of: {LAYOUTS}')
-
-
-def _split(folder: Path, name: str, labels: Mapping[Path, Path]) -> Path | None:
-    """The sub-folder of a split, e.g. ``train2017`` of ``train``.
-
-    Args:
-        folder: with the sub-folders.
-        labels: sub-folder -> its labels; a sub-folder without is no split.
-    """
-    found = [split for split in labels if split.name.startswith(name)]
-    if len(found) > 1:
+    try:
+        layout = find_layout(root)
+        train, val = (layout.split(name) for name in ('train', 'val'))
+    except DataError as error:
+        raise UserError(f'--data-root: {error}') from error
+    if train is None or val is None:
         raise UserError(
-            f'--data-root: {" and ".join(path.name for path in found)} in {folder} can both be '
-            f'{name}: leave one, for example by links to what is wanted in a folder of its own'
+            f'--data-root {root} has {", ".join(split.name for split in layout.splits)} and no '
+            f'{"train*" if train is None else "val*"}; it is laid out as none of: {LAYOUTS}'
         )
-    return found[0] if found else None
+    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks}
+    return readers[layout.task](root, train, val)
 
 
-def _folders(place: Path) -> list[Path]:
-    return sorted(path for path in place.glob('*') if path.is_dir())
+def _number(files: Iterable[Path], endings: Sequence[str] = ENDINGS) -> int:
+    return sum(is_image(path.name, endings) for path in files)
 
 
-def _number(files: Iterable[Path], endings: tuple[str, ...] = _READ) -> int:
-    return sum(path.name.lower().endswith(endings) for path in files)
-
-
-def _image_folder(root: Path) -> Source | None:
-    splits = [root / 'train', root / 'val']
-    classes = [sorted(p.name for p in s.glob('*/')) if s.is_dir() else [] for s in splits]
+def _image_folder(root: Path, train_split: Split, val_split: Split) -> Source:
+    splits = [train_split.images, val_split.images]
+    classes = [[folder.name for folder in folders_in(split)] for split in splits]
     if not classes[0] or classes[0] != classes[1]:
-        return None
+        raise UserError(
+            f'--data-root {root}: train and val need the same class folders; only one of them has '
+            f'{", ".join(sorted(set(classes[0]) ^ set(classes[1]))) or "none"}'
+        )
     load, pack = dict(type='LoadImageFromFile'), dict(type='PackInputs')
     resized = dict(backend='pillow', interpolation='bicubic')
     # shapes fill their pictures; photographs are cropped less tightly than for ImageNet's 224 px
@@ -196,16 +180,11 @@ def _image_folder(root: Path) -> Source | None:
     )
 
 
-def _coco(root: Path) -> Source | None:
-    splits = [path for path in _folders(root) if path.name.startswith(('train', 'val'))]
-    labels = {split: file for split in splits if (file := _instances(root, split.name))}
-    train, val = (_split(root, name, labels) for name in ('train', 'val'))
-    if not train or not val:
-        return None
-    files = labels[train], labels[val]
-    content = read_coco(files[0])
-    refuse_malformed(content, files[0])
-    classes = tuple(c['name'] for c in sorted(content['categories'], key=lambda c: c['id']))
+def _coco(root: Path, train: Split, val: Split) -> Source:
+    files = _labels(train), _labels(val)
+    content = read_annotations(files[0]).content
+    names = categories_of(content)
+    classes = tuple(names[key] for key in sorted(names))
     options: dict[str, Any] = {'shapes': None, 'classes': classes}
     for place, split, file in zip(
         ('train_dataloader.dataset.dataset', 'val_dataloader.dataset', 'test_dataloader.dataset'),
@@ -221,47 +200,31 @@ def _coco(root: Path) -> Source | None:
     options |= {f'{name}_evaluator.ann_file': str(files[1]) for name in ('val', 'test')}
     known = {image['id'] for image in content['images']}
     with_objects = known & {entry['image_id'] for entry in content['annotations']}
-    pictures = list(files_below(train))
-    mark = fingerprint(root, [*pictures, *files_below(val)], files)
-    sizes = {f'{root}/': len(with_objects), str(train): _number(pictures)}
-    return Source('det', root, train, options, mark, sizes)
+    pictures = list(files_below(train.images))
+    mark = fingerprint(root, [*pictures, *files_below(val.images)], files)
+    sizes = {f'{root}/': len(with_objects), str(train.images): _number(pictures)}
+    return Source('det', root, train.images, options, mark, sizes)
 
 
-def _instances(root: Path, split: str) -> Path | None:
-    """The annotation file of a split: in ``root``, or in a folder there."""
-    name = f'instances_{split}.json'
-    found = [path for path in (root / name, *(f / name for f in _folders(root))) if path.is_file()]
-    if len(found) > 1:
-        raise UserError(
-            f'--data-root: {" and ".join(map(str, found))} can both be the annotations of {split}: '
-            'move one elsewhere'
-        )
-    return found[0] if found else None
+def _labels(split: Split) -> Path:
+    assert split.labels is not None
+    return split.labels
 
 
-def _masks(root: Path) -> Source | None:
-    annotations = root / 'annotations'
-    labels = {
-        folder: annotations / folder.name
-        for folder in _folders(root / 'images')
-        if (annotations / folder.name).is_dir()
-    }
-    train, val = (_split(root / 'images', name, labels) for name in ('train', 'val'))
-    if not train or not val:
-        return None
-    pictures = list(files_below(train))
-    endings = {path.suffix for path in pictures if path.suffix.lower() in _IMAGES}
-    if len(endings) != 1:
-        raise UserError(f'{train}: images of one kind, not {sorted(endings)}')
-    (ending,) = endings
+def _masks(root: Path, train: Split, val: Split) -> Source:
+    pictures = list(files_below(train.images))
+    endings = {path.suffix for path in pictures if is_image(path.name)}
+    if len({ending.lower() for ending in endings}) != 1:
+        raise UserError(f'{train.images}: images of one kind, not {sorted(endings)}')
+    ending = min(endings)
     masks = [
         path
         for split in (train, val)
-        for path in files_below(labels[split])
+        for path in files_below(_labels(split))
         if path.suffix == '.png'
     ]
     load, annotate = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
-    number = _mask_classes(annotations, masks)
+    number = _mask_classes(root / 'annotations', masks)
     check, pack = dict(type='CheckMasks', num_classes=number), dict(type='PackSegInputs')
     options: dict[str, Any] = {
         'shapes': None,
@@ -280,9 +243,9 @@ def _masks(root: Path) -> Source | None:
         if loader != 'train':
             options[f'{place}.pipeline'] = testing
             options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
-    mark = fingerprint(root, [*pictures, *files_below(val)], masks)
-    sizes = {str(root): _number(pictures, (ending,)), str(train): _number(pictures)}
-    return Source('seg', root, train, options, mark, sizes)
+    mark = fingerprint(root, [*pictures, *files_below(val.images)], masks)
+    sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
+    return Source('seg', root, train.images, options, mark, sizes)
 
 
 def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:

@@ -4,31 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...provenance import file_digest
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files, in an order that depends on their names alone.
-
-    As the readers of data sets do, it follows links to folders and passes over hidden files.
-    """
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not _hidden_or_endless(place, name))
-        for name in sorted(names):
-            path = Path(place, name)
-            if not name.startswith('.') and path.is_file():
-                yield path
-
-
-def _hidden_or_endless(place: str, name: str) -> bool:
-    if name.startswith('.'):
-        return True
-    # a link to a folder that it lies in
-    target = os.path.realpath(os.path.join(place, name))
-    return os.path.join(os.path.realpath(place), '').startswith(os.path.join(target, ''))
 
 
 def fingerprint(root: Path, images: Iterable[Path], labels: Iterable[Path] = ()) -> str:

@@ -1,6 +1,7 @@
 """Hooks of every run, one idea a file."""
 
 from .compile import CompileHook
+from .data_notes import DataNotesHook
 from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
 from .export import WeightsExportHook
@@ -18,6 +19,7 @@ from .warmup import LossWarmupHook
 
 __all__ = [
     'CompileHook',
+    'DataNotesHook',
     'DivergenceHook',
     'DrawPredictionsHook',
     'LossWarmupHook',

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.suites.fingerprint import difference, files_below, fingerprint
+from g2sd_mm.bench.suites.fingerprint import difference, fingerprint
+from g2sd_mm.image_files import files_below
 
 
 def write(root: Path, files: dict[str, str]) -> list[Path]:
