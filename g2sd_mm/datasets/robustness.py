@@ -19,9 +19,9 @@ from mmengine.registry import DATASETS, METRICS
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.evaluation import Accuracy
 
-from ..bench.published import content
 from ..errors import UserError
 from ..image_files import files_below, folders_in
+from ..published import content
 
 
 @DATASETS.register_module()

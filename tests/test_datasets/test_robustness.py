@@ -9,9 +9,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 
-from g2sd_mm.bench.published import content
 from g2sd_mm.datasets.robustness import CorruptionError, ImageNetVariant, SubsetAccuracy
 from g2sd_mm.errors import UserError
+from g2sd_mm.published import content
 from g2sd_mm.runs.test import evaluate
 
 from .. import imagenet

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..published import content
+from ...published import content
 from .blocks import Block, Paragraph, Table
 
 # metric -> heading; higher is better but for the last

@@ -10,9 +10,9 @@ from typing import Any
 
 import scipy.stats
 
+from ...published import published
 from ...tasks import TASKS
 from .. import methods
-from ..published import published
 
 #: The table of rows that were trained on part of the labels.
 LABELS = 'labels'

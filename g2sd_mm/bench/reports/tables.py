@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ...published import published
 from ...tasks import TASKS
-from ..published import published
 from .blocks import Block, Heading, Paragraph, Table
 from .differences import HEADER, Difference, cells, differences
 from .summary import LABELS, Line

@@ -14,8 +14,8 @@ import yaml
 from mmengine.config import Config
 
 from ...config.project import project_folder
+from ...published import published
 from ...tasks import TASKS
-from ..published import published
 from .budget import raw_config, work_of
 
 PAPER = {

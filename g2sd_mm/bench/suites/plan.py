@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ...checkpoints import CheckpointError, Kind, identify, read_weights
 from ...compat.safe_load import is_bare_pickle, is_zip, refuse_impostors
 from ...config.parts import PACKED, data_folder, innermost_dataset
-from ..published import content
+from ...published import content
 from .budget import amount, raw_config, train_root, work_of, workload
 from .commands import (
     HERE,

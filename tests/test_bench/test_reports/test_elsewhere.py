@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from g2sd_mm.bench.published import content
 from g2sd_mm.bench.reports.elsewhere import published_elsewhere
 from g2sd_mm.bench.reports.page import render, show
+from g2sd_mm.published import content
 
 from .test_html import results
 from .test_summary import row

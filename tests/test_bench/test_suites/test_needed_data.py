@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.published import content
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.plan import TESTING, TRAINING, lacking, missing_data
+from g2sd_mm.published import content
 
 CLASSIFIER = 'configs/imagenet/g2sd_vits_cls_nosd.py'
 DETECTOR = 'configs/coco/vitb_maskrcnn.py'

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from ..config.project import project_folder
+from .config.project import project_folder
 
 FILE = project_folder() / 'docs' / 'results' / 'published.yaml'
 _KEYS = ('table', 'task', 'student', 'method', 'setting', 'metric')
