@@ -23,9 +23,11 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl', timeout=1800),
 )
 # alarms, see docs/reliability.md: updates that may be left out before the run stops; the loss above
-# `factor` x its median for `patience` steps is reported
+# `factor` x its median for `patience` steps is reported; validation images that are evaluated
+# before the first step. None leaves an alarm out.
 reliability = dict(
-    non_finite=dict(max_skips=0), divergence=dict(factor=5.0, patience=20, window=200))
+    non_finite=dict(max_skips=0), divergence=dict(factor=5.0, patience=20, window=200),
+    dry_run=dict(images=2))
 log_level = 'INFO'
 load_from = None
 resume = False

@@ -13,7 +13,10 @@ from ..checkpoints.whole import damage, newest_whole
 from ..errors import UserError
 
 #: Entry of ``reliability`` in a config -> hook that it has the arguments of.
-_ALARMS = {'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook'}
+_ALARMS = {
+    'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook', 'dry_run': 'DryRunHook',
+    'teacher_metric': 'TeacherMetricHook',
+}  # fmt: skip
 #: What has to be in a config for its randomness to follow from counts alone.
 _COUNTED = ('SeededSampler', 'SeededDataset', 'StepSeedHook')
 

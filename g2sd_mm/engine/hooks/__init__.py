@@ -3,6 +3,7 @@
 from .compile import CompileHook
 from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
+from .dry_run import DryRunHook
 from .export import WeightsExportHook
 from .guard import TeacherGuardHook
 from .loading import StrictLoadingHook
@@ -20,6 +21,7 @@ __all__ = [
     'CompileHook',
     'DivergenceHook',
     'DrawPredictionsHook',
+    'DryRunHook',
     'LossWarmupHook',
     'MetricsHook',
     'NonFiniteHook',

@@ -21,12 +21,22 @@ class Watched:
     Attributes:
         name: of the metric.
         entry: where a person changes it.
-        otherwise: values of the entry that need no such metric, for the message.
+        option: the same for ``--cfg-options``, if it has one.
     """
 
     name: str
     entry: str
-    otherwise: str
+    option: str = ''
+
+    def cure(self, other: str | None) -> str:
+        """What to do if there is no such metric.
+
+        Args:
+            other: the metric with the most similar name; None if there is none at all.
+        """
+        if self.option:
+            return f'--cfg-options {self.option}={other}'  # None: no best checkpoint
+        return f'take {other} there' if other else 'leave it out'
 
 
 def watched(runner: Runner) -> Iterator[Watched]:
@@ -35,17 +45,15 @@ def watched(runner: Runner) -> Iterator[Watched]:
         if isinstance(hook, CheckpointHook) and hook.save_best:
             for name in hook.key_indicators:
                 if name != 'auto':
-                    yield Watched(
-                        name, 'default_hooks.checkpoint.save_best', 'None, for no best checkpoint'
-                    )
+                    yield Watched(name, 'save_best', 'default_hooks.checkpoint.save_best')
         if isinstance(hook, EarlyStoppingHook) and hook.strict:
-            yield Watched(
-                hook.monitor, 'monitor of EarlyStoppingHook in custom_hooks', 'or leave it out'
-            )
+            yield Watched(hook.monitor, 'monitor of EarlyStoppingHook in custom_hooks')
     schedules = runner.param_schedulers or ()
     for schedule in schedules if isinstance(schedules, list) else ():
         if getattr(schedule, 'need_val_args', False) and schedule.by_epoch:
-            yield Watched(schedule.monitor, 'monitor in param_scheduler', 'or take another')
+            yield Watched(
+                schedule.monitor, f'monitor of {type(schedule).__name__} in param_scheduler'
+            )
 
 
 def best_by(runner: Runner, metrics: Mapping[str, Any]) -> tuple[str, bool] | None:
