@@ -23,11 +23,10 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl', timeout=1800),
 )
 # alarms, see docs/reliability.md: updates that may be left out before the run stops; the loss above
-# `factor` x its median for `patience` steps is reported; validation images that are evaluated
-# before the first step. None leaves an alarm out.
+# `factor` x its median for `patience` steps is reported. Without an entry each has its defaults, so
+# have dry_run=dict(images=2) and teacher_metric=dict(); None leaves one out.
 reliability = dict(
-    non_finite=dict(max_skips=0), divergence=dict(factor=5.0, patience=20, window=200),
-    dry_run=dict(images=2))
+    non_finite=dict(max_skips=0), divergence=dict(factor=5.0, patience=20, window=200))
 log_level = 'INFO'
 load_from = None
 resume = False

@@ -16,7 +16,7 @@ from .notices import notices
 from .parts import bullets, code, escape, paragraph, section, table
 from .pictures import prediction_grids, reconstruction_grid
 from .style import STYLE
-from .summary import orders, summarise
+from .summary import orders, shown, summarise, undefined_figures
 from .tables import label_table, order_table, result_tables, seed_table
 
 # (name, title) of the sections, in the page's order
@@ -51,10 +51,11 @@ def render(results: dict[str, Any], *folders: Path) -> str:
     index = ''.join(f'<a href="#{name}">{escape(_TITLES[name])}</a>' for name in shown)
     sections = (section(name, _TITLES[name], content) for name, content in shown.items())
     suite = escape(results['suite'])
+    lines = summarise(results['rows'], results['suite'])
     body = [
         f'<header><h1>g2sd_mm: {suite}</h1>',
         paragraph(_subtitle(results), 'note'),
-        *(paragraph(notice, 'bad') for notice in notices(results)),
+        *(paragraph(notice, 'bad') for notice in (*notices(results), *undefined_figures(lines))),
         f'<nav>{index}</nav></header>',
         *sections,
     ]
@@ -163,7 +164,7 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     if 'error' in row:
         outcome = f'failed: {row["error"]}'
     else:
-        outcome = ', '.join(f'{name} {value:.2f}' for name, value in row['metrics'].items())
+        outcome = ', '.join(f'{name} {shown(value)}' for name, value in row['metrics'].items())
     return (
         str(row['seed']),
         row['task'],

@@ -8,7 +8,7 @@ from ..published import published
 from . import methods
 from .differences import HEADER, Difference, cells, differences
 from .parts import escape, paragraph, table
-from .summary import HEADLINE, LABELS, Line
+from .summary import HEADLINE, LABELS, Line, shown
 from .table import cells as line_cells
 
 _OTHER_TABLES = 'Other rows'
@@ -100,13 +100,15 @@ def _paper(line: Line, suite: str) -> str:
 
 def seed_table(lines: Sequence[Line]) -> str:
     """The headline metric of every seed; empty for a report of one seed."""
-    seeds = sorted({seed for line in lines for seed in line.seeds})
+    seeds = sorted({seed for line in lines for seed in (*line.seeds, *line.undefined)})
     if len(seeds) < 2:
         return ''
     rows = []
     for line in lines:
         values = dict(zip(line.seeds, line.values, strict=True))
-        figures = [f'{values[seed]:.2f}' if seed in values else '' for seed in seeds]
+        undefined = dict.fromkeys(line.undefined, shown(None))
+        words = {seed: shown(value) for seed, value in values.items()} | undefined
+        figures = [words.get(seed, '') for seed in seeds]
         rows.append((line.task, line.name, line.metric, *figures))
     header = ('task', 'method', 'metric', *(f'seed {seed}' for seed in seeds))
     return f'<h3>Seed by seed</h3>{table(header, rows)}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,14 @@ _METRICS = {
 
 
 def agreed_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """An evaluation's figures under the names of ``results.json``, all in percent."""
+    """An evaluation's figures under the names of ``results.json``, all in percent.
+
+    A figure that is not a number stays so (JSON may have null for it).
+    """
     return {
-        name: factor * metrics[key] for key, (name, factor) in _METRICS.items() if key in metrics
+        name: math.nan if metrics[key] is None else factor * metrics[key]
+        for key, (name, factor) in _METRICS.items()
+        if key in metrics
     }
 
 

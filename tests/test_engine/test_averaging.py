@@ -28,7 +28,7 @@ METRICS = {'cls': 'accuracy/top1', 'det': 'coco/bbox_mAP', 'seg': 'mIoU'}
 AVERAGE = dict(type='EMAHook', momentum=0.2)
 
 
-# A model of one weight: after update n it is -n -----------------------------------------------------
+# A model of one weight: after update n it is -n ---------------------------------------------------
 
 
 class Weight(BaseMetric):
@@ -223,7 +223,7 @@ def test_a_copy_of_a_distiller_has_the_same_teacher():
     assert twin.student is not model.student
 
 
-# The best is chosen by one metric -------------------------------------------------------------------
+# The best is chosen by one metric -----------------------------------------------------------------
 
 
 def best_of(folder: Path, *validations: dict, **saving) -> float:
@@ -265,7 +265,7 @@ def test_the_best_of_before_counts_if_it_is_of_the_same_metric(tmp_path):
         assert weight(tmp_path / 'best_weights.pth') == kept
 
 
-# All tasks ------------------------------------------------------------------------------------------
+# All tasks ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope='module')

@@ -89,7 +89,8 @@ def tried_run(folder: Path, *metrics, model=None, tried: bool = True, hooks=(), 
     hook = [dict(type='DryRunHook', **dry_run)] if tried else []
     checkpoint = dict(type='CheckpointHook', interval=1, save_best=save_best, rule='greater')
     run = runner(
-        folder, model or Answers(), val_dataloader=images() if images_ is None else images_, val_cfg=dict(),
+        folder, model or Answers(),
+        val_dataloader=images() if images_ is None else images_, val_cfg=dict(),
         val_evaluator=Evaluator(list(metrics or [Needs()])),
         default_hooks=dict(logger=None, checkpoint=checkpoint),
         custom_hooks=[dict(type='WeightsExportHook'), *hook, *hooks],
@@ -105,7 +106,7 @@ def said(run: Runner) -> str:
     return line
 
 
-# What is found --------------------------------------------------------------------------------------
+# What is found ------------------------------------------------------------------------------------
 
 
 def test_a_right_run_says_what_was_tried(tmp_path):
@@ -292,7 +293,7 @@ def test_no_image_is_a_setting_that_is_refused():
         DryRunHook(images=0)
 
 
-# What is left behind: nothing -----------------------------------------------------------------------
+# What is left behind: nothing ---------------------------------------------------------------------
 
 
 class Remembers(Hook):
@@ -377,7 +378,7 @@ def test_alone_a_process_waits_for_nobody(monkeypatch):
     assert torch.distributed.is_initialized()
 
 
-# Several processes ----------------------------------------------------------------------------------
+# Several processes --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(('users', 'kind'), [(True, UserError), (False, RunError)])
@@ -399,7 +400,7 @@ def test_the_first_process_raises_its_own_error_after_the_others_know(monkeypatc
     assert told == [[None, 'division by zero', False]]
 
 
-# Detectors ------------------------------------------------------------------------------------------
+# Detectors ----------------------------------------------------------------------------------------
 
 
 def test_a_detector_that_finds_nothing_is_given_something():
@@ -423,7 +424,7 @@ def test_a_detector_that_finds_nothing_is_given_something():
     assert len(outputs[0].pred_instances) == 0
 
 
-# All tasks ------------------------------------------------------------------------------------------
+# All tasks ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope='module')
@@ -437,7 +438,7 @@ def tasks(place):
     return make_tasks(place, {'stage1': 1, 'cls': 1, 'det': 1, 'seg': 1})
 
 
-METRICS = {
+SAID = {
     'stage1': '', 'cls': 'accuracy/top1, accuracy/top5', 'det': 'coco/bbox_mAP, ',
     'seg': 'aAcc, mIoU, mAcc',
 }  # fmt: skip
@@ -451,12 +452,12 @@ def dry_line(work: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', list(METRICS))
+@pytest.mark.parametrize('name', list(SAID))
 def test_every_task_is_tried_and_ends_as_without_it(place, tasks, name):
     for folder, options in (('with', {}), ('without', {'reliability.dry_run': None})):
         train(tasks[name].config, options, work_dir=str(place / f'{name}_{folder}'))
     line = dry_line(place / f'{name}_with')
-    assert METRICS[name] in line
+    assert SAID[name] in line
     assert ('validation images' in line) is (name != 'stage1')
     assert line.endswith('weights.pth can be read again')
     assert differences(place / f'{name}_with', place / f'{name}_without') == []
