@@ -63,7 +63,7 @@ def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
         'g2sd_mm': __version__,
         'commit': git_commit(),
         'config': _from_here(getattr(cfg, 'filename', None)),
-        'dataset': _dataset(cfg),
+        'dataset': describe_data(cfg),
         'teacher': _teacher(cfg),
         'initialised_from': _file((_backbone(cfg).get('init_cfg') or {}).get('checkpoint')),
         **known,
@@ -103,7 +103,8 @@ def _backbone(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
     return (model.get('student') or model).get('backbone') or {}
 
 
-def _dataset(cfg: Mapping[str, Any]) -> Record | None:
+def describe_data(cfg: Mapping[str, Any]) -> Record | None:
+    """Kind, folder and annotations of the training data; None if a config has none."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         return None
@@ -112,10 +113,15 @@ def _dataset(cfg: Mapping[str, Any]) -> Record | None:
     return {key: dataset[key] for key in keys if isinstance(dataset.get(key), str)}
 
 
-def _teacher(cfg: Mapping[str, Any]) -> Record | None:
+def named_teacher(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The teacher's entry of a config, wherever it stands; None if there is no teacher."""
     hooks = [h for h in cfg.get('custom_hooks') or () if h.get('type') == 'DistillationHook']
     places = [cfg.get('model') or {}, cfg.get('distillation') or {}, *hooks]
-    teacher = next((place['teacher'] for place in places if place.get('teacher')), None)
+    return next((place['teacher'] for place in places if place.get('teacher')), None)
+
+
+def _teacher(cfg: Mapping[str, Any]) -> Record | None:
+    teacher = named_teacher(cfg)
     if teacher is None:
         return None
     config = teacher.get('config')

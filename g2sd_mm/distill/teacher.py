@@ -44,6 +44,10 @@ class FrozenTeacher:
         #: Hears each answer while it is set; nothing is kept here.
         self.listener: Callable[[Any], None] | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        """Itself: a copy of a distiller (averaged weights) has the same teacher, not a second."""
+        return self
+
     def to(self, device: torch.device) -> None:
         """Move to a device; the precision stays."""
         self.model.to(device)

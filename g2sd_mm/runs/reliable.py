@@ -11,7 +11,10 @@ from mmengine.config import Config
 from ..errors import UserError
 
 #: Entry of ``reliability`` in a config -> hook that it has the arguments of.
-_ALARMS = {'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook'}
+_ALARMS = {
+    'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook', 'dry_run': 'DryRunHook',
+    'teacher_metric': 'TeacherMetricHook',
+}  # fmt: skip
 
 
 def make_reliable(cfg: Config) -> None:

@@ -191,6 +191,7 @@ def test_of_a_distiller_the_deployable_part_is_written(tmp_path):
     run = SimpleNamespace(
         model=model, work_dir=tmp_path, experiment_name='x', epoch=1, iter=1, seed=0,
         logger=logging.getLogger('silent'), cfg=Config(), train_loop=None,
+        hooks=[],
     )
     WeightsExportHook().after_train(run)
     written = read_weights(tmp_path / 'weights.pth')

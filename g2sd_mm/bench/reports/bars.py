@@ -44,7 +44,7 @@ def bars(lines: Sequence[Line]) -> str:
 
 def _bar(line: Line, left: int, y: float) -> list[str]:
     mean = line.mean or 0.0
-    end = left + _BAR * mean / 100
+    end = left + _BAR * max(mean, 0.0) / 100  # -1 is how COCO says that there is nothing to find
     parts = [
         _text(left - 8, y + 14, line.name, 'text-anchor="end"'),
         f'<rect x="{left}" y="{y + 2}" width="{end - left:.1f}" height="16" '

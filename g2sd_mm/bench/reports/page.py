@@ -17,7 +17,7 @@ from .elsewhere import published_elsewhere
 from .method_picture import method_picture
 from .notices import notices
 from .pictures import prediction_grids, reconstruction_grid
-from .summary import orders, summarise
+from .summary import orders, shown, summarise, undefined_figures
 from .tables import label_table, order_table, result_tables, seed_table
 
 _TEMPLATES = jinja2.Environment(
@@ -53,13 +53,14 @@ def render(results: dict[str, Any], *folders: Path) -> str:
         folders: where logs (``seed<N>`` or ``rows``), ``pictures`` and ``analysis`` may lie; what
             the first has counts.
     """
+    lines = summarise(results['rows'], results['suite'])
     sections = [
         Section(name, _TITLES[name], list(blocks)) for name, blocks in _contents(results, folders)
     ]
     return _TEMPLATES.get_template('page.html.j2').render(
         suite=results['suite'],
         subtitle=_subtitle(results),
-        notices=notices(results),
+        notices=[*notices(results), *undefined_figures(lines)],
         sections=[section for section in sections if section.blocks],
     )
 
@@ -166,7 +167,7 @@ def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
     if 'error' in row:
         outcome = f'failed: {row["error"]}'
     else:
-        outcome = ', '.join(f'{name} {value:.2f}' for name, value in row['metrics'].items())
+        outcome = ', '.join(f'{name} {shown(value)}' for name, value in row['metrics'].items())
     return (
         str(row['seed']),
         row['task'],

@@ -31,6 +31,7 @@ class Line:
 
     name: the method, with what else tells the row from its neighbours (student, ablation).
     of: seeds that any row of the report has; a line with fewer rests on less than the others.
+    undefined: seeds whose figure is not a number (or infinite): in no mean and no comparison.
     published: the paper's figure, '' where there is none.
     images_seen: by the row's last run, each as often as it is seen; None where that is not known.
     Times are the median over the seeds, each of its own: a seed beside which the machine did other
@@ -55,6 +56,7 @@ class Line:
     metric: str = ''
     published: str = ''
     images_seen: int | None = None
+    undefined: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -93,8 +95,9 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
             Line(
                 task=task,
                 method=method,
-                seeds=tuple(r['seed'] for r in good),
+                seeds=tuple(own),
                 values=tuple(own.values()),
+                undefined=tuple(r['seed'] for r in good if r['seed'] not in own),
                 retained=_retained(own, teacher) if teacher else None,
                 params_m=good[0]['params_m'] if good else None,
                 gflops=good[0]['gflops'] if good else None,
@@ -130,9 +133,23 @@ def _metric(row: dict[str, Any]) -> str:
 
 
 def _figures(group: Sequence[dict[str, Any]]) -> Figures:
-    """Of rows that differ by seed: seed -> what they are judged by, failed ones left out."""
+    """Of rows that differ by seed: seed -> what they are judged by, failed ones left out, and
+    those whose figure is not a number: one of them would make all means and comparisons such."""
     good = sorted((row for row in group if 'error' not in row), key=lambda row: row['seed'])
-    return {row['seed']: row['metrics'][_metric(row)] for row in good}
+    figures = {row['seed']: row['metrics'][_metric(row)] for row in good}
+    return {seed: value for seed, value in figures.items() if is_number(value)}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a figure is a finite number; JSON may have null for one that is not."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def shown(value: Any) -> str:
+    """A figure with two decimals, or in words that it is none."""
+    if is_number(value):
+        return f'{value:.2f}'
+    return 'infinite' if isinstance(value, float) and math.isinf(value) else 'not a number'
 
 
 def _teacher(figures: dict[tuple[str, ...], Figures], key: tuple[str, ...]) -> Figures | None:
@@ -157,7 +174,7 @@ def verdicts(lines: Sequence[Line]) -> list[str]:
 
     The second also of the rows on a part of the labels, where the teacher may be worth more.
     """
-    sentences = []
+    sentences = undefined_figures(lines)
     for task, finished in _finished(lines).items():
         sentences += [_order(task, finished), *_comparisons(task, finished)]
     few = [line for line in lines if line.table == LABELS and line.values]
@@ -174,6 +191,17 @@ def _comparisons(task: str, lines: Sequence[Line]) -> Iterator[str]:
         for a, b in methods.claims(own, in_words=True):
             if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
                 yield f'{task}: {_compare(own[a], own[b])}'
+
+
+def undefined_figures(lines: Sequence[Line]) -> list[str]:
+    """A sentence for each line with a figure that is not a number."""
+    return [
+        f'{line.task}: {line.metric} of {line.name} is not a number in seed'
+        f'{"s" * (len(line.undefined) > 1)} {", ".join(map(str, line.undefined))}: '
+        'left out of means and comparisons'
+        for line in lines
+        if line.undefined
+    ]
 
 
 def orders(lines: Sequence[Line]) -> list[str]:

@@ -12,10 +12,12 @@ _HEADER = ('task', 'method', 'metric', 'value', 'of teacher', 'params', 'GFLOPs'
 def cells(line: Line) -> tuple[str, ...]:
     """One line's cells, in the order of the header."""
     if not line.values:
-        return (line.task, line.name, line.metric, 'failed', *[''] * 5)
+        why = 'not a number' if line.undefined else 'failed'
+        return (line.task, line.name, line.metric, why, *[''] * 5)
     value = f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
     if len(line.seeds) < line.of:
-        value += f' ({len(line.seeds)} of {line.of} seeds)'
+        undefined = f', {len(line.undefined)} not a number' if line.undefined else ''
+        value += f' ({len(line.seeds)} of {line.of} seeds{undefined})'
     return (
         line.task,
         line.name,

@@ -8,7 +8,7 @@ from ...published import published
 from ...tasks import TASKS
 from .blocks import Block, Heading, Paragraph, Table
 from .differences import HEADER, Difference, cells, differences
-from .summary import LABELS, Line
+from .summary import LABELS, Line, shown
 from .table import cells as line_cells
 
 _OTHER_TABLES = 'Other rows'
@@ -99,13 +99,15 @@ def _paper(line: Line, suite: str) -> str:
 
 def seed_table(lines: Sequence[Line]) -> Iterator[Block]:
     """The headline metric of every seed; nothing for a report of one seed."""
-    seeds = sorted({seed for line in lines for seed in line.seeds})
+    seeds = sorted({seed for line in lines for seed in (*line.seeds, *line.undefined)})
     if len(seeds) < 2:
         return
     rows = []
     for line in lines:
         values = dict(zip(line.seeds, line.values, strict=True))
-        figures = [f'{values[seed]:.2f}' if seed in values else '' for seed in seeds]
+        undefined = dict.fromkeys(line.undefined, shown(None))
+        words = {seed: shown(value) for seed, value in values.items()} | undefined
+        figures = [words.get(seed, '') for seed in seeds]
         rows.append((line.task, line.name, line.metric, *figures))
     header = ('task', 'method', 'metric', *(f'seed {seed}' for seed in seeds))
     yield Heading('Seed by seed')

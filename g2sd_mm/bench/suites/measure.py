@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,10 +15,14 @@ from ...tasks import TASKS, Task
 
 
 def agreed_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """An evaluation's figures under the names of ``results.json``, all in percent."""
+    """An evaluation's figures under the names of ``results.json``, all in percent.
+
+    A figure that is not a number stays so (JSON may have null for it).
+    """
+    numbers = {key: math.nan if value is None else value for key, value in metrics.items()}
     found: dict[str, float] = {}
     for task in TASKS.values():
-        found |= task.agreed(metrics)
+        found |= task.agreed(numbers)
     return found
 
 

@@ -4,6 +4,7 @@ from .compile import CompileHook
 from .data_notes import DataNotesHook
 from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
+from .dry_run import DryRunHook
 from .export import WeightsExportHook
 from .guard import TeacherGuardHook
 from .loading import StrictLoadingHook
@@ -22,6 +23,7 @@ __all__ = [
     'DataNotesHook',
     'DivergenceHook',
     'DrawPredictionsHook',
+    'DryRunHook',
     'LossWarmupHook',
     'MetricsHook',
     'NonFiniteHook',

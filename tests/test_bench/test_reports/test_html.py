@@ -150,3 +150,20 @@ def test_screens_paper_and_darkness_are_thought_of(folder):
     page = render(results(row('teacher', 80.0)), folder)
     for text in ('name="viewport"', '@media print', 'prefers-color-scheme: dark', 'max-width: 40'):
         assert text in page
+
+
+def test_a_figure_that_is_no_number_is_shown_as_such(folder):
+    """One of them, in a row or along the way, does not take the whole page away."""
+    nan = float('nan')
+    scalars(folder / 'seed0' / 'c', '20260101_000000', {'loss': nan, 'lr': 0.1, 'iter': 1},
+            {'loss': float('inf'), 'iter': 2}, {'accuracy/top1': nan, 'step': 2})
+    page = render(
+        results(row('teacher', 80.0), row('teacher', 82.0, 1), row('g2sd', nan),
+                row('g2sd', 60.0, 1), row('scratch', nan)),
+        folder,
+    )
+    assert page.count('<td>not a number</td>') >= 2  # seed by seed, and scratch in the table
+    assert 'top1 not a number' in page
+    assert '60.00 (1 of 2 seeds, 1 not a number)' in page
+    assert '<p class="bad">cls: top1 of g2sd is not a number in seed 0' in page
+    assert '>nan' not in page

@@ -188,3 +188,35 @@ def test_the_error_is_the_standard_error_of_the_mean():
     mean, error = paired_difference(lines['a'], lines['b'])
     assert mean == pytest.approx(3)
     assert error == pytest.approx((7 / 3) ** 0.5)
+
+
+# Figures that are not numbers ---------------------------------------------------------------------
+
+NAN, INF = float('nan'), float('inf')
+
+
+@pytest.mark.parametrize('bad', [NAN, INF, -INF, None])
+def test_a_figure_that_is_no_number_is_in_no_mean_and_no_comparison(bad):
+    made = rows(teacher=(80.0, 82.0, 84.0), g2sd=(60.0, 60.0, 64.0), scratch=(50.0, 51.0, 52.0))
+    clean = by_method(summarise(made))
+    made[4]['metrics']['top1'] = bad  # g2sd, seed 1
+    lines = by_method(summarise(made))
+    assert lines['g2sd'].values == (60.0, 64.0)
+    assert (lines['g2sd'].seeds, lines['g2sd'].undefined) == ((0, 2), (1,))
+    assert lines['g2sd'].retained == pytest.approx(100 * 124 / 164)
+    assert lines['scratch'] == clean['scratch']
+    first, order, compared, *_ = verdicts(list(lines.values()))
+    assert first == (
+        'cls: top1 of g2sd is not a number in seed 1: left out of means and comparisons'
+    )
+    assert 'nan' not in order + compared
+    assert '+11.00' in compared
+    assert '62.00 ± 2.83 (2 of 3 seeds, 1 not a number)' in text_table(list(lines.values()))
+
+
+def test_a_row_without_any_number_says_so_and_not_that_it_failed():
+    lines = summarise(rows(teacher=(80.0, 80.0), g2sd=(NAN, NAN), scratch=(None, None)))
+    table = {line.split()[1]: line for line in text_table(lines).splitlines()}
+    assert 'not a number' in table['g2sd']
+    assert 'failed' in table['scratch']
+    assert not [sentence for sentence in verdicts(lines) if 'nan' in sentence]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.budget import _read
 from g2sd_mm.bench.suites.catalogue import SUITES
@@ -360,3 +361,27 @@ def test_the_mini_rows_are_judged_by_more_than_the_runs_validate_on():
         assert tested.test_dataloader.dataset.pipeline == validated.test_dataloader.dataset.pipeline
         assert tested.test_evaluator.type == validated.test_evaluator.type
         assert folder in tested.test_evaluator.get('ann_file', folder)
+
+
+def test_a_figure_that_is_no_number_is_kept_and_reported(fake, tmp_path, record, monkeypatch):
+    """The row ended; its log, its file, the table and the page say what came out."""
+
+    def train(step, seed, runs, resume):
+        log = runs / step.name / '1' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        log.write_text('{"loss": NaN, "iter": 1}\n{"accuracy/top1": NaN, "step": 1}')
+        result = fake(step, seed, runs, resume)
+        bad = step.name == 'g2sd_vits_cls' and seed == 0
+        return {**result, 'metrics': {'top1': float('nan') if bad else 50.0 + seed}}
+
+    monkeypatch.setattr(run_module, '_train', train)
+    results = go(tmp_path / 'out', record, seeds=(0, 1))
+    assert len(results['rows']) == 6
+    log = (record / 'rows' / 'shapes_cls_vits_g2sd_seed0.log').read_text().splitlines()
+    assert log == ['step 1: loss nan', 'step 1: accuracy/top1 nan']
+    fake.ran()
+    again = go(tmp_path / 'out', record, seeds=(0, 1))
+    assert fake.ran() == []
+    page = render(again, record)
+    assert 'cls: top1 of g2sd is not a number in seed 0' in page
+    assert '51.00 (1 of 2 seeds, 1 not a number)' in page
