@@ -21,7 +21,7 @@ from ..checkpoints import CheckpointError
 from ..checkpoints.write import alone, whole_or_not
 from ..compat.safe_load import load_checkpoint
 
-FORMAT = 1
+FORMAT = 2
 _CLASS = '__class__'
 #: What a batch may be made of beside tensors, arrays and plain values, and where it is defined.
 _HOMES = {
@@ -65,13 +65,13 @@ def read_bundle(path: str | Path) -> dict[str, Any]:
     """What :func:`write_bundle` was given, with samples as the libraries' objects again.
 
     ``state_dict``, ``seed``, ``rank``, ``config`` (text), and of each micro-batch ``batches``,
-    ``steps`` (iterations before it), ``losses`` (by name) and ``files`` (of images).
+    ``steps`` and ``updates`` (iterations and updates before it), ``losses`` (by name) and ``files`` (of images).
 
     Raises:
         CheckpointError: if the file is no bundle.
     """
     content = load_checkpoint(path)
-    if not isinstance(content, dict) or content.get('format') != FORMAT or 'steps' not in content:
+    if not isinstance(content, dict) or content.get('format') != FORMAT or 'updates' not in content:
         raise CheckpointError(
             f'{path} is no bundle of a non-finite step: those are called non_finite_STEP_rankR.pth'
         )

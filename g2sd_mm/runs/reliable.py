@@ -31,8 +31,8 @@ def make_reliable(cfg: Config) -> None:
     loop = cfg.train_cfg
     if loop.pop('by_epoch', False) or loop.get('type') == 'EpochBasedTrainLoop':
         loop['type'] = 'ResumableEpochLoop'
-    elif 'type' not in loop:
-        loop['type'] = 'IterBasedTrainLoop'
+    elif loop.setdefault('type', 'IterBasedTrainLoop') == 'IterBasedTrainLoop':
+        loop['type'] = 'ResumableIterLoop'
     defaults = {'checkpoint': dict(type='CheckpointHook', interval=1)}  # mmengine's own
     cfg.default_hooks = {**defaults, **(cfg.get('default_hooks') or {})}
     saving = cfg.default_hooks.checkpoint
