@@ -8,6 +8,7 @@ untouched, to the last bit.
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -217,7 +218,23 @@ def _schedules_are_unchanged(part: _Part, old: Position, found: Position) -> boo
 
 
 def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in state.items() if name not in _MOVING}
+    return {
+        name: _plain(value)
+        for name, value in state.items()
+        if name not in _MOVING and not callable(value)
+    }
+
+
+def keep_plain_states(checkpoint: dict[str, Any]) -> None:
+    """Take functions out of the states of schedules, in place.
+
+    mmengine's ``OneCycleLR`` puts one there, and no reader that runs no code would take the file.
+    """
+    states = checkpoint.get('param_schedulers') or []
+    lists = states.values() if isinstance(states, dict) else [states]
+    for state in itertools.chain.from_iterable(lists):
+        for name in [name for name, value in state.items() if callable(value)]:
+            del state[name]
 
 
 def _move(schedulers: Sequence[Any], found: Position) -> None:

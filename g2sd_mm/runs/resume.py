@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from ..compat.safe_load import load_checkpoint
 _COUNTED = ('SeededSampler', 'SeededDataset', 'StepSeedHook')
 
 
-def find_start(cfg: Config, resume: str | None) -> None:
+def find_start(cfg: Config, resume: str | None, notes: Sequence[str] = ()) -> None:
     """Decide which checkpoint the run goes on from, in place; with ``auto``, it may be none.
 
     Args:
         cfg: with its ``work_dir``.
         resume: ``auto`` for the newest whole checkpoint of the work dir, a path, or None.
+        notes: further lines for the log.
 
     A config without a seed takes the checkpoint's, before the order of images is drawn from it.
 
@@ -29,10 +31,11 @@ def find_start(cfg: Config, resume: str | None) -> None:
             training checkpoint.
         FileNotFoundError: if it is not there.
     """
-    notes: list[str] = []
+    notes = list(notes)
     found: Path | None = None
     if resume == 'auto':
-        found, notes = newest_whole(cfg.work_dir)
+        found, passed = newest_whole(cfg.work_dir)
+        notes += passed
         if found is None:
             notes.append(f'no checkpoint in {cfg.work_dir} to go on from: starting anew')
     elif resume:

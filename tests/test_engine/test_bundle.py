@@ -95,7 +95,7 @@ def assert_same(one, two) -> None:
 
 def test_views_are_written_without_what_they_are_views_of(tmp_path):
     batch = dict(inputs=torch.zeros(1_000_000)[:2])
-    write_bundle(tmp_path / 'b.pth', state={}, batches=[batch], steps=[0])
+    write_bundle(tmp_path / 'b.pth', state={}, batches=[batch], steps=[0], updates=[0])
     assert (tmp_path / 'b.pth').stat().st_size < 10_000
     assert len(list(tensors_in(read_bundle(tmp_path / 'b.pth')['batches']))) == 1
 
@@ -108,6 +108,6 @@ def test_other_files_are_refused(tmp_path):
 
 def test_no_other_class_can_be_asked_for(tmp_path):
     sample = {'__class__': 'Popen', 'arguments': ['touch', 'x']}
-    torch.save({'format': 1, 'steps': [0], 'batches': [sample]}, tmp_path / 'b.pth')
+    torch.save({'format': 2, 'updates': [0], 'batches': [sample]}, tmp_path / 'b.pth')
     with pytest.raises(CheckpointError, match="asks for the class 'Popen'"):
         read_bundle(tmp_path / 'b.pth')

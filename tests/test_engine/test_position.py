@@ -118,7 +118,7 @@ def test_what_is_recorded_is_read():
     {'epoch': -1}, {'batch': '16'}, {'epoch_length': 0}, {'accumulation': 0}, {'images': None},
 ])
 def test_a_damaged_record_is_refused(damage):
-    with pytest.raises(CheckpointError, match='meta.position'):
+    with pytest.raises(CheckpointError, match=r'meta\.position'):
         read_position({KEY: at(EPOCHS, 4, 61).plain() | damage}, EPOCHS)
 
 

@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...checkpoints.whole import POINTER
-from ..fitting import fit_checkpoint
+from ..fitting import fit_checkpoint, keep_plain_states
 from ..position import KEY
 from .access import position_of
 
@@ -48,6 +48,7 @@ class ResumeHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Record the position with what it is counted in."""
+        keep_plain_states(checkpoint)
         meta = checkpoint['meta']
         meta[KEY] = position_of(runner, meta['epoch'], meta['iter']).plain()
 
