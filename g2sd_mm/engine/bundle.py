@@ -65,7 +65,8 @@ def read_bundle(path: str | Path) -> dict[str, Any]:
     """What :func:`write_bundle` was given, with samples as the libraries' objects again.
 
     ``state_dict``, ``seed``, ``rank``, ``config`` (text), and of each micro-batch ``batches``,
-    ``steps`` and ``updates`` (iterations and updates before it), ``losses`` (by name) and ``files`` (of images).
+    ``steps`` and ``updates`` (iterations and updates before it), ``losses`` (by name) and ``files``
+    (of images).
 
     Raises:
         CheckpointError: if the file is no bundle.

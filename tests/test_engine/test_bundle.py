@@ -56,7 +56,8 @@ def segmentation() -> dict:
 def test_a_batch_comes_back_as_it_was(tmp_path, make):
     batch = make()
     write_bundle(
-        tmp_path / 'b.pth', state={'w': torch.ones(2)}, batches=[batch], steps=[3], seed=1
+        tmp_path / 'b.pth', state={'w': torch.ones(2)}, batches=[batch], steps=[3], updates=[3],
+        seed=1,
     )
     bundle = read_bundle(tmp_path / 'b.pth')
     assert (bundle['steps'], bundle['seed']) == ([3], 1)

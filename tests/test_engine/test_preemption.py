@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -130,10 +131,8 @@ def test_before_it_listens_a_request_ends_at_once():
 
 def test_a_request_that_a_library_swallowed_is_not_forgotten():
     with preemption.ending_at_once():
-        try:
+        with contextlib.suppress(BaseException):
             os.kill(os.getpid(), signal.SIGTERM)
-        except BaseException:
-            pass
         with pytest.raises(Preempted, match='SIGTERM'), preemption.listening():
             pass
 

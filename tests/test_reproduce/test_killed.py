@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.faults.compare import differences
 from g2sd_mm.reports.logs import read_scalars
 from g2sd_mm.reproduce import record as record_module
 from g2sd_mm.reproduce import run as run_module
@@ -26,7 +27,6 @@ from g2sd_mm.reproduce.run import run_suite
 from g2sd_mm.reproduce.suites import Row, Step, Suite
 
 from .. import imagenet
-from ..faults.compare import differences
 
 _FORK = multiprocessing.get_context('fork')
 _LONGER = {'train_cfg.max_epochs': 3, 'train_dataloader.num_workers': 1}

@@ -7,13 +7,12 @@ import signal
 
 import pytest
 
+from benchmarks.faults import campaign, incidents
+from benchmarks.faults.campaign import Reference
+from benchmarks.faults.children import Run
+from benchmarks.faults.compare import differences
+from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 from g2sd_mm.checkpoints.whole import newest_whole
-
-from . import campaign, incidents
-from .campaign import Reference
-from .children import Run
-from .compare import differences
-from .tasks import data_in, make_tasks, quick_folder
 
 
 @pytest.fixture(scope='module')
