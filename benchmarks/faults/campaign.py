@@ -152,7 +152,7 @@ def changed_batches(
     always = folder / f'{name}_always'
     codes = Run(reference.task, always, options=options).wait()
     assert set(codes) == {0}, codes
-    end = _state_of_end(always)
+    end = state_of_end(always)
     done = 0
     for chain in itertools.count():
         if done >= number:
@@ -165,8 +165,8 @@ def changed_batches(
         shutil.copytree(work_dir, smooth)
         codes = Run(reference.task, smooth, options=options).wait()
         differs = [] if set(codes) == {0} else [f'exit codes {codes}']
-        if not differs and _state_of_end(smooth) != end:
-            differs = [f'it ends at {_state_of_end(smooth)}, where it should at {end}']
+        if not differs and state_of_end(smooth) != end:
+            differs = [f'it ends at {state_of_end(smooth)}, where it should at {end}']
         records = [first]
         second = _end_once(reference, work_dir, rng, latest=0.6, options=options)
         if second is not None:
@@ -181,7 +181,7 @@ def changed_batches(
         done += len(records)
 
 
-def _state_of_end(work_dir: Path) -> dict[str, Any]:
+def state_of_end(work_dir: Path) -> dict[str, Any]:
     """Counts and learning rates of a run's last checkpoint."""
     content = load_checkpoint(newest_whole(work_dir)[0])
     rates = sorted({group['lr'] for group in content['optimizer']['param_groups']})

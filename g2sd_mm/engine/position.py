@@ -185,7 +185,7 @@ def _begun(old: Position, now: Units) -> int:
     same_data = was.dataset == now.dataset and was.step and now.step
     if begun == was.epoch_length or not same_data:
         return begun * now.epoch_length // was.epoch_length
-    return min(begun * was.step // now.step, now.epoch_length)
+    return min(begun * was.batch // now.batch, now.epoch_length)
 
 
 def _nothing_left(old: Position, found: Position) -> str:

@@ -59,6 +59,26 @@ def test_the_comparison_sees_another_run(reference, place):
     assert any(line.startswith('optimizer: ') for line in found)
 
 
+def test_a_run_with_another_batch_ends_as_documented(reference, place):
+    records = list(campaign.changed_batches(reference('stage1'), place, 2, seed=3, batch=4))
+    assert len(records) == 2
+    unhurt(*records)
+
+
+@pytest.mark.slow
+def test_a_run_with_fewer_processes_ends_as_documented(reference, place):
+    work_dir = place / 'cls_processes'
+    two = Run(make_tasks(place, {'cls': 2})['cls'], work_dir)
+    assert two.wait_for(lambda: two.steps >= 7), two.said[-3000:]
+    for rank in range(2):
+        two.signal(signal.SIGTERM, rank)
+    assert two.wait() == [0, 0], two.said[-3000:]
+    one = Run(make_tasks(place, {'cls': 1})['cls'], work_dir)
+    assert one.wait() == [0], one.said[-3000:]
+    assert 'processes: 2, now 1' in one.said
+    assert campaign.state_of_end(work_dir) == campaign.state_of_end(reference('cls').folder)
+
+
 def test_killed_while_saving(reference, place):
     unhurt(*campaign.kills_while_saving(reference('stage1'), place, 5, seed=3))
 
