@@ -23,7 +23,7 @@ REQUIREMENTS = [
     'onedl-mmpretrain==1.3.6',
     'onedl-mmsegmentation==1.4.2',
     # Imported by our own code, so declared although the libraries above bring them too.
-    'filelock',  # one run in a work dir
+    'filelock',  # one run at a time in a work dir; torch requires it too
     'imagecorruptions-imaug',  # noise, blur, fog, ... of tools/analyze.py
     'jinja2',  # pages of the reports
     'matplotlib',  # plots of the reports

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from ..compat.plain_logs import printable_logs
 from ..compat.quiet import quiet_imports
@@ -29,7 +32,12 @@ def run_command(command: Callable[[], None]) -> None:
     terminal with ``G2SD_TRACEBACK=1``.
     """
     try:
-        with quiet_imports(), printable_logs(), _no_unrestricted_loading():
+        with (
+            _ending_at_the_second_interrupt(),
+            quiet_imports(),
+            printable_logs(),
+            _no_unrestricted_loading(),
+        ):
             command()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -61,6 +69,36 @@ def resume_command(argv: Sequence[str]) -> str:
             continue
         words.append(word)
     return shlex.join([*words, '--resume'])
+
+
+@contextmanager
+def _ending_at_the_second_interrupt() -> Iterator[None]:
+    """A Ctrl-C ends the command in order, and one more while it ends, at once and silently.
+
+    Python would print the traceback of whatever was being tidied up.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # in a thread, or told to ignore it, as a command in the background of a script is
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise  # what follows is the end of the process
+    except BaseException:
+        signal.signal(signal.SIGINT, before)
+        raise
+    signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(130)
 
 
 @contextmanager

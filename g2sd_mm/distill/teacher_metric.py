@@ -15,8 +15,8 @@ from mmengine.runner import Runner
 from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import Record, check_record, describe_data, named_teacher
 from ..checkpoints.sidecar import read_sidecar
-from ..engine.hooks.watched import HEADLINES
 from ..errors import UserError
+from ..tasks import best_by
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def known_metric(file: str) -> Known | None:
     metrics = origin.get('metrics') or (origin.get('last_validation') or {}).get('metrics') or {}
     if record is None or not isinstance(metrics, Mapping):
         return None
-    name = next((name for name in HEADLINES if isinstance(metrics.get(name), (int, float))), None)
+    name = next((name for name in best_by() if isinstance(metrics.get(name), (int, float))), None)
     if name is None:
         return None
     return Known(file, name, float(metrics[name]), origin.get('dataset'), _classes(record))

@@ -20,7 +20,7 @@ from .hooks import (
     WholeCheckpointHook,
 )
 from .layer_decay import ViTLayerDecayConstructor
-from .loops import ResumableEpochLoop
+from .loops import ResumableEpochLoop, ResumableIterLoop
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 from .sharding import ShardedDataParallel, ShardedRunner
@@ -36,6 +36,7 @@ __all__ = [
     'NonFiniteHook',
     'PreemptionHook',
     'ResumableEpochLoop',
+    'ResumableIterLoop',
     'ResumeHook',
     'SampleErrorHook',
     'ShardedDataParallel',

@@ -22,7 +22,7 @@ from ..checkpoints.write import alone, whole_or_not
 from ..compat.safe_load import load_checkpoint
 from ..wording import one_line
 
-FORMAT = 1
+FORMAT = 2
 _CLASS = '__class__'
 _PARTS = dict(state_dict=dict, batches=list, steps=list, files=list, seed=int, rank=int)
 #: What a batch may be made of beside tensors, arrays and plain values, and where it is defined.
@@ -67,13 +67,14 @@ def read_bundle(path: str | Path) -> dict[str, Any]:
     """What :func:`write_bundle` was given, with samples as the libraries' objects again.
 
     ``state_dict``, ``seed``, ``rank``, ``config`` (text), and of each micro-batch ``batches``,
-    ``steps`` (iterations before it), ``losses`` (by name) and ``files`` (of images).
+    ``steps`` and ``updates`` (iterations and updates before it), ``losses`` (by name) and ``files``
+    (of images).
 
     Raises:
         CheckpointError: if the file is no bundle.
     """
     content = load_checkpoint(path)
-    if not isinstance(content, dict) or content.get('format') != FORMAT or 'steps' not in content:
+    if not isinstance(content, dict) or content.get('format') != FORMAT or 'updates' not in content:
         raise CheckpointError(
             f'{path} is no bundle of a non-finite step: those are called non_finite_STEP_rankR.pth'
         )

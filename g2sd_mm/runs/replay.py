@@ -69,13 +69,12 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
         return f'not finite before the step: {some(broken)}'
     model.train()
     lines = []
-    for number, batch, files in zip(
-        content['steps'], content['batches'], content['files'], strict=True
+    for number, updates, batch, files in zip(
+        content['steps'], content['updates'], content['batches'], content['files'], strict=True
     ):
         seed_everything(content['seed'], number, content['rank'])
         if hasattr(model, 'distillation'):
-            accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-            model.distillation.update = number // accumulated
+            model.distillation.update = updates
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)

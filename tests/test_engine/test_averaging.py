@@ -12,6 +12,7 @@ import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
+from benchmarks.faults.tasks import data_in, make_tasks
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.sidecar import read_sidecar
 from g2sd_mm.engine import WeightsExportHook
@@ -20,7 +21,6 @@ from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 from g2sd_mm.students.extract import extract_student
 
-from ..faults.tasks import data_in, make_tasks
 from ..runs import Slope, loader, runner
 from ..toys import Lines, distiller, words
 

@@ -58,7 +58,7 @@ def segmentation() -> dict:
 def test_a_batch_comes_back_as_it_was(tmp_path, make):
     batch = make()
     write_bundle(
-        tmp_path / 'b.pth', state={'w': torch.ones(2)}, batches=[batch], steps=[3],
+        tmp_path / 'b.pth', state={'w': torch.ones(2)}, batches=[batch], steps=[3], updates=[3],
         **{**FACTS, 'seed': 1},
     )
     bundle = read_bundle(tmp_path / 'b.pth')
@@ -98,7 +98,9 @@ def assert_same(one, two) -> None:
 
 def test_views_are_written_without_what_they_are_views_of(tmp_path):
     batch = dict(inputs=torch.zeros(1_000_000)[:2])
-    write_bundle(tmp_path / 'b.pth', state={}, batches=[batch], steps=[0], **FACTS)
+    write_bundle(
+        tmp_path / 'b.pth', state={}, batches=[batch], steps=[0], updates=[0], **FACTS
+    )
     assert (tmp_path / 'b.pth').stat().st_size < 10_000
     assert len(list(tensors_in(read_bundle(tmp_path / 'b.pth')['batches']))) == 1
 
@@ -111,7 +113,9 @@ def test_other_files_are_refused(tmp_path):
 
 def test_no_other_class_can_be_asked_for(tmp_path):
     sample = {'__class__': 'Popen', 'arguments': ['touch', 'x']}
-    content = dict(format=1, state_dict={}, steps=[0], batches=[sample], **FACTS)
+    content = dict(
+        format=2, state_dict={}, steps=[0], updates=[0], batches=[sample], **FACTS
+    )
     torch.save(content, tmp_path / 'b.pth')
     with pytest.raises(CheckpointError, match="asks for the class 'Popen'"):
         read_bundle(tmp_path / 'b.pth')
@@ -125,7 +129,7 @@ def test_no_other_class_can_be_asked_for(tmp_path):
     dict(state_dict=None),
 ])  # fmt: skip
 def test_a_damaged_one_is_named(tmp_path, change):
-    content = dict(format=1, state_dict={}, steps=[0], batches=[{}], **FACTS)
+    content = dict(format=2, state_dict={}, steps=[0], updates=[0], batches=[{}], **FACTS)
     torch.save(content, tmp_path / 'b.pth')
     assert read_bundle(tmp_path / 'b.pth')['batches'] == [{}]
     torch.save({**content, **change}, tmp_path / 'b.pth')

@@ -18,6 +18,9 @@ from mmengine.runner import Runner, ValLoop
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmarks.faults.children import Run
+from benchmarks.faults.compare import differences
+from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.engine import DryRunHook
 from g2sd_mm.engine.hooks import dry_run
@@ -25,9 +28,6 @@ from g2sd_mm.engine.undisturbed import alone, borrowed, silent, undisturbed
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.runs.train import train
 
-from ..faults.children import Run
-from ..faults.compare import differences
-from ..faults.tasks import data_in, make_tasks, quick_folder
 from ..runs import Slope, runner
 from ..toys import Lines, words
 

@@ -72,7 +72,7 @@ def test_iterations_have_mmengines_loop(loop):
     cfg = stock()
     cfg.train_cfg = loop
     make_reliable(cfg)
-    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=3)
+    assert cfg.train_cfg == dict(type='ResumableIterLoop', max_iters=3)
 
 
 def test_alarms_are_set_by_the_config():

@@ -9,6 +9,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ...compat.resume_data import CheckpointFolder
+from ..fitting import units_of
+from ..position import Position
 
 
 def bare_model(runner: Runner) -> Any:
@@ -17,8 +19,31 @@ def bare_model(runner: Runner) -> Any:
 
 
 def updates_so_far(runner: Runner) -> int:
-    """Optimizer updates since the start of training, also after a resume."""
-    return runner.iter // getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    """Optimizer updates since the start of training, also after a resume with another batch."""
+    return updates_before(runner, runner.iter)
+
+
+def updates_before(runner: Runner, iteration: int) -> int:
+    """The same before any iteration of this run, counted from 0."""
+    accumulation = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    start = getattr(runner.train_loop, 'start', None)
+    if start is None:
+        return iteration // accumulation
+    return start.updates + (iteration - start.iteration) // accumulation
+
+
+def position_of(runner: Runner, epoch: int, iteration: int) -> Position:
+    """Where a run is.
+
+    Args:
+        runner: that trains.
+        epoch: whole epochs done.
+        iteration: iterations done.
+    """
+    start = getattr(runner.train_loop, 'start', None)
+    if start is None:
+        start = Position(units_of(runner), epoch=0, iteration=0, updates=0, images=0)
+    return start.after(epoch, iteration)
 
 
 def between_updates(runner: Runner) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.faults.compare import differences
 from g2sd_mm.bench.logs import read_scalars
 from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import record as record_module
@@ -28,7 +29,6 @@ from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 
 from ... import imagenet
-from ...faults.compare import differences
 from . import killing as killed
 
 _FORK = multiprocessing.get_context('fork')

@@ -23,9 +23,8 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.config.load import load_config as read_config
 from g2sd_mm.config.parts import plain_model
 from g2sd_mm.datasets.shapes import ensure_shapes
-
-from ..small_configs import shrink
-from ..toys import ROOT, save
+from tests.small_configs import shrink
+from tests.toys import ROOT, save
 
 #: Task -> config whose toy version is run.
 CONFIGS = {
@@ -39,6 +38,8 @@ _SETS = {
     'scenes': dict(task='seg', train=24, val=4, size=128, seed=0),
 }
 _BATCH = {'stage1': 8, 'cls': 8, 'det': 2, 'seg': 4}
+#: Images of an iteration that a run is resumed with, to change them.
+OTHER_BATCH = {'stage1': 4, 'cls': 4, 'det': 4, 'seg': 2}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: the full series, or parts of it, with figures as JSON."""
+"""``python -m benchmarks.faults``: the full series, or parts of it, with figures as JSON."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from .tasks import data_in, import_libraries, quick_folder
 
 def main() -> None:
     """Run the parts, and put them into the file in the place of what it had of them."""
-    p = argparse.ArgumentParser(prog='python -m tests.faults', description=__doc__)
+    p = argparse.ArgumentParser(prog='python -m benchmarks.faults', description=__doc__)
     p.add_argument('--out', default='docs/results/faults.json', help='file that is written')
     p.add_argument('--seed', type=int, default=0, help='of the moments')
     p.add_argument('--parts', nargs='+', choices=PARTS, default=list(PARTS), help='all by default')
+    p.add_argument('--short', action='store_true', help='a few random ends of each part only')
     args = p.parse_args()
     g2sd_mm.register_all()
     import_libraries()
@@ -31,11 +32,12 @@ def main() -> None:
     for name in args.parts:
         began, records = time.perf_counter(), []
         with quick_folder() as folder, data_in(folder):
-            for record in part(folder, name, args.seed):
+            for record in part(folder, name, args.seed, args.short):
                 records.append(_without(record, folder))
                 print(json.dumps(records[-1]), flush=True)
         parts[name] = {
-            'command': f'python -m tests.faults --parts {name} --seed {args.seed}',
+            'command': f'python -m benchmarks.faults --parts {name} --seed {args.seed}'
+            + (' --short' if args.short else ''),
             'seconds': round(time.perf_counter() - began),
             'environment': describe_environment(),
             'records': records,

@@ -12,27 +12,34 @@ from . import campaign, incidents
 from .campaign import Record, Reference
 from .children import Run
 from .compare import differences
-from .tasks import make_tasks
+from .tasks import OTHER_BATCH, make_tasks
 
-#: Part of the series -> SIGKILLs at random moments, and while a checkpoint is saved. A part is a
-#: task, and on how many processes it runs.
+#: Part of the series -> ends at random moments, those before and after a change of the batch, and
+#: SIGKILLs while a checkpoint is saved. A part is a task, and on how many processes it runs.
 KILLS = {
-    ('stage1', 1): (12, 5),
-    ('cls', 1): (12, 5),
-    ('det', 1): (10, 5),
-    ('seg', 1): (10, 5),
-    ('stage1', 2): (6, 0),
-    ('cls', 2): (6, 0),
+    ('stage1', 1): (21, 10, 5),
+    ('cls', 1): (21, 10, 5),
+    ('det', 1): (16, 8, 5),
+    ('seg', 1): (16, 8, 5),
+    ('stage1', 2): (14, 6, 0),
+    ('cls', 2): (14, 6, 0),
 }
 PARTS = {f'{name}_{world}': (name, world) for name, world in KILLS}
 
 
-def part(folder: Path, which: str, seed: int = 0) -> Iterator[Record]:
-    """All faults of one part, one record each. ``G2SD_DATA`` has to be the folder."""
+def part(folder: Path, which: str, seed: int = 0, short: bool = False) -> Iterator[Record]:
+    """All faults of one part, one record each. ``G2SD_DATA`` has to be the folder.
+
+    With ``short`` it has two of each kind of random end, and no single incidents.
+    """
     name, world = PARTS[which]
-    random_kills, saving_kills = KILLS[name, world]
+    random_kills, batch_kills, saving_kills = (2, 2, 0) if short else KILLS[name, world]
     reference = Reference.of(make_tasks(folder, {name: world})[name], folder)
     yield from campaign.kills_at_random(reference, folder, random_kills, seed)
+    batch = OTHER_BATCH[name] // world
+    yield from campaign.changed_batches(reference, folder, batch_kills, seed, batch)
+    if short:
+        return
     yield from campaign.kills_while_saving(reference, folder, saving_kills, seed)
     if world == 1:
         yield twice(reference, folder)

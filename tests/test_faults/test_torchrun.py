@@ -10,8 +10,9 @@ import time
 
 import pytest
 
+from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
+
 from ..toys import ROOT, free_port
-from .tasks import data_in, make_tasks, quick_folder
 
 
 @pytest.mark.slow

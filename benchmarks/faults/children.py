@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from g2sd_mm.cli.exit_codes import run_command
+from g2sd_mm.preemption import ending_at_once
 from g2sd_mm.runs.train import train
+from tests.toys import free_port
 
-from ..toys import free_port
 from .tasks import Task
 
 _FORK = multiprocessing.get_context('fork')
@@ -34,11 +35,13 @@ class Run:
         self._said_before = self.log.stat().st_size if self.log.is_file() else 0
         port = free_port()
         self.began = time.perf_counter()
+        self._listens = [_FORK.Event() for _ in range(task.world)]
         self.ranks = [
             _FORK.Process(
-                target=_train, args=(task, work_dir, rank, port, self.log, sabotage, arguments)
+                target=_train,
+                args=(task, work_dir, rank, port, self.log, sabotage, arguments, listens),
             )
-            for rank in range(task.world)
+            for rank, listens in enumerate(self._listens)
         ]
         for process in self.ranks:
             process.start()
@@ -47,6 +50,11 @@ class Run:
     def running(self) -> bool:
         """Whether all ranks are."""
         return all(process.is_alive() for process in self.ranks)
+
+    @property
+    def listens(self) -> bool:
+        """Whether a signal is a request to all ranks by now."""
+        return all(event.is_set() for event in self._listens)
 
     def kill(self, ranks: Sequence[int] | None = None) -> None:
         """SIGKILL, to all ranks or some; waits until they are gone."""
@@ -113,6 +121,7 @@ def _train(
     log: Path,
     sabotage: Sabotage | None,
     arguments: dict[str, Any],
+    listens: Any,
 ) -> None:
     os.setsid()
     terminal = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -131,9 +140,11 @@ def _train(
     os.chdir(work_dir.parent)
 
     def command() -> None:
-        if sabotage:
-            sabotage()
-        train(task.config, work_dir=str(work_dir), **{'resume': 'auto', **arguments})
+        with ending_at_once():
+            listens.set()
+            if sabotage:
+                sabotage()
+            train(task.config, work_dir=str(work_dir), **{'resume': 'auto', **arguments})
 
     run_command(command)
     sys.stdout.flush()

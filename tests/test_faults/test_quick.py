@@ -7,13 +7,12 @@ import signal
 
 import pytest
 
+from benchmarks.faults import campaign, incidents
+from benchmarks.faults.campaign import Reference
+from benchmarks.faults.children import Run
+from benchmarks.faults.compare import differences
+from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 from g2sd_mm.checkpoints.whole import newest_whole
-
-from . import campaign, incidents
-from .campaign import Reference
-from .children import Run
-from .compare import differences
-from .tasks import data_in, make_tasks, quick_folder
 
 
 @pytest.fixture(scope='module')
@@ -58,6 +57,26 @@ def test_the_comparison_sees_another_run(reference, place):
     found = differences(undisturbed.folder, place / 'other_seed')
     assert any(line.startswith('weights.pth: ') for line in found)
     assert any(line.startswith('optimizer: ') for line in found)
+
+
+def test_a_run_with_another_batch_ends_as_documented(reference, place):
+    records = list(campaign.changed_batches(reference('stage1'), place, 2, seed=3, batch=4))
+    assert len(records) == 2
+    unhurt(*records)
+
+
+@pytest.mark.slow
+def test_a_run_with_fewer_processes_ends_as_documented(reference, place):
+    work_dir = place / 'cls_processes'
+    two = Run(make_tasks(place, {'cls': 2})['cls'], work_dir)
+    assert two.wait_for(lambda: two.steps >= 7), two.said[-3000:]
+    for rank in range(2):
+        two.signal(signal.SIGTERM, rank)
+    assert two.wait() == [0, 0], two.said[-3000:]
+    one = Run(make_tasks(place, {'cls': 1})['cls'], work_dir)
+    assert one.wait() == [0], one.said[-3000:]
+    assert 'processes: 2, now 1' in one.said
+    assert campaign.state_of_end(work_dir) == campaign.state_of_end(reference('cls').folder)
 
 
 def test_killed_while_saving(reference, place):
