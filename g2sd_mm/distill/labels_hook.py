@@ -78,6 +78,8 @@ def replayed(runner: Runner) -> str:
         'weights': bare_model(runner).teacher.checksum(),
         'teacher': {name: v for name, v in cfg.model.teacher.items() if name != 'checkpoint'},
         'data': loader,
+        # labels are numbers: with other folders or another order they are others
+        'classes': (getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}).get('classes'),
         # normalisation and mixing
         'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
     }

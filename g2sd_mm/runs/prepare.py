@@ -17,6 +17,7 @@ from mmengine.config import Config, ConfigDict
 
 import g2sd_mm
 
+from ..agreement.runs import agree_for_training
 from ..config.load import load_config
 from ..engine.autocast import MIXED, mixed_dtype
 from ..errors import UserError
@@ -80,6 +81,7 @@ def prepare_training(
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
+    agree_for_training(cfg, config)
     check_work_dir(cfg.work_dir)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)

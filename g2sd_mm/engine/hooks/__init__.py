@@ -1,5 +1,6 @@
 """Hooks of every run, one idea a file."""
 
+from .agreement import AgreementHook
 from .compile import CompileHook
 from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
@@ -17,6 +18,7 @@ from .throughput import ThroughputHook
 from .warmup import LossWarmupHook
 
 __all__ = [
+    'AgreementHook',
     'CompileHook',
     'DivergenceHook',
     'DrawPredictionsHook',

@@ -10,12 +10,14 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
 from ...checkpoints.record import Record, describe_network, describe_origin
 from ...checkpoints.sidecar import write_sidecar
 from ...checkpoints.write import write_weights
 from ...version import __version__
 from .access import bare_model
+from .agreement import seen_size
 
 #: What is watched for the best file: the first of these that validation reports.
 _METRICS = ('accuracy/top1', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU')
@@ -101,6 +103,7 @@ class WeightsExportHook(Hook):
             self._files = describe_origin(runner.cfg)
         return {
             'network': describe_network(runner.cfg, _class_names(runner)),
+            'inputs': inputs_of(runner.cfg, seen_size(runner)).plain(),
             'origin': {
                 **self._files,
                 **self._validated,
