@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 
 from ..config.parts import LOADERS, innermost_dataset
 

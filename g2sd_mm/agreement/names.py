@@ -34,12 +34,14 @@ def _are_numbers(names: Sequence[str]) -> bool:
 
 
 def difference(first: Sequence[str], second: Sequence[str], what: tuple[str, str]) -> str:
-    """Both lists and the first class in which they differ, in words.
+    """Both lists and the first class in which they differ, in words; nothing if they are equal.
 
     Args:
-        first, second: lists that differ.
+        first, second: names by number.
         what: what each is of, such as ``('the weights', 'data/val')``.
     """
+    if tuple(first) == tuple(second):
+        return ''
     length = max(len(first), len(second))
     padded = [[*names, *[None] * (length - len(names))] for names in (first, second)]
     at = next(i for i, (a, b) in enumerate(zip(*padded, strict=True)) if a != b)

@@ -3,7 +3,8 @@
 A record has three parts of plain values. ``network`` is what the student's own library builds it
 from, without anything that only training needs; it is None for a pre-trained encoder, which is no
 task's network. ``inputs`` are the images that it was trained on: size, normalisation, order of the
-channels (:class:`g2sd_mm.agreement.inputs.Inputs`). ``origin`` names the config, the commit, the data, the teacher, the metrics.
+channels (:class:`g2sd_mm.agreement.inputs.Inputs`). ``origin`` names the config, the commit, the
+data, the teacher, the metrics.
 
 JSON has no tuples, and the libraries tell them from lists: a record has ``{"tuple": [...]}``.
 """

@@ -7,7 +7,15 @@ so a segmentation run never pays for mmdet, and reading a command's ``--help`` p
 
 import functools
 
-from g2sd_mm.compat import class_names, guards, image_files, mmcv_ops, pixel_limit, plain_files, quiet
+from g2sd_mm.compat import (
+    class_names,
+    guards,
+    image_files,
+    mmcv_ops,
+    pixel_limit,
+    plain_files,
+    quiet,
+)
 
 __all__ = ['prepare']
 
