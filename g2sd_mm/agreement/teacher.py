@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..config.classes import class_counts
 from ..config.project import find_config
 from ..errors import UserError
-from .inputs import Inputs, pixels, unlike
+from .inputs import Inputs, inputs_of, pixels, unlike
 from .names import BY_POSITION, Names, comparable, difference
 from .recorded import Recorded, recorded
 
@@ -33,15 +33,17 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
     block = cfg.get('distillation') or {}
     teacher = block.get('teacher') or {}
     checkpoint = teacher.get('checkpoint')
-    if not isinstance(checkpoint, str):
-        return
-    facts = recorded(checkpoint)
+    facts = recorded(checkpoint) if isinstance(checkpoint, str) else Recorded()
     yield from facts.notes
-    if differs := unlike(facts.inputs, student):
-        raise UserError(
-            f'the teacher ({facts.source}) and the student prepare images differently ({differs}): '
-            "give the student's data_preprocessor the values of the teacher"
-        )
+    told = (facts.source, facts.inputs), ("the teacher's config", inputs_of(_config(teacher)))
+    for source, inputs in told:
+        if differs := unlike(inputs, student):
+            raise UserError(
+                f'teacher and student must prepare images alike: {source} and the student have '
+                f"{differs}. Give the student's data_preprocessor the values of the teacher"
+            )
+    if not facts.source:
+        return
     there = facts.inputs.size
     if there and student.size and there != student.size:
         yield (
@@ -52,12 +54,17 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
         yield from _agree_on_names(cfg, facts, checkpoint, classes)
 
 
+def _config(teacher: Mapping[str, Any]) -> Config:
+    """The config of a teacher that has one, with its overrides."""
+    config = teacher.get('config') or {}
+    cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(dict(config))
+    cfg.merge_from_dict(teacher.get('overrides') or {})
+    return cfg
+
+
 def compares_classes(block: Mapping[str, Any]) -> bool:
     """Whether a tap of the teacher listens to a part that tells classes apart."""
-    config = (block.get('teacher') or {}).get('config')
-    if not config:
-        return False
-    model = (Config.fromfile(find_config(config)) if isinstance(config, str) else config)['model']
+    model = _config(block.get('teacher') or {}).get('model') or {}
     telling = {name for name, part in model.items() if any(class_counts(part))}
     taps = (block.get('taps') or {}).values()
     places = [tap if isinstance(tap, str) else (tap or {}).get('teacher') for tap in taps]

@@ -77,7 +77,7 @@ class AgreementHook(Hook):
 
 def seen_size(runner: Runner) -> Size | None:
     """Height and width of the images that a run has trained or, before, validated on."""
-    for hook in runner.hooks:
+    for hook in getattr(runner, 'hooks', ()):  # of somebody's own runner, there may be none
         if isinstance(hook, AgreementHook):
             return hook.seen.get('train') or hook.seen.get('val') or hook.trained
     return None
