@@ -1,8 +1,10 @@
 """What is written down about a student: which network it is, and where it comes from.
 
-A record has two parts of plain values. ``network`` is what the student's own library builds it
+A record has three parts of plain values. ``network`` is what the student's own library builds it
 from, without anything that only training needs; it is None for a pre-trained encoder, which is no
-task's network. ``origin`` names the config, the commit, the data, the teacher, the metrics.
+task's network. ``inputs`` are the images that it was trained on: size, normalisation, order of the
+channels (:class:`g2sd_mm.agreement.inputs.Inputs`). ``origin`` names the config, the commit, the
+data, the teacher, the metrics.
 
 JSON has no tuples, and the libraries tell them from lists: a record has ``{"tuple": [...]}``.
 """

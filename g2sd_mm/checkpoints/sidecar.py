@@ -5,9 +5,10 @@
     {"format": 1,
      "weights": {"file": "weights.pth", "sha256": "...", "parameters": 22050664},
      "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
+     "inputs": {"size": [224, 224], "mean": [...], "std": [...], "channels": "RGB"},
      "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
 
-The two last are a record, see :mod:`g2sd_mm.checkpoints.record`.
+The three last are a record, see :mod:`g2sd_mm.checkpoints.record`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: in
 
     Args:
         weights: the file; its digest is taken.
-        record: ``network`` and ``origin``.
+        record: ``network``, ``inputs`` and ``origin``.
         parameters: numbers in the weights file.
 
     Raises:

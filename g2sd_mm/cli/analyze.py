@@ -230,6 +230,7 @@ class Subjects:
 
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
+    from ..agreement.students import agree_on_test_data
     from ..bench.suites.trained import (
         last_checkpoint,
         run_config,
@@ -254,10 +255,12 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     if args.generic:
         generic = _generic(args)
     networks = {name: load_student(run) for name, run in runs.items()}
+    agree_on_test_data(networks, data, 'the test data of the suite')
     return Subjects(args, networks, data, generic)
 
 
 def _of_files(args: argparse.Namespace) -> Subjects:
+    from ..agreement.students import agree_on_test_data
     from ..config.load import load_config
     from ..errors import UserError
     from ..runs.data import prepare_data
@@ -280,6 +283,8 @@ def _of_files(args: argparse.Namespace) -> Subjects:
         if data is None:
             prepare_data(cfg, ('test_dataloader',))
             data = cfg
+    if data is not None:
+        agree_on_test_data(networks, data, args.teacher[0])
     return Subjects(args, networks, data, generic)
 
 

@@ -94,6 +94,9 @@ def export(
     path = Path(out) if out else weights_file(student).with_suffix(FORMATS[to])
     exported = export_student(loaded, path, to, part, opset, size)
     _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
+    if exported.size != loaded.image_size and loaded.image_size:
+        print(f'note: it takes images of {exported.size} px, the student was trained on those of '
+              f'{loaded.image_size} px')
     if exported.left_out:
         print(printable(f'note: {exported.left_out}'))
     files = [path]
@@ -103,14 +106,17 @@ def export(
         _say(files[1], 'quantised to int8: measure its accuracy before you use it')
         add_to_description(exported, int8={'file': files[1].name, 'sha256': file_digest(files[1])})
     if test_data:
-        accuracies = _accuracies(loaded, files, to, test_data)
+        accuracies = _accuracies(loaded, files, to, test_data, exported.size)
         for name, accuracy in accuracies.items():
             print(printable(f'top-1 {accuracy:.2f} %  {name}'))
         add_to_description(exported, top1={'test_data': test_data, **accuracies})
     return files
 
 
-def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[str, float]:
+def _accuracies(
+    student: Any, files: list[Path], to: str, config: str, size: int
+) -> dict[str, float]:
+    from ..agreement.students import agree_on_test_data
     from ..config.load import load_config
     from ..export.accuracy import top1
     from ..export.student import runner_of
@@ -118,6 +124,7 @@ def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[s
 
     cfg = load_config(config)
     prepare_data(cfg, ('test_dataloader',))
+    agree_on_test_data({'the student': student}, cfg, config, size)
     runners = {path.name: runner_of(path, to) for path in files}
     classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
     return top1(student, cfg, {'PyTorch': student, **classifiers})

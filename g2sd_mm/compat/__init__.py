@@ -9,6 +9,7 @@ import functools
 
 from g2sd_mm.compat import (
     batches,
+    class_names,
     coco_files,
     data_folders,
     guards,
@@ -43,6 +44,7 @@ def prepare() -> None:
     coco_files.read_alike()
     left_out.count_left_out()
     batches.name_odd_sizes()
+    class_names.match_classes_by_name()
     plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()

@@ -25,6 +25,7 @@ def apply_classes(cfg: Config) -> None:
     """
     names, number = cfg.get('classes'), cfg.get('num_classes')
     if names is not None:
+        _check_names(names)
         if number not in (None, len(names)):
             raise UserError(
                 f'num_classes={number}, but classes has {len(names)} names: give one of the two'
@@ -49,6 +50,13 @@ def apply_classes(cfg: Config) -> None:
         step.num_classes = number
 
 
+def _check_names(names: Any) -> None:
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"classes={names!r} is no list of names: classes=('cat', 'dog')")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f'classes names {twice[0]!r} twice')
+
+
 def _class_counts(value: Any, path: str = '') -> Iterator[str]:
     """Dotted places of every ``num_classes`` in a model config; cascades have lists of heads."""
     items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
@@ -57,6 +65,15 @@ def _class_counts(value: Any, path: str = '') -> Iterator[str]:
         if key == 'num_classes':
             yield f'{path}{key}'
         yield from _class_counts(item, f'{path}{key}.')
+
+
+def class_counts(value: Any) -> Iterator[int]:
+    """Every ``num_classes`` in a model config, or a part of one."""
+    if isinstance(value, dict) and isinstance(value.get('num_classes'), int):
+        yield value['num_classes']
+    items = value.values() if isinstance(value, dict) else value
+    for item in items if isinstance(value, (dict, list)) else ():
+        yield from class_counts(item)
 
 
 def _classify(cfg: Config, number: int) -> None:

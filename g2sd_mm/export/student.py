@@ -47,6 +47,7 @@ class Exported:
         part: ``classifier``, ``pyramid``, ``segmentor`` or ``backbone``.
         difference: the largest difference to the network, as a share of the output's largest value.
         left_out: in words, what of the student is not in the file; None for nothing.
+        size: side in pixels of the images that it takes.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Exported:
     part: str
     difference: float
     left_out: str | None
+    size: int
 
 
 def export_student(
@@ -134,7 +136,7 @@ def export_student(
     if to == 'onnx':
         content['file']['opset'] = opset
     difference = max(check['difference'].values())
-    return Exported(path, _describe(path, content), name, difference, left_out)
+    return Exported(path, _describe(path, content), name, difference, left_out, size)
 
 
 def runner_of(path: str | Path, to: str) -> Callable[[Tensor], list[Tensor]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 
+from ..agreement.data import TRAINING
 from ..config.load import UNFIT
 from ..config.parts import data_folder, innermost_dataset
 from ..datasets.shapes import ensure_shapes
@@ -23,7 +24,7 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 
     Raises:
         UserError: naming the folder that is missing and how to lay the data out, or the number of
-            class folders if it is not the config's, or the entry that describes no data.
+            training class folders if it is not the config's, or the entry that describes no data.
     """
     try:
         _prepare(cfg, loaders)
@@ -53,10 +54,10 @@ def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
                 + (f', or point G2SD_DATA at the folder that holds {inside[0]}' if inside else '')
             )
         if dataset.get('type') == 'CustomDataset' and dataset.get('with_label', True):
-            _check_classes(root, dataset, cfg)
+            _check_classes(root, dataset, cfg, name == TRAINING)
 
 
-def _check_classes(root: str, dataset: ConfigDict, cfg: Config) -> None:
+def _check_classes(root: str, dataset: ConfigDict, cfg: Config, trained: bool) -> None:
     if dataset.get('ann_file'):
         return  # classes come from a list, not from folders
     prefix = dataset.get('data_prefix') or ''
@@ -64,6 +65,8 @@ def _check_classes(root: str, dataset: ConfigDict, cfg: Config) -> None:
     root = fileio.join_path(root, prefix) if prefix else root
     if not fileio.isdir(root):
         raise UserError(f'no data at {root}')
+    if not trained:
+        return  # labels follow the names of the training data, or of the weights
     found = sum(1 for _ in fileio.list_dir_or_file(root, list_file=False))
     expected = cfg.get('num_classes')
     if expected and found != expected:

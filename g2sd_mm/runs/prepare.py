@@ -18,6 +18,7 @@ from mmengine.config import Config, ConfigDict
 
 import g2sd_mm
 
+from ..agreement.runs import agree_for_training
 from ..config.load import load_config
 from ..data_checks.before_training import check_training_data
 from ..engine.autocast import MIXED, mixed_dtype
@@ -89,6 +90,7 @@ def prepare_training(
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
+    agree_for_training(cfg, config)
     check_training_data(cfg)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)

@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ..agreement.inputs import inputs_of
+from ..agreement.weights import reconcile, say
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.averaged import Which
 from ..checkpoints.convert import convert_state
@@ -21,7 +23,6 @@ from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
 from .build import build_student
-from .classes import class_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
 #: What a training checkpoint knows of its run.
@@ -100,7 +101,8 @@ def extract_student(
         **record['origin'],
         'extracted_from': {'file': str(checkpoint), 'sha256': file_digest(checkpoint)},
     }
-    record = {'layout': layout, 'network': record['network'], 'origin': origin}
+    known = {'inputs': record['inputs']} if 'inputs' in record else {}
+    record = {'layout': layout, 'network': record['network'], **known, 'origin': origin}
     sidecar = write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
     left_behind = _left_behind(weights, state)
     return Extracted(path, sidecar, len(state), left_behind, record['network'])
@@ -133,8 +135,11 @@ def _known_record(weights: Weights, checkpoint: Path) -> Record:
 
 def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None) -> Record:
     cfg = load_config(config, dict(options or {}))
-    network = describe_network(cfg)
+    network, inputs = describe_network(cfg), inputs_of(cfg)
     if network is not None:
-        network['classes'] = list(class_names(cfg))
+        agreement = reconcile(cfg, weights.path, config)
+        say(agreement.notes)
+        network['classes'], inputs = list(agreement.classes), agreement.inputs
     progress = {key: weights.meta[key] for key in _PROGRESS if key in weights.meta}
-    return {'network': network, 'origin': describe_origin(cfg, metrics={}, **progress)}
+    origin = describe_origin(cfg, metrics={}, **progress)
+    return {'network': network, 'inputs': inputs.plain(), 'origin': origin}

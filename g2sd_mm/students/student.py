@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..agreement.inputs import Inputs, cut_of, pixels
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..errors import UserError
@@ -32,20 +35,27 @@ class Student(nn.Module):
         model: the network of its own library, filled, in eval mode.
         network: its record, see :func:`~g2sd_mm.checkpoints.record.describe_network`.
         origin: where it comes from: config, data set, teacher, metrics, commit; may be empty.
+        inputs: the images that it was trained on, as far as they are known.
 
     Attributes:
         model: mmpretrain's ``ImageClassifier``, mmdet's ``MaskRCNN`` or mmseg's
             ``EncoderDecoder``; its ``backbone`` is the ViT.
         task: ``classification``, ``detection`` or ``segmentation``.
         classes: names by number; empty if nobody told.
+        inputs: the images that it was trained on.
         mean, std: of the RGB channels, in values of 0 to 255; images are normalised with them.
-        image_size: side in pixels that the network is laid out for; None where it does not say.
+        image_size: side in pixels of the images that it was trained on, or else that the network
+            is laid out for; None where neither is known.
     """
 
     _whole: nn.Module
 
     def __init__(
-        self, model: nn.Module, network: Record, origin: Mapping[str, Any] | None = None
+        self,
+        model: nn.Module,
+        network: Record,
+        origin: Mapping[str, Any] | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         super().__init__()
         self.model: Any = model
@@ -53,7 +63,11 @@ class Student(nn.Module):
         self.task: str = network['task']
         self._task = task_named(self.task)
         self.classes: tuple[str, ...] = tuple(network['classes'])
-        self.image_size = _side(getattr(model.backbone, 'img_size', None))
+        self.inputs = inputs or Inputs()
+        self._size = self.inputs.size
+        self._unlike: set[str] = set()  # what was said of images of other sizes
+        own = getattr(model.backbone, 'img_size', None)
+        self.image_size = _side(self._size if _is_square(self._size) else own)
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
@@ -117,9 +131,35 @@ class Student(nn.Module):
             if self._prepare is None:
                 with quiet_imports():
                     self._prepare = _preparation(self.network)
-            inputs = self._prepare(_as_input(image))
+            given = _as_input(image)
+            inputs = self._prepare(given)
+            self._say_size(given['ori_shape'], tuple(inputs['inputs'].shape[-2:]))
             (sample,) = self.model.test_step(pseudo_collate([inputs]))
         return sample
+
+
+    def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:
+        """Once for each kind: images that the pipeline leaves at a size that is not the usual."""
+        if self.task != 'classification':
+            return
+        note, cut = '', cut_of(restore(self.network['test_pipeline']))
+        if self._size and prepared != self._size:
+            note = (
+                f'was trained on images of {pixels(self._size)} and predicts this one at '
+                f'{pixels(prepared)}'
+            )
+        elif cut.as_it_is and min(image) > 4 / 3 * min(prepared):
+            note = (
+                f'has a test pipeline that does not resize: it sees the central {pixels(prepared)} '
+                f'of this image of {pixels(image)}'
+            )
+        if note and note not in self._unlike:
+            self._unlike.add(note)
+            print_log(f'the student {note}', logger='current', level=logging.WARNING)
+
+
+def _is_square(size: tuple[int, int] | None) -> bool:
+    return size is not None and size[0] == size[1]
 
 
 def _side(size: int | tuple[int, int] | None) -> int | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -46,6 +48,13 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
         raise UserError(
             f"timm's VisionTransformer cannot hold {type(backbone).__name__}: windows and relative "
             'positions are not in it; only classifiers with G2SDViT can be handed to timm'
+        )
+    if student.image_size != backbone.img_size:
+        print_log(
+            f'the student was trained on images of {student.image_size} px, and timm\'s network '
+            f'takes those of {backbone.img_size} px that it is laid out for',
+            logger='current',
+            level=logging.WARNING,
         )
     two_tokens = backbone.out_type == 'dist_token'
     if two_tokens and not getattr(student.model.head, 'average', True):

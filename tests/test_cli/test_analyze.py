@@ -24,6 +24,8 @@ def suite(tmp_path_factory) -> Path:
     """A suite's folder after a run of teacher, student and stage 1, all with random weights."""
     folder = tmp_path_factory.mktemp('suite')
     data = toys.image_folder(folder / 'images', classes=CLASSES, each=2, size=64)
+    for label in range(CLASSES):  # the names that the students' JSON files have
+        (data / f'class_{label}').rename(data / f'thing {label}')
     runs = folder / 'seed0'
     rows = []
     for method, run in (('teacher', 'vitb_cls'), ('g2sd', 'g2sd_vits_cls')):

@@ -217,7 +217,8 @@ def test_beside_the_weights_lies_what_they_are_and_where_they_come_from(tmp_path
         assert record['origin']['config'].endswith('configs/shapes/vits_deploy.py')
         assert record['origin']['seed'] == 0
         meta = read_weights(tmp_path / f'{name}.pth').meta
-        assert meta['student'] == {key: record[key] for key in ('network', 'origin')}
+        assert meta['student'] == {k: record[k] for k in ('network', 'inputs', 'origin')}
+        assert record['inputs']['size'] == [56, 56]
 
 
 def test_training_checkpoints_carry_it_too(tmp_path):

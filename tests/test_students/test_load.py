@@ -33,7 +33,8 @@ def test_a_folder_gives_the_network_that_was_written(folders, task):
     student = load_student(folders[task])
     assert isinstance(student, torch.nn.Module)
     assert not student.training
-    assert (student.task, student.image_size, student.classes) == (task, SIZE[task], CLASSES)
+    assert (student.task, student.image_size) == (task, SIZE[task])
+    assert student.classes == CLASSES[: 11 if task == 'segmentation' else 10]
     assert student.mean == pytest.approx((123.675, 116.28, 103.53))
     assert student.origin['metrics'] == {'top1': 80.0}
     original = random_model(record(task)['network'])

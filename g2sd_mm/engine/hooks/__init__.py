@@ -1,5 +1,6 @@
 """Hooks of every run, one idea a file."""
 
+from .agreement import AgreementHook
 from .compile import CompileHook
 from .data_notes import DataNotesHook
 from .divergence import DivergenceHook
@@ -19,6 +20,7 @@ from .throughput import ThroughputHook
 from .warmup import LossWarmupHook
 
 __all__ = [
+    'AgreementHook',
     'CompileHook',
     'DataNotesHook',
     'DivergenceHook',

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
 from ...checkpoints.record import Record, describe_network, describe_origin
 from ...checkpoints.sidecar import write_sidecar
@@ -18,6 +19,7 @@ from ...checkpoints.write import write_weights
 from ...version import __version__
 from ..sharding import ShardedDataParallel
 from .access import bare_model, resumed_here
+from .agreement import seen_size
 from .averaging import State, check_averaging, copied, deployable, same, saved_deployable
 from .watched import best_by
 
@@ -168,6 +170,7 @@ class WeightsExportHook(Hook):
             known = {'metrics': {}, 'last_validation': known}
         return {
             'network': describe_network(runner.cfg, _class_names(runner)),
+            'inputs': inputs_of(runner.cfg, seen_size(runner)).plain(),
             'origin': {
                 **self._files,
                 **known,
