@@ -14,6 +14,7 @@ from .convert import to_published_names
 from .identify import Kind, identify, raw_pixels
 from .layouts import Family, family_of
 from .layouts.rules import State
+from .naming import own_record
 from .positions import is_transposed
 from .read import Weights
 
@@ -28,6 +29,8 @@ _BIASES = {
     'blocks.0.attn.relative_position_bias_table': 2,
     'blocks.0.attn.rel_pos_h': 2,
 }
+#: Kinds that only the names of a mm library make: whatever network of it this is.
+_STOCK = (Kind.MM_CLASSIFIER, Kind.MM_DETECTOR, Kind.MM_SEGMENTOR)
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
 
 
@@ -43,6 +46,7 @@ class Facts:
         dtypes: tensors by dtype.
         size: what can be seen of the network, in the order in which it is told.
         notes: what one should know before using it.
+        stock: it is a network of one of the mm libraries, for the config that it was trained with.
     """
 
     kind: Kind
@@ -54,6 +58,7 @@ class Facts:
     dtypes: dict[str, int]
     size: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    stock: bool = False
 
 
 def facts_of(weights: Weights) -> Facts:
@@ -64,12 +69,18 @@ def facts_of(weights: Weights) -> Facts:
     title = kind.value
     if kind in _AUTOENCODERS and raw_pixels(weights):
         title = 'an MAE trained on raw pixels (a "visualize" file), encoder and decoder'
+    record = own_record(weights)
+    stock = False
     try:
         published = to_published_names(outlines(state))
         family, size = family_of(published.state), network_size(published.state, weights.config)
     except CheckpointError as error:
         family, size = None, {}
-        if kind is not Kind.UNKNOWN:
+        stock = record is not None or kind in _STOCK
+        if stock:
+            title = _stock_title(kind, record)
+            notes.append('loaded under its own names by the config that it was trained with')
+        elif kind is not Kind.UNKNOWN:
             notes.append(str(error))
     return Facts(
         kind=kind,
@@ -81,7 +92,17 @@ def facts_of(weights: Weights) -> Facts:
         dtypes=dict(Counter(str(t.dtype).removeprefix('torch.') for t in state.values())),
         size=size,
         notes=tuple(notes),
+        stock=stock,
     )
+
+
+def _stock_title(kind: Kind, record: Mapping[str, Any] | None) -> str:
+    """The kind in words; of a file of this project, by the parts that it names."""
+    if record is None:
+        return kind.value.replace(' with our backbone', '')
+    model = record.get('model') or {}
+    backbone = (model.get('backbone') or {}).get('type', 'no backbone')
+    return f'{model.get("type")} of {record.get("scope")} with {backbone}, trained here'
 
 
 def outlines(state: Mapping[str, Tensor]) -> State:

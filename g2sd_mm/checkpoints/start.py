@@ -8,9 +8,9 @@ from torch import nn
 
 from .convert import to_published_names
 from .load import Fit, load_verified
+from .naming import state_for
 from .positions import check_positions
 from .read import read_weights
-from .task_models import task_model_state
 
 #: What a student autoencoder may start without: all that is not its encoder.
 _MAY_START_RANDOM = ('mask_token', 'decoder_*')
@@ -46,7 +46,7 @@ def load_start(model: nn.Module, path: str | Path) -> Fit:
             may_ignore=_NOT_ITS_OWN,
             advice='Give a masked autoencoder or encoder of the arch in the config.',
         )
-    state = task_model_state(weights)
+    state = state_for(weights, part.state_dict())
     return load_verified(
         part,
         state,

@@ -14,8 +14,8 @@ from torch import nn
 
 from ..checkpoints import load_verified, read_weights
 from ..checkpoints.load import Fit
+from ..checkpoints.naming import state_for
 from ..checkpoints.record import TASKS, Record, restore
-from ..checkpoints.task_models import task_model_state
 from ..errors import UserError
 
 _ADVICE = 'Give the config that the file was trained with, or that of its kind and size.'
@@ -41,7 +41,7 @@ def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
     weights = read_weights(checkpoint, mmap=True)
     return load_verified(
         model,
-        task_model_state(weights),
+        state_for(weights, model.state_dict()),
         weights,
         purpose=f'weights of {purpose}',
         may_ignore=('data_preprocessor.*',),
@@ -60,12 +60,20 @@ def build_student(network: Record, checkpoint: str, purpose: str) -> nn.Module:
         UserError: if the record asks for something that is no registered component.
         CheckpointError: if the file does not fit.
     """
-    check_network(network)
-    cfg = ConfigDict(restore(network['model']), _scope_=network['scope'])
-    model = MODELS.build(cfg)
+    model = _build(network)
     fill_student(model, checkpoint, purpose)
     model.eval()
     return model
+
+
+def network_names(network: Record) -> list[str]:
+    """Names of the state dict that a record's network has."""
+    return list(_build(network).state_dict())
+
+
+def _build(network: Record) -> nn.Module:
+    check_network(network)
+    return MODELS.build(ConfigDict(restore(network['model']), _scope_=network['scope']))
 
 
 def check_network(network: Record) -> None:

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.convert import convert_state
+from ..checkpoints.naming import own_record, state_for
 from ..checkpoints.record import Record, describe_network, describe_origin
 from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
-from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
 from ..checkpoints.write_layout import write_layout
 from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
-from .build import build_student
+from .build import build_student, network_names
 from .predictions import class_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
@@ -74,7 +74,7 @@ def extract_student(
         record = _known_record(weights, checkpoint)
     else:
         record = _record_of(weights, config, options)
-    state = _student_state(weights)
+    state = _student_state(weights, record['network'])
     meta = {'g2sd_mm': record['origin'].get('g2sd_mm'), 'extracted_from': checkpoint.name}
     path.parent.mkdir(parents=True, exist_ok=True)
     if layout != 'ours':
@@ -101,10 +101,11 @@ def extract_student(
     return Extracted(path, sidecar, len(state), left_behind, record['network'])
 
 
-def _student_state(weights: Weights) -> dict[str, Tensor]:
+def _student_state(weights: Weights, network: Record | None) -> dict[str, Tensor]:
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
-    return task_model_state(weights)
+    known = network is None or own_record(weights) is not None
+    return state_for(weights, () if known else network_names(network))
 
 
 def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ...]:
