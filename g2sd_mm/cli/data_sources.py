@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope, init_default_scope
 import g2sd_mm
 
 from ..config.load import load_config
-from ..config.parts import LOADERS, innermost_dataset
+from ..config.parts import LOADERS, innermost_datasets
 from ..data_checks import Source
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
@@ -45,10 +45,11 @@ def _sources(cfg: Config) -> Iterator[Source]:
         if not cfg.get(loader):
             continue
         split = loader.removesuffix('_dataloader')
-        source = _source(cfg, innermost_dataset(cfg[loader].dataset), split, known)
-        if split == TRAINING and isinstance(source, ClassFolders) and source.labelled:
-            known = source.classes
-        yield source
+        for dataset in innermost_datasets(cfg[loader].dataset):
+            source = _source(cfg, dataset, split, known)
+            if split == TRAINING and isinstance(source, ClassFolders) and source.labelled:
+                known = source.classes
+            yield source
 
 
 def _source(cfg: Config, dataset: dict[str, Any], split: str, known: Any) -> Source:

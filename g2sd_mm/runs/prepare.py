@@ -18,6 +18,7 @@ from mmengine.config import Config, ConfigDict
 import g2sd_mm
 
 from ..config.load import load_config
+from ..config.parts import innermost_datasets
 from ..engine.autocast import MIXED, mixed_dtype
 from ..errors import UserError
 from .data import prepare_data
@@ -197,7 +198,8 @@ def use_test_time_augmentation(cfg: Config) -> None:
     """
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise UserError('--tta needs tta_model and tta_pipeline in the config')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in innermost_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 

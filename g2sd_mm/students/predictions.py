@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from ..config.classes import class_name
+from ..config.parts import innermost_dataset
 
 
 def class_names(cfg: Config) -> tuple[str, ...]:
@@ -19,7 +20,7 @@ def class_names(cfg: Config) -> tuple[str, ...]:
     """
     from pathlib import Path
 
-    dataset = cfg.test_dataloader.dataset
+    dataset = innermost_dataset(cfg.test_dataloader.dataset)
     metainfo = dataset.get('metainfo') or {}
     if metainfo.get('classes'):
         return tuple(metainfo['classes'])
@@ -28,7 +29,10 @@ def class_names(cfg: Config) -> tuple[str, ...]:
         known = getattr(registry.get(dataset.type), 'METAINFO', {}).get('classes')
     if known:
         return tuple(known)
-    root = Path(dataset.get('data_root') or '.') / (dataset.get('data_prefix') or '')
+    prefix = dataset.get('data_prefix') or ''
+    if not isinstance(prefix, str):
+        prefix = prefix.get('img_path', '')
+    root = Path(dataset.get('data_root') or '.') / prefix
     folders = (
         sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
     )
