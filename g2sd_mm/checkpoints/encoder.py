@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from .convert import in_published_names
+from .fitting import fitted
 from .identify import describe
 from .load import Fit, is_outline, load_verified
 from .positions import check_positions
@@ -73,7 +74,7 @@ def load_encoder(
     weights = read_weights(path, mmap=True)
     state = encoder_state(weights)
     check_positions(weights, state.get('pos_embed'))
-    state = backbone.fit_state(state)
+    state = fitted(backbone, state, weights)
     fit = load_verified(
         backbone,
         state,

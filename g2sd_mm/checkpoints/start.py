@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from .convert import to_published_names
+from .fitting import fitted
 from .load import Fit, load_verified
 from .naming import state_for
 from .positions import check_positions
@@ -39,7 +40,7 @@ def load_start(model: nn.Module, path: str | Path) -> Fit:
         check_positions(weights, state.get('pos_embed'))
         return load_verified(
             part,
-            state,
+            fitted(part, state, weights),
             weights,
             purpose='start of an autoencoder',
             may_miss=_MAY_START_RANDOM,

@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..models.image_size import height_and_width
+
 # evaluator's name -> ours, and what makes percent of it
 _METRICS = {
     'accuracy/top1': ('top1', 1),
@@ -35,14 +37,14 @@ def parameters_in_millions(model: nn.Module) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-def gflops(model: Any, image_size: int) -> float:
-    """Forward arithmetic of one square image, 1e9 multiply-adds counted as two operations.
+def gflops(model: Any, image_size: int | tuple[int, int], channels: int = 3) -> float:
+    """Forward arithmetic of one image (side, or height and width), 1e9 multiply-adds counted as two operations.
 
     Attention is counted on the unfused kernel, which the counter can see into. Of a detector,
     backbone, pyramid and RPN count: the work of the heads on regions depends on what is found.
     """
     device = next(model.parameters()).device
-    image = torch.zeros(1, 3, image_size, image_size, device=device)
+    image = torch.zeros(1, channels, *height_and_width(image_size), device=device)
     training = model.training
     model.eval()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -58,8 +60,9 @@ def measure_model(model: Any) -> dict[str, float]:
     """``params_m`` of a task model; ``gflops`` of one of our backbones, which know their input."""
     measured = {'params_m': round(parameters_in_millions(model), 4)}
     if hasattr(model.backbone, 'grid_size'):
-        size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
-        measured['gflops'] = round(gflops(model, size), 4)
+        backbone = model.backbone
+        rows, columns = (side * backbone.patch_embed.patch_size for side in backbone.grid_size)
+        measured['gflops'] = round(gflops(model, (rows, columns), backbone.in_channels), 4)
     return measured
 
 

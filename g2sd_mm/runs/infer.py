@@ -14,7 +14,7 @@ from ..config.load import load_config
 from ..reports.draw import draw_sample
 from ..students.load import student_of
 from ..students.predictions import plain_prediction
-from ..students.student import check_image, read_image
+from ..students.student import check_image
 from .processes import best_device
 
 
@@ -54,7 +54,7 @@ def infer(
         plain = plain_prediction(sample, student.classes, threshold)
         predictions.append({'image': path, **plain})
         drawn = draw_sample(
-            read_image(path), sample, student.classes, threshold=threshold, legend=legend
+            student.picture(path), sample, student.classes, threshold=threshold, legend=legend
         )
         name = f'{number:04d}_{Path(path).stem}.jpg'
         mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))

@@ -76,6 +76,8 @@ def extract_student(
         record = _record_of(weights, config, options)
     state = _student_state(weights, record['network'])
     meta = {'g2sd_mm': record['origin'].get('g2sd_mm'), 'extracted_from': checkpoint.name}
+    if weights.meta.get('grid'):
+        meta['grid'] = weights.meta['grid']
     path.parent.mkdir(parents=True, exist_ok=True)
     if layout != 'ours':
         write_layout(path, convert_state(state, to=layout), meta)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
+from ..config.channels import image_channels
 from ..errors import UserError
 from .networks import WHOLE
 from .predictions import plain_prediction
+from .reading import read_pixels, shown, with_channels
 
-#: A file, or uint8 pixels [height, width, 3] in RGB order.
+#: A file, or pixels [height, width, C]: of three channels uint8, in RGB order.
 Image = str | Path | np.ndarray
 
 
@@ -38,7 +40,9 @@ class Student(nn.Module):
         task: ``classification``, ``detection`` or ``segmentation``.
         classes: names by number; empty if nobody told.
         mean, std: of the RGB channels, in values of 0 to 255; images are normalised with them.
-        image_size: side in pixels that the network is laid out for; None where it does not say.
+        image_size: side in pixels that the network is laid out for, or (height, width); None where
+            it does not say.
+        in_channels: of the images; 3 is RGB.
     """
 
     _whole: nn.Module
@@ -51,7 +55,8 @@ class Student(nn.Module):
         self.network, self.origin = network, dict(origin or {})
         self.task: str = network['task']
         self.classes: tuple[str, ...] = tuple(network['classes'])
-        self.image_size = _side(getattr(model.backbone, 'img_size', None))
+        self.image_size = _size(getattr(model.backbone, 'img_size', None))
+        self.in_channels = image_channels(network['model'])
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
@@ -81,7 +86,8 @@ class Student(nn.Module):
         """Predict on one image, prepared as the student's test images were.
 
         Args:
-            image: a file, or uint8 pixels [height, width, 3], RGB.
+            image: a file, or uint8 pixels [height, width, 3], RGB (of a student for other images,
+                [height, width, in_channels] as its files hold them).
             threshold: least score of a box.
 
         Returns:
@@ -107,13 +113,36 @@ class Student(nn.Module):
             if self._prepare is None:
                 with quiet_imports():
                     self._prepare = _preparation(self.network)
-            inputs = self._prepare(_as_input(image))
+            inputs = self._prepare(self._as_input(image))
             (sample,) = self.model.test_step(pseudo_collate([inputs]))
         return sample
 
+    def picture(self, path: str | Path) -> np.ndarray:
+        """An image file as a picture to draw on, uint8 [height, width, 3]."""
+        return read_image(path) if self.in_channels == 3 else shown(self._read(str(path)))
 
-def _side(size: int | tuple[int, int] | None) -> int | None:
-    return size[0] if isinstance(size, (tuple, list)) else size
+    def _read(self, path: str) -> np.ndarray:
+        check_image(path)
+        with DefaultScope.overwrite_default_scope(self.network['scope']), quiet_imports():
+            return read_pixels(restore(self.network['test_pipeline'][0]), path)
+
+    def _as_input(self, image: Image) -> dict[str, Any]:
+        if self.in_channels == 3:
+            return _as_input(image)
+        path = str(image) if isinstance(image, (str, Path)) else ''
+        pixels = with_channels(self._read(path) if path else np.asarray(image))
+        if pixels.ndim != 3 or pixels.shape[2] != self.in_channels:
+            raise UserError(
+                f'this student takes images of {self.in_channels} channels, and '
+                f'{path or "this array"} is {list(pixels.shape)}'
+            )
+        return _loaded(pixels, path)
+
+
+def _size(size: int | Sequence[int] | None) -> int | tuple[int, int] | None:
+    if isinstance(size, Sequence):
+        return size[0] if size[0] == size[1] else (size[0], size[1])
+    return size
 
 
 def _preparation(network: Record) -> Callable[[dict], dict]:
@@ -140,9 +169,13 @@ def _as_input(image: Image) -> dict[str, Any]:
             f'an image is a file or uint8 pixels [height, width, 3] in RGB order, got '
             f'{pixels.dtype} {list(pixels.shape)}'
         )
+    return _loaded(pixels[..., ::-1].copy(), path)
+
+
+def _loaded(pixels: np.ndarray, path: str) -> dict[str, Any]:
     size = pixels.shape[:2]
     return {
-        'img': pixels[..., ::-1].copy(),
+        'img': pixels,
         'img_shape': size,
         'ori_shape': size,
         'img_path': path,

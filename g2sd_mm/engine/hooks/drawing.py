@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+import numpy as np
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...config.channels import image_channels
+from ...config.parts import innermost_dataset
 from ...reports.draw import draw_sample
+from ...students.reading import read_pixels, shown
 
 
 @HOOKS.register_module()
@@ -36,7 +41,15 @@ class DrawPredictionsHook(Hook):
         self.folder.mkdir(parents=True, exist_ok=True)
         classes = runner.test_dataloader.dataset.metainfo.get('classes') or ()
         for sample in outputs or ():
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
+            image = _picture(runner.cfg, sample.img_path)
             drawn = draw_sample(image, sample, classes)
             name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
             mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+
+
+def _picture(cfg: Config, path: str) -> np.ndarray:
+    """What an image file shows, uint8 [height, width, 3], RGB."""
+    if image_channels(cfg.model) == 3:
+        return mmcv.imread(path, channel_order='rgb')
+    dataset = innermost_dataset(cfg.test_dataloader.dataset)
+    return shown(read_pixels(dataset.pipeline[0], path))
