@@ -16,6 +16,7 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..errors import ConfigError
 from .freezing import freeze_first_stages
 from .image_size import patch_grid, plain_size
 from .positions import Grid, resize_positions
@@ -186,8 +187,8 @@ class VisionTransformer(BaseModule):
         size = encoder_size(arch)
         patch_size = patch_size or size.patch_size
         if not -1 <= frozen_stages <= size.depth:
-            raise ValueError(
-                f'frozen_stages={frozen_stages} is not in -1..{size.depth}, the blocks of '
+            raise ConfigError(
+                f'model.backbone.frozen_stages={frozen_stages} is not in -1..{size.depth}, the blocks of '
                 f'arch={arch!r}'
             )
         self.frozen_stages = frozen_stages

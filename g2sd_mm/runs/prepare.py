@@ -78,6 +78,7 @@ def prepare_training(
     make_reliable(cfg)
     find_start(cfg, resume)
     log_throughput(cfg)
+    export_weights(cfg)
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
@@ -206,6 +207,13 @@ def use_test_time_augmentation(cfg: Config) -> None:
 def log_throughput(cfg: Config) -> None:
     """Images a second in every line of the log, in place."""
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ThroughputHook')]
+
+
+def export_weights(cfg: Config) -> None:
+    """Write ``weights.pth`` and what it is at the end of the run, in place; stock configs too."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(hook['type'] == 'WeightsExportHook' for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='WeightsExportHook')]
 
 
 def use_tensorboard(cfg: Config) -> None:
