@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from .convert import to_published_names
+from .fitting import known_grid
 from .identify import Kind, identify, raw_pixels
 from .layouts import Family, family_of
 from .layouts.rules import State
@@ -73,7 +75,8 @@ def facts_of(weights: Weights) -> Facts:
     stock = False
     try:
         published = to_published_names(outlines(state))
-        family, size = family_of(published.state), network_size(published.state, weights.config)
+        family = family_of(published.state)
+        size = network_size(published.state, weights.config, known_grid(weights.meta))
     except CheckpointError as error:
         family, size = None, {}
         stock = record is not None or kind in _STOCK
@@ -110,7 +113,11 @@ def outlines(state: Mapping[str, Tensor]) -> State:
     return {name: tensor.to('meta') for name, tensor in state.items()}
 
 
-def network_size(published: State, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def network_size(
+    published: State,
+    config: Mapping[str, Any] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """Width, depth, heads and so on of a network under published names.
 
     Raises:
@@ -128,7 +135,7 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         size['heads'] = heads
     positions = published.get(f'{trunk}pos_embed')
     if positions is not None and 'patch' in size:
-        size['image'] = round((positions.shape[1] - 1) ** 0.5) * size['patch']
+        size |= _image(positions.shape[1] - 1, size['patch'], grid)
     if 'decoder_embed.weight' in published:
         size['decoder width'] = published['decoder_embed.weight'].shape[0]
         size['decoder depth'] = _depth(published, 'decoder_blocks.')
@@ -136,6 +143,17 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         if head in published:
             size['classes'] = published[head].shape[0]
     return size
+
+
+def _image(patches: int, patch: int, grid: tuple[int, int] | None) -> dict[str, Any]:
+    """The images that positions are laid out for, as far as their number and the file say."""
+    if grid is None or grid[0] * grid[1] != patches:
+        side = math.isqrt(patches)
+        if side * side != patches:
+            return {'patches': patches}
+        grid = side, side
+    rows, columns = grid
+    return {'image': rows * patch if rows == columns else f'{rows * patch}x{columns * patch}'}
 
 
 def _trunk(published: State) -> str:

@@ -167,7 +167,9 @@ def _classifier(cfg: Config, row: Row, data: Path) -> None:
     small = {
         'ResNet': dict(base_channels=8, stem_channels=8),
         'SwinTransformer': dict(
-            arch=dict(embed_dims=8, depths=[1] * 4, num_heads=[1] * 4), img_size=side
+            arch=dict(embed_dims=8, depths=[1] * 4, num_heads=[1] * 4),
+            img_size=side,
+            pad_small_map=True,
         ),
         'VisionTransformer': dict(
             arch=dict(embed_dims=64, num_layers=2, num_heads=2, feedforward_channels=32),
