@@ -11,6 +11,7 @@ from torch import Tensor
 from ..compat.safe_load import CheckpointError
 from ..wording import first_line
 from .convert import in_published_names
+from .fitting import fitted
 from .identify import describe
 from .load import Fit, is_outline, load_verified
 from .positions import check_positions
@@ -75,8 +76,8 @@ def load_encoder(
     state = encoder_state(weights)
     check_positions(weights, state.get('pos_embed'))
     try:
-        state = backbone.fit_state(state)
-    except (ValueError, RuntimeError, IndexError) as error:
+        state = fitted(backbone, state, weights)
+    except (RuntimeError, IndexError) as error:
         raise CheckpointError(
             f'{weights.name} cannot serve as initialisation of {type(backbone).__name__}: it is '
             f'{describe(weights.state)}; {first_line(error)}'

@@ -13,10 +13,12 @@ from torch import Tensor
 from ..compat.safe_load import CheckpointError
 from ..wording import some
 from .convert import to_published_names
+from .fitting import known_grid
 from .identify import Kind, identify, raw_pixels, title_of
 from .layouts import Family, family_of
 from .layouts.published import ENCODER, POOLED_ENCODER
 from .layouts.rules import State, match
+from .naming import own_record
 from .positions import is_transposed
 from .read import Weights
 from .values import defects, told
@@ -32,6 +34,8 @@ _BIASES = {
     'blocks.0.attn.relative_position_bias_table': 2,
     'blocks.0.attn.rel_pos_h': 2,
 }
+#: Kinds that only the names of a mm library make: whatever network of it this is.
+_STOCK = (Kind.MM_CLASSIFIER, Kind.MM_DETECTOR, Kind.MM_SEGMENTOR)
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
 
 
@@ -48,6 +52,7 @@ class Facts:
         size: what can be seen of the network, in the order in which it is told.
         notes: what one should know before using it.
         broken: phrases on tensors that are no weights (NaN, zeros, integers); then it has no use.
+        stock: it is a network of one of the mm libraries, for the config that it was trained with.
     """
 
     kind: Kind
@@ -60,6 +65,7 @@ class Facts:
     size: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+    stock: bool = False
 
 
 def facts_of(weights: Weights) -> Facts:
@@ -70,13 +76,20 @@ def facts_of(weights: Weights) -> Facts:
     title = title_of(state)
     if kind in _AUTOENCODERS and raw_pixels(weights):
         title = 'an MAE trained on raw pixels (a "visualize" file), encoder and decoder'
+    record = own_record(weights)
+    stock = False
     try:
         published = to_published_names(outlines(state))
-        family, size = family_of(published.state), network_size(published.state, weights.config)
+        family = family_of(published.state)
+        size = network_size(published.state, weights.config, known_grid(weights.meta))
     except CheckpointError as error:
         family, size = None, {}
+        stock = record is not None or kind in _STOCK
         if kind is Kind.OTHER_VIT:
             notes.append(_foreign(state))
+        elif stock:
+            title = _stock_title(kind, record)
+            notes.append('loaded under its own names by the config that it was trained with')
         elif kind is not Kind.UNKNOWN:
             notes.append(str(error))
     broken = defects(state)
@@ -93,7 +106,17 @@ def facts_of(weights: Weights) -> Facts:
         size=size,
         notes=tuple(notes),
         broken=tuple(broken),
+        stock=stock,
     )
+
+
+def _stock_title(kind: Kind, record: Mapping[str, Any] | None) -> str:
+    """The kind in words; of a file of this project, by the parts that it names."""
+    if record is None:
+        return kind.value.replace(' with our backbone', '')
+    model = record.get('model') or {}
+    backbone = (model.get('backbone') or {}).get('type', 'no backbone')
+    return f'{model.get("type")} of {record.get("scope")} with {backbone}, trained here'
 
 
 def outlines(state: Mapping[str, Tensor]) -> State:
@@ -101,7 +124,11 @@ def outlines(state: Mapping[str, Tensor]) -> State:
     return {name: tensor.to('meta') for name, tensor in state.items()}
 
 
-def network_size(published: State, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def network_size(
+    published: State,
+    config: Mapping[str, Any] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """Width, depth, heads and so on of a network under published names.
 
     Raises:
@@ -125,7 +152,7 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
                 f'{trunk}pos_embed has {rows} rows, none of them for the class token, which '
                 'networks here have'
             )
-        size['image'] = round((rows - 1) ** 0.5) * size['patch']
+        size |= _image(rows - 1, size['patch'], grid)
     if 'decoder_embed.weight' in published:
         size['decoder width'] = published['decoder_embed.weight'].shape[0]
         size['decoder depth'] = _depth(published, 'decoder_blocks.')
@@ -133,6 +160,17 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         if head in published:
             size['classes'] = published[head].shape[0]
     return size
+
+
+def _image(patches: int, patch: int, grid: tuple[int, int] | None) -> dict[str, Any]:
+    """The images that positions are laid out for, as far as their number and the file say."""
+    if grid is None or grid[0] * grid[1] != patches:
+        side = math.isqrt(patches)
+        if side * side != patches:
+            return {'patches': patches}
+        grid = side, side
+    rows, columns = grid
+    return {'image': rows * patch if rows == columns else f'{rows * patch}x{columns * patch}'}
 
 
 def _trunk(published: State) -> str:

@@ -73,7 +73,9 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (
         Kind.MMSEG_MAE,
         lambda n: _any(n, 'backbone.layers.', 'layers.')
-        and (_any(n, 'decode_head.') or _within(n, '.relative_position_bias_table')),
+        and (_any(n, 'decode_head.') or _within(n, '.relative_position_bias_table'))
+        # mmseg's own ViT, and SegFormer's layers of layers
+        and not (_within(n, '.attn.attn.in_proj') or _any(n, 'backbone.layers.0.0.')),
     ),
     (Kind.MMPRETRAIN_CLASSIFIER, lambda n: _any(n, 'backbone.layers.') and _any(n, 'head.')),
     (

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.parts import innermost_dataset
+from ..config.parts import innermost_dataset, innermost_datasets
 from ..errors import UserError
 from ..provenance import digest_if_there, git_commit
 from ..tasks import task_of
@@ -110,9 +110,14 @@ def describe_data(cfg: Mapping[str, Any]) -> Record | None:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         return None
-    dataset = innermost_dataset(dataset)
     keys = ('type', 'data_root', 'ann_file')
-    return {key: dataset[key] for key in keys if isinstance(dataset.get(key), str)}
+    described = [
+        {key: part[key] for key in keys if isinstance(part.get(key), str)}
+        for part in innermost_datasets(dataset)
+    ]
+    if len(described) == 1:
+        return described[0]
+    return {'type': str(dataset.get('type')), 'datasets': described}
 
 
 def named_teacher(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:

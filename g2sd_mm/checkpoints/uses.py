@@ -64,6 +64,17 @@ _SEGMENTOR: tuple[Use, ...] = (
         'configs/ade20k/{size}_upernet.py',
     ),
 )
+#: Of a network of one of the mm libraries: CONFIG is the one that it was trained with.
+_STOCK: tuple[Use, ...] = (
+    (
+        'teacher of stage 2',
+        _TRAIN + 'distillation.teacher.config=TEACHER_CONFIG '
+        'distillation.teacher.checkpoint={file}',
+        'CONFIG',
+        'CONFIG',
+    ),
+    ('evaluation', _TEST, 'CONFIG', 'CONFIG'),
+)
 _CONVERT_IT: Use = ('a file with the names of this project', _CONVERT, '', '')
 _STUDENT_ONLY: Use = ('the student alone', _EXTRACT, '', '')
 
@@ -136,6 +147,9 @@ def _has_its_classes(config: str, purpose: str, facts: Facts) -> bool:
 
 
 def _uses(facts: Facts) -> tuple[Use, ...]:
+    if facts.stock:
+        student = (_STUDENT_ONLY,) if facts.kind is Kind.STAGE2_RUN else ()
+        return (*_STOCK, *student)
     if facts.kind is Kind.MM_CLASSIFIER:
         two_heads = facts.family is not None and facts.family.name == 'DISTILLED'
         return (_DEPLOYED,) if two_heads else (_CLS_TEACHER, _CLS_TEST)

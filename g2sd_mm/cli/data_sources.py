@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 import g2sd_mm
 
 from ..config.load import load_config
-from ..config.parts import LOADERS
+from ..config.parts import LOADERS, innermost_datasets
 from ..data_checks import Source
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
@@ -19,7 +19,6 @@ from ..data_checks.configured import (
     CLASSES,
     MASKS,
     OBJECTS,
-    datasets_in,
     kind_of,
     labels_of,
     outline,
@@ -54,7 +53,7 @@ def _sources(cfg: Config) -> Iterator[Source]:
         if not cfg.get(loader):
             continue
         split = loader.removesuffix('_dataloader')
-        for dataset in datasets_in(cfg[loader].dataset):
+        for dataset in innermost_datasets(cfg[loader].dataset):
             source = _source(cfg, dataset, split, known)
             if split == TRAINING and isinstance(source, ClassFolders) and source.labelled:
                 known = source.classes

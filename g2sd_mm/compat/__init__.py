@@ -15,6 +15,7 @@ from g2sd_mm.compat import (
     guards,
     image_files,
     left_out,
+    many_channels,
     mmcv_ops,
     pixel_limit,
     plain_files,
@@ -45,6 +46,7 @@ def prepare() -> None:
     left_out.count_left_out()
     batches.name_odd_sizes()
     class_names.match_classes_by_name()
+    many_channels.normalise_any_channels()
     plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()

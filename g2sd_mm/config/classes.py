@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
-from .parts import LOADERS, innermost_dataset
+from .parts import LOADERS, all_datasets, innermost_datasets
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
 
@@ -33,7 +33,12 @@ def apply_classes(cfg: Config) -> None:
         number = len(names)
         for dataset in _datasets(cfg):
             dataset.metainfo = dict(classes=tuple(names))
-    if number is None or 'model' not in cfg:  # test data may stand by themselves
+    if 'model' not in cfg:  # test data may stand by themselves
+        return
+    if number is None:
+        own = (cfg.model.get('head') or {}) if cfg.model.get('type') == 'ImageClassifier' else {}
+        if isinstance(own, dict) and isinstance(own.get('num_classes'), int):
+            _fit_ranks(cfg, own['num_classes'])
         return
     places = list(_class_counts(cfg.model))
     cfg.merge_from_dict({f'model.{place}': number for place in places})
@@ -77,22 +82,45 @@ def class_counts(value: Any) -> Iterator[int]:
 
 
 def _classify(cfg: Config, number: int) -> None:
-    cfg.data_preprocessor.num_classes = number  # for one-hot targets
-    if 1 < number < 5:
-        # top-5 of fewer than 5 classes does not exist
-        for evaluator in ('val_evaluator', 'test_evaluator'):
-            if cfg.get(evaluator):
-                cfg[evaluator].topk = (1,)
+    preprocessor = cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor')
+    if preprocessor is not None:
+        preprocessor.num_classes = number  # for one-hot targets
+    _fit_ranks(cfg, number)
+
+
+def _fit_ranks(cfg: Config, number: int) -> None:
+    """Top-5 of fewer than 5 classes does not exist; only ``Accuracy`` has such a thing."""
+    for metric in _metrics(cfg):
+        if str(metric.get('type')).rpartition('.')[2] == 'Accuracy':
+            ranks = _ranks(metric.get('topk', 1))
+            if max(ranks, default=1) > number:
+                metric.topk = tuple(rank for rank in ranks if rank < number) or (1,)
+
+
+def _metrics(cfg: Config) -> Iterator[ConfigDict]:
+    """Every metric of both evaluators: one, a list of them, or an ``Evaluator`` with some."""
+    for name in ('val_evaluator', 'test_evaluator'):
+        evaluator = cfg.get(name)
+        if isinstance(evaluator, dict) and 'metrics' in evaluator:
+            evaluator = evaluator['metrics']
+        metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+        yield from (metric for metric in metrics if isinstance(metric, dict))
+
+
+def _ranks(topk: Any) -> tuple[int, ...]:
+    return (topk,) if isinstance(topk, int) else tuple(topk)
 
 
 def _datasets(cfg: Config) -> Iterator[ConfigDict]:
     for loader in LOADERS:
         if cfg.get(loader):
-            yield innermost_dataset(cfg[loader].dataset)
+            yield from innermost_datasets(cfg[loader].dataset)
 
 
 def _mask_checks(cfg: Config) -> Iterator[ConfigDict]:
-    pipelines = [dataset.get('pipeline') or [] for dataset in _datasets(cfg)]
+    loaders = [cfg[name] for name in LOADERS if cfg.get(name)]
+    parts = [part for loader in loaders for part in all_datasets(loader.dataset)]
+    pipelines = [part.get('pipeline') or [] for part in parts]
     pipelines += [cfg.get(name) or [] for name in _PIPELINES]
     for pipeline in pipelines:
         yield from (step for step in pipeline if step.get('type') == 'CheckMasks')

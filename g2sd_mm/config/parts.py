@@ -16,6 +16,8 @@ from ..tasks import Task, scopes, task_of
 PACKED = 'packed://'
 #: Names of a config's data loaders.
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+#: Where a data set that wraps others has them.
+_HOLDERS = ('dataset', 'datasets')
 
 
 def data_folder() -> str:
@@ -33,11 +35,32 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
     return timedelta(seconds=settings.get('timeout', 1800))
 
 
+def all_datasets(dataset: Any) -> Iterator[Any]:
+    """A data set's config, and those inside of it: what it seeds, repeats, balances, joins, mixes.
+
+    From the outside in; several that are joined, in their order.
+    """
+    if isinstance(dataset, (list, tuple)):
+        for part in dataset:
+            yield from all_datasets(part)
+    elif isinstance(dataset, Mapping):
+        yield dataset
+        for key in _HOLDERS:
+            yield from all_datasets(dataset.get(key))
+
+
+def innermost_datasets(dataset: Any) -> list[Any]:
+    """The data sets that have files of their own; more than one if they are joined."""
+    return [
+        part
+        for part in all_datasets(dataset)
+        if not any(isinstance(part.get(key), (Mapping, list, tuple)) for key in _HOLDERS)
+    ]
+
+
 def innermost_dataset(dataset: Mapping[str, Any]) -> Any:
-    """The data set itself, inside of what seeds, repeats or balances it."""
-    while isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    return dataset
+    """The data set itself, inside of what seeds, repeats or balances it; of several, the first."""
+    return next(iter(innermost_datasets(dataset)), dataset)
 
 
 def task_of_config(cfg: Mapping[str, Any]) -> Task | None:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
 from ..checkpoints.convert import in_published_names
+from ..checkpoints.fitting import fitted
 from ..checkpoints.identify import raw_pixels
 from ..checkpoints.load import is_outline
 from ..checkpoints.positions import check_positions
@@ -222,7 +223,7 @@ def build_generic_teacher(
         state = autoencoder_state(weights)
         load_verified(
             model,
-            state,
+            fitted(model, state, weights),
             weights,
             purpose='stage-1 teacher',
             may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..agreement.inputs import channel_order, pipeline_of
 from ..checkpoints import CheckpointError, load_verified, read_weights
-from ..checkpoints.task_models import task_model_state
+from ..checkpoints.naming import state_for
 from ..config.parts import LOADERS, import_named_libraries, plain_model
 from ..config.project import find_config
 
@@ -155,7 +155,7 @@ def build_task_teacher(
     name = config if isinstance(config, str) else type(model).__name__
     if checkpoint:
         weights = read_weights(checkpoint, mmap=True)
-        state = task_model_state(weights)
+        state = state_for(weights, teacher.model.state_dict())
         unused = {key.split('.')[0] for key in state} - set(forward)
         load_verified(
             teacher.model,

@@ -64,11 +64,12 @@ def export_student(
     to: str = 'onnx',
     part: str | None = None,
     opset: int = OPSET,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Exported:
     """Write a student as a file that runs without this project.
 
-    The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch; the JSON
+    The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch (of other
+    students their own channels, height and width); the JSON
     beside it says how to normalise them, what comes out, and where the student comes from.
 
     Args:
@@ -77,7 +78,7 @@ def export_student(
         to: ``onnx``, ``torchscript`` or ``torch-export``.
         part: one of the task's ``parts``; None for the whole that can be exported.
         opset: of ONNX.
-        size: side of the images in pixels; None for the student's own.
+        size: side of the images in pixels, or height and width; None for the student's own.
 
     Raises:
         UserError: for what cannot be exported, or without the packages that ONNX needs.
@@ -93,7 +94,8 @@ def export_student(
     size = size or student.image_size
     if size is None:
         raise UserError('the backbone does not say what images it is laid out for: give a size')
-    example = random_images(2, size)
+    channels = student.in_channels
+    example = random_images(2, size, channels=channels)
     try:
         with torch.no_grad():
             outputs = as_list(network(example))
@@ -108,7 +110,7 @@ def export_student(
     else:
         write_torch_export(network, example, path)
     try:
-        check = compare(network, runner_of(path, to), size, names)
+        check = compare(network, runner_of(path, to), size, names, channels)
     except ExportError:
         path.unlink()
         raise
@@ -118,9 +120,9 @@ def export_student(
         'file': {'file': path.name, 'sha256': file_digest(path), 'kind': to, 'part': name},
         'input': {
             'name': 'images',
-            'shape': ['batch', 3, size, size],
+            'shape': ['batch', *example.shape[1:]],
             'type': 'float32',
-            'channels': 'RGB',
+            'channels': 'RGB' if channels == 3 else f'{channels}, as in the files',
             'mean': student.mean,
             'std': student.std,
         },

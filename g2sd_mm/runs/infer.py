@@ -12,7 +12,7 @@ import g2sd_mm
 
 from ..config.load import load_config
 from ..students.load import student_of
-from ..students.student import check_image, read_image
+from ..students.student import check_image
 from .processes import best_device
 
 
@@ -51,7 +51,7 @@ def infer(
         sample = student.sample(path)
         plain = student.plain(sample, threshold)
         predictions.append({'image': path, **plain})
-        drawn = student.draw(read_image(path), sample, threshold=threshold, legend=legend)
+        drawn = student.draw(student.picture(path), sample, threshold=threshold, legend=legend)
         name = f'{number:04d}_{Path(path).stem}.jpg'
         mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
     (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))

@@ -20,6 +20,7 @@ import g2sd_mm
 
 from ..agreement.runs import agree_for_training
 from ..config.load import load_config
+from ..config.parts import innermost_datasets
 from ..data_checks.before_training import check_training_data
 from ..engine.autocast import MIXED, mixed_dtype
 from ..errors import UserError
@@ -87,6 +88,7 @@ def prepare_training(
     make_reliable(cfg)
     find_start(cfg, resume, notes)
     log_throughput(cfg)
+    export_weights(cfg)
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
@@ -208,13 +210,21 @@ def use_test_time_augmentation(cfg: Config) -> None:
     """
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise UserError('--tta needs tta_model and tta_pipeline in the config')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in innermost_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
 def log_throughput(cfg: Config) -> None:
     """Images a second in every line of the log, in place."""
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ThroughputHook')]
+
+
+def export_weights(cfg: Config) -> None:
+    """Write ``weights.pth`` and what it is at the end of the run, in place; stock configs too."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(hook['type'] == 'WeightsExportHook' for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='WeightsExportHook')]
 
 
 def use_tensorboard(cfg: Config) -> None:

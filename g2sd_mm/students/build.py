@@ -11,8 +11,8 @@ from torch import nn
 
 from ..checkpoints import load_verified, read_weights
 from ..checkpoints.load import Fit
+from ..checkpoints.naming import state_for
 from ..checkpoints.record import Record, restore
-from ..checkpoints.task_models import task_model_state
 from .described import check_network, no_larger_than, registered_only, without_sources
 
 _ADVICE = 'Give the config that the file was trained with, or that of its kind and size.'
@@ -35,7 +35,7 @@ def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
     weights = read_weights(checkpoint, mmap=True)
     return load_verified(
         model,
-        task_model_state(weights),
+        state_for(weights, model.state_dict()),
         weights,
         purpose=f'weights of {purpose}',
         may_ignore=('data_preprocessor.*',),
@@ -58,20 +58,28 @@ def build_student(
         UserError: if a record that was read asks for something that is no registered layer.
         CheckpointError: if the file does not fit.
     """
-    cfg = ConfigDict(without_sources(restore(network['model'])), _scope_=network['scope'])
-    if trusted:
-        model = MODELS.build(cfg)
-    else:
-        weights = read_weights(checkpoint, mmap=True)
-        check_network(network, weights)
-        with registered_only():
-            with no_larger_than(weights):
-                _build_without_memory(cfg)
-            with no_larger_than(weights):
-                model = MODELS.build(cfg)
+    model = _build(network, checkpoint, trusted)
     fill_student(model, checkpoint, purpose)
     model.eval()
     return model
+
+
+def network_names(network: Record, checkpoint: str, *, trusted: bool = False) -> list[str]:
+    """Names of the state dict that a record's network has; see :func:`build_student`."""
+    return list(_build(network, checkpoint, trusted).state_dict())
+
+
+def _build(network: Record, checkpoint: str, trusted: bool) -> nn.Module:
+    cfg = ConfigDict(without_sources(restore(network['model'])), _scope_=network['scope'])
+    if trusted:
+        return MODELS.build(cfg)
+    weights = read_weights(checkpoint, mmap=True)
+    check_network(network, weights)
+    with registered_only():
+        with no_larger_than(weights):
+            _build_without_memory(cfg)
+        with no_larger_than(weights):
+            return MODELS.build(cfg)
 
 
 def _build_without_memory(cfg: ConfigDict) -> None:

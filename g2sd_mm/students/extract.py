@@ -14,15 +14,15 @@ from ..agreement.weights import reconcile, say
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.averaged import Which
 from ..checkpoints.convert import convert_state
+from ..checkpoints.naming import own_record, state_for
 from ..checkpoints.record import Record, check_record, describe_network, describe_origin
 from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
-from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
 from ..checkpoints.write_layout import write_layout
 from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
-from .build import build_student
+from .build import build_student, network_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
 #: What a training checkpoint knows of its run.
@@ -78,8 +78,10 @@ def extract_student(
         record = _known_record(weights, checkpoint)
     else:
         record = _record_of(weights, config, options)
-    state = _student_state(weights)
+    state = _student_state(weights, record['network'], config is not None)
     meta = {'g2sd_mm': record['origin'].get('g2sd_mm'), 'extracted_from': checkpoint.name}
+    if weights.meta.get('grid'):
+        meta['grid'] = weights.meta['grid']
     path.parent.mkdir(parents=True, exist_ok=True)
     if layout != 'ours':
         write_layout(path, convert_state(state, to=layout), meta)
@@ -108,10 +110,15 @@ def extract_student(
     return Extracted(path, sidecar, len(state), left_behind, record['network'])
 
 
-def _student_state(weights: Weights) -> dict[str, Tensor]:
+def _student_state(
+    weights: Weights, network: Record | None, trusted: bool
+) -> dict[str, Tensor]:
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
-    return task_model_state(weights)
+    known = network is None or own_record(weights) is not None
+    if known:
+        return state_for(weights, ())
+    return state_for(weights, network_names(network, weights.path, trusted=trusted))
 
 
 def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ from torch import Tensor, nn
 from ..agreement.inputs import Inputs, cut_of, pixels
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
+from ..config.channels import image_channels
 from ..errors import UserError
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .described import registered_only
+from .reading import read_pixels, shown, with_channels
 
-#: A file, or uint8 pixels [height, width, 3] in RGB order.
+#: A file, or pixels [height, width, C]: of three channels uint8, in RGB order.
 Image = str | Path | np.ndarray
 
 
@@ -45,7 +47,8 @@ class Student(nn.Module):
         inputs: the images that it was trained on.
         mean, std: of the RGB channels, in values of 0 to 255; images are normalised with them.
         image_size: side in pixels of the images that it was trained on, or else that the network
-            is laid out for; None where neither is known.
+            is laid out for, or (height, width); None where neither is known.
+        in_channels: of the images; 3 is RGB.
     """
 
     _whole: nn.Module
@@ -67,7 +70,8 @@ class Student(nn.Module):
         self._size = self.inputs.size
         self._unlike: set[str] = set()  # what was said of images of other sizes
         own = getattr(model.backbone, 'img_size', None)
-        self.image_size = _side(self._size if _is_square(self._size) else own)
+        self.image_size = _size(self._size if _is_square(self._size) else own)
+        self.in_channels = image_channels(network['model'])
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
@@ -97,7 +101,8 @@ class Student(nn.Module):
         """Predict on one image, prepared as the student's test images were.
 
         Args:
-            image: a file, or uint8 pixels [height, width, 3], RGB.
+            image: a file, or uint8 pixels [height, width, 3], RGB (of a student for other images,
+                [height, width, in_channels] as its files hold them).
             threshold: least score of a box.
 
         Returns:
@@ -131,12 +136,15 @@ class Student(nn.Module):
             if self._prepare is None:
                 with quiet_imports():
                     self._prepare = _preparation(self.network)
-            given = _as_input(image)
+            given = self._as_input(image)
             inputs = self._prepare(given)
             self._say_size(given['ori_shape'], tuple(inputs['inputs'].shape[-2:]))
             (sample,) = self.model.test_step(pseudo_collate([inputs]))
         return sample
 
+    def picture(self, path: str | Path) -> np.ndarray:
+        """An image file as a picture to draw on, uint8 [height, width, 3]."""
+        return read_image(path) if self.in_channels == 3 else shown(self._read(str(path)))
 
     def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:
         """Once for each kind: images that the pipeline leaves at a size that is not the usual."""
@@ -157,13 +165,32 @@ class Student(nn.Module):
             self._unlike.add(note)
             print_log(f'the student {note}', logger='current', level=logging.WARNING)
 
+    def _read(self, path: str) -> np.ndarray:
+        check_image(path)
+        with DefaultScope.overwrite_default_scope(self.network['scope']), quiet_imports():
+            return read_pixels(restore(self.network['test_pipeline'][0]), path)
+
+    def _as_input(self, image: Image) -> dict[str, Any]:
+        if self.in_channels == 3:
+            return _as_input(image)
+        path = str(image) if isinstance(image, (str, Path)) else ''
+        array = with_channels(self._read(path) if path else np.asarray(image))
+        if array.ndim != 3 or array.shape[2] != self.in_channels:
+            raise UserError(
+                f'this student takes images of {self.in_channels} channels, and '
+                f'{path or "this array"} is {list(array.shape)}'
+            )
+        return _loaded(array, path)
+
 
 def _is_square(size: tuple[int, int] | None) -> bool:
     return size is not None and size[0] == size[1]
 
 
-def _side(size: int | tuple[int, int] | None) -> int | None:
-    return size[0] if isinstance(size, (tuple, list)) else size
+def _size(size: int | Sequence[int] | None) -> int | tuple[int, int] | None:
+    if isinstance(size, Sequence):
+        return size[0] if size[0] == size[1] else (size[0], size[1])
+    return size
 
 
 def _preparation(network: Record) -> Callable[[dict], dict]:
@@ -191,9 +218,13 @@ def _as_input(image: Image) -> dict[str, Any]:
             f'an image is a file or uint8 pixels [height, width, 3] in RGB order, got '
             f'{pixels.dtype} {list(pixels.shape)}'
         )
+    return _loaded(pixels[..., ::-1].copy(), path)
+
+
+def _loaded(pixels: np.ndarray, path: str) -> dict[str, Any]:
     size = pixels.shape[:2]
     return {
-        'img': pixels[..., ::-1].copy(),
+        'img': pixels,
         'img_shape': size,
         'ori_shape': size,
         'img_path': path,

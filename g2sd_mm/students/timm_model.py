@@ -15,6 +15,7 @@ from torch import nn
 from ..checkpoints.convert import convert_state
 from ..errors import UserError
 from ..models.backbones import G2SDViT
+from ..models.image_size import height_and_width
 from ..models.vit import NORM_EPS
 from .load import load_student
 from .student import Student
@@ -67,6 +68,7 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
     kind: Any = VisionTransformerDistilled if two_tokens else VisionTransformer
     model = kind(
         img_size=backbone.img_size,
+        in_chans=backbone.in_channels,
         patch_size=backbone.patch_embed.patch_size,
         num_classes=len(state['head.weight']),
         embed_dim=backbone.embed_dim,
@@ -78,7 +80,7 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
     )
     model.load_state_dict(state)
     model.pretrained_cfg = {
-        'input_size': (3, backbone.img_size, backbone.img_size),
+        'input_size': (backbone.in_channels, *height_and_width(backbone.img_size)),
         'num_classes': model.num_classes,
         'mean': tuple(value / 255 for value in student.mean),
         'std': tuple(value / 255 for value in student.std),

@@ -119,3 +119,10 @@ def test_every_kind_has_its_uses():
     for kind in Kind:
         facts = facts_of(Weights('x', {'conv.weight': torch.zeros(1)}))
         uses_of(type(facts)(**{**vars(facts), 'kind': kind}), 'x')
+
+
+def test_images_that_are_not_square_are_told_as_far_as_they_are_known():
+    state = autoencoder(TEACHER, img_size=(24, 32)).state_dict()
+    assert facts_of(Weights('x.pth', state)).size['patches'] == 12
+    known = facts_of(Weights('x.pth', state, {'grid': '3x4'})).size
+    assert (known['image'], 'patches' in known) == ('24x32', False)

@@ -194,3 +194,19 @@ def test_blocks_are_compiled_with_a_gpu_or_when_asked(options, hooks):
     before = list(cfg.custom_hooks)
     fit.use_compilation(cfg, chosen)
     assert cfg.custom_hooks == before + hooks
+
+
+def test_every_data_set_that_is_joined_is_looked_for(image_data):
+    """The second folder is missing; with the first alone, training would start."""
+    there = dict(type='CustomDataset', data_root=str(image_data / 'imagenet' / 'train'))
+    joined = dict(type='ConcatDataset', datasets=[there, {**there, 'data_root': 'nowhere/at/all'}])
+    cfg = Config(dict(num_classes=3, train_dataloader=dict(dataset=joined)))
+    with refused('no data at nowhere/at/all'):
+        prepare_data(cfg, ('train_dataloader',))
+
+
+def test_every_run_writes_its_weights_once():
+    cfg = Config(dict(custom_hooks=[dict(type='EMAHook')]))
+    fit.export_weights(cfg)
+    fit.export_weights(cfg)
+    assert [hook['type'] for hook in cfg.custom_hooks] == ['EMAHook', 'WeightsExportHook']

@@ -76,7 +76,8 @@ def as_images(
     if norm_pix:
         mean, var = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
         predicted = predicted * (var + 1e-6).sqrt() + mean
-    return unpatchify(torch.where(mask.bool().unsqueeze(-1), predicted, target), patch)
+    grid = images.shape[-2] // patch, images.shape[-1] // patch
+    return unpatchify(torch.where(mask.bool().unsqueeze(-1), predicted, target), patch, grid)
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...models.image_size import height_and_width
 from ...tasks import TASKS, Task
 
 
@@ -31,14 +32,21 @@ def parameters_in_millions(model: nn.Module) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-def gflops(model: Any, image_size: int, task: Task | None = None) -> float:
-    """Forward arithmetic of one square image, 1e9 multiply-adds counted as two operations.
+def gflops(
+    model: Any,
+    image_size: int | tuple[int, int],
+    task: Task | None = None,
+    channels: int = 3,
+) -> float:
+    """Forward arithmetic of one image (side, or height and width), in 1e9.
+
+    A multiply-add counts as two operations.
 
     Attention is counted on the unfused kernel, which the counter can see into. Of a task, its
     ``fixed_part`` counts: what every image costs alike, whatever is found in it.
     """
     device = next(model.parameters()).device
-    image = torch.zeros(1, 3, image_size, image_size, device=device)
+    image = torch.zeros(1, channels, *height_and_width(image_size), device=device)
     training = model.training
     model.eval()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -51,8 +59,10 @@ def measure_model(model: Any, task: Task | None = None) -> dict[str, float]:
     """``params_m`` of a task model; ``gflops`` of one of our backbones, which know their input."""
     measured = {'params_m': round(parameters_in_millions(model), 4)}
     if hasattr(model.backbone, 'grid_size'):
-        size = model.backbone.grid_size[0] * model.backbone.patch_embed.patch_size
-        measured['gflops'] = round(gflops(model, size, task), 4)
+        backbone = model.backbone
+        rows, columns = (side * backbone.patch_embed.patch_size for side in backbone.grid_size)
+        size, channels = (rows, columns), backbone.in_channels
+        measured['gflops'] = round(gflops(model, size, task, channels), 4)
     return measured
 
 

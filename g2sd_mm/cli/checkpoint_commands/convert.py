@@ -48,7 +48,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help='which network to take from a file that holds two (student)',
     )
     p.add_argument(
-        '--img-size', type=int, metavar='PX', help='resize position embeddings to this image size'
+        '--img-size',
+        type=_image_size,
+        metavar='PX',
+        help='resize position embeddings to this image size: 224, or 224x448 (height x width)',
     )
     p.add_argument(
         '--positions',
@@ -67,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
     """Convert one file and say what was left out."""
     from ...checkpoints import read_weights
     from ...checkpoints.convert import from_published_names, to_published_names
+    from ...checkpoints.fitting import known_grid
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
     from ...checkpoints.write import write_safetensors, write_weights
@@ -93,7 +97,9 @@ def run(args: argparse.Namespace) -> None:
     published = to_published_names(weights.state, args.side)
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
-        published = published.replaced(_resized(published.state, args.img_size))
+        resized = _resized(published.state, args.img_size, known_grid(weights.meta))
+        published = published.replaced(resized)
+    meta |= _grid_of(published.state, args.img_size, weights)
     done = from_published_names(published, layouts[args.to])
     config = None
     if args.to == 'huggingface':
@@ -136,12 +142,29 @@ def _with_positions(
     return published, dict(TRAINED_TRANSPOSED)
 
 
-def _resized(state: State, side: int) -> State:
+def _image_size(text: str) -> tuple[int, int]:
+    """``224`` or ``224x448``: height and width."""
+    sides = text.split('x')
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is neither 224 nor 224x448')
+    return int(sides[0]), int(sides[-1])
+
+
+def _grid_of(state: State, size: tuple[int, int] | None, weights: Weights) -> dict[str, Any]:
+    """``grid`` of the file's meta, where its positions are for images that are not square."""
+    patch = next((t.shape[-1] for n, t in state.items() if n.endswith('patch_embed.proj.weight')), 0)
+    if size and patch:
+        grid = f'{size[0] // patch}x{size[1] // patch}'
+        return {'grid': grid} if size[0] != size[1] else {}
+    return {'grid': weights.meta['grid']} if weights.meta.get('grid') else {}
+
+
+def _resized(state: State, size: tuple[int, int], known: tuple[int, int] | None) -> State:
     from ...errors import UserError
     from ...models.fit import fit_to_image
 
     try:
-        return fit_to_image(state, side)
+        return fit_to_image(state, size, known)
     except ValueError as error:
         raise UserError(f'--img-size: {error}') from error
 
@@ -151,11 +174,17 @@ def _config(
 ) -> dict[str, Any]:
     """``config.json``; heads are asked for where neither file nor width tells them."""
     from ...checkpoints.facts import network_size
+    from ...checkpoints.fitting import known_grid
     from ...checkpoints.layouts.huggingface_config import hugging_face_config
     from ...errors import UserError
     from ...models.sizes import usual_decoder_heads, usual_heads
 
-    size = network_size(published, weights.config)
+    size = network_size(published, weights.config, known_grid(weights.meta))
+    if not isinstance(size.get('image', 0), int) or 'patches' in size:
+        raise UserError(
+            f'{weights.name} is for images that are not square, and config.json has one side: '
+            'resize its positions with --img-size PX'
+        )
     heads = args.heads or size.get('heads') or usual_heads(size['width'])
     decoder_heads = args.decoder_heads or weights.config.get('decoder_num_attention_heads')
     if 'decoder width' in size:

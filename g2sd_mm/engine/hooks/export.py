@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
+from ...checkpoints.fitting import grid_text
 from ...checkpoints.record import Record, describe_network, describe_origin
 from ...checkpoints.sidecar import write_sidecar
 from ...checkpoints.write import write_weights
@@ -109,7 +110,7 @@ class WeightsExportHook(Hook):
         record = self._record(runner, meta['iter'], validated=not self._differs)
         # it is saved inside of the epoch or iteration that it completes
         record['origin'].update(epoch=meta['epoch'], iter=meta['iter'])
-        meta['student'] = record
+        meta['student'], meta['grid'] = record, grid_text(bare_model(runner))
 
     def after_train(self, runner: Runner) -> None:
         """Keep the last weights."""
@@ -151,6 +152,7 @@ class WeightsExportHook(Hook):
             'seed': runner.seed,
             'metrics': metrics,
             'norm_pix': getattr(model, 'norm_pix', None),
+            'grid': grid_text(model),
             'student': record,
         }
         path = Path(runner.work_dir) / name
