@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..config.options import option_words
 from ..config.project import script
 from ..errors import UserError
 from .suites import Row, Step
@@ -87,13 +88,6 @@ def _link_command(step: Step, runs: Path) -> str:
         f'if [ -e {place} ] && [ ! -L {place} ]; then echo {error} >&2; false; '
         f'else ln -sfn {from_} {place}; fi'
     )
-
-
-def option_words(options: Mapping[str, Any]) -> Iterator[str]:
-    """``KEY=VALUE`` for each, so that :func:`~g2sd_mm.cli.options.parse_options` gives it back."""
-    for key, value in options.items():
-        loses = isinstance(value, str) and set(value) & set(' ,')
-        yield f'{key}={value!r}' if loses else f'{key}={value}'
 
 
 def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:
