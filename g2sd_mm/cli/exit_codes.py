@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import sys
@@ -12,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..compat.quiet import quiet_imports
-from ..errors import Preempted, RunError, UserError
-
-#: Paths that are no file: a loop of links, a folder, below a file, too long.
-_PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+from ..errors import Preempted, UserError
+from ..unexpected import account_of
+from .address_space import check_address_space
+from .streams import lasting_streams
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -26,8 +25,14 @@ def run_command(command: Callable[[], None]) -> None:
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
     """
+    with lasting_streams():
+        _run(command)
+
+
+def _run(command: Callable[[], None]) -> None:
     try:
         with quiet_imports(), _no_unrestricted_loading():
+            check_address_space()
             command()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -35,20 +40,13 @@ def run_command(command: Callable[[], None]) -> None:
         if os.environ.get('RANK', '0') == '0':
             print(f'{end}; go on by: {resume_command(sys.argv)}', flush=True)
         sys.exit(0)
-    except UserError as error:
-        _say(error)
-        sys.exit(2)
     except Exception as error:
-        if os.environ.get('G2SD_TRACEBACK') == '1':
+        account = account_of(error)
+        if os.environ.get('G2SD_TRACEBACK') == '1' and not isinstance(error, UserError):
             raise
-        if _is_about_a_file(error):
-            _say(error)
-            sys.exit(2)
-        if isinstance(error, RunError):
-            _say(error)
-            sys.exit(1)
-        _say(error, where=_keep_traceback())
-        sys.exit(1)
+        where = '' if account.foreseen else _keep_traceback()
+        print(f'error: {account.line}{where}', file=sys.stderr)
+        sys.exit(account.code)
 
 
 def resume_command(argv: Sequence[str]) -> str:
@@ -73,27 +71,6 @@ def _no_unrestricted_loading() -> Iterator[None]:
     finally:
         del os.environ[force]
         os.environ.update({name: value for name, value in before.items() if value is not None})
-
-
-def _is_about_a_file(error: BaseException) -> bool:
-    """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
-    from ..compat.safe_load import CheckpointError
-
-    named = (CheckpointError, FileNotFoundError, PermissionError, SyntaxError)
-    return isinstance(error, named) or getattr(error, 'errno', None) in _PATHS
-
-
-def _say(error: BaseException, where: str = '') -> None:
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    line = ' '.join(_own_words(str(text)).split()) or type(error).__name__
-    print(f'error: {line}{where}', file=sys.stderr)
-
-
-def _own_words(text: str) -> str:
-    """What an error said before a loader's worker put its whole traceback in front."""
-    if '\nOriginal Traceback' not in text:
-        return text
-    return text.rstrip().rpartition('\n')[2].partition(': ')[2]
 
 
 def _keep_traceback() -> str:

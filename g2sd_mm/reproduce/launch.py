@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..wording import one_line
+from ..unexpected import account_of
 from .commands import Launcher, evaluation_command, evaluation_file, train_command
 from .jobs import end_with_parent
 from .measure import agreed_metrics, measure_config
@@ -61,7 +61,7 @@ def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher) -> Result:
         )
         return {'metrics': _metrics(place)}
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        return {'error': one_line(error)}
+        return {'error': account_of(error).line}
 
 
 def _metrics(evaluation: Path) -> dict[str, float]:

@@ -15,7 +15,7 @@ from ..checkpoints.write import write_text
 from ..lock import alone
 from ..progress import Bars
 from ..provenance import git_commit
-from ..wording import one_line
+from ..unexpected import account_of
 from .commands import Launcher, evaluation_file
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
@@ -209,7 +209,7 @@ def run_step(
         with alone(runs / f'.{step.name}.lock'):
             return _reuse_or_train(step, seed, runs, digest, launcher, resume)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': one_line(error)}
+        return {'error': account_of(error).line}
 
 
 def _reuse_or_train(
@@ -316,7 +316,7 @@ def _test(step: Step, row: Row, runs: Path) -> Result:
                 data=row.data,
             )
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': one_line(error)}
+        return {'error': account_of(error).line}
     return {'metrics': agreed_metrics(metrics)}
 
 
