@@ -14,6 +14,7 @@ from ..compat.quiet import quiet_imports
 from ..errors import Preempted, UserError
 from ..unexpected import account_of
 from .address_space import check_address_space
+from .encoding import ensure_utf8
 from .streams import lasting_streams
 
 
@@ -25,6 +26,7 @@ def run_command(command: Callable[[], None]) -> None:
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
     """
+    ensure_utf8()
     with lasting_streams():
         _run(command)
 
@@ -38,7 +40,7 @@ def _run(command: Callable[[], None]) -> None:
         sys.exit(130)
     except Preempted as end:
         if os.environ.get('RANK', '0') == '0':
-            print(f'{end}; go on by: {resume_command(sys.argv)}', flush=True)
+            print(f'{end}; go on by: {_how_to_resume()}', flush=True)
         sys.exit(0)
     except Exception as error:
         account = account_of(error)
@@ -49,10 +51,23 @@ def _run(command: Callable[[], None]) -> None:
         sys.exit(account.code)
 
 
+def _how_to_resume() -> str:
+    processes, here = (os.environ.get(name, '1') for name in ('WORLD_SIZE', 'LOCAL_WORLD_SIZE'))
+    command = resume_command(sys.argv)
+    if processes == '1':
+        return command
+    if here != processes or 'TORCHELASTIC_RUN_ID' not in os.environ:
+        return 'the same command with --resume'  # what its launcher was called with is not known
+    launcher = f'python -m torch.distributed.run --nproc_per_node {here}'
+    return f'{launcher} {command.removeprefix("python ")}'
+
+
 def resume_command(argv: Sequence[str]) -> str:
     """The command line with ``--resume``, for the newest checkpoint whatever it began with."""
-    words = ['python']
-    for word, before in zip(argv, ['', *argv], strict=False):
+    script, *rest = argv
+    name = script.removeprefix('g2sd ')  # as g2sd_mm/__main__.py leaves it
+    words = ['python', *(['-m', 'g2sd_mm', name] if name != script else [script])]
+    for word, before in zip(rest, ['', *rest], strict=False):
         if word.startswith('--resume') or (before == '--resume' and not word.startswith('-')):
             continue
         words.append(word)

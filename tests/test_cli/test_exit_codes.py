@@ -134,6 +134,14 @@ def test_a_run_that_ended_on_request_says_how_it_goes_on(capsys, monkeypatch):
     assert ended(Preempted('ended by SIGTERM, saved x')) == 0
     line = "ended by SIGTERM, saved x; go on by: python tools/train.py 'a b.py' --seed 1 --resume\n"
     assert capsys.readouterr() == (line, '')
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert ended(Preempted('ended')) == 0
+    assert capsys.readouterr().out == 'ended; go on by: the same command with --resume\n'
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'none')
+    assert ended(Preempted('ended')) == 0
+    line = "python -m torch.distributed.run --nproc_per_node 2 tools/train.py 'a b.py' --seed 1"
+    assert capsys.readouterr().out == f'ended; go on by: {line} --resume\n'
     monkeypatch.setenv('RANK', '1')
     assert ended(Preempted('ended')) == 0
     assert capsys.readouterr() == ('', '')
@@ -141,6 +149,7 @@ def test_a_run_that_ended_on_request_says_how_it_goes_on(capsys, monkeypatch):
 
 @pytest.mark.parametrize(('words', 'command'), [
     (['t.py', 'c.py'], 'python t.py c.py --resume'),
+    (['g2sd train', 'c.py', '--amp'], 'python -m g2sd_mm train c.py --amp --resume'),
     (['t.py', 'c.py', '--resume'], 'python t.py c.py --resume'),
     (['t.py', 'c.py', '--resume', '--amp'], 'python t.py c.py --amp --resume'),
     (['t.py', 'c.py', '--resume=x.pth', '--amp'], 'python t.py c.py --amp --resume'),

@@ -98,3 +98,26 @@ def test_the_streams_are_given_back():
         assert sys.stdout.encoding == before[0].encoding
         raise KeyError
     assert (sys.stdout, sys.stderr) == before
+
+
+def test_files_are_utf8_in_any_locale(tmp_path):
+    """Without Python's own help for the C locale, as in one with another encoding."""
+    script = tmp_path / 'writes.py'
+    script.write_text(
+        'from pathlib import Path\n'
+        'import g2sd_mm, sys\n'
+        'from g2sd_mm.cli.exit_codes import run_command\n'
+        "run_command(lambda: Path(sys.argv[1], 'gr\\u00f6\\u00dfe').write_text('\\u00e4'))\n"
+    )
+    folder = tmp_path / 'möbel'
+    folder.mkdir()
+    old = {'LC_ALL': 'C', 'PYTHONCOERCECLOCALE': '0', 'PYTHONUTF8': '0'}
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), **old},
+    )
+    assert (done.returncode, done.stderr) == (0, '')
+    assert (folder / 'größe').read_bytes() == 'ä'.encode()
