@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -55,8 +56,8 @@ def refuse_malformed(content: dict[str, Any], path: str | Path) -> None:
     if problems:
         more = f' (and {len(problems) - 1} more)' if len(problems) > 1 else ''
         raise DataError(
-            f'{path}: {problems[0].detail}{more}; python tools/check_data.py {path} --images DIR '
-            'lists all'
+            f'{path}: {problems[0].detail}{more}; python tools/check_data.py '
+            f'{shlex.quote(str(path))} --images DIR lists all'
         )
 
 

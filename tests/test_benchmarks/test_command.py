@@ -7,13 +7,13 @@ import json
 import pytest
 import torch
 
+from benchmarks.speed import command as benchmark
 from benchmarks.speed import report, suite, throughput
 from benchmarks.speed.command import PARTS, _training, parser, settings, suite_settings
 from benchmarks.speed.figures import Reading
 from benchmarks.speed.formulation import Variant
 from benchmarks.speed.stages import STAGES
 from g2sd_mm import progress
-from g2sd_mm.cli import benchmark
 from g2sd_mm.errors import RunError, UserError
 
 from ..toys import ROOT, run_python, words
