@@ -152,8 +152,8 @@ def _objects(folder: Path, classes: tuple[str, ...], poly2mask: bool = True, **k
         type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=poly2mask
     )
     return coco.CheckedCocoDataset(
-        ann_file=str(_coco(folder, **kind)), data_prefix=dict(img=''), metainfo=dict(classes=classes),
-        pipeline=[loading],
+        ann_file=str(_coco(folder, **kind)), data_prefix=dict(img=''),
+        metainfo=dict(classes=classes), pipeline=[loading],
     )  # fmt: skip
 
 
