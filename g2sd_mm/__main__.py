@@ -13,7 +13,6 @@ COMMANDS = {
     'analyze': 'compare students with their teacher beyond the table',
     'checkpoint': 'inspect, convert, extract or verify weights',
     'export': 'write ONNX, TorchScript or torch.export files',
-    'benchmark': 'measure training steps, memory and the input pipeline',
     'browse_data': 'draw what a model is fed',
     'pack_data': 'pack a folder of images into one file',
     'check_data': 'find what is wrong with a data set',
@@ -27,6 +26,13 @@ def main() -> None:
     if name in ('-h', '--help'):
         sys.stdout.write(_usage() + '\n')  # at once: `head` may leave after the first line
         return
+    if name == 'benchmark':
+        print(
+            'error: the benchmark needs a checkout of the project: run python tools/benchmark.py '
+            'there',
+            file=sys.stderr,
+        )
+        sys.exit(2)
     if name not in COMMANDS:
         print(f'error: no command {name}: there are {", ".join(COMMANDS)}', file=sys.stderr)
         sys.exit(2)

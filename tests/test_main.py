@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 
 
 def test_every_script_has_its_command():
-    assert sorted(command.COMMANDS) == sorted(path.stem for path in TOOLS.glob('*.py'))
+    scripts = {path.stem for path in TOOLS.glob('*.py')}
+    assert set(command.COMMANDS) == scripts - {'benchmark'}  # which needs a checkout
 
 
 @pytest.mark.parametrize('name', command.COMMANDS)
@@ -35,6 +37,29 @@ def test_help_names_every_command(arguments, monkeypatch, capsys):
     command.main()
     said = capsys.readouterr().out
     assert all(f'  {name} ' in said for name in command.COMMANDS)
+
+
+def test_the_benchmark_is_said_to_need_a_checkout():
+    done = subprocess.run(
+        [sys.executable, '-m', 'g2sd_mm', 'benchmark', '--quick'], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1 and 'python tools/benchmark.py' in done.stderr
+
+
+def test_a_copy_of_the_script_without_the_benchmarks_says_so(tmp_path):
+    (tmp_path / 'tools').mkdir()
+    copy = tmp_path / 'tools' / 'benchmark.py'
+    copy.write_text((TOOLS / 'benchmark.py').read_text())
+    done = subprocess.run([sys.executable, str(copy)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count('\n') == 1 and 'in a checkout' in done.stderr
+
+
+def test_the_package_imports_nothing_of_the_checkout():
+    package = Path(command.__file__).parent
+    outside = re.compile(r'^\s*(from|import) (benchmarks|tests|tools)\b', re.MULTILINE)
+    assert not [path for path in package.rglob('*.py') if outside.search(path.read_text())]
 
 
 def test_another_word_is_one_line():

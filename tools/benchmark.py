@@ -1,6 +1,19 @@
-"""Measure training speed and memory; see ``--help``."""
+"""Measure training speed and memory; see ``--help``. Needs a checkout of the project."""
 
-from g2sd_mm.cli.benchmark import main
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 if __name__ == '__main__':
+    if not (ROOT / 'benchmarks' / 'speed').is_dir():
+        print(
+            'error: the benchmarks are not installed with the package: run '
+            'python tools/benchmark.py in a checkout of the project',
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.path.insert(0, str(ROOT))
+    from benchmarks.speed.command import main
+
     main()

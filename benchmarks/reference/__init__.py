@@ -2,7 +2,7 @@
 
 Networks, names and weights are those of :mod:`g2sd_mm`; what differs is how they are computed.
 Nothing in here is slower than the published code is, and the agreement of both formulations is
-tested (``tests/test_benchmark/test_agreement.py``).
+tested (``tests/test_benchmarks/test_agreement.py``).
 """
 
 from .attention import plain_attention

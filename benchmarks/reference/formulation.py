@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from g2sd_mm.benchmark.build import synchronise
-from g2sd_mm.benchmark.formulation import Formulation
-from g2sd_mm.benchmark.stages import Stage
-
+from ..speed.build import synchronise
+from ..speed.formulation import Formulation
+from ..speed.stages import Stage
 from . import generic, specific
 
 

@@ -8,6 +8,7 @@ the table of the other loads without a word and sees every image mirrored at its
 from __future__ import annotations
 
 import math
+import shlex
 
 import torch
 from torch import Tensor
@@ -61,8 +62,8 @@ def check_positions(weights: Weights, table: Tensor | None) -> None:
     raise CheckpointError(
         f"{weights.name}: its sin-cos position embedding is transposed (mmpretrain's order) under "
         "published names; if the weights are MAE's, mend it: python tools/checkpoint.py convert "
-        f'{weights.path} FIXED.pth --to ours --positions transpose; if they were trained with that '
-        'table, say so: the same with --positions keep'
+        f'{shlex.quote(str(weights.path))} FIXED.pth --to ours --positions transpose; if they were '
+        'trained with that table, say so: the same with --positions keep'
     )
 
 

@@ -95,7 +95,8 @@ def check_record(record: Any, place: str) -> Record:
         )
     if problem:
         raise UserError(
-            f'{place} does not describe a student ({problem}); move it away, or give the config'
+            f'{place} does not describe a student ({problem}); put back the file as it '
+            'was written, or give the config'
         )
     return dict(record)
 

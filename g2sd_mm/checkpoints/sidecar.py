@@ -66,7 +66,8 @@ def read_sidecar(weights: str | Path) -> Record | None:
         record = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
-            f'{path} does not describe a student ({error}); move it away, or give the config'
+            f'{path} does not describe a student ({error}); put back the file as it '
+            'was written, or give the config'
         ) from error
     version = record.get('format', FORMAT) if isinstance(record, dict) else FORMAT
     if version != FORMAT:

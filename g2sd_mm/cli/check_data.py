@@ -122,7 +122,7 @@ def main() -> None:
         from ..progress import Bars
 
         pairs = args.pop('cfg_options')
-        options = parse_options(pairs) if pairs else None  # mmengine reads them: seconds of imports
+        options = parse_options(pairs) if pairs else None
         with Bars(sys.stderr, every=5) as bars:
             report = check_data(
                 options=options, progress=bars.counter('checked', 'files'), **args

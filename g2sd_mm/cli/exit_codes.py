@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import signal
@@ -16,11 +15,12 @@ from types import FrameType
 
 from ..compat.plain_logs import printable_logs
 from ..compat.quiet import quiet_imports
-from ..errors import Preempted, RunError, UserError
+from ..errors import Preempted, UserError
+from ..unexpected import account_of
 from ..wording import printable
-
-#: Paths that are no file: a loop of links, a folder, below a file, too long.
-_PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
+from .address_space import check_address_space
+from .encoding import ensure_utf8
+from .streams import lasting_streams
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -31,6 +31,12 @@ def run_command(command: Callable[[], None]) -> None:
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
     """
+    ensure_utf8()
+    with lasting_streams():
+        _run(command)
+
+
+def _run(command: Callable[[], None]) -> None:
     try:
         with (
             _ending_at_the_second_interrupt(),
@@ -38,33 +44,40 @@ def run_command(command: Callable[[], None]) -> None:
             printable_logs(),
             _no_unrestricted_loading(),
         ):
+            check_address_space()
             command()
     except KeyboardInterrupt:
         sys.exit(130)
     except Preempted as end:
         if os.environ.get('RANK', '0') == '0':
-            print(f'{printable(str(end))}; go on by: {resume_command(sys.argv)}', flush=True)
+            print(f'{printable(str(end))}; go on by: {_how_to_resume()}', flush=True)
         sys.exit(0)
-    except UserError as error:
-        _say(error)
-        sys.exit(2)
     except Exception as error:
-        if os.environ.get('G2SD_TRACEBACK') == '1':
+        account = account_of(error)
+        if os.environ.get('G2SD_TRACEBACK') == '1' and not isinstance(error, UserError):
             raise
-        if _is_about_a_file(error):
-            _say(error)
-            sys.exit(2)
-        if isinstance(error, RunError):
-            _say(error)
-            sys.exit(1)
-        _say(error, where=_keep_traceback())
-        sys.exit(1)
+        where = '' if account.foreseen else _keep_traceback()
+        print(printable(f'error: {account.line}{where}'), file=sys.stderr)
+        sys.exit(account.code)
+
+
+def _how_to_resume() -> str:
+    processes, here = (os.environ.get(name, '1') for name in ('WORLD_SIZE', 'LOCAL_WORLD_SIZE'))
+    command = resume_command(sys.argv)
+    if processes == '1':
+        return command
+    if here != processes or 'TORCHELASTIC_RUN_ID' not in os.environ:
+        return 'the same command with --resume'  # what its launcher was called with is not known
+    launcher = f'python -m torch.distributed.run --nproc_per_node {here}'
+    return f'{launcher} {command.removeprefix("python ")}'
 
 
 def resume_command(argv: Sequence[str]) -> str:
     """The command line with ``--resume``, for the newest checkpoint whatever it began with."""
-    words = ['python']
-    for word, before in zip(argv, ['', *argv], strict=False):
+    script, *rest = argv
+    name = script.removeprefix('g2sd ')  # as g2sd_mm/__main__.py leaves it
+    words = ['python', *(['-m', 'g2sd_mm', name] if name != script else [script])]
+    for word, before in zip(rest, ['', *rest], strict=False):
         if word.startswith('--resume') or (before == '--resume' and not word.startswith('-')):
             continue
         words.append(word)
@@ -113,27 +126,6 @@ def _no_unrestricted_loading() -> Iterator[None]:
     finally:
         del os.environ[force]
         os.environ.update({name: value for name, value in before.items() if value is not None})
-
-
-def _is_about_a_file(error: BaseException) -> bool:
-    """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
-    from ..compat.safe_load import CheckpointError
-
-    named = (CheckpointError, FileNotFoundError, PermissionError, SyntaxError)
-    return isinstance(error, named) or getattr(error, 'errno', None) in _PATHS
-
-
-def _say(error: BaseException, where: str = '') -> None:
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error
-    line = ' '.join(_own_words(str(text)).split()) or type(error).__name__
-    print(printable(f'error: {line}{where}'), file=sys.stderr)
-
-
-def _own_words(text: str) -> str:
-    """What an error said before a loader's worker put its whole traceback in front."""
-    if '\nOriginal Traceback' not in text:
-        return text
-    return text.rstrip().rpartition('\n')[2].partition(': ')[2]
 
 
 def _keep_traceback() -> str:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 from typing import Any
-
-_OPENING = tuple('[({\'"')
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -16,7 +13,8 @@ def add_options(p: argparse.ArgumentParser) -> None:
         '--cfg-options',
         nargs='+',
         metavar='KEY=VALUE',
-        help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3',
+        help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3 '
+        '"data_root=my images/train"',
     )
 
 
@@ -33,28 +31,14 @@ def add_common_options(p: argparse.ArgumentParser) -> None:
 
 
 def parse_options(pairs: list[str] | None) -> dict[str, Any]:
-    """``KEY=VALUE`` pairs: Python's lists, tuples, dicts, quoted strings, or what mmengine reads.
-
-    (mmengine takes bare words between commas, but leaves out every space and knows no dict.)
+    """Dotted key -> value, as :func:`~g2sd_mm.config.options.read_options` reads the pairs.
 
     Raises:
-        UserError: for a pair without ``=``.
+        UserError: for a pair that cannot be read; the message says how to write it.
     """
-    from mmengine.config import DictAction
+    from ..config.options import read_options
 
-    from ..errors import UserError
-
-    options = {}
-    for pair in pairs or ():
-        key, equals, value = pair.partition('=')
-        if not equals:
-            raise UserError(f'--cfg-options takes KEY=VALUE, got {pair!r}')
-        try:
-            plain = ast.literal_eval(value) if value[:1] in _OPENING else None
-        except (ValueError, SyntaxError):
-            plain = None
-        options[key] = DictAction._parse_iterable(value) if plain is None else plain
-    return options
+    return read_options(pairs or ())
 
 
 def export_local_rank(args: argparse.Namespace) -> None:

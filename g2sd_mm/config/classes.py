@@ -28,7 +28,8 @@ def apply_classes(cfg: Config) -> None:
         _check_names(names)
         if number not in (None, len(names)):
             raise UserError(
-                f'num_classes={number}, but classes has {len(names)} names: give one of the two'
+                f'num_classes={number}, but classes has {len(names)} names: set num_classes='
+                f'{len(names)}, or other classes'
             )
         number = len(names)
         for dataset in _datasets(cfg):

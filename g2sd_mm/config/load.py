@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import torch
@@ -42,7 +43,10 @@ def load_config(
     except UNFIT as error:
         if not options:
             raise
-        raise UserError(f'--cfg-options does not fit {path}: {one_line(error)}') from error
+        raise UserError(
+            f'--cfg-options does not fit {path}: {type(error).__name__}: {one_line(error)} '
+            f'({shlex.join(["python", "tools/config.py", path])} prints what it has)'
+        ) from error
     return cfg
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -221,8 +222,8 @@ def refuse_malformed(content: dict[str, Any], path: str | Path) -> None:
     if problems:
         more = f' (and {len(problems) - 1} more)' if len(problems) > 1 else ''
         raise DataError(
-            f'{path}: {problems[0].detail}{more}; python tools/check_data.py {path} --images DIR '
-            'lists all'
+            f'{path}: {problems[0].detail}{more}; python tools/check_data.py '
+            f'{shlex.quote(str(path))} --images DIR lists all'
         )
 
 

@@ -8,6 +8,7 @@ mmengine chooses the file backend by what stands before ``://``, so such a path 
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,7 +64,8 @@ def _open(file: str) -> lmdb.Environment:
     if file not in _opened:
         lmdb = import_lmdb()
         if not os.path.isfile(file):
-            raise FileNotFoundError(f'no file {file}: tools/pack_data.py FOLDER {file} makes it')
+            command = f'python tools/pack_data.py FOLDER {shlex.quote(file)}'
+            raise FileNotFoundError(f'no file {file}: {command} makes it')
         check_whole(file)  # reading behind the end of a file that is mapped kills the process
         _opened[file] = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
     return _opened[file]

@@ -115,8 +115,7 @@ def _student_state(
 ) -> dict[str, Tensor]:
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
-    known = network is None or own_record(weights) is not None
-    if known:
+    if network is None or own_record(weights) is not None:
         return state_for(weights, ())
     return state_for(weights, network_names(network, weights.path, trusted=trusted))
 

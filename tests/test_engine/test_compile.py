@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from g2sd_mm.benchmark.batches import random_batch
-from g2sd_mm.benchmark.formulation import Formulation
-from g2sd_mm.benchmark.stages import STAGES
+from benchmarks.speed.batches import random_batch
+from benchmarks.speed.formulation import Formulation
+from benchmarks.speed.stages import STAGES
 from g2sd_mm.engine import CompileHook, compiling
 from g2sd_mm.engine.compiling import compile_blocks, run_plainly, why_not
 from g2sd_mm.engine.hooks import compile as hook_module

@@ -1,21 +1,23 @@
 """Keep tables and pictures of README.md and docs/ equal to the results that they come from.
 
-``python -m g2sd_mm.bench.reports.readme`` rewrites them; a test compares.
+``python -m benchmarks.readme`` rewrites them; a test compares.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-from ...config.project import project_folder
 from ...tasks import TASKS
 from ..methods import METHODS
 from ..results import read_results
 from .bars import bars
-from .speed_table import speed_table
 from .summary import Line, summarise, verdicts
 from .table import markdown_table
+
+#: A Markdown table of some files.
+Table = Callable[[list[Path]], str]
 
 _SECTION = re.compile(
     r'(?P<start><!-- (?P<kind>results|excerpt|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
@@ -24,7 +26,7 @@ _SECTION = re.compile(
 )
 
 
-def with_results(text: str, root: Path) -> str:
+def with_results(text: str, root: Path, speed_table: Table | None = None) -> str:
     """``text`` with every marked section filled from the files that it names.
 
     Args:
@@ -32,6 +34,7 @@ def with_results(text: str, root: Path) -> str:
             ``results.json``, ``<!-- excerpt: FILE -->`` for a line a task of its main rows, or
             ``<!-- speed: FILES -->`` for what ``tools/benchmark.py`` wrote.
         root: folder that FILE is relative to.
+        speed_table: makes the table of the latter; without it they stay as they are.
 
     Raises:
         UserError: if a named file is missing or not of its kind.
@@ -39,7 +42,12 @@ def with_results(text: str, root: Path) -> str:
 
     def fill(section: re.Match[str]) -> str:
         files = [root / file for file in section['files'].split()]
-        made = _KINDS[section['kind']](files)
+        if section['kind'] != 'speed':
+            made = _KINDS[section['kind']](files)
+        elif speed_table:
+            made = speed_table(files)
+        else:
+            return section[0]
         return f'{section["start"]}{made}\n{section["end"]}'
 
     return _SECTION.sub(fill, text)
@@ -75,16 +83,17 @@ def _figure(line: Line | None) -> str:
     return f'{line.mean:.1f}' + (f' ± {line.spread:.1f}' if line.spread is not None else '')
 
 
-_KINDS = {'results': _results, 'excerpt': _excerpt, 'speed': speed_table}
+_KINDS: dict[str, Table] = {'results': _results, 'excerpt': _excerpt}
 
 
-def from_results(root: Path) -> dict[Path, str]:
+def from_results(root: Path, speed_table: Table | None = None) -> dict[Path, str]:
     """Every file of a checkout that shows results, with what it should hold.
 
     The pages with marked sections, and a picture beside each file of results that they name.
 
     Args:
         root: the checkout.
+        speed_table: see :func:`with_results`.
 
     Raises:
         UserError: see :func:`with_results`.
@@ -94,12 +103,7 @@ def from_results(root: Path) -> dict[Path, str]:
         text = page.read_text()
         sections = list(_SECTION.finditer(text))
         if sections:
-            files[page] = with_results(text, root)
+            files[page] = with_results(text, root, speed_table)
         for results in {root / s['files'] for s in sections if s['kind'] != 'speed'}:
             files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
     return files
-
-
-if __name__ == '__main__':
-    for path, content in from_results(project_folder()).items():
-        path.write_text(content)

@@ -10,6 +10,7 @@ from pprint import pformat
 from typing import Any
 
 from ...checkpoints.write import write_text
+from ...config.options import option_words
 from ...config.project import find_config, script
 from ...errors import UserError
 from .budget import raw_config, work_of
@@ -153,13 +154,6 @@ def _link_command(step: Step, runs: Path) -> str:
         f'if [ -e {place} ] && [ ! -L {place} ]; then echo {error} >&2; false; '
         f'else ln -sfn {from_} {place}; fi'
     )
-
-
-def option_words(options: Mapping[str, Any]) -> Iterator[str]:
-    """``KEY=VALUE`` for each, so that :func:`~g2sd_mm.cli.options.parse_options` gives it back."""
-    for key, value in options.items():
-        loses = isinstance(value, str) and set(value) & set(' ,')
-        yield f'{key}={value!r}' if loses else f'{key}={value}'
 
 
 def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoints.sidecar import read_sidecar
-from ...wording import one_line
+from ...unexpected import account_of
 from ..logs import read_scalars
 from .budget import raw_config, train_root, work_of
 from .commands import Launcher, evaluation_command, evaluation_file, train_command, write_config
@@ -97,7 +97,7 @@ def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher, **how: Any
         run_shell(command, runs / step.name / 'test_output.log', **how)
         return {'metrics': _metrics(place)}
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        return {'error': one_line(error)}
+        return {'error': account_of(error).line}
 
 
 def _metrics(evaluation: Path) -> dict[str, float]:

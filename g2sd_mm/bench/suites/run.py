@@ -13,7 +13,7 @@ from ...checkpoints.write import write_text
 from ...lock import alone
 from ...progress import Bars
 from ...provenance import git_commit
-from ...wording import one_line
+from ...unexpected import account_of
 from .begun import begin
 from .commands import HERE, Launcher
 from .data import OwnData
@@ -230,7 +230,7 @@ def run_step(
         with alone(runs / f'.{step.name}.lock'):
             return _reuse_or_train(step, seed, runs, digest, launcher, resume, how)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': one_line(error)}
+        return {'error': account_of(error).line}
 
 
 def _reuse_or_train(

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...benchmark.stages import STAGES
 from ...config.project import project_folder
 from ...errors import UserError
 from .budget import Work, raw_config, workload
@@ -98,7 +97,7 @@ def _steps(figures: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str,
 
 def _key(figure: dict[str, Any]) -> str | None:
     """The digest of what was measured; of a stage, that of its config as it is now."""
-    if figure['workload'] not in STAGES:
+    if 'stage' not in figure:
         return figure['workload']
     config = str(figure.get('config', ''))
     known = (project_folder() / config).is_file()

@@ -162,7 +162,7 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
                 _generate(root, folder, asked, held)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise PermissionError(f'Shapes: cannot write to {root} ({error.strerror}); '
-                              'choose another root') from error
+                              'set G2SD_DATA to a folder that can be written') from error
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,8 @@ class NonFiniteHook(Hook):
         except OSError as error:  # a full disk must not hide the cause
             return f'; its bundle could not be written ({error})'
         config = Path(runner.work_dir) / Path(runner.cfg.filename or 'CONFIG').name
-        return f'; run it again by: python tools/train.py {config} --replay {path}'
+        words = ['python', 'tools/train.py', str(config), '--replay', str(path)]
+        return f'; run it again by: {shlex.join(words)}'
 
 
 def _forget_veto(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.reports.readme import from_results, with_results
+from benchmarks.readme import pages
+from g2sd_mm.bench.reports.readme import with_results
 from g2sd_mm.errors import UserError
 
 from ...toys import ROOT
@@ -22,10 +23,10 @@ def write_results(folder: Path) -> None:
 
 
 def test_pages_and_pictures_are_what_the_results_say():
-    files = from_results(ROOT)
+    files = pages(ROOT)
     assert {'README.md', 'start.md', 'results.svg'} <= {path.name for path in files}
     for path, content in files.items():
-        assert path.read_text() == content, 'run: python -m g2sd_mm.bench.reports.readme'
+        assert path.read_text() == content, 'run: python -m benchmarks.readme'
 
 
 def test_a_marked_section_is_filled_and_the_rest_is_kept(tmp_path):
