@@ -10,6 +10,7 @@ from mmengine.config import Config
 from .classes import apply_classes
 from .config_parts import LOADERS, PACKED, data_folder, import_named_libraries
 from .errors import UserError
+from .old_names import refuse_old_names
 from .project import find_config
 from .wording import one_line
 
@@ -29,12 +30,13 @@ def load_config(
             another run, so that a suite's runs find each other in a folder of their own.
 
     Raises:
-        UserError: if there is no such file, or an option does not fit.
+        UserError: if there is no such file, or an option does not fit, or has an old name.
     """
     cfg = Config.fromfile(find_config(path))
     try:
         if options:
             cfg.merge_from_dict(options)
+        refuse_old_names(cfg)
         _settle(cfg, runs)
     except UserError:
         raise

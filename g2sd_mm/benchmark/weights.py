@@ -22,6 +22,7 @@ import g2sd_mm
 
 from ..cli.guard import run_command
 from ..configuration import load_config
+from ..engine.hooks.access import frozen_networks
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 from ..models.vit import Block
@@ -43,8 +44,9 @@ def weights_of(cfg: Config) -> dict[str, Any]:
     """
     model: Any = _on_meta(cfg)
     trained = list(model.parameters())
-    frozen = list(model.teacher.model.parameters()) if hasattr(model, 'teacher') else []
-    networks = [model, *([model.teacher.model] if frozen else [])]
+    beside = frozen_networks(model)
+    frozen = [parameter for network in beside for parameter in network.parameters()]
+    networks = [model, *beside]
     blocks = [m for network in networks for m in network.modules() if isinstance(m, Block)]
     largest = max(_count(block.parameters()) for block in blocks)
     in_blocks = {id(p) for block in blocks for p in block.parameters()}
@@ -68,9 +70,9 @@ def _count(parameters: Iterable[Tensor]) -> int:
 
 def _on_meta(cfg: Config) -> torch.nn.Module:
     if cfg.get('distillation'):
-        raise UserError('counted are stage 1 and networks without a teacher, not stage 2')
-    if cfg.model.type == 'GenericDistiller':
-        cfg.model.teacher.update(checkpoint=None, random_weights=True)
+        if 'config' in cfg.distillation.teacher:
+            raise UserError('counted are stage 1 and networks without a teacher, not stage 2')
+        cfg.distillation.teacher.update(checkpoint=None, random_weights=True)
     cfg = g2sd_mm.distill_config(sync_batch_norm(cfg, 'none'))
     settings = dict(cfg.model)
     settings.setdefault('_scope_', cfg.default_scope)

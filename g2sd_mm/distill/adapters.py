@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.registry import MODELS
+from timm.layers import Mlp
 from torch import Tensor, nn
+
+from ..models.mae import init_linear_xavier
 
 
 @MODELS.register_module()
@@ -19,6 +22,40 @@ class TokenAdapter(nn.Linear):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
+
+
+@MODELS.register_module()
+class MlpAdapter(Mlp):
+    """Linear, GELU, linear for every token [B, N, in_channels] -> [B, N, out_channels] (G2SD).
+
+    It runs in the student's precision, under autocast too, as the published predictor does.
+
+    Args:
+        in_channels: of the student's tokens.
+        out_channels: of the teacher's; the hidden layer is as wide.
+    """
+
+    under_autocast = True
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, out_channels)
+
+    def init_weights(self) -> None:
+        """Xavier-uniform weights, zero biases, as the student's."""
+        init_linear_xavier(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class.
+
+        Raises:
+            ValueError: if the tokens are of another width.
+        """
+        if x.shape[-1] != self.fc1.in_features:
+            raise ValueError(
+                f'a MlpAdapter of in_channels={self.fc1.in_features} got tokens of width '
+                f'{x.shape[-1]}: set distillation.adapters.TAP.in_channels={x.shape[-1]}'
+            )
+        return super().forward(x)
 
 
 @MODELS.register_module()

@@ -4,7 +4,6 @@ from .compile import CompileHook
 from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
 from .export import WeightsExportHook
-from .guard import TeacherGuardHook
 from .loading import StrictLoadingHook
 from .metrics import MetricsHook
 from .non_finite import NonFiniteHook
@@ -14,13 +13,11 @@ from .samples import SampleErrorHook
 from .saving import WholeCheckpointHook
 from .seeding import StepSeedHook
 from .throughput import ThroughputHook
-from .warmup import LossWarmupHook
 
 __all__ = [
     'CompileHook',
     'DivergenceHook',
     'DrawPredictionsHook',
-    'LossWarmupHook',
     'MetricsHook',
     'NonFiniteHook',
     'PreemptionHook',
@@ -28,7 +25,6 @@ __all__ = [
     'SampleErrorHook',
     'StepSeedHook',
     'StrictLoadingHook',
-    'TeacherGuardHook',
     'ThroughputHook',
     'WeightsExportHook',
     'WholeCheckpointHook',

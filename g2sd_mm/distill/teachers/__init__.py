@@ -1,0 +1,32 @@
+"""Frozen teachers, a file a family; every module of this folder is imported and so registered."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.registry import MODELS
+
+from .openmmlab import ChainTeacher, OpenMMLabTeacher
+from .protocol import Features, FrozenTeacher
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f'{__name__}.{_module.name}')
+
+__all__ = ['ChainTeacher', 'Features', 'FrozenTeacher', 'build_teacher', 'sees_view']
+
+
+def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
+    """The teacher of a ``distillation`` block: a registered ``type`` and its arguments.
+
+    Raises:
+        CheckpointError: if its file does not hold all that is run.
+    """
+    return MODELS.build({'type': OpenMMLabTeacher.__name__, **cfg})
+
+
+def sees_view(cfg: Mapping[str, Any]) -> bool:
+    """Whether a teacher of that config sees what is visible of masked images."""
+    return getattr(MODELS.get(cfg.get('type', '')), 'sees', '') == 'view'

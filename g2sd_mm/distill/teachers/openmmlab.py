@@ -1,0 +1,122 @@
+"""Teachers of tasks: a config of mmpretrain, mmdet or mmseg with its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ...checkpoints import CheckpointError, load_verified, read_weights
+from ...checkpoints.task_models import task_model_state
+from ...config_parts import import_named_libraries, plain_model
+from ...models.masking import Masking
+from ...project import find_config
+from .protocol import FrozenTeacher, normalisation
+
+
+class ChainTeacher(FrozenTeacher):
+    """A task model of which only some parts are run, one after the other.
+
+    ``forward=('backbone', 'neck', 'rpn_head')`` computes ``rpn_head(neck(backbone(images)))``: no
+    losses, proposals or auxiliary heads. The parts that are not named are dropped from memory.
+    """
+
+    def __init__(self, model: nn.Module, forward: Sequence[str], **kwargs: Any) -> None:
+        parts = dict(model.named_children())
+        unknown = [part for part in forward if part not in parts]
+        if unknown or not forward:
+            raise ValueError(
+                f'teacher forward={tuple(forward)} names {unknown or "nothing"}: '
+                f'{type(model).__name__} has {", ".join(parts)}'
+            )
+        for name in parts:
+            if name not in forward:
+                setattr(model, name, None)
+        super().__init__(model, **kwargs)
+        self.forward = tuple(forward)
+
+    def answer(self, images: Tensor, view: Masking | None) -> Any:
+        """Run the chain on preprocessed images [B, 3, height, width]."""
+        x: Any = images
+        for part in self.forward:
+            x = getattr(self.model, part)(x)
+        return x
+
+
+@MODELS.register_module()
+class OpenMMLabTeacher(ChainTeacher):
+    """The type of a teacher that names none.
+
+    Args:
+        config: config file whose ``model`` is the teacher, or the loaded mapping.
+        checkpoint: its weights: a file of the same library, or a published one of the same network.
+        forward: the parts to run, in order, see :class:`ChainTeacher`.
+        dtype, train_mode: see :class:`~g2sd_mm.distill.teachers.protocol.FrozenTeacher`.
+        random_weights: admit a teacher without weights (speed tests only).
+        overrides: entries of its config to change, as ``--cfg-options`` would.
+
+    Raises:
+        CheckpointError: if no checkpoint was given, or it does not fill every part in ``forward``.
+    """
+
+    def __init__(
+        self,
+        config: str | dict,
+        checkpoint: str | None = None,
+        forward: Sequence[str] = ('backbone', 'head'),
+        dtype: str = 'float32',
+        train_mode: bool = False,
+        random_weights: bool = False,
+        overrides: dict | None = None,
+    ) -> None:
+        cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
+        cfg.merge_from_dict(overrides or {})
+        import_named_libraries(cfg)
+        model_cfg = plain_model(cfg)
+        self._preprocessor = model_cfg.get('data_preprocessor')
+        model = MODELS.build(_without_init(model_cfg))
+        super().__init__(model, forward, dtype=dtype, train_mode=train_mode)
+        self.source = checkpoint
+        name = config if isinstance(config, str) else type(model).__name__
+        if checkpoint:
+            weights = read_weights(checkpoint, mmap=True)
+            state = task_model_state(weights)
+            unused = {key.split('.')[0] for key in state} - set(forward)
+            load_verified(
+                self.model,
+                state,
+                weights,
+                purpose=f'teacher {name}',
+                may_ignore=[f'{part}.*' for part in unused if part != 'backbone'],
+                advice=f'Give a checkpoint that {name} was trained to.',
+            )
+        elif not random_weights:
+            raise CheckpointError(
+                f'the teacher {name} has no checkpoint: a teacher with random weights teaches '
+                'nothing. Train it with tools/train.py, then pass '
+                '--cfg-options distillation.teacher.checkpoint=FILE'
+            )
+
+    def check_student(self, student: nn.Module) -> None:
+        """Both see the same images: raise ValueError if they normalise them differently."""
+        expected = normalisation(student)
+        if self._preprocessor is None or expected is None:
+            return
+        own = [list(self._preprocessor.get(key) or ()) for key in ('mean', 'std')]
+        theirs = [list(values) for values in expected]
+        if own != [[], []] and not np.allclose(own, theirs, rtol=1e-4):
+            raise ValueError(
+                f'teacher and student must normalise images alike: the teacher has mean, std = '
+                f'{own}, the student {theirs}'
+            )
+
+
+def _without_init(cfg: Any) -> Any:
+    """The config without ``init_cfg``: a teacher's weights come from its checkpoint alone."""
+    if isinstance(cfg, dict):
+        return type(cfg)({k: _without_init(v) for k, v in cfg.items() if k != 'init_cfg'})
+    return [_without_init(item) for item in cfg] if isinstance(cfg, list) else cfg
