@@ -8,10 +8,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from ..checkpoints import CheckpointError, load_verified, read_weights
+from ..checkpoints.autoencoder import autoencoder_state
 from ..checkpoints.identify import raw_pixels
 from ..checkpoints.predictors import with_our_names
 from ..distill.config import distill_config
-from ..distill.teachers.mae import autoencoder_state
 from ..errors import UserError
 from ..models.mae import MaskedAutoencoder
 from .reconstruction import Pair

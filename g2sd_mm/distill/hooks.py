@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from ..engine.hooks.access import bare_model, updates_so_far
 from ..engine.hooks.seeding import StepSeedHook
-from ..engine.tensors import tensors_in
+from ..engine.tensors import is_constant
 from .distillation import Distillation
 from .labels import TeacherLabels
 
@@ -145,20 +145,6 @@ class TeacherGuardHook(Hook):
 
     def _listen(self, answer: Any) -> None:
         self._constant = is_constant(answer)
-
-
-def is_constant(answer: Any, tolerance: float = 1e-6) -> bool:
-    """Whether tensors [B, ...] in any nesting are the same for all B > 1 samples.
-
-    Args:
-        answer: tensors, lists, tuples or dicts of them.
-        tolerance: largest difference to the first sample, over the largest magnitude, that counts
-            as none. Numbers that are not finite are an answer to nothing: constant.
-    """
-    tensors = [tensor for tensor in tensors_in(answer) if tensor.ndim > 1 and len(tensor) > 1]
-    return bool(tensors) and all(
-        not bool((t - t[:1]).abs().max() > tolerance * t.abs().max()) for t in tensors
-    )
 
 
 def _common_checksum(teacher: Any) -> str:

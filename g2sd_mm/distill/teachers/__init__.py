@@ -15,6 +15,8 @@ from .protocol import Features, FrozenTeacher
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f'{__name__}.{_module.name}')
 
+_DEFAULT = {'type': OpenMMLabTeacher.__name__}
+
 __all__ = ['ChainTeacher', 'Features', 'FrozenTeacher', 'build_teacher', 'sees_view']
 
 
@@ -24,9 +26,11 @@ def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
     Raises:
         CheckpointError: if its file does not hold all that is run.
     """
-    return MODELS.build({'type': OpenMMLabTeacher.__name__, **cfg})
+    return MODELS.build({**_DEFAULT, **cfg})
 
 
 def sees_view(cfg: Mapping[str, Any]) -> bool:
     """Whether a teacher of that config sees what is visible of masked images."""
-    return getattr(MODELS.get(cfg.get('type', '')), 'sees', '') == 'view'
+    kind = {**_DEFAULT, **cfg}['type']
+    family = MODELS.get(kind) if isinstance(kind, str) else kind
+    return getattr(family, 'sees', '') == 'view'

@@ -5,19 +5,13 @@ Of the decoder, what is never run is neither loaded nor checked.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
-from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
-from ...checkpoints.convert import in_published_names
-from ...checkpoints.identify import raw_pixels
-from ...checkpoints.load import is_outline
-from ...checkpoints.positions import check_positions
-from ...checkpoints.read import Weights, below
+from ...checkpoints import CheckpointError
+from ...checkpoints.autoencoder import load_teaching_autoencoder
 from ...models.mae import MaskedAutoencoder
 from ...models.masking import Masking
 from .protocol import Features, FrozenTeacher
@@ -63,7 +57,7 @@ class MAETeacher(FrozenTeacher):
         model = MaskedAutoencoder(arch, decoder, img_size, patch_size, pixel_head=False)
         model.decoder_blocks = model.decoder_blocks[: _number_run(model, until)]
         if checkpoint:
-            _fill(model, read_weights(checkpoint, mmap=True))
+            load_teaching_autoencoder(model, checkpoint)
         elif random_weights:
             model.init_weights()
         else:
@@ -99,11 +93,6 @@ class MAETeacher(FrozenTeacher):
         )
 
 
-def autoencoder_state(weights: Weights) -> dict[str, Tensor]:
-    """A full autoencoder's tensors: bare, inside a run of this project, or another library's."""
-    return below(weights.state, 'autoencoder.') or in_published_names(weights)
-
-
 def _number_run(model: MaskedAutoencoder, until: str | None) -> int:
     depth = len(model.decoder_blocks)
     blocks = [f'{_BLOCKS}{i}' for i in range(depth)]
@@ -113,38 +102,3 @@ def _number_run(model: MaskedAutoencoder, until: str | None) -> int:
             "decoder's blocks"
         )
     return depth if until is None else 1 + blocks.index(until)
-
-
-def _fill(model: MaskedAutoencoder, weights: Weights) -> None:
-    state = autoencoder_state(weights)
-    load_verified(
-        model,
-        state,
-        weights,
-        purpose='stage-1 teacher',
-        may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),
-        advice=_advice(weights),
-    )
-    check_positions(weights, state['pos_embed'])
-    if raw_pixels(weights) and not is_outline(model):
-        print_log(
-            f'{weights.name} was trained on raw pixels (a file for visualisation); the published '
-            'results distil from one trained on normalised pixels (mae_pretrain_vit_base_full.pth)',
-            logger='current',
-            level=logging.WARNING,
-        )
-
-
-def _advice(weights: Weights) -> str:
-    """What to do instead, by what the file is."""
-    right = (
-        'A stage-1 teacher needs the decoder too: use the full checkpoint (publicly '
-        'mae_pretrain_vit_base_full.pth or mae_pretrain_vit_large_full.pth), or pre-train one with '
-        'configs/imagenet/vitb_mae.py.'
-    )
-    kind = identify(weights.state)
-    if kind in (Kind.MAE_FULL, Kind.MAE_RUN):
-        return 'Give a file of the arch and decoder in the config, or change distillation.teacher.'
-    if kind in (Kind.STAGE1_RUN, Kind.G2SD_STUDENT):
-        return f'This is a student, not a teacher. {right}'
-    return right
