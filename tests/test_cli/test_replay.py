@@ -20,7 +20,6 @@ from g2sd_mm.errors import RunError
 from .. import imagenet
 from ..toys import autoencoder, save, words
 
-
 #: Where a number becomes infinite at the third step.
 PLACE = {'now': 'block'}
 
@@ -110,7 +109,8 @@ def test_a_loss_is_named(failed):
 
 def test_gradients_are_named(failed):
     report = again(failed('gradient'))
-    assert 'gradients are not, from the output backwards first in: distillation.adapters.tokens' in report
+    place = 'distillation.adapters.tokens'
+    assert f'gradients are not, from the output backwards first in: {place}' in report
 
 
 def test_weights_that_were_bad_before_are_named(failed):

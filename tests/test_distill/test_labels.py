@@ -10,8 +10,8 @@ import torch
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.cli.train import train
-from g2sd_mm.distill.labels import TeacherLabels
 from g2sd_mm.distill.hooks import TeacherLabelsHook
+from g2sd_mm.distill.labels import TeacherLabels
 
 from .. import imagenet
 from ..toys import classifier, images, labelled, save, words

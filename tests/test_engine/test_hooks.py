@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from torch import nn
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.sidecar import read_sidecar
