@@ -23,6 +23,11 @@ class TokenAdapter(nn.Linear):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
 
+    def forward(self, input: Tensor) -> Tensor:
+        """Raise ValueError for tokens of another width."""
+        _check_width(self, input)
+        return super().forward(input)
+
 
 @MODELS.register_module()
 class MlpAdapter(Mlp):
@@ -45,16 +50,8 @@ class MlpAdapter(Mlp):
         init_linear_xavier(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class.
-
-        Raises:
-            ValueError: if the tokens are of another width.
-        """
-        if x.shape[-1] != self.fc1.in_features:
-            raise ValueError(
-                f'a MlpAdapter of in_channels={self.fc1.in_features} got tokens of width '
-                f'{x.shape[-1]}: set distillation.adapters.TAP.in_channels={x.shape[-1]}'
-            )
+        """Raise ValueError for tokens of another width."""
+        _check_width(self.fc1, x)
         return super().forward(x)
 
 
@@ -88,3 +85,11 @@ class LevelAdapters(nn.Module):
                 f'set num_levels={len(levels)}'
             )
         return tuple(conv(level) for conv, level in zip(self.conv, levels, strict=True))
+
+
+def _check_width(layer: nn.Linear, tokens: Tensor) -> None:
+    if tokens.shape[-1] != layer.in_features:
+        raise ValueError(
+            f'an adapter of in_channels={layer.in_features} got tokens of width '
+            f'{tokens.shape[-1]}: set distillation.adapters.TAP.in_channels={tokens.shape[-1]}'
+        )

@@ -97,15 +97,13 @@ class Distillation(nn.Module):
     ) -> dict[str, Any]:
         """The student's own losses, and those of distillation.
 
-        The teacher is asked first: what it takes while it runs is gone before the student keeps
-        anything for its backward pass.
-
         Args:
             task_losses: lets the student run on the images and gives its own losses.
             images: preprocessed images [B, 3, height, width], mixed up or not, as the student sees.
             data_samples: the batch's samples.
             view: which patches the student sees, if not all.
         """
+        # first: what it takes is gone before the student keeps anything for its backward pass
         taught = self.ask_teacher(images, data_samples, view)
         with self.student_taps.record() as heard:
             own = task_losses()
@@ -166,8 +164,8 @@ class SpecificDistiller(BaseModel):
     """The student of a config with a :class:`Distillation` beside it, in both stages.
 
     ``g2sd_mm.distill_config(cfg)`` makes one from a config with a ``distillation`` block. Outside
-    training it behaves as the student alone. The teacher is an attribute that torch does not see;
-    it follows the distiller between devices.
+    training it behaves as the student alone. Its teacher, which torch does not see, follows it
+    between devices.
     """
 
     teacher: FrozenTeacher
@@ -215,8 +213,8 @@ class SpecificDistiller(BaseModel):
         """All losses of one batch, of a student that draws views under a given one."""
         given = {} if view is None else {'view': view}
         return self.distillation(
-            lambda: self.student(images, data_samples, mode='loss', **given),
-            images, data_samples, view,
+            lambda: self.student(images, data_samples, mode='loss', **given), images, data_samples,
+            view,
         )  # fmt: skip
 
     def deployable_state(self) -> dict[str, Tensor]:

@@ -148,11 +148,7 @@ class TeacherGuardHook(Hook):
 
 
 def _common_checksum(teacher: Any) -> str:
-    """Digest of the teacher's weights on all ranks.
-
-    Raises:
-        RuntimeError: if they differ.
-    """
+    """Digest of the teacher's weights; RuntimeError if ranks differ."""
     checksums = all_gather_object(teacher.checksum())
     if len(set(checksums)) > 1:
         raise RuntimeError(
@@ -166,9 +162,8 @@ def _common_checksum(teacher: Any) -> str:
 class TeacherLabelsHook(Hook):
     """The teacher of hard-label distillation is asked once for every image that it ever sees.
 
-    What decides its answers makes the name of a folder: seed, teacher, training data and their
-    augmentation, batch, processes. Runs that agree in it share the labels; any other run starts
-    its own. About 2 bytes an image and epoch: 0.5 GB for 200 epochs of ImageNet.
+    What decides its answers names a folder of the kept ones: runs that agree in it share them.
+    About 2 bytes an image and epoch: 0.5 GB for 200 epochs of ImageNet.
 
     Args:
         folder: where the labels are kept.
@@ -180,12 +175,7 @@ class TeacherLabelsHook(Hook):
         self.folder = Path(folder)
 
     def before_train(self, runner: Runner) -> None:
-        """Open this process's file.
-
-        Raises:
-            ValueError: if the losses need more of the teacher than its decisions, or if nothing
-                ties the augmentation of a step to the step.
-        """
+        """Open this process's file; ValueError if labels do not do, or cannot be replayed."""
         if not any(isinstance(hook, StepSeedHook) for hook in runner.hooks):
             raise ValueError(
                 'TeacherLabelsHook keeps labels by step, and without StepSeedHook a step has other '

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor
@@ -16,41 +17,31 @@ class MaskedStudent(MaskedAutoencoder):
     """Student of generic distillation; it has no loss of its own, a teacher gives it one.
 
     Args:
-        arch, decoder, img_size, patch_size, with_cp: of the
-            :class:`~g2sd_mm.models.mae.MaskedAutoencoder`.
         mask_ratio: share of hidden patches.
         decode_share: share of the hidden patches that both decoders see; below 1 the rest is left
             out of the arithmetic and of the loss (not in the paper: the teacher's features of the
             others are then computed without them).
+        autoencoder: arch, decoder, img_size, patch_size and with_cp of the
+            :class:`~g2sd_mm.models.mae.MaskedAutoencoder`.
     """
 
     def __init__(
         self,
-        arch: str | Mapping,
-        decoder: str | Mapping,
-        img_size: int = 224,
-        patch_size: int | None = None,
         mask_ratio: float = 0.75,
         decode_share: float = 1.0,
-        with_cp: bool = False,
         data_preprocessor: dict | None = None,
+        **autoencoder: Any,
     ) -> None:
-        super().__init__(arch, decoder, img_size, patch_size, pixel_head=False, with_cp=with_cp)
+        super().__init__(**autoencoder, pixel_head=False)
         if not 0 < decode_share <= 1:
             raise ValueError(f'decode_share={decode_share} is not above 0 and at most 1')
         self.mask_ratio, self.decode_share = mask_ratio, decode_share
         self.data_preprocessor = MODELS.build(data_preprocessor or {'type': 'BaseDataPreprocessor'})
 
     def draw_view(self, images: Tensor, data_samples: Sequence | None = None) -> Masking:
-        """Which patches of a batch [B, 3, height, width] both networks see.
-
-        It follows from the ``sample_seed`` of samples that carry one.
-        """
+        """What both networks see of a batch; it follows from samples' ``sample_seed``, if any."""
         noise = mask_noise(images, data_samples, self.num_patches)
-        return self.as_view(random_masking(noise, self.mask_ratio))
-
-    def as_view(self, masking: Masking) -> Masking:
-        """A masking with the share of its hidden patches that are decoded."""
+        masking = random_masking(noise, self.mask_ratio)
         if self.decode_share == 1:
             return masking
         return masking._replace(hidden=some_hidden(masking, self.decode_share))
@@ -62,13 +53,9 @@ class MaskedStudent(MaskedAutoencoder):
         mode: str = 'tensor',
         view: Masking | None = None,
     ) -> dict[str, Tensor] | Tensor:
-        """``loss``: no loss of its own; else decoder features [B, 1 + L, d].
+        """Normalised images [B, 3, height, width] -> decoder features [B, 1 + L, d].
 
-        Args:
-            inputs: normalised images [B, 3, height, width].
-            data_samples: may carry ``sample_seed``, which then fixes the masking.
-            mode: ``loss`` or ``tensor``.
-            view: from :meth:`draw_view`; None draws one.
+        In mode ``loss`` it is listened to and has no loss. ``view=None`` draws one.
         """
         view = self.draw_view(inputs, data_samples) if view is None else view
         features = self.decode(self.encode(inputs, view).latent, view)

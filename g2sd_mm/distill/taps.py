@@ -95,7 +95,7 @@ def _children(module: nn.Module, part: str) -> list[nn.Module]:
     children = list(module.children())
     if part == '*':
         return children
-    if part.startswith('-') and part[1:].isdigit():
-        return children[int(part) :][:1]
+    if part.startswith('-') and part[1:].isdecimal() and int(part):
+        return [children[int(part)]] if int(part[1:]) <= len(children) else []
     child = getattr(module, part, None)
     return [child] if isinstance(child, nn.Module) else []

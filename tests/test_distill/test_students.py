@@ -11,7 +11,7 @@ from g2sd_mm.distill.losses import feature
 from g2sd_mm.distill.losses.feature import smooth_l1_feature_loss
 from g2sd_mm.distill.losses.targets import normalised_target, select_tokens
 from g2sd_mm.models.mae import MaskedAutoencoder
-from g2sd_mm.models.masking import Masking, random_masking
+from g2sd_mm.models.masking import Masking, random_masking, some_hidden
 
 from ..toys import PATCHES, STUDENT, TEACHER, arch, distiller, images, stage1_cfg, words
 
@@ -302,7 +302,7 @@ def test_predictors_are_as_wide_as_the_teacher():
 @pytest.mark.parametrize(('tokens', 'number'), [('all', 11), ('patches', 10), ('masked', 6)])
 def test_a_share_of_the_hidden_patches_is_decoded_and_compared(tokens, number):
     model, pixels = distiller(tokens=tokens, decode_share=0.5), images()
-    view = model.student.as_view(masking())
+    view = masking()._replace(hidden=some_hidden(masking(), 0.5))
     target = target_of(model, pixels, view)
     assert target.shape == (2, 1 + 4 + 6, 20)
     assert model.teacher(pixels, view).patches.shape == (2, 4 + 6, 20)

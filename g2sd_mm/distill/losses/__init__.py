@@ -5,8 +5,6 @@ further argument is named in the config's ``inputs``. Each returns one scalar. A
 into this folder is imported with it, and so registers what it has.
 """
 
-import importlib
-import pkgutil
+from ...dropped_in import import_modules
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f'{__name__}.{_module.name}')
+import_modules(__name__, __path__)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.registry import MODELS
 
+from ...dropped_in import import_modules
 from .openmmlab import ChainTeacher, OpenMMLabTeacher
 from .protocol import Features, FrozenTeacher
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f'{__name__}.{_module.name}')
+import_modules(__name__, __path__)
 
 _DEFAULT = {'type': OpenMMLabTeacher.__name__}
 
@@ -21,11 +19,7 @@ __all__ = ['ChainTeacher', 'Features', 'FrozenTeacher', 'build_teacher', 'sees_v
 
 
 def build_teacher(cfg: Mapping[str, Any]) -> FrozenTeacher:
-    """The teacher of a ``distillation`` block: a registered ``type`` and its arguments.
-
-    Raises:
-        CheckpointError: if its file does not hold all that is run.
-    """
+    """The teacher of a ``distillation`` block: a registered ``type`` and its arguments."""
     return MODELS.build({**_DEFAULT, **cfg})
 
 

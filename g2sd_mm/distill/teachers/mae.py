@@ -5,7 +5,7 @@ Of the decoder, what is never run is neither loaded nor checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -16,8 +16,6 @@ from ...models.mae import MaskedAutoencoder
 from ...models.masking import Masking
 from .protocol import Features, FrozenTeacher
 
-_BLOCKS = 'decoder_blocks.'
-
 
 @MODELS.register_module()
 class MAETeacher(FrozenTeacher):
@@ -27,16 +25,15 @@ class MAETeacher(FrozenTeacher):
     that predicts positions alone reaches 0.025), so names are checked and not losses.
 
     Args:
-        arch, decoder, img_size, patch_size: of the
-            :class:`~g2sd_mm.models.mae.MaskedAutoencoder`.
         until: the last module that is run, ``decoder_blocks.N``; None for the last of the decoder.
         checkpoint: a *full* MAE file, decoder included.
         dtype: precision that it runs in.
         random_weights: admit a teacher without a file, for speed tests.
+        autoencoder: arch, decoder, img_size and patch_size of the
+            :class:`~g2sd_mm.models.mae.MaskedAutoencoder`.
 
     Raises:
-        CheckpointError: if the file is of the wrong kind or size; the message says what it is, what
-            is missing, and which public file is right.
+        CheckpointError: if the file is of the wrong kind or size, or none was given.
         ValueError: if ``until`` is not a block of the decoder.
     """
 
@@ -45,17 +42,20 @@ class MAETeacher(FrozenTeacher):
 
     def __init__(
         self,
-        arch: str | Mapping,
-        decoder: str | Mapping,
-        img_size: int = 224,
-        patch_size: int | None = None,
         until: str | None = None,
         checkpoint: str | None = None,
         dtype: str = 'float32',
         random_weights: bool = False,
+        **autoencoder: Any,
     ) -> None:
-        model = MaskedAutoencoder(arch, decoder, img_size, patch_size, pixel_head=False)
-        model.decoder_blocks = model.decoder_blocks[: _number_run(model, until)]
+        model = MaskedAutoencoder(**autoencoder, pixel_head=False)
+        blocks = [f'decoder_blocks.{i}' for i in range(len(model.decoder_blocks))]
+        until = blocks[-1] if until is None else until
+        if until not in blocks:
+            raise ValueError(
+                f'distillation.teacher.until={until!r} is not in {blocks[0]} .. {blocks[-1]}'
+            )
+        model.decoder_blocks = model.decoder_blocks[: 1 + blocks.index(until)]
         if checkpoint:
             load_teaching_autoencoder(model, checkpoint)
         elif random_weights:
@@ -87,18 +87,6 @@ class MAETeacher(FrozenTeacher):
             raise ValueError('a MAETeacher answers to a view: its student is a MaskedStudent')
         tokens = self.model.decode(self.model.encode(images, view).latent, view)
         patches = tokens[:, 1:]
-        whole = view.hidden is None
-        return Features(
-            tokens[:, 0], patches.unflatten(1, self.model.grid_size) if whole else patches
-        )
-
-
-def _number_run(model: MaskedAutoencoder, until: str | None) -> int:
-    depth = len(model.decoder_blocks)
-    blocks = [f'{_BLOCKS}{i}' for i in range(depth)]
-    if until is not None and until not in blocks:
-        raise ValueError(
-            f"distillation.teacher.until={until!r} is not in {blocks[0]} .. {blocks[-1]}, the "
-            "decoder's blocks"
-        )
-    return depth if until is None else 1 + blocks.index(until)
+        if view.hidden is None:
+            patches = patches.unflatten(1, self.model.grid_size)
+        return Features(tokens[:, 0], patches)

@@ -15,7 +15,7 @@ from ...checkpoints.task_models import task_model_state
 from ...config_parts import import_named_libraries, plain_model
 from ...models.masking import Masking
 from ...project import find_config
-from .protocol import FrozenTeacher, normalisation
+from .protocol import FrozenTeacher
 
 
 class ChainTeacher(FrozenTeacher):
@@ -103,12 +103,13 @@ class OpenMMLabTeacher(ChainTeacher):
 
     def check_student(self, student: nn.Module) -> None:
         """Both see the same images: raise ValueError if they normalise them differently."""
-        expected = normalisation(student)
-        if self._preprocessor is None or expected is None:
+        own = [list((self._preprocessor or {}).get(key) or ()) for key in ('mean', 'std')]
+        preprocessor = getattr(student, 'data_preprocessor', None)
+        mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+        if own == [[], []] or mean is None or std is None:
             return
-        own = [list(self._preprocessor.get(key) or ()) for key in ('mean', 'std')]
-        theirs = [list(values) for values in expected]
-        if own != [[], []] and not np.allclose(own, theirs, rtol=1e-4):
+        theirs = [mean.flatten().tolist(), std.flatten().tolist()]
+        if not np.allclose(own, theirs, rtol=1e-4):
             raise ValueError(
                 f'teacher and student must normalise images alike: the teacher has mean, std = '
                 f'{own}, the student {theirs}'

@@ -102,12 +102,3 @@ class FrozenTeacher:
             digest.update(name.encode())
             digest.update(tensor.detach().to('cpu', torch.float32).numpy().tobytes())
         return digest.hexdigest()[:16]
-
-
-def normalisation(student: nn.Module) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation of the student's images; None where it does not normalise."""
-    preprocessor = getattr(student, 'data_preprocessor', None)
-    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
-        return None
-    return mean.flatten().tolist(), std.flatten().tolist()
