@@ -19,11 +19,7 @@ import numpy as np
 from g2sd_mm.bench.suites.environment import describe_environment
 from g2sd_mm.runs.train import train
 
-#: Config -> where its teacher's precision is said.
-STAGES = {
-    'configs/shapes/g2sd_vits_generic.py': 'model.teacher.dtype',
-    'configs/shapes/g2sd_vits_cls.py': 'distillation.teacher.dtype',
-}
+STAGES = ('configs/shapes/g2sd_vits_generic.py', 'configs/shapes/g2sd_vits_cls.py')
 _PARTS = 10  # of a curve, as it is published
 
 
@@ -35,7 +31,9 @@ def curve(config: str, runs: str, seed: int, options: dict[str, Any], folder: Pa
 
 def compare(config: str, runs: str, folder: Path) -> dict[str, Any]:
     """Curves of a config in both precisions, and how far they are from each other."""
-    half = {STAGES[config]: 'bfloat16', 'optim_wrapper.type': 'AutocastOptimWrapper'}
+    half = {
+        'distillation.teacher.dtype': 'bfloat16', 'optim_wrapper.type': 'AutocastOptimWrapper',
+    }
     one = curve(config, runs, 0, {}, folder / 'float32_0')
     other = curve(config, runs, 1, {}, folder / 'float32_1')
     lower = curve(config, runs, 0, half, folder / 'bfloat16_0')

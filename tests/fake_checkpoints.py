@@ -347,8 +347,14 @@ def our_segmentor(s: Size) -> Shapes:
 def stage1_run(s: Size) -> Shapes:
     inside = {n: shape for n, shape in mae_full(s).items()
               if not n.startswith(('decoder_norm', 'decoder_pred'))}
-    predictor = linear('decoderfeature_pred.fc1', 512, s.decoder_dim)
-    return below('student.', inside) | predictor | linear('decoderfeature_pred.fc2', 512, 512)
+    predictor = linear('fc1', 512, s.decoder_dim) | linear('fc2', 512, 512)
+    return below('student.', inside) | below('distillation.adapters.tokens.', predictor)
+
+
+def stage1_run_of_0_1(s: Size) -> Shapes:
+    """The predictor had its published name."""
+    own = 'distillation.adapters.tokens.'
+    return {n.replace(own, 'decoderfeature_pred.'): x for n, x in stage1_run(s).items()}
 
 
 def stage2_run(s: Size) -> Shapes:
@@ -394,6 +400,7 @@ FAKES: dict[str, Fake] = {
     'our_distilled': Fake(Kind.MM_CLASSIFIER, our_distilled, 'ours', 'state_dict'),
     'our_segmentor': Fake(Kind.MM_SEGMENTOR, our_segmentor, 'ours', 'state_dict'),
     'stage1_run': Fake(Kind.STAGE1_RUN, stage1_run, 'ours', 'state_dict'),
+    'stage1_run_of_0_1': Fake(Kind.STAGE1_RUN, stage1_run_of_0_1, 'ours', 'state_dict'),
     'stage2_run': Fake(Kind.STAGE2_RUN, stage2_run, 'ours', 'state_dict'),
 }
 

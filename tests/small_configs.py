@@ -32,11 +32,10 @@ def decoder(name: str, role: str) -> dict[str, int]:
 def shrink(cfg: Config) -> Config:
     """A narrow copy; a distilled config's teacher is narrowed in the same way."""
     kind = cfg.model.type
-    if kind == 'GenericDistiller':
-        for role in ('student', 'teacher'):
-            part = cfg.model[role]
-            part.update(arch=arch(part.arch), decoder=decoder(part.decoder, role))
-    elif kind == 'MAEPretraining':
+    if kind == 'MaskedStudent':
+        _autoencoders(cfg)
+        return cfg
+    if kind == 'MAEPretraining':
         role = 'teacher' if WIDTHS[cfg.model.arch] > 24 else 'student'
         cfg.model.update(arch=arch(cfg.model.arch), decoder=decoder(cfg.model.decoder, role))
     else:
@@ -44,6 +43,17 @@ def shrink(cfg: Config) -> Config:
     if cfg.get('distillation'):
         _shrink_teacher(cfg.distillation)
     return cfg
+
+
+def _autoencoders(cfg: Config) -> None:
+    block = cfg.distillation
+    parts = {'student': cfg.model, 'teacher': block.teacher}
+    wide = [WIDTHS[part.arch] for part in parts.values()]
+    for role, part in parts.items():
+        part.update(arch=arch(part.arch), decoder=decoder(part.decoder, role))
+    for tap, adapter in block.adapters.items():
+        widths = [*DECODER_WIDTHS.values()] if tap == 'tokens' else wide
+        adapter.update(in_channels=widths[0], out_channels=widths[1])
 
 
 def _classifier(cfg: Config) -> Config:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.distill.generic import GenericDistiller
-from g2sd_mm.distill.losses.feature import normalised_target
+from g2sd_mm.checkpoints.predictors import published_name
+from g2sd_mm.distill.losses.targets import normalised_target
 from g2sd_mm.models.masking import random_masking
 
 from .full_size import check_summary, fill, noise, samples
-from .toys import classifier
+from .toys import classifier, distiller
 
 LOSS_ATOL = 1e-5
 POSITIONS = ('pos_embed', 'decoder_pos_embed')
@@ -22,28 +22,31 @@ def image() -> torch.Tensor:
 
 def bare(name: str) -> str:
     """Published name of a distiller's parameter: the student's have no prefix."""
-    return name.removeprefix('student.')
+    return published_name(name).removeprefix('student.')
 
 
 @pytest.mark.slow
 def test_generic_distillation_of_the_base_teacher_to_the_tiny_student():
     expected = samples('gd')
-    distiller = GenericDistiller(
-        student=dict(arch='tiny', decoder='dec128d4b'),
-        teacher=dict(arch='base', decoder='dec512d8b', random_weights=True),
-        encoder_weight=1.0,
-    )
-    fill(distiller.teacher.model, bare, keep=POSITIONS)
-    fill(distiller, bare, keep=[f'student.{name}' for name in POSITIONS])
+    model = distiller(
+        arch='tiny', decoder='dec128d4b', img_size=224, encoder=1.0, tokens='masked',
+        teacher=dict(
+            arch='base', decoder='dec512d8b', img_size=224, until='decoder_blocks.3',
+            random_weights=True,
+        ),
+    )  # fmt: skip
+    fill(model.teacher.model, bare, keep=POSITIONS)
+    fill(model, bare, keep=[f'student.{name}' for name in POSITIONS])
     masking = random_masking(noise('noise', (2, 196)) + 0.5, 0.75)
     assert masking.keep[:, :8].tolist() == expected['kept_first8']
     assert masking.mask.sum(1).tolist() == expected['mask_sum']
     assert masking.mask[0, :16].tolist() == expected['mask_first16']
 
     with torch.no_grad():
-        _, target = distiller.ask_teacher(image(), masking)
-        own = distiller.student.encode(image(), masking)
-        predicted = distiller.decoderfeature_pred(distiller.student.decode(own.latent, masking))
+        target = model.distillation.ask_teacher(image(), view=masking)['tokens']
+        own = model.student.encode(image(), masking)
+        predictor = model.distillation.adapters['tokens']
+        predicted = predictor(model.student.decode(own.latent, masking))
         check_summary(target, expected['teacher_raw'], 'target')
         check_summary(normalised_target(target), expected['teacher_target'], 'normalised target')
         check_summary(own.prenorm, expected['student_encoder_prenorm'], 'student encoder')
@@ -51,9 +54,9 @@ def test_generic_distillation_of_the_base_teacher_to_the_tiny_student():
         for supervise, name in (
             ('all', 'loss_all'), ('masked', 'loss_masked'), ('patches', 'loss_patches_no_cls')
         ):
-            distiller.supervise = supervise
-            losses = distiller.losses(image(), masking)
-            loss = losses['loss_decoder'].item()
+            model.distillation.losses['loss_tokens'].tokens = supervise
+            losses = model.losses(image(), view=masking)
+            loss = losses['loss_tokens'].item()
             assert loss == pytest.approx(expected[name], abs=LOSS_ATOL), supervise
     assert losses['loss_encoder'].item() == pytest.approx(
         expected['loss_enc_unused'], abs=LOSS_ATOL

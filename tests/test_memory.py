@@ -54,7 +54,7 @@ def watched(folder: Path, model: torch.nn.Module, hooks: list) -> dict:
 @pytest.mark.parametrize('stage', ['generic', 'specific'])
 def test_no_tensor_is_left_by_a_step(tmp_path, stage):
     if stage == 'generic':
-        model, hooks = distiller(relation_weight=1.0, relation_heads=2), HOOKS
+        model, hooks = distiller(relation=1.0, heads=2), HOOKS
     else:
         model, hooks = specific(), [*HOOKS, dict(type='LossWarmupHook')]
     seen = watched(tmp_path, model, hooks)
@@ -65,7 +65,7 @@ def test_no_tensor_is_left_by_a_step(tmp_path, stage):
 def test_a_tensor_that_stays_would_be_seen(tmp_path):
     kept = []
     model = distiller()
-    model.teacher.tell = lambda answer: kept.append(answer) or answer
+    model.teacher.tell = lambda answer: kept.append(answer.cls.clone()) or answer
     seen = watched(tmp_path, model, [])
     assert seen['tensors'][-1] - seen['tensors'][1] == 40
 

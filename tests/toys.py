@@ -21,9 +21,10 @@ from mmengine.registry import MODELS
 from PIL import Image
 from torch import Tensor, nn
 
-from g2sd_mm.distill.generic import GenericDistiller
+from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
+from g2sd_mm.models.sizes import decoder_size, encoder_size
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGE, PATCH, PATCHES = 32, 8, 16
@@ -57,12 +58,57 @@ def autoencoder(size: dict = TEACHER, seed: int = 0, **changes: Any) -> MaskedAu
     return model
 
 
-def distiller(seed: int = 0, teacher: dict | None = None, **changes: Any) -> GenericDistiller:
-    """A generic distiller whose teacher has random weights (or what ``teacher`` says)."""
+def stage1_cfg(
+    teacher: dict | None = None,
+    tokens: str = 'all',
+    encoder: float = 0.0,
+    relation: float = 0.0,
+    heads: int = 1,
+    **student: Any,
+) -> dict[str, Any]:
+    """``model`` and ``distillation`` of a stage-1 config; its teacher has random weights.
+
+    Args:
+        teacher: changes of the teacher; without ``random_weights`` it needs a checkpoint.
+        tokens: those that are compared.
+        encoder, relation, heads: weights of the losses on the encoders' features and relations, if
+            not 0, and relation heads.
+        student: changes of the student.
+    """
+    own = {'type': 'MaskedStudent', **STUDENT, **student}
+    teacher = {
+        'type': 'MAETeacher', **TEACHER, 'until': 'decoder_blocks.1',
+        **(teacher or {'random_weights': True}),
+    }  # fmt: skip
+    taps = {'tokens': dict(student='decoder_blocks.-1', teacher='decoder_blocks.-1')}
+    adapters = {'tokens': mlp(decoder_size, own['decoder'], teacher['decoder'])}
+    losses = {'loss_tokens': dict(type='SmoothL1FeatureLoss', tap='tokens', tokens=tokens)}
+    if encoder:
+        taps['encoder'] = dict(student='norm', teacher='blocks.-1')
+        adapters['encoder'] = mlp(encoder_size, own['arch'], teacher['arch'])
+        losses['loss_encoder'] = dict(
+            type='SmoothL1FeatureLoss', tap='encoder', loss_weight=encoder
+        )
+    if relation:
+        taps['relations'] = dict(student='blocks.*.attn.qkv', teacher='blocks.*.attn.qkv')
+        losses['loss_relation'] = dict(
+            type='TokenRelationLoss', tap='relations', heads=heads, loss_weight=relation
+        )
+    block = dict(teacher=teacher, taps=taps, adapters=adapters, losses=losses)
+    return dict(model=own, distillation=block)
+
+
+def mlp(size_of: Callable[[Any], Any], student: Any, teacher: Any) -> dict[str, Any]:
+    """A ``MlpAdapter`` between the widths of two sizes."""
+    widths = [size_of(size).embed_dim for size in (student, teacher)]
+    return dict(type='MlpAdapter', in_channels=widths[0], out_channels=widths[1])
+
+
+def distiller(seed: int = 0, **changes: Any) -> SpecificDistiller:
+    """The distiller of :func:`stage1_cfg`, initialised."""
     torch.manual_seed(seed)
-    teacher = {**TEACHER, **(teacher or {'random_weights': True})}
-    arguments = dict(student=STUDENT, teacher=teacher, target_block=2)
-    model = GenericDistiller(**{**arguments, **changes})
+    cfg = stage1_cfg(**changes)
+    model = SpecificDistiller(student=cfg['model'], **cfg['distillation'])
     model.init_weights()
     return model
 

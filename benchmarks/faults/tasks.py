@@ -162,8 +162,8 @@ def _give_teacher(cfg: Config, name: str, folder: Path) -> None:
     if name == 'stage1':
         from g2sd_mm.models.mae import MaskedAutoencoder
 
-        size = {k: v for k, v in cfg.model.teacher.items() if k in ('arch', 'decoder', 'img_size')}
-        teacher, block = MaskedAutoencoder(**size), cfg.model.teacher
+        block = cfg.distillation.teacher
+        teacher = MaskedAutoencoder(**{key: block[key] for key in ('arch', 'decoder', 'img_size')})
     else:
         block = cfg.distillation.teacher
         teacher_cfg = Config(block.config) if isinstance(block.config, dict) else read_config(

@@ -28,7 +28,7 @@ class ReferenceFormulation(Formulation):
 
     def _adjust(self, cfg: Config) -> None:
         if self.task == 'generic':
-            cfg.model.encoder_weight = 1.0  # any, so that the predictor is built
+            generic.add_unused_loss(cfg)
         elif self.task == 'seg':  # a part that is not named is dropped
             teacher = cfg.distillation.teacher
             teacher.forward = (*teacher.forward, 'auxiliary_head')

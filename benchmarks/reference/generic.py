@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
-from g2sd_mm.distill.generic import GenericDistiller
+from g2sd_mm.distill import MaskedStudent, SpecificDistiller
 from g2sd_mm.models.mae import Encoded, MaskedAutoencoder
 from g2sd_mm.models.masking import Masking
+from g2sd_mm.models.sizes import encoder_size
 
 from .attention import clamped_attention
 
 
-class AllPatchesAutoencoder(MaskedAutoencoder):
+class AllPatches:
     """Embeds every patch and gives it its position before three quarters are put aside."""
 
-    def encode(self, images: Tensor, masking: Masking) -> Encoded:
+    def encode(self: MaskedAutoencoder, images: Tensor, masking: Masking) -> Encoded:
         """Images [B, 3, height, width] -> features [B, 1 + n, D]."""
         x = self.patch_embed(images) + self.pos_embed[:, 1:]
         x = x.gather(1, masking.keep.unsqueeze(-1).expand(-1, -1, x.shape[2]))
@@ -26,24 +28,30 @@ class AllPatchesAutoencoder(MaskedAutoencoder):
         return Encoded(latent=self.norm(x), prenorm=x)
 
 
-class ReferenceGenericDistiller(GenericDistiller):
-    """Compares encoder features too, times zero; built with a positive ``encoder_weight``."""
-
-    def losses(self, images: Tensor, masking: Masking) -> dict[str, Tensor]:
-        """Losses of one batch under a given masking; their sum is minimised."""
-        encoded, target = self.ask_teacher(images, masking)
-        own = self.student.encode(images, masking)
-        predicted = self.decoderfeature_pred(self.student.decode(own.latent, masking))
-        unused = self._compare(self.encoderfeature_pred(own.latent), encoded.prenorm)
-        return {
-            'loss_decoder': self._compare(predicted, target),
-            'loss_encoder': 0.0 * unused,
-        }
+class AllPatchesAutoencoder(AllPatches, MaskedAutoencoder):
+    """The teacher's network."""
 
 
-def restate(model: GenericDistiller, kept: list) -> None:
+class AllPatchesStudent(AllPatches, MaskedStudent):
+    """The student's."""
+
+
+def add_unused_loss(cfg: Config) -> None:
+    """Compare encoder features too, times zero, in place."""
+    cfg.distillation.taps.encoder = dict(student='norm', teacher='blocks.-1')
+    cfg.distillation.adapters.encoder = dict(
+        type='MlpAdapter',
+        in_channels=encoder_size(cfg.model.arch).embed_dim,
+        out_channels=encoder_size(cfg.distillation.teacher.arch).embed_dim,
+    )
+    cfg.distillation.losses.loss_encoder = dict(
+        type='SmoothL1FeatureLoss', tap='encoder', loss_weight=0.0
+    )
+
+
+def restate(model: SpecificDistiller, kept: list) -> None:
     """Compute a distiller the published way, in place."""
-    model.__class__ = ReferenceGenericDistiller
+    model.student.__class__ = AllPatchesStudent
+    model.teacher.model.__class__ = AllPatchesAutoencoder
     for network in (model.student, model.teacher.model):
-        network.__class__ = AllPatchesAutoencoder
         clamped_attention(network, kept)

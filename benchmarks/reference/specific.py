@@ -9,8 +9,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from g2sd_mm.distill.specific import SpecificDistiller
-from g2sd_mm.distill.teacher import ChainTeacher
+from g2sd_mm.distill import ChainTeacher, SpecificDistiller
 from g2sd_mm.models.pixel_cross_entropy import PixelCrossEntropyLoss
 from g2sd_mm.models.simple_pyramid import ChannelLayerNorm
 
@@ -33,19 +32,18 @@ class ProposingTeacher(ChainTeacher):
 
     samples: list
 
-    def __call__(self, images: Tensor) -> Any:
+    def answer(self, images: Tensor, view: None) -> Any:
         """Run backbone, pyramid and proposal network on [B, 3, height, width]."""
-        with self.answering(images) as x:
-            levels = self.model.neck(self.model.backbone(x))
-            samples = copy.deepcopy(self.samples)
-            for sample in samples:  # proposals know no classes
-                sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
-            proposal_cfg = self.model.train_cfg.rpn_proposal
-            # anchors are sampled: the student's samples stay those of our formulation
-            with torch.random.fork_rng(devices=[]):
-                return self.model.rpn_head.loss_and_predict(
-                    levels, samples, proposal_cfg=proposal_cfg
-                )
+        levels = self.model.neck(self.model.backbone(images))
+        samples = copy.deepcopy(self.samples)
+        for sample in samples:  # proposals know no classes
+            sample.gt_instances.labels = torch.zeros_like(sample.gt_instances.labels)
+        proposal_cfg = self.model.train_cfg.rpn_proposal
+        # anchors are sampled: the student's samples stay those of our formulation
+        with torch.random.fork_rng(devices=[]):
+            return self.model.rpn_head.loss_and_predict(
+                levels, samples, proposal_cfg=proposal_cfg
+            )
 
 
 class JudgingTeacher(ChainTeacher):
@@ -53,10 +51,9 @@ class JudgingTeacher(ChainTeacher):
 
     samples: list
 
-    def __call__(self, images: Tensor) -> Any:
+    def answer(self, images: Tensor, view: None) -> Any:
         """Run the whole network on [B, 3, height, width]."""
-        with self.answering(images) as x:
-            return self.model.loss(x, self.samples)
+        return self.model.loss(images, self.samples)
 
 
 class ReferenceSpecificDistiller(SpecificDistiller):

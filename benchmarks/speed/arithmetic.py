@@ -26,7 +26,7 @@ def step_flops(stage: Stage, size: str = 'full', device: str = 'cpu') -> float:
     convolutions count; softmaxes, norms and the optimizer, a hundredth of it all, do not.
     """
     formulation = Formulation(stage, size, device)
-    for network in (formulation.model, formulation.model.teacher.model):
+    for network in (formulation.model, *formulation.model.frozen_networks):
         plain_attention(network)
     ready = formulation.prepare('step', random_batch(stage, _IMAGES, size))
     with FlopCounterMode(display=False) as counter:

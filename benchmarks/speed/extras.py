@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from g2sd_mm.distill.teacher import TeachingModel
+from g2sd_mm.distill import SpecificDistiller
 
 _TASKS = ('generic', 'cls', 'det', 'seg')
 
@@ -39,16 +39,16 @@ def change_config(cfg: Config, task: str, extra: str | None) -> None:
     if extra:
         cfg.merge_from_dict(dict(EXTRAS[extra].config))
     if extra == 'recompute':
-        student = cfg.model.student if task == 'generic' else cfg.model.backbone
+        student = cfg.model if task == 'generic' else cfg.model.backbone
         student.with_cp = True
 
 
-def change_model(model: TeachingModel, extra: str | None) -> None:
+def change_model(model: SpecificDistiller, extra: str | None) -> None:
     """Turn an option on that is none of the config, in place."""
     if extra == 'labels':
         model.distillation.use_labels(KnownLabels())
     if extra == 'channels_last':
-        for network in (model, model.teacher.model):
+        for network in (model, *model.frozen_networks):
             network.to(memory_format=torch.channels_last)
 
 

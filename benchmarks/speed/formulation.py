@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from g2sd_mm.distill.generic import GenericDistiller
+from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.engine.compiling import compile_blocks
-from g2sd_mm.models.masking import mask_noise, random_masking
+from g2sd_mm.engine.hooks.access import frozen_networks
 
 from . import extras
 from .build import build_model, build_optimizer, stage_config, synchronise
@@ -66,8 +66,7 @@ class Formulation:
         self.optimizer = build_optimizer(self.cfg, self.model, variant.dtype)
         extras.change_model(self.model, variant.extra)
         if variant.compiled:
-            teacher = getattr(self.model, 'teacher', None)
-            compile_blocks(self.model, *([teacher.model] if teacher else []))
+            compile_blocks(self.model, *frozen_networks(self.model))
 
     def _adjust(self, cfg: Any) -> None:
         """What the config needs for this formulation; nothing here."""
@@ -79,9 +78,10 @@ class Formulation:
             return batch
         with torch.no_grad():
             ready = self.model.data_preprocessor(batch, True)
-        if part == 'student' and isinstance(self.model, GenericDistiller):
-            masking = self._masking(ready)
-            return ready, masking, self.model.ask_teacher(ready['inputs'], masking)
+        if part == 'student' and self._draws_views:
+            view = self._view(ready)
+            answer = self.model.distillation.ask_teacher(ready['inputs'], view=view)
+            return ready, view, answer
         return ready
 
     def run(self, part: str, ready: Any) -> None:
@@ -107,36 +107,38 @@ class Formulation:
         self.model.train_step(batch, self.optimizer)
 
     def _teacher(self, ready: dict[str, Any]) -> None:
-        if isinstance(self.model, GenericDistiller):
-            self.model.ask_teacher(ready['inputs'], self._masking(ready))
-        else:
-            self.model.teacher(ready['inputs'])
+        view = self._view(ready) if self._draws_views else None
+        self.model.teacher(ready['inputs'], view)
 
     def _student(self, ready: Any) -> None:
         with self.optimizer.optim_context(self.model):
-            if isinstance(self.model, GenericDistiller):
-                ready, masking, answer = ready
+            if self._draws_views:
+                ready, view, answer = ready
                 with _teacher_says(self.model, answer):
-                    losses = self.model.losses(ready['inputs'], masking)
+                    losses = self.model.losses(ready['inputs'], view=view)
             else:
                 losses = self.model.student(**ready, mode='loss')
         self.model.parse_losses(losses)[0].backward()
         self.optimizer.zero_grad()
 
-    def _masking(self, ready: dict[str, Any]) -> Any:
-        noise = mask_noise(ready['inputs'], ready['data_samples'], self.model.student.num_patches)
-        return random_masking(noise, self.model.mask_ratio)
+    @property
+    def _draws_views(self) -> bool:
+        """Of stage 1, whose student has no loss without its teacher."""
+        return hasattr(self.model.student, 'draw_view')
+
+    def _view(self, ready: dict[str, Any]) -> Any:
+        return self.model.student.draw_view(ready['inputs'], ready['data_samples'])
 
 
 class _teacher_says:
-    """The generic distiller's teacher gives one answer, without computing it, inside a block."""
+    """The distiller's teacher gives one answer, without computing it, inside a block."""
 
-    def __init__(self, model: GenericDistiller, answer: Any) -> None:
-        self.model: Any = model
+    def __init__(self, model: SpecificDistiller, answer: Any) -> None:
+        self.distillation: Any = model.distillation
         self.answer = answer
 
     def __enter__(self) -> None:
-        self.model.ask_teacher = lambda *_: self.answer
+        self.distillation.ask_teacher = lambda *_: self.answer
 
     def __exit__(self, *_: object) -> None:
-        del self.model.ask_teacher  # the class's own shows again
+        del self.distillation.ask_teacher  # the class's own shows again

@@ -28,7 +28,7 @@ from .pairing import Timing, alternate
 from .stages import SIDES, Stage
 
 _WARM_UP = 2  # steps in which kernels are chosen and blocks compiled
-_AUTOENCODERS = ('GenericDistiller', 'MAEPretraining')
+_AUTOENCODERS = ('MaskedStudent', 'MAEPretraining')
 
 Say = Callable[[dict[str, Any]], None]
 

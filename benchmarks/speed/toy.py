@@ -17,7 +17,7 @@ _MAPS = 32  # channels of a detector's pyramid and heads
 def shrink_config(cfg: Config, task: str) -> None:
     """Make the student and the teacher of a stage's config small, in place."""
     if task == 'generic':
-        _autoencoders(cfg.model)
+        _autoencoders(cfg)
         return
     shrink = {'cls': _classifier, 'det': _detector, 'seg': _segmentor}[task]
     shrink(cfg.model, STUDENT)
@@ -38,13 +38,16 @@ def shrink_config(cfg: Config, task: str) -> None:
             cfg.distillation.taps[name] = tap.replace('blocks.11.', last)
 
 
-def _autoencoders(model: ConfigDict) -> None:
+def _autoencoders(cfg: Config) -> None:
     """The two networks of stage 1, or the one of MAE pre-training."""
-    parts = [model.student, model.teacher] if 'teacher' in model else [model]
-    for network, width in zip(parts, (STUDENT, TEACHER), strict=False):
+    distillation = cfg.get('distillation')
+    networks = [cfg.model, distillation.teacher] if distillation else [cfg.model]
+    for network, width in zip(networks, (STUDENT, TEACHER), strict=False):
         network.update(arch=_arch(width), decoder=_decoder(width), img_size=TOY_SIDES['generic'])
-    if 'teacher' in model:
-        model.target_block = min(model.get('target_block', 2), 2)  # of 3 decoder blocks
+    if distillation:
+        distillation.teacher.until = 'decoder_blocks.1'  # of 3
+        for adapter in distillation.adapters.values():
+            adapter.update(in_channels=STUDENT, out_channels=TEACHER)
 
 
 def _arch(width: int, depth: int = 2) -> dict[str, int]:

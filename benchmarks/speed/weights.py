@@ -21,6 +21,7 @@ from torch import Tensor
 import g2sd_mm
 from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.config.load import load_config
+from g2sd_mm.engine.hooks.access import frozen_networks
 from g2sd_mm.engine.norm import sync_batch_norm
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.vit import Block
@@ -42,8 +43,9 @@ def weights_of(cfg: Config) -> dict[str, Any]:
     """
     model: Any = _on_meta(cfg)
     trained = list(model.parameters())
-    frozen = list(model.teacher.model.parameters()) if hasattr(model, 'teacher') else []
-    networks = [model, *([model.teacher.model] if frozen else [])]
+    beside = frozen_networks(model)
+    frozen = [parameter for network in beside for parameter in network.parameters()]
+    networks = [model, *beside]
     blocks = [m for network in networks for m in network.modules() if isinstance(m, Block)]
     largest = max(_count(block.parameters()) for block in blocks)
     in_blocks = {id(p) for block in blocks for p in block.parameters()}
@@ -67,9 +69,9 @@ def _count(parameters: Iterable[Tensor]) -> int:
 
 def _on_meta(cfg: Config) -> torch.nn.Module:
     if cfg.get('distillation'):
-        raise UserError('counted are stage 1 and networks without a teacher, not stage 2')
-    if cfg.model.type == 'GenericDistiller':
-        cfg.model.teacher.update(checkpoint=None, random_weights=True)
+        if 'config' in cfg.distillation.teacher:
+            raise UserError('counted are stage 1 and networks without a teacher, not stage 2')
+        cfg.distillation.teacher.update(checkpoint=None, random_weights=True)
     cfg = g2sd_mm.distill_config(sync_batch_norm(cfg, 'none'))
     settings = dict(cfg.model)
     settings.setdefault('_scope_', cfg.default_scope)

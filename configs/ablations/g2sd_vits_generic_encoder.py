@@ -2,4 +2,7 @@
 # it and multiplies it by 0.
 _base_ = '../imagenet/g2sd_vits_generic.py'
 
-model = dict(encoder_weight=1.0)
+distillation = dict(
+    taps=dict(encoder=dict(student='norm', teacher='blocks.-1')),
+    adapters=dict(encoder=dict(type='MlpAdapter', in_channels=384, out_channels=768)),
+    losses=dict(loss_encoder=dict(type='SmoothL1FeatureLoss', tap='encoder', beta=2.0)))

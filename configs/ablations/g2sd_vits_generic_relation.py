@@ -2,4 +2,6 @@
 # and never calls it.
 _base_ = '../imagenet/g2sd_vits_generic.py'
 
-model = dict(relation_weight=1.0)
+distillation = dict(
+    taps=dict(relations=dict(student='blocks.*.attn.qkv', teacher='blocks.*.attn.qkv')),
+    losses=dict(loss_relation=dict(type='TokenRelationLoss', tap='relations')))

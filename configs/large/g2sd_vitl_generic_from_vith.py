@@ -2,4 +2,5 @@
 # backward pass instead of kept.
 _base_ = './g2sd_vits_generic_from_vith.py'
 
-model = dict(student=dict(arch='large', decoder='dec512d4b', with_cp=True))
+model = dict(arch='large', decoder='dec512d4b', with_cp=True)
+distillation = dict(adapters=dict(tokens=dict(in_channels=512)))

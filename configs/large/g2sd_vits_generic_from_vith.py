@@ -2,4 +2,5 @@
 # patches of 14 px. The teacher is a full checkpoint again, of ViT-H.
 _base_ = './g2sd_vits_generic_from_vitl.py'
 
-model = dict(student=dict(patch_size=14), teacher=dict(arch='huge'))
+model = dict(patch_size=14)
+distillation = dict(teacher=dict(arch='huge'))

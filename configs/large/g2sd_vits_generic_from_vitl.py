@@ -3,4 +3,4 @@
 _base_ = ['../imagenet/g2sd_vits_generic.py', '../_base_/sharded.py']
 
 # a FULL checkpoint, decoder included: publicly mae_pretrain_vit_large_full.pth
-model = dict(teacher=dict(arch='large'))
+distillation = dict(teacher=dict(arch='large'))

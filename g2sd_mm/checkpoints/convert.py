@@ -12,13 +12,16 @@ from ..wording import some
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
+from .predictors import published_name
 from .read import Weights, below
 
 _SIDES = ('student', 'teacher')
 #: What stands around a network: its prefix, names beside it that are its own, and names that are
 #: left out.
 _WRAPPINGS: dict[Kind, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    Kind.STAGE1_RUN: ('student.', ('*feature_pred.*',), ('relation.*', 'data_preprocessor.*')),
+    Kind.STAGE1_RUN: (
+        'student.', ('*feature_pred.*',), ('distillation.*', 'relation.*', 'data_preprocessor.*')
+    ),
     Kind.STAGE2_RUN: ('student.', (), ('distillation.*', 'data_preprocessor.*')),
     Kind.MAE_RUN: ('autoencoder.', (), ('data_preprocessor.*',)),
     Kind.SEG_DISTILLER: ('{side}.', (), ('student.*', 'teacher.*', '*_decode_head_conv_seg')),
@@ -183,14 +186,17 @@ def _unwrap(
     inner = below(state, prefix)
     wrapped = {name: prefix + name for name in inner}
     outside = [name for name in state if not name.startswith(prefix)]
-    unknown = [name for name in outside if not fits(name, (*beside, *left))]
+    named = {name: published_name(name) for name in outside}
+    unknown = [name for name in outside if not fits(named[name], (*beside, *left))]
     if unknown:
         raise CheckpointError(
             f'cannot convert {describe(state)}: {len(unknown)} names are not of its layout '
             f'({some(unknown)})'
         )
-    inner |= {name: state[name] for name in outside if fits(name, beside)}
-    return inner, wrapped, [name for name in outside if not fits(name, beside)]
+    kept = {name: published for name, published in named.items() if fits(published, beside)}
+    inner |= {published: state[name] for name, published in kept.items()}
+    wrapped |= {published: name for name, published in kept.items()}
+    return inner, wrapped, [name for name in outside if name not in kept]
 
 
 def _best(state: State, layout: Layout) -> Translated:

@@ -22,7 +22,7 @@ _EXTRACT = 'python tools/checkpoint.py extract {file} --student'
 Use = tuple[str, str, str | None, str | None]
 _STAGE1_TEACHER: Use = (
     'teacher of stage 1',
-    _TRAIN + 'model.teacher.checkpoint={file}',
+    _TEACH,
     None,
     'configs/imagenet/g2sd_vits_generic.py',
 )

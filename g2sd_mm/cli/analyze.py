@@ -41,7 +41,7 @@ examples:
       --student configs/imagenet/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth
   python tools/analyze.py reconstruction --out-dir pictures \\
       --generic configs/imagenet/g2sd_vits_generic.py work_dirs/g2sd_vits_generic/epoch_300.pth \\
-      --cfg-options model.teacher.checkpoint=mae_pretrain_vit_base_full.pth
+      --cfg-options distillation.teacher.checkpoint=mae_pretrain_vit_base_full.pth
 """
 
 

@@ -55,8 +55,8 @@ def reconstruct_images(
         'checkpoint': str(checkpoint),
         'images': len(images),
         'pictures': len(shown),
-        'mask_ratio': pair.distiller.mask_ratio,
-        'target_block': pair.distiller.target_block,
+        'mask_ratio': pair.distiller.student.mask_ratio,
+        'target_block': pair.target_block,
         'losses': found['losses'],
     }
 

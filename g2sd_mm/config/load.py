@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..wording import one_line
 from .channels import check_channels
 from .classes import apply_classes
+from .old_names import refuse_old_names
 from .parts import LOADERS, PACKED, data_folder, import_named_libraries
 from .project import find_config
 
@@ -31,12 +32,13 @@ def load_config(
             another run, so that a suite's runs find each other in a folder of their own.
 
     Raises:
-        UserError: if there is no such file, or an option does not fit.
+        UserError: if there is no such file, or an option does not fit, or has an old name.
     """
     cfg = Config.fromfile(find_config(path))
     try:
         if options:
             cfg.merge_from_dict(options)
+        refuse_old_names(cfg)
         _settle(cfg, runs)
     except UserError:
         raise

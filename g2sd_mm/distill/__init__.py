@@ -1,42 +1,25 @@
-"""Distillation: a frozen teacher, taps, losses, and the two distillers. Knows no task library."""
+"""Distillation: frozen teachers, taps, losses, and one distiller. Knows no task library."""
 
-from .adapters import LevelAdapters, TokenAdapter
-from .generic import GenericDistiller
-from .hook import DistillationHook
-from .labels_hook import TeacherLabelsHook
-from .losses import (
-    ChannelWiseDivergence,
-    FeatureRichnessLoss,
-    HardDistillationLoss,
-    NKDLoss,
-    ObjectnessDistillationLoss,
-    PixelwiseKLDivergence,
-    SmoothL1FeatureLoss,
-    TokenRelationLoss,
-)
-from .specific import Distillation, SpecificDistiller
+from . import adapters
+from .distillation import Distillation, SpecificDistiller
+from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
+from .students import MaskedStudent
 from .taps import Taps
-from .teacher import ChainTeacher, FrozenTeacher
 from .teacher_metric import TeacherMetricHook
+from .teachers import ChainTeacher, Features, FrozenTeacher
 
 __all__ = [
     'ChainTeacher',
-    'ChannelWiseDivergence',
     'Distillation',
     'DistillationHook',
-    'FeatureRichnessLoss',
+    'Features',
     'FrozenTeacher',
-    'GenericDistiller',
-    'HardDistillationLoss',
-    'LevelAdapters',
-    'NKDLoss',
-    'ObjectnessDistillationLoss',
-    'PixelwiseKLDivergence',
-    'SmoothL1FeatureLoss',
+    'LossWarmupHook',
+    'MaskedStudent',
     'SpecificDistiller',
     'Taps',
+    'TeacherGuardHook',
     'TeacherLabelsHook',
     'TeacherMetricHook',
-    'TokenAdapter',
-    'TokenRelationLoss',
+    'adapters',
 ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.registry import MODELS
+from timm.layers import Mlp
 from torch import Tensor, nn
+
+from ..models.mae import init_linear_xavier
 
 
 @MODELS.register_module()
@@ -19,6 +22,37 @@ class TokenAdapter(nn.Linear):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Raise ValueError for tokens of another width."""
+        _check_width(self, input)
+        return super().forward(input)
+
+
+@MODELS.register_module()
+class MlpAdapter(Mlp):
+    """Linear, GELU, linear for every token [B, N, in_channels] -> [B, N, out_channels] (G2SD).
+
+    It runs in the student's precision, under autocast too, as the published predictor does.
+
+    Args:
+        in_channels: of the student's tokens.
+        out_channels: of the teacher's; the hidden layer is as wide.
+    """
+
+    under_autocast = True
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, out_channels)
+
+    def init_weights(self) -> None:
+        """Xavier-uniform weights, zero biases, as the student's."""
+        init_linear_xavier(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raise ValueError for tokens of another width."""
+        _check_width(self.fc1, x)
+        return super().forward(x)
 
 
 @MODELS.register_module()
@@ -51,3 +85,11 @@ class LevelAdapters(nn.Module):
                 f'set num_levels={len(levels)}'
             )
         return tuple(conv(level) for conv, level in zip(self.conv, levels, strict=True))
+
+
+def _check_width(layer: nn.Linear, tokens: Tensor) -> None:
+    if tokens.shape[-1] != layer.in_features:
+        raise ValueError(
+            f'an adapter of in_channels={layer.in_features} got tokens of width '
+            f'{tokens.shape[-1]}: set distillation.adapters.TAP.in_channels={tokens.shape[-1]}'
+        )

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
+from ..config.old_names import refuse_old_names
 from ..config.parts import plain_model
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
-_STAGE1_HOOKS = ('TeacherGuardHook', 'WeightsExportHook')
 _KEYS = {'teacher', 'taps', 'losses', 'adapters'}
 
 
 def distill_config(cfg: Config) -> Config:
     """``cfg`` with its model as the student of a ``SpecificDistiller``.
 
-    Without a ``distillation`` block the config stays as it is, but for the hooks of stage 1 where
-    the model is a ``GenericDistiller``.
-
-    The block has ``teacher`` (config, checkpoint, forward, dtype), ``taps``, ``losses`` and
-    optionally ``adapters``, see :class:`g2sd_mm.distill.specific.Distillation`. Everything else of
-    the config (data, schedule, evaluation) stays; the hooks that distillation needs are added.
+    Without a ``distillation`` block the config stays as it is. The block has ``teacher`` (a type
+    and its arguments; without one: config, checkpoint, forward, dtype), ``taps``, ``losses`` and
+    optionally ``adapters``, see :class:`g2sd_mm.distill.distillation.Distillation`. Everything else
+    of the config (data, schedule, evaluation) stays; the hooks that distillation needs are added.
 
     Raises:
         ValueError: if the block lacks a part or has an unknown one.
+        UserError: for a config in the words of an earlier version.
     """
+    refuse_old_names(cfg)
     block = cfg.get('distillation')
     if not block:
-        stage1 = cfg.model.get('type') == 'GenericDistiller'
-        return _with_hooks(cfg.copy(), _STAGE1_HOOKS) if stage1 else cfg
+        return cfg
     lacking = {'teacher', 'taps', 'losses'} - set(block)
     unknown = set(block) - _KEYS
     if lacking or unknown:
@@ -41,11 +40,7 @@ def distill_config(cfg: Config) -> Config:
         cfg.pop('data_preprocessor')  # the student has it now
     cfg.pop('distillation')
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
-    return _with_hooks(cfg, _HOOKS)
-
-
-def _with_hooks(cfg: Config, names: tuple[str, ...]) -> Config:
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}
-    cfg.custom_hooks = hooks + [dict(type=name) for name in names if name not in present]
+    cfg.custom_hooks = hooks + [dict(type=name) for name in _HOOKS if name not in present]
     return cfg

@@ -59,11 +59,7 @@ class TeacherLabels:
 
 
 def _digest(samples: Sequence[Any]) -> np.uint64:
-    """64 bits that stand for the samples of a batch, in their order; never 0.
-
-    Raises:
-        ValueError: for samples that were not drawn by number.
-    """
+    """64 bits that stand for the samples of a batch, in their order; never 0."""
     seeds = [getattr(sample, 'sample_seed', None) for sample in samples]
     if None in seeds:
         raise ValueError(

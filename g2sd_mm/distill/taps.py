@@ -18,7 +18,8 @@ class Taps:
 
     Args:
         model: the network to listen to.
-        modules: tap name -> dotted module name.
+        modules: tap name -> dotted module name. ``blocks.-1`` is the last of the blocks, and
+            ``blocks.*.attn.qkv`` the list of what all of them put out.
 
     Raises:
         ValueError: for a module that the network does not have; the message lists what stands at
@@ -28,8 +29,9 @@ class Taps:
     def __init__(self, model: nn.Module, modules: Mapping[str, str]) -> None:
         self._records: dict[str, list[Any]] | None = None
         self._handles = [
-            _find(model, path).register_forward_hook(self._recorder(tap))
+            module.register_forward_hook(self._recorder(tap))
             for tap, path in modules.items()
+            for module in _find(model, path)
         ]
         self._paths = dict(modules)
 
@@ -61,7 +63,8 @@ class Taps:
                     'module that runs in training, or list it in the teacher\'s "forward"'
                 )
             outputs = records[tap]
-            seen[tap] = outputs[0] if len(outputs) == 1 else outputs
+            single = len(outputs) == 1 and '*' not in path
+            seen[tap] = outputs[0] if single else outputs
 
     def __iter__(self) -> Iterator[str]:
         """Names of the taps."""
@@ -76,13 +79,23 @@ class Taps:
             handle.remove()
 
 
-def _find(model: nn.Module, path: str) -> nn.Module:
-    module = model
-    for i, part in enumerate(path.split('.')):
-        child = getattr(module, part, None)
-        if not isinstance(child, nn.Module):
-            where = '.'.join(path.split('.')[:i]) or type(model).__name__
-            names = ', '.join(name for name, _ in module.named_children()) or 'nothing'
+def _find(model: nn.Module, path: str) -> list[nn.Module]:
+    parts, found = path.split('.'), [model]
+    for i, part in enumerate(parts):
+        inside = [child for module in found for child in _children(module, part)]
+        if not inside:
+            where = '.'.join(parts[:i]) or type(model).__name__
+            names = ', '.join(name for name, _ in found[0].named_children()) or 'nothing'
             raise ValueError(f'no module {path!r} to tap: {where} has {names}')
-        module = child
-    return module
+        found = inside
+    return found
+
+
+def _children(module: nn.Module, part: str) -> list[nn.Module]:
+    children = list(module.children())
+    if part == '*':
+        return children
+    if part.startswith('-') and part[1:].isdecimal() and int(part):
+        return [children[int(part)]] if int(part[1:]) <= len(children) else []
+    child = getattr(module, part, None)
+    return [child] if isinstance(child, nn.Module) else []

@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_map_only
 
 from ..errors import UserError
 from ..models.vit import Block
+from .hooks.access import frozen_networks
 
 try:  # torch 2.6
     from torch.distributed.device_mesh import init_device_mesh
@@ -61,8 +62,7 @@ class ShardedDataParallel(nn.Module):
         self.module = module
         device = next(module.parameters()).device.type
         mesh = init_device_mesh(device, (dist.get_world_size(),))
-        teacher = getattr(module, 'teacher', None)
-        networks = [module] if teacher is None else [teacher.model, module]
+        networks = [*frozen_networks(module), module]
         for network in networks:
             for block in (m for m in network.modules() if isinstance(m, Block)):
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)

@@ -7,18 +7,12 @@ Float64 models stay in float64.
 
 from __future__ import annotations
 
-import torch
 from mmdet.models.dense_heads import RPNHead
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from mmdet.registry import MODELS
 from torch import Tensor
 
-_HALF = (torch.float16, torch.bfloat16)
-
-
-def full(tensor: Tensor) -> Tensor:
-    """A half-precision tensor as float32, any other as it is."""
-    return tensor.float() if tensor.dtype in _HALF else tensor
+from ..precision import full
 
 
 @MODELS.register_module()

@@ -118,8 +118,11 @@ class MaskedAutoencoder(VisionTransformer):
     def decode(self, latent: Tensor, masking: Masking, until: int | None = None) -> Tensor:
         """Decoder features [B, 1 + L, d] after block ``until`` (counted from 1; None: the last).
 
-        The raw residual stream: no ``decoder_norm``, no ``decoder_pred``.
+        The raw residual stream: no ``decoder_norm``, no ``decoder_pred``. Where the masking leaves
+        hidden patches out, see :meth:`decode_some`.
         """
+        if masking.hidden is not None:
+            return self.decode_some(latent, masking, masking.hidden, until)
         x = self.decoder_embed(latent)  # [B, 1 + n, d]
         hidden = masking.restore.shape[1] - masking.keep.shape[1]
         x_ = torch.cat([x[:, 1:], self.mask_token.to(x.dtype).expand(len(x), hidden, -1)], dim=1)

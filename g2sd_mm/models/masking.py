@@ -15,15 +15,17 @@ class Masking(NamedTuple):
     keep: int64 [B, n], raster numbers of the visible patches, in ascending-noise order.
     restore: int64 [B, L], for each patch in raster order its place in the shuffled sequence.
     mask: float [B, L], 1 = hidden, raster order.
+    hidden: int64 [B, m], raster numbers of the hidden patches that decoders see; None for all.
     """
 
     keep: Tensor
     restore: Tensor
     mask: Tensor
+    hidden: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Masking:
         """The same masking on another device."""
-        return Masking(*(tensor.to(device) for tensor in self))
+        return Masking(*(None if part is None else part.to(device) for part in self))
 
 
 def random_masking(noise: Tensor, mask_ratio: float) -> Masking:

@@ -19,10 +19,8 @@ from ..checkpoints.load import Fit
 from ..checkpoints.start import load_start
 from ..config.load import load_config
 from ..config.parts import plain_model
-from ..distill.generic import build_generic_teacher
-from ..distill.teacher import build_task_teacher
+from ..distill.teachers import build_teacher
 from ..models.backbones.base import Backbone
-from ..models.mae import MaskedAutoencoder
 from ..students.build import fill_student
 
 Check = Callable[[str], Fit | None]
@@ -101,12 +99,9 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     start of a run; ``teacher``. Networks are built without memory, and nothing is computed.
     """
     checks: dict[str, Check] = {}
-    stage1 = cfg.model.get('type') == 'GenericDistiller'
-    trained = _student_autoencoder(cfg) if stage1 else _model(cfg)
-    if stage1:
-        checks['teacher'] = functools.partial(_check_stage1_teacher, cfg)
-    elif _teacher_cfg(cfg):
-        checks['teacher'] = functools.partial(_check_stage2_teacher, cfg)
+    trained = _model(cfg)
+    if _teacher_cfg(cfg):
+        checks['teacher'] = functools.partial(_check_teacher, cfg)
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
         checks['init_cfg'] = functools.partial(_check_encoder, backbone)
@@ -117,30 +112,18 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
 
 
 def _teacher_cfg(cfg: Config) -> dict[str, Any]:
-    if cfg.model.get('type') == 'GenericDistiller':
-        return cfg.model.teacher
     return (cfg.get('distillation') or {}).get('teacher') or {}
 
 
-def _check_stage1_teacher(cfg: Config, file: str) -> None:
-    teacher = {**cfg.model.teacher, 'checkpoint': file}
-    target = cfg.model.get('target_block', 4)
-    _outline(lambda: build_generic_teacher(target_block=target, **teacher))
-
-
-def _check_stage2_teacher(cfg: Config, file: str) -> None:
+def _check_teacher(cfg: Config, file: str) -> None:
     teacher = {**_teacher_cfg(cfg), 'checkpoint': file}
-    _outline(lambda: build_task_teacher(**teacher))
+    _outline(lambda: build_teacher(teacher))
 
 
 def _check_encoder(backbone: Backbone, file: str) -> Fit:
     return load_encoder(
         backbone, file, may_miss=backbone.may_miss, may_ignore=backbone.may_ignore
     )
-
-
-def _student_autoencoder(cfg: Config) -> nn.Module:
-    return _outline(lambda: MaskedAutoencoder(**cfg.model.student, pixel_head=False))
 
 
 def _model(cfg: Config) -> nn.Module:

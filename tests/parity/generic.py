@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from g2sd_mm.distill.generic import GenericDistiller
+from g2sd_mm.checkpoints.predictors import published_name
+from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.distill.losses.relation import token_relation_loss
+from g2sd_mm.distill.losses.targets import select_tokens
 from g2sd_mm.models.fit import fit_to_image
 from g2sd_mm.models.mae import patchify, pixel_loss, unpatchify
 from g2sd_mm.models.masking import random_masking
@@ -28,25 +30,46 @@ def autoencoder(size: dict, image: int, patch: int) -> dict:
     )
 
 
-def build_distiller(golden: Golden, supervise: str, mask_ratio: float) -> GenericDistiller:
+#: Tap -> the published name of its predictor.
+PREDICTORS = {'tokens': 'decoderfeature_pred', 'encoder': 'encoderfeature_pred'}
+
+
+def build_distiller(golden: Golden, tokens: str, mask_ratio: float) -> SpecificDistiller:
     cfg = golden.meta['cfg']
-    distiller = GenericDistiller(
-        student=autoencoder(cfg['stu'], cfg['img'], cfg['patch']),
+    widths = [
+        (cfg['stu'][key], cfg['tea'][key]) for key in ('decoder_embed_dim', 'embed_dim')
+    ]
+    beta = golden.meta['smooth_l1_beta']
+    distiller = SpecificDistiller(
+        student=dict(
+            type='MaskedStudent',
+            **autoencoder(cfg['stu'], cfg['img'], cfg['patch']),
+            mask_ratio=mask_ratio,
+        ),
         teacher=dict(
+            type='MAETeacher',
             **autoencoder(cfg['tea'], cfg['img'], cfg['patch']),
+            until=f'decoder_blocks.{cfg["sup"] - 1}',
             dtype='float64',
             random_weights=True,
         ),
-        target_block=cfg['sup'],
-        supervise=supervise,
-        beta=golden.meta['smooth_l1_beta'],
-        mask_ratio=mask_ratio,
-        encoder_weight=1.0,
+        taps=dict(
+            tokens=dict(student='decoder_blocks.-1', teacher='decoder_blocks.-1'),
+            encoder=dict(student='norm', teacher='blocks.-1'),
+        ),
+        adapters={
+            tap: dict(type='MlpAdapter', in_channels=own, out_channels=other)
+            for tap, (own, other) in zip(PREDICTORS, widths, strict=True)
+        },
+        losses=dict(
+            loss_tokens=dict(type='SmoothL1FeatureLoss', tap='tokens', beta=beta, tokens=tokens),
+            loss_encoder=dict(type='SmoothL1FeatureLoss', tap='encoder', beta=beta),
+        ),
     ).double()
     load(distiller.student, golden.below('student/'))
     load(distiller.teacher.model, golden.below('teacher/'))
-    for predictor in ('decoderfeature_pred', 'encoderfeature_pred'):
-        getattr(distiller, predictor).load_state_dict(golden.below(f'student/{predictor}.'))
+    for tap, predictor in PREDICTORS.items():
+        distiller.distillation.adapters[tap].load_state_dict(golden.below(f'student/{predictor}.'))
     return distiller
 
 
@@ -62,7 +85,7 @@ def gd(golden: Golden) -> None:
     for ratio in ratios:
         for supervise in ('all', 'masked'):
             distiller = build_distiller(golden, supervise, int(ratio[1:]) / 100)
-            masking = random_masking(golden['noise'], distiller.mask_ratio)
+            masking = random_masking(golden['noise'], distiller.student.mask_ratio)
             _forward(golden, ratio, supervise, distiller, masking)
 
 
@@ -71,25 +94,24 @@ def _forward(golden: Golden, ratio: str, supervise: str, distiller, masking) -> 
     check_exact(masking.mask, golden[f'{ratio}/mask'], 'mask')
     check_exact(masking.restore, golden[f'{ratio}/ids_restore'], 'ids_restore')
 
-    encoded, target = distiller.ask_teacher(images, masking)
+    taught = distiller.distillation.ask_teacher(images, view=masking)
     own = distiller.student.encode(images, masking)
-    predicted = distiller.decoderfeature_pred(distiller.student.decode(own.latent, masking))
-    check_output(encoded.prenorm, golden[f'{ratio}/tea_prenorm'], 'teacher encoder')
+    adapters = distiller.distillation.adapters
+    predicted = adapters['tokens'](distiller.student.decode(own.latent, masking))
+    check_output(taught['encoder'], golden[f'{ratio}/tea_prenorm'], 'teacher encoder')
     check_output(own.latent, golden[f'{ratio}/stu_latent'], 'student latent')
     check_output(own.prenorm, golden[f'{ratio}/stu_prenorm'], 'student before the norm')
     check_output(
-        distiller.encoderfeature_pred(own.latent),
-        golden[f'{ratio}/stu_encpred'],
-        'encoder predictor',
+        adapters['encoder'](own.latent), golden[f'{ratio}/stu_encpred'], 'encoder predictor'
     )
-    raw, pred = distiller.supervised(target, masking), distiller.supervised(predicted, masking)
+    raw, pred = (select_tokens(t, supervise, masking) for t in (taught['tokens'], predicted))
     check_output(raw, golden[f'{place}/target_raw'], 'target')
     check_output(pred, golden[f'{place}/pred'], 'prediction')
 
-    losses = distiller.losses(images, masking)
-    check_loss(losses['loss_decoder'], golden[f'{place}/loss_dec'], 'decoder loss')
+    losses = distiller.losses(images, view=masking)
+    check_loss(losses['loss_tokens'], golden[f'{place}/loss_dec'], 'decoder loss')
     check_loss(losses['loss_encoder'], golden[f'{place}/loss_enc'], 'encoder loss')
-    for key, loss in (('grad/', 'loss_decoder'), ('grad_enc/', 'loss_encoder')):
+    for key, loss in (('grad/', 'loss_tokens'), ('grad_enc/', 'loss_encoder')):
         gradients = golden.below(f'{place}/{key}')
         if gradients:
             distiller.zero_grad()
@@ -98,14 +120,14 @@ def _forward(golden: Golden, ratio: str, supervise: str, distiller, masking) -> 
 
 
 class _Named:
-    """The distiller's parameters under the official names: student bare, predictors as they are."""
+    """The distiller's parameters under the official names: student bare, predictors beside it."""
 
-    def __init__(self, distiller: GenericDistiller) -> None:
+    def __init__(self, distiller: SpecificDistiller) -> None:
         self._distiller = distiller
 
     def named_parameters(self):
         for name, parameter in self._distiller.named_parameters():
-            yield name.removeprefix('student.'), parameter
+            yield published_name(name).removeprefix('student.'), parameter
 
 
 def relation(golden: Golden) -> None:

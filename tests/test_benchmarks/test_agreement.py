@@ -19,8 +19,8 @@ from g2sd_mm.seeding import seed_everything
 NAMES = tuple(STAGES)
 #: what each network puts out: student's and, in stage 2, teacher's
 OUTPUTS = {
-    'generic_vits': ({'predicted': 'decoderfeature_pred'}, None),
-    'generic_vitt': ({'predicted': 'decoderfeature_pred'}, None),
+    'generic_vits': ({'predicted': 'distillation.adapters.tokens'}, None),
+    'generic_vitt': ({'predicted': 'distillation.adapters.tokens'}, None),
     'cls_vits': ({'logits': 'student.head.layers.head'}, {'logits': 'head.fc'}),
     'det_vits': (
         {'levels': 'student.neck', 'masks': 'student.roi_head.mask_head.conv_logits'},
@@ -47,7 +47,7 @@ def make_pair(name: str, dtype: torch.dtype) -> tuple[Formulation, Formulation]:
             parameter.data += 0.05 * torch.randn_like(parameter)
         missing, unexpected = other.load_state_dict(own.state_dict(), strict=False)
         assert not unexpected
-        assert all('encoderfeature_pred' in n or 'auxiliary_head' in n for n in missing)
+        assert all('adapters.encoder.' in n or 'auxiliary_head' in n for n in missing)
         for module in (*own.modules(), *other.modules()):
             if hasattr(module, 'drop_prob'):
                 module.drop_prob = 0.0  # compared without chance
@@ -102,7 +102,7 @@ def check(ours: Formulation, reference: Formulation, name: str, **limits: float)
     assert set(losses) == set(losses_) - {'loss_encoder'}
     for loss, value in losses.items():
         assert relative(value, losses_[loss]) < limits['outputs'], loss
-    unused = {n for n in gradients_ if n.startswith('encoderfeature_pred')}
+    unused = {n for n in gradients_ if n.startswith('distillation.adapters.encoder.')}
     assert set(gradients) == set(gradients_) - unused
     assert all(not gradients_[n].any() for n in unused)
     largest = float(max(g.abs().max() for g in gradients_.values()))

@@ -30,7 +30,7 @@ def test_every_option_trains_a_step(stage, extra):
 
 def test_options_are_on():
     model = Formulation(STAGES['generic_vits'], 'toy', variant=Variant(extra='decode50')).model
-    assert model.decode_share == 0.5
+    assert model.student.decode_share == 0.5
     model = Formulation(STAGES['det_vits'], 'toy', variant=Variant(extra='recompute')).model
     assert model.student.backbone.with_cp and not model.teacher.model.backbone.with_cp
     model = Formulation(STAGES['cls_vits'], 'toy', variant=Variant(extra='tokens50')).model

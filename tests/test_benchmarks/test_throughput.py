@@ -52,8 +52,8 @@ def test_precisions_can_be_chosen():
     ('name', 'kind'),
     [
         ('vitt_mae', 'MAEPretraining'),
-        ('g2sd_vitt_generic_dec64d4b', 'GenericDistiller'),
-        ('g2sd_vits_generic_relation', 'GenericDistiller'),
+        ('g2sd_vitt_generic_dec64d4b', 'SpecificDistiller'),
+        ('g2sd_vits_generic_relation', 'SpecificDistiller'),
         ('vits_mae_cls', 'ImageClassifier'),
         ('g2sd_vits_cls_nkd', 'SpecificDistiller'),
         ('vitl_upernet', 'EncoderDecoder'),

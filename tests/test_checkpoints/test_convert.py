@@ -92,12 +92,26 @@ def test_nothing_is_left_out_without_being_listed(fake):
         assert kept - made_up(done.state) == values, to
 
 
-def test_what_a_layout_cannot_hold_is_listed_under_the_files_own_names():
-    student = state_of(FAKES['stage1_run'])
+@pytest.mark.parametrize(
+    ('fake', 'predictor'),
+    [
+        ('stage1_run', 'distillation.adapters.tokens'),
+        ('stage1_run_of_0_1', 'decoderfeature_pred'),
+    ],
+)
+def test_what_a_layout_cannot_hold_is_listed_under_the_files_own_names(fake, predictor):
+    student = state_of(FAKES[fake])
     done = convert_state(student, 'timm')
     assert 'student.mask_token' in done.dropped
-    assert 'decoderfeature_pred.fc2.bias' in done.dropped
+    assert f'{predictor}.fc2.bias' in done.dropped
     assert not any('student.blocks' in name for name in done.dropped)
+    published = convert_state(student, 'g2sd').state
+    for part in ('fc1.weight', 'fc2.bias'):
+        tensor = published[f'decoderfeature_pred.{part}']
+        assert torch.equal(tensor, student[f'{predictor}.{part}'])
+
+
+def test_what_a_layout_cannot_hold_of_other_networks():
     pooled = convert_state(state_of(FAKES['our_classifier']), 'huggingface')
     assert pooled.dropped == (
         'backbone.blocks.0.attn.qkv.bias (part 2 of 3)',

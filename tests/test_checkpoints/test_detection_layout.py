@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
 from g2sd_mm.checkpoints.task_models import detectron2_detector, task_model_state
-from g2sd_mm.distill.teacher import build_task_teacher
+from g2sd_mm.distill.teachers import build_teacher
 
 from ..detectron2_names import detectron2_names
 
@@ -71,7 +71,7 @@ def test_serves_as_the_teacher(tmp_path):
         checkpoint=str(tmp_path / 'vitdet.pth'),
         forward=('backbone', 'neck', 'rpn_head'),
     )
-    built = build_task_teacher(**teacher)
+    built = build_teacher(teacher)
     assert built.model.roi_head is None
     assert (built.model.neck.simfp_2[0].weight == 1).all()
 
@@ -79,4 +79,4 @@ def test_serves_as_the_teacher(tmp_path):
     del lacking['backbone.simfp_5.2.weight']
     torch.save({'model': lacking}, tmp_path / 'vitdet.pth')
     with pytest.raises(CheckpointError, match=r'neck\.simfp_5\.2\.weight'):
-        build_task_teacher(**teacher)
+        build_teacher(teacher)

@@ -11,7 +11,7 @@ from torch import nn
 from g2sd_mm.checkpoints import CheckpointError, load_encoder, read_weights
 from g2sd_mm.checkpoints.fitting import grid_text, known_grid
 from g2sd_mm.checkpoints.start import load_start
-from g2sd_mm.distill.generic import build_generic_teacher
+from g2sd_mm.distill.students import build_generic_teacher
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.positions import resize_positions
 

@@ -14,7 +14,7 @@ from g2sd_mm.checkpoints.naming import own_record, state_for
 from g2sd_mm.checkpoints.sidecar import write_sidecar
 from g2sd_mm.checkpoints.start import load_start
 from g2sd_mm.checkpoints.uses import uses_of
-from g2sd_mm.distill.teacher import build_task_teacher
+from g2sd_mm.distill.teachers import build_task_teacher
 from g2sd_mm.students.build import fill_student
 
 from ..toys import classifier, save, words

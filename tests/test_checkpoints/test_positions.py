@@ -13,7 +13,7 @@ from g2sd_mm.checkpoints.positions import (
     is_transposed,
     transpose_positions,
 )
-from g2sd_mm.distill.generic import build_generic_teacher
+from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.backbones import G2SDViT
 from g2sd_mm.models.positions import sincos_position_embedding
 
@@ -91,7 +91,7 @@ def test_in_its_own_library_it_is_the_right_one():
 def test_neither_a_teacher_nor_a_backbone_takes_it(tmp_path):
     path = save(tmp_path / 'mae.pth', mixed_up().state)
     with pytest.raises(CheckpointError, match='position embedding is transposed'):
-        build_generic_teacher(target_block=2, checkpoint=path, **TEACHER)
+        MAETeacher(**TEACHER, checkpoint=path)
     backbone = G2SDViT(arch(24, 3), img_size=32, init_cfg=dict(checkpoint=path))
     with pytest.raises(CheckpointError, match='position embedding is transposed'):
         backbone.init_weights()
@@ -101,7 +101,7 @@ def test_from_mmpretrain_it_is_taken_as_it_was_trained(tmp_path):
     own = autoencoder(TEACHER).eval()
     own.load_state_dict(mixed_up().state)
     path = save(tmp_path / 'mm.pth', convert_state(own.state_dict(), 'mmpretrain').state)
-    teacher = build_generic_teacher(target_block=3, checkpoint=path, **TEACHER)
+    teacher = MAETeacher(**TEACHER, checkpoint=path)
     from g2sd_mm.models.masking import random_masking
 
     masking = random_masking(torch.rand(2, 16), 0.75)

@@ -12,8 +12,8 @@ from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.start import load_start
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.checkpoints.values import defects
-from g2sd_mm.distill.generic import build_generic_teacher
-from g2sd_mm.distill.teacher import build_task_teacher
+from g2sd_mm.distill.students import build_generic_teacher
+from g2sd_mm.distill.teachers import build_task_teacher
 from g2sd_mm.students.build import fill_student
 
 from ..toys import STUDENT, TEACHER, autoencoder, classifier, classifier_cfg, save, words

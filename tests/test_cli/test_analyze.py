@@ -45,13 +45,12 @@ def _stage1(runs: Path) -> None:
     cfg = toys.config('shapes/g2sd_vits_generic.py')
     for run in ('vitb_mae', 'g2sd_vits_generic'):
         (runs / run).mkdir()
-    teacher = {k: v for k, v in cfg.model.teacher.items() if k != 'checkpoint'}
-    file = toys.save(runs / 'vitb_mae' / 'weights.pth', toys.autoencoder(teacher))
-    model = toys.distiller(
-        student=cfg.model.student, teacher={**teacher, 'checkpoint': file}, target_block=1
-    )
+    teacher = cfg.distillation.teacher
+    size = {key: teacher[key] for key in ('arch', 'decoder', 'img_size')}
+    file = toys.save(runs / 'vitb_mae' / 'weights.pth', toys.autoencoder(size))
+    model = toys.distiller(**cfg.model, teacher={**teacher, 'checkpoint': file})
     toys.save(runs / 'g2sd_vits_generic' / 'epoch_15.pth', model)
-    cfg.model.teacher.checkpoint = 'moved/seed0/vitb_mae/weights.pth'
+    teacher.checkpoint = 'moved/seed0/vitb_mae/weights.pth'
     cfg.dump(runs / 'g2sd_vits_generic' / 'g2sd_vits_generic.py')
 
 
@@ -138,7 +137,7 @@ def test_a_reconstruction_needs_no_classifier(suite, tmp_path):
     cfg.dump(tmp_path / 'stage1.py')
     run('--generic', tmp_path / 'stage1.py', stage1 / 'epoch_15.pth', '--pictures', 3,
         '--out-dir', tmp_path / 'out', '--cfg-options',
-        f'model.teacher.checkpoint={suite / "seed0/vitb_mae/weights.pth"}')
+        f'distillation.teacher.checkpoint={suite / "seed0/vitb_mae/weights.pth"}')
     result = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())
     assert result['mask_ratio'] == 0.75 and result['images'] == 20 and result['pictures'] == 3
     assert set(result['losses']) == {'student', 'teacher', 'nothing'}

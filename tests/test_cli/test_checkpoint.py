@@ -43,7 +43,7 @@ def test_inspect_says_what_a_file_is_and_what_to_do_with_it(tool, fake):
         '  size      width 768, patch 16, depth 12, image 224, decoder width 512, decoder depth 8',
         '  use       teacher of stage 1: python tools/train.py '
         'configs/imagenet/g2sd_vits_generic.py --cfg-options '
-        f'model.teacher.checkpoint={path}',
+        f'distillation.teacher.checkpoint={path}',
         '  use       start of plain fine-tuning: python tools/train.py '
         f'configs/imagenet/vitb_cls.py --cfg-options model.backbone.init_cfg.checkpoint={path}',
     ]

@@ -45,8 +45,6 @@ def build(cfg: Config) -> torch.nn.Module:
     """The model as ``tools/train.py`` builds it, its teacher with random weights."""
     if cfg.get('distillation'):
         cfg.distillation.teacher.update(checkpoint=None, random_weights=True)
-    elif cfg.model.type == 'GenericDistiller':
-        cfg.model.teacher.update(checkpoint=None, random_weights=True)
     if cfg.model.get('backbone'):
         cfg.model.backbone.init_cfg = None
     cfg = g2sd_mm.distill_config(sync_batch_norm(cfg, 'none'))
@@ -183,10 +181,9 @@ def test_one_step_of_each_family(name):
 def batch(cfg: Config, model: torch.nn.Module) -> dict:
     """Two random pictures with annotations, as the model's preprocessor gives them."""
     kind = cfg.model.type
-    if kind in ('GenericDistiller', 'MAEPretraining', 'ImageClassifier'):
+    if kind in ('MaskedStudent', 'MAEPretraining', 'ImageClassifier'):
         side = cfg.model.get('img_size') or 224
-        for part in ('student', 'backbone'):
-            side = (cfg.model.get(part) or {}).get('img_size', side)
+        side = (cfg.model.get('backbone') or {}).get('img_size', side)
         classes = cfg.get('num_classes', 3)
         samples = labelled([0, 1], classes) if kind == 'ImageClassifier' else None
         return dict(inputs=images(2, side), data_samples=samples)

@@ -15,7 +15,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader, Dataset
 
 import g2sd_mm
-from g2sd_mm.distill import GenericDistiller, SpecificDistiller
+from g2sd_mm.distill import MaskedStudent, SpecificDistiller
 
 from .. import imagenet
 from ..toys import config
@@ -71,16 +71,17 @@ def test_there_is_no_other_config():
 
 @pytest.mark.parametrize('name', STAGE1)
 def test_stage1_is_built_as_published(no_memory, name):
-    model = build(load(name, **{'model.teacher.random_weights': True}))
-    assert isinstance(model, GenericDistiller)
+    model = build(load(name, **{'distillation.teacher.random_weights': True}))
+    assert isinstance(model.student, MaskedStudent)
     student, teacher = model.student, model.teacher.model
     assert student.embed_dim == DIMS[size_of(name)]
     assert student.decoder_dim == {'vits': 256, 'vitt': 128}[size_of(name)]
     assert (teacher.embed_dim, teacher.decoder_dim, teacher.depth) == (768, 512, 12)
-    assert (model.target_block, model.supervise, model.beta) == (4, 'all', 2.0)
-    assert model.mask_ratio == 0.75
-    assert model.encoder_weight == 0
-    assert model.relation is None
+    assert len(teacher.decoder_blocks) == 4
+    ((name_, loss),) = model.distillation.losses.items()
+    assert (name_, loss.tokens, loss.target, loss.beta) == ('loss_tokens', 'all', 'layernorm', 2.0)
+    assert (loss.loss_weight, student.mask_ratio, student.decode_share) == (1.0, 0.75, 1.0)
+    assert set(model.distillation.student_taps) == {'tokens'}
     published = {'vits': 26_452_352, 'vitt': 7_534_400}[size_of(name)]
     dim, width = student.embed_dim, student.decoder_dim
     # what the published student has and never trains: encoder predictor and pixel head

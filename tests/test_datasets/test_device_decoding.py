@@ -14,7 +14,7 @@ from PIL import Image
 from g2sd_mm.datasets import SampleKey, device_decoding
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
-from ..toys import STUDENT, config, distiller
+from ..toys import config, distiller
 
 SIDE = 24
 # reduced decoding is for the CPU alone
@@ -82,8 +82,7 @@ def test_stage_one_learns_from_them_as_from_the_plain_pipelines(data_root, monke
             settings['scale'] = (SIDE, SIDE)
         size = dict(img_size=SIDE)
         model = distiller(
-            teacher=dict(random_weights=True, **size), student={**STUDENT, **size},
-            data_preprocessor=settings,
+            teacher=dict(random_weights=True, **size), data_preprocessor=settings, **size
         )
         data = model.data_preprocessor(batch(name, data_root, monkeypatch), True)
         losses.append(model(**data, mode='loss'))

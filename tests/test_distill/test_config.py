@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.distill import SpecificDistiller
 
-from ..toys import images, labelled, words
+from ..toys import images, labelled, stage1_cfg, words
 from .test_specific import LABELS, LOSSES, RESNET, teacher_block
 
 BLOCK = dict(teacher=teacher_block(), taps=dict(logits='head.fc'), losses=LOSSES)
@@ -89,8 +89,9 @@ def test_the_projects_block_has_at_most_ten_lines():
 
 
 def test_stage_one_gets_the_guard_of_its_teacher():
-    model = dict(type='GenericDistiller', student={}, teacher={})
-    cfg = Config(dict(model=model, custom_hooks=[dict(type='StepSeedHook')]))
-    hooks = [hook['type'] for hook in g2sd_mm.distill_config(cfg).custom_hooks]
-    assert hooks == ['StepSeedHook', 'TeacherGuardHook', 'WeightsExportHook']
+    cfg = Config(dict(**stage1_cfg(), custom_hooks=[dict(type='StepSeedHook')]))
+    made = g2sd_mm.distill_config(cfg)
+    hooks = [hook['type'] for hook in made.custom_hooks]
+    assert hooks == ['StepSeedHook', 'LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook']
+    assert (made.model.type, made.model.student.type) == ('SpecificDistiller', 'MaskedStudent')
     assert len(cfg.custom_hooks) == 1

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.distill.hooks import TeacherLabelsHook
 from g2sd_mm.distill.labels import TeacherLabels
-from g2sd_mm.distill.labels_hook import TeacherLabelsHook
 from g2sd_mm.runs.train import train
 
 from .. import imagenet

@@ -9,8 +9,9 @@ import torch
 from mmengine.registry import MODELS
 
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
-from g2sd_mm.distill.losses.feature import normalised_target, smooth_l1_feature_loss
+from g2sd_mm.distill.losses.feature import smooth_l1_feature_loss
 from g2sd_mm.distill.losses.relation import token_relation_loss
+from g2sd_mm.distill.losses.targets import normalised_target
 
 
 def wave(shape: tuple[int, ...], phase: float) -> torch.Tensor:
@@ -52,7 +53,7 @@ def test_a_normalised_target_has_no_mean_and_unit_variance():
 
 def test_normalisation_can_be_left_out():
     features = 3 * torch.randn(2, 4, 8)
-    assert build('SmoothL1FeatureLoss', normalise=False)(features, features) == 0
+    assert build('SmoothL1FeatureLoss', target='none')(features, features) == 0
     assert build('SmoothL1FeatureLoss')(features, features) > 0
 
 

@@ -97,3 +97,26 @@ def test_removed_taps_hear_nothing():
     taps = Taps(net, {'logits': 'head'})
     taps.remove()
     assert not net.head._forward_hooks
+
+
+def test_the_last_of_a_row_is_found_from_its_end():
+    net, x = Net(), torch.randn(3, 4)
+    with Taps(net, {'last': 'body.-1', 'first': 'body.-2'}).record() as heard:
+        net(x)
+    assert torch.equal(heard['first'], net.body[0](x))
+    assert torch.equal(heard['last'], net.body(x))
+    with pytest.raises(ValueError, match=words("no module 'body.-3' to tap", 'body has 0, 1')):
+        Taps(net, {'x': 'body.-3'})
+
+
+def test_a_star_hears_all_of_a_row_in_order():
+    net, x = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4)) for _ in range(3))), torch.randn(3, 4)
+    with Taps(net, {'all': '*.0'}).record() as heard:
+        net(x)
+    expected = [net[:i](x) for i in (1, 2, 3)]
+    assert all(torch.equal(a, b) for a, b in zip(heard['all'], expected, strict=True))
+    with Taps(net[:1], {'all': '*.0'}).record() as heard:
+        net[:1](x)
+    assert isinstance(heard['all'], list)
+    with pytest.raises(ValueError, match=words("no module '*.1' to tap", '* has 0')):
+        Taps(net, {'x': '*.1'})

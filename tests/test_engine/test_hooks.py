@@ -10,20 +10,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from torch import nn
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.sidecar import read_sidecar
-from g2sd_mm.distill import FrozenTeacher
 from g2sd_mm.engine import (
-    LossWarmupHook,
     SampleErrorHook,
     StepSeedHook,
-    TeacherGuardHook,
     WeightsExportHook,
 )
-from g2sd_mm.engine.hooks import guard, samples, seeding
+from g2sd_mm.engine.hooks import samples, seeding
 from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 
@@ -196,7 +191,7 @@ def test_of_a_distiller_the_deployable_part_is_written(tmp_path):
     WeightsExportHook().after_train(run)
     written = read_weights(tmp_path / 'weights.pth')
     assert set(written.state) == set(model.deployable_state())
-    assert written.meta['model'] == 'MaskedAutoencoder'
+    assert written.meta['model'] == 'MaskedStudent'
 
 
 def test_beside_the_weights_lies_what_they_are_and_where_they_come_from(tmp_path):
@@ -266,153 +261,3 @@ def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path, monkeypatch):
     assert {p.name for p in tmp_path.glob('*weights*')} == {'best_weights.pth', 'best_weights.json'}
     assert not list(tmp_path.glob('.*'))
     assert best(tmp_path) == 1.0
-
-
-# TeacherGuardHook ---------------------------------------------------------------------------------
-
-
-def guarded(logger, optimised=()) -> SimpleNamespace:
-    model = nn.Module()
-    model.teacher = FrozenTeacher(nn.Linear(2, 2))
-    parameters = [*optimised, *([*model.teacher.model.parameters()] if optimised else [])]
-    return SimpleNamespace(
-        model=model,
-        logger=logger,
-        optim_wrapper=SimpleNamespace(param_groups=[dict(params=parameters)]),
-    )
-
-
-def test_the_teachers_checksum_is_logged(logger):
-    run = guarded(logger)
-    TeacherGuardHook().before_train(run)
-    (line,) = logger.handlers[0].lines
-    assert line == f'teacher {run.model.teacher.checksum()}, the same on 1 rank(s)'
-
-
-def test_ranks_with_different_teachers_are_stopped(logger, monkeypatch):
-    monkeypatch.setattr(guard, 'all_gather_object', lambda own: [own, 'f00'])
-    with pytest.raises(RuntimeError, match=words('different teachers', 'f00', 'same checkpoint')):
-        TeacherGuardHook().before_train(guarded(logger))
-
-
-def test_an_optimised_teacher_is_stopped(logger):
-    with pytest.raises(RuntimeError, match='the optimizer holds parameters of the teacher'):
-        TeacherGuardHook().before_train(guarded(logger, [nn.Parameter(torch.zeros(1))]))
-
-
-def looked_at(logger, answers, interval: int = 2, change: int = -1) -> list[str]:
-    """Lines of a run whose teacher gives these answers, one a step."""
-    logger.handlers[0].lines.clear()
-    run, hook = guarded(logger), TeacherGuardHook(interval)
-    teacher = run.model.teacher
-    hook.before_train(run)
-    for run.iter, answer in enumerate(answers):
-        hook.before_train_iter(run, run.iter)
-        teacher.tell(answer)
-        if run.iter == change:
-            teacher.model.weight.data += 1
-        hook.after_train_iter(run, run.iter)
-        assert teacher.listener is None
-    return logger.handlers[0].lines[1:]
-
-
-ALIVE, DEAD = torch.tensor([[1.0, 2.0], [1.0, 2.1]]), torch.ones(2, 2)
-
-
-def test_a_teacher_that_says_the_same_of_all_images_is_told_of(logger):
-    (line,) = looked_at(logger, [DEAD])
-    assert line.startswith('the teacher is dead')
-    assert 'batch of step 1' in line
-
-
-def test_it_is_looked_at_now_and_then(logger):
-    lines = looked_at(logger, [ALIVE, DEAD, DEAD, DEAD, ALIVE])
-    assert [line.split('batch of ')[1][:6] for line in lines] == ['step 3']
-
-
-def test_of_a_pyramid_all_levels_have_to_be_dead(logger):
-    assert looked_at(logger, [(DEAD, [ALIVE])]) == []
-    assert len(looked_at(logger, [{'a': DEAD, 'b': [DEAD]}])) == 1
-
-
-@pytest.mark.parametrize(('answer', 'dead'), [
-    (torch.full((2, 3), float('nan')), True),
-    (torch.zeros(2, 3), True),
-    (torch.tensor([[1e6, 1.0], [1e6, 1.0 + 1e-3]]), True),
-    (torch.ones(1, 3), False),  # one image: nothing to compare
-    (torch.ones(3), False),
-])
-def test_what_counts_as_the_same(answer, dead):
-    assert guard.is_constant(answer) is dead
-
-
-def test_a_teacher_that_changes_is_stopped(logger):
-    with pytest.raises(RuntimeError, match=words('frozen teacher changed', 'step 3')):
-        looked_at(logger, [ALIVE] * 3, change=2)
-
-
-def test_both_distillers_tell_the_teachers_answer():
-    heard = []
-    model = distiller()
-    model.teacher.listener = heard.append
-    model(torch.zeros(2, 3, 32, 32), mode='loss')
-    assert [answer.shape for answer in heard] == [(2, 17, 20)]
-
-
-# LossWarmupHook -----------------------------------------------------------------------------------
-
-
-class Warming(Slope):
-    """Records the update that its losses were told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.distillation = SimpleNamespace(update=None)
-        self.seen: list[int] = []
-
-    def forward(self, *args, **kwargs):
-        self.seen.append(self.distillation.update)
-        return super().forward(*args, **kwargs)
-
-
-def warm_up(folder, **changes) -> list[int]:
-    model = Warming()
-    runner(
-        folder,
-        model,
-        custom_hooks=[dict(type='LossWarmupHook')],
-        default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', interval=1)),
-        **changes,
-    ).train()
-    return model.seen
-
-
-def test_updates_are_counted_from_zero(tmp_path):
-    assert warm_up(tmp_path) == list(range(8))
-
-
-def test_accumulated_micro_batches_are_one_update(tmp_path):
-    wrapper = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=2)
-    assert warm_up(tmp_path, optim_wrapper=wrapper) == [0, 0, 1, 1, 2, 2, 3, 3]
-
-
-def test_the_count_goes_on_after_a_resume(tmp_path):
-    warm_up(tmp_path)
-    resumed = warm_up(
-        tmp_path / 'resumed', resume=True, load_from=str(tmp_path / 'epoch_1.pth')
-    )
-    assert resumed == [4, 5, 6, 7]
-
-
-def test_hooks_find_the_model_behind_ddp(monkeypatch):
-    from g2sd_mm.engine.hooks import access
-
-    model, wrapped = Warming(), SimpleNamespace()
-    wrapped.module = model
-    monkeypatch.setattr(access, 'is_model_wrapper', lambda m: m is wrapped)
-    run = SimpleNamespace(
-        model=wrapped, iter=3, optim_wrapper=SimpleNamespace(), train_loop=SimpleNamespace()
-    )
-    LossWarmupHook().before_train_iter(run, 0)
-    assert model.distillation.update == 3
-    assert issubclass(LossWarmupHook, Hook)

@@ -268,7 +268,8 @@ def test_an_unknown_arch_is_one_line(data, tmp_path):
 
 
 def test_stage_one_without_a_teacher_is_one_line(data, tmp_path):
-    with pytest.raises(CheckpointError, match=words('no checkpoint', 'model.teacher.checkpoint')):
+    message = words('no checkpoint', 'distillation.teacher.checkpoint=')
+    with pytest.raises(CheckpointError, match=message):
         train(imagenet.path('g2sd_vits_generic'), imagenet.stage1(None), runs=str(tmp_path))
 
 

@@ -86,7 +86,7 @@ def test_of_stage_1_the_encoder_is_taken(tmp_path):
     assert all(torch.equal(written[name], deployable[name]) for name in written)
     assert done.network is None
     left = {name.split('.')[0] for name in done.left_behind}
-    assert left == {'student', 'decoderfeature_pred'}
+    assert left == {'student', 'distillation'}
     assert not any('blocks.0.attn' in n and 'decoder' not in n for n in done.left_behind)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...distill.generic import GenericDistiller
+from ...distill import SpecificDistiller
 from ...models.mae import MaskedAutoencoder, patchify, pixel_loss, unpatchify
 from ...models.masking import Masking, counter_noise, random_masking
 
@@ -21,14 +21,28 @@ from ...models.masking import Masking, counter_noise, random_masking
 class Pair:
     """A stage-1 student with its teacher.
 
-    distiller: student, predictor, and the teacher up to the block that is predicted.
+    distiller: student, predictor of the tap ``tokens``, and the teacher up to the block that is
+        predicted.
     teacher: the whole teacher, decoder and pixel head included.
     norm_pix: whether it predicts the pixels of each patch less their mean, over their deviation.
     """
 
-    distiller: GenericDistiller
+    distiller: SpecificDistiller
     teacher: MaskedAutoencoder
     norm_pix: bool = True
+
+    @property
+    def target_block(self) -> int:
+        """Decoder block of the teacher, counted from 1, whose output is predicted."""
+        return len(self.distiller.teacher.model.decoder_blocks)
+
+    def tokens(self, images: Tensor, view: Masking) -> tuple[Tensor, Tensor]:
+        """What the student predicts of all tokens, and the teacher's own [B, 1 + L, d] each."""
+        distillation = self.distiller.distillation
+        with distillation.student_taps.record() as heard:
+            self.distiller.student(images, view=view)
+        predicted = distillation.adapters['tokens'](heard['tokens'])
+        return predicted, distillation.ask_teacher(images, view=view)['tokens']
 
 
 def token_scale(features: Tensor, masking: Masking) -> Tensor:
@@ -94,17 +108,15 @@ def reconstruct(pair: Pair, images: Tensor, seed: int = 0) -> dict[str, Any]:
         side, side] each, normalised as the images; ``losses``: mean squared error over the hidden
         patches, as MAE counts it, of ``student``, ``teacher``, and ``nothing``: a prediction of 0.
     """
-    distiller, teacher = pair.distiller, pair.teacher
+    student, teacher = pair.distiller.student, pair.teacher
     patch = teacher.patch_embed.patch_size
     noise = counter_noise(torch.arange(len(images)) + (seed << 32), teacher.num_patches)
-    masking = random_masking(noise, distiller.mask_ratio).to(images.device)
-    _, features = distiller.ask_teacher(images, masking)
-    own = distiller.student.encode(images, masking)
-    predicted = distiller.decoderfeature_pred(distiller.student.decode(own.latent, masking))
+    masking = random_masking(noise, student.mask_ratio).to(images.device)
+    predicted, features = pair.tokens(images, masking)
     predicted = predicted * token_scale(features, masking)
     pixels = {
-        'student': continued(teacher, predicted, distiller.target_block),
-        'teacher': continued(teacher, features, distiller.target_block),
+        'student': continued(teacher, predicted, pair.target_block),
+        'teacher': continued(teacher, features, pair.target_block),
     }
     nothing = torch.zeros_like(pixels['teacher'])
     shown = {

@@ -8,9 +8,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from ...checkpoints import CheckpointError, load_verified, read_weights
+from ...checkpoints.autoencoder import autoencoder_state
 from ...checkpoints.identify import raw_pixels
-from ...config.parts import plain_model
-from ...distill.generic import autoencoder_state
+from ...checkpoints.predictors import with_our_names
+from ...distill.config import distill_config
 from ...errors import UserError
 from ...models.mae import MaskedAutoencoder
 from .reconstruction import Pair
@@ -22,23 +23,29 @@ def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
     """Student and teacher of a stage-1 config, in eval mode on the CPU.
 
     Args:
-        cfg: with ``model.teacher.checkpoint``, a full masked autoencoder with its pixel head.
+        cfg: with ``distillation.teacher.checkpoint``, a full masked autoencoder with its pixel
+            head, and what the student predicts as the tap ``tokens``.
         checkpoint: of the stage-1 run, with decoder and predictor: ``epoch_N.pth``.
 
     Raises:
         UserError: if the config is not of stage 1.
         CheckpointError: if a file lacks what is needed.
     """
-    if cfg.model.get('type') != 'GenericDistiller':
-        raise UserError(f'{cfg.filename} is no stage-1 config: reconstructions come from one')
-    settings = cfg.model.teacher.to_dict()
+    block = cfg.get('distillation') or {}
+    if cfg.model.get('type') != 'MaskedStudent' or 'tokens' not in (block.get('adapters') or {}):
+        raise UserError(
+            f'{cfg.filename} is no stage-1 config (a MaskedStudent, and distillation.adapters with '
+            'tokens): reconstructions come from one'
+        )
+    settings = block.teacher.to_dict()
     file = settings.pop('checkpoint', None)
     if not file:
         raise CheckpointError(
-            'the stage-1 teacher has no checkpoint: --cfg-options model.teacher.checkpoint=FILE'
+            'the stage-1 teacher has no checkpoint: '
+            '--cfg-options distillation.teacher.checkpoint=FILE'
         )
     weights = read_weights(file, mmap=True)
-    for key in ('dtype', 'random_weights'):
+    for key in ('type', 'until', 'dtype', 'random_weights'):
         settings.pop(key, None)
     teacher = MaskedAutoencoder(**settings).eval().requires_grad_(False)
     load_verified(
@@ -49,10 +56,10 @@ def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
         advice='Give a full masked autoencoder: encoder, decoder and pixel head.',
     )
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        distiller = MODELS.build(plain_model(cfg))
+        distiller = MODELS.build(distill_config(cfg).model)
     own = read_weights(checkpoint, mmap=True)
     load_verified(
-        distiller, own.state, own, purpose='stage-1 student', advice=_STUDENT_ONLY,
+        distiller, with_our_names(own.state), own, purpose='stage-1 student', advice=_STUDENT_ONLY,
         may_ignore=('data_preprocessor.*',),
     )  # fmt: skip
     return Pair(distiller.eval(), teacher, norm_pix=not raw_pixels(weights))

@@ -84,7 +84,7 @@ def _variants() -> Iterator[tuple[str, str]]:
 
 def _stage1(config: str) -> Step:
     # a folder's convention, not the config's: MAE's public file may lie anywhere
-    teacher = {'model.teacher.checkpoint': f'work_dirs/{_MAE}/weights.pth'}
+    teacher = {'distillation.teacher.checkpoint': f'work_dirs/{_MAE}/weights.pth'}
     return Step(config, needs=(_MAE,), options=teacher, amp=True)
 
 

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from g2sd_mm import precision
+
 __all__ = ['full', 'full_pair']
 
 
 def full(tensor: Tensor) -> Tensor:
     """The tensor in a precision that torchvision's kernels know on every device."""
-    if tensor.dtype not in (torch.float32, torch.float64):
-        tensor = tensor.float()
+    tensor = precision.full(tensor) if tensor.is_floating_point() else tensor.float()
     return tensor.contiguous()
 
 

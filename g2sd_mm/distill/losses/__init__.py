@@ -1,22 +1,10 @@
 """Distillation losses, each a pure function and a thin registered module.
 
 Every module is called with keywords: ``student`` and ``teacher`` are what the taps recorded, any
-further argument is named in the config's ``inputs``. Each returns one scalar.
+further argument is named in the config's ``inputs``. Each returns one scalar. A file that is put
+into this folder is imported with it, and so registers what it has.
 """
 
-from .classification import HardDistillationLoss, NKDLoss
-from .detection import FeatureRichnessLoss, ObjectnessDistillationLoss
-from .feature import SmoothL1FeatureLoss
-from .relation import TokenRelationLoss
-from .segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
+from ...dropped_in import import_modules
 
-__all__ = [
-    'ChannelWiseDivergence',
-    'FeatureRichnessLoss',
-    'HardDistillationLoss',
-    'NKDLoss',
-    'ObjectnessDistillationLoss',
-    'PixelwiseKLDivergence',
-    'SmoothL1FeatureLoss',
-    'TokenRelationLoss',
-]
+import_modules(__name__, __path__)

@@ -76,8 +76,9 @@ class TokenRelationLoss(nn.Module):
 
         One tensor is one layer: what a tap on a single ``attn.qkv`` records.
         """
+        sides = [[side] if isinstance(side, Tensor) else side for side in (student, teacher)]
+        dtype = sides[0][0].dtype
         own, other = (
-            [layer.chunk(3, dim=-1) for layer in ([side] if isinstance(side, Tensor) else side)]
-            for side in (student, teacher)
+            [layer.to(dtype).chunk(3, dim=-1) for layer in layers] for layers in sides
         )
         return self.loss_weight * token_relation_loss(own, other, self.heads)

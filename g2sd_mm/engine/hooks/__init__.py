@@ -7,7 +7,6 @@ from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
 from .dry_run import DryRunHook
 from .export import WeightsExportHook
-from .guard import TeacherGuardHook
 from .loading import StrictLoadingHook
 from .metrics import MetricsHook
 from .non_finite import NonFiniteHook
@@ -17,7 +16,6 @@ from .samples import SampleErrorHook
 from .saving import WholeCheckpointHook
 from .seeding import StepSeedHook
 from .throughput import ThroughputHook
-from .warmup import LossWarmupHook
 
 __all__ = [
     'AgreementHook',
@@ -26,7 +24,6 @@ __all__ = [
     'DivergenceHook',
     'DrawPredictionsHook',
     'DryRunHook',
-    'LossWarmupHook',
     'MetricsHook',
     'NonFiniteHook',
     'PreemptionHook',
@@ -34,7 +31,6 @@ __all__ = [
     'SampleErrorHook',
     'StepSeedHook',
     'StrictLoadingHook',
-    'TeacherGuardHook',
     'ThroughputHook',
     'WeightsExportHook',
     'WholeCheckpointHook',

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from ...compat.resume_data import CheckpointFolder
 from ..fitting import units_of
@@ -16,6 +17,11 @@ from ..position import Position
 def bare_model(runner: Runner) -> Any:
     """The runner's model without its DDP wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def frozen_networks(model: Any) -> tuple[nn.Module, ...]:
+    """Networks that a model runs beside itself, which are in no state dict: its teachers."""
+    return getattr(model, 'frozen_networks', ())
 
 
 def updates_so_far(runner: Runner) -> int:

@@ -10,12 +10,12 @@ from mmengine.runner import Runner
 from ...models.vit import Block
 from ..compiling import compile_blocks, run_plainly, why_not
 from ..sharding import ShardedDataParallel
-from .access import bare_model
+from .access import bare_model, frozen_networks
 
 
 @HOOKS.register_module()
 class CompileHook(Hook):
-    """Compiles the blocks of the student and, apart from it, of the frozen teacher.
+    """Compiles the blocks of the model and, apart from it, of the frozen networks beside it.
 
     Parameters keep their names, so checkpoints are those of any other run. Where ``torch.compile``
     does not work the log has one line with the reason, and the run goes on without. (mmengine's own
@@ -46,11 +46,10 @@ class CompileHook(Hook):
         # what one kind of block alone cannot do, it does plainly
         torch._dynamo.config.suppress_errors = True
         self._student = compile_blocks(model)
-        teacher = getattr(model, 'teacher', None)
-        taught_by = compile_blocks(teacher.model) if teacher is not None else []
+        frozen = compile_blocks(*frozen_networks(model))
         runner.logger.info(
             'compiled on first use: %d blocks of the student, %d of the teacher',
-            len(self._student), len(taught_by),
+            len(self._student), len(frozen),
         )
 
     def before_val(self, runner: Runner) -> None:

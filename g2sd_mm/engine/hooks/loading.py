@@ -12,6 +12,7 @@ from ...checkpoints import CheckpointError
 from ...checkpoints.load import compare
 from ...checkpoints.read import below
 from ...checkpoints.start import load_start
+from ...config.old_names import is_old_stage1_run
 from .access import bare_model
 
 
@@ -43,6 +44,13 @@ class StrictLoadingHook(Hook):
                 'put EMAHook back into custom_hooks'
             )
         state = checkpoint.get('state_dict')
+        if is_old_stage1_run(state or {}):
+            raise CheckpointError(
+                f'cannot go on from {runner._load_from}: a stage-1 run of version 0.1, whose '
+                'model.type was GenericDistiller and is now MaskedStudent with a distillation '
+                'block. Finish it with that version, or start anew from its student: leave '
+                f'--resume out and add --cfg-options load_from={runner._load_from}'
+            )
         model = bare_model(runner)
         problems = compare(model.state_dict(), state or {}).problems()
         if problems:

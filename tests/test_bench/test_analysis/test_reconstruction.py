@@ -15,7 +15,7 @@ from g2sd_mm.bench.analysis.reconstruction import (
 )
 from g2sd_mm.bench.analysis.stage1 import load_pair
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.distill.losses.feature import normalised_target
+from g2sd_mm.distill.losses.targets import normalised_target
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import patchify, pixel_loss
 from g2sd_mm.models.masking import counter_noise, random_masking
@@ -32,7 +32,7 @@ def files(tmp_path_factory) -> dict[str, str]:
     teacher = toys.save(folder / 'teacher.pth', toys.autoencoder())
     student = toys.distiller(teacher=dict(checkpoint=teacher), seed=3)
     with torch.no_grad():  # as initialised, a decoder adds next to nothing
-        for parameter in student.decoderfeature_pred.parameters():
+        for parameter in student.distillation.adapters['tokens'].parameters():
             torch.nn.init.normal_(parameter, std=0.5)
     return {
         'teacher': teacher,
@@ -42,9 +42,9 @@ def files(tmp_path_factory) -> dict[str, str]:
 
 
 def stage1(files: dict[str, str], **changes: object) -> Config:
-    teacher = {**toys.TEACHER, 'checkpoint': files['teacher']}
-    model = dict(type='GenericDistiller', student=toys.STUDENT, teacher=teacher, target_block=2)
-    return Config(dict(model={**model, **changes}, default_scope='mmpretrain'))
+    cfg = toys.stage1_cfg(teacher=dict(checkpoint=files['teacher']))
+    cfg['distillation']['teacher'].update(changes)
+    return Config(dict(**cfg, default_scope='mmpretrain'))
 
 
 @pytest.fixture
@@ -57,18 +57,18 @@ class Oracle(torch.nn.Module):
 
     def __init__(self, pair: Pair) -> None:
         super().__init__()
-        self.pair = pair
+        self.pair = (pair.distiller,)  # not a part of this module
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        noise = counter_noise(torch.arange(len(IMAGES)), 16)
-        _, target = self.pair.distiller.ask_teacher(IMAGES, random_masking(noise, 0.75))
-        return normalised_target(target)
+        view = random_masking(counter_noise(torch.arange(len(IMAGES)), 16), 0.75)
+        taught = self.pair[0].distillation.ask_teacher(IMAGES, view=view)
+        return normalised_target(taught['tokens'])
 
 
 def test_the_teacher_continued_is_the_teacher(pair):
     masking = random_masking(counter_noise(torch.arange(4), 16), 0.75)
     with torch.no_grad():
-        _, features = pair.distiller.ask_teacher(IMAGES, masking)
+        _, features = pair.tokens(IMAGES, masking)
         whole = pair.teacher(IMAGES, masking)
         torch.testing.assert_close(continued(pair.teacher, features, 2), whole)
         # the mean of a token plays no part behind a LayerNorm
@@ -83,7 +83,7 @@ def test_a_perfect_student_reconstructs_nearly_as_the_teacher(pair):
         for teacher in (pair.distiller.teacher.model, pair.teacher):
             teacher.decoder_blocks[1].mlp.fc2.weight.mul_(40)
     random = reconstruct(pair, IMAGES)
-    pair.distiller.decoderfeature_pred = Oracle(pair)
+    pair.distiller.distillation.adapters['tokens'] = Oracle(pair)
     perfect = reconstruct(pair, IMAGES)
     gap = {
         name: (found['pictures']['student'] - found['pictures']['teacher']).abs().mean()
@@ -141,6 +141,16 @@ def test_losses_are_over_hidden_patches_and_a_grey_guess_has_unit_error(pair):
     assert raw['losses']['nothing'] != pytest.approx(found['losses']['nothing'], abs=1e-4)
 
 
+def test_a_checkpoint_of_version_0_1_is_a_student_too(files, tmp_path):
+    state = torch.load(files['student'], weights_only=True)['state_dict']
+    old = {name.replace('distillation.adapters.tokens', 'decoderfeature_pred'): tensor
+           for name, tensor in state.items()}
+    assert old.keys() != state.keys()
+    pair = load_pair(stage1(files), toys.save(tmp_path / 'epoch_1.pth', old))
+    loaded = pair.distiller.state_dict()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
 def test_masks_depend_on_the_seed(pair):
     same = [reconstruct(pair, IMAGES, seed)['pictures']['masked'] for seed in (0, 0, 1)]
     assert torch.equal(same[0], same[1])
@@ -153,7 +163,7 @@ def test_files_that_lack_a_decoder_are_refused(files, tmp_path):
     stopped = toys.save(tmp_path / 'stopped.pth', toys.autoencoder(pixel_head=False))
     with pytest.raises(CheckpointError, match=toys.words('teacher that draws', 'decoder_norm')):
         load_pair(stage1({**files, 'teacher': stopped}), files['student'])
-    with pytest.raises(CheckpointError, match=toys.words('model.teacher.checkpoint=FILE')):
-        load_pair(stage1(files, teacher=toys.TEACHER), files['student'])
+    with pytest.raises(CheckpointError, match=toys.words('distillation.teacher.checkpoint=FILE')):
+        load_pair(stage1(files, checkpoint=None), files['student'])
     with pytest.raises(UserError, match='no stage-1 config'):
         load_pair(Config(dict(model=dict(type='ImageClassifier'))), files['student'])

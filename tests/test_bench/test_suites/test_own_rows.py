@@ -71,7 +71,8 @@ def test_another_network_has_its_own_name(tmp_path):
 
 
 def test_a_stage_1_of_ones_own_is_a_run_for_what_comes_behind_it(tmp_path):
-    first = config(tmp_path, 'my_stage1', 'mini/g2sd_vits_generic', 'model = dict(target_block=2)')
+    first = config(tmp_path, 'my_stage1', 'mini/g2sd_vits_generic',
+                   "distillation = dict(teacher=dict(until='decoder_blocks.1'))")  # fmt: skip
     weights = "init_cfg=dict(checkpoint='work_dirs/my_stage1/weights.pth')"
     second = config(tmp_path, 'my_twin', 'mini/g2sd_vits_cls_nosd',
                     f'model = dict(backbone=dict({weights}))')  # fmt: skip

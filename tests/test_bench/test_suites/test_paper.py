@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import replace
-from inspect import signature
 from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from g2sd_mm.bench.suites import public_files
 from g2sd_mm.bench.suites.budget import raw_config, work_of, workload
@@ -21,7 +21,6 @@ from g2sd_mm.bench.suites.plan import describe, missing_weights, with_public_fil
 from g2sd_mm.bench.suites.throughput import NOT_MEASURED, Throughput, read_throughput
 from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.cli.reproduce import _run, parser
-from g2sd_mm.distill.generic import GenericDistiller
 from g2sd_mm.errors import UserError
 
 from ...fake_checkpoints import SMALL, mae_encoder, mae_finetuned, mae_full, random_state
@@ -94,19 +93,18 @@ def test_every_ablation_table_has_the_main_setting_first_and_trains_nothing_for_
 
 
 def test_default_settings_are_what_the_main_configs_say():
-    model = {s: raw_config(f'configs/imagenet/g2sd_{s}_generic.py').model for s in ('vits', 'vitt')}
-    vits = model['vits']
+    configs = {s: raw_config(f'configs/imagenet/g2sd_{s}_generic.py') for s in ('vits', 'vitt')}
+    vits = configs['vits']
+    block = int(vits.distillation.teacher.until.removeprefix('decoder_blocks.')) + 1
+    loss = vits.distillation.losses.loss_tokens
     settings = {table: dict(pairs) for table, pairs in STAGE1_DEFAULTS.items()}
     assert set(settings) == set(STAGE1_ABLATIONS)
-    assert settings['decoder'] == {s: m.student.decoder for s, m in model.items()}
-    assert settings['target'] == {'vits': f'target{vits.target_block}'}
-    assert settings['supervision'] == {'vits': vits.supervise}
-    built = {p.name: p.default for p in signature(GenericDistiller).parameters.values()}
-    assert settings['mask'] == {'vits': f'mask{100 * built["mask_ratio"]:g}'}
-    assert settings['loss'] == {'vits': f'beta{built["beta"]:g}'}
-    assert not {'mask_ratio', 'beta'} & set(vits)
-    epochs = raw_config('configs/imagenet/g2sd_vits_generic.py').train_cfg.max_epochs
-    assert settings['length'] == {'vits': f'{epochs}ep'}
+    assert settings['decoder'] == {s: cfg.model.decoder for s, cfg in configs.items()}
+    assert settings['target'] == {'vits': f'target{block}'}
+    assert settings['supervision'] == {'vits': loss.tokens}
+    assert settings['mask'] == {'vits': f'mask{100 * vits.model.mask_ratio:g}'}
+    assert settings['loss'] == {'vits': f'beta{loss.beta:g}'}
+    assert settings['length'] == {'vits': f'{vits.train_cfg.max_epochs}ep'}
     (cwd,) = [setting for task, *_, setting, _, step in STAGE2_DEFAULTS
               if (task, step, setting) == ('seg', 'g2sd_vits_upernet', 'cwd3')]
     losses = raw_config('configs/ade20k/g2sd_vits_upernet.py').distillation.losses
@@ -126,25 +124,28 @@ def test_a_run_of_two_tables_is_trained_and_evaluated_once():
 
 def test_an_ablation_changes_what_its_name_says():
     base = raw_config(str(ROOT / 'configs/imagenet/g2sd_vits_generic.py')).to_dict()
-    for table, place in (('decoder', ('student', 'decoder')), ('target', ('target_block',)),
-                         ('mask', ('mask_ratio',)), ('supervision', ('supervise',))):
+    loss = 'distillation.losses.loss_tokens'
+    settings = {
+        'decoder': lambda name: {
+            'model.decoder': name,
+            'distillation.adapters.tokens.in_channels': int(name[3 : name.rindex('d')]),
+        },
+        'target': lambda name: {
+            'distillation.teacher.until': f'decoder_blocks.{int(name[6:]) - 1}'
+        },
+        'mask': lambda name: {'model.mask_ratio': int(name[4:]) / 100},
+        'supervision': lambda name: {f'{loss}.tokens': name},
+    }
+    for table, says in settings.items():
         for student, name in STAGE1_ABLATIONS[table]:
             if student != 'vits':
                 continue
             config = f'configs/ablations/g2sd_vits_generic_{name}.py'
             own = raw_config(str(ROOT / config)).to_dict()
-            value, inside = own['model'], own['model']
-            for key in place:
-                inside, value = value, value[key]
-            assert str(value).replace('0.', '') in name.replace('50', '5').replace('90', '9')
-            original = base['model']
-            for key in place[:-1]:
-                original = original[key]
-            if place[-1] in original:
-                inside[place[-1]] = original[place[-1]]
-            else:
-                del inside[place[-1]]
-            assert own == base, f'{name} changes more than {place}'
+            expected = Config(base)
+            expected.merge_from_dict(says(name))
+            assert own == expected.to_dict(), f'{name} changes something else'
+            assert own != base, name
 
 
 def test_robustness_tests_the_main_classifiers():
@@ -161,7 +162,7 @@ def test_a_run_on_one_machine_is_a_torchrun_command():
     assert train_command(step, 3, Path('out/seed3'), EIGHT) == (
         'bash tools/dist_train.sh configs/imagenet/g2sd_vits_generic.py 8 --seed 3 '
         '--runs out/seed3 --work-dir out/seed3/g2sd_vits_generic --amp '
-        '--cfg-options model.teacher.checkpoint=work_dirs/vitb_mae/weights.pth'
+        '--cfg-options distillation.teacher.checkpoint=work_dirs/vitb_mae/weights.pth'
     )
 
 

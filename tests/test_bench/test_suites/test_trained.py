@@ -131,10 +131,13 @@ def test_the_teacher_of_a_moved_folder_is_found_beside_it(tmp_path):
     run = tmp_path / 'g2sd_vits_generic'
     run.mkdir()
     teacher = 'work_dirs/gone/seed0/vitb_mae/weights.pth'
-    text = f"model = dict(type='GenericDistiller', teacher=dict(checkpoint={teacher!r}))\n"
+    text = (
+        "model = dict(type='MaskedStudent')\n"
+        f"distillation = dict(teacher=dict(type='MAETeacher', checkpoint={teacher!r}))\n"
+    )
     (run / 'g2sd_vits_generic.py').write_text(text)
-    assert stage1_config(run).model.teacher.checkpoint == teacher
+    assert stage1_config(run).distillation.teacher.checkpoint == teacher
     (tmp_path / 'vitb_mae').mkdir()
     (tmp_path / 'vitb_mae' / 'weights.pth').touch()
     beside = str(tmp_path / 'vitb_mae' / 'weights.pth')
-    assert stage1_config(run).model.teacher.checkpoint == beside
+    assert stage1_config(run).distillation.teacher.checkpoint == beside

@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import ImgDataPreprocessor, MMDistributedDataParallel
 from mmengine.registry import MODELS
 from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.distill import ChainTeacher, FrozenTeacher
-from g2sd_mm.distill.generic import build_generic_teacher
-from g2sd_mm.distill.specific import _normalisation
-from g2sd_mm.distill.teacher import build_task_teacher
+from g2sd_mm.distill import ChainTeacher, Features, FrozenTeacher, SpecificDistiller
+from g2sd_mm.distill.distillation import _normalisation
+from g2sd_mm.distill.teachers import build_teacher
+from g2sd_mm.distill.teachers.mae import MAETeacher
+from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.models.mae import MAEPretraining
+from g2sd_mm.models.masking import random_masking
 
 from ..toys import (
     STUDENT,
@@ -30,6 +32,7 @@ from ..toys import (
     distiller,
     images,
     save,
+    stage1_cfg,
     words,
 )
 from .test_specific import specific
@@ -154,16 +157,22 @@ def test_a_chain_of_unknown_parts_is_refused(forward):
 # Stage 1: which files are refused -----------------------------------------------------------------
 
 
+def mae_teacher(last: int, path: str | None, **changes) -> MAETeacher:
+    """Up to decoder block ``last``."""
+    settings = {**TEACHER, 'until': f'decoder_blocks.{last}', **changes}
+    return build_teacher(dict(type='MAETeacher', checkpoint=path, **settings))
+
+
 def refused(path: str | None, *texts: str, **changes) -> None:
     with pytest.raises(CheckpointError, match=words(*texts)) as caught:
-        build_generic_teacher(2, checkpoint=path, **{**TEACHER, **changes})
+        mae_teacher(1, path, **changes)
     assert '\n' not in str(caught.value)
 
 
 def test_a_full_autoencoder_is_a_teacher(tmp_path):
     full = autoencoder(seed=4)
     path = save(tmp_path / 'full.pth', full)
-    teacher = build_generic_teacher(2, checkpoint=path, **TEACHER)
+    teacher = mae_teacher(1, path)
     state = full.state_dict()
     assert len(teacher.model.decoder_blocks) == 2  # what comes after the target is not built
     for name, tensor in teacher.model.state_dict().items():
@@ -175,7 +184,7 @@ def test_an_mae_run_of_this_project_is_a_teacher(tmp_path):
     mae.init_weights()
     for state in (mae.state_dict(), mae.deployable_state()):
         path = save(tmp_path / 'mae.pth', state)
-        teacher = build_generic_teacher(1, checkpoint=path, **TEACHER)
+        teacher = mae_teacher(0, path)
         assert torch.equal(teacher.model.mask_token, mae.autoencoder.mask_token)
 
 
@@ -183,7 +192,7 @@ def test_decoder_blocks_after_the_target_may_lack(tmp_path):
     state = autoencoder().state_dict()
     late = ('decoder_blocks.2.', 'decoder_norm', 'decoder_pred')
     cut = {k: v for k, v in state.items() if not k.startswith(late)}
-    assert build_generic_teacher(2, checkpoint=save(tmp_path / 'cut.pth', cut), **TEACHER)
+    assert mae_teacher(1, save(tmp_path / 'cut.pth', cut))
     del cut['decoder_blocks.1.mlp.fc2.bias']
     refused(
         save(tmp_path / 'cut.pth', cut), 'cut.pth', '1 missing (decoder_blocks.1.mlp.fc2.bias)'
@@ -242,7 +251,7 @@ def test_another_image_size_is_refused(tmp_path):
     refused(path, 'pos_embed is 1x65x24, expected 1x17x24')
 
 
-def test_a_student_is_refused(tmp_path):
+def test_a_students_file_is_refused(tmp_path):
     run = distiller()
     stage1 = save(tmp_path / 'epoch_1.pth', run.state_dict())
     refused(stage1, 'a stage-1 training checkpoint', 'This is a student, not a teacher', 'full')
@@ -262,15 +271,52 @@ def test_a_file_of_another_model_is_refused(tmp_path):
 
 
 def test_no_file_is_refused():
-    refused(None, 'has no checkpoint', 'model.teacher.checkpoint=mae_pretrain_vit_base_full.pth')
+    refused(
+        None, 'has no checkpoint',
+        'distillation.teacher.checkpoint=mae_pretrain_vit_base_full.pth',
+    )
     with pytest.raises(FileNotFoundError, match=r'/no/such\.pth: no such checkpoint file'):
-        build_generic_teacher(2, checkpoint='/no/such.pth', **TEACHER)
+        mae_teacher(1, '/no/such.pth')
 
 
-@pytest.mark.parametrize('target', [0, 4])
-def test_the_target_must_be_a_decoder_block(target):
-    with pytest.raises(ValueError, match=rf'target_block={target} is not in 1\.\.3'):
-        build_generic_teacher(target, random_weights=True, **TEACHER)
+@pytest.mark.parametrize('until', ['decoder_blocks.3', 'decoder_blocks.-1', 'blocks.0', '2'])
+def test_until_must_be_a_decoder_block(until):
+    message = words('distillation.teacher.until=', 'decoder_blocks.0 .. decoder_blocks.2')
+    with pytest.raises(ValueError, match=message):
+        MAETeacher(**TEACHER, until=until, random_weights=True)
+
+
+def test_without_until_all_of_the_decoder_is_run():
+    assert len(MAETeacher(**TEACHER, random_weights=True).model.decoder_blocks) == 3
+
+
+def test_a_block_behind_until_cannot_be_tapped():
+    block = stage1_cfg()['distillation']
+    block['taps']['tokens']['teacher'] = 'decoder_blocks.2'
+    with pytest.raises(ValueError, match=words("no module 'decoder_blocks.2'", 'has 0, 1')):
+        SpecificDistiller(student=stage1_cfg()['model'], **block)
+
+
+def test_it_answers_with_class_token_and_a_grid_of_patches(tmp_path):
+    full, pixels = autoencoder(seed=4), images()
+    teacher = mae_teacher(1, path := save(tmp_path / 'full.pth', full))
+    view = random_masking(torch.rand(2, 16), 0.75)
+    answer = teacher(pixels, view)
+    assert isinstance(answer, Features)
+    assert answer.cls.shape == (2, 20) and answer.patches.shape == (2, 4, 4, 20)
+    expected = full.decode(full.encode(pixels, view).latent, view, 2)
+    assert torch.equal(answer.cls, expected[:, 0])
+    assert torch.equal(answer.patches.flatten(1, 2), expected[:, 1:])
+    assert (teacher.sees, teacher.width, teacher.source) == ('view', 20, path)
+
+
+def test_a_student_that_draws_no_view_is_refused():
+    with pytest.raises(ValueError, match=words('a MaskedStudent')):
+        SpecificDistiller(
+            student=classifier_cfg(), **{**stage1_cfg()['distillation'], 'taps': {}, 'losses': {}}
+        )
+    with pytest.raises(ValueError, match=words('a MaskedStudent')):
+        mae_teacher(1, None, random_weights=True)(images())
 
 
 @pytest.mark.parametrize(
@@ -285,10 +331,11 @@ def test_the_target_must_be_a_decoder_block(target):
 def test_a_teacher_trained_on_raw_pixels_is_warned_of(tmp_path, monkeypatch, name, meta, warned):
     said = []
     monkeypatch.setattr(
-        'g2sd_mm.distill.generic.print_log', lambda text, **how: said.append((how['level'], text))
+        'g2sd_mm.checkpoints.autoencoder.print_log',
+        lambda text, **how: said.append((how['level'], text)),
     )
     path = save(tmp_path / name, autoencoder(), **meta)
-    build_generic_teacher(2, checkpoint=path, **TEACHER)
+    mae_teacher(1, path)
     assert len(said) == warned
     if warned:
         ((level, text),) = said
@@ -302,7 +349,7 @@ def test_a_teacher_trained_on_raw_pixels_is_warned_of(tmp_path, monkeypatch, nam
 
 def task_teacher(checkpoint: str | None, **options):
     arguments = dict(config=dict(model=classifier_cfg(dim=24)), checkpoint=checkpoint)
-    return build_task_teacher(**{**arguments, **options})
+    return build_teacher({**arguments, **options})
 
 
 def test_a_task_teacher_answers_as_the_trained_model(tmp_path):
@@ -390,21 +437,25 @@ def test_the_channels_of_a_student_are_read_off_its_preprocessor():
 
 @pytest.mark.parametrize(('std', 'agrees'), [(2.0, True), (3.0, False)])
 def test_teacher_and_student_must_normalise_alike(std, agrees):
-    normalisation = dict(mean=[1.0, 1.0, 1.0], std=[2.0, 2.0, std])
-    config = dict(model=classifier_cfg(dim=24), data_preprocessor=normalisation)
-    options = dict(config=config, random_weights=True, normalisation=((1, 1, 1), (2, 2, 2)))
+    config = dict(
+        model=classifier_cfg(dim=24),
+        data_preprocessor=dict(mean=[1.0, 1.0, 1.0], std=[2.0, 2.0, std]),
+    )
+    teacher = task_teacher(None, config=config, random_weights=True)
+    student = nn.Module()
+    student.data_preprocessor = ImgDataPreprocessor(mean=[1, 1, 1], std=[2, 2, 2])
     if agrees:
-        assert task_teacher(None, **options)
+        teacher.check_student(student)
         return
     message = words('normalise images alike', 'the teacher has', '3.0', 'the student', '2]')
     with pytest.raises(ValueError, match=message):
-        task_teacher(None, **options)
+        teacher.check_student(student)
 
 
 def test_a_config_is_found_from_another_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     overrides = {'model.backbone.arch': 'demo-student', 'model.head.in_channels': 64}
-    teacher = build_task_teacher(
+    teacher = OpenMMLabTeacher(
         'configs/imagenet/vitb_cls.py', random_weights=True, overrides=overrides
     )
     assert teacher.model.backbone.embed_dim == 64

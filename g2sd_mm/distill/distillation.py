@@ -1,7 +1,8 @@
-"""Stage 2, specific distillation: any task model trained beside a frozen one.
+"""One distiller for both stages: a student trained beside a frozen teacher.
 
-The student is a stock model of mmpretrain, mmdet or mmseg and computes its own task losses. Taps
-listen to named modules of student and teacher, and losses compare what they heard.
+The student of stage 1 is a masked autoencoder without a loss of its own; that of stage 2 is a stock
+model of mmpretrain, mmdet or mmseg, which computes its own task losses. Taps listen to named
+modules of student and teacher, and losses compare what they heard.
 """
 
 from __future__ import annotations
@@ -11,22 +12,26 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..models.masking import Masking
+from ..precision import full
 from .labels import TeacherLabels
 from .losses.classification import HardDistillationLoss
 from .taps import Taps
-from .teacher import TeachingModel, build_task_teacher
+from .teachers import FrozenTeacher, build_teacher, sees_view
 
 
 class Distillation(nn.Module):
-    """What stage 2 adds to a student: teacher, taps, adapters and losses, from one config block.
+    """What is added to a student: teacher, taps, adapters and losses, from one config block.
 
     Args:
         student: the network to listen to (not held).
-        teacher: arguments of :func:`~g2sd_mm.distill.teacher.build_task_teacher`.
-        taps: tap name -> module name on both sides, or ``dict(student=..., teacher=...)``.
+        teacher: config of one, see :func:`~g2sd_mm.distill.teachers.build_teacher`, or a teacher.
+        taps: tap name -> module name on both sides, or ``dict(student=..., teacher=...)``; see
+            :class:`~g2sd_mm.distill.taps.Taps`.
         losses: name -> loss config. Beside the loss's own arguments: ``tap`` (compared on both
             sides), ``inputs`` (further arguments, see :meth:`_look_up`) and ``warmup`` (updates
             over which the weight grows linearly from 0). None leaves out a loss of a base config.
@@ -36,15 +41,15 @@ class Distillation(nn.Module):
     def __init__(
         self,
         student: nn.Module,
-        teacher: Mapping[str, Any],
+        teacher: FrozenTeacher | Mapping[str, Any],
         taps: Mapping[str, str | Mapping[str, str]],
         losses: Mapping[str, Mapping[str, Any] | None],
         adapters: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__()
-        normalisation = _normalisation(student)
         # a plain list hides the teacher from torch; its owner moves it between devices
-        self._teacher = [build_task_teacher(**teacher, normalisation=normalisation)]
+        self._teacher = [build_teacher(teacher) if isinstance(teacher, Mapping) else teacher]
+        self.teacher.check_student(student)
         self.student_taps = Taps(student, _side(taps, 'student'))
         self.teacher_taps = Taps(self.teacher.model, _side(taps, 'teacher'))
         self.adapters = nn.ModuleDict({k: MODELS.build(v) for k, v in (adapters or {}).items()})
@@ -61,15 +66,22 @@ class Distillation(nn.Module):
                 )
             cfg = dict(cfg)
             self._warmups[name] = cfg.pop('warmup', 0)
-            self._inputs[name] = _loss_inputs(cfg.pop('tap', None), cfg.pop('inputs', {}))
-            self.losses[name] = MODELS.build(cfg)
+            tap, inputs = cfg.pop('tap', None), cfg.pop('inputs', {})
+            self.losses[name] = loss = MODELS.build(cfg)
+            self._inputs[name] = _loss_inputs(tap, inputs, getattr(loss, 'needs_view', False))
         self.update = 0  # optimizer updates so far; LossWarmupHook keeps it
         self.labels: TeacherLabels | None = None  # of earlier runs; TeacherLabelsHook gives them
 
     @property
-    def teacher(self) -> Any:
-        """The :class:`~g2sd_mm.distill.teacher.ChainTeacher`."""
+    def teacher(self) -> FrozenTeacher:
+        """The teacher, which is no submodule."""
         return self._teacher[0]
+
+    def init_weights(self) -> None:
+        """Adapters that have a rule for it, after the student."""
+        for adapter in self.adapters.values():
+            if hasattr(adapter, 'init_weights'):
+                adapter.init_weights()
 
     def warmup_factor(self, name: str) -> float:
         """Share of a loss's weight that counts now: ``min(update / warmup, 1)``."""
@@ -81,35 +93,45 @@ class Distillation(nn.Module):
         task_losses: Callable[[], Mapping[str, Any]],
         images: Tensor,
         data_samples: Sequence | None,
+        view: Masking | None = None,
     ) -> dict[str, Any]:
         """The student's own losses, and those of distillation.
-
-        The teacher is asked first: what it takes while it runs is gone before the student keeps
-        anything for its backward pass.
 
         Args:
             task_losses: lets the student run on the images and gives its own losses.
             images: preprocessed images [B, 3, height, width], mixed up or not, as the student sees.
             data_samples: the batch's samples.
+            view: which patches the student sees, if not all.
         """
-        taught = self._ask(images, data_samples)
+        # first: what it takes is gone before the student keeps anything for its backward pass
+        taught = self.ask_teacher(images, data_samples, view)
         with self.student_taps.record() as heard:
             own = task_losses()
+        student = {tap: self._adapted(tap, value, images) for tap, value in heard.items()}
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
-            student = {
-                tap: self.adapters[tap](_full(value)) if tap in self.adapters else _full(value)
-                for tap, value in heard.items()
+            batch = {} if view is None else {'view': view}
+            sources = {'student': student, 'teacher': full(taught), 'batch': batch}
+            given = {
+                name: {k: _look_up(v, sources, data_samples) for k, v in inputs.items()}
+                for name, inputs in self._inputs.items()
             }
-            sources = {'student': student, 'teacher': _full(taught)}
             added = {
-                name: self.warmup_factor(name)
-                * loss(**{k: _look_up(v, sources, data_samples) for k, v in inputs.items()})
-                for (name, loss), inputs in zip(
-                    self.losses.items(), self._inputs.values(), strict=True
-                )
+                name: self.warmup_factor(name) * loss(**given[name])
+                for name, loss in self.losses.items()
             }
-        return together(own, added)
+            return {**merge_losses(own, added), **self._explained(given)}
+
+    def _explained(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
+        """How good losses on features are: low ones say little, see :mod:`.explained`."""
+        found = [name for name in given if hasattr(self.losses[name], 'explained_variance')]
+        several = len(found) > 1
+        return {
+            'explained_variance' + f'_{name.removeprefix("loss_")}' * several: (
+                self.losses[name].explained_variance(**given[name])
+            )
+            for name in found
+        }
 
     def use_labels(self, labels: TeacherLabels) -> None:
         """Take the teacher's decisions from a file where it has them, and keep them where not.
@@ -125,7 +147,9 @@ class Distillation(nn.Module):
             )
         self.labels = labels
 
-    def _ask(self, images: Tensor, data_samples: Sequence | None) -> dict[str, Any]:
+    def ask_teacher(
+        self, images: Tensor, data_samples: Sequence | None = None, view: Masking | None = None
+    ) -> dict[str, Any]:
         """What the teacher's taps record of these images, or decisions that are on file."""
         known = self.labels.find(data_samples or ()) if self.labels else None
         if known is not None:
@@ -133,31 +157,57 @@ class Distillation(nn.Module):
             # all that the loss asks of logits is which one is the largest
             return {tap: F.one_hot(known).to(images.device, torch.float32)}
         with self.teacher_taps.record() as taught:
-            self.teacher(images)
+            self.teacher(images, view)
         if self.labels:
             (logits,) = taught.values()
             self.labels.keep(data_samples or (), logits.argmax(dim=1))
         return taught
 
+    def _adapted(self, tap: str, value: Any, images: Tensor) -> Any:
+        adapter = self.adapters[tap] if tap in self.adapters else nn.Identity()
+        if getattr(adapter, 'under_autocast', False):
+            return full(adapter(value))
+        with torch.autocast(images.device.type, enabled=False):
+            return adapter(full(value))
+
 
 @MODELS.register_module()
-class SpecificDistiller(TeachingModel):
-    """A stock student config with a :class:`Distillation` beside it.
+class SpecificDistiller(BaseModel):
+    """The student of a config with a :class:`Distillation` beside it, in both stages.
 
     ``g2sd_mm.distill_config(cfg)`` makes one from a config with a ``distillation`` block. Outside
-    training it behaves as the student alone.
+    training it behaves as the student alone. Its teacher, which torch does not see, follows it
+    between devices.
     """
 
+    teacher: FrozenTeacher
+
     def __init__(
-        self, student: dict, data_preprocessor: dict | None = None, **distillation: Any
+        self,
+        student: dict,
+        teacher: Mapping[str, Any],
+        data_preprocessor: dict | None = None,
+        **distillation: Any,
     ) -> None:
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
+        # the order in which random weights are drawn, which seeds stand for
+        built_first = build_teacher(teacher) if sees_view(teacher) else teacher
         built = MODELS.build(student)
         super().__init__(data_preprocessor=built.data_preprocessor)
         self.student = built
-        self.distillation = Distillation(built, **distillation)
-        self.set_teacher(self.distillation.teacher)
+        self.distillation = Distillation(built, built_first, **distillation)
+        object.__setattr__(self, 'teacher', self.distillation.teacher)
+
+    @property
+    def frozen_networks(self) -> tuple[nn.Module, ...]:
+        """What runs beside the student without being trained, saved or synchronised."""
+        return (self.teacher.model,)
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        module = super()._apply(fn, *args, **kwargs)
+        self.teacher.to(next(self.parameters()).device)
+        return module
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
@@ -165,16 +215,26 @@ class SpecificDistiller(TeachingModel):
         """The student's own answer, with distillation losses added in ``loss`` mode."""
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
+        draw = getattr(self.student, 'draw_view', None)
+        view = draw(inputs, data_samples) if draw else None
+        return self.losses(inputs, data_samples, view)
+
+    def losses(
+        self, images: Tensor, data_samples: list | None = None, view: Masking | None = None
+    ) -> dict[str, Any]:
+        """All losses of one batch, of a student that draws views under a given one."""
+        given = {} if view is None else {'view': view}
         return self.distillation(
-            lambda: self.student(inputs, data_samples, mode='loss'), inputs, data_samples
-        )
+            lambda: self.student(images, data_samples, mode='loss', **given), images, data_samples,
+            view,
+        )  # fmt: skip
 
     def deployable_state(self) -> dict[str, Tensor]:
-        """State dict of the plain student, for its own library."""
-        return self.student.state_dict()
+        """State dict of the plain student, for its own library; of stage 1 the encoder's."""
+        return getattr(self.student, 'deployable_state', self.student.state_dict)()
 
 
-def together(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[str, Any]:
+def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[str, Any]:
     """The student's losses and those of distillation.
 
     mmpretrain calls its only one ``loss``, as mmengine's log calls the sum of all: it becomes
@@ -196,9 +256,9 @@ def _side(taps: Mapping[str, str | Mapping[str, str]], side: str) -> dict[str, s
     return {tap: path for tap, path in modules.items() if path is not None}
 
 
-def _loss_inputs(tap: str | None, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _loss_inputs(tap: str | None, inputs: Mapping[str, Any], needs_view: bool) -> dict[str, Any]:
     both = {'student': f'student.{tap}', 'teacher': f'teacher.{tap}'} if tap else {}
-    return {**both, **inputs}
+    return {**both, **({'view': 'batch.view'} if needs_view else {}), **inputs}
 
 
 def _look_up(
@@ -206,42 +266,22 @@ def _look_up(
 ) -> Any:
     """A loss argument: ``student.TAP``, ``teacher.TAP``, ``batch.FIELD``, or the first of several.
 
+    ``batch.view`` is the masking that both networks see.
+
     Raises:
         KeyError: if no tap or field of that name is there.
     """
     places = [place] if isinstance(place, str) else list(place)
     for candidate in places:
         side, _, name = candidate.partition('.')
+        if name in sources.get(side, ()):
+            return sources[side][name]
         if side == 'batch':
             values = [sample.get(name) for sample in data_samples or ()]
             if values and all(value is not None for value in values):
                 stacked = torch.stack(values)
                 return stacked.squeeze(1) if stacked.shape[1:] == (1,) else stacked
-        elif name in sources.get(side, ()):
-            return sources[side][name]
     raise KeyError(
         f'no {" or ".join(places)} for a distillation loss: there are student taps '
         f'{list(sources["student"])}, teacher taps {list(sources["teacher"])}, and batch.FIELD'
     )
-
-
-def _full(value: Any) -> Any:
-    """Half-precision tensors as float32, in any nesting of dicts, lists and tuples."""
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
-    if isinstance(value, Mapping):
-        return {key: _full(item) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, '_fields'):
-        return type(value)(*map(_full, value))
-    return type(value)(map(_full, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _normalisation(student: nn.Module) -> tuple | None:
-    """(mean, std, order of channels) of the student's images, read as BGR; None for no norm."""
-    preprocessor = getattr(student, 'data_preprocessor', None)
-    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
-        return None
-    turns = any(getattr(preprocessor, key, False) for key in ('to_rgb', '_channel_conversion'))
-    order = 'RGB' if turns else 'BGR'
-    return tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), order

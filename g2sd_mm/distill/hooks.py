@@ -1,0 +1,223 @@
+"""What distillation adds to a run: its own entry, the teacher's check, warm-ups, kept labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..engine.hooks.access import bare_model, updates_so_far
+from ..engine.hooks.seeding import StepSeedHook
+from ..engine.tensors import is_constant
+from .distillation import Distillation
+from .labels import TeacherLabels
+
+
+@HOOKS.register_module()
+class DistillationHook(Hook):
+    """Adds a teacher's losses to a stock model's own, without changing the model's class.
+
+    Args:
+        teacher, taps, losses: as in a ``distillation`` block.
+
+    The model's ``loss`` method is wrapped for the time of training. Adapters are refused: a hook is
+    built after the optimizer, so their parameters would never be trained.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, teacher: dict, taps: dict, losses: dict, **unsupported: Any) -> None:
+        if unsupported:
+            raise ValueError(
+                f'DistillationHook cannot do {", ".join(sorted(unsupported))}: adapters have '
+                'parameters, and a hook comes after the optimizer was built. Use a "distillation" '
+                'block with tools/train.py or g2sd_mm.distill_config(cfg)'
+            )
+        self._block = dict(teacher=teacher, taps=taps, losses=losses)
+
+    def before_train(self, runner: Runner) -> None:
+        """Build the teacher and listen to the model."""
+        model = bare_model(runner)
+        if not callable(getattr(model, 'loss', None)):
+            raise TypeError(
+                f'DistillationHook needs a model with a loss(inputs, data_samples) method, as all '
+                f'of mmpretrain, mmdet and mmseg have; {type(model).__name__} has none'
+            )
+        self._distillation = distillation = Distillation(model, **self._block)
+        distillation.teacher.to(next(model.parameters()).device)
+        self._model, task_loss = model, model.loss
+
+        def loss(inputs: Any, data_samples: Any, *args: Any, **kwargs: Any) -> dict:
+            return distillation(
+                lambda: task_loss(inputs, data_samples, *args, **kwargs), inputs, data_samples
+            )
+
+        model.loss = loss
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Tell the losses' warm-ups how many updates there were."""
+        self._distillation.update = updates_so_far(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Leave the model as it was."""
+        del self._model.loss  # the wrapper; the class's own method shows again
+        self._distillation.student_taps.remove()
+
+
+@HOOKS.register_module()
+class LossWarmupHook(Hook):
+    """Keeps ``distillation.update``, optimizer updates since the start of training.
+
+    Counted from the run's own iteration, so it goes on where it was after a resume.
+    """
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Set the count before the losses are computed; 0 at the first step."""
+        bare_model(runner).distillation.update = updates_so_far(runner)
+
+
+@HOOKS.register_module()
+class TeacherGuardHook(Hook):
+    """Checks that every rank has the same teacher, that it teaches, and that nothing trains it.
+
+    Ranks with different teachers are how a randomly initialised decoder once went unnoticed in the
+    published code: each process seeded it differently and the loss settled at the mean of them.
+
+    Args:
+        interval: steps between two looks at the teacher, beside the one at the first step: its
+            weights are compared to those of the start and between ranks, and its answers to the
+            images of a batch among each other. 0 looks at the first step only.
+    """
+
+    def __init__(self, interval: int = 1000) -> None:
+        self.interval = interval
+        self._constant = False
+        self._first = True
+
+    def before_train(self, runner: Runner) -> None:
+        """Raise RuntimeError if ranks differ, or the teacher's parameters are optimised."""
+        model = bare_model(runner)
+        self._checksum = _common_checksum(model.teacher)
+        taught = {id(parameter) for parameter in model.teacher.model.parameters()}
+        trained = (p for g in runner.optim_wrapper.param_groups for p in g['params'])
+        if any(id(parameter) in taught for parameter in trained):
+            raise RuntimeError('the optimizer holds parameters of the teacher')
+        runner.logger.info(
+            'teacher %s, the same on %d rank(s)', self._checksum, get_world_size()
+        )
+        self._first = True
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Ask to hear the teacher's answer, at steps where it is looked at."""
+        if self._is_time(runner):
+            self._constant = False
+            bare_model(runner).teacher.listener = self._listen
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Warn of an answer that is the same for all images; raise RuntimeError of new weights."""
+        if not self._is_time(runner):
+            return
+        teacher = bare_model(runner).teacher
+        teacher.listener, first, self._first = None, self._first, False
+        if self._constant:
+            runner.logger.warning(
+                'the teacher is dead: it gives the same answer to all images of the batch of step '
+                '%d, so there is nothing to learn from it; check its checkpoint, and that images '
+                'are not normalised twice',
+                runner.iter + 1,
+            )
+        if not first and _common_checksum(teacher) != self._checksum:
+            raise RuntimeError(
+                f'the weights of the frozen teacher changed before step {runner.iter + 1}: '
+                'something trains it or writes into it'
+            )
+
+    def _is_time(self, runner: Runner) -> bool:
+        return self._first or (self.interval > 0 and runner.iter % self.interval == 0)
+
+    def _listen(self, answer: Any) -> None:
+        self._constant = is_constant(answer)
+
+
+def _common_checksum(teacher: Any) -> str:
+    """Digest of the teacher's weights; RuntimeError if ranks differ."""
+    checksums = all_gather_object(teacher.checksum())
+    if len(set(checksums)) > 1:
+        raise RuntimeError(
+            f'the ranks have different teachers (checksums {checksums}): give all of them the '
+            'same checkpoint file'
+        )
+    return checksums[0]
+
+
+@HOOKS.register_module()
+class TeacherLabelsHook(Hook):
+    """The teacher of hard-label distillation is asked once for every image that it ever sees.
+
+    What decides its answers names a folder of the kept ones: runs that agree in it share them.
+    About 2 bytes an image and epoch: 0.5 GB for 200 epochs of ImageNet.
+
+    Args:
+        folder: where the labels are kept.
+    """
+
+    _labels: TeacherLabels  # from the start of training on
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def before_train(self, runner: Runner) -> None:
+        """Open this process's file; ValueError if labels do not do, or cannot be replayed."""
+        if not any(isinstance(hook, StepSeedHook) for hook in runner.hooks):
+            raise ValueError(
+                'TeacherLabelsHook keeps labels by step, and without StepSeedHook a step has other '
+                "images each time: add dict(type='StepSeedHook') to custom_hooks"
+            )
+        distillation = bare_model(runner).distillation
+        batch = runner.train_dataloader.batch_size
+        processes = get_world_size()
+        path = self.folder / replayed(runner) / f'rank{get_rank()}of{processes}x{batch}.labels'
+        self._labels = TeacherLabels(path, runner.max_iters, batch)
+        distillation.use_labels(self._labels)
+        runner.logger.info('the decisions of the teacher are kept in %s', path)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Turn to the row of this step."""
+        self._labels.step = runner.iter
+
+    def after_train(self, runner: Runner) -> None:
+        """Say how often the teacher was spared."""
+        runner.logger.info(
+            'of %d batches the labels were on file, for %d the teacher was asked',
+            self._labels.found, self._labels.asked,
+        )
+
+
+def replayed(runner: Runner) -> str:
+    """16 hex digits that stand for all that decides what the teacher sees and answers."""
+    cfg = runner.cfg
+    loader = dict(cfg.train_dataloader)
+    for name in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'):
+        loader.pop(name, None)
+    student = cfg.model.get('student', {})
+    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+    parts = {
+        'seed': runner.seed,
+        'weights': bare_model(runner).teacher.checksum(),
+        'teacher': {name: v for name, v in cfg.model.teacher.items() if name != 'checkpoint'},
+        'data': loader,
+        # labels are numbers: with other folders or another order they are others
+        'classes': metainfo.get('classes'),
+        # normalisation and mixing
+        'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
+    }
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

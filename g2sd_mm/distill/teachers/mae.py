@@ -1,0 +1,92 @@
+"""Masked autoencoders as teachers: they see what the student sees, and answer with hidden features.
+
+Of the decoder, what is never run is neither loaded nor checked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ...checkpoints import CheckpointError
+from ...checkpoints.autoencoder import load_teaching_autoencoder
+from ...models.mae import MaskedAutoencoder
+from ...models.masking import Masking
+from .protocol import Features, FrozenTeacher
+
+
+@MODELS.register_module()
+class MAETeacher(FrozenTeacher):
+    """The teacher of stage 1, built up to the decoder block whose output is predicted.
+
+    With a randomly initialised decoder the loss still falls to a healthy-looking value (a student
+    that predicts positions alone reaches 0.025), so names are checked and not losses.
+
+    Args:
+        until: the last module that is run, ``decoder_blocks.N``; None for the last of the decoder.
+        checkpoint: a *full* MAE file, decoder included.
+        dtype: precision that it runs in.
+        random_weights: admit a teacher without a file, for speed tests.
+        autoencoder: arch, decoder, img_size and patch_size of the
+            :class:`~g2sd_mm.models.mae.MaskedAutoencoder`.
+
+    Raises:
+        CheckpointError: if the file is of the wrong kind or size, or none was given.
+        ValueError: if ``until`` is not a block of the decoder.
+    """
+
+    sees = 'view'
+    model: MaskedAutoencoder
+
+    def __init__(
+        self,
+        until: str | None = None,
+        checkpoint: str | None = None,
+        dtype: str = 'float32',
+        random_weights: bool = False,
+        **autoencoder: Any,
+    ) -> None:
+        model = MaskedAutoencoder(**autoencoder, pixel_head=False)
+        blocks = [f'decoder_blocks.{i}' for i in range(len(model.decoder_blocks))]
+        until = blocks[-1] if until is None else until
+        if until not in blocks:
+            raise ValueError(
+                f'distillation.teacher.until={until!r} is not in {blocks[0]} .. {blocks[-1]}'
+            )
+        model.decoder_blocks = model.decoder_blocks[: 1 + blocks.index(until)]
+        if checkpoint:
+            load_teaching_autoencoder(model, checkpoint)
+        elif random_weights:
+            model.init_weights()
+        else:
+            raise CheckpointError(
+                'the stage-1 teacher has no checkpoint: give a full masked autoencoder, e.g. '
+                '--cfg-options distillation.teacher.checkpoint=mae_pretrain_vit_base_full.pth'
+            )
+        super().__init__(model, dtype)
+        self.source, self.width = checkpoint, model.decoder_dim
+
+    def check_student(self, student: nn.Module) -> None:
+        """Refuse a student without a view, or with another grid of patches."""
+        own, theirs = self.model.num_patches, getattr(student, 'num_patches', None)
+        if not hasattr(student, 'draw_view') or own != theirs:
+            raise ValueError(
+                'the student of a MAETeacher is a MaskedStudent, and both must cut images into '
+                f'the same patches: {theirs} of {type(student).__name__} against {own}'
+            )
+
+    def answer(self, images: Tensor, view: Masking | None) -> Features:
+        """Raw output of the last block that is run, without a norm: C = ``width``.
+
+        Raises:
+            ValueError: without a view.
+        """
+        if view is None:
+            raise ValueError('a MAETeacher answers to a view: its student is a MaskedStudent')
+        tokens = self.model.decode(self.model.encode(images, view).latent, view)
+        patches = tokens[:, 1:]
+        if view.hidden is None:
+            patches = patches.unflatten(1, self.model.grid_size)
+        return Features(tokens[:, 0], patches)

@@ -1,0 +1,141 @@
+"""Teachers of tasks: a config of mmpretrain, mmdet or mmseg with its checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ...agreement.inputs import channel_order, pipeline_of
+from ...checkpoints import CheckpointError, load_verified, read_weights
+from ...checkpoints.naming import state_for
+from ...config.parts import LOADERS, import_named_libraries, plain_model
+from ...config.project import find_config
+from ...models.masking import Masking
+from .protocol import FrozenTeacher
+
+
+class ChainTeacher(FrozenTeacher):
+    """A task model of which only some parts are run, one after the other.
+
+    ``forward=('backbone', 'neck', 'rpn_head')`` computes ``rpn_head(neck(backbone(images)))``: no
+    losses, proposals or auxiliary heads. The parts that are not named are dropped from memory.
+    """
+
+    def __init__(self, model: nn.Module, forward: Sequence[str], **kwargs: Any) -> None:
+        parts = dict(model.named_children())
+        unknown = [part for part in forward if part not in parts]
+        if unknown or not forward:
+            raise ValueError(
+                f'teacher forward={tuple(forward)} names {unknown or "nothing"}: '
+                f'{type(model).__name__} has {", ".join(parts)}'
+            )
+        for name in parts:
+            if name not in forward:
+                setattr(model, name, None)
+        super().__init__(model, **kwargs)
+        self.forward = tuple(forward)
+
+    def answer(self, images: Tensor, view: Masking | None) -> Any:
+        """Run the chain on preprocessed images [B, 3, height, width]."""
+        x: Any = images
+        for part in self.forward:
+            x = getattr(self.model, part)(x)
+        return x
+
+
+@MODELS.register_module()
+class OpenMMLabTeacher(ChainTeacher):
+    """The type of a teacher that names none.
+
+    Args:
+        config: config file whose ``model`` is the teacher, or the loaded mapping.
+        checkpoint: its weights: a file of the same library, or a published one of the same network.
+        forward: the parts to run, in order, see :class:`ChainTeacher`.
+        dtype, train_mode: see :class:`~g2sd_mm.distill.teachers.protocol.FrozenTeacher`.
+        random_weights: admit a teacher without weights (speed tests only).
+        overrides: entries of its config to change, as ``--cfg-options`` would.
+
+    Raises:
+        CheckpointError: if no checkpoint was given, or it does not fill every part in ``forward``.
+    """
+
+    def __init__(
+        self,
+        config: str | dict,
+        checkpoint: str | None = None,
+        forward: Sequence[str] = ('backbone', 'head'),
+        dtype: str = 'float32',
+        train_mode: bool = False,
+        random_weights: bool = False,
+        overrides: dict | None = None,
+    ) -> None:
+        cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
+        cfg.merge_from_dict(overrides or {})
+        import_named_libraries(cfg)
+        model_cfg = plain_model(cfg)
+        self._preprocessor = model_cfg.get('data_preprocessor')
+        self._pipeline = pipeline_of(cfg, *LOADERS)
+        model = MODELS.build(_without_init(model_cfg))
+        super().__init__(model, forward, dtype=dtype, train_mode=train_mode)
+        self.source = checkpoint
+        name = config if isinstance(config, str) else type(model).__name__
+        if checkpoint:
+            weights = read_weights(checkpoint, mmap=True)
+            state = state_for(weights, self.model.state_dict())
+            unused = {key.split('.')[0] for key in state} - set(forward)
+            load_verified(
+                self.model,
+                state,
+                weights,
+                purpose=f'teacher {name}',
+                may_ignore=[f'{part}.*' for part in unused if part != 'backbone'],
+                advice=f'Give a checkpoint that {name} was trained to.',
+            )
+        elif not random_weights:
+            raise CheckpointError(
+                f'the teacher {name} has no checkpoint: a teacher with random weights teaches '
+                'nothing. Train it with tools/train.py, then pass '
+                '--cfg-options distillation.teacher.checkpoint=FILE'
+            )
+
+    def check_student(self, student: nn.Module) -> None:
+        """Both see the same images: raise ValueError if they normalise or order them otherwise."""
+        own = [list((self._preprocessor or {}).get(key) or ()) for key in ('mean', 'std')]
+        theirs = _normalisation(student)
+        if own == [[], []] or theirs is None:
+            return
+        *numbers, order = theirs
+        if not np.allclose(own, numbers, rtol=1e-4):
+            raise ValueError(
+                f'teacher and student must normalise images alike: the teacher has mean, std = '
+                f'{own}, the student {numbers}'
+            )
+        mine = channel_order(self._preprocessor or {}, self._pipeline)
+        if mine and mine != order:
+            raise ValueError(
+                f'teacher and student must see channels in one order: the teacher {mine}, the '
+                f'student {order} (to_rgb or bgr_to_rgb of data_preprocessor turns what is read, '
+                'BGR)'
+            )
+
+
+def _normalisation(student: nn.Module) -> tuple[list[float], list[float], str] | None:
+    """Mean, std and order of channels of the student's images, read as BGR; None for no norm."""
+    preprocessor = getattr(student, 'data_preprocessor', None)
+    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+    if mean is None or std is None:
+        return None
+    turns = any(getattr(preprocessor, key, False) for key in ('to_rgb', '_channel_conversion'))
+    return mean.flatten().tolist(), std.flatten().tolist(), 'RGB' if turns else 'BGR'
+
+
+def _without_init(cfg: Any) -> Any:
+    """The config without ``init_cfg``: a teacher's weights come from its checkpoint alone."""
+    if isinstance(cfg, dict):
+        return type(cfg)({k: _without_init(v) for k, v in cfg.items() if k != 'init_cfg'})
+    return [_without_init(item) for item in cfg] if isinstance(cfg, list) else cfg

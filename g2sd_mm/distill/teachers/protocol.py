@@ -1,0 +1,108 @@
+"""What every teacher is: frozen, verified before the first step, and never trained or saved.
+
+A new family is a file in this folder with a subclass of :class:`FrozenTeacher` that registers
+itself in ``MODELS``: it builds its network, refuses a file that does not fill it, and answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ...models.masking import Masking
+
+_DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
+
+
+class Features(NamedTuple):
+    """What a teacher of features answers.
+
+    cls: [B, C], or None of a network without a class token.
+    patches: [B, rows, columns, C]; [B, N, C] if only some patches of a view were computed.
+    """
+
+    cls: Tensor | None
+    patches: Tensor
+
+
+class FrozenTeacher:
+    """A network that only answers: eval mode, no gradients, its own precision.
+
+    Deliberately not an ``nn.Module``: as a plain attribute of a distiller it is in no state dict,
+    no optimizer and no DDP bucket, and ``distiller.train()`` does not reach it.
+
+    Args:
+        model: the network, weights in place.
+        dtype: precision that it runs in, outside any autocast.
+        train_mode: the published detection recipe leaves the teacher's stochastic depth on;
+            True reproduces that.
+
+    Attributes:
+        sees: ``view``: the visible patches of a masked image; ``image``: all of it.
+        width: channels C of its features; None if its answers are of another kind.
+        source, licence: file or name that its weights come from, and their licence, where known.
+    """
+
+    sees = 'image'
+    width: int | None = None
+    source: str | None = None
+    licence: str | None = None
+
+    def __init__(self, model: nn.Module, dtype: str = 'float32', train_mode: bool = False) -> None:
+        if dtype not in _DTYPES:
+            raise ValueError(f'teacher dtype {dtype!r} is none of {", ".join(_DTYPES)}')
+        self.dtype = getattr(torch, dtype)
+        self.model = model.requires_grad_(False).to(self.dtype)
+        self.model.train(train_mode)
+        #: Hears each answer while it is set; nothing is kept here.
+        self.listener: Callable[[Any], None] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        """Itself: a copy of a distiller (averaged weights) has the same teacher, not a second."""
+        return self
+
+    def check_student(self, student: nn.Module) -> None:
+        """Raise ValueError if this teacher cannot teach ``student``; nothing to refuse here."""
+
+    def answer(self, images: Tensor, view: Masking | None) -> Any:
+        """:class:`Features`, or what the network of a task computes.
+
+        Args:
+            images: [B, 3, height, width], normalised for the student, in this teacher's precision.
+            view: which patches are visible; None of a student that sees all.
+        """
+        raise NotImplementedError
+
+    def __call__(self, images: Tensor, view: Masking | None = None) -> Any:
+        """:meth:`answer` without gradients or autocast; the listener hears it if there is one."""
+        with self.answering(images) as images_:
+            return self.tell(self.answer(images_, view))
+
+    @contextmanager
+    def answering(self, inputs: Tensor) -> Iterator[Tensor]:
+        """No gradients, no autocast; yields ``inputs`` in the teacher's precision."""
+        with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
+            yield inputs.to(self.dtype)
+
+    def tell(self, answer: Any) -> Any:
+        """``answer``, which the listener hears if there is one."""
+        if self.listener is not None:
+            self.listener(answer)
+        return answer
+
+    def to(self, device: torch.device) -> None:
+        """Move to a device; the precision stays."""
+        self.model.to(device)
+
+    def checksum(self) -> str:
+        """Digest of all parameters, for comparing ranks (16 hex digits)."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().to('cpu', torch.float32).numpy().tobytes())
+        return digest.hexdigest()[:16]
