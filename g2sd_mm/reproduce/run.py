@@ -218,8 +218,10 @@ def _reuse_or_train(
     place = runs / step.name / 'result.json'
     if place.is_file():
         known = json.loads(place.read_text())
-        if known.get('digest') == digest and Path(known['checkpoint']).is_file():
-            return {**known, 'reused': True}
+        # of a suite's folder that was copied or moved: its own file, not the first one's
+        own = place.with_name(Path(known['checkpoint']).name)
+        if known.get('digest') == digest and own.is_file():
+            return {**known, 'checkpoint': str(own), 'reused': True}
     spent = begin(runs / step.name, digest, resume)
     goes_on = spent is not None
     if launcher:
