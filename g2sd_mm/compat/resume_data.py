@@ -118,10 +118,12 @@ def check_resumable(checkpoint: Any, name: str) -> None:
         CheckpointError: with the part that is missing or odd.
     """
     content = checkpoint if isinstance(checkpoint, Mapping) else {}
-    parts = {key: content.get(key) for key in ('meta', 'message_hub')}
-    problem = next((f'no {key}' for key, part in parts.items() if not isinstance(part, dict)), '')
-    if not problem:
-        meta, hub = parts['meta'], parts['message_hub']
+    meta: Any = content.get('meta')
+    hub: Any = content.get('message_hub')
+    problem = ''
+    if not isinstance(meta, dict) or not isinstance(hub, dict):
+        problem = 'no message_hub' if isinstance(meta, dict) else 'no meta'
+    else:
         for key in ('epoch', 'iter'):
             if not _is_count(meta.get(key)):
                 problem = f'meta.{key} is {meta.get(key)!r:.40}'

@@ -245,8 +245,10 @@ def _reuse_or_train(
     place = runs / step.name / 'result.json'
     if place.is_file():
         known = json.loads(place.read_text())
-        if known.get('digest') == digest and Path(known['checkpoint']).is_file():
-            return {**known, 'reused': True}
+        # of a suite's folder that was copied or moved: its own file, not the first one's
+        own = place.with_name(Path(known['checkpoint']).name)
+        if known.get('digest') == digest and own.is_file():
+            return {**known, 'checkpoint': str(own), 'reused': True}
     spent = begin(runs / step.name, digest, resume)
     result = launch(step, seed, runs, launcher, spent is not None, **how)
     result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -74,6 +75,16 @@ def test_finished_steps_are_not_run_again(fake, tmp_path):
     assert said == [
         f'[{i}/4] seed 0 {name}: done before  top1 50' for i, name in enumerate(ALL, 1)
     ]
+
+
+def test_a_suite_that_was_copied_has_files_of_its_own(fake, tmp_path):
+    go(tmp_path)
+    fake.ran()
+    copy = tmp_path.with_name(f'{tmp_path.name}_copy')
+    shutil.copytree(tmp_path, copy)
+    results, said = go(copy)
+    assert all('done before' in line for line in said)
+    assert all(Path(row['checkpoint']).is_relative_to(copy) for row in results['rows'])
 
 
 def test_seeds_have_folders_of_their_own(fake, tmp_path):
