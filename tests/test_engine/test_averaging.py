@@ -57,8 +57,8 @@ def validated_run(
 ):
     checkpoint = dict(type='CheckpointHook', interval=1, save_best='w/value', rule=rule)
     return runner(
-        folder, Validated(), val_dataloader=loader(), val_evaluator=Evaluator([Weight()]),
-        val_cfg=dict(),
+        folder, Validated(), val_dataloader=loader(),
+        val_evaluator=Evaluator([Weight()]), val_cfg=dict(),
         train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=interval),
         default_hooks=dict(logger=None, checkpoint=checkpoint),
         custom_hooks=[dict(type='WeightsExportHook'), *hooks], **changes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import functools
 import json
 import re
 import tempfile
@@ -108,15 +109,11 @@ class DryRunHook(Hook):
         for number in tries:
             number = min(number, total)
             # every process needs its part of a sharded model
-            answers = None
-            if isinstance(runner.model, ShardedDataParallel):
-                answers = _answers(runner, loop, number)
-            problem, names, late = _by_the_first(
-                lambda number=number, answers=answers: (
-                    *_metrics(runner, loop, answers or _answers(runner, loop, number), total),
-                    time.perf_counter() - began > _PATIENCE,
-                )
-            )
+            sharded = isinstance(runner.model, ShardedDataParallel)
+            answers = _answers(runner, loop, number) if sharded else None
+            attempt = functools.partial(_attempt, runner, loop, number, answers)
+            problem, names = _by_the_first(attempt)
+            late = _by_the_first(lambda: time.perf_counter() - began > _PATIENCE)
             if not problem:
                 return f'{number} validation images give {", ".join(names) or "no metric"}'
             if late or number == total:
@@ -129,7 +126,7 @@ def _answers(runner: Runner, loop: ValLoop, number: int) -> Answers:
     dataset, collate = loop.dataloader.dataset, loop.dataloader.collate_fn
     indices = [i * len(dataset) // number for i in range(number)]
     size = loop.dataloader.batch_size or 1
-    answers = []
+    answers: Answers = []
     for first in range(0, number, size):
         with _failing('the validation data', 'mend val_dataloader, or the file that is named'):
             batch = collate([dataset[i] for i in indices[first : first + size]])
@@ -161,11 +158,12 @@ def _answer_something(outputs: Sequence[Any]) -> None:
     outputs[0].pred_instances = InstanceData(**whole)
 
 
-def _metrics(
-    runner: Runner, loop: ValLoop, answers: Answers, total: int
+def _attempt(
+    runner: Runner, loop: ValLoop, number: int, answers: Answers | None
 ) -> tuple[str, list[str]]:
     """What is wrong with the evaluation, or '', and the names of its metrics."""
-    evaluator, number = loop.evaluator, sum(len(outputs) for _, outputs in answers)
+    answers = _answers(runner, loop, number) if answers is None else answers
+    evaluator, total = loop.evaluator, len(loop.dataloader.dataset)
     kinds = ', '.join(type(metric).__name__ for metric in evaluator.metrics)
     with tempfile.TemporaryDirectory() as folder, borrowed(evaluator, Path(folder)), silent():
         with _failing(f'val_evaluator ({kinds})', 'mend val_evaluator'):

@@ -117,7 +117,9 @@ class WeightsExportHook(Hook):
         self._write(runner, 'weights.pth', {})
 
     def _compare(self, runner: Runner) -> None:
-        if self._compared or self._state is None:
+        # sharded weights are whole with all processes only, and checkpoints are the first one's
+        sharded = isinstance(runner.model, ShardedDataParallel)
+        if self._compared or self._state is None or sharded:
             return
         self._compared = True
         saved = saved_deployable(runner, self)
