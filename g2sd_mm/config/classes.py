@@ -46,10 +46,11 @@ def apply_classes(cfg: Config) -> None:
     if cfg.get('distillation'):
         teacher = cfg.distillation.teacher
         run = [place for place in places if place.split('.')[0] in teacher.get('forward', ())]
-        teacher.overrides = {
-            **(teacher.get('overrides') or {}),
-            **{f'model.{place}': number for place in run},
-        }
+        if places:  # the teacher of a student without classes has none either
+            teacher.overrides = {
+                **(teacher.get('overrides') or {}),
+                **{f'model.{place}': number for place in run},
+            }
     if cfg.model.get('type') == 'ImageClassifier':
         _classify(cfg, number)
     for step in _mask_checks(cfg):

@@ -21,7 +21,7 @@ from ..precision import full
 from .labels import TeacherLabels
 from .losses.classification import HardDistillationLoss
 from .taps import Taps
-from .teachers import FrozenTeacher, build_teacher, sees_view
+from .teachers import Features, FrozenTeacher, build_teacher, sees_view
 
 
 class Distillation(nn.Module):
@@ -111,9 +111,9 @@ class Distillation(nn.Module):
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
             batch = {} if view is None else {'view': view}
-            sources = {'student': student, 'teacher': full(taught), 'batch': batch}
+            sources = {'student': student, 'teacher': taught, 'batch': batch}
             given = {
-                name: {k: _look_up(v, sources, data_samples) for k, v in inputs.items()}
+                name: {k: full(_look_up(v, sources, data_samples)) for k, v in inputs.items()}
                 for name, inputs in self._inputs.items()
             }
             added = {
@@ -150,18 +150,21 @@ class Distillation(nn.Module):
     def ask_teacher(
         self, images: Tensor, data_samples: Sequence | None = None, view: Masking | None = None
     ) -> dict[str, Any]:
-        """What the teacher's taps record of these images, or decisions that are on file."""
+        """What the teacher's taps record of these images, or decisions that are on file.
+
+        With ``cls`` and ``patches`` of a teacher that answers with features.
+        """
         known = self.labels.find(data_samples or ()) if self.labels else None
         if known is not None:
             (tap,) = self.teacher_taps
             # all that the loss asks of logits is which one is the largest
             return {tap: F.one_hot(known).to(images.device, torch.float32)}
         with self.teacher_taps.record() as taught:
-            self.teacher(images, view)
+            answer = self.teacher(images, view)
         if self.labels:
             (logits,) = taught.values()
             self.labels.keep(data_samples or (), logits.argmax(dim=1))
-        return taught
+        return {**answer._asdict(), **taught} if isinstance(answer, Features) else taught
 
     def _adapted(self, tap: str, value: Any, images: Tensor) -> Any:
         adapter = self.adapters[tap] if tap in self.adapters else nn.Identity()
@@ -266,7 +269,8 @@ def _look_up(
 ) -> Any:
     """A loss argument: ``student.TAP``, ``teacher.TAP``, ``batch.FIELD``, or the first of several.
 
-    ``batch.view`` is the masking that both networks see.
+    ``batch.view`` is the masking of both networks; a teacher that answers with features has
+    ``teacher.cls`` and ``teacher.patches``.
 
     Raises:
         KeyError: if no tap or field of that name is there.

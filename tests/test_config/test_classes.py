@@ -106,6 +106,11 @@ def test_names_of_a_detectors_classes_give_their_number_and_go_to_the_data():
     assert cfg.distillation.teacher.overrides == {}
 
 
+def test_stage_1_has_no_classes_to_set():
+    teacher = config('shapes/g2sd_vits_generic.py').distillation.teacher
+    assert config('shapes/g2sd_vits_generic.py', num_classes=7).distillation.teacher == teacher
+
+
 def test_a_segmentors_classes_go_to_the_teacher_and_the_check_of_masks_too():
     cfg = config('ade20k/g2sd_vits_upernet.py', num_classes=7)
     assert cfg.model.decode_head.num_classes == cfg.model.auxiliary_head.num_classes == 7

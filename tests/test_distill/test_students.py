@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
-from g2sd_mm.distill import SpecificDistiller
+from g2sd_mm.distill import Features, FrozenTeacher, SpecificDistiller
 from g2sd_mm.distill.losses import feature
 from g2sd_mm.distill.losses.feature import smooth_l1_feature_loss
 from g2sd_mm.distill.losses.targets import normalised_target, select_tokens
@@ -366,3 +366,47 @@ def test_a_predictor_of_another_width_names_the_option():
     model.distillation.adapters['tokens'] = distiller(encoder=1.0).distillation.adapters['encoder']
     with pytest.raises(ValueError, match=words('in_channels=16', 'in_channels=12')):
         model(images(), mode='loss')
+
+
+# Another family of teachers -----------------------------------------------------------------------
+
+
+class PixelTeacher(FrozenTeacher):
+    """The image itself, patch by patch: sees what is hidden from the student."""
+
+    def __init__(self, patch: int, dtype: str = 'float32') -> None:
+        super().__init__(torch.nn.PixelUnshuffle(patch), dtype)
+
+    def answer(self, images, view):
+        return Features(None, self.model(images).movedim(1, -1))
+
+
+class PatchLoss(torch.nn.Module):
+    """Keeps what it is given."""
+
+    def forward(self, student, teacher, view):
+        self.given = student, teacher, view
+        return (student[:, 1:] - teacher.flatten(1, 2)).abs().mean()
+
+
+def test_a_teacher_that_sees_the_image_teaches_a_masked_student():
+    """Its features are named in ``inputs``; it is built behind the student, as before."""
+    cfg = stage1_cfg()
+    inputs = dict(student='student.tokens', teacher='teacher.patches', view='batch.view')
+    model = SpecificDistiller(
+        student=cfg['model'],
+        teacher=dict(type=PixelTeacher, patch=8, dtype='bfloat16'),
+        taps=dict(tokens=dict(student='decoder_blocks.-1')),
+        adapters=dict(tokens=dict(type='MlpAdapter', in_channels=12, out_channels=192)),
+        losses=dict(loss_pixels=dict(type=PatchLoss, inputs=inputs)),
+    )
+    pixels = images()
+    losses = model(pixels, mode='loss')
+    assert set(losses) == {'loss_pixels'}
+    losses['loss_pixels'].backward()
+    assert all(gradients(model).values())
+    student, teacher, view = model.distillation.losses['loss_pixels'].given
+    assert student.shape == (2, 1 + PATCHES, 192) and view.keep.shape == (2, 4)
+    assert teacher.shape == (2, 4, 4, 192) and teacher.dtype == torch.float32
+    first = pixels[0, :, :8, :8].bfloat16().float().flatten()
+    assert torch.equal(teacher[0, 0, 0], first)

@@ -61,7 +61,7 @@ def _model(path: str, folder: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {'Training Data': FOLDERS[folder].paper.full_name}
     if cfg.get('train_cfg') and cfg.get('train_dataloader'):
         metadata |= _recipe(cfg)
-    teacher = (cfg.get('distillation') or {}).get('teacher') or cfg.model.get('teacher') or {}
+    teacher = (cfg.get('distillation') or {}).get('teacher') or {}
     if teacher:
         metadata['Teacher'] = teacher.get('config') or f'MAE ViT, {teacher["arch"]}'
     stem = Path(path).stem
