@@ -17,7 +17,7 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..compat.safe_load import CheckpointError
-from .position import Position, Units, changes, read_position, translate
+from .position import KEY, Position, Units, changes, read_position, translate
 from .schedules import ClosedFormLR
 
 #: What a scheduler's state holds beside its settings.
@@ -26,6 +26,10 @@ _MOVING = {'last_step', '_global_step', '_last_value', 'verbose', 'optimizer'}
 _MACHINE = {'params', 'foreach', 'fused', 'capturable', 'differentiable', 'maximize'}
 #: Settings by which the state of optimizers differs in kind.
 _KINDS = {'betas', 'momentum', 'alpha', 'rho', 'lr_decay', 'lambd', 'history_size'}
+_NO_RECORD = (
+    'the checkpoint does not record its batch, processes and images, as those of version 0.1 do '
+    'not: they are taken to be those of now, as far as its counts allow'
+)
 _ANEW = 'or start anew from its weights with --cfg-options load_from=FILE'
 
 
@@ -79,6 +83,8 @@ def fit_checkpoint(runner: Runner, checkpoint: dict[str, Any]) -> tuple[Position
     old = read_position(meta, now)
     found = translate(old, now)
     notes = changes(old, found) + _keep_new_seed(runner, meta)
+    if KEY not in meta:
+        notes.insert(0, _NO_RECORD)
     meta['epoch'], meta['iter'] = found.epoch, found.iteration
     for part in _parts(runner, checkpoint):
         notes += _fit_part(part, old, found)

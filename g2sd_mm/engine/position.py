@@ -86,6 +86,13 @@ class Position:
             images=self.images + made * self.units.step,
         )
 
+    def is_possible(self) -> bool:
+        """Whether the iteration lies in the epoch, or in the run."""
+        if not self.units.by_epoch:
+            return self.iteration <= self.units.end
+        length = self.units.epoch_length
+        return self.epoch * length <= self.iteration <= (self.epoch + 1) * length
+
     @property
     def done(self) -> int:
         """In epochs or iterations, as the run's length is."""
@@ -116,7 +123,10 @@ def read_position(meta: Mapping[str, Any], now: Units) -> Position:
         if not sane or not values['epoch_length'] or not values['accumulation']:
             raise CheckpointError(f'cannot resume: the record meta.{KEY} of the file is damaged')
         units = Units(**{f.name: values.pop(f.name) for f in fields(Units)})
-        return Position(units, **values)
+        position = Position(units, **values)
+        if not position.is_possible():
+            raise CheckpointError(f'cannot resume: the record meta.{KEY} of the file is damaged')
+        return position
     epoch, iteration = meta.get('epoch'), meta.get('iter')
     if not isinstance(epoch, int) or not isinstance(iteration, int) or min(epoch, iteration) < 0:
         raise CheckpointError(
@@ -160,7 +170,7 @@ def translate(old: Position, now: Units) -> Position:
             f'cannot resume: the checkpoint counts {kinds[was.by_epoch]} and the config '
             f'{kinds[now.by_epoch]}; give train_cfg as it was, or start anew from its weights'
         )
-    if was == now:
+    if was == now and old.done <= now.end:
         return old
     epoch, iteration = old.epoch, old.iteration
     if now.by_epoch:
@@ -185,7 +195,7 @@ def _begun(old: Position, now: Units) -> int:
     same_data = was.dataset == now.dataset and was.step and now.step
     if begun == was.epoch_length or not same_data:
         return begun * now.epoch_length // was.epoch_length
-    return min(begun * was.batch // now.batch, now.epoch_length)
+    return min(begun * was.step // now.step, now.epoch_length)
 
 
 def _nothing_left(old: Position, found: Position) -> str:

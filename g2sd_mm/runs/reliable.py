@@ -67,8 +67,8 @@ def _fit_schedules(cfg: Config) -> None:
     """Rates change between updates alone, however many iterations make one; in place."""
     schedules = cfg.get('param_scheduler') or ()
     counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
-    for schedule in schedules if isinstance(schedules, (list, tuple)) else ():
-        if schedule.get('type') in _PER_UPDATE:
+    for schedule in [schedules] if 'type' in schedules else schedules:
+        if isinstance(schedule, dict) and schedule.get('type') in _PER_UPDATE:
             schedule['accumulation'] = counts
 
 

@@ -281,7 +281,9 @@ def test_a_checkpoint_without_a_record_goes_on_from_its_epoch(tmp_path):
     content = torch.load(tmp_path / 'a' / 'epoch_2.pth', weights_only=False)
     del content['meta']['position']
     torch.save(content, tmp_path / 'old.pth')
-    assert Went(tmp_path / 'b', tmp_path / 'old.pth').rates == whole.rates[12:]
+    rest = Went(tmp_path / 'b', tmp_path / 'old.pth')
+    assert rest.rates == whole.rates[12:]
+    assert 'does not record' in rest.said
     assert len(Went(tmp_path / 'c', tmp_path / 'old.pth', batch=4).rates) == 6
 
 

@@ -116,6 +116,7 @@ def test_what_is_recorded_is_read():
 
 @pytest.mark.parametrize('damage', [
     {'epoch': -1}, {'batch': '16'}, {'epoch_length': 0}, {'accumulation': 0}, {'images': None},
+    {'iteration': 10**12}, {'epoch': 5},
 ])
 def test_a_damaged_record_is_refused(damage):
     with pytest.raises(CheckpointError, match=r'meta\.position'):
@@ -131,6 +132,13 @@ def test_without_a_record_the_counts_tell():
         read_position(dict(epoch=4, iter=62), small)
     with pytest.raises(CheckpointError, match='load_from'):
         read_position({}, small)
+
+
+def test_without_a_record_a_shorter_run_is_refused():
+    for meta, units in ((dict(epoch=4, iter=60), EPOCHS), (dict(epoch=0, iter=60), ITERS)):
+        shorter = replace(units, end=3)
+        with pytest.raises(UserError, match='nothing is left'):
+            translate(read_position(meta, shorter), shorter)
 
 
 def test_the_log_names_what_changed_and_what_it_means():

@@ -159,6 +159,30 @@ def test_a_run_that_cannot_go_on_exactly_is_told_so(run):
     assert notes(cfg) == ''
 
 
+def test_a_config_without_a_seed_takes_the_checkpoints(run):
+    content = torch.load(run / 'epoch_2.pth')
+    torch.save({**content, 'meta': {'seed': 7}}, run / 'epoch_2.pth')
+    assert started(run, 'auto').randomness.seed == 7
+    assert started(run, 'auto', randomness=dict(seed=3)).randomness.seed == 3
+
+
+def test_weights_are_nothing_to_resume_from(run):
+    torch.save({'state_dict': {}, 'meta': {}}, run / 'best.pth')
+    with pytest.raises(CheckpointError, match=words('best.pth', 'load_from=FILE')):
+        started(run, str(run / 'best.pth'))
+
+
+def test_rates_change_between_updates_whatever_their_length():
+    cfg = config('shapes/g2sd_vits_generic.py', **{'optim_wrapper.accumulative_counts': 3})
+    make_reliable(cfg)
+    assert cfg.param_scheduler[0].accumulation == 3
+    stock_schedule = dict(type='LinearLR', start_factor=0.1)
+    for schedule in (stock_schedule, [stock_schedule], None):
+        other = stock(param_scheduler=schedule)
+        make_reliable(other)
+        assert 'accumulation' not in str(other.get('param_scheduler'))
+
+
 # check_work_dir -----------------------------------------------------------------------------------
 
 

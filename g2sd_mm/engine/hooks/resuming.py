@@ -56,9 +56,9 @@ class ResumeHook(Hook):
         """Validate if that is due; a new run takes the work dir over from an earlier one."""
         for note in self.notes:
             runner.logger.warning(note)
-        if runner.iter == 0:
+        if runner.iter == 0 and getattr(runner.train_loop, 'start', None) is None:
             self._take_over(runner)
-        elif runner.val_loop is not None and _validation_is_due(runner):
+        elif runner.iter > 0 and runner.val_loop is not None and _validation_is_due(runner):
             runner.logger.info('validating step %d: the run ended before or in it', runner.iter)
             runner.val_loop.run()
 
