@@ -14,9 +14,9 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..agreement.inputs import channel_order, pipeline_of
 from ..checkpoints import CheckpointError, load_verified, read_weights
 from ..checkpoints.task_models import task_model_state
-from ..agreement.inputs import channel_order, pipeline_of
 from ..config.parts import LOADERS, import_named_libraries, plain_model
 from ..config.project import find_config
 
@@ -132,8 +132,8 @@ def build_task_teacher(
         train_mode: see :class:`FrozenTeacher`.
         random_weights: admit a teacher without weights (speed tests only).
         overrides: entries of its config to change, as ``--cfg-options`` would.
-        normalisation: the student's (mean, std, order of channels); the teacher sees the student's images, so its
-            own must agree.
+        normalisation: the student's (mean, std, order of channels); the teacher sees the student's
+            images, so its own must agree.
 
     Raises:
         CheckpointError: if no checkpoint was given, or it does not fill every part in ``forward``.
