@@ -12,6 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
+from ..errors import UserError
 from .names import Names, clean_names
 
 #: Data sets whose labels are the numbers of an ``ann_file`` or of class folders.
@@ -91,6 +92,12 @@ def _names(cfg: Config, dataset: ConfigDict) -> DataNames | None:
     mapped = module.startswith(('mmdet.', 'g2sd_mm.datasets.coco')) or (
         bool(fixed) and module.startswith('mmseg.')
     )
+    if mapped and fixed and module.startswith('mmseg.') and not set(given) <= set(fixed):
+        strange = next(name for name in given if name not in fixed)
+        raise UserError(
+            f'{place}: {kind.__name__} maps the labels of its own {len(fixed)} classes, and '
+            f"{strange!r} is none of them: set type='BaseSegDataset' and reduce_zero_label=False"
+        )
     labels = Labels.BY_NAME if mapped else Labels.BY_NUMBER
     return DataNames(dataset, place, labels, given or fixed, given or fixed)
 

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from ..config.classes import class_counts
 from ..errors import UserError
+from ..wording import some
 from .data import TRAINING, Classes, agree_on_classes
 from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, unlike
 from .names import BY_POSITION, Names, difference
@@ -92,18 +93,18 @@ def say(notes: Iterable[str]) -> None:
         print_log(note, logger='current', level=logging.WARNING)
 
 
-def number_of_classes(cfg: Config) -> int | None:
-    """What the heads of a config's model are made for; None if none says."""
+def numbers_of_classes(cfg: Config) -> tuple[int, ...]:
+    """What the heads of a config's model are made for; most models have one number."""
     if cfg.get('num_classes'):
-        return int(cfg.num_classes)
-    return next(iter(class_counts(cfg.get('model') or {})), None)
+        return (int(cfg.num_classes),)
+    return tuple(dict.fromkeys(class_counts(cfg.get('model') or {})))
 
 
 def _check_number(cfg: Config, facts: Recorded, name: str) -> None:
-    number = number_of_classes(cfg)
-    if facts.classes and number and number != len(facts.classes):
+    numbers = numbers_of_classes(cfg)
+    if facts.classes and numbers and len(facts.classes) not in numbers:
         raise UserError(
-            f'{facts.source} has {len(facts.classes)} classes and {name} num_classes={number}: '
+            f'{facts.source} has {len(facts.classes)} classes and {name} num_classes={numbers[0]}: '
             f'add --cfg-options num_classes={len(facts.classes)}, or give the config that the '
             'weights were trained with'
         )
@@ -112,14 +113,15 @@ def _check_number(cfg: Config, facts: Recorded, name: str) -> None:
 def _check_data_number(
     cfg: Config, names: Names, loaders: Sequence[str], known: bool
 ) -> None:
-    """Where only the test data name classes, a missing one would shift all labels after it."""
-    number = number_of_classes(cfg)
-    if known or TRAINING in loaders or not names or not number or len(names) == number:
+    """Where the data alone name classes, a missing one would shift all labels after it."""
+    numbers = numbers_of_classes(cfg)
+    if known or not names or not numbers or len(names) in numbers:
         return
-    if cfg.get('default_scope') != 'mmpretrain':
+    number = numbers[0]
+    if TRAINING in loaders or cfg.get('default_scope') != 'mmpretrain':
         raise UserError(
-            f'the test data have {len(names)} classes and the config num_classes={number}: name '
-            'them by classes=(...) in the config'
+            f'the data have the names of {len(names)} classes ({some(names)}) and the config '
+            f'num_classes={number}: name those {number} by classes=(...) in the config'
         )
     raise UserError(
         f'the test data have {len(names)} classes, the config num_classes={number}, and the '

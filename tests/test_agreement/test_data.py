@@ -186,6 +186,15 @@ def test_masks_of_a_known_set_are_mapped_by_name():
     assert cfg.val_dataloader.dataset.metainfo.classes == ('wall', 'sky')
 
 
+def test_a_data_set_that_maps_its_own_classes_takes_no_others():
+    cfg = config('ade20k/g2sd_vits_upernet_nosd.py', classes=('wall', 'apple'))
+    with refused("'apple' is none of them", "type='BaseSegDataset'"):
+        agree_on_classes(cfg, (TRAIN, VAL))
+    for dataset in (cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset):
+        dataset.update(type='BaseSegDataset', reduce_zero_label=False)
+    assert agree_on_classes(cfg, (TRAIN, VAL)).names == ('wall', 'apple')
+
+
 def test_masks_without_names_are_said_once():
     cfg = config('ade20k/custom_masks_vits_upernet.py')
     notes = agree_on_classes(cfg, (TRAIN, VAL)).notes

@@ -205,6 +205,16 @@ def test_networks_that_are_compared_have_the_same_classes(tmp_path, deploy):
         agree_on_test_data(pair, cfg, 'mine.py', 32)
 
 
+def test_names_of_other_data_are_not_those_of_a_number_of_classes():
+    cfg = config('ade20k/g2sd_vits_upernet_nosd.py', num_classes=7)
+    with refused('the names of 150 classes (wall,', 'num_classes=7', 'classes=(...)'):
+        reconcile(cfg, None, 'mine.py', (TRAIN, VAL))
+    named = config('ade20k/g2sd_vits_upernet_nosd.py', classes=('wall', 'sky'))
+    assert reconcile(named, None, 'mine.py', (TRAIN, VAL)).classes == ('wall', 'sky')
+    assert len(reconcile(config('ade20k/vitb_upernet.py'), None, 'x', (TRAIN, VAL)).classes) == 150
+    assert len(reconcile(config('coco/vitb_maskrcnn.py'), None, 'x', (TRAIN, VAL)).classes) == 80
+
+
 # Training -----------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.distill.hooks import TeacherLabelsHook
 from g2sd_mm.distill.labels import TeacherLabels
+from g2sd_mm.distill.hooks import TeacherLabelsHook, replayed
 from g2sd_mm.runs.train import train
 
 from .. import imagenet
@@ -145,3 +147,21 @@ def test_another_student_takes_them(run):
     second, _ = run('second', **{'optim_wrapper.optimizer.lr': 1e-3,
                                  'model.backbone.drop_path_rate': 0.2})
     assert (second.found, second.asked) == (8, 0)
+
+
+def test_labels_of_other_names_are_others():
+    """A renamed folder moves the numbers of all classes after it."""
+
+    def folder(*classes: str) -> str:
+        dataset = SimpleNamespace(metainfo={'classes': classes})
+        return replayed(
+            SimpleNamespace(
+                cfg=Config(dict(train_dataloader={}, model=dict(student={}, teacher={}))),
+                seed=0,
+                model=SimpleNamespace(teacher=SimpleNamespace(checksum=lambda: 'a')),
+                train_dataloader=SimpleNamespace(dataset=dataset),
+            )
+        )
+
+    assert folder('cat', 'dog') == folder('cat', 'dog')
+    assert folder('cat', 'dog') != folder('dog', 'cat')
