@@ -23,13 +23,16 @@ REQUIREMENTS = [
     'onedl-mmpretrain==1.3.6',
     'onedl-mmsegmentation==1.4.2',
     # Imported by our own code, so declared although the libraries above bring them too.
+    'filelock',  # one run at a time in a work dir; torch requires it too
     'imagecorruptions-imaug',  # noise, blur, fog, ... of tools/analyze.py
+    'jinja2',  # pages of the reports
     'matplotlib',  # plots of the reports
     'numpy',
     'opencv-python-headless',  # image decoding; the build that needs no graphics libraries
     'pycocotools',  # masks and detection metrics
     'rich',  # progress bars
     'safetensors',  # checkpoints that cannot hold code
+    'scipy',  # intervals of the reports
     'scikit-image',  # shapes of the embedded data
     'simplejpeg',  # decodes JPEG faster than OpenCV, to the same pixels, and in part
     # mmengine's Runner imports distutils, which left Python in 3.12 and lives on in setuptools.
@@ -110,6 +113,7 @@ setup(
     packages=[*find_packages(include=['g2sd_mm*']), *COPIES],
     package_dir=COPIES,
     package_data={
+        'g2sd_mm.bench.reports': ['*.j2'],
         'g2sd_mm._files.tools': ['*.sh'],
         'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from g2sd_mm.reproduce.environment import describe_environment
+from g2sd_mm.bench.suites.environment import describe_environment
 from g2sd_mm.runs.train import train
 
 #: Config -> where its teacher's precision is said.

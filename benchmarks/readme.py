@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from g2sd_mm.reports.readme import from_results
+from g2sd_mm.bench.reports.readme import from_results
 
 from .speed.stages import ROOT
 from .speed.table import speed_table

@@ -18,6 +18,13 @@ class DataError(UserError, ValueError):
     """
 
 
+class ConfigError(UserError, ValueError):
+    """A value of a config that a component cannot use; the message names entry and value.
+
+    A ``ValueError`` too, as components raise it for what they are given.
+    """
+
+
 class RunError(RuntimeError):
     """The machine, the data or the numbers ended a run; the message is the cause in one line.
 

@@ -6,30 +6,31 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock
+
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[bool]:
     """Hold a lock that the system drops when its owner dies; yield whether it could be had.
 
-    Where there are no such locks (Windows, some network drives) the work is done without, so it
-    must still put its results in place by renaming them.
+    Where there are no such locks (some network drives) the work is done without, so it must still
+    put its results in place by renaming them.
 
     Args:
         path: file that stands for the lock. It is made, and stays.
+
+    Raises:
+        PermissionError, NotADirectoryError, FileExistsError: if it cannot be made.
     """
+    lock = FileLock(path)
     try:
-        import fcntl
-    except ImportError:
+        lock.acquire()
+    except (PermissionError, NotADirectoryError, FileExistsError):
+        raise
+    except (OSError, NotImplementedError):
         yield False
         return
-    with path.open('w') as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            held = True
-        except OSError:
-            held = False
-        try:
-            yield held
-        finally:
-            if held:  # a forked process that lives on, such as a data worker, has the handle too
-                fcntl.flock(handle, fcntl.LOCK_UN)
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from .compat.quiet import unfiltered
+from .wording import printable
 
 _EVERY = 0.2  # seconds between two drawings of the bars
 
@@ -115,6 +116,7 @@ class Bars:
 
     def say(self, line: str) -> None:
         """A line of its own, above the bars."""
+        line = printable(line, '\n\t')
         if self._live:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

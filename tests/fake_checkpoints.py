@@ -405,7 +405,7 @@ def random_state(shapes: Shapes) -> dict[str, Tensor]:
 
 def hollow_state(shapes: Shapes) -> dict[str, Tensor]:
     """Full shapes on one number each: files of a few kilobytes."""
-    return {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+    return {name: torch.ones(()).expand(shape) for name, shape in shapes.items()}
 
 
 def wrapped(fake: Fake, state: Mapping[str, Tensor]) -> dict:

@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import nn
 
+from g2sd_mm.agreement.weights import number_of_classes
 from g2sd_mm.checkpoints.record import describe_network, describe_origin, restore
 from g2sd_mm.checkpoints.sidecar import write_sidecar
 from g2sd_mm.checkpoints.write import write_weights
@@ -28,7 +29,7 @@ CLASSES = tuple(f'thing {i}' for i in range(11))
 def record(task: str = 'classification', **options: Any) -> dict[str, Any]:
     """What a run of the task's demo config says of its student."""
     cfg = config(CONFIGS[task], **options)
-    network = describe_network(cfg, CLASSES)
+    network = describe_network(cfg, CLASSES[: number_of_classes(cfg)])
     return {'network': network, 'origin': describe_origin(cfg, metrics={'top1': 80.0})}
 
 

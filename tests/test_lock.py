@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
-import sys
 import time
 from pathlib import Path
+
+import pytest
+from filelock import FileLock
 
 from g2sd_mm.lock import alone
 
@@ -67,6 +70,15 @@ def test_a_process_that_was_forked_meanwhile_holds_nothing_afterwards(tmp_path):
 
 
 def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'fcntl', None)
+    def refuse(self, *args, **kwargs):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(FileLock, 'acquire', refuse)
     with alone(tmp_path / 'lock') as held:
         assert not held
+
+
+def test_a_folder_that_is_none_is_an_error(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises((NotADirectoryError, FileExistsError)), alone(tmp_path / 'file' / 'lock'):
+        pass

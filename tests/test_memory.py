@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from benchmarks.faults.children import Run
+from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
+
 from . import memory_log  # noqa: F401  (registers the hook)
-from .faults.children import Run
-from .faults.tasks import data_in, make_tasks, quick_folder
 from .runs import runner
 from .test_distill.test_specific import specific
 from .toys import distiller, images, labelled

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from g2sd_mm.bench.reports.summary import summarise
+from g2sd_mm.bench.reports.table import markdown_table, text_table
+from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.published import Figure, content, published
-from g2sd_mm.reports.summary import HEADLINE, summarise
-from g2sd_mm.reports.table import markdown_table, text_table
-from g2sd_mm.reproduce.paper import PAPER
+from g2sd_mm.tasks import TASKS
 
 
 def as_line(row) -> dict:
@@ -17,7 +18,7 @@ def as_line(row) -> dict:
 
 @pytest.mark.parametrize('row', PAPER.rows, ids=lambda row: f'{row.table}-{row.step}')
 def test_every_row_of_the_suite_is_spoken_for(row):
-    figure = published(as_line(row), row.metric or HEADLINE[row.task])
+    figure = published(as_line(row), row.metric or TASKS[row.task].headline)
     assert figure is not None
     known = figure.value is not None or figure.of_teacher is not None
     assert bool(figure.source) == known

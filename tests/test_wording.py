@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.wording import first_line, one_line, some
+from g2sd_mm.wording import first_line, one_line, printable, some
+
+FORGED = 'a\x1b[2J\nerror: forged\x9b\u202e\u2028\udcff'
+SHOWN = 'a\\x1b[2J\\nerror: forged\\x9b\\u202e\\u2028\\udcff'
 
 
 @pytest.mark.parametrize(
@@ -19,3 +22,18 @@ def test_an_error_is_one_line():
     error = ValueError('of two\n  lines\n')
     assert (one_line(error), first_line(error)) == ('of two lines', 'of two')
     assert (one_line(ValueError()), first_line(ValueError())) == ('ValueError', '')
+
+
+def test_names_stay_in_their_line_and_move_no_cursor():
+    assert printable(FORGED) == SHOWN
+    assert printable(SHOWN) == SHOWN
+    assert printable(FORGED, '\n') == SHOWN.replace('\\n', '\n')
+    assert some([FORGED]) == SHOWN
+    assert one_line(ValueError('a\x1b[2J\nb')) == 'a\\x1b[2J b'
+    assert first_line(ValueError('a\x1b[2J\nb')) == 'a\\x1b[2J'
+    SHOWN.encode('ascii')
+
+
+@pytest.mark.parametrize('text', ['größe 1.jpg', '日本語', 'क्\u200dष', '👩\u200d🔬', 'a b', ''])
+def test_words_of_all_scripts_are_left_alone(text):
+    assert printable(text) == text

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit
+from g2sd_mm.data_checks.coco_objects import Reading
 from g2sd_mm.errors import DataError
 from tests import odd_images as odd
 
@@ -85,8 +86,9 @@ def read(text: bytes, polygons: bool, work: Path) -> None:
     for number in (1, 2):
         (work / f'{number}.jpg').write_bytes(odd.encoded(number))
     (work / 'train.json').write_bytes(text)
+    reading = Reading(_CLASSES)
     readers = [
-        lambda: check([CocoSplit(work / 'train.json', work, 'train', _CLASSES)], workers=0),
+        lambda: check([CocoSplit(work / 'train.json', work, 'train', reading)], workers=0),
         lambda: _train(work, poly2mask=not polygons, test_mode=False),
         lambda: _train(work, poly2mask=True, test_mode=True),
     ]

@@ -54,8 +54,8 @@ def run(args: argparse.Namespace, settings: Settings, save: Callable[[dict], Non
         UserError: for rows that the suite does not have.
         RunError: at the end, if some could not be measured.
     """
+    from g2sd_mm.bench.suites.catalogue import SUITES as ALL
     from g2sd_mm.progress import Bars
-    from g2sd_mm.reproduce.catalogue import SUITES as ALL
 
     from .throughput import measure, workloads_of
 

@@ -63,7 +63,6 @@ def _seconds(arguments: list[str]) -> float:
 
 def first_batch(job: dict[str, Any]) -> None:
     """Import, build and read, in this process."""
-    from g2sd_mm.runs import verify  # noqa: F401 (what the command imports when it is called)
 
     from .formulation import Formulation
     from .pipeline import build_loader

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 
+from g2sd_mm.bench.suites.budget import raw_config, workload
+from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.engine.autocast import mixed_dtype
 from g2sd_mm.engine.compiling import why_not
-from g2sd_mm.reproduce.own_rows import TASKS
-from g2sd_mm.reproduce.suites import Row, Step, Suite
-from g2sd_mm.reproduce.work import raw_config, workload
+from g2sd_mm.tasks import task_of
 from g2sd_mm.wording import one_line
 
 from . import surroundings
@@ -37,7 +37,7 @@ Say = Callable[[dict[str, Any]], None]
 class Workload:
     """Steps of a suite that compute the same in the same precision.
 
-    key: :func:`~g2sd_mm.reproduce.work.workload` of their configs.
+    key: :func:`~g2sd_mm.bench.suites.budget.workload` of their configs.
     dtype: of the student's forward pass, and of the teacher.
     stage: the first of the steps.
     steps: their names.
@@ -93,7 +93,8 @@ def workloads_of(
 def stage_of(step: Step) -> Stage:
     """A suite's step as a stage of the benchmark, with the recipe's batch of one GPU."""
     cfg = raw_config(step.config, step.options)
-    task = 'generic' if cfg.model.type in _AUTOENCODERS else TASKS[cfg.default_scope]
+    found = task_of(cfg.default_scope, cfg.model)
+    task = 'generic' if cfg.model.type in _AUTOENCODERS or found is None else found.key
     batch = cfg.train_dataloader.batch_size
     return Stage(step.name, task, step.config, SIDES[task], batch, batch, step.options)
 

@@ -23,7 +23,8 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl', timeout=1800),
 )
 # alarms, see docs/reliability.md: updates that may be left out before the run stops; the loss above
-# `factor` x its median for `patience` steps is reported
+# `factor` x its median for `patience` steps is reported. Without an entry each has its defaults, so
+# have dry_run=dict(images=2) and teacher_metric=dict(); None leaves one out.
 reliability = dict(
     non_finite=dict(max_skips=0), divergence=dict(factor=5.0, patience=20, window=200))
 log_level = 'INFO'

@@ -7,12 +7,15 @@ data_layout = 'data/shapes (generated on first use)'
 _folder = 'data/shapes/cls_64px_4000+1000_s0'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
+    # images of another size are brought to that of Shapes; those of 64 px stay as they are
+    dict(type='ResizeEdge', scale=64, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='RandomCrop', crop_size=56),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=64, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=56),
     dict(type='PackInputs'),
 ]

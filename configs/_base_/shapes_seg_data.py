@@ -21,6 +21,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(128, 128), keep_ratio=True),  # scenes of 128 px stay as they are
     dict(type='LoadAnnotations'),
     dict(type='CheckMasks', num_classes=11),
     dict(type='PackSegInputs'),
@@ -30,6 +31,7 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
+            [dict(type='Resize', scale=(128, 128), keep_ratio=True)],
             [
                 dict(type='RandomFlip', prob=0.0, direction='horizontal'),
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),

@@ -10,6 +10,12 @@ test_dataloader = dict(
         data_root='data/shapes/cls_64px_4000+1000_s0/val',
         pipeline=[
             dict(type='LoadImageFromFile'),
+            dict(
+                type='ResizeEdge',
+                scale=64,
+                edge='short',
+                backend='pillow',
+                interpolation='bicubic'),
             dict(type='CenterCrop', crop_size=56),
             dict(type='PackInputs'),
         ]))

@@ -9,7 +9,9 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from ..wording import first_line
 from .convert import in_published_names
+from .fitting import fitted
 from .identify import describe
 from .load import Fit, is_outline, load_verified
 from .positions import check_positions
@@ -73,7 +75,13 @@ def load_encoder(
     weights = read_weights(path, mmap=True)
     state = encoder_state(weights)
     check_positions(weights, state.get('pos_embed'))
-    state = backbone.fit_state(state)
+    try:
+        state = fitted(backbone, state, weights)
+    except (RuntimeError, IndexError) as error:
+        raise CheckpointError(
+            f'{weights.name} cannot serve as initialisation of {type(backbone).__name__}: it is '
+            f'{describe(weights.state)}; {first_line(error)}'
+        ) from error
     fit = load_verified(
         backbone,
         state,

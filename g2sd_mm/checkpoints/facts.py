@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,12 +11,17 @@ from typing import Any
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from ..wording import some
 from .convert import to_published_names
-from .identify import Kind, identify, raw_pixels
+from .fitting import known_grid
+from .identify import Kind, identify, raw_pixels, title_of
 from .layouts import Family, family_of
-from .layouts.rules import State
+from .layouts.published import ENCODER, POOLED_ENCODER
+from .layouts.rules import State, match
+from .naming import own_record
 from .positions import is_transposed
 from .read import Weights
+from .values import defects, told
 
 #: Tensors whose sides are looked at, and how many sides they have: heads, and parts of the encoder.
 _HEADS = {
@@ -28,6 +34,8 @@ _BIASES = {
     'blocks.0.attn.relative_position_bias_table': 2,
     'blocks.0.attn.rel_pos_h': 2,
 }
+#: Kinds that only the names of a mm library make: whatever network of it this is.
+_STOCK = (Kind.MM_CLASSIFIER, Kind.MM_DETECTOR, Kind.MM_SEGMENTOR)
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
 
 
@@ -43,6 +51,8 @@ class Facts:
         dtypes: tensors by dtype.
         size: what can be seen of the network, in the order in which it is told.
         notes: what one should know before using it.
+        broken: phrases on tensors that are no weights (NaN, zeros, integers); then it has no use.
+        stock: it is a network of one of the mm libraries, for the config that it was trained with.
     """
 
     kind: Kind
@@ -54,23 +64,37 @@ class Facts:
     dtypes: dict[str, int]
     size: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+    stock: bool = False
 
 
 def facts_of(weights: Weights) -> Facts:
-    """Look at names, shapes and the few tensors that tell something; the rest stays on disk."""
+    """Look at names, shapes and, once, at every value: a broken one is named."""
     state = weights.state
     kind = identify(state)
     notes = _notes(weights, kind)
-    title = kind.value
+    title = title_of(state)
     if kind in _AUTOENCODERS and raw_pixels(weights):
         title = 'an MAE trained on raw pixels (a "visualize" file), encoder and decoder'
+    record = own_record(weights)
+    stock = False
     try:
         published = to_published_names(outlines(state))
-        family, size = family_of(published.state), network_size(published.state, weights.config)
+        family = family_of(published.state)
+        size = network_size(published.state, weights.config, known_grid(weights.meta))
     except CheckpointError as error:
         family, size = None, {}
-        if kind is not Kind.UNKNOWN:
+        stock = record is not None or kind in _STOCK
+        if kind is Kind.OTHER_VIT:
+            notes.append(_foreign(state))
+        elif stock:
+            title = _stock_title(kind, record)
+            notes.append('loaded under its own names by the config that it was trained with')
+        elif kind is not Kind.UNKNOWN:
             notes.append(str(error))
+    broken = defects(state)
+    if broken:
+        notes.append(f'{told(broken)}: such weights are refused as a teacher or start')
     return Facts(
         kind=kind,
         title=title,
@@ -81,7 +105,18 @@ def facts_of(weights: Weights) -> Facts:
         dtypes=dict(Counter(str(t.dtype).removeprefix('torch.') for t in state.values())),
         size=size,
         notes=tuple(notes),
+        broken=tuple(broken),
+        stock=stock,
     )
+
+
+def _stock_title(kind: Kind, record: Mapping[str, Any] | None) -> str:
+    """The kind in words; of a file of this project, by the parts that it names."""
+    if record is None:
+        return kind.value.replace(' with our backbone', '')
+    model = record.get('model') or {}
+    backbone = (model.get('backbone') or {}).get('type', 'no backbone')
+    return f'{model.get("type")} of {record.get("scope")} with {backbone}, trained here'
 
 
 def outlines(state: Mapping[str, Tensor]) -> State:
@@ -89,7 +124,11 @@ def outlines(state: Mapping[str, Tensor]) -> State:
     return {name: tensor.to('meta') for name, tensor in state.items()}
 
 
-def network_size(published: State, config: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def network_size(
+    published: State,
+    config: Mapping[str, Any] | None = None,
+    grid: tuple[int, int] | None = None,
+) -> dict[str, Any]:
     """Width, depth, heads and so on of a network under published names.
 
     Raises:
@@ -107,7 +146,13 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         size['heads'] = heads
     positions = published.get(f'{trunk}pos_embed')
     if positions is not None and 'patch' in size:
-        size['image'] = round((positions.shape[1] - 1) ** 0.5) * size['patch']
+        rows = positions.shape[1]
+        if math.isqrt(rows) ** 2 == rows > 1:
+            raise CheckpointError(
+                f'{trunk}pos_embed has {rows} rows, none of them for the class token, which '
+                'networks here have'
+            )
+        size |= _image(rows - 1, size['patch'], grid)
     if 'decoder_embed.weight' in published:
         size['decoder width'] = published['decoder_embed.weight'].shape[0]
         size['decoder depth'] = _depth(published, 'decoder_blocks.')
@@ -115,6 +160,17 @@ def network_size(published: State, config: Mapping[str, Any] | None = None) -> d
         if head in published:
             size['classes'] = published[head].shape[0]
     return size
+
+
+def _image(patches: int, patch: int, grid: tuple[int, int] | None) -> dict[str, Any]:
+    """The images that positions are laid out for, as far as their number and the file say."""
+    if grid is None or grid[0] * grid[1] != patches:
+        side = math.isqrt(patches)
+        if side * side != patches:
+            return {'patches': patches}
+        grid = side, side
+    rows, columns = grid
+    return {'image': rows * patch if rows == columns else f'{rows * patch}x{columns * patch}'}
 
 
 def _trunk(published: State) -> str:
@@ -150,10 +206,21 @@ def _heads(published: State, trunk: str, width: int | None, config: Mapping) -> 
     return None
 
 
+def _foreign(state: Mapping[str, Tensor]) -> str:
+    known = (*ENCODER, *POOLED_ENCODER, 'head.{p}')
+    odd = [name for name in state if all(match(rule, name) is None for rule in known)]
+    return f'no network here has such layers ({some(odd or list(state))})'
+
+
 def _notes(weights: Weights, kind: Kind) -> list[str]:
-    notes = []
+    notes = list(weights.notes)
+    if weights.prefixes:
+        notes.append(f'names without {", ".join(weights.prefixes)}, which wrappers have added')
     if kind is Kind.MAE_ENCODER:
-        notes.append('no decoder: it cannot teach stage 1, which needs a full MAE')
+        notes.append(
+            'no decoder: it cannot teach stage 1, which needs a full MAE (plain ViTs of other '
+            'methods, as DINO, have the same names)'
+        )
     if kind in _AUTOENCODERS and raw_pixels(weights):
         notes.append(
             'trained on raw pixels: the published results distil from one trained on normalised '

@@ -8,7 +8,9 @@ from enum import Enum
 
 from torch import Tensor
 
+from .other_vits import other_vit
 from .read import Weights
+from .wrappers import shared_prefix
 
 
 class Kind(Enum):
@@ -21,7 +23,7 @@ class Kind(Enum):
     G2SD_STUDENT = 'an official stage-1 student (encoder, small decoder and predictors)'
     G2SD_CLASSIFIER = 'a distilled classifier with a dist token'
     MAE_FULL = 'a full masked autoencoder (encoder and decoder)'
-    MAE_FINETUNED = 'a fine-tuned MAE classifier (fc_norm and head)'
+    MAE_FINETUNED = 'a fine-tuned MAE classifier (fc_norm and head), or a plain ViT like it'
     TIMM_DISTILLED = 'a timm-style distilled DeiT (dist token second, with a position)'
     TIMM_CLASSIFIER = 'a timm-style ViT classifier'
     MAE_ENCODER = 'an encoder-only MAE'
@@ -36,6 +38,7 @@ class Kind(Enum):
     HUGGING_FACE_MAE = 'a Hugging Face ViTMAE (encoder and decoder)'
     HUGGING_FACE_DEIT = 'a Hugging Face DeiT with two heads'
     HUGGING_FACE = 'a Hugging Face ViT, Beit or ViTMAE encoder'
+    OTHER_VIT = 'a ViT that no network here is'
     UNKNOWN = 'a file of another model'
 
 
@@ -60,6 +63,7 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.')),
     (Kind.STAGE2_RUN, lambda n: _any(n, 'student.')),
     (Kind.MAE_RUN, lambda n: _any(n, 'autoencoder.')),
+    (Kind.OTHER_VIT, lambda n: bool(other_vit(n))),
     (Kind.HUGGING_FACE_MAE, lambda n: _any(n, 'decoder.decoder_layers.')),
     (
         Kind.HUGGING_FACE_DEIT,
@@ -69,7 +73,9 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (
         Kind.MMSEG_MAE,
         lambda n: _any(n, 'backbone.layers.', 'layers.')
-        and (_any(n, 'decode_head.') or _within(n, '.relative_position_bias_table')),
+        and (_any(n, 'decode_head.') or _within(n, '.relative_position_bias_table'))
+        # mmseg's own ViT, and SegFormer's layers of layers
+        and not (_within(n, '.attn.attn.in_proj') or _any(n, 'backbone.layers.0.0.')),
     ),
     (Kind.MMPRETRAIN_CLASSIFIER, lambda n: _any(n, 'backbone.layers.') and _any(n, 'head.')),
     (
@@ -130,12 +136,20 @@ def raw_pixels(weights: Weights) -> bool:
 
 def describe(state: Mapping[str, Tensor]) -> str:
     """The kind in words, with the size of its transformer where one can be seen."""
-    kind = identify(state)
+    title = title_of(state)
     for name, tensor in state.items():
         if name.endswith('blocks.0.norm1.weight') and 'decoder' not in name:
             depth = 1 + max(_block_number(key) for key in state)
-            return f'{kind.value}, ViT of width {tensor.shape[0]} and depth {depth}'
-    return kind.value
+            return f'{title}, ViT of width {tensor.shape[0]} and depth {depth}'
+    return title
+
+
+def title_of(state: Mapping[str, Tensor]) -> str:
+    """The kind in words; of a ViT of another method, which; of unknown names, their prefix."""
+    kind = identify(state)
+    if kind is Kind.UNKNOWN and len(state) > 4 and (prefix := shared_prefix(state)):
+        return f'{kind.value} (all names begin with "{prefix}")'
+    return other_vit(state) or kind.value if kind is Kind.OTHER_VIT else kind.value
 
 
 def has_dist_position(state: Mapping[str, Tensor], name: str = 'pos_embed') -> bool:

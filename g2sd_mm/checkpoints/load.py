@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
@@ -12,6 +13,7 @@ from ..wording import some
 from .identify import describe
 from .layouts.rules import fits
 from .read import Weights
+from .values import defects, told
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Fit:
         missing: those that it must not lack.
         extra: the file's names that the module has no use for and should have.
         wrong: one phrase for each tensor of another shape.
+        odd: one for each whose numbers are no floats where the module's are.
     """
 
     loaded: tuple[str, ...]
@@ -31,12 +34,15 @@ class Fit:
     missing: tuple[str, ...]
     extra: tuple[str, ...]
     wrong: tuple[str, ...]
+    odd: tuple[str, ...] = ()
 
     def problems(self) -> str:
         """What is off, in one phrase; empty if nothing is."""
         parts = []
         if self.wrong:
             parts.append(f'{len(self.wrong)} of another size ({some(self.wrong)})')
+        if self.odd:
+            parts.append(f'{len(self.odd)} of another type ({some(self.odd)})')
         if self.missing:
             parts.append(f'{len(self.missing)} missing ({some(self.missing)})')
         if self.extra:
@@ -68,6 +74,11 @@ def compare(
             for name in own
             if name in state and state[name].shape != own[name].shape
         ),
+        odd=tuple(
+            f'{name} is {_type(state[name])}, expected {_type(own[name])}'
+            for name in own
+            if name in state and _other_numbers(state[name], own[name])
+        ),
     )
 
 
@@ -95,7 +106,8 @@ def load_verified(
         what was loaded and what stays random.
 
     Raises:
-        CheckpointError: naming the file, what it is, and the first names that are off.
+        CheckpointError: naming the file, what it is, and the first names that are off: missing,
+            unknown, of another shape or type of numbers, or with values that no training leaves.
     """
     own = module.state_dict()
     fit = compare(own, state, may_miss, may_ignore)
@@ -105,7 +117,14 @@ def load_verified(
             f'{weights.name} cannot serve as {purpose}: it is {describe(weights.state)}; '
             f'parameters: {problems}.' + (f' {advice}' if advice else '')
         )
+    if broken := defects(state, fit.loaded):
+        raise CheckpointError(
+            f'{weights.name} cannot serve as {purpose}: its tensors are {told(broken)}; take an '
+            'earlier checkpoint of its training, or fetch the file again'
+        )
     if not is_outline(module):
+        for note in weights.notes:
+            print_log(f'{weights.name}: {note}', logger='current')
         module.load_state_dict({name: state[name] for name in fit.loaded}, strict=False)
     return fit
 
@@ -117,3 +136,14 @@ def is_outline(module: nn.Module) -> bool:
 
 def _shape(tensor: Tensor) -> str:
     return 'x'.join(map(str, tensor.shape)) or 'scalar'
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix('torch.')
+
+
+def _other_numbers(theirs: Tensor, own: Tensor) -> bool:
+    """Whether copying would change what the numbers are: integers, bools, complex to floats."""
+    if own.is_floating_point():
+        return not theirs.is_floating_point()
+    return theirs.is_complex() and not own.is_complex()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError, is_bare_pickle, load_checkpoint
+from ..wording import printable
+from .averaged import Which, choose
 from .numpy_pickle import read_numpy_pickle
+from .wrappers import unwrapped
 
 # Where the weights lie: mmengine and mmseg, then MAE, DeiT and detectron2, then DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'module')
@@ -38,6 +41,8 @@ class Weights:
         args: the command line that official files carry.
         config: ``config.json`` of a Hugging Face folder.
         files: the files that the tensors lie in.
+        notes: what was decided in reading it: of two sets of weights, the one that was taken.
+        prefixes: of wrappers (DDP, torch.compile, ...), taken off the names.
     """
 
     path: str
@@ -46,6 +51,8 @@ class Weights:
     args: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,7 +60,7 @@ class Weights:
         return Path(self.path).name
 
 
-def read_weights(path: str | Path, mmap: bool = False) -> Weights:
+def read_weights(path: str | Path, mmap: bool = False, which: Which | None = None) -> Weights:
     """Read weights without ever running code from a file.
 
     ``.pth`` and whatever else ``torch.save`` wrote, ``.safetensors``, pickles of numpy arrays,
@@ -63,16 +70,22 @@ def read_weights(path: str | Path, mmap: bool = False) -> Weights:
         path: file or folder.
         mmap: leave the tensors on disk until they are used, where the format allows. For those who
             copy what they need and are done: the tensors die with the file if it is overwritten.
+        which: of a file with raw and averaged (EMA) weights, ``raw`` or ``ema``; None for those
+            that lie where files have their only ones.
 
     Raises:
-        CheckpointError: if there are no tensors.
+        CheckpointError: if there are no tensors, or not those that are asked for.
         OSError, ValueError: from :func:`g2sd_mm.compat.safe_load.load_checkpoint`.
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        return _read_folder(path, mmap)
+        return _read_folder(path, mmap, which)
     if path.name.endswith(_INDEX):
-        return _read_shards(path, mmap)
+        return _read_shards(path, mmap, which)
+    return _without_wrappers(_read_file(path, mmap, which))
+
+
+def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
     content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
     state, meta = content, _safetensors_meta(path)
     args: Any = {}
@@ -81,13 +94,20 @@ def read_weights(path: str | Path, mmap: bool = False) -> Weights:
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
+    state, said = choose(content, state, which, str(path))
     return Weights(
         str(path),
         _tensors_of(state, path),
         dict(meta) if isinstance(meta, Mapping) else {},
         vars(args) if isinstance(args, Namespace) else {},
         files=(path,),
+        notes=(said,) if said else (),
     )
+
+
+def _without_wrappers(weights: Weights) -> Weights:
+    state, prefixes = unwrapped(weights.state, weights.path)
+    return replace(weights, state=state, prefixes=prefixes)
 
 
 def _safetensors_meta(path: Path) -> dict[str, str]:
@@ -120,14 +140,20 @@ def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
             f'{path} holds sparse or quantised tensors ({odd[0]}), and weights are plain ones: '
             'export the network before it was compressed'
         )
-    return without_prefix(tensors, 'module.')
+    forged = [key for key in tensors if printable(key) != key]
+    if forged:
+        raise CheckpointError(
+            f'{path}: the name of a tensor has control characters ({printable(forged[0]):.80}), '
+            'which no network writes; refused'
+        )
+    return tensors
 
 
 def _is_plain(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_quantized
 
 
-def _read_folder(path: Path, mmap: bool) -> Weights:
+def _read_folder(path: Path, mmap: bool, which: Which | None) -> Weights:
     """A Hugging Face folder: ``config.json`` and the weights beside it."""
     found = next((path / name for name in _IN_FOLDER if (path / name).is_file()), None)
     if found is None:
@@ -136,48 +162,45 @@ def _read_folder(path: Path, mmap: bool) -> Weights:
             'or the path of a file'
         )
     config = _read_json(path / 'config.json') if (path / 'config.json').is_file() else {}
-    inside = read_weights(found, mmap)
-    return Weights(str(path), inside.state, inside.meta, inside.args, config, inside.files)
+    inside = read_weights(found, mmap, which)
+    return replace(inside, path=str(path), config=config)
 
 
-def _read_shards(path: Path, mmap: bool) -> Weights:
+def _read_shards(path: Path, mmap: bool, which: Which | None) -> Weights:
     """All shards that an index file names; they lie beside it."""
     places = _read_json(path).get('weight_map')
     if not isinstance(places, dict) or not places:
         raise CheckpointError(f'{path}: no index of shards: it has no weight_map')
     files = sorted({str(name) for name in places.values()})
-    outside = [name for name in files if Path(name).name != name]
+    outside = [n for n in files if Path(n).name != n or n.endswith(_INDEX) or n in ('', '..')]
     if outside:
         raise CheckpointError(f'{path} names a shard outside of its folder ({outside[0]}); refused')
     state: dict[str, Tensor] = {}
+    notes: dict[str, None] = {}
     for name in files:
         if not (path.parent / name).is_file():
             raise CheckpointError(f'{path}: the shard {name} is not beside it; fetch it too')
-        state |= read_weights(path.parent / name, mmap).state
+        shard = _read_file(path.parent / name, mmap, which)
+        state |= shard.state
+        notes |= dict.fromkeys(shard.notes)
     lacking = [name for name in places if name not in state]
     if lacking:
         raise CheckpointError(
             f'{path}: {len(lacking)} tensors of the index are in no shard ({lacking[0]}, ...); '
             'fetch the shards again'
         )
-    return Weights(str(path), state, files=tuple(path.parent / name for name in files))
+    paths = tuple(path.parent / name for name in files)
+    return _without_wrappers(Weights(str(path), state, files=paths, notes=tuple(notes)))
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of text, JSON, numbers, depth
         raise CheckpointError(f'{path}: this is not a JSON file ({error})') from error
     if not isinstance(content, dict):
         raise CheckpointError(f'{path}: expected a JSON object')
     return content
-
-
-def without_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """``state`` with ``prefix`` taken off every name, if every name has it; else as it is."""
-    if state and all(key.startswith(prefix) for key in state):
-        return {key[len(prefix) :]: value for key, value in state.items()}
-    return dict(state)
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

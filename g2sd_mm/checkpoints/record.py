@@ -1,8 +1,10 @@
 """What is written down about a student: which network it is, and where it comes from.
 
-A record has two parts of plain values. ``network`` is what the student's own library builds it
+A record has three parts of plain values. ``network`` is what the student's own library builds it
 from, without anything that only training needs; it is None for a pre-trained encoder, which is no
-task's network. ``origin`` names the config, the commit, the data, the teacher, the metrics.
+task's network. ``inputs`` are the images that it was trained on: size, normalisation, order of the
+channels (:class:`g2sd_mm.agreement.inputs.Inputs`). ``origin`` names the config, the commit, the
+data, the teacher, the metrics.
 
 JSON has no tuples, and the libraries tell them from lists: a record has ``{"tuple": [...]}``.
 """
@@ -13,13 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.parts import innermost_dataset
+from ..config.parts import innermost_dataset, innermost_datasets
 from ..errors import UserError
 from ..provenance import digest_if_there, git_commit
+from ..tasks import task_of
 from ..version import __version__
-
-#: Task by the library whose model it is.
-TASKS = {'mmpretrain': 'classification', 'mmdet': 'detection', 'mmseg': 'segmentation'}
 
 Record = dict[str, Any]
 
@@ -37,14 +37,15 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
     student = dict(model['student'] if distilled else model)
     scope = student.pop('_scope_', None) or cfg.get('default_scope')
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
-    if 'backbone' not in student or scope not in TASKS or not loader:
+    task = task_of(scope, student)
+    if 'backbone' not in student or task is None or not loader:
         return None
     if cfg.get('data_preprocessor'):
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
     steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
     return {
-        'task': TASKS[scope],
+        'task': task.name,
         'scope': scope,
         'imports': list((cfg.get('custom_imports') or {}).get('imports') or ()),
         'model': _plain(student),
@@ -64,7 +65,7 @@ def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
         'g2sd_mm': __version__,
         'commit': git_commit(),
         'config': _from_here(getattr(cfg, 'filename', None)),
-        'dataset': _dataset(cfg),
+        'dataset': describe_data(cfg),
         'teacher': _teacher(cfg),
         'initialised_from': _file((_backbone(cfg).get('init_cfg') or {}).get('checkpoint')),
         **known,
@@ -105,19 +106,30 @@ def _backbone(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
     return (model.get('student') or model).get('backbone') or {}
 
 
-def _dataset(cfg: Mapping[str, Any]) -> Record | None:
+def describe_data(cfg: Mapping[str, Any]) -> Record | None:
+    """Kind, folder and annotations of the training data; None if a config has none."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if not dataset:
         return None
-    dataset = innermost_dataset(dataset)
     keys = ('type', 'data_root', 'ann_file')
-    return {key: dataset[key] for key in keys if isinstance(dataset.get(key), str)}
+    described = [
+        {key: part[key] for key in keys if isinstance(part.get(key), str)}
+        for part in innermost_datasets(dataset)
+    ]
+    if len(described) == 1:
+        return described[0]
+    return {'type': str(dataset.get('type')), 'datasets': described}
+
+
+def named_teacher(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The teacher's entry of a config, wherever it stands; None if there is no teacher."""
+    hooks = [h for h in cfg.get('custom_hooks') or () if h.get('type') == 'DistillationHook']
+    places = [cfg.get('model') or {}, cfg.get('distillation') or {}, *hooks]
+    return next((place['teacher'] for place in places if place.get('teacher')), None)
 
 
 def _teacher(cfg: Mapping[str, Any]) -> Record | None:
-    hooks = [h for h in cfg.get('custom_hooks') or () if h.get('type') == 'DistillationHook']
-    places = [cfg.get('model') or {}, cfg.get('distillation') or {}, *hooks]
-    teacher = next((place['teacher'] for place in places if place.get('teacher')), None)
+    teacher = named_teacher(cfg)
     if teacher is None:
         return None
     config = teacher.get('config')

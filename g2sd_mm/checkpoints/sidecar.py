@@ -5,9 +5,10 @@
     {"format": 1,
      "weights": {"file": "weights.pth", "sha256": "...", "parameters": 22050664},
      "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
+     "inputs": {"size": [224, 224], "mean": [...], "std": [...], "channels": "RGB"},
      "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
 
-The two last are a record, see :mod:`g2sd_mm.checkpoints.record`.
+The three last are a record, see :mod:`g2sd_mm.checkpoints.record`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: in
 
     Args:
         weights: the file; its digest is taken.
-        record: ``network`` and ``origin``.
+        record: ``network``, ``inputs`` and ``origin``.
         parameters: numbers in the weights file.
 
     Raises:
@@ -55,7 +56,8 @@ def read_sidecar(weights: str | Path) -> Record | None:
     """The JSON beside a weights file; None if there is none.
 
     Raises:
-        UserError: if the file is no sidecar, or one of a later version.
+        UserError: if the file is no sidecar, one of a later version, or describes other weights
+            than those (by its ``sha256``).
     """
     path = sidecar_path(weights)
     if not path.is_file():
@@ -70,4 +72,13 @@ def read_sidecar(weights: str | Path) -> Record | None:
     version = record.get('format', FORMAT) if isinstance(record, dict) else FORMAT
     if version != FORMAT:
         raise UserError(f'{path} has format {version}, this version of g2sd_mm reads {FORMAT}')
-    return check_record(record, str(path))
+    record = check_record(record, str(path))
+    known = record.get('weights')
+    expected = known.get('sha256') if isinstance(known, dict) else None
+    if expected is not None and Path(weights).is_file() and expected != file_digest(weights):
+        raise UserError(
+            f'{path} describes other weights than {weights} (sha256 {expected!s:.12} ...): one of '
+            f'the two was replaced; move {path.name} away and give the config, or put the right '
+            'file back'
+        )
+    return record

@@ -7,10 +7,11 @@ from pathlib import Path
 from torch import nn
 
 from .convert import to_published_names
+from .fitting import fitted
 from .load import Fit, load_verified
+from .naming import state_for
 from .positions import check_positions
 from .read import read_weights
-from .task_models import task_model_state
 
 #: What a student autoencoder may start without: all that is not its encoder.
 _MAY_START_RANDOM = ('mask_token', 'decoder_*')
@@ -39,14 +40,14 @@ def load_start(model: nn.Module, path: str | Path) -> Fit:
         check_positions(weights, state.get('pos_embed'))
         return load_verified(
             part,
-            state,
+            fitted(part, state, weights),
             weights,
             purpose='start of an autoencoder',
             may_miss=_MAY_START_RANDOM,
             may_ignore=_NOT_ITS_OWN,
             advice='Give a masked autoencoder or encoder of the arch in the config.',
         )
-    state = task_model_state(weights)
+    state = state_for(weights, part.state_dict())
     return load_verified(
         part,
         state,

@@ -64,8 +64,24 @@ _SEGMENTOR: tuple[Use, ...] = (
         'configs/ade20k/{size}_upernet.py',
     ),
 )
+#: Of a network of one of the mm libraries: CONFIG is the one that it was trained with.
+_STOCK: tuple[Use, ...] = (
+    (
+        'teacher of stage 2',
+        _TRAIN + 'distillation.teacher.config=TEACHER_CONFIG '
+        'distillation.teacher.checkpoint={file}',
+        'CONFIG',
+        'CONFIG',
+    ),
+    ('evaluation', _TEST, 'CONFIG', 'CONFIG'),
+)
 _CONVERT_IT: Use = ('a file with the names of this project', _CONVERT, '', '')
 _STUDENT_ONLY: Use = ('the student alone', _EXTRACT, '', '')
+
+#: Classes of the data that the configs of a folder are made for.
+_CLASSES = {'imagenet': 1000, 'coco': 80, 'ade20k': 150}
+#: What the encoders that configs name look like, beside their width.
+_PLAIN = dict(depth=12, patch=16)
 
 _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.MAE_FULL: (_STAGE1_TEACHER, _PLAIN_START),
@@ -89,20 +105,31 @@ _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.HUGGING_FACE: (_PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_MAE: (_STAGE1_TEACHER, _PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_DEIT: (_DEPLOYED, _CONVERT_IT),
+    Kind.OTHER_VIT: (),
     Kind.UNKNOWN: (),
 }
 
 
 def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
-    """Pairs of a purpose and the command for it, best first; empty if there is no use."""
+    """Pairs of a purpose and the command for it, best first; empty if there is no use.
+
+    A command is offered only for a file that its config takes: of a network that is known, whole,
+    and of the config's size; with CONFIG in the place of a config where none has that size.
+    """
+    if facts.broken:
+        return []
     width = facts.size.get('width', 0)
     size = _STUDENTS.get(width) or _TEACHERS.get(width)
+    if any(facts.size.get(name, value) != value for name, value in _PLAIN.items()):
+        size = None
     found = []
     for purpose, command, student, teacher in _uses(facts):
         if purpose == _STAGE1_TEACHER[0] and 'decoder width' not in facts.size:
             continue
+        if facts.family is None and command is not _EXTRACT:
+            continue
         config = teacher if width in _TEACHERS else student
-        if size is None:
+        if size is None or not _has_its_classes(config or '', purpose, facts):
             config = student if student is not None else teacher
             config = config and 'CONFIG'
         if config is not None:
@@ -111,7 +138,18 @@ def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
     return found
 
 
+def _has_its_classes(config: str, purpose: str, facts: Facts) -> bool:
+    """Whether the head is that of the config, where the use is one of the whole network."""
+    expected = _CLASSES.get(config.split('/')[1]) if '/' in config else None
+    if expected is None or purpose.startswith('start') or 'classes' not in facts.size:
+        return True
+    return facts.size['classes'] == expected
+
+
 def _uses(facts: Facts) -> tuple[Use, ...]:
+    if facts.stock:
+        student = (_STUDENT_ONLY,) if facts.kind is Kind.STAGE2_RUN else ()
+        return (*_STOCK, *student)
     if facts.kind is Kind.MM_CLASSIFIER:
         two_heads = facts.family is not None and facts.family.name == 'DISTILLED'
         return (_DEPLOYED,) if two_heads else (_CLS_TEACHER, _CLS_TEST)

@@ -6,6 +6,7 @@ look at. Here they are checked: a file that was cut short, or in which a bit cha
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -41,16 +42,23 @@ def damage(path: str | Path) -> str:
     return ''
 
 
-def newest_whole(work_dir: str | Path) -> tuple[Path | None, list[str]]:
+def newest_whole(
+    work_dir: str | Path, folder: str | Path | None = None
+) -> tuple[Path | None, list[str]]:
     """The checkpoint to go on from, and a line for each one that was passed over for damage.
 
     It is the one that ``last_checkpoint`` names; if that is damaged, the newest whole one beside
     it. A work dir without ``last_checkpoint`` has nothing to go on from.
 
+    Args:
+        work_dir: of the run.
+        folder: where its checkpoints are, if that is not the work dir.
+
     Raises:
-        CheckpointError: if there are checkpoints, and none of them is whole.
+        CheckpointError: if there are checkpoints, and none of them is whole, or if the one that is
+            named is another run's.
     """
-    named = _named(Path(work_dir))
+    named = _named(Path(work_dir), Path(folder or work_dir))
     if named is None:
         return None, []
     passed: list[str] = []
@@ -64,14 +72,22 @@ def newest_whole(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     )
 
 
-def _named(work_dir: Path) -> Path | None:
-    """What ``last_checkpoint`` names; of a work dir that was moved or copied, its own file."""
+def _named(work_dir: Path, folder: Path) -> Path | None:
+    """The run's own checkpoint that ``last_checkpoint`` names, wherever it was when it was written.
+
+    A work dir that was copied names the checkpoints of the first one: those are another run's.
+    """
     pointer = work_dir / POINTER
     if not pointer.is_file():
         return None
     path = Path(pointer.read_text(encoding='utf-8', errors='replace').strip())
-    own = work_dir / path.name
-    return own if own.is_file() or not path.is_file() else path
+    own = folder / path.name
+    if path.name and not own.is_file() and path.is_file() and path.parent != folder:
+        raise CheckpointError(
+            f'{pointer} names {path}, which is not in {folder}: to go on from it, give its path, '
+            f'--resume {shlex.quote(str(path))}'
+        )
+    return own
 
 
 def _others(named: Path) -> Iterator[Path]:

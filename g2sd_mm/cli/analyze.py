@@ -16,7 +16,7 @@ from .options import add_options, parse_options
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-    from ..analysis.network import Networks
+    from ..bench.analysis.network import Networks
     from ..progress import Bars
 
 RECONSTRUCTION = 'reconstruction'
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
                    help=f'some of {", ".join(NAMES)} (all that the inputs allow)')
     p.add_argument('--run', metavar='DIR',
                    help='folder of a suite (work_dirs/demo): finds teacher, students and stage 1')
-    p.add_argument('--task', choices=('cls', 'det', 'seg'), default='cls',
+    p.add_argument('--task', default='cls',
                    help='task of the suite (cls)')
     p.add_argument('--seed', type=int, default=0, help='seed of the suite (0)')
     p.add_argument('--students', nargs='+', metavar='NAME',
@@ -117,8 +117,8 @@ def _place(args: argparse.Namespace) -> Path:
 
 def _keep(name: str, result: dict[str, Any], folder: Path) -> str:
     """Write JSON and plot; returns the result in a sentence."""
+    from ..bench.reports.analyses import draw, summary
     from ..checkpoints.write import write_text
-    from ..reports.analyses import draw, summary
 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f'{name}.json', json.dumps(result, indent=1, allow_nan=False) + '\n')
@@ -158,7 +158,7 @@ class Subjects:
 
     def possible(self) -> list[str]:
         """The analyses that can be made of this."""
-        from ..analysis.catalogue import ANALYSES
+        from ..bench.analysis.catalogue import ANALYSES
 
         names = [
             name
@@ -174,7 +174,7 @@ class Subjects:
         Raises:
             UserError: if what it needs was not given.
         """
-        from ..reproduce.environment import describe_environment
+        from ..bench.suites.environment import describe_environment
 
         started, used = time.perf_counter(), time.process_time()
         found = self._reconstruct(folder) if name == RECONSTRUCTION else self._ask(name, bars)
@@ -188,9 +188,9 @@ class Subjects:
         }
 
     def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
-        from ..analysis.catalogue import ANALYSES
-        from ..analysis.samples import labelled_samples, square_samples
-        from ..analysis.threads import enough_threads
+        from ..bench.analysis.catalogue import ANALYSES
+        from ..bench.analysis.samples import labelled_samples, square_samples
+        from ..bench.analysis.threads import enough_threads
         from ..errors import UserError
 
         analysis = ANALYSES[name]
@@ -230,14 +230,15 @@ class Subjects:
 
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
-    from ..errors import UserError
-    from ..reproduce.trained import (
+    from ..agreement.students import agree_on_test_data
+    from ..bench.suites.trained import (
         last_checkpoint,
         run_config,
         stage1_config,
         stage1_run,
         trained_networks,
     )
+    from ..errors import UserError
     from ..runs.data import prepare_data
     from ..students import load_student
 
@@ -254,10 +255,12 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     if args.generic:
         generic = _generic(args)
     networks = {name: load_student(run) for name, run in runs.items()}
+    agree_on_test_data(networks, data, 'the test data of the suite')
     return Subjects(args, networks, data, generic)
 
 
 def _of_files(args: argparse.Namespace) -> Subjects:
+    from ..agreement.students import agree_on_test_data
     from ..config.load import load_config
     from ..errors import UserError
     from ..runs.data import prepare_data
@@ -280,6 +283,8 @@ def _of_files(args: argparse.Namespace) -> Subjects:
         if data is None:
             prepare_data(cfg, ('test_dataloader',))
             data = cfg
+    if data is not None:
+        agree_on_test_data(networks, data, args.teacher[0])
     return Subjects(args, networks, data, generic)
 
 

@@ -52,13 +52,18 @@ def browse(
     import g2sd_mm
 
     from ..config.load import load_config
+    from ..config.parts import task_of_config
     from ..datasets import SampleKey
-    from ..reports.draw import draw_sample
+    from ..errors import UserError
     from ..runs.data import prepare_data
+    from ..tasks.drawing import draw_sample
 
     g2sd_mm.register_all()
     cfg = load_config(config, options)
     prepare_data(cfg, ('train_dataloader',))
+    task = task_of_config(cfg)
+    if task is None:
+        raise UserError(f'{config} is of no task: default_scope is {cfg.get("default_scope")}')
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     init_default_scope(cfg.default_scope)
@@ -69,7 +74,8 @@ def browse(
         for index in range(min(number, len(dataset))):
             item = dataset[SampleKey(index, epoch, seed)]
             image = item['inputs'].permute(1, 2, 0).numpy()[..., ::-1]  # loaded as BGR
-            drawn = draw_sample(image.copy(), item['data_samples'], classes, truth=True)
+            sample = item['data_samples']
+            drawn = draw_sample(task, image.copy(), sample, classes, truth=True)
             path = folder / f'{index:04d}.jpg'
             mmcv.imwrite(mmcv.rgb2bgr(drawn), str(path))
             written.append(path)

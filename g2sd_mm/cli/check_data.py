@@ -98,7 +98,10 @@ def _sources(
         return [ImageMasks(image, mask, Path(image).name, labels) for image, mask in pairs]
     if all(path.endswith('.json') for path in data):
         pairs = _pairs(data, images or (), '--images')
-        return [CocoSplit(file, folder, Path(file).stem) for file, folder in pairs]
+        return [
+            CocoSplit(file, folder, Path(file).stem.removeprefix('instances_'))
+            for file, folder in pairs
+        ]
     return [source for folder in data for source in recognise(folder, labels)]
 
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope, init_default_scope
+from mmengine.registry import init_default_scope
 
 import g2sd_mm
 
 from ..config.load import load_config
-from ..config.parts import LOADERS, innermost_dataset
+from ..config.parts import LOADERS, innermost_datasets
 from ..data_checks import Source
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
+from ..data_checks.configured import (
+    CLASSES,
+    MASKS,
+    OBJECTS,
+    kind_of,
+    labels_of,
+    outline,
+    reading_of,
+)
+from ..data_checks.crops import crop_of_whole_image
 from ..data_checks.duplicates import TRAINING
 from ..data_checks.image_masks import ImageMasks
-from ..data_checks.masks import Labels
 from ..errors import UserError
 from ..runs.data import prepare_data
 
@@ -32,8 +41,7 @@ def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]
     cfg = load_config(path, options)
     prepare_data(cfg, LOADERS)
     init_default_scope(cfg.default_scope)
-    with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        sources = {source.place: source for source in reversed(list(_sources(cfg)))}
+    sources = {source.place: source for source in reversed(list(_sources(cfg)))}
     if not sources:
         raise UserError(f'{path} has no data loaders')
     return list(reversed(sources.values()))
@@ -45,40 +53,53 @@ def _sources(cfg: Config) -> Iterator[Source]:
         if not cfg.get(loader):
             continue
         split = loader.removesuffix('_dataloader')
-        source = _source(cfg, innermost_dataset(cfg[loader].dataset), split, known)
-        if split == TRAINING and isinstance(source, ClassFolders) and source.labelled:
-            known = source.classes
-        yield source
+        for dataset in innermost_datasets(cfg[loader].dataset):
+            source = _source(cfg, dataset, split, known)
+            if split == TRAINING and isinstance(source, ClassFolders) and source.labelled:
+                known = source.classes
+            yield source
 
 
 def _source(cfg: Config, dataset: dict[str, Any], split: str, known: Any) -> Source:
-    # built without reading, for the defaults and folders that the class itself knows
-    made = DATASETS.build({**dataset, 'lazy_init': True, 'pipeline': []})
-    prefix = made.data_prefix
-    if hasattr(made, 'seg_map_suffix') and prefix.get('seg_map_path'):
+    made = outline(cfg, dataset)
+    kind, prefix = kind_of(made), made.data_prefix
+    crop = crop_of_whole_image(dataset.get('pipeline') or ())
+    if kind == MASKS:
+        listed = made.load_data_list() if made.ann_file else None
         return ImageMasks(
             prefix['img_path'],
             prefix['seg_map_path'],
             split,
-            Labels(_mask_classes(made, dataset), made.ignore_index, made.reduce_zero_label),
+            labels_of(made, dataset),
             (made.img_suffix,),
             made.seg_map_suffix,
+            names=made.metainfo.get('classes'),
+            pairs=listed and {entry['img_path']: entry['seg_map_path'] for entry in listed},
+            one_size=_in_batches_as_they_are(cfg, dataset, split),
         )
-    if hasattr(made, 'COCOAPI'):
-        return CocoSplit(made.ann_file, prefix['img'], split, made.metainfo.get('classes'))
-    if hasattr(made, 'extensions'):
+    if kind == OBJECTS:
+        reading = reading_of(made, dataset, split == TRAINING, cfg.get(f'{split}_evaluator'))
+        return CocoSplit(made.ann_file, prefix['img'], split, reading)
+    if kind == CLASSES:
         folder = prefix['img_path'] or made.data_root
         if made.ann_file:
-            return ImageList(made.ann_file, folder, split, made.with_label)
-        return ClassFolders(folder, split, known if made.with_label else None, made.with_label)
+            return ImageList(made.ann_file, folder, split, made.with_label, crop)
+        return ClassFolders(
+            folder,
+            split,
+            known if made.with_label else None,
+            made.with_label,
+            made.extensions,
+            crop,
+        )
     raise UserError(
         f'{split}: data sets of type {dataset["type"]} are not checked; checked are class folders, '
         'COCO annotations and masks'
     )
 
 
-def _mask_classes(made: Any, dataset: dict[str, Any]) -> int | None:
-    """As training checks them, else as many as the data set names."""
-    steps = (step for step in dataset.get('pipeline') or () if step['type'] == 'CheckMasks')
-    check = next(steps, None)
-    return check['num_classes'] if check else len(made.metainfo.get('classes') or ()) or None
+def _in_batches_as_they_are(cfg: Config, dataset: Mapping[str, Any], split: str) -> bool:
+    """Whether images of several sizes would meet in a batch: mmseg pads them in training alone."""
+    steps = [str(step.get('type', '')) for step in dataset.get('pipeline') or ()]
+    resized = any('Resize' in step or 'Crop' in step for step in steps)
+    return split != TRAINING and not resized and cfg[f'{split}_dataloader'].get('batch_size', 1) > 1

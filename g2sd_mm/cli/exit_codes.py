@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
+from ..compat.plain_logs import printable_logs
 from ..compat.quiet import quiet_imports
 from ..errors import Preempted, UserError
 from ..unexpected import account_of
+from ..wording import printable
 from .address_space import check_address_space
 from .encoding import ensure_utf8
 from .streams import lasting_streams
@@ -33,21 +38,26 @@ def run_command(command: Callable[[], None]) -> None:
 
 def _run(command: Callable[[], None]) -> None:
     try:
-        with quiet_imports(), _no_unrestricted_loading():
+        with (
+            _ending_at_the_second_interrupt(),
+            quiet_imports(),
+            printable_logs(),
+            _no_unrestricted_loading(),
+        ):
             check_address_space()
             command()
     except KeyboardInterrupt:
         sys.exit(130)
     except Preempted as end:
         if os.environ.get('RANK', '0') == '0':
-            print(f'{end}; go on by: {_how_to_resume()}', flush=True)
+            print(f'{printable(str(end))}; go on by: {_how_to_resume()}', flush=True)
         sys.exit(0)
     except Exception as error:
         account = account_of(error)
         if os.environ.get('G2SD_TRACEBACK') == '1' and not isinstance(error, UserError):
             raise
         where = '' if account.foreseen else _keep_traceback()
-        print(f'error: {account.line}{where}', file=sys.stderr)
+        print(printable(f'error: {account.line}{where}'), file=sys.stderr)
         sys.exit(account.code)
 
 
@@ -72,6 +82,36 @@ def resume_command(argv: Sequence[str]) -> str:
             continue
         words.append(word)
     return shlex.join([*words, '--resume'])
+
+
+@contextmanager
+def _ending_at_the_second_interrupt() -> Iterator[None]:
+    """A Ctrl-C ends the command in order, and one more while it ends, at once and silently.
+
+    Python would print the traceback of whatever was being tidied up.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # in a thread, or told to ignore it, as a command in the background of a script is
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise  # what follows is the end of the process
+    except BaseException:
+        signal.signal(signal.SIGINT, before)
+        raise
+    signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os._exit(130)
 
 
 @contextmanager

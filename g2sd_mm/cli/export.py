@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..wording import printable
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
@@ -93,8 +94,11 @@ def export(
     path = Path(out) if out else weights_file(student).with_suffix(FORMATS[to])
     exported = export_student(loaded, path, to, part, opset, size)
     _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
+    if exported.size != loaded.image_size and loaded.image_size:
+        print(f'note: it takes images of {exported.size} px, the student was trained on those of '
+              f'{loaded.image_size} px')
     if exported.left_out:
-        print(f'note: {exported.left_out}')
+        print(printable(f'note: {exported.left_out}'))
     files = [path]
     if int8:
         files.append(path.with_name(f'{path.stem}_int8{path.suffix}'))
@@ -102,14 +106,17 @@ def export(
         _say(files[1], 'quantised to int8: measure its accuracy before you use it')
         add_to_description(exported, int8={'file': files[1].name, 'sha256': file_digest(files[1])})
     if test_data:
-        accuracies = _accuracies(loaded, files, to, test_data)
+        accuracies = _accuracies(loaded, files, to, test_data, exported.size)
         for name, accuracy in accuracies.items():
-            print(f'top-1 {accuracy:.2f} %  {name}')
+            print(printable(f'top-1 {accuracy:.2f} %  {name}'))
         add_to_description(exported, top1={'test_data': test_data, **accuracies})
     return files
 
 
-def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[str, float]:
+def _accuracies(
+    student: Any, files: list[Path], to: str, config: str, size: int
+) -> dict[str, float]:
+    from ..agreement.students import agree_on_test_data
     from ..config.load import load_config
     from ..export.accuracy import top1
     from ..export.student import runner_of
@@ -117,13 +124,14 @@ def _accuracies(student: Any, files: list[Path], to: str, config: str) -> dict[s
 
     cfg = load_config(config)
     prepare_data(cfg, ('test_dataloader',))
+    agree_on_test_data({'the student': student}, cfg, config, size)
     runners = {path.name: runner_of(path, to) for path in files}
     classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
     return top1(student, cfg, {'PyTorch': student, **classifiers})
 
 
 def _say(path: Path, what: str) -> None:
-    print(f'{path} ({path.stat().st_size / 1e6:.1f} MB): {what}')
+    print(printable(f'{path} ({path.stat().st_size / 1e6:.1f} MB): {what}'))
 
 
 def main() -> None:

@@ -41,6 +41,8 @@ def main() -> None:
         from ..runs.infer import infer
 
         infer(options=parse_options(args.pop('cfg_options')), **args)
-        print(f'{args["out_dir"]}/predictions.json')
+        from ..wording import printable
+
+        print(printable(f'{args["out_dir"]}/predictions.json'))
 
     run_command(command)

@@ -12,9 +12,9 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..analysis.reconstruction import reconstruct
-from ..analysis.samples import square_samples
-from ..analysis.stage1 import load_pair
+from ..bench.analysis.reconstruction import reconstruct
+from ..bench.analysis.samples import square_samples
+from ..bench.analysis.stage1 import load_pair
 
 _SMALL = [cv2.IMWRITE_PNG_COMPRESSION, 9]
 
@@ -25,15 +25,15 @@ def reconstruct_images(
     """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
 
     Args:
-        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.analysis.stage1.load_pair`.
+        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.bench.analysis.stage1.load_pair`.
         data: config with the images.
         number: how many.
         folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.
         device: where to compute.
 
     Returns:
-        the losses of :func:`~g2sd_mm.analysis.reconstruction.reconstruct`, over 256 images or as
-        many as there are, and how the pictures came about.
+        the losses of :func:`~g2sd_mm.bench.analysis.reconstruction.reconstruct`, over 256 images or
+        as many as there are, and how the pictures came about.
     """
     pair = load_pair(cfg, checkpoint)
     pair.distiller.to(device)

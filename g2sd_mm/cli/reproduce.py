@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -11,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..wording import printable
 from .exit_codes import run_command
 
 if TYPE_CHECKING:
-    from ..reproduce.commands import Launcher
-    from ..reproduce.data import OwnData
-    from ..reproduce.suites import Row, Suite
+    from ..bench.suites.commands import Launcher
+    from ..bench.suites.data import OwnData
+    from ..bench.suites.suites import Row, Suite
 
 EXAMPLES = """examples:
   python tools/reproduce.py --suite demo
@@ -127,10 +127,8 @@ def main() -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    # torch then looks for GPUs without starting one, so that the runs can be forked
-    os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
+    from ..bench.suites.commands import HERE, Launcher
     from ..errors import RunError
-    from ..reproduce.commands import Launcher
 
     suite, data = _suite(args)
     rows = suite.select(
@@ -144,25 +142,25 @@ def _run(args: argparse.Namespace) -> None:
         suite = replace(suite, record=str(folder / 'record'))
     _refuse_other_results(folder, suite, data, args.smoke)
     if data:
-        from ..reproduce.amounts import refuse_too_few
+        from ..bench.suites.budget import refuse_too_few
 
         refuse_too_few(suite, rows, data)
-    launcher = None
+    launcher = HERE
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
         _refuse_shared_gpus(args)
     if args.dry_run:
         _print_plan(args, suite, rows, seeds, folder, launcher, data)
         return
+    from ..bench.suites.jobs import default_jobs
+    from ..bench.suites.pictures import draw_pictures
+    from ..bench.suites.run import run_suite
     from ..progress import Bars
-    from ..reproduce.jobs import default_jobs
-    from ..reproduce.pictures import draw_pictures
-    from ..reproduce.run import run_suite
 
-    if launcher:
+    if suite.launched:
         _refuse_without_data(suite, rows)
     if data and not args.smoke:
-        from ..reproduce.amounts import amounts
+        from ..bench.suites.budget import amounts
 
         print('\n'.join(amounts(suite, rows, data)), flush=True)
     with Bars(every=60) as bars:
@@ -171,7 +169,7 @@ def _run(args: argparse.Namespace) -> None:
             rows,
             seeds,
             folder,
-            args.jobs or (1 if launcher else default_jobs()),
+            jobs=args.jobs or (1 if suite.launched else default_jobs()),
             say=bars.say,
             command=shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]]),
             launcher=launcher,
@@ -195,12 +193,12 @@ def _run(args: argparse.Namespace) -> None:
 
 def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     """The suite that is asked for, on the data that it is asked for."""
+    from ..bench.suites.catalogue import SUITES
+    from ..bench.suites.data import find_data
+    from ..bench.suites.own_rows import with_own_rows
+    from ..bench.suites.plan import with_public_files
+    from ..bench.suites.smoke import smoke
     from ..errors import UserError
-    from ..reproduce.catalogue import SUITES
-    from ..reproduce.data import find_data
-    from ..reproduce.own_rows import with_own_rows
-    from ..reproduce.plan import with_public_files
-    from ..reproduce.smoke import smoke
 
     for option in ('data_root', 'smoke'):
         if getattr(args, option) and args.suite != 'mini':
@@ -225,9 +223,9 @@ def _refuse_other_results(
 
     Of a smoke run nothing is worth keeping, and what it shows is mended in the data.
     """
+    from ..bench.results import read_results
+    from ..bench.suites.fingerprint import difference
     from ..errors import UserError
-    from ..reports.results import read_results
-    from ..reproduce.fingerprint import difference
 
     place = folder / 'results.json'
     if not place.is_file():
@@ -269,16 +267,16 @@ def _print_plan(
     rows: list[Row],
     seeds: list[int],
     folder: Path,
-    launcher: Launcher | None,
+    launcher: Launcher,
     data: OwnData | None,
 ) -> None:
-    from ..reproduce.amounts import amounts
-    from ..reproduce.plan import describe, plain_commands
-    from ..reproduce.throughput import read_throughput
+    from ..bench.suites.budget import amounts
+    from ..bench.suites.plan import describe, local_commands
+    from ..bench.suites.throughput import read_throughput
 
-    if launcher is None:
+    if not suite.launched:
         comments = (f'# {line}' for line in amounts(suite, rows, data))
-        lines: Iterable[str] = [*comments, *plain_commands(suite, rows, seeds, folder)]
+        lines: Iterable[str] = [*comments, *local_commands(suite, rows, seeds, folder)]
     else:
         throughput = read_throughput(args.throughput)
         weights = Path(args.weights)
@@ -290,8 +288,8 @@ def _print_plan(
 
 
 def _refuse_without_data(suite: Suite, rows: list[Row]) -> None:
+    from ..bench.suites.plan import missing_data
     from ..errors import UserError
-    from ..reproduce.plan import missing_data
 
     missing = missing_data(suite, rows)
     if missing:
@@ -310,10 +308,10 @@ def _report(folder: Path) -> None:
     if not (folder / 'rows').is_dir():
         _report_file(folder / 'results.json', folder)
         return
+    from ..bench.logs import SHAPES
+    from ..bench.suites.record import read_rows
+    from ..bench.suites.run import merge_rows
     from ..errors import UserError
-    from ..reports.logs import SHAPES
-    from ..reproduce.record import read_rows
-    from ..reproduce.run import merge_rows
 
     merge_rows(folder)
     files = [*folder.glob('results.json'), *sorted(folder.glob('results_*.json'))]
@@ -326,19 +324,19 @@ def _report(folder: Path) -> None:
             )
             if not files:
                 raise UserError(line)
-            print(line)
+            print(printable(line))
     for file in files or [folder / 'results.json']:
         _report_file(file, folder, record=True)
 
 
 def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     """The table and the page of one ``results.json``, with what lies beside it."""
+    from ..bench.reports.notices import notices
+    from ..bench.reports.page import render
+    from ..bench.reports.summary import summarise, verdicts
+    from ..bench.reports.table import text_table
+    from ..bench.results import read_results
     from ..checkpoints.write import write_text
-    from ..reports.html import render
-    from ..reports.notices import notices
-    from ..reports.results import read_results
-    from ..reports.summary import summarise, verdicts
-    from ..reports.table import text_table
 
     results = read_results(place)
     lines = summarise(results['rows'], results['suite'])
@@ -357,4 +355,4 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
         made.append(Path('work_dirs') / '_'.join([results['suite'], *([data] if data else [])]))
     page = place.with_name(place.name.replace('results', 'report', 1)).with_suffix('.html')
     write_text(page, render(results, *made))
-    print(f'\n{place}  {page}')
+    print('\n' + printable(f'{place}  {page}'))

@@ -42,8 +42,10 @@ def main() -> None:
 
     def command() -> None:
         from ..runs.test import evaluate
+        from ..wording import printable
 
         metrics = evaluate(options=parse_options(args.pop('cfg_options')), **args)
-        print('  '.join(f'{name} {value:.4f}' for name, value in metrics.items()))
+        said = '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())
+        print(printable(said))
 
     run_command(command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..preemption import ending_at_once
 from .exit_codes import run_command
 from .options import add_common_options, export_local_rank, parse_options
 
@@ -70,13 +71,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Entry point of ``tools/train.py``."""
-    args = vars(namespace := parser().parse_args())
-    export_local_rank(namespace)
-    args.pop('local_rank')
+    run_command(_train)
 
-    options, bundle = args.pop('cfg_options'), args.pop('replay')
 
-    def command() -> None:
+def _train() -> None:
+    with ending_at_once():  # while libraries are loaded too
+        args = vars(namespace := parser().parse_args())
+        export_local_rank(namespace)
+        args.pop('local_rank')
+        options, bundle = args.pop('cfg_options'), args.pop('replay')
+
         from ..runs.replay import replay
         from ..runs.train import train
 
@@ -84,5 +88,3 @@ def main() -> None:
             print(replay(args['config'], bundle, parse_options(options), args['runs']))
         else:
             train(options=parse_options(options), **args)
-
-    run_command(command)

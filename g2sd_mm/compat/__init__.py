@@ -7,7 +7,20 @@ so a segmentation run never pays for mmdet, and reading a command's ``--help`` p
 
 import functools
 
-from g2sd_mm.compat import guards, image_files, mmcv_ops, pixel_limit, plain_files, quiet
+from g2sd_mm.compat import (
+    batches,
+    class_names,
+    coco_files,
+    data_folders,
+    guards,
+    image_files,
+    left_out,
+    many_channels,
+    mmcv_ops,
+    pixel_limit,
+    plain_files,
+    quiet,
+)
 
 __all__ = ['prepare']
 
@@ -28,6 +41,12 @@ def prepare() -> None:
     guards.provide_distutils()
     guards.watch_imports()
     image_files.name_unreadable_files()
+    data_folders.read_folders_alike()
+    coco_files.read_alike()
+    left_out.count_left_out()
+    batches.name_odd_sizes()
+    class_names.match_classes_by_name()
+    many_channels.normalise_any_channels()
     plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()

@@ -172,6 +172,8 @@ def watch_imports() -> None:
     after_import('mmengine.config.utils', _name_packages_as_folders)
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
+    after_import('mmengine.runner.runner', _resume_from_data)
+    after_import('mmengine.runner._flexible_runner', _resume_from_data)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
     after_import('yapf.yapflib.yapf_api', remember_formatting)
     for module, library in _IMPORTS_IN_PASSING.items():
@@ -208,6 +210,12 @@ def _close_unsafe_loading(checkpoint: ModuleType) -> None:
     from g2sd_mm.compat.safe_load import close_unsafe_loading
 
     close_unsafe_loading()
+
+
+def _resume_from_data(runner: ModuleType) -> None:
+    from g2sd_mm.compat.resume_data import resume_from_data
+
+    resume_from_data(runner)
 
 
 def _switch_off_multimodal(dependency: Any) -> None:

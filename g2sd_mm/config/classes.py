@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
-from .parts import LOADERS, innermost_dataset
+from .parts import LOADERS, all_datasets, innermost_datasets
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
-
-
-def class_name(classes: Sequence[str], label: int) -> str:
-    """What a label is called; ``class N`` where there is no name for it."""
-    return classes[label] if label < len(classes) else f'class {label}'
 
 
 def apply_classes(cfg: Config) -> None:
@@ -30,6 +25,7 @@ def apply_classes(cfg: Config) -> None:
     """
     names, number = cfg.get('classes'), cfg.get('num_classes')
     if names is not None:
+        _check_names(names)
         if number not in (None, len(names)):
             raise UserError(
                 f'num_classes={number}, but classes has {len(names)} names: set num_classes='
@@ -38,7 +34,12 @@ def apply_classes(cfg: Config) -> None:
         number = len(names)
         for dataset in _datasets(cfg):
             dataset.metainfo = dict(classes=tuple(names))
-    if number is None or 'model' not in cfg:  # test data may stand by themselves
+    if 'model' not in cfg:  # test data may stand by themselves
+        return
+    if number is None:
+        own = (cfg.model.get('head') or {}) if cfg.model.get('type') == 'ImageClassifier' else {}
+        if isinstance(own, dict) and isinstance(own.get('num_classes'), int):
+            _fit_ranks(cfg, own['num_classes'])
         return
     places = list(_class_counts(cfg.model))
     cfg.merge_from_dict({f'model.{place}': number for place in places})
@@ -55,6 +56,13 @@ def apply_classes(cfg: Config) -> None:
         step.num_classes = number
 
 
+def _check_names(names: Any) -> None:
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"classes={names!r} is no list of names: classes=('cat', 'dog')")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f'classes names {twice[0]!r} twice')
+
+
 def _class_counts(value: Any, path: str = '') -> Iterator[str]:
     """Dotted places of every ``num_classes`` in a model config; cascades have lists of heads."""
     items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
@@ -65,23 +73,55 @@ def _class_counts(value: Any, path: str = '') -> Iterator[str]:
         yield from _class_counts(item, f'{path}{key}.')
 
 
+def class_counts(value: Any) -> Iterator[int]:
+    """Every ``num_classes`` in a model config, or a part of one."""
+    if isinstance(value, dict) and isinstance(value.get('num_classes'), int):
+        yield value['num_classes']
+    items = value.values() if isinstance(value, dict) else value
+    for item in items if isinstance(value, (dict, list)) else ():
+        yield from class_counts(item)
+
+
 def _classify(cfg: Config, number: int) -> None:
-    cfg.data_preprocessor.num_classes = number  # for one-hot targets
-    if 1 < number < 5:
-        # top-5 of fewer than 5 classes does not exist
-        for evaluator in ('val_evaluator', 'test_evaluator'):
-            if cfg.get(evaluator):
-                cfg[evaluator].topk = (1,)
+    preprocessor = cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor')
+    if preprocessor is not None:
+        preprocessor.num_classes = number  # for one-hot targets
+    _fit_ranks(cfg, number)
+
+
+def _fit_ranks(cfg: Config, number: int) -> None:
+    """Top-5 of fewer than 5 classes does not exist; only ``Accuracy`` has such a thing."""
+    for metric in _metrics(cfg):
+        if str(metric.get('type')).rpartition('.')[2] == 'Accuracy':
+            ranks = _ranks(metric.get('topk', 1))
+            if max(ranks, default=1) > number:
+                metric.topk = tuple(rank for rank in ranks if rank < number) or (1,)
+
+
+def _metrics(cfg: Config) -> Iterator[ConfigDict]:
+    """Every metric of both evaluators: one, a list of them, or an ``Evaluator`` with some."""
+    for name in ('val_evaluator', 'test_evaluator'):
+        evaluator = cfg.get(name)
+        if isinstance(evaluator, dict) and 'metrics' in evaluator:
+            evaluator = evaluator['metrics']
+        metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+        yield from (metric for metric in metrics if isinstance(metric, dict))
+
+
+def _ranks(topk: Any) -> tuple[int, ...]:
+    return (topk,) if isinstance(topk, int) else tuple(topk)
 
 
 def _datasets(cfg: Config) -> Iterator[ConfigDict]:
     for loader in LOADERS:
         if cfg.get(loader):
-            yield innermost_dataset(cfg[loader].dataset)
+            yield from innermost_datasets(cfg[loader].dataset)
 
 
 def _mask_checks(cfg: Config) -> Iterator[ConfigDict]:
-    pipelines = [dataset.get('pipeline') or [] for dataset in _datasets(cfg)]
+    loaders = [cfg[name] for name in LOADERS if cfg.get(name)]
+    parts = [part for loader in loaders for part in all_datasets(loader.dataset)]
+    pipelines = [part.get('pipeline') or [] for part in parts]
     pipelines += [cfg.get(name) or [] for name in _PIPELINES]
     for pipeline in pipelines:
         yield from (step for step in pipeline if step.get('type') == 'CheckMasks')

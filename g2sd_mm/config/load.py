@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ..errors import UserError
 from ..wording import one_line
+from .channels import check_channels
 from .classes import apply_classes
 from .parts import LOADERS, PACKED, data_folder, import_named_libraries
 from .project import find_config
@@ -58,6 +59,7 @@ def _settle(cfg: Config, runs: str) -> None:
     if layout:
         cfg.data_layout = layout.replace('data/', f'{data}/')
     apply_classes(cfg)
+    check_channels(cfg)
     _fit_loaders(cfg)
     import_named_libraries(cfg)
 

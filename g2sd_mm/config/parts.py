@@ -10,11 +10,14 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from ..tasks import Task, scopes, task_of
+
 #: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
 PACKED = 'packed://'
 #: Names of a config's data loaders.
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-_LIBRARIES = {'mmpretrain', 'mmdet', 'mmseg'}
+#: Where a data set that wraps others has them.
+_HOLDERS = ('dataset', 'datasets')
 
 
 def data_folder() -> str:
@@ -32,11 +35,40 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
     return timedelta(seconds=settings.get('timeout', 1800))
 
 
+def all_datasets(dataset: Any) -> Iterator[Any]:
+    """A data set's config, and those inside of it: what it seeds, repeats, balances, joins, mixes.
+
+    From the outside in; several that are joined, in their order.
+    """
+    if isinstance(dataset, (list, tuple)):
+        for part in dataset:
+            yield from all_datasets(part)
+    elif isinstance(dataset, Mapping):
+        yield dataset
+        for key in _HOLDERS:
+            yield from all_datasets(dataset.get(key))
+
+
+def innermost_datasets(dataset: Any) -> list[Any]:
+    """The data sets that have files of their own; more than one if they are joined."""
+    return [
+        part
+        for part in all_datasets(dataset)
+        if not any(isinstance(part.get(key), (Mapping, list, tuple)) for key in _HOLDERS)
+    ]
+
+
 def innermost_dataset(dataset: Mapping[str, Any]) -> Any:
-    """The data set itself, inside of what seeds, repeats or balances it."""
-    while isinstance(dataset.get('dataset'), Mapping):
-        dataset = dataset['dataset']
-    return dataset
+    """The data set itself, inside of what seeds, repeats or balances it; of several, the first."""
+    return next(iter(innermost_datasets(dataset)), dataset)
+
+
+def task_of_config(cfg: Mapping[str, Any]) -> Task | None:
+    """The task that a config trains, by its library and model; None where it is none of ours."""
+    model = cfg.get('model') or {}
+    student = model.get('student')
+    scope = model.get('_scope_') or cfg.get('default_scope')
+    return task_of(scope, student if isinstance(student, Mapping) else model)
 
 
 def plain_model(cfg: Config) -> ConfigDict:
@@ -63,7 +95,7 @@ def import_named_libraries(cfg: Config) -> None:
 
 
 def _named_libraries(value: Any) -> set[str]:
-    return {name.partition('.')[0] for name in _types(value)} & _LIBRARIES
+    return {name.partition('.')[0] for name in _types(value)} & set(scopes())
 
 
 def _types(value: Any) -> Iterator[str]:

@@ -8,19 +8,25 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import DataError
+from ..image_files import ENDINGS, UNREAD_ENDINGS, files_below, folders_in, is_image
+from .contents import Contents, problems
+from .crops import Crop, too_small
+from .duplicates import TRAINING
 from .findings import Finding
-from .images import ENDINGS, Picture
+from .images import Picture
 from .masks import Labels, Mask
 
 
 class ClassFolders:
-    """``root/<class>/**/<image>``.
+    """``root/<class>/**/<image>``, links to folders followed.
 
     Args:
         root: folder.
         split: name of the split.
         known: classes that training has; None asks nothing.
         labelled: False for pre-training, which reads all images below ``root``.
+        endings: of the images that are read.
+        crop: what the pipeline cuts out of an image as it is; None asks nothing.
     """
 
     def __init__(
@@ -29,21 +35,29 @@ class ClassFolders:
         split: str,
         known: Sequence[str] | None = None,
         labelled: bool = True,
+        endings: Sequence[str] = ENDINGS,
+        crop: Crop | None = None,
     ) -> None:
         self.root, self.split, self.labelled = Path(root), split, labelled
         self.place = str(root)
         self.known = None if known is None else frozenset(known)
+        self.endings, self.crop = tuple(endings), crop
         if not self.root.is_dir():
             raise DataError(f'no image folder {root}')
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Names of the class folders."""
-        return tuple(sorted(entry.name for entry in self.root.iterdir() if entry.is_dir()))
+        return tuple(path.name for path in folders_in(self.root))
 
     @cached_property
+    def _listing(self) -> tuple[list[Path], list[Path]]:
+        passed_over: list[Path] = []
+        return sorted(files_below(self.root, passed_over)), passed_over
+
+    @property
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.root.rglob('*') if not path.is_dir())
+        return self._listing[0]
 
     def images(self) -> Sequence[str]:
         """Files with an image's ending; below class folders, where there are classes."""
@@ -59,7 +73,12 @@ class ClassFolders:
 
     def structure(self) -> Iterable[Finding]:
         """Empty and unknown classes, files that are passed over."""
-        yield from (Finding('stray-file', str(p)) for p in self._files if not self._is_read(p))
+        for path in self._files:
+            if not self._is_read(path):
+                yield Finding(self._kind_of_stray(path), str(path))
+        if passed_over := self._listing[1]:
+            number, first = len(passed_over), passed_over[0]
+            yield Finding('passed-over', str(self.root), f'{number}, the first {first}')
         if not self.labelled:
             return
         filled = Counter(map(self.label, self.images()))
@@ -68,23 +87,41 @@ class ClassFolders:
                 yield Finding('empty-class', str(self.root / name))
             if self.known is not None and name not in self.known:
                 yield Finding('unknown-class', str(self.root / name))
+        counts = {i: filled[name] for i, name in enumerate(self.classes)}
+        contents = Contents(self.place, 'images', self.classes, counts, sum(counts.values()))
+        for finding in problems(contents, self.split.startswith(TRAINING)):
+            if finding.harmful:  # empty folders are named above
+                yield finding
 
     def compare(
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
     ) -> Iterable[Finding]:
-        """Nothing: a class has no size."""
-        return ()
+        """Images that the crop is too large for."""
+        return too_small(self.crop, (pictures[path] for path in self.images()))
 
     def _is_read(self, path: Path) -> bool:
         deep = path.parent != self.root or not self.labelled
-        return deep and path.suffix.lower() in ENDINGS
+        return deep and is_image(path.name, self.endings)
+
+    def _kind_of_stray(self, path: Path) -> str:
+        if is_image(path.name, self.endings):
+            return 'loose-image'
+        known = is_image(path.name, (*ENDINGS, *UNREAD_ENDINGS))
+        return 'unread-format' if known else 'stray-file'
 
 
 class ImageList(ClassFolders):
     """A text file of lines ``path label``, paths below ``root``; ``path`` alone without labels."""
 
-    def __init__(self, file: str | Path, root: str | Path, split: str, labelled: bool) -> None:
-        super().__init__(root, split, labelled=labelled)
+    def __init__(
+        self,
+        file: str | Path,
+        root: str | Path,
+        split: str,
+        labelled: bool,
+        crop: Crop | None = None,
+    ) -> None:
+        super().__init__(root, split, labelled=labelled, crop=crop)
         self.place = str(file)
         self._labels = dict(self._entries(file))
 
@@ -110,5 +147,17 @@ class ImageList(ClassFolders):
         return self._labels[path]
 
     def structure(self) -> Iterable[Finding]:
-        """Nothing: missing files are found when they are looked at."""
-        return ()
+        """Labels as a whole; missing files are found when they are looked at."""
+        if not self.labelled:
+            return
+        contents = count_labels(self.place, list(self._labels.values()))
+        yield from problems(contents, self.split.startswith(TRAINING))
+
+
+def count_labels(place: str, labels: Sequence[str | None]) -> Contents:
+    """What a list of images holds: one class for every number or name that occurs."""
+    found = Counter(labels)
+    names = tuple(sorted(f'class {label}' for label in found))
+    number = {name: i for i, name in enumerate(names)}
+    counts = {number[f'class {label}']: times for label, times in found.items()}
+    return Contents(place, 'images', names, counts, len(labels))

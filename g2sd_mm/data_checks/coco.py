@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .coco_file import are_coordinates, image_problem, leads_outside, malformed, read_coco
+from .coco_file import (
+    are_coordinates,
+    categories_of,
+    complete,
+    image_problem,
+    leads_outside,
+    malformed,
+    polygon_area,
+    read_coco,
+)
+from .coco_objects import Reading, count_objects, has_whole_mask, listed_ids
+from .contents import problems
+from .duplicates import TRAINING
 from .findings import Finding
 from .images import Picture
 from .masks import Labels, Mask
@@ -24,7 +36,7 @@ class CocoSplit:
         file: the JSON.
         folder: the images lie below it.
         split: name of the split.
-        classes: names that the config asks for; None asks nothing.
+        reading: how a config reads it; None asks nothing of masks and classes.
 
     Raises:
         DataError: if the file is no COCO annotation file, or there is no such folder.
@@ -35,14 +47,16 @@ class CocoSplit:
         file: str | Path,
         folder: str | Path,
         split: str,
-        classes: Sequence[str] | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.file, self.folder, self.split, self.place = str(file), Path(folder), split, str(file)
         if not self.folder.is_dir():
             raise DataError(f'no image folder {folder} for {file}')
         self._content = read_coco(file)
+        self._notes = complete(self._content)
         self._malformed = list(malformed(self._content, file))
-        self._wanted = classes
+        self._reading = reading or Reading(training=split.startswith(TRAINING))
+        self._listed_ids = set() if self._malformed else listed_ids(self._content, self._reading)
         self._listed = {_key(entry.get('id')) for entry in self._content['images']}
         self._entries = {
             entry['id']: entry
@@ -65,7 +79,11 @@ class CocoSplit:
     def structure(self) -> Iterable[Finding]:
         """Everything that the JSON shows by itself."""
         yield from self._malformed
+        yield from (Finding('filled-in', self.file, note) for note in self._notes)
         yield from self._categories()
+        if not self._malformed:
+            contents = count_objects(self._content, self.file, self._reading)
+            yield from problems(contents, self._reading.training)
         for annotation in self._content['annotations']:
             yield from self._annotation(annotation)
 
@@ -86,12 +104,13 @@ class CocoSplit:
 
     def _categories(self) -> Iterator[Finding]:
         listed = {_key(c.get('id')): c.get('name') for c in self._content['categories']}
+        roots = set() if self._malformed else set(listed) - set(categories_of(self._content))
         used = Counter(_key(a.get('category_id')) for a in self._content['annotations'])
-        for name in self._wanted or ():
+        for name in self._reading.classes or ():
             if name not in listed.values():
                 yield Finding('lacking-category', self.file, repr(name))
         for category, name in listed.items():
-            if category not in used:
+            if category not in used and category not in roots:
                 yield Finding('unused-category', self.file, repr(name))
         for category, number in used.items():
             if category not in listed:
@@ -110,7 +129,20 @@ class CocoSplit:
         kinds = [_box_problem(box, *size)] if are_coordinates(box) and len(box) == 4 else []
         if isinstance(mask, list):
             kinds.append(_polygons_problem(mask, *size))
+        if not self._malformed:
+            kinds.append(self._mask_problem(annotation))
         yield from (Finding(kind, self._path(entry), where) for kind in kinds if kind)
+
+
+    def _mask_problem(self, annotation: dict[str, Any]) -> str:
+        """What the pipeline, or the metric, does not take."""
+        reading = self._reading
+        if not reading.masks or annotation['category_id'] not in self._listed_ids:
+            return ''
+        if not reading.training and not has_whole_mask(annotation):
+            return 'lacking-mask'
+        coded = isinstance(annotation.get('segmentation'), dict) and not annotation.get('iscrowd')
+        return 'coded-mask' if reading.polygons and coded else ''
 
 
 def _key(value: Any) -> int | str:
@@ -132,16 +164,8 @@ def _polygons_problem(polygons: list[Any], width: int, height: int) -> str:
     flat = [polygon for polygon in polygons if are_coordinates(polygon)]
     if len(flat) != len(polygons):
         return ''  # found as malformed
-    if not flat or any(_area(polygon) < _LEAST_AREA for polygon in flat):
+    if not flat or any(polygon_area(polygon) < _LEAST_AREA for polygon in flat):
         return 'degenerate-polygon'
     xs, ys = [x for p in flat for x in p[::2]], [y for p in flat for y in p[1::2]]
     beyond = max(-min(xs), -min(ys), max(xs) - width, max(ys) - height)
     return 'polygon-beyond' if beyond > _SLACK else ''
-
-
-def _area(polygon: list[float]) -> float:
-    """Area enclosed, in square pixels; 0 for what is no polygon."""
-    if len(polygon) < 6 or len(polygon) % 2:
-        return 0.0
-    xs, ys = polygon[::2], polygon[1::2]
-    return abs(sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs)))) / 2

@@ -6,23 +6,65 @@ crash the C code that draws masks.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DataError
 from .findings import Finding
-from .run_lengths import covered
+from .run_lengths import covered, ones
 
 #: Sides and coordinates beyond this are no picture's (and masks are drawn in this many steps).
 _LARGEST = 1 << 20
 _PIXELS = 1 << 30
 _NUMBERS = frozenset((int, float))
 _LISTS = ('images', 'annotations', 'categories')
+
+
+#: Annotations that were read before they are needed, by digest; taken out when they are.
+_kept: dict[bytes, Annotations] = {}
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """An annotation file as every reader gets it.
+
+    content: a dict with lists ``images``, ``annotations`` and ``categories`` of dicts, completed by
+        :func:`complete`.
+    notes: what was filled in or passed over, a line each.
+    """
+
+    content: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def read_annotations(path: str | Path, keep: bool = False) -> Annotations:
+    """Read a file for the data set, the check before a run, or anybody else who learns from it.
+
+    Args:
+        path: of the JSON.
+        keep: whether the next one who reads the same bytes gets the same content, so that a large
+            file is parsed once. It must not be changed in between.
+
+    Raises:
+        DataError: if it is no annotation file, or has entries that no reader survives.
+    """
+    data = _bytes(path)
+    digest = hashlib.blake2b(data).digest() if keep or _kept else b''
+    annotations = _kept.pop(digest, None)
+    if annotations is None:
+        content = _lists(_parsed(data, path), path)
+        annotations = Annotations(content, tuple(complete(content)))
+        refuse_malformed(content, path)
+    if keep:
+        _kept[digest] = annotations
+    return annotations
 
 
 def read_coco(path: str | Path) -> dict[str, Any]:
@@ -32,18 +74,142 @@ def read_coco(path: str | Path) -> dict[str, Any]:
     Raises:
         DataError: if it is not that, or no JSON, or not there.
     """
+    return _lists(_parsed(_bytes(path), path), path)
+
+
+def read_for_metric(path: str | Path) -> dict[str, Any]:
+    """As :func:`read_coco`, but of files too that an evaluator has written for itself.
+
+    Those have no names of images, and no list of annotations where there are none.
+    """
+    content = _parsed(_bytes(path), path)
+    if isinstance(content, dict):
+        content.setdefault('annotations', [])
+    _lists(content, path)
+    complete(content)
+    return content
+
+
+def _bytes(path: str | Path) -> bytes:
     try:
-        content = json.loads(Path(path).read_bytes())
+        return Path(path).read_bytes()
     except OSError as error:
         raise DataError(f'{path}: {error.strerror or error}') from error
+
+
+def _parsed(data: bytes, path: str | Path) -> Any:
+    try:
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise DataError(f'{path}: this is not a JSON file ({error})') from error
+
+
+def _lists(content: Any, path: str | Path) -> dict[str, Any]:
     lists = content if isinstance(content, dict) else {}
     for name in _LISTS:
         entries = lists.get(name)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DataError(f'{path}: not a COCO annotation file: no list {name!r} of entries')
-    return content
+    return lists
+
+
+def complete(content: dict[str, Any]) -> list[str]:
+    """Fill in optional entries that are missing, and take out what only doubles a name; in place.
+
+    ``iscrowd`` becomes 0, ``area`` that of the mask, or of the box without one. A category that
+    nothing uses goes if another one has its name: exports of Roboflow have a root category that is
+    called like the project.
+
+    Returns:
+        a line for each kind of change.
+    """
+    filled: Counter[str] = Counter()
+    for annotation in content['annotations']:
+        if annotation.get('iscrowd') is None:
+            annotation['iscrowd'] = 0
+            filled['iscrowd'] += 1
+        if annotation.get('area') is None and (area := area_of(annotation)) is not None:
+            annotation['area'] = area
+            filled['area'] += 1
+    how = {'iscrowd': '0', 'area': "the mask's or the box's"}
+    notes = [
+        f'{number} of {len(content["annotations"])} annotations have no {key}: {how[key]} is taken'
+        for key, number in filled.items()
+    ]
+    unused = _doubled_categories(content)
+    if unused:
+        content['categories'] = [c for i, c in enumerate(content['categories']) if i not in unused]
+        names = ', '.join(sorted({repr(name) for name in unused.values()}))
+        notes.append(f'an unused category with the name of another one is passed over: {names}')
+    return notes
+
+
+def area_of(annotation: dict[str, Any]) -> float | None:
+    """Square pixels of a mask (polygons or run lengths), or of the box; None if there is neither.
+
+    Polygons of one object are taken not to overlap.
+    """
+    mask, box = annotation.get('segmentation'), annotation.get('bbox')
+    if isinstance(mask, dict) and (pixels := ones(mask.get('counts'))) is not None:
+        return float(pixels)
+    if isinstance(mask, list) and mask and all(map(are_coordinates, mask)):
+        area = sum(map(polygon_area, mask))
+        if area > 0:
+            return area
+    if are_coordinates(box) and len(box) == 4:
+        return float(box[2] * box[3])
+    return None
+
+
+def polygon_area(polygon: list[float]) -> float:
+    """Area enclosed, in square pixels; 0 for what is no polygon."""
+    if len(polygon) < 6 or len(polygon) % 2:
+        return 0.0
+    xs, ys = polygon[::2], polygon[1::2]
+    return abs(sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs)))) / 2
+
+
+def categories_of(content: dict[str, Any]) -> dict[Any, str]:
+    """Names of the categories by their ids, in the order of the file.
+
+    A root category is left out: one that nothing uses and that others name as their
+    ``supercategory``, itself below ``none``.
+    """
+    parents = {repr(c.get('supercategory')) for c in content['categories']}
+    used = _used(content)
+    return {
+        c['id']: c['name']
+        for c in content['categories']
+        if not (_is_root(c) and repr(c['name']) in parents and c['id'] not in used)
+    }
+
+
+def _is_root(category: dict[str, Any]) -> bool:
+    return category.get('supercategory') == 'none'
+
+
+def _used(content: dict[str, Any]) -> set[Any]:
+    return {a['category_id'] for a in content['annotations'] if _is_id(a.get('category_id'))}
+
+
+def _doubled_categories(content: dict[str, Any]) -> dict[int, str]:
+    """Places and names of the unused categories whose name another one has."""
+    places: dict[str, list[int]] = {}
+    for place, category in enumerate(content['categories']):
+        if isinstance(category.get('name'), str) and _is_id(category.get('id')):
+            places.setdefault(category['name'], []).append(place)
+    doubled = {name: found for name, found in places.items() if len(found) > 1}
+    if not doubled:
+        return {}
+    used, categories = _used(content), content['categories']
+    unused = {}
+    for name, found in doubled.items():
+        spare = [i for i in found if categories[i]['id'] not in used]
+        if len(spare) == len(found):  # nothing of this name here: its root goes
+            spare = [i for i in found if _is_root(categories[i])]
+        if len(found) - len(spare) == 1:
+            unused |= dict.fromkeys(spare, name)
+    return unused
 
 
 def refuse_malformed(content: dict[str, Any], path: str | Path) -> None:

@@ -32,6 +32,28 @@ KINDS: dict[str, Kind] = {
     ),
     'crashes-decoder': Kind(True, 'files that end the process that decodes them', 'remove it'),
     'too-large': Kind(True, 'more pixels than are read', 'scale it down'),
+    # labels as a whole
+    'nothing-to-learn': Kind(
+        True, 'training labels with nothing to learn from', 'add labels that count, or check the '
+        "config's classes",
+    ),
+    'no-masks': Kind(
+        True, 'training objects without masks in a pipeline that loads masks: all are ignored',
+        'add masks, or train on boxes alone as docs/own_coco.md shows',
+    ),
+    'all-crowd': Kind(
+        True, 'training objects that are all crowd regions, which are ignored',
+        'set iscrowd to 0 for what is one object',
+    ),
+    'nothing-to-evaluate': Kind(
+        True, 'validation labels with nothing to compute a metric from',
+        'add labels, or leave validation out',
+    ),
+    'one-class': Kind(
+        True, 'labels of a single class: always answering it is right',
+        'add images or masks of the other classes; for class folders, give the folder that holds '
+        'one folder for each class',
+    ),
     # classes
     'empty-class': Kind(True, 'class folders without images', 'add images, or remove the folder'),
     'unknown-class': Kind(
@@ -39,6 +61,12 @@ KINDS: dict[str, Kind] = {
     ),
     'conflicting-labels': Kind(
         True, 'the same pixels in several classes', 'decide for one class, remove the others'
+    ),
+    'class-without-labels': Kind(False, 'classes that no training label has: they are not learnt',
+                                 'add images of them, or take them out of the classes'),
+    'class-not-evaluated': Kind(
+        False, 'classes that no validation label has: the metric leaves them out',
+        'add images of them, if the metric should be of all classes',
     ),
     # annotations
     'malformed': Kind(True, 'entries that cannot be read', 'mend the entry, or remove it'),
@@ -60,6 +88,20 @@ KINDS: dict[str, Kind] = {
     'box-outside': Kind(True, 'boxes that lie outside of their image', 'remove the annotation'),
     'degenerate-box': Kind(True, 'boxes thinner than a pixel', 'remove the annotation'),
     'degenerate-polygon': Kind(True, 'polygons without an area', 'draw it again, or remove it'),
+    'coded-mask': Kind(
+        True, 'run-length masks in a pipeline that keeps polygons',
+        "set poly2mask=True in the pipeline's LoadAnnotations",
+    ),
+    'lacking-mask': Kind(
+        True, 'objects without a mask, which the evaluation of masks cannot read',
+        'draw the mask, or evaluate boxes alone as docs/own_coco.md shows',
+    ),
+    'ignored-object': Kind(False, 'training objects without a mask: they are ignored',
+                           'draw the masks, or remove the objects'),
+    'mostly-ignored': Kind(False, 'more training objects are ignored than count',
+                           'look at some of them'),
+    'filled-in': Kind(False, 'optional entries that are missing and filled in when read',
+                      'nothing, if the values are right'),
     'box-beyond': Kind(False, 'boxes that reach beyond the image (cut off when read)',
                        'clip the box'),
     'polygon-beyond': Kind(False, 'polygons that reach beyond the image (cut off when read)',
@@ -82,7 +124,20 @@ KINDS: dict[str, Kind] = {
     'rotated': Kind(False, 'EXIF-rotated images: turned upright when read',
                     'store the pixels upright without the EXIF tag'),
     'wrong-ending': Kind(False, 'files of another format than their name says', 'rename it'),
+    'mixed-sizes': Kind(True, 'images of several sizes, which a batch cannot hold',
+                        'set batch_size=1 for this loader, or resize in its pipeline'),
+    'smaller-than-crop': Kind(
+        True, 'images smaller than the crop: a batch cannot hold them beside others',
+        'resize before the crop, pad (pad_if_needed=True of RandomCrop, auto_pad=True of '
+        'CenterCrop), or remove it',
+    ),
+    'unread-format': Kind(True, 'images in formats that are not read', 'convert it to PNG'),
+    'other-ending': Kind(True, 'images of another ending than img_suffix: they are not read',
+                         'rename it, or set img_suffix'),
+    'loose-image': Kind(True, 'images in no class folder: they are not read',
+                        'move it into the folder of its class'),
     'stray-file': Kind(False, 'files that are no images', 'move it away'),
+    'passed-over': Kind(False, 'hidden and system files: they are not read', 'nothing'),
     'unused-category': Kind(False, 'categories without an annotation', 'nothing, if it is meant'),
 }  # fmt: skip
 

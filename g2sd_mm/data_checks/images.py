@@ -18,11 +18,10 @@ from PIL import Image
 from ..compat.jpeg import ends_early
 from .findings import Finding
 
-#: What class folders may hold; mmpretrain reads these endings and passes over all others.
-ENDINGS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 _FORMATS = {
     '.jpg': 'JPEG', '.jpeg': 'JPEG', '.png': 'PNG', '.bmp': 'BMP', '.ppm': 'PPM', '.pgm': 'PPM',
-    '.tif': 'TIFF', '.tiff': 'TIFF', '.webp': 'WEBP',
+    '.tif': 'TIFF', '.tiff': 'TIFF', '.webp': 'WEBP', '.jfif': 'JPEG', '.gif': 'GIF',
+    '.avif': 'AVIF',
 }  # fmt: skip
 _ALSO_JPEG = 'MPO'  # several JPEGs in one file; the first one is the image
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright

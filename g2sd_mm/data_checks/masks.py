@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from .contents import Contents, numbered
 from .findings import Finding
 
 IGNORED = 255
@@ -37,6 +41,11 @@ class Labels:
         """Whether no pixel has a class."""
         return all(self._counts_not(label) for label in found)
 
+    def classes_in(self, found: Iterable[int]) -> tuple[int, ...]:
+        """Numbers of the classes that labels of a file stand for, ignored ones left out."""
+        first = int(self.zero_is_ignored)
+        return tuple(i - first for i in found if i >= first and not self._counts_not(i))
+
     def _counts_not(self, label: int) -> bool:
         return label == self.ignored or (self.zero_is_ignored and label == 0)
 
@@ -46,11 +55,13 @@ class Mask:
     """What became of one mask file.
 
     size: (width, height) in pixels; None if it cannot be read.
+    labels: numbers that occur in the file; none where they are of no use.
     """
 
     path: str
     size: tuple[int, int] | None = None
     findings: tuple[Finding, ...] = ()
+    labels: tuple[int, ...] = ()
 
 
 def look_at_mask(path: str, labels: Labels) -> Mask:
@@ -85,5 +96,61 @@ def look_at_mask(path: str, labels: Labels) -> Mask:
         classes = 'labels are 8 bits' if labels.classes is None else f'{labels.classes} classes'
         return bad('label-range', f'labels {strange[:5]}, {classes}', size)
     if labels.nothing(found):
-        return bad('unlabelled-mask', '', size)
-    return Mask(path, size)
+        return replace(bad('unlabelled-mask', '', size), labels=tuple(found))
+    return Mask(path, size, labels=tuple(found))
+
+
+def count_masks(
+    place: str,
+    labels: Labels,
+    names: Sequence[str] | None,
+    found: Sequence[Sequence[int]],
+    total: int | None = None,
+) -> Contents:
+    """What masks hold together.
+
+    Args:
+        place: their folder.
+        labels: how their numbers are read.
+        names: of the classes, or None.
+        found: the numbers in each mask that was looked at.
+        total: masks that there are; None if all of them were looked at.
+    """
+    counts = Counter(i for numbers in found for i in labels.classes_in(numbers))
+    if labels.classes is not None:
+        classes = numbered(names, labels.classes)
+    else:  # those that occur are all that is known
+        classes = tuple(f'class {i}' for i in sorted(counts))
+        counts = Counter(dict(enumerate(counts[i] for i in sorted(counts))))
+    ignored = sum(labels.ignored in numbers for numbers in found)
+    hint = (
+        f'; {ignored} of them have {labels.ignored}, which is ignored: write the number of its '
+        'class instead'
+        if ignored
+        else ''
+    )
+    return Contents(
+        place=place,
+        thing='masks',
+        classes=classes,
+        counts=counts,
+        total=len(found) if total is None else total,
+        left_out={'of ignored pixels alone': sum(map(labels.nothing, map(list, found)))},
+        looked_at=None if total in (None, len(found)) else len(found),
+        hint=hint,
+        open_ended=labels.classes is None,
+    )
+
+
+def labels_in(content: bytes) -> tuple[int, ...]:
+    """Numbers that occur in an encoded mask; none if it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            with Image.open(BytesIO(content)) as image:
+                if image.mode in ('L', 'P'):
+                    return tuple(i for i, times in enumerate(image.histogram()) if times)
+                numbers = np.asarray(image)
+    except Exception:  # damaged data can make a parser raise anything; training names the file
+        return ()
+    return tuple(int(i) for i in np.unique(numbers)) if numbers.ndim == 2 else ()

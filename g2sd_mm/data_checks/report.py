@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from ..wording import printable
 from .findings import KINDS, Finding
 
 DIGEST = 'BLAKE2b-128 of the decoded pixels'
@@ -48,12 +49,13 @@ class Report:
 
     def text(self, examples: int = 3) -> str:
         """Grouped, with counts, the first examples and what to do."""
-        lines = [f'looked at {place}' for place in self.places]
+        lines = [printable(f'looked at {place}') for place in self.places]
         for kind, group in self.by_kind().items():
             mark = 'HARM' if KINDS[kind].harmful else 'note'
             lines += ['', f'{mark}  {len(group)}  {KINDS[kind].title}  [{kind}]']
             for finding in group[:examples]:
-                lines.append(f'      {finding.path}: {finding.detail}'.removesuffix(': '))
+                said = f'{finding.path}: {finding.detail}'.removesuffix(': ')
+                lines.append(f'      {printable(said)}')
             if len(group) > examples:
                 lines.append(f'      and {len(group) - examples} more')
             lines.append(f'      to do: {KINDS[kind].remedy}')

@@ -17,13 +17,24 @@ def covered(counts: Any) -> int | None:
             first, a sixth that says whether more follow; from the third run on as the difference to
             the run before the last).
     """
+    runs = _checked_runs(counts)
+    return None if runs is None else sum(runs)
+
+
+def ones(counts: Any) -> int | None:
+    """Pixels of the object: every second run, from the second on; None if they are none."""
+    runs = _checked_runs(counts)
+    return None if runs is None else sum(runs[1::2])
+
+
+def _checked_runs(counts: Any) -> list[int] | None:
     if isinstance(counts, str):
         runs = _runs(counts)
     else:
         runs = counts if isinstance(counts, list) else None
     if runs is None or not all(type(run) is int and run >= 0 for run in runs):
         return None
-    return sum(runs)
+    return runs
 
 
 def _runs(text: str) -> list[int] | None:

@@ -12,7 +12,8 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
-from ..data_checks.coco_file import read_coco, refuse_malformed
+from ..compat.coco_files import indexed, say
+from ..data_checks.coco_file import categories_of, read_annotations
 from ..errors import DataError
 from ..wording import some
 
@@ -33,13 +34,10 @@ class CheckedCocoDataset(CocoDataset):
 
     def COCOAPI(self, path: str) -> COCO:
         """The indexed annotation file (mmdet opens it by this name), its content checked."""
-        coco = COCO()
-        coco.dataset = read_coco(path)
-        refuse_malformed(coco.dataset, path)
-        self._check_categories(coco.dataset)
-        coco.createIndex()
-        coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
-        return coco
+        annotations = read_annotations(path)
+        say(self.ann_file, annotations.notes)
+        self._check_categories(annotations.content)
+        return indexed(COCO(), annotations.content)
 
     def load_data_list(self) -> list[dict]:
         """Entries of all images.
@@ -74,19 +72,20 @@ class CheckedCocoDataset(CocoDataset):
 
     def _check_categories(self, content: dict[str, Any]) -> None:
         wanted = self.metainfo['classes']
-        there = {category['id']: category['name'] for category in content.get('categories', [])}
+        there = {category['id']: category['name'] for category in content['categories']}
         lacking = [name for name in wanted if name not in there.values()]
         if lacking:
+            names = list(categories_of(content).values())
             near = difflib.get_close_matches(lacking[0], there.values(), n=1)
             raise DataError(
                 f'{self.ann_file} has no category {some(list(map(repr, lacking)), 5)}'
                 + (f' (did you mean {near[0]!r}?)' if near else '')
-                + f'; its categories are {some(list(there.values()), 20)}: list them as '
+                + f'; its categories are {some(names, 20)}: list them as '
                 'metainfo=dict(classes=(...)) of the data sets'
             )
         unlisted = Counter(
             there.get(annotation['category_id'], annotation['category_id'])
-            for annotation in content.get('annotations', [])
+            for annotation in content['annotations']
             if there.get(annotation['category_id']) not in wanted
         )
         if unlisted:
@@ -112,8 +111,7 @@ class CheckedCocoDataset(CocoDataset):
                 raise DataError(
                     f'{self.ann_file} has {len(broken)} instances whose mask is no polygon, which '
                     f'the evaluation of masks cannot read (images {", ".join(broken[:3])}): mend '
-                    "or remove them, or set with_mask=False in the test pipeline's "
-                    "LoadAnnotations and metric='bbox'"
+                    'or remove them, or evaluate boxes alone as docs/own_coco.md shows'
                 )
 
 

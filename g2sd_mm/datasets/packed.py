@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from ..compat.data_folders import matches, note_stray
 from ..config.parts import PACKED
 from ..errors import UserError
+from ..image_files import is_stray
+from .packed_whole import check_whole
 
 if TYPE_CHECKING:
     import lmdb
@@ -63,6 +66,7 @@ def _open(file: str) -> lmdb.Environment:
         if not os.path.isfile(file):
             command = f'python tools/pack_data.py FOLDER {shlex.quote(file)}'
             raise FileNotFoundError(f'no file {file}: {command} makes it')
+        check_whole(file)  # reading behind the end of a file that is mapped kills the process
         _opened[file] = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
     return _opened[file]
 
@@ -142,7 +146,7 @@ class PackedBackend(BaseStorageBackend):
             if name.endswith('/'):
                 if list_dir:
                     yield name[:-1]
-            elif list_file and (suffix is None or name.endswith(suffix)):
+            elif list_file and matches(name, suffix):
                 yield name
 
     @staticmethod
@@ -161,6 +165,11 @@ def _names(file: str, folder: str, recursive: bool) -> Iterator[str]:
         while more and (key := os.fsdecode(cursor.key())).startswith(start):
             name = key[len(start) :]
             *parents, _ = name.split('/')
+            parts = name.split('/') if recursive else name.split('/', 1)[:1]
+            if stray := next((part for part in parts if is_stray(part)), None):
+                note_stray(f'{file}/{start}{name.partition(stray)[0]}{stray}')
+                more = cursor.next()
+                continue
             if parents and not recursive:
                 yield parents[0] + '/'
                 # on to the first key behind this folder

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import UserError
+from ..image_files import files_below
 from .packed import SUFFIX, import_lmdb
+from .packed_whole import add_checksums
 
 _PAGE = 4096
 _LONGEST_KEY = 511  # bytes, LMDB's limit
@@ -23,7 +25,8 @@ def pack_folder(
     The file grows under another name and gets its own when it is whole.
 
     Args:
-        folder: of images, or of images and annotations, in any layout. Hidden files stay out.
+        folder: of images, or of images and annotations, in any layout. Hidden files, and those of
+            the system, stay out.
         file: to write, ending in ``.lmdb``.
         progress: is told how many of how many files are written, now and then.
 
@@ -65,15 +68,13 @@ def pack_folder(
         environment.sync(True)
     finally:
         environment.close()
+    add_checksums(growing)
     os.replace(growing, file)
     return len(keys)
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
-        inside = Path(parent).relative_to(folder)
-        yield from ((inside / name).as_posix() for name in names if not name.startswith('.'))
+    return (path.relative_to(folder).as_posix() for path in files_below(folder))
 
 
 def _room(key: bytes, content: int) -> int:

@@ -20,6 +20,7 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.evaluation import Accuracy
 
 from ..errors import UserError
+from ..image_files import files_below, folders_in
 from ..published import content
 
 
@@ -49,9 +50,9 @@ class ImageNetVariant(CustomDataset):
                 f'no folder {self.numbering}: its class folders (empty ones will do) give the '
                 'classes their numbers'
             )
-        classes = sorted(path.name for path in self.numbering.iterdir() if path.is_dir())
+        classes = [path.name for path in folders_in(self.numbering)]
         number = {name: i for i, name in enumerate(classes)}
-        paths = sorted(p for p in Path(self.data_root).rglob('*') if self.is_valid_file(p.name))
+        paths = sorted(p for p in files_below(self.data_root) if self.is_valid_file(p.name))
         if not paths:
             raise UserError(f'no images below {self.data_root}')
         strange = next((path for path in paths if path.parent.name not in number), None)

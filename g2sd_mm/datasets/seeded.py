@@ -104,13 +104,25 @@ class SeededDataset(Dataset):
             raise ValueError(f"on_error={on_error!r} is neither 'skip' nor 'raise'")
         self.dataset = DATASETS.build(dataset)
         self.on_error = on_error
+        self._chosen: list[int] | None = None
         if every > 1 or samples is not None:
             used = range(0, len(self.dataset), every)
             number = len(used) if samples is None else min(samples, len(used))
-            self.dataset.get_subset_([used[i * len(used) // number] for i in range(number)])
+            self._take([used[i * len(used) // number] for i in range(number)])
+
+    def _take(self, chosen: list[int]) -> None:
+        """Use these samples alone; what repeats, joins or mixes data sets cannot do so itself."""
+        try:
+            self.dataset.get_subset_(chosen)
+        except (NotImplementedError, AttributeError):
+            self._chosen = chosen
+
+    def _place(self, index: int) -> int:
+        """Number in the data set of sample ``index``."""
+        return index if self._chosen is None else self._chosen[index]
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.dataset if self._chosen is None else self._chosen)
 
     def __getattr__(self, name: str) -> Any:
         # metainfo, CLASSES, get_cat_ids, ...: what the runner and hooks ask of a data set
@@ -120,7 +132,12 @@ class SeededDataset(Dataset):
 
     def get_data_info(self, key: SampleKey | int) -> dict:
         """The sample's entry without its pixels (aspect-ratio samplers ask for it)."""
-        return self.dataset.get_data_info(key.index if isinstance(key, SampleKey) else key)
+        index = key.index if isinstance(key, SampleKey) else key
+        return self.dataset.get_data_info(self._place(index))
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Labels of a sample (what balances classes asks for them)."""
+        return self.dataset.get_cat_ids(self._place(index))
 
     def __getitem__(self, key: SampleKey | int) -> dict:
         """The sample behind a key; a plain number reads pass 0 of seed 0.
@@ -137,7 +154,7 @@ class SeededDataset(Dataset):
         for _ in range(_TRIES):
             seed_everything(sample_seed, index)
             try:
-                sample = self.dataset[index]
+                sample = self.dataset[self._place(index)]
             except _UNREADABLE as error:
                 problems.append(self._describe(index, error))
                 if self.on_error == 'raise':
@@ -158,7 +175,7 @@ class SeededDataset(Dataset):
 
     def _describe(self, index: int, error: Exception) -> str:
         """What is wrong, in one line that begins with the image's file."""
-        info = self.dataset.get_data_info(index)
+        info = self.dataset.get_data_info(self._place(index))
         name = str(info.get('img_path', f'sample {index}'))
         problem = one_line(error)
         return problem if problem.startswith(name) else f'{name}: {problem}'

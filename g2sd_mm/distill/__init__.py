@@ -17,6 +17,7 @@ from .losses import (
 from .specific import Distillation, SpecificDistiller
 from .taps import Taps
 from .teacher import ChainTeacher, FrozenTeacher
+from .teacher_metric import TeacherMetricHook
 
 __all__ = [
     'ChainTeacher',
@@ -35,6 +36,7 @@ __all__ = [
     'SpecificDistiller',
     'Taps',
     'TeacherLabelsHook',
+    'TeacherMetricHook',
     'TokenAdapter',
     'TokenRelationLoss',
 ]

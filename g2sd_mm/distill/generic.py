@@ -18,12 +18,14 @@ from torch import Tensor
 
 from ..checkpoints import CheckpointError, Kind, identify, load_verified, read_weights
 from ..checkpoints.convert import in_published_names
+from ..checkpoints.fitting import fitted
 from ..checkpoints.identify import raw_pixels
 from ..checkpoints.load import is_outline
 from ..checkpoints.positions import check_positions
 from ..checkpoints.read import Weights, below
 from ..models.mae import Encoded, MaskedAutoencoder, init_linear_xavier
 from ..models.masking import Masking, mask_noise, random_masking, some_hidden
+from .explained import explained_variance
 from .losses.feature import normalised_target, smooth_l1_feature_loss
 from .losses.relation import TokenRelationLoss
 from .taps import Taps
@@ -120,7 +122,8 @@ class GenericDistiller(TeachingModel):
         return self.losses(inputs, masking)
 
     def losses(self, images: Tensor, masking: Masking) -> dict[str, Tensor]:
-        """Losses of one batch under a given masking; their sum is minimised."""
+        """Losses of one batch under a given masking, whose sum is minimised, and how good they are
+        (``explained_variance``)."""
         if self.relation is None:
             encoded, target = self.ask_teacher(images, masking)
             own = self.student.encode(images, masking)
@@ -134,9 +137,9 @@ class GenericDistiller(TeachingModel):
             with torch.autocast(images.device.type, enabled=False):
                 losses = {'loss_relation': self.relation(student=qkv[0], teacher=qkv[1])}
         predicted = self.decoderfeature_pred(self._decode(self.student, own.latent, masking))
-        losses['loss_decoder'] = self._compare(
-            self.supervised(predicted, masking), self.supervised(target, masking)
-        )
+        predicted, target = (self.supervised(tokens, masking) for tokens in (predicted, target))
+        losses['loss_decoder'] = self._compare(predicted, target)
+        losses['explained_variance'] = explained_variance(predicted, normalised_target(target))
         if self.encoder_weight:
             losses['loss_encoder'] = self.encoder_weight * self._compare(
                 self.encoderfeature_pred(own.latent), encoded.prenorm
@@ -220,7 +223,7 @@ def build_generic_teacher(
         state = autoencoder_state(weights)
         load_verified(
             model,
-            state,
+            fitted(model, state, weights),
             weights,
             purpose='stage-1 teacher',
             may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),

@@ -73,11 +73,14 @@ def replayed(runner: Runner) -> str:
     for name in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'):
         loader.pop(name, None)
     student = cfg.model.get('student', {})
+    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
     parts = {
         'seed': runner.seed,
         'weights': bare_model(runner).teacher.checksum(),
         'teacher': {name: v for name, v in cfg.model.teacher.items() if name != 'checkpoint'},
         'data': loader,
+        # labels are numbers: with other folders or another order they are others
+        'classes': metainfo.get('classes'),
         # normalisation and mixing
         'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
     }

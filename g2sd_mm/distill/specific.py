@@ -237,9 +237,11 @@ def _full(value: Any) -> Any:
 
 
 def _normalisation(student: nn.Module) -> tuple | None:
-    """(mean, std) of the student's images as tuples of floats; None where it does not normalise."""
+    """(mean, std, order of channels) of the student's images, read as BGR; None for no norm."""
     preprocessor = getattr(student, 'data_preprocessor', None)
     mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
     if mean is None or std is None:
         return None
-    return tuple(mean.flatten().tolist()), tuple(std.flatten().tolist())
+    turns = any(getattr(preprocessor, key, False) for key in ('to_rgb', '_channel_conversion'))
+    order = 'RGB' if turns else 'BGR'
+    return tuple(mean.flatten().tolist()), tuple(std.flatten().tolist()), order

@@ -14,9 +14,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..agreement.inputs import channel_order, pipeline_of
 from ..checkpoints import CheckpointError, load_verified, read_weights
-from ..checkpoints.task_models import task_model_state
-from ..config.parts import import_named_libraries, plain_model
+from ..checkpoints.naming import state_for
+from ..config.parts import LOADERS, import_named_libraries, plain_model
 from ..config.project import find_config
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
@@ -43,6 +44,10 @@ class FrozenTeacher:
         self.model.train(train_mode)
         #: Hears each answer while it is set; nothing is kept here.
         self.listener: Callable[[Any], None] | None = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
+        """Itself: a copy of a distiller (averaged weights) has the same teacher, not a second."""
+        return self
 
     def to(self, device: torch.device) -> None:
         """Move to a device; the precision stays."""
@@ -131,8 +136,8 @@ def build_task_teacher(
         train_mode: see :class:`FrozenTeacher`.
         random_weights: admit a teacher without weights (speed tests only).
         overrides: entries of its config to change, as ``--cfg-options`` would.
-        normalisation: the student's (mean, std); the teacher sees the student's images, so its
-            own must agree.
+        normalisation: the student's (mean, std, order of channels); the teacher sees the
+            student's images, so its own must agree.
 
     Raises:
         CheckpointError: if no checkpoint was given, or it does not fill every part in ``forward``.
@@ -142,13 +147,15 @@ def build_task_teacher(
     cfg.merge_from_dict(overrides or {})
     import_named_libraries(cfg)
     model_cfg = plain_model(cfg)
-    _check_normalisation(model_cfg.get('data_preprocessor'), normalisation)
+    _check_normalisation(
+        model_cfg.get('data_preprocessor'), normalisation, pipeline_of(cfg, *LOADERS)
+    )
     model = MODELS.build(_without_init(model_cfg))
     teacher = ChainTeacher(model, forward, dtype=dtype, train_mode=train_mode)
     name = config if isinstance(config, str) else type(model).__name__
     if checkpoint:
         weights = read_weights(checkpoint, mmap=True)
-        state = task_model_state(weights)
+        state = state_for(weights, teacher.model.state_dict())
         unused = {key.split('.')[0] for key in state} - set(forward)
         load_verified(
             teacher.model,
@@ -174,13 +181,23 @@ def _without_init(cfg: Any) -> Any:
     return [_without_init(item) for item in cfg] if isinstance(cfg, list) else cfg
 
 
-def _check_normalisation(preprocessor: dict | None, expected: tuple | None) -> None:
+def _check_normalisation(
+    preprocessor: dict | None, expected: tuple | None, pipeline: Sequence[Any]
+) -> None:
     if preprocessor is None or expected is None:
         return
     own = [list(preprocessor.get(key) or ()) for key in ('mean', 'std')]
-    theirs = [list(values) for values in expected]
-    if own != [[], []] and not np.allclose(own, theirs, rtol=1e-4):
+    theirs = [list(values) for values in expected[:2]]
+    if own == [[], []]:
+        return
+    if not np.allclose(own, theirs, rtol=1e-4):
         raise ValueError(
             f'teacher and student must normalise images alike: the teacher has mean, std = {own}, '
             f'the student {theirs}'
+        )
+    order = channel_order(preprocessor, pipeline)
+    if order and expected[2:] and order != expected[2]:
+        raise ValueError(
+            f'teacher and student must see channels in one order: the teacher {order}, the student '
+            f'{expected[2]} (to_rgb or bgr_to_rgb of data_preprocessor turns what is read, BGR)'
         )

@@ -5,6 +5,7 @@ from .hooks import (
     CompileHook,
     DivergenceHook,
     DrawPredictionsHook,
+    DryRunHook,
     LossWarmupHook,
     MetricsHook,
     NonFiniteHook,
@@ -19,7 +20,7 @@ from .hooks import (
     WholeCheckpointHook,
 )
 from .layer_decay import ViTLayerDecayConstructor
-from .loops import ResumableEpochLoop
+from .loops import ResumableEpochLoop, ResumableIterLoop
 from .norm import sync_batch_norm
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 from .sharding import ShardedDataParallel, ShardedRunner
@@ -29,11 +30,13 @@ __all__ = [
     'CompileHook',
     'DivergenceHook',
     'DrawPredictionsHook',
+    'DryRunHook',
     'LossWarmupHook',
     'MetricsHook',
     'NonFiniteHook',
     'PreemptionHook',
     'ResumableEpochLoop',
+    'ResumableIterLoop',
     'ResumeHook',
     'SampleErrorHook',
     'ShardedDataParallel',

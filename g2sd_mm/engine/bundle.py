@@ -20,9 +20,11 @@ from torch import Tensor
 from ..checkpoints import CheckpointError
 from ..checkpoints.write import alone, whole_or_not
 from ..compat.safe_load import load_checkpoint
+from ..wording import one_line
 
-FORMAT = 1
+FORMAT = 2
 _CLASS = '__class__'
+_PARTS = dict(state_dict=dict, batches=list, steps=list, files=list, seed=int, rank=int)
 #: What a batch may be made of beside tensors, arrays and plain values, and where it is defined.
 _HOMES = {
     'InstanceData': 'mmengine.structures',
@@ -65,17 +67,30 @@ def read_bundle(path: str | Path) -> dict[str, Any]:
     """What :func:`write_bundle` was given, with samples as the libraries' objects again.
 
     ``state_dict``, ``seed``, ``rank``, ``config`` (text), and of each micro-batch ``batches``,
-    ``steps`` (iterations before it), ``losses`` (by name) and ``files`` (of images).
+    ``steps`` and ``updates`` (iterations and updates before it), ``losses`` (by name) and ``files``
+    (of images).
 
     Raises:
         CheckpointError: if the file is no bundle.
     """
     content = load_checkpoint(path)
-    if not isinstance(content, dict) or content.get('format') != FORMAT or 'steps' not in content:
+    if not isinstance(content, dict) or content.get('format') != FORMAT or 'updates' not in content:
         raise CheckpointError(
             f'{path} is no bundle of a non-finite step: those are called non_finite_STEP_rankR.pth'
         )
-    return {**content, 'batches': [_rebuilt(batch) for batch in content['batches']]}
+    for key, kind in _PARTS.items():
+        if not isinstance(content.get(key), kind):
+            raise CheckpointError(f'{path} is a damaged bundle: its {key} is missing or odd')
+    try:
+        batches = [_rebuilt(batch) for batch in content['batches']]
+        files = [[str(file) for file in batch] for batch in content['files']]
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from None
+    except Exception as error:  # what libraries make of values that are no samples
+        raise CheckpointError(
+            f'{path} is a damaged bundle: its batches are no samples ({one_line(error)})'
+        ) from error
+    return {**content, 'batches': batches, 'files': files}
 
 
 def _plain(value: Any) -> Any:
@@ -120,5 +135,7 @@ def _rebuilt(value: Any) -> Any:
 @functools.cache
 def _class(name: str) -> type:
     if name not in _HOMES:
-        raise CheckpointError(f'a bundle asks for the class {name!r}, which no batch is made of')
+        raise CheckpointError(
+            f'a bundle asks for the class {name!r:.60}, which no batch is made of'
+        )
     return getattr(importlib.import_module(_HOMES[name]), name)

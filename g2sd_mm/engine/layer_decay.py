@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from ..errors import ConfigError
 from ..models.vit import VisionTransformer
 from .fused import keep_kernel, with_fused_kernel
 from .sharding import shard_moments
@@ -36,15 +38,23 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
     - ``no_decay_names``: last parts of parameter names that have no weight decay either, e.g.
       ``('pos_embed', 'cls_token')``.
 
-    Frozen parameters are in no group. Settings of mmengine's own constructor are refused, not
+    - ``custom_keys``: part of a parameter's name -> ``dict(lr_mult=..., decay_mult=...)``, as
+      mmengine's constructor has it: of several parts in a name, the longest counts. ``lr_mult``
+      multiplies the rate that the layer has; 0 freezes. ``decay_mult`` replaces what ``no_decay``
+      says of the parameter.
+
+    Frozen parameters are in no group. Other settings of mmengine's own constructor are refused, not
     silently ignored.
     """
 
     def __call__(self, model: nn.Module) -> object:
         """Build the optimizer wrapper for ``model``."""
-        model = getattr(model, 'module', model)  # DDP's names start with "module."
+        wrapped, model = model, getattr(model, 'module', model)  # DDP's names start with "module."
         cfg = self.optimizer_cfg.copy()
         cfg['params'] = self.parameter_groups(model, cfg['lr'], cfg.get('weight_decay', 0.0))
+        if wrapped is model:  # DDP has made its plans: it wants the gradients that nobody uses
+            for _, parameter in self._frozen(model):
+                parameter.requires_grad_(False)
         wrapper = dict(self.optim_wrapper_cfg)
         wrapper.setdefault('type', 'OptimWrapper')
         optimizer = shard_moments(keep_kernel(OPTIMIZERS.build(with_fused_kernel(cfg))))
@@ -54,20 +64,23 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
         """Groups with ``params``, ``lr``, ``weight_decay``, ``lr_scale`` and ``param_names``.
 
         Raises:
-            ValueError: for unknown settings, or if there is no ViT to decay.
+            ConfigError: for unknown settings, a part of names that no parameter has, or if there is
+                no ViT to decay.
         """
         options = dict(self.paramwise_cfg)
         rate = options.pop('layer_decay_rate', 1.0)
         no_decay = options.pop('no_decay', 'one_dimensional')
         names: Sequence[str] = options.pop('no_decay_names', ())
+        custom = _custom_keys(options.pop('custom_keys', None) or {}, model)
         if options or no_decay not in _NO_DECAY:
-            raise ValueError(
-                f'ViTLayerDecayConstructor knows layer_decay_rate, no_decay '
-                f'({" or ".join(_NO_DECAY)}) and no_decay_names; got {dict(self.paramwise_cfg)}'
+            raise ConfigError(
+                f'optim_wrapper.paramwise_cfg: ViTLayerDecayConstructor knows layer_decay_rate, '
+                f'no_decay ({" or ".join(_NO_DECAY)}), no_decay_names and custom_keys; got '
+                f'{dict(self.paramwise_cfg)}'
             )
         backbones = {n: m for n, m in model.named_modules() if isinstance(m, VisionTransformer)}
         if rate != 1.0 and not backbones:
-            raise ValueError(
+            raise ConfigError(
                 f'layer_decay_rate={rate} needs one of our ViT backbones in the model; '
                 f'{type(model).__name__} has none'
             )
@@ -79,15 +92,32 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
             free = name.rsplit('.', 1)[-1] in names or (
                 parameter.ndim == 1 if no_decay == 'one_dimensional' else id(parameter) in norms
             )
-            scale = _scale(name, backbones, rate)
-            key = (scale, 0.0 if free else weight_decay)
+            factors = custom.get(_key_of(name, custom), {})
+            if factors.get('lr_mult') == 0:
+                continue
+            scale = _scale(name, backbones, rate) * factors.get('lr_mult', 1.0)
+            decay = 0.0 if free else weight_decay
+            if 'decay_mult' in factors:
+                decay = weight_decay * factors['decay_mult']
+            key = (scale, decay)
             group = groups.setdefault(
                 key,
                 dict(params=[], lr=lr * scale, weight_decay=key[1], lr_scale=scale, param_names=[]),
             )
             group['params'].append(parameter)
             group['param_names'].append(name)
+        if not groups:
+            raise ConfigError('nothing is left to train: every parameter is frozen')
         return list(groups.values())
+
+    def _frozen(self, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that ``custom_keys`` gives a rate of 0."""
+        custom = self.paramwise_cfg.get('custom_keys') or {}
+        return [
+            (name, parameter)
+            for name, parameter in model.named_parameters()
+            if (custom.get(_key_of(name, custom)) or {}).get('lr_mult') == 0
+        ]
 
 
 def _scale(name: str, backbones: dict[str, VisionTransformer], rate: float) -> float:
@@ -97,6 +127,28 @@ def _scale(name: str, backbones: dict[str, VisionTransformer], rate: float) -> f
             layer = backbone.layer_id(name[len(prefix) :])
             return layer_decay_scale(rate, layer, backbone.depth)
     return 1.0
+
+
+def _key_of(name: str, custom: Mapping[str, Any]) -> str:
+    """The longest part of a name among the keys, as mmengine chooses; empty if there is none."""
+    return max((key for key in sorted(custom) if key in name), key=len, default='')
+
+
+def _custom_keys(custom: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, float]]:
+    """The factors by part of a name; a part that no name has would change nothing in silence."""
+    names = [name for name, _ in model.named_parameters()]
+    for key, factors in custom.items():
+        place = f'optim_wrapper.paramwise_cfg.custom_keys[{key!r}]'
+        known = isinstance(factors, Mapping) and not set(factors) - {'lr_mult', 'decay_mult'}
+        if not known or not all(
+            isinstance(value, (int, float)) and value >= 0 for value in factors.values()
+        ):
+            raise ConfigError(f'{place} is {factors!r}: give dict(lr_mult=..., decay_mult=...)')
+        if not any(key in name for name in names):
+            raise ConfigError(
+                f'{place} is in no parameter name of {type(model).__name__}, e.g. {names[0]}'
+            )
+    return {key: dict(factors) for key, factors in custom.items()}
 
 
 def _layer_norm_parameters(model: nn.Module) -> set[int]:

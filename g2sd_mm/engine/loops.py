@@ -1,4 +1,4 @@
-"""A training loop that can go on in the middle of an epoch."""
+"""Training loops that can go on anywhere, also with another batch or number of processes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.registry import LOOPS
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler
 
 from ..errors import UserError
+from .position import Position
 
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
     """mmengine's epochs, begun where a checkpoint of the middle of an epoch was taken.
 
-    (mmengine's loop by iterations can do it already: it skips in the sampler, as this one does.)
+    Attributes:
+        start: the position that this run goes on from; None in a new run.
 
     Raises:
         UserError: if there are fewer images than a step takes; the epoch would have none.
     """
+
+    start: Position | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,6 +41,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
+        if not 0 <= done <= len(self.dataloader):
+            raise RuntimeError(
+                f'iteration {self._iter} is not in epoch {self._epoch + 1} of '
+                f'{len(self.dataloader)} iterations: the checkpoint was not fitted to this loader'
+            )
         if done < len(self.dataloader):
             for number, batch in enumerate(self._batches_after(done), start=done):
                 self.run_iter(number, batch)
@@ -56,3 +66,38 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             done,
         )
         return itertools.islice(self.dataloader, done, None)
+
+
+@LOOPS.register_module()
+class ResumableIterLoop(IterBasedTrainLoop):
+    """mmengine's iterations, whose data go on after the images that were seen.
+
+    mmengine skips as many iterations as the run has made, of whatever batch it has now.
+
+    Attributes:
+        start: the position that this run goes on from; None in a new run.
+    """
+
+    start: Position | None = None
+
+    def run(self) -> Any:
+        """Launch training."""
+        if self.start is not None:
+            self.dataloader_iterator = _Stream(self.dataloader, self.start)
+        return super().run()
+
+
+class _Stream(_InfiniteDataloaderIterator):
+    """mmengine's endless batches, begun at an image."""
+
+    def __init__(self, dataloader: Any, start: Position) -> None:
+        super().__init__(dataloader)
+        self._start = start
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Skip the images that were seen, in the sampler if it can."""
+        sampler, units = self._resolve_sampler(), self._start.units
+        if sampler is not None and self._resolve_batch_size() and units.step:
+            sampler.skip(self._start.images // units.processes)
+        else:
+            super().skip_iter(self._start.images // units.step if units.step else num_iters)

@@ -52,7 +52,7 @@ def warmup_multistep(
     return factor
 
 
-class _ClosedFormLR(_ParamScheduler):
+class ClosedFormLR(_ParamScheduler):
     """Learning rate of every group = its first one times :meth:`factor` of the step.
 
     Args:
@@ -75,13 +75,23 @@ class _ClosedFormLR(_ParamScheduler):
         """Where the schedule is. What it is stays the config's: a resumed run may be longer."""
         return {key: value for key, value in super().state_dict().items() if key in self._PLACE}
 
+    def move_to(self, step: int) -> None:
+        """Be where ``step`` steps would have led, and set the learning rates of there."""
+        self._global_step = step
+        if step < self.begin:
+            return
+        self.last_step = step - self.begin
+        for group, value in zip(self.optimizer.param_groups, self._get_value(), strict=True):
+            group[self.param_name] = value
+        self._last_value = [group[self.param_name] for group in self.optimizer.param_groups]
+
     def _get_value(self) -> list[float]:
         step = self.last_step - self.last_step % self.accumulation
         return [base * self.factor(step) for base in self.base_values]
 
 
 @PARAM_SCHEDULERS.register_module()
-class WarmupCosineLR(_ClosedFormLR):
+class WarmupCosineLR(ClosedFormLR):
     """:func:`warmup_cosine`.
 
     Args:
@@ -126,7 +136,7 @@ class WarmupCosineLR(_ClosedFormLR):
 
 
 @PARAM_SCHEDULERS.register_module()
-class WarmupPolyLR(_ClosedFormLR):
+class WarmupPolyLR(ClosedFormLR):
     """:func:`warmup_poly`, in steps."""
 
     def __init__(
@@ -148,7 +158,7 @@ class WarmupPolyLR(_ClosedFormLR):
 
 
 @PARAM_SCHEDULERS.register_module()
-class WarmupMultiStepLR(_ClosedFormLR):
+class WarmupMultiStepLR(ClosedFormLR):
     """:func:`warmup_multistep`, in steps.
 
     Args:

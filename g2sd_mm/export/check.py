@@ -21,23 +21,34 @@ class ExportError(RuntimeError):
     """The file computes something else than the network; it must not be used."""
 
 
-def random_images(batch: int, size: int, seed: int = 0) -> Tensor:
-    """Normal noise [batch, 3, size, size], what normalised images are like."""
+def random_images(
+    batch: int, size: int | tuple[int, int], seed: int = 0, channels: int = 3
+) -> Tensor:
+    """Normal noise [batch, channels, height, width], what normalised images are like.
+
+    ``size``: side in pixels, or height and width.
+    """
+    height, width = size if isinstance(size, tuple) else (size, size)
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, 3, size, size, generator=generator)
+    return torch.randn(batch, channels, height, width, generator=generator)
 
 
 @torch.no_grad()
 def compare(
-    network: nn.Module, run: Callable[[Tensor], list[Tensor]], size: int, names: Sequence[str]
+    network: nn.Module,
+    run: Callable[[Tensor], list[Tensor]],
+    size: int | tuple[int, int],
+    names: Sequence[str],
+    channels: int = 3,
 ) -> dict[str, Any]:
     """Run both on the same noise, for several batch sizes.
 
     Args:
-        network: takes images [B, 3, size, size].
+        network: takes images [B, channels, height, width].
         run: the exported file as a function.
-        size: side of the images in pixels.
+        size: side of the images in pixels, or their height and width.
         names: of the outputs.
+        channels: of the images.
 
     Returns:
         ``batches``, ``tolerance``, and ``difference``: by output, the largest one as a share of its
@@ -48,7 +59,7 @@ def compare(
     """
     worst = dict.fromkeys(names, 0.0)
     for batch in BATCHES:
-        images = random_images(batch, size, seed=batch)
+        images = random_images(batch, size, seed=batch, channels=channels)
         pairs = zip(names, as_list(network(images)), run(images), strict=True)
         for name, expected, got in pairs:
             if expected.shape != got.shape:

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import nn
 
 from ..errors import UserError
-from ..students.networks import Backbone, Classifier, Pyramid, Segmentor
 from ..students.student import Student
-
-#: The first of a task is the whole that can be exported.
-PARTS: dict[str, dict[str, Callable[[nn.Module], nn.Module]]] = {
-    'classification': {'classifier': Classifier, 'backbone': Backbone},
-    'detection': {'pyramid': Pyramid, 'backbone': Backbone},
-    'segmentation': {'segmentor': Segmentor, 'backbone': Backbone},
-}
-#: What is left out of the whole, and why; printed with every such export.
-LEFT_OUT = {
-    'detection': (
-        'backbone and pyramid are exported, RPN and RoI heads are not: how many proposals, boxes '
-        'and masks there are depends on the image (top-k, NMS, RoIAlign); run those with mmdet'
-    ),
-    'segmentation': (
-        'the exported network takes one crop; sliding it over a larger image is left to the caller'
-    ),
-}
+from ..tasks import task_named
 
 
 def choose_part(student: Student, part: str | None = None) -> tuple[str, nn.Module]:
@@ -33,15 +14,16 @@ def choose_part(student: Student, part: str | None = None) -> tuple[str, nn.Modu
 
     Args:
         student: any.
-        part: a name of :data:`PARTS`; None for the whole of the task.
+        part: one of the task's ``parts``; None for the whole of the task.
 
     Raises:
         UserError: if the task has no such part; the message says what can be exported.
     """
-    parts = PARTS[student.task]
+    task = task_named(student.task)
+    parts = task.parts
     part = part or next(iter(parts))
     if part not in parts:
-        reason = LEFT_OUT.get(student.task)
+        reason = task.left_out
         raise UserError(
             f'a student for {student.task} has no part {part!r} to export, but '
             f'{" and ".join(parts)}' + (f': {reason}' if reason else '')

@@ -16,9 +16,10 @@ from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..provenance import file_digest
 from ..students.student import Student
+from ..tasks import task_named
 from .check import ExportError, compare, random_images
 from .onnx_file import OPSET, onnx_runner, write_onnx
-from .parts import LEFT_OUT, choose_part, output_names
+from .parts import choose_part, output_names
 from .torch_files import (
     as_list,
     torch_export_runner,
@@ -46,6 +47,7 @@ class Exported:
         part: ``classifier``, ``pyramid``, ``segmentor`` or ``backbone``.
         difference: the largest difference to the network, as a share of the output's largest value.
         left_out: in words, what of the student is not in the file; None for nothing.
+        size: side in pixels of the images that it takes.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class Exported:
     part: str
     difference: float
     left_out: str | None
+    size: int
 
 
 def export_student(
@@ -61,20 +64,21 @@ def export_student(
     to: str = 'onnx',
     part: str | None = None,
     opset: int = OPSET,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
 ) -> Exported:
     """Write a student as a file that runs without this project.
 
-    The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch; the JSON
+    The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch (of other
+    students their own channels, height and width); the JSON
     beside it says how to normalise them, what comes out, and where the student comes from.
 
     Args:
         student: from :func:`g2sd_mm.load_student`; left on the CPU.
         path: the file; its folder is made.
         to: ``onnx``, ``torchscript`` or ``torch-export``.
-        part: see :data:`~g2sd_mm.export.parts.PARTS`; None for the whole that can be exported.
+        part: one of the task's ``parts``; None for the whole that can be exported.
         opset: of ONNX.
-        size: side of the images in pixels; None for the student's own.
+        size: side of the images in pixels, or height and width; None for the student's own.
 
     Raises:
         UserError: for what cannot be exported, or without the packages that ONNX needs.
@@ -90,7 +94,8 @@ def export_student(
     size = size or student.image_size
     if size is None:
         raise UserError('the backbone does not say what images it is laid out for: give a size')
-    example = random_images(2, size)
+    channels = student.in_channels
+    example = random_images(2, size, channels=channels)
     try:
         with torch.no_grad():
             outputs = as_list(network(example))
@@ -105,19 +110,19 @@ def export_student(
     else:
         write_torch_export(network, example, path)
     try:
-        check = compare(network, runner_of(path, to), size, names)
+        check = compare(network, runner_of(path, to), size, names, channels)
     except ExportError:
         path.unlink()
         raise
-    left_out = LEFT_OUT.get(student.task) if name != 'backbone' else None
+    left_out = task_named(student.task).left_out if name != 'backbone' else None
     content: dict[str, Any] = {
         'format': FORMAT,
         'file': {'file': path.name, 'sha256': file_digest(path), 'kind': to, 'part': name},
         'input': {
             'name': 'images',
-            'shape': ['batch', 3, size, size],
+            'shape': ['batch', *example.shape[1:]],
             'type': 'float32',
-            'channels': 'RGB',
+            'channels': 'RGB' if channels == 3 else f'{channels}, as in the files',
             'mean': student.mean,
             'std': student.std,
         },
@@ -133,7 +138,7 @@ def export_student(
     if to == 'onnx':
         content['file']['opset'] = opset
     difference = max(check['difference'].values())
-    return Exported(path, _describe(path, content), name, difference, left_out)
+    return Exported(path, _describe(path, content), name, difference, left_out, size)
 
 
 def runner_of(path: str | Path, to: str) -> Callable[[Tensor], list[Tensor]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from .decomposed_attention import resize_table
-from .positions import Grid, resize_positions, square_grid
-from .relative_table import resize_relative_table, table_grid
+from .image_size import height_and_width, plain_size, stored_grid
+from .positions import Grid, resize_positions
+from .relative_table import resize_relative_table, stored_table_grid
 
 _POSITIONS = ('pos_embed', 'decoder_pos_embed', 'backbone.pos_embed')
 _TABLE = 'relative_position_bias_table'
 _DECOMPOSED = ('.rel_pos_h', '.rel_pos_w')
 
 
-def fit_to_image(state: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
+def fit_to_image(
+    state: Mapping[str, Tensor], size: int | Sequence[int], known: Grid | None = None
+) -> dict[str, Tensor]:
     """Resize what depends on the number of patches.
 
     Position embeddings bicubically; tables of relative positions by BEiT's rule. Of a ViTDet, whose
@@ -24,24 +27,37 @@ def fit_to_image(state: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
 
     Args:
         state: a network under published names.
-        side: pixels of the square image.
+        size: side of the square image in pixels, or its height and width.
+        known: patch grid of the file's positions, where it says it; else they form a square.
 
     Raises:
-        ValueError: if ``side`` is not a multiple of the patch size.
+        ValueError: if a side is not a multiple of the patch size, or the positions form no square.
     """
     patch = next(t.shape[-1] for n, t in state.items() if n.endswith('patch_embed.proj.weight'))
-    if side % patch:
-        raise ValueError(f'an image of {side} px does not divide into patches of {patch} px')
-    grid = (side // patch, side // patch)
-    longest = max((len(t) for n, t in state.items() if n.endswith(_DECOMPOSED)), default=0)
-    return {name: _fitted(name, tensor, grid, longest) for name, tensor in state.items()}
+    height, width = height_and_width(size)
+    if height % patch or width % patch:
+        raise ValueError(
+            f'an image of {plain_size(size)} px does not divide into patches of {patch} px'
+        )
+    grid = (height // patch, width // patch)
+    # of the global blocks; a table a direction
+    longest = {
+        ending: max((len(t) for n, t in state.items() if n.endswith(ending)), default=0)
+        for ending in _DECOMPOSED
+    }
+    return {n: _fitted(n, tensor, grid, longest, known) for n, tensor in state.items()}
 
 
-def _fitted(name: str, tensor: Tensor, grid: Grid, longest: int) -> Tensor:
+def _fitted(
+    name: str, tensor: Tensor, grid: Grid, longest: Mapping[str, int], known: Grid | None
+) -> Tensor:
     if name in _POSITIONS:
-        return resize_positions(tensor, square_grid(tensor.shape[1] - 1), grid)
+        old = stored_grid(tensor.shape[1] - 1, grid, known)
+        return resize_positions(tensor, old, grid)
     if name.endswith(_TABLE):
-        return resize_relative_table(tensor, table_grid(len(tensor)), grid)
-    if name.endswith(_DECOMPOSED) and len(tensor) == longest:
-        return resize_table(tensor, grid[0])
+        old = stored_table_grid(len(tensor), grid, known)
+        return resize_relative_table(tensor, old, grid)
+    for direction, ending in enumerate(_DECOMPOSED):
+        if name.endswith(ending) and len(tensor) == longest[ending]:
+            return resize_table(tensor, grid[direction])
     return tensor

@@ -6,7 +6,7 @@ Shapes: B images, L patches, n = visible ones, D encoder and d decoder channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,8 +14,10 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from .first_layer import adapt_channels
+from .image_size import height_and_width, stored_grid
 from .masking import Masking, mask_noise, random_masking
-from .positions import sincos_position_embedding
+from .positions import Grid, resize_positions, sincos_position_embedding, square_grid
 from .sizes import DecoderSize, EncoderSize, decoder_size
 from .vit import NORM_EPS, Block, VisionTransformer
 
@@ -33,23 +35,25 @@ class MaskedAutoencoder(VisionTransformer):
     Args:
         arch: encoder size, see :mod:`g2sd_mm.models.sizes`.
         decoder: decoder size, by its official name such as ``'dec256d4b'``, or in full.
-        img_size: side of the square input in pixels.
+        img_size: side of the square input in pixels, or its height and width.
         pixel_head: build ``decoder_norm`` and ``decoder_pred``, which turn decoder features into
             pixels. A distillation student has no use for them: parameters that never get a
             gradient would break plain DDP.
         with_cp: see :class:`~g2sd_mm.models.vit.VisionTransformer`; for the decoder's blocks too.
+        in_channels: channels C of the images.
     """
 
     def __init__(
         self,
         arch: str | Mapping | EncoderSize,
         decoder: str | Mapping | DecoderSize,
-        img_size: int = 224,
+        img_size: int | Sequence[int] = 224,
         patch_size: int | None = None,
         pixel_head: bool = True,
         with_cp: bool = False,
+        in_channels: int = 3,
     ) -> None:
-        super().__init__(arch, img_size, patch_size, with_cp=with_cp)
+        super().__init__(arch, img_size, patch_size, with_cp=with_cp, in_channels=in_channels)
         size = decoder_size(decoder)
         self.decoder_dim = size.embed_dim
         self.norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
@@ -63,7 +67,8 @@ class MaskedAutoencoder(VisionTransformer):
         )
         if pixel_head:
             self.decoder_norm = nn.LayerNorm(size.embed_dim, eps=NORM_EPS)
-            self.decoder_pred = nn.Linear(size.embed_dim, 3 * self.patch_embed.patch_size**2)
+            pixels = in_channels * self.patch_embed.patch_size**2
+            self.decoder_pred = nn.Linear(size.embed_dim, pixels)
 
     @property
     def num_patches(self) -> int:
@@ -78,8 +83,29 @@ class MaskedAutoencoder(VisionTransformer):
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
 
+    def fit_state(
+        self, state: Mapping[str, Tensor], grid: Grid | None = None
+    ) -> dict[str, Tensor]:
+        """An autoencoder's state with what depends on the images fitted to this one.
+
+        Positions are resized bicubically, the patch projection takes other channels.
+
+        Args:
+            state: under published names.
+            grid: patch grid of its positions, where the file says it.
+
+        Raises:
+            ValueError: if its positions form no grid that is known.
+        """
+        state = adapt_channels(state, self.in_channels)
+        for name in ('pos_embed', 'decoder_pos_embed'):
+            if name in state and state[name].ndim == 3:
+                old = stored_grid(state[name].shape[1] - 1, self.grid_size, grid)
+                state[name] = resize_positions(state[name], old, self.grid_size)
+        return state
+
     def encode(self, images: Tensor, masking: Masking) -> Encoded:
-        """Images [B, 3, height, width] -> features of the class token and the visible patches."""
+        """Images [B, C, height, width] -> features of the class token and the visible patches."""
         self._check_grid(images)
         x = self.patch_embed.visible(images, masking.keep)  # [B, n, D]
         x = x + self.pos_embed[0, 1:][masking.keep]
@@ -126,20 +152,20 @@ class MaskedAutoencoder(VisionTransformer):
         return x
 
     def predict_pixels(self, features: Tensor) -> Tensor:
-        """Last decoder features [B, 1 + L, d] -> patch pixels [B, L, 3 * patch ** 2]."""
+        """Last decoder features [B, 1 + L, d] -> patch pixels [B, L, C * patch ** 2]."""
         return self.decoder_pred(self.decoder_norm(features))[:, 1:]
 
     def forward(self, images: Tensor, masking: Masking) -> Tensor:
-        """Predicted patch pixels [B, L, 3 * patch ** 2] of every patch."""
+        """Predicted patch pixels [B, L, C * patch ** 2] of every patch."""
         return self.predict_pixels(self.decode(self.encode(images, masking).latent, masking))
 
     def _check_grid(self, images: Tensor) -> None:
         if self.patch_embed.grid(images) != self.grid_size:
-            side = self.grid_size[0] * self.patch_embed.patch_size
+            own_height, own_width = height_and_width(self.img_size)
             height, width = images.shape[-2:]
             raise ValueError(
-                f'this masked autoencoder was built for {side}x{side} px images and got '
-                f'{height}x{width}: set img_size, or crop to {side}'
+                f'this masked autoencoder was built for {own_height}x{own_width} px images and got '
+                f'{height}x{width}: set img_size, or crop to {self.img_size}'
             )
 
 
@@ -148,7 +174,8 @@ class MAEPretraining(BaseModel):
     """MAE pre-training: predict the pixels of masked patches.
 
     Args:
-        arch, decoder, img_size, patch_size, with_cp: of the :class:`MaskedAutoencoder`.
+        arch, decoder, img_size, patch_size, with_cp, in_channels: of the
+            :class:`MaskedAutoencoder`.
         mask_ratio: share of patches that is hidden.
         norm_pix: predict pixels normalised per patch, as the public full checkpoints do; False for
             raw pixels, as the public ``visualize`` checkpoints.
@@ -158,16 +185,17 @@ class MAEPretraining(BaseModel):
         self,
         arch: str | Mapping,
         decoder: str | Mapping,
-        img_size: int = 224,
+        img_size: int | Sequence[int] = 224,
         patch_size: int | None = None,
         mask_ratio: float = 0.75,
         norm_pix: bool = True,
         with_cp: bool = False,
+        in_channels: int = 3,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.autoencoder = MaskedAutoencoder(
-            arch, decoder, img_size, patch_size, with_cp=with_cp
+            arch, decoder, img_size, patch_size, with_cp=with_cp, in_channels=in_channels
         )
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
 
@@ -191,18 +219,26 @@ class MAEPretraining(BaseModel):
 
 
 def patchify(images: Tensor, patch: int) -> Tensor:
-    """[B, 3, height, width] -> [B, L, patch * patch * 3], channels fastest."""
+    """[B, C, height, width] -> [B, L, patch * patch * C], channels fastest."""
     B, C, H, W = images.shape
     x = images.reshape(B, C, H // patch, patch, W // patch, patch)
     return x.permute(0, 2, 4, 3, 5, 1).reshape(B, -1, patch * patch * C)
 
 
-def unpatchify(patches: Tensor, patch: int) -> Tensor:
-    """[B, L, patch * patch * 3] of a square image -> [B, 3, side, side]; undoes patchify."""
-    B, L, _ = patches.shape
-    side = int(L**0.5)
-    x = patches.reshape(B, side, side, patch, patch, -1)
-    return x.permute(0, 5, 1, 3, 2, 4).reshape(B, -1, side * patch, side * patch)
+def unpatchify(patches: Tensor, patch: int, grid: Grid | None = None) -> Tensor:
+    """[B, L, patch * patch * C] -> [B, C, height, width]; undoes patchify.
+
+    Args:
+        patches: in raster order.
+        patch: side of a patch in pixels.
+        grid: patch rows and columns; None for those of a square image.
+
+    Raises:
+        ValueError: if there is no grid, and the patches form no square.
+    """
+    rows, columns = square_grid(patches.shape[1]) if grid is None else grid
+    x = patches.reshape(len(patches), rows, columns, patch, patch, -1)
+    return x.permute(0, 5, 1, 3, 2, 4).reshape(len(patches), -1, rows * patch, columns * patch)
 
 
 def pixel_loss(
@@ -211,8 +247,8 @@ def pixel_loss(
     """Mean squared error over the masked patches (MAE, He et al. 2022, section 3).
 
     Args:
-        predicted: [B, L, patch * patch * 3].
-        images: normalised images [B, 3, height, width].
+        predicted: [B, L, patch * patch * C].
+        images: normalised images [B, C, height, width].
         mask: [B, L], 1 where a patch was hidden.
         patch: patch size in pixels.
         norm_pix: compare with each patch's own zero-mean unit-variance pixels (unbiased variance

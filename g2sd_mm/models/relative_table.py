@@ -36,6 +36,24 @@ def table_grid(rows: int) -> Grid:
     return side, side
 
 
+def stored_table_grid(rows: int, own: Grid, known: Grid | None = None) -> Grid:
+    """The patch grid that a table of so many lines was laid out for.
+
+    What its file says, else a square, else the network's own.
+
+    Raises:
+        ValueError: if it is none of these.
+    """
+    if known is not None and table_rows(known) == rows:
+        return known
+    try:
+        return table_grid(rows)
+    except ValueError:
+        if table_rows(own) == rows:
+            return own
+        raise
+
+
 def resize_relative_table(table: Tensor, old: Grid, new: Grid) -> Tensor:
     """Resize the offset lines of a table [lines, H]; the class token's stay as they are.
 

@@ -7,7 +7,7 @@ Shapes: B images, N tokens, D channels, H heads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,9 @@ from timm.layers import DropPath, Mlp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..errors import ConfigError
+from .freezing import freeze_first_stages
+from .image_size import patch_grid, plain_size
 from .positions import Grid, resize_positions
 from .sizes import EncoderSize, encoder_size
 
@@ -32,7 +35,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_channels, embed_dim, patch_size, patch_size)
 
     def grid(self, images: Tensor) -> Grid:
-        """Patch rows and columns of ``images`` [B, 3, height, width].
+        """Patch rows and columns of ``images`` [B, C, height, width].
 
         Raises:
             ValueError: if a side is not a multiple of the patch size.
@@ -152,36 +155,48 @@ class VisionTransformer(BaseModule):
 
     Args:
         arch: size by name or in full, see :mod:`g2sd_mm.models.sizes`.
-        img_size: side in pixels of the images that ``pos_embed`` is laid out for.
+        img_size: side in pixels of the images that ``pos_embed`` is laid out for, or their height
+            and width.
         patch_size: overrides the size's own.
         drop_path_rate: drop path of the last block; grows linearly from 0 at the first.
         layer_scale: see :class:`Block`.
         attention: builds the attention of block ``i`` from ``(i, dim, num_heads)``.
         with_cp: in training, recompute the blocks in the backward pass instead of keeping their
             activations: a third more arithmetic of the student for a fraction of the memory.
+        in_channels: channels of the images.
+        frozen_stages: -1 trains everything; 0 freezes what embeds (patches, positions, class
+            token); n freezes the first n blocks too, and all of them also the norm behind them.
+            What is frozen gets no gradient and stays in evaluation mode.
     """
 
     def __init__(
         self,
         arch: str | Mapping | EncoderSize,
-        img_size: int = 224,
+        img_size: int | Sequence[int] = 224,
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         layer_scale: float | None = None,
         attention: Callable[[int, int, int], nn.Module] | None = None,
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_channels: int = 3,
+        frozen_stages: int = -1,
     ) -> None:
         super().__init__(init_cfg)
         self.with_cp = with_cp
         size = encoder_size(arch)
         patch_size = patch_size or size.patch_size
-        if img_size % patch_size:
-            raise ValueError(f'img_size {img_size} is not a multiple of patch_size {patch_size}')
-        self.embed_dim, self.depth, self.img_size = size.embed_dim, size.depth, img_size
-        self.grid_size: Grid = (img_size // patch_size, img_size // patch_size)
+        if not -1 <= frozen_stages <= size.depth:
+            raise ConfigError(
+                f'model.backbone.frozen_stages={frozen_stages} is not in -1..{size.depth}, the blocks of '
+                f'arch={arch!r}'
+            )
+        self.frozen_stages = frozen_stages
+        self.embed_dim, self.depth = size.embed_dim, size.depth
+        self.img_size, self.in_channels = plain_size(img_size), in_channels
+        self.grid_size: Grid = patch_grid(img_size, patch_size)
 
-        self.patch_embed = PatchEmbed(patch_size, size.embed_dim)
+        self.patch_embed = PatchEmbed(patch_size, size.embed_dim, in_channels)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
         positions = 1 + self.grid_size[0] * self.grid_size[1]
         self.pos_embed = nn.Parameter(torch.zeros(1, positions, size.embed_dim))
@@ -197,6 +212,13 @@ class VisionTransformer(BaseModule):
             )
             for i in range(size.depth)
         )
+        freeze_first_stages(self, frozen_stages)
+
+    def train(self, mode: bool = True) -> VisionTransformer:
+        """Training or evaluation mode; what ``frozen_stages`` freezes stays in the latter."""
+        super().train(mode)
+        freeze_first_stages(self, self.frozen_stages)
+        return self
 
     def positions(self, grid: Grid) -> Tensor:
         """Position embedding [1, 1 + rows * columns, D] for a patch grid, resized if it differs.

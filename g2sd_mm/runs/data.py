@@ -7,8 +7,9 @@ from pathlib import Path
 from mmengine import fileio
 from mmengine.config import Config, ConfigDict
 
+from ..agreement.data import TRAINING
 from ..config.load import UNFIT
-from ..config.parts import data_folder, innermost_dataset
+from ..config.parts import data_folder, innermost_datasets
 from ..datasets.shapes import ensure_shapes
 from ..errors import UserError
 from ..wording import one_line
@@ -23,7 +24,7 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
 
     Raises:
         UserError: naming the folder that is missing and how to lay the data out, or the number of
-            class folders if it is not the config's, or the entry that describes no data.
+            training class folders if it is not the config's, or the entry that describes no data.
     """
     try:
         _prepare(cfg, loaders)
@@ -40,23 +41,26 @@ def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
     if cfg.get('shapes'):
         ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
     for name in loaders:
-        if not cfg.get(name):
-            continue
-        dataset = innermost_dataset(cfg[name].dataset)
-        root = str(dataset.get('data_root', '.'))
-        if not fileio.isdir(root):
-            layout, folder = cfg.get('data_layout', root), Path(root)
-            data = Path(data_folder())
-            inside = folder.relative_to(data).parts if folder.is_relative_to(data) else ()
-            raise UserError(
-                f'no data at {root}: lay it out as {layout}'
-                + (f', or point G2SD_DATA at the folder that holds {inside[0]}' if inside else '')
-            )
-        if dataset.get('type') == 'CustomDataset' and dataset.get('with_label', True):
-            _check_classes(root, dataset, cfg)
+        if cfg.get(name):
+            for dataset in innermost_datasets(cfg[name].dataset):
+                _check_dataset(dataset, cfg, name == TRAINING)
 
 
-def _check_classes(root: str, dataset: ConfigDict, cfg: Config) -> None:
+def _check_dataset(dataset: ConfigDict, cfg: Config, trained: bool) -> None:
+    root = str(dataset.get('data_root') or '.')
+    if not fileio.isdir(root):
+        layout, folder = cfg.get('data_layout', root), Path(root)
+        data = Path(data_folder())
+        inside = folder.relative_to(data).parts if folder.is_relative_to(data) else ()
+        raise UserError(
+            f'no data at {root}: lay it out as {layout}'
+            + (f', or point G2SD_DATA at the folder that holds {inside[0]}' if inside else '')
+        )
+    if dataset.get('type') == 'CustomDataset' and dataset.get('with_label', True):
+        _check_classes(root, dataset, cfg, trained)
+
+
+def _check_classes(root: str, dataset: ConfigDict, cfg: Config, trained: bool) -> None:
     if dataset.get('ann_file'):
         return  # classes come from a list, not from folders
     prefix = dataset.get('data_prefix') or ''
@@ -64,6 +68,8 @@ def _check_classes(root: str, dataset: ConfigDict, cfg: Config) -> None:
     root = fileio.join_path(root, prefix) if prefix else root
     if not fileio.isdir(root):
         raise UserError(f'no data at {root}')
+    if not trained:
+        return  # labels follow the names of the training data, or of the weights
     found = sum(1 for _ in fileio.list_dir_or_file(root, list_file=False))
     expected = cfg.get('num_classes')
     if expected and found != expected:

@@ -110,10 +110,14 @@ def _smaller_batch(cfg: Config) -> str:
     batch = (cfg.get('train_dataloader') or {}).get('batch_size')
     if not batch or batch == 1:
         return 'at a batch of 1: take a smaller network or smaller images'
-    return (
-        f'at a batch of {batch} per process; try --cfg-options '
-        f'train_dataloader.batch_size={batch // 2} with --auto-scale-lr'
+    half = batch // 2
+    advice = (
+        f'at a batch of {batch} per process; try --cfg-options train_dataloader.batch_size={half}'
     )
+    if (cfg.get('auto_scale_lr') or {}).get('enable'):
+        return f'{advice}, with --auto-scale-lr as before'
+    rate = ((cfg.get('optim_wrapper') or {}).get('optimizer') or {}).get('lr')
+    return f'{advice} optim_wrapper.optimizer.lr={rate * half / batch:.6g}' if rate else advice
 
 
 def _is_from_a_dead_worker(error: Exception) -> bool:

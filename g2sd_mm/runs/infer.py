@@ -11,10 +11,8 @@ import mmcv
 import g2sd_mm
 
 from ..config.load import load_config
-from ..reports.draw import draw_sample
 from ..students.load import student_of
-from ..students.predictions import plain_prediction
-from ..students.student import check_image, read_image
+from ..students.student import check_image
 from .processes import best_device
 
 
@@ -51,11 +49,9 @@ def infer(
     predictions = []
     for number, path in enumerate(images):
         sample = student.sample(path)
-        plain = plain_prediction(sample, student.classes, threshold)
+        plain = student.plain(sample, threshold)
         predictions.append({'image': path, **plain})
-        drawn = draw_sample(
-            read_image(path), sample, student.classes, threshold=threshold, legend=legend
-        )
+        drawn = student.draw(student.picture(path), sample, threshold=threshold, legend=legend)
         name = f'{number:04d}_{Path(path).stem}.jpg'
         mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
     (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))

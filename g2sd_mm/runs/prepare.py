@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,18 @@ from mmengine.config import Config, ConfigDict
 
 import g2sd_mm
 
+from ..agreement.runs import agree_for_training
 from ..config.load import load_config
+from ..config.parts import innermost_datasets
+from ..data_checks.before_training import check_training_data
 from ..engine.autocast import MIXED, mixed_dtype
 from ..errors import UserError
+from .auto_scale import scale_rate
 from .data import prepare_data
 from .reliable import check_work_dir, make_reliable
 from .resume import find_start
 from .verify import verify_named_files
+from .work_dir import work_dir_lock
 
 _RUNS = itertools.count(1)
 _TRAINING_ONLY = (
@@ -50,10 +56,12 @@ def prepare_training(
     runs: str = 'work_dirs',
     tensorboard: bool = False,
     compiled: bool | None = None,
+    hold: ExitStack | None = None,
 ) -> Config:
     """A config as it will be trained: loaded, fitted to this machine, checked.
 
-    Args are those of :func:`g2sd_mm.runs.train.train`.
+    Args are those of :func:`g2sd_mm.runs.train.train`, and ``hold``, which is given the lock of
+    the work dir before anything is read there.
 
     Raises:
         UserError, CheckpointError: with one line that says what to do; the latter for any file of
@@ -66,21 +74,26 @@ def prepare_training(
     if amp:
         use_mixed_precision(cfg)
     prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
+    cfg.setdefault('randomness', {})
     if seed is not None:
         cfg.randomness.seed = seed
     if deterministic:
         # without it the first matrix product on a GPU refuses
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         cfg.randomness.deterministic = True
-    if auto_scale_lr:
-        cfg.auto_scale_lr.enable = True
+    notes = scale_rate(cfg, config) if auto_scale_lr else []
+    check_work_dir(cfg.work_dir)
+    if hold is not None:
+        hold.enter_context(work_dir_lock(cfg.work_dir))
     make_reliable(cfg)
-    find_start(cfg, resume)
+    find_start(cfg, resume, notes)
     log_throughput(cfg)
+    export_weights(cfg)
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
-    check_work_dir(cfg.work_dir)
+    agree_for_training(cfg, config)
+    check_training_data(cfg)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)
     return cfg
@@ -197,13 +210,21 @@ def use_test_time_augmentation(cfg: Config) -> None:
     """
     if not cfg.get('tta_model') or not cfg.get('tta_pipeline'):
         raise UserError('--tta needs tta_model and tta_pipeline in the config')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    for dataset in innermost_datasets(cfg.test_dataloader.dataset):
+        dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
 def log_throughput(cfg: Config) -> None:
     """Images a second in every line of the log, in place."""
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ThroughputHook')]
+
+
+def export_weights(cfg: Config) -> None:
+    """Write ``weights.pth`` and what it is at the end of the run, in place; stock configs too."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    if not any(hook['type'] == 'WeightsExportHook' for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='WeightsExportHook')]
 
 
 def use_tensorboard(cfg: Config) -> None:

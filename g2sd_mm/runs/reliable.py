@@ -11,7 +11,13 @@ from mmengine.config import Config
 from ..errors import UserError
 
 #: Entry of ``reliability`` in a config -> hook that it has the arguments of.
-_ALARMS = {'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook'}
+_ALARMS = {
+    'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook', 'dry_run': 'DryRunHook',
+    'teacher_metric': 'TeacherMetricHook',
+}  # fmt: skip
+
+#: Schedules that have to know how many iterations make an update.
+_PER_UPDATE = ('WarmupCosineLR', 'WarmupPolyLR', 'WarmupMultiStepLR')
 
 
 def make_reliable(cfg: Config) -> None:
@@ -31,8 +37,9 @@ def make_reliable(cfg: Config) -> None:
     loop = cfg.train_cfg
     if loop.pop('by_epoch', False) or loop.get('type') == 'EpochBasedTrainLoop':
         loop['type'] = 'ResumableEpochLoop'
-    elif 'type' not in loop:
-        loop['type'] = 'IterBasedTrainLoop'
+    elif loop.setdefault('type', 'IterBasedTrainLoop') == 'IterBasedTrainLoop':
+        loop['type'] = 'ResumableIterLoop'
+    _fit_schedules(cfg)
     defaults = {'checkpoint': dict(type='CheckpointHook', interval=1)}  # mmengine's own
     cfg.default_hooks = {**defaults, **(cfg.get('default_hooks') or {})}
     saving = cfg.default_hooks.checkpoint
@@ -54,6 +61,15 @@ def make_reliable(cfg: Config) -> None:
         if hook not in present and arguments[hook] is not None
     ]
     cfg.custom_hooks = [*hooks, dict(type='PreemptionHook')]
+
+
+def _fit_schedules(cfg: Config) -> None:
+    """Rates change between updates alone, however many iterations make one; in place."""
+    schedules = cfg.get('param_scheduler') or ()
+    counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    for schedule in schedules if isinstance(schedules, (list, tuple)) else ():
+        if schedule.get('type') in _PER_UPDATE:
+            schedule['accumulation'] = counts
 
 
 def check_work_dir(folder: str) -> None:

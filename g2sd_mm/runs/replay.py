@@ -20,7 +20,7 @@ from ..engine.bundle import read_bundle
 from ..engine.hooks.access import bare_model
 from ..engine.tensors import all_finite, as_number, tensors_in
 from ..seeding import seed_everything
-from ..wording import some
+from ..wording import printable, some
 from .prepare import name_run
 
 
@@ -69,13 +69,12 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
         return f'not finite before the step: {some(broken)}'
     model.train()
     lines = []
-    for number, batch, files in zip(
-        content['steps'], content['batches'], content['files'], strict=True
+    for number, updates, batch, files in zip(
+        content['steps'], content['updates'], content['batches'], content['files'], strict=True
     ):
         seed_everything(content['seed'], number, content['rank'])
         if hasattr(model, 'distillation'):
-            accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-            model.distillation.update = number // accumulated
+            model.distillation.update = updates
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)
@@ -94,9 +93,9 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
                 f'{some(bad[::-1])}'
             )
         lines.append(f'files of the batch: {", ".join(files) or "unknown"}')
-        return '\n'.join(lines)
+        return '\n'.join(map(printable, lines))
     lines.append('all is finite here: the step depends on another rank, device or precision')
-    return '\n'.join(lines)
+    return '\n'.join(map(printable, lines))
 
 
 @contextmanager

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
 from ..checkpoints import CheckpointError
 from ..checkpoints.whole import damage, newest_whole
+from ..compat.safe_load import load_checkpoint
 
 #: What has to be in a config for its randomness to follow from counts alone.
 _COUNTED = ('SeededSampler', 'SeededDataset', 'StepSeedHook')
 
 
-def find_start(cfg: Config, resume: str | None) -> None:
+def find_start(cfg: Config, resume: str | None, notes: Sequence[str] = ()) -> None:
     """Decide which checkpoint the run goes on from, in place; with ``auto``, it may be none.
 
     Args:
         cfg: with its ``work_dir``.
         resume: ``auto`` for the newest whole checkpoint of the work dir, a path, or None.
+        notes: further lines for the log.
+
+    A config without a seed takes the checkpoint's, before the order of images is drawn from it.
 
     Raises:
-        CheckpointError: if the named file is damaged, or all of the work dir are.
+        CheckpointError: if the named file is damaged, or all of the work dir are, or it is no
+            training checkpoint.
         FileNotFoundError: if it is not there.
     """
-    notes: list[str] = []
+    notes = list(notes)
     found: Path | None = None
     if resume == 'auto':
-        found, notes = newest_whole(cfg.work_dir)
+        found, passed = newest_whole(cfg.work_dir, _checkpoint_folder(cfg))
+        notes += passed
         if found is None:
             notes.append(f'no checkpoint in {cfg.work_dir} to go on from: starting anew')
     elif resume:
@@ -40,9 +48,44 @@ def find_start(cfg: Config, resume: str | None) -> None:
                 'checkpoint of the work dir'
             )
     if found is not None:
+        _take_seed(cfg, _training_checkpoint(found))
         notes += _inexact(cfg)
         cfg.resume, cfg.load_from = True, str(found)
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ResumeHook', notes=notes)]
+
+
+def _checkpoint_folder(cfg: Config) -> str:
+    """The work dir, or the folder that a checkpoint hook with an ``out_dir`` makes for it."""
+    saving = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    out_dir = saving.get('out_dir')
+    if not out_dir or out_dir == cfg.work_dir:
+        return str(cfg.work_dir)
+    return str(Path(out_dir) / Path(cfg.work_dir).name)
+
+
+def _training_checkpoint(path: Path) -> dict[str, Any]:
+    """Content of a file that has all that training goes on from.
+
+    Raises:
+        CheckpointError: if there is something lacking: files of weights, and best checkpoints.
+    """
+    content = load_checkpoint(path, mmap=True)
+    parts = ('meta', 'state_dict', 'optimizer', 'message_hub')
+    if not isinstance(content, dict) or any(part not in content for part in parts):
+        raise CheckpointError(
+            f'cannot resume from {path}: it has weights, but no optimizer state and counts, as '
+            'weights.pth and best_*.pth have none. --resume without a path takes the newest '
+            'checkpoint of the work dir; --cfg-options load_from=FILE starts a new run from weights'
+        )
+    return content
+
+
+def _take_seed(cfg: Config, content: dict[str, Any]) -> None:
+    meta = content['meta']
+    seed = meta.get('seed') if isinstance(meta, dict) else None
+    randomness = cfg.get('randomness') or {}
+    if randomness.get('seed') is None and isinstance(seed, int):
+        cfg.randomness = dict(randomness, seed=seed)
 
 
 def _inexact(cfg: Config) -> list[str]:

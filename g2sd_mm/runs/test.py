@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
+from ..agreement.runs import agree_for_test
 from ..students.build import fill_student
 from .prepare import prepare_test
 from .processes import start_processes
@@ -38,6 +39,7 @@ def evaluate(
         CheckpointError: if the file does not fit the student exactly.
     """
     cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data)
+    agree_for_test(cfg, checkpoint, config)
     start_processes(cfg, launcher)
     runner = Runner.from_cfg(cfg)
     model = runner.model

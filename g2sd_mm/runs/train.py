@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from mmengine.runner import Runner
 
 import g2sd_mm
 
-from ..engine.preemption import listening
+from ..preemption import listening
 from .failures import explained
 from .prepare import prepare_training
 from .processes import build_runner, start_processes
+from .work_dir import is_first_process
 
 
 def train(
@@ -43,21 +45,23 @@ def train(
             memory, a lost process), or a number that is not finite.
         Preempted: when a signal asked the run to end, and it has saved.
     """
-    cfg = prepare_training(
-        config,
-        options,
-        work_dir=work_dir,
-        resume=resume,
-        seed=seed,
-        amp=amp,
-        deterministic=deterministic,
-        auto_scale_lr=auto_scale_lr,
-        runs=runs,
-        tensorboard=tensorboard,
-        compiled=compiled,
-    )
-    with listening(), explained(cfg):
-        start_processes(cfg, launcher)
-        runner = build_runner(g2sd_mm.distill_config(cfg))
-        runner.train()
+    with ExitStack() as stack:
+        cfg = prepare_training(
+            config,
+            options,
+            work_dir=work_dir,
+            resume=resume,
+            seed=seed,
+            amp=amp,
+            deterministic=deterministic,
+            auto_scale_lr=auto_scale_lr,
+            runs=runs,
+            tensorboard=tensorboard,
+            compiled=compiled,
+            hold=stack if is_first_process(launcher) else None,
+        )
+        with listening(), explained(cfg):
+            start_processes(cfg, launcher)
+            runner = build_runner(g2sd_mm.distill_config(cfg))
+            runner.train()
     return runner

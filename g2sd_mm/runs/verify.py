@@ -107,8 +107,10 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
         checks['teacher'] = functools.partial(_check_stage1_teacher, cfg)
     elif _teacher_cfg(cfg):
         checks['teacher'] = functools.partial(_check_stage2_teacher, cfg)
-    if isinstance(backbone := getattr(trained, 'backbone', None), Backbone):
+    backbone = getattr(trained, 'backbone', None)
+    if isinstance(backbone, Backbone):
         checks['init_cfg'] = functools.partial(_check_encoder, backbone)
+    if backbone is not None:
         checks['weights'] = lambda file: fill_student(trained, file, path)
     checks['load_from'] = lambda file: load_start(trained, file)
     return checks

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
+import contextlib
 
+import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import nn
 
 from ..checkpoints import load_verified, read_weights
 from ..checkpoints.load import Fit
-from ..checkpoints.record import TASKS, Record, restore
-from ..checkpoints.task_models import task_model_state
-from ..errors import UserError
+from ..checkpoints.naming import state_for
+from ..checkpoints.record import Record, restore
+from .described import check_network, no_larger_than, registered_only, without_sources
 
 _ADVICE = 'Give the config that the file was trained with, or that of its kind and size.'
-#: A registered name, with or without its library. Registries take any other text for the address
-#: of something to import and call.
-_REGISTERED = re.compile(rf'((mmengine|mmcv|{"|".join(TASKS)})\.)?\w+')
 
 
 def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
@@ -41,7 +35,7 @@ def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
     weights = read_weights(checkpoint, mmap=True)
     return load_verified(
         model,
-        task_model_state(weights),
+        state_for(weights, model.state_dict()),
         weights,
         purpose=f'weights of {purpose}',
         may_ignore=('data_preprocessor.*',),
@@ -49,52 +43,49 @@ def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
     )
 
 
-def build_student(network: Record, checkpoint: str, purpose: str) -> nn.Module:
+def build_student(
+    network: Record, checkpoint: str, purpose: str, *, trusted: bool = False
+) -> nn.Module:
     """A record's network in eval mode, filled by :func:`fill_student`.
 
     Args:
         network: see :func:`~g2sd_mm.checkpoints.record.describe_network`.
         checkpoint, purpose: as in :func:`fill_student`.
+        trusted: the record was made from a config here; else it was read from a file, and is
+            checked (see :mod:`~g2sd_mm.students.described`).
 
     Raises:
-        UserError: if the record asks for something that is no registered component.
+        UserError: if a record that was read asks for something that is no registered layer.
         CheckpointError: if the file does not fit.
     """
-    check_network(network)
-    cfg = ConfigDict(restore(network['model']), _scope_=network['scope'])
-    model = MODELS.build(cfg)
+    model = _build(network, checkpoint, trusted)
     fill_student(model, checkpoint, purpose)
     model.eval()
     return model
 
 
-def check_network(network: Record) -> None:
-    """A sidecar is data: what it names is built, and nothing else is imported or called.
+def network_names(network: Record, checkpoint: str, *, trusted: bool = False) -> list[str]:
+    """Names of the state dict that a record's network has; see :func:`build_student`."""
+    return list(_build(network, checkpoint, trusted).state_dict())
 
-    Raises:
-        UserError: for a library, a component or an import that does not belong.
+
+def _build(network: Record, checkpoint: str, trusted: bool) -> nn.Module:
+    cfg = ConfigDict(without_sources(restore(network['model'])), _scope_=network['scope'])
+    if trusted:
+        return MODELS.build(cfg)
+    weights = read_weights(checkpoint, mmap=True)
+    check_network(network, weights)
+    with registered_only():
+        with no_larger_than(weights):
+            _build_without_memory(cfg)
+        with no_larger_than(weights):
+            return MODELS.build(cfg)
+
+
+def _build_without_memory(cfg: ConfigDict) -> None:
+    """Let a network that is too large be noticed before it takes memory.
+
+    Some networks of the libraries compute while they are built, which ends this early.
     """
-    for key, value in _entries(network):
-        if key in ('scope', '_scope_') and value not in TASKS:
-            raise UserError(f'the record of a student has the scope {value!r}, expected '
-                            f'{", ".join(TASKS)}')  # fmt: skip
-        if key == 'type' and not _REGISTERED.fullmatch(str(value)):
-            raise UserError(f'the record of a student names {value!r}, which is no component')
-    for module in network['imports']:
-        if module.split('.')[0] == 'g2sd_mm':
-            importlib.import_module(module)
-        elif module not in sys.modules:
-            raise UserError(
-                f'the student needs {module}: if you trust it, import {module} before loading'
-            )
-
-
-def _entries(value: Any) -> Iterator[tuple[str, Any]]:
-    """All keys of nested dicts, with their values."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield key, item
-            yield from _entries(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _entries(item)
+    with torch.device('meta'), contextlib.suppress(RuntimeError, NotImplementedError):
+        MODELS.build(cfg)

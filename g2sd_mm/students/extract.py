@@ -9,18 +9,20 @@ from typing import Any
 
 from torch import Tensor
 
+from ..agreement.inputs import inputs_of
+from ..agreement.weights import reconcile, say
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
+from ..checkpoints.averaged import Which
 from ..checkpoints.convert import convert_state
-from ..checkpoints.record import Record, describe_network, describe_origin
+from ..checkpoints.naming import own_record, state_for
+from ..checkpoints.record import Record, check_record, describe_network, describe_origin
 from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
-from ..checkpoints.task_models import task_model_state
 from ..checkpoints.write import write_safetensors, write_weights
 from ..checkpoints.write_layout import write_layout
 from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
-from .build import build_student
-from .predictions import class_names
+from .build import build_student, network_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
 #: What a training checkpoint knows of its run.
@@ -52,6 +54,7 @@ def extract_student(
     layout: str = 'ours',
     config: str | None = None,
     options: Mapping[str, Any] | None = None,
+    which: Which | None = None,
 ) -> Extracted:
     """Write the student of a checkpoint, of stage 1 its encoder, and its sidecar.
 
@@ -63,19 +66,22 @@ def extract_student(
             :data:`~g2sd_mm.checkpoints.layouts.LAYOUTS`.
         config: config of the run; None for what the checkpoint says of itself.
         options: changes to it, as ``--cfg-options``.
+        which: of a checkpoint with raw and averaged (EMA) weights, ``raw`` or ``ema``.
 
     Raises:
         UserError: if nothing says which student it is.
         CheckpointError: if the weights do not fill the student, or the layout cannot hold them.
     """
     checkpoint, path = Path(checkpoint), Path(path)
-    weights = read_weights(checkpoint, mmap=True)
+    weights = read_weights(checkpoint, mmap=True, which=which)
     if config is None:
         record = _known_record(weights, checkpoint)
     else:
         record = _record_of(weights, config, options)
-    state = _student_state(weights)
+    state = _student_state(weights, record['network'], config is not None)
     meta = {'g2sd_mm': record['origin'].get('g2sd_mm'), 'extracted_from': checkpoint.name}
+    if weights.meta.get('grid'):
+        meta['grid'] = weights.meta['grid']
     path.parent.mkdir(parents=True, exist_ok=True)
     if layout != 'ours':
         write_layout(path, convert_state(state, to=layout), meta)
@@ -87,7 +93,9 @@ def extract_student(
         raise UserError(f'{path}: a student is written to .pth or .safetensors')
     try:
         if record['network'] is not None:
-            build_student(record['network'], str(path), 'the student')  # does it fill it?
+            # does it fill it?
+            trusted = config is not None
+            build_student(record['network'], str(path), 'the student', trusted=trusted)
     except (CheckpointError, UserError):
         path.unlink()
         raise
@@ -95,16 +103,22 @@ def extract_student(
         **record['origin'],
         'extracted_from': {'file': str(checkpoint), 'sha256': file_digest(checkpoint)},
     }
-    record = {'layout': layout, 'network': record['network'], 'origin': origin}
+    known = {'inputs': record['inputs']} if 'inputs' in record else {}
+    record = {'layout': layout, 'network': record['network'], **known, 'origin': origin}
     sidecar = write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
     left_behind = _left_behind(weights, state)
     return Extracted(path, sidecar, len(state), left_behind, record['network'])
 
 
-def _student_state(weights: Weights) -> dict[str, Tensor]:
+def _student_state(
+    weights: Weights, network: Record | None, trusted: bool
+) -> dict[str, Tensor]:
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
-    return task_model_state(weights)
+    known = network is None or own_record(weights) is not None
+    if known:
+        return state_for(weights, ())
+    return state_for(weights, network_names(network, weights.path, trusted=trusted))
 
 
 def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -123,13 +137,16 @@ def _known_record(weights: Weights, checkpoint: Path) -> Record:
             f'nothing says which student is in {weights.name} (no {sidecar_path(checkpoint).name} '
             'beside it): give the config of its run with --config'
         )
-    return record
+    return check_record(record, f'{checkpoint}, meta.student,')
 
 
 def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None) -> Record:
     cfg = load_config(config, dict(options or {}))
-    network = describe_network(cfg)
+    network, inputs = describe_network(cfg), inputs_of(cfg)
     if network is not None:
-        network['classes'] = list(class_names(cfg))
+        agreement = reconcile(cfg, weights.path, config)
+        say(agreement.notes)
+        network['classes'], inputs = list(agreement.classes), agreement.inputs
     progress = {key: weights.meta[key] for key in _PROGRESS if key in weights.meta}
-    return {'network': network, 'origin': describe_origin(cfg, metrics={}, **progress)}
+    origin = describe_origin(cfg, metrics={}, **progress)
+    return {'network': network, 'inputs': inputs.plain(), 'origin': origin}

@@ -9,6 +9,8 @@ from typing import Any
 from mmengine.config import Config
 
 from .. import register_all
+from ..agreement.recorded import of_record
+from ..agreement.weights import reconcile, say
 from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import Record, check_record, describe_network
 from ..checkpoints.sidecar import read_sidecar, sidecar_path
@@ -17,7 +19,6 @@ from ..config.load import load_config
 from ..engine.norm import sync_batch_norm
 from ..errors import UserError
 from .build import build_student
-from .predictions import class_names
 from .student import Student
 
 _ENDINGS = ('.pth', '.safetensors')
@@ -72,7 +73,7 @@ def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | No
         )
     try:
         model = build_student(network, str(path), path.name)
-        return Student(model, network, record['origin'])
+        return Student(model, network, record['origin'], of_record(record, path.name).inputs)
     except (UserError, CheckpointError, OSError, MemoryError):
         raise
     except Exception as error:  # values that make no network can make a library raise anything
@@ -86,15 +87,18 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
     """The student of a loaded config, filled; ``name`` is the config's, for messages.
 
     Raises:
-        UserError: if the config trains no task.
+        UserError: if the config trains no task, or contradicts what the weights say of themselves.
         CheckpointError: if the weights do not fit.
     """
     sync_batch_norm(cfg, 'none')
     network = describe_network(cfg)
     if network is None:
         raise UserError(f'{name} predicts nothing: it is a pre-training config')
-    network['classes'] = list(class_names(cfg))
-    return Student(build_student(network, checkpoint, name), network)
+    agreement = reconcile(cfg, checkpoint, name)
+    say(agreement.notes)
+    network['classes'] = list(agreement.classes)
+    model = build_student(network, checkpoint, name, trusted=True)
+    return Student(model, network, inputs=agreement.inputs)
 
 
 def weights_file(source: str | Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,21 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..agreement.inputs import Inputs, cut_of, pixels
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
+from ..config.channels import image_channels
 from ..errors import UserError
-from .networks import WHOLE
-from .predictions import plain_prediction
+from ..tasks import task_named
+from ..tasks.drawing import draw_sample
+from .described import registered_only
+from .reading import read_pixels, shown, with_channels
 
-#: A file, or uint8 pixels [height, width, 3] in RGB order.
+#: A file, or pixels [height, width, C]: of three channels uint8, in RGB order.
 Image = str | Path | np.ndarray
 
 
@@ -31,32 +37,46 @@ class Student(nn.Module):
         model: the network of its own library, filled, in eval mode.
         network: its record, see :func:`~g2sd_mm.checkpoints.record.describe_network`.
         origin: where it comes from: config, data set, teacher, metrics, commit; may be empty.
+        inputs: the images that it was trained on, as far as they are known.
 
     Attributes:
         model: mmpretrain's ``ImageClassifier``, mmdet's ``MaskRCNN`` or mmseg's
             ``EncoderDecoder``; its ``backbone`` is the ViT.
         task: ``classification``, ``detection`` or ``segmentation``.
         classes: names by number; empty if nobody told.
+        inputs: the images that it was trained on.
         mean, std: of the RGB channels, in values of 0 to 255; images are normalised with them.
-        image_size: side in pixels that the network is laid out for; None where it does not say.
+        image_size: side in pixels of the images that it was trained on, or else that the network
+            is laid out for, or (height, width); None where neither is known.
+        in_channels: of the images; 3 is RGB.
     """
 
     _whole: nn.Module
 
     def __init__(
-        self, model: nn.Module, network: Record, origin: Mapping[str, Any] | None = None
+        self,
+        model: nn.Module,
+        network: Record,
+        origin: Mapping[str, Any] | None = None,
+        inputs: Inputs | None = None,
     ) -> None:
         super().__init__()
         self.model: Any = model
         self.network, self.origin = network, dict(origin or {})
         self.task: str = network['task']
+        self._task = task_named(self.task)
         self.classes: tuple[str, ...] = tuple(network['classes'])
-        self.image_size = _side(getattr(model.backbone, 'img_size', None))
+        self.inputs = inputs or Inputs()
+        self._size = self.inputs.size
+        self._unlike: set[str] = set()  # what was said of images of other sizes
+        own = getattr(model.backbone, 'img_size', None)
+        self.image_size = _size(self._size if _is_square(self._size) else own)
+        self.in_channels = image_channels(network['model'])
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
         # a second name for modules of `model`: outside of the state dict
-        object.__setattr__(self, '_whole', WHOLE[self.task](model))
+        object.__setattr__(self, '_whole', self._task.whole(model))
         self._prepare: Callable[[dict], dict] | None = None
         self.eval()
 
@@ -81,7 +101,8 @@ class Student(nn.Module):
         """Predict on one image, prepared as the student's test images were.
 
         Args:
-            image: a file, or uint8 pixels [height, width, 3], RGB.
+            image: a file, or uint8 pixels [height, width, 3], RGB (of a student for other images,
+                [height, width, in_channels] as its files hold them).
             threshold: least score of a box.
 
         Returns:
@@ -93,7 +114,15 @@ class Student(nn.Module):
         Raises:
             UserError: if the file is missing or no image, or the array is of another type or shape.
         """
-        return plain_prediction(self.sample(image), self.classes, threshold)
+        return self.plain(self.sample(image), threshold)
+
+    def plain(self, sample: Any, threshold: float = 0.3) -> dict[str, Any]:
+        """A sample of :meth:`sample` as :meth:`predict` gives it."""
+        return self._task.plain(sample, self.classes, threshold)
+
+    def draw(self, image: np.ndarray, sample: Any, **options: Any) -> np.ndarray:
+        """A picture of a sample; see :func:`g2sd_mm.tasks.drawing.draw_sample`."""
+        return draw_sample(self._task, image, sample, self.classes, **options)
 
     @torch.no_grad()
     def sample(self, image: Image) -> Any:
@@ -107,13 +136,61 @@ class Student(nn.Module):
             if self._prepare is None:
                 with quiet_imports():
                     self._prepare = _preparation(self.network)
-            inputs = self._prepare(_as_input(image))
+            given = self._as_input(image)
+            inputs = self._prepare(given)
+            self._say_size(given['ori_shape'], tuple(inputs['inputs'].shape[-2:]))
             (sample,) = self.model.test_step(pseudo_collate([inputs]))
         return sample
 
+    def picture(self, path: str | Path) -> np.ndarray:
+        """An image file as a picture to draw on, uint8 [height, width, 3]."""
+        return read_image(path) if self.in_channels == 3 else shown(self._read(str(path)))
 
-def _side(size: int | tuple[int, int] | None) -> int | None:
-    return size[0] if isinstance(size, (tuple, list)) else size
+    def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:
+        """Once for each kind: images that the pipeline leaves at a size that is not the usual."""
+        if self.task != 'classification':
+            return
+        note, cut = '', cut_of(restore(self.network['test_pipeline']))
+        if self._size and prepared != self._size:
+            note = (
+                f'was trained on images of {pixels(self._size)} and predicts this one at '
+                f'{pixels(prepared)}'
+            )
+        elif cut.as_it_is and min(image) > 4 / 3 * min(prepared):
+            note = (
+                f'has a test pipeline that does not resize: it sees the central {pixels(prepared)} '
+                f'of this image of {pixels(image)}'
+            )
+        if note and note not in self._unlike:
+            self._unlike.add(note)
+            print_log(f'the student {note}', logger='current', level=logging.WARNING)
+
+    def _read(self, path: str) -> np.ndarray:
+        check_image(path)
+        with DefaultScope.overwrite_default_scope(self.network['scope']), quiet_imports():
+            return read_pixels(restore(self.network['test_pipeline'][0]), path)
+
+    def _as_input(self, image: Image) -> dict[str, Any]:
+        if self.in_channels == 3:
+            return _as_input(image)
+        path = str(image) if isinstance(image, (str, Path)) else ''
+        array = with_channels(self._read(path) if path else np.asarray(image))
+        if array.ndim != 3 or array.shape[2] != self.in_channels:
+            raise UserError(
+                f'this student takes images of {self.in_channels} channels, and '
+                f'{path or "this array"} is {list(array.shape)}'
+            )
+        return _loaded(array, path)
+
+
+def _is_square(size: tuple[int, int] | None) -> bool:
+    return size is not None and size[0] == size[1]
+
+
+def _size(size: int | Sequence[int] | None) -> int | tuple[int, int] | None:
+    if isinstance(size, Sequence):
+        return size[0] if size[0] == size[1] else (size[0], size[1])
+    return size
 
 
 def _preparation(network: Record) -> Callable[[dict], dict]:
@@ -121,7 +198,8 @@ def _preparation(network: Record) -> Callable[[dict], dict]:
     if not network['test_pipeline']:
         raise UserError('the config of this student has no test pipeline to prepare images with')
     read, *steps = restore(network['test_pipeline'])
-    pipeline = Compose(steps)
+    with registered_only():
+        pipeline = Compose(steps)
 
     def prepare(item: dict) -> dict:
         if read.get('to_float32'):
@@ -140,9 +218,13 @@ def _as_input(image: Image) -> dict[str, Any]:
             f'an image is a file or uint8 pixels [height, width, 3] in RGB order, got '
             f'{pixels.dtype} {list(pixels.shape)}'
         )
+    return _loaded(pixels[..., ::-1].copy(), path)
+
+
+def _loaded(pixels: np.ndarray, path: str) -> dict[str, Any]:
     size = pixels.shape[:2]
     return {
-        'img': pixels[..., ::-1].copy(),
+        'img': pixels,
         'img_shape': size,
         'ori_shape': size,
         'img_path': path,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -13,6 +15,7 @@ from torch import nn
 from ..checkpoints.convert import convert_state
 from ..errors import UserError
 from ..models.backbones import G2SDViT
+from ..models.image_size import height_and_width
 from ..models.vit import NORM_EPS
 from .load import load_student
 from .student import Student
@@ -47,6 +50,13 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
             f"timm's VisionTransformer cannot hold {type(backbone).__name__}: windows and relative "
             'positions are not in it; only classifiers with G2SDViT can be handed to timm'
         )
+    if student.image_size != backbone.img_size:
+        print_log(
+            f'the student was trained on images of {student.image_size} px, and timm\'s network '
+            f'takes those of {backbone.img_size} px that it is laid out for',
+            logger='current',
+            level=logging.WARNING,
+        )
     two_tokens = backbone.out_type == 'dist_token'
     if two_tokens and not getattr(student.model.head, 'average', True):
         raise UserError(
@@ -58,6 +68,7 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
     kind: Any = VisionTransformerDistilled if two_tokens else VisionTransformer
     model = kind(
         img_size=backbone.img_size,
+        in_chans=backbone.in_channels,
         patch_size=backbone.patch_embed.patch_size,
         num_classes=len(state['head.weight']),
         embed_dim=backbone.embed_dim,
@@ -69,7 +80,7 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
     )
     model.load_state_dict(state)
     model.pretrained_cfg = {
-        'input_size': (3, backbone.img_size, backbone.img_size),
+        'input_size': (backbone.in_channels, *height_and_width(backbone.img_size)),
         'num_classes': model.num_classes,
         'mean': tuple(value / 255 for value in student.mean),
         'std': tuple(value / 255 for value in student.std),

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from benchmarks.speed.table import speed_table
+from g2sd_mm.bench.reports.readme import with_results
 from g2sd_mm.errors import UserError
-from g2sd_mm.reports.readme import with_results
 
 RATIO = dict(median=1.5, lowest=1.25, highest=1.75, rounds=5)
 CONTENT = dict(

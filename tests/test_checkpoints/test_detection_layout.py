@@ -25,7 +25,7 @@ def registered():
 
 
 def published(dim: int, heads: int) -> dict[str, torch.Tensor]:
-    return {name: torch.zeros(shape) for name, shape in detectron2_names(dim, heads).items()}
+    return {name: torch.ones(shape) for name, shape in detectron2_names(dim, heads).items()}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_serves_as_the_teacher(tmp_path):
     )
     built = build_task_teacher(**teacher)
     assert built.model.roi_head is None
-    assert not built.model.neck.simfp_2[0].weight.any()
+    assert (built.model.neck.simfp_2[0].weight == 1).all()
 
     lacking = published(192, 3)
     del lacking['backbone.simfp_5.2.weight']

@@ -37,7 +37,7 @@ def test_size_and_kind_are_seen_in_every_layout(fake):
 
 
 def test_numbers_are_counted():
-    state = {'conv.weight': torch.zeros(2, 3), 'conv.bias': torch.zeros(2, dtype=torch.float16)}
+    state = {'conv.weight': torch.ones(2, 3), 'conv.bias': torch.zeros(2, dtype=torch.float16)}
     facts = facts_of(Weights('x.pth', state))
     assert (facts.tensors, facts.elements, facts.bytes) == (2, 8, 28)
     assert facts.dtypes == {'float32': 1, 'float16': 1}
@@ -119,3 +119,10 @@ def test_every_kind_has_its_uses():
     for kind in Kind:
         facts = facts_of(Weights('x', {'conv.weight': torch.zeros(1)}))
         uses_of(type(facts)(**{**vars(facts), 'kind': kind}), 'x')
+
+
+def test_images_that_are_not_square_are_told_as_far_as_they_are_known():
+    state = autoencoder(TEACHER, img_size=(24, 32)).state_dict()
+    assert facts_of(Weights('x.pth', state)).size['patches'] == 12
+    known = facts_of(Weights('x.pth', state, {'grid': '3x4'})).size
+    assert (known['image'], 'patches' in known) == ('24x32', False)

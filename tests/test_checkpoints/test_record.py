@@ -122,3 +122,13 @@ def test_the_config_is_named_as_one_would_type_it(monkeypatch):
     monkeypatch.chdir(ROOT)
     origin = describe_origin(config(CONFIGS['classification']))
     assert origin['config'] == 'configs/shapes/vits_deploy.py'
+
+
+def test_data_that_are_joined_are_all_named():
+    cfg = config(CONFIGS['classification'])
+    parts = [dict(type='CustomDataset', data_root=root) for root in ('a', 'b')]
+    cfg.train_dataloader = dict(dataset=dict(
+        type='SeededDataset', dataset=dict(type='ConcatDataset', datasets=parts)
+    ))  # fmt: skip
+    found = describe_origin(cfg)['dataset']
+    assert found == {'type': 'SeededDataset', 'datasets': parts}

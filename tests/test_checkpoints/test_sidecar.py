@@ -40,3 +40,16 @@ def test_a_later_format_is_named(tmp_path):
     (tmp_path / 'weights.json').write_text(json.dumps({'format': 9, **RECORD}))
     with pytest.raises(UserError, match='has format 9, this version of g2sd_mm reads 1'):
         read_sidecar(tmp_path / 'weights.pth')
+
+
+def test_it_is_of_the_weights_that_it_was_written_for(tmp_path):
+    weights = tmp_path / 'weights.pth'
+    weights.write_bytes(b'numbers')
+    write_sidecar(weights, RECORD, 7)
+    weights.write_bytes(b'others')
+    with pytest.raises(UserError, match=r'weights\.json describes other weights than .*\.pth'):
+        read_sidecar(weights)
+    content = json.loads(sidecar_path(weights).read_text())
+    for known in (None, {}, {'sha256': None}, 'x'):
+        sidecar_path(weights).write_text(json.dumps({**content, 'weights': known}))
+        assert read_sidecar(weights)['origin'] == {'epoch': 1}

@@ -112,7 +112,14 @@ def test_a_folder_that_was_moved_or_copied_is_still_good(run):
 def test_checkpoints_may_lie_elsewhere(run, tmp_path_factory):
     work_dir = tmp_path_factory.mktemp('work_dir')
     shutil.copy(run / 'last_checkpoint', work_dir)
-    assert newest_whole(work_dir)[0] == run / 'epoch_3.pth'
+    assert newest_whole(work_dir, run)[0] == run / 'epoch_3.pth'
+
+
+def test_checkpoints_of_another_run_are_not_gone_on_from_unasked(run, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('work_dir')
+    shutil.copy(run / 'last_checkpoint', work_dir)
+    with pytest.raises(CheckpointError, match=words(f'--resume {run / "epoch_3.pth"}')):
+        newest_whole(work_dir)
 
 
 def test_a_new_work_dir_has_nothing(tmp_path):

@@ -24,6 +24,8 @@ def suite(tmp_path_factory) -> Path:
     """A suite's folder after a run of teacher, student and stage 1, all with random weights."""
     folder = tmp_path_factory.mktemp('suite')
     data = toys.image_folder(folder / 'images', classes=CLASSES, each=2, size=64)
+    for label in range(CLASSES):  # the names that the students' JSON files have
+        (data / f'class_{label}').rename(data / f'thing {label}')
     runs = folder / 'seed0'
     rows = []
     for method, run in (('teacher', 'vitb_cls'), ('g2sd', 'g2sd_vits_cls')):
@@ -58,7 +60,7 @@ def run(*arguments: object) -> None:
 
 
 def test_everything_of_a_suite_is_analysed(suite, monkeypatch, capsys):
-    from g2sd_mm.analysis import corruption
+    from g2sd_mm.bench.analysis import corruption
 
     # two of the corruptions: the others take no other way
     monkeypatch.setattr(
@@ -112,7 +114,7 @@ def test_students_of_a_run_are_chosen(suite, tmp_path):
 
 
 def test_small_networks_are_asked_on_one_thread(suite, tmp_path, monkeypatch):
-    from g2sd_mm.analysis import agreement
+    from g2sd_mm.bench.analysis import agreement
 
     compare, seen = agreement.compare_answers, []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 import time
 from pathlib import Path
 
@@ -231,3 +232,58 @@ def test_a_transposed_table_has_to_be_settled(choice, tool, tmp_path):
                         'ours', '--positions', choice)
     assert code == 2
     assert 'leave --positions out' in err
+
+
+# Two sets of weights ------------------------------------------------------------------------------
+
+
+def test_the_command_that_the_note_offers_takes_the_other(tmp_path, tool):
+    raw = random_state(FAKES['timm'].shapes(SMALL))
+    ema = {name: t + 1 for name, t in raw.items()}
+    path, out = tmp_path / 'file.pth', tmp_path / 'OUT.pth'
+    torch.save({'state_dict': raw, 'state_dict_ema': ema}, path)
+    (note,) = read_weights(path).notes
+    words = shlex.split(note.partition('tools/checkpoint.py ')[2])
+    words[words.index('OUT.pth')] = str(out)
+    code, said, _ = tool(*words)
+    assert code == 0 and str(out) in said
+    state = read_weights(out).state
+    assert all(torch.equal(state[name], ema[name]) for name in ema)
+    code, _, _ = tool('convert', path, tmp_path / 'mae.pth', '--to', 'ours', '--weights', 'ema')
+    assert code == 0
+    converted = read_weights(tmp_path / 'mae.pth').state
+    assert torch.equal(converted['backbone.cls_token'], ema['cls_token'])
+
+
+# Names that move a terminal's cursor, or look like lines of ours ----------------------------------
+
+FORGED = 'a\x1b[2J\nerror: forged'
+
+
+def test_a_tensors_name_cannot_forge_a_line(tool, tmp_path):
+    torch.save({FORGED: torch.ones(2, 2), 'b': torch.ones(1)}, tmp_path / 'x.pth')
+    for command in (('inspect',), ('convert', '--to', 'same', tmp_path / 'y.pth')):
+        code, out, err = tool(command[0], tmp_path / 'x.pth', *command[1:])
+        assert code == 2 and out == ''
+        assert err.count('\n') == 1 and '\x1b' not in err and r'a\x1b[2J' in err
+
+
+def test_a_files_name_cannot_forge_a_line(tool, tmp_path):
+    folder = tmp_path / FORGED
+    folder.mkdir()
+    state = random_state(FAKES['timm'].shapes(SMALL))
+    torch.save(state, folder / 'x.pth')
+    config = 'configs/imagenet/vits_mae_cls.py'
+    for command in (
+        ('inspect', folder / 'x.pth', '--names'),
+        ('inspect', folder / 'none.pth'),
+        ('convert', folder / 'x.pth', folder / 'y.pth', '--to', 'same'),
+        ('convert', folder / 'x.pth', folder / 'z.pth', '--to', 'ours'),
+        ('convert', folder / 'x.pth', folder / 'z.pth', '--to', 'ours'),
+        ('verify', config, folder / 'x.pth'),
+        ('extract', folder / 'x.pth', '--out', folder / 'e.pth'),
+    ):
+        _, out, err = tool(*command)
+        assert out or err
+        assert '\x1b' not in out + err
+        assert not any(line.startswith('error: forged') for line in (out + err).splitlines())

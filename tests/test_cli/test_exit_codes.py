@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import signal
 from fractions import Fraction
 
 import pytest
@@ -15,12 +16,16 @@ from g2sd_mm.cli.exit_codes import resume_command, run_command
 from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import DataError, Preempted, RunError, UserError
 
+from ..toys import run_python
+
 
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv('G2SD_TRACEBACK', raising=False)
-    return tmp_path
+    before = signal.getsignal(signal.SIGINT)
+    yield tmp_path
+    signal.signal(signal.SIGINT, before)
 
 
 def fails(error: BaseException):
@@ -122,6 +127,51 @@ def test_an_interrupt_is_130(capsys):
     assert capsys.readouterr() == ('', '')
 
 
+TWICE = """
+import atexit, os, signal, sys, time
+from g2sd_mm.cli.exit_codes import run_command
+def command():
+    atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(20)))
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(20)
+run_command(command)
+"""
+
+
+def test_two_interrupts_are_silent():
+    done = run_python('-c', TWICE, timeout=15)
+    assert (done.returncode, done.stdout, done.stderr) == (130, '', '')
+
+
+def test_a_command_that_ends_well_leaves_interrupts_as_they_were():
+    before = signal.getsignal(signal.SIGINT)
+    run_command(lambda: None)
+    ended(UserError('x'))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+EARLY = """
+import os, signal, sys
+from g2sd_mm.cli import train
+class Signal:
+    def find_spec(self, name, *_):
+        if name == 'torch':
+            os.kill(os.getpid(), signal.{})
+sys.meta_path.insert(0, Signal())
+sys.argv = ['tools/train.py', 'config.py']
+train.main()
+"""
+
+
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGUSR1'])
+def test_a_signal_while_libraries_are_loaded_is_a_request_to_end(name):
+    done = run_python('-c', EARLY.format(name))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f'ended by {name} ')
+    assert done.stdout.endswith('go on by: python tools/train.py config.py --resume\n')
+    assert done.stderr == ''
+
+
 def test_what_ended_a_run_is_one_line_without_a_traceback(capsys, tmp_path):
     assert ended(RunError('the disk is full')) == 1
     assert capsys.readouterr() == ('', 'error: the disk is full\n')
@@ -175,3 +225,11 @@ def test_options_are_read_as_mmengine_reads_them():
 def test_an_option_without_a_value_is_refused():
     with pytest.raises(UserError, match=r"--cfg-options takes KEY=VALUE, got 'a\.b'"):
         parse_options(['a.b'])
+
+
+def test_an_error_line_has_no_control_characters(capsys):
+    for kind in (UserError, CheckpointError, RunError, FileNotFoundError):
+        ended(kind('no file a\x1b]0;title\x07\nerror: forged\x9b31m'))
+        out, err = capsys.readouterr()
+        assert out == '' and err.count('\n') == 1
+        assert err.startswith(r'error: no file a\x1b]0;title\x07 error: forged\x9b31m')

@@ -15,9 +15,9 @@ from pycocotools import mask as coco_mask
 
 import g2sd_mm
 from g2sd_mm.cli.browse_data import browse
-from g2sd_mm.reports.draw import class_colour
 from g2sd_mm.runs.infer import infer
 from g2sd_mm.runs.test import evaluate
+from g2sd_mm.tasks.drawing import class_colour
 
 from .. import odd_coco, small_masks, toys
 

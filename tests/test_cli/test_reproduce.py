@@ -27,8 +27,8 @@ def test_rows_that_failed_end_it_with_the_first_cause(monkeypatch, tmp_path, fai
     rows = [dict(method='scratch', seed=0, metrics={}), dict(method='g2sd', seed=1)]
     if failed:
         rows[1]['error'] = 'the disk is full'
-    monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', lambda *_, **__: {'rows': rows})
-    monkeypatch.setattr('g2sd_mm.reproduce.pictures.draw_pictures', lambda *_: None)
+    monkeypatch.setattr('g2sd_mm.bench.suites.run.run_suite', lambda *_, **__: {'rows': rows})
+    monkeypatch.setattr('g2sd_mm.bench.suites.pictures.draw_pictures', lambda *_: None)
     reported = []
     monkeypatch.setattr(reproduce, '_report', reported.append)
     args = reproduce.parser().parse_args(['--suite', 'demo', '--out', str(tmp_path / 'out')])
@@ -54,10 +54,10 @@ def test_pictures_are_of_the_first_seed_that_ran_here(
     monkeypatch, tmp_path, suite, asked, done, shown
 ):
     rows = [dict(method='scratch', seed=seed, metrics={}) for seed in done]
-    monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', lambda *_, **__: {'rows': rows})
+    monkeypatch.setattr('g2sd_mm.bench.suites.run.run_suite', lambda *_, **__: {'rows': rows})
     drawn = []
     monkeypatch.setattr(
-        'g2sd_mm.reproduce.pictures.draw_pictures',
+        'g2sd_mm.bench.suites.pictures.draw_pictures',
         lambda suite, rows, weights, out: drawn.append((weights, out)),
     )
     monkeypatch.setattr(reproduce, '_report', lambda folder: None)
@@ -86,8 +86,8 @@ def asked(monkeypatch, tmp_path) -> list:
         (folder / 'results.json').write_text(json.dumps(content))
         return {'rows': []}
 
-    monkeypatch.setattr('g2sd_mm.reproduce.run.run_suite', run_suite)
-    monkeypatch.setattr('g2sd_mm.reproduce.pictures.draw_pictures', lambda *_: None)
+    monkeypatch.setattr('g2sd_mm.bench.suites.run.run_suite', run_suite)
+    monkeypatch.setattr('g2sd_mm.bench.suites.pictures.draw_pictures', lambda *_: None)
     monkeypatch.setattr(reproduce, '_report', lambda folder: None)
     return runs
 
@@ -169,7 +169,7 @@ def test_pictures_of_shapes_are_not_shown_with_own_data(tmp_path, monkeypatch):
         shown.append((results.get('data'), [str(folder) for folder in folders]))
         return ''
 
-    monkeypatch.setattr('g2sd_mm.reports.html.render', render)
+    monkeypatch.setattr('g2sd_mm.bench.reports.page.render', render)
     (tmp_path / 'record' / 'rows').mkdir(parents=True)
     results = {'suite': 'mini', 'rows': [line()], 'environment': {}}
     for ending, data in (('', {}), ('_pets', {'data': 'pets'})):

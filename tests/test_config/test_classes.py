@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
+from g2sd_mm.config.classes import apply_classes
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 
 from ..toys import ROOT, config
@@ -21,6 +23,67 @@ def test_the_number_of_classes_goes_where_it_is_needed():
 def test_top_five_of_fewer_classes_does_not_exist():
     cfg = config('imagenet/vitb_cls.py', num_classes=4)
     assert cfg.val_evaluator.topk == cfg.test_evaluator.topk == (1,)
+
+
+EVALUATORS = [
+    dict(type='Accuracy', topk=(1, 5)),
+    [dict(type='Accuracy', topk=(1, 5)), dict(type='SingleLabelMetric', items=['precision'])],
+    dict(type='Evaluator', metrics=[dict(type='mmpretrain.Accuracy', topk=5)]),
+    dict(type='SingleLabelMetric', items=['precision', 'recall']),
+    [dict(type='MultiLabelMetric')],
+]
+
+
+@pytest.mark.parametrize('evaluator', EVALUATORS)
+def test_only_accuracies_lose_their_top_five(evaluator, tmp_path):
+    """Whatever else is measured, in whatever arrangement, stays as it was."""
+    file = tmp_path / 'x.py'
+    base = ROOT / 'configs/imagenet/vitb_cls.py'
+    value = repr(evaluator)
+    if isinstance(evaluator, dict):  # in place of the base's
+        value = f'dict(_delete_=True, **{value})'
+    file.write_text(
+        f"_base_ = '{base}'\nnum_classes = 3\nval_evaluator = {value}\ntest_evaluator = {value}\n"
+    )
+    cfg = load_config(str(file)).to_dict()
+    for found in (cfg['val_evaluator'], cfg['test_evaluator']):
+        for metric, given in zip(metrics_in(found), metrics_in(evaluator), strict=True):
+            accuracy = given['type'].endswith('Accuracy')
+            assert metric == ({**given, 'topk': (1,)} if accuracy else given)
+
+
+def metrics_in(evaluator) -> list[dict]:
+    if isinstance(evaluator, dict):
+        evaluator = evaluator.get('metrics', [evaluator])
+    return list(evaluator)
+
+
+@pytest.mark.parametrize(('classes', 'ranks'), [(5, (1, 5)), (4, (1,)), (2, (1,)), (1, (1,))])
+def test_a_stock_config_with_few_classes_in_its_head_too(classes, ranks):
+    """Without ``num_classes`` at the top, which is this project's way to say it."""
+    cfg = Config(dict(
+        model=dict(type='ImageClassifier', head=dict(num_classes=classes)),
+        val_evaluator=dict(type='Accuracy', topk=(1, 5)),
+    ))  # fmt: skip
+    apply_classes(cfg)
+    assert cfg.val_evaluator.topk == ranks
+
+
+def test_names_go_to_every_data_set_that_is_joined_or_mixed():
+    own = dict(type='CocoDataset', pipeline=[dict(type='CheckMasks', num_classes=80)])
+    joined = dict(type='ConcatDataset', datasets=[own, dict(own)])
+    mixed = dict(
+        type='MultiImageMixDataset', dataset=joined,
+        pipeline=[dict(type='CheckMasks', num_classes=80)],
+    )  # fmt: skip
+    cfg = Config(dict(
+        classes=('cat', 'dog'), model=dict(type='MaskRCNN'), train_dataloader=dict(dataset=mixed),
+    ))  # fmt: skip
+    apply_classes(cfg)
+    outer = cfg.train_dataloader.dataset
+    assert [d.metainfo.classes for d in outer.dataset.datasets] == [('cat', 'dog')] * 2
+    parts = (outer, *outer.dataset.datasets)
+    assert [part.pipeline[0].num_classes for part in parts] == [2, 2, 2]
 
 
 def test_other_overrides_of_the_teacher_are_kept():

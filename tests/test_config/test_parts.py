@@ -8,9 +8,11 @@ import pytest
 from mmengine.config import Config
 
 from g2sd_mm.config.parts import (
+    all_datasets,
     data_folder,
     import_named_libraries,
     innermost_dataset,
+    innermost_datasets,
     peer_timeout,
     plain_model,
 )
@@ -28,6 +30,18 @@ def test_a_data_set_is_found_inside_of_its_wrappers():
     assert innermost_dataset(own) is own
     assert innermost_dataset({'type': 'SeededDataset', 'dataset': own}) is own
     assert innermost_dataset({'dataset': {'dataset': own}}) is own
+
+
+def test_every_data_set_is_found_that_others_join_repeat_balance_or_mix():
+    a, b, c = ({'type': 'CocoDataset', 'data_root': name} for name in 'abc')
+    joined = {'type': 'ConcatDataset', 'datasets': [a, {'type': 'RepeatDataset', 'dataset': b}]}
+    mixed = {'type': 'MultiImageMixDataset', 'dataset': {'datasets': [joined, c]}, 'pipeline': [1]}
+    seeded = {'type': 'SeededDataset', 'dataset': mixed}
+    assert innermost_datasets(seeded) == [a, b, c]
+    assert innermost_dataset(seeded) is a
+    kinds = [part.get('type') for part in all_datasets(seeded)]
+    assert kinds[:4] == ['SeededDataset', 'MultiImageMixDataset', None, 'ConcatDataset']
+    assert len(kinds) == 8
 
 
 def test_a_model_gets_its_library_and_its_preprocessor_and_the_config_stays():

@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 import g2sd_mm
+from g2sd_mm.bench.suites.budget import raw_config, work_of
 from g2sd_mm.config.load import load_config
 from g2sd_mm.engine.norm import sync_batch_norm
-from g2sd_mm.reproduce.work import raw_config, work_of
 
 from ..small_configs import shrink
 from ..toys import ROOT, images, labelled

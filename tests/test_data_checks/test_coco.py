@@ -11,6 +11,7 @@ import pytest
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit
 from g2sd_mm.data_checks.coco_file import malformed, read_coco, refuse_malformed
+from g2sd_mm.data_checks.coco_objects import Reading
 from g2sd_mm.data_checks.run_lengths import covered
 from g2sd_mm.errors import DataError
 
@@ -25,6 +26,9 @@ GOOD = dict(
         dict(id=1, image_id=7, category_id=3, bbox=BOX, area=300, iscrowd=0, segmentation=[POLYGON])
     ],
 )
+
+
+NOTHING = 'none of 1 objects counts: 1 of 1 of categories that are not listed'
 
 
 def changed(part: str, **changes) -> dict:
@@ -46,8 +50,8 @@ def write(folder, content) -> str:
     return str(folder / 'train.json')
 
 
-def found(folder, content, **options) -> list[tuple[str, str]]:
-    source = CocoSplit(write(folder, content), folder, 'train', **options)
+def found(folder, content, classes=None) -> list[tuple[str, str]]:
+    source = CocoSplit(write(folder, content), folder, 'train', Reading(classes))
     return [(finding.kind, finding.detail) for finding in check([source], workers=0).findings]
 
 
@@ -128,7 +132,7 @@ MALFORMED = [
     ('annotations', dict(bbox=[1, 2, 3, math.nan]), 'its bbox is [1, 2, 3, nan]'),
     ('annotations', dict(bbox=[1, 2, 3, 1e30]), 'its bbox is'),
     ('annotations', dict(bbox=[1, 2, 3, '4']), 'its bbox is'),
-    ('annotations', dict(area=None), 'its area is None'),
+    ('annotations', dict(area='large'), "its area is 'large'"),
     ('annotations', dict(area=math.inf), 'its area is inf'),
     ('annotations', dict(iscrowd='no'), "its iscrowd is 'no'"),
     ('annotations', dict(segmentation='x'), 'neither polygons nor run lengths'),
@@ -201,6 +205,7 @@ def test_annotations_of_nothing(folder):
     )
     content = changed('annotations', category_id=4)
     assert found(folder, content, classes=['disc', 'dics']) == [
+        ('nothing-to-learn', NOTHING),
         ('unknown-category', '1 of category 4'),
         ('lacking-category', "'dics'"),
         ('unused-category', "'disc'"),

@@ -12,9 +12,11 @@ from PIL import Image
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.class_folders import ClassFolders, ImageList
+from g2sd_mm.data_checks.findings import Finding
 from g2sd_mm.data_checks.image_masks import ImageMasks
 from g2sd_mm.data_checks.layouts import recognise
 from g2sd_mm.data_checks.masks import Labels
+from g2sd_mm.data_checks.report import Report
 from g2sd_mm.errors import DataError
 
 from .. import odd_images as odd
@@ -69,8 +71,37 @@ def test_odd_class_folders(classes):
     (classes / 'val/loose.jpg').write_bytes(odd.encoded(99))
     assert found(classes) == [
         ('empty-class', 'train/bird'), ('unknown-class', 'val/fox'),
-        ('stray-file', 'val/dog/notes.txt'), ('stray-file', 'val/loose.jpg'),
+        ('loose-image', 'val/loose.jpg'), ('stray-file', 'val/dog/notes.txt'),
     ]  # fmt: skip
+
+
+def test_hidden_and_system_files_are_one_finding(classes):
+    for name in ('.DS_Store', 'Thumbs.db', 'cat/._0.jpg'):
+        (classes / 'train' / name).write_bytes(b'x')
+    for name in ('.ipynb_checkpoints', '__MACOSX'):
+        (classes / 'train' / name).mkdir()
+        (classes / 'train' / name / 'copy.jpg').write_bytes(odd.encoded(1))
+    (finding,) = check(recognise(classes), workers=0).findings
+    assert (finding.kind, finding.harmful) == ('passed-over', False)
+    assert finding.detail.startswith('5, the first ')
+
+
+def test_links_to_class_folders_are_followed(classes, tmp_path):
+    subset = tmp_path / 'subset'
+    for split in ('train', 'val'):
+        (subset / split).mkdir(parents=True)
+        for name in ('cat', 'dog'):
+            (subset / split / name).symlink_to(classes / split / name)
+    report = check(recognise(subset), workers=0)
+    assert (report.images, report.findings) == (8, ())
+
+
+def test_formats_that_are_not_read_are_harmful_and_others_are_images(classes):
+    for level, name in ((10, 'cat/2.webp'), (90, 'dog/2.TIFF')):
+        Image.fromarray(np.full((9, 9, 3), level, np.uint8)).save(classes / 'train' / name)
+    assert found(classes) == []
+    (classes / 'train/cat/3.HEIC').write_bytes(b'x')
+    assert found(classes) == [('unread-format', 'train/cat/3.HEIC')]
 
 
 def test_without_labels_all_images_count(classes):
@@ -218,3 +249,11 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_read(masks):
         ('crashes-decoder', 'annotations/train/0.png'),
         ('crashes-decoder', 'annotations/train/1.png'),
     ]
+
+
+def test_names_of_files_cannot_forge_a_line():
+    forged = 'a\x1b[2J\nHARM  9  forged'
+    found = tuple(Finding('truncated', forged, forged) for _ in range(2))
+    text = Report((f'train: {forged}',), 2, 0, found, 1.0, 1).text()
+    assert '\x1b' not in text
+    assert not [line for line in text.splitlines() if line.startswith('HARM  9')]

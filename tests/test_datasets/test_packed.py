@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine import fileio
 from mmengine.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 
+from g2sd_mm.compat.data_folders import noting_strays
 from g2sd_mm.datasets import packed as packed_files
+from g2sd_mm.datasets import packed_whole
 from g2sd_mm.datasets.packed import split_path
+from g2sd_mm.datasets.packed_whole import check_whole
 from g2sd_mm.datasets.packing import pack_folder
-from g2sd_mm.errors import UserError
+from g2sd_mm.errors import DataError, UserError
 
 from ..odd_coco import CLASSES, write_set
 from ..toys import image_folder, words
@@ -167,6 +172,106 @@ def test_paths_are_split_at_the_file():
     assert split_path('packed:///a.lmdb/') == ('/a.lmdb', '')
     assert split_path('packed://a.lmdb') == ('a.lmdb', '')
     assert split_path('packed://a.lmdb/b.lmdb/c') == ('a.lmdb', 'b.lmdb/c')
+
+
+def test_strays_are_not_packed_and_not_read(tmp_path):
+    folder = image_folder(tmp_path / 'images', classes=2, each=2)
+    for name in ('Thumbs.db', '__MACOSX/class_0/a.png', '.ipynb_checkpoints/a.png'):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b'x')
+    (folder / 'class_0' / 'endless').symlink_to('..')
+    assert pack_folder(folder, tmp_path / 'images.lmdb') == 4
+    import lmdb
+
+    other = tmp_path / 'other.lmdb'  # as any tool may write it
+    names = (b'Thumbs.db', b'__MACOSX/x.png', b'a/.x.png', b'a/x.PNG', b'b/x.png')
+    environment = lmdb.open(str(other), subdir=False, map_size=1 << 20, lock=False)
+    with environment, environment.begin(write=True) as transaction:
+        for name in names:
+            transaction.put(name, b'x')
+    root = f'packed://{other}'
+    with noting_strays() as passed:
+        assert list(fileio.list_dir_or_file(root, list_file=False)) == ['a', 'b']
+    assert {Path(name).name for name in passed.strays} == {'Thumbs.db', '__MACOSX'}
+    found = list(fileio.list_dir_or_file(root, list_dir=False, suffix='.png', recursive=True))
+    assert found == ['a/x.PNG', 'b/x.png']
+
+
+# Whole or not -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(packed, tmp_path) -> Path:
+    """A file of 2.3 MB, so that there are blocks to choose from."""
+    folder = tmp_path / 'large'
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(23):
+        (folder / f'{i:02d}.bin').write_bytes(generator.bytes(100_000))
+    file = tmp_path / 'copy.lmdb'
+    pack_folder(folder, file)
+    return file
+
+
+def read_all(file: Path) -> int:
+    root = f'packed://{file}'
+    names = list(fileio.list_dir_or_file(root, list_dir=False, recursive=True))
+    return sum(len(fileio.get(f'{root}/{name}')) for name in names)
+
+
+@pytest.mark.parametrize('kept', [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_a_file_that_is_cut_off_is_named_and_kills_nobody(copy, kept):
+    """Without the check the process that reads it dies by SIGBUS."""
+    os.truncate(copy, int(copy.stat().st_size * kept))
+    with pytest.raises(DataError, match=words(str(copy), 'tools/pack_data.py')):
+        read_all(copy)
+
+
+@pytest.mark.parametrize('where', [0.5, 0.95])
+def test_a_damaged_block_is_found_by_its_checksum(copy, where):
+    content = bytearray(copy.read_bytes())
+    content[int(len(content) * where)] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(DataError, match=words(str(copy), 'damaged')):
+        read_all(copy)
+
+
+def test_checksums_that_are_damaged_or_of_another_file_are_found(copy):
+    content = copy.read_bytes()
+    copy.write_bytes(content[:-30] + b'x' + content[-29:])
+    with pytest.raises(DataError, match='damaged'):
+        read_all(copy)
+    copy.write_bytes(content + content[-24:])
+    with pytest.raises(DataError, match='damaged'):
+        read_all(copy)
+
+
+def test_a_whole_file_is_read_and_so_is_one_without_checksums(copy):
+    assert read_all(copy) == 2_300_000
+    without = copy.with_name('without.lmdb')
+    content = copy.read_bytes()
+    without.write_bytes(content[: len(content) // 4096 * 4096])  # as version 0.1 wrote it
+    assert read_all(without) == 2_300_000
+    without = without.rename(copy.with_name('shorter.lmdb'))
+    os.truncate(without, without.stat().st_size - 4096)
+    with pytest.raises(DataError, match='cut off'):
+        check_whole(str(without))
+
+
+def test_few_blocks_of_a_large_file_are_read_and_all_on_request(copy, monkeypatch):
+    monkeypatch.setattr(packed_whole, '_LOOKS', 2)
+    content = bytearray(copy.read_bytes())
+    content[(1 << 20) + 77] ^= 1  # in the second of three blocks
+    copy.write_bytes(content)
+    check_whole(str(copy))
+    with pytest.raises(DataError, match=words('damaged', f'bytes from {1 << 20}')):
+        check_whole(str(copy), every_block=True)
+
+
+def test_another_file_is_no_packed_data(tmp_path):
+    (tmp_path / 'x.lmdb').write_bytes(b'x' * 9000)
+    with pytest.raises(DataError, match=words('x.lmdb', 'not packed data')):
+        read_all(tmp_path / 'x.lmdb')
 
 
 def test_what_cannot_be_packed_is_refused(folder, tmp_path):

@@ -305,3 +305,35 @@ def test_a_sampler_skips_once(folder):
     sampler.skip(4)
     assert len(list(sampler)) == 6
     assert len(list(sampler)) == 10
+
+
+# Data sets that hold others ------------------------------------------------------------------------
+
+
+def wrapped(folder, kind: str) -> dict:
+    own = dict(
+        _scope_='mmpretrain', type='CustomDataset', data_root=str(folder), pipeline=PIPELINE
+    )
+    return {
+        'ConcatDataset': dict(type='ConcatDataset', datasets=[own, dict(own)]),
+        'RepeatDataset': dict(type='RepeatDataset', times=2, dataset=own),
+        'ClassBalancedDataset': dict(
+            type='ClassBalancedDataset', oversample_thr=1e-3, dataset=own
+        ),
+    }[kind]
+
+
+@pytest.mark.parametrize('kind', ['ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset'])
+def test_what_joins_or_repeats_is_seeded_and_cut_down_as_any_other(folder, kind):
+    """mmengine's own cannot be cut down."""
+    whole = SeededDataset(wrapped(folder, kind))
+    some = SeededDataset(wrapped(folder, kind), every=2)
+    assert len(some) == (len(whole) + 1) // 2
+    taken = [some.get_data_info(SampleKey(i, 0, 0))['img_path'] for i in range(len(some))]
+    all_paths = [whole.get_data_info(i)['img_path'] for i in range(len(whole))]
+    assert taken == all_paths[::2]
+    labels = [whole.get_cat_ids(i) for i in range(0, len(whole), 2)]
+    assert [some.get_cat_ids(i) for i in range(len(some))] == labels
+    key = SampleKey(len(some) - 1, 1, 5)
+    assert torch.equal(pixels(some, key), pixels(pickle.loads(pickle.dumps(some)), key))
+    assert some[key]['data_samples'].img_path == taken[-1]

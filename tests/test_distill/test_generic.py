@@ -159,7 +159,7 @@ def test_at_weight_zero_nothing_of_the_other_terms_is_built_or_computed(monkeypa
     monkeypatch.setattr(
         generic, 'smooth_l1_feature_loss', lambda *args: calls.append(args) or args[0].sum()
     )
-    assert set(model(images(), mode='loss')) == {'loss_decoder'}
+    assert set(model(images(), mode='loss')) == {'loss_decoder', 'explained_variance'}
     assert len(calls) == 1
 
 

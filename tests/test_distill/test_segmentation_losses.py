@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS
 
 from g2sd_mm.distill.losses.segmentation import (
@@ -82,3 +83,12 @@ def test_unknown_reduction_is_refused():
 def test_maps_of_different_shape_are_refused_with_the_way_out(loss):
     with pytest.raises(ValueError, match=r'\(2, 3, 4, 5\).*\(2, 4, 4, 5\).*adapter on the tap'):
         loss(STUDENT, ripple(2, (2, 4, 4, 5)))
+
+
+@pytest.mark.parametrize('loss', [channel_wise_divergence, pixelwise_kl_divergence])
+def test_maps_of_two_resolutions_are_compared_at_the_finer(loss):
+    """As if the coarse one had been resized beforehand, whosever it is."""
+    coarse, fine = ripple(2, (2, 3, 4, 5)), ripple(1, (2, 3, 8, 10))
+    resized = F.interpolate(coarse, (8, 10), mode='bilinear', align_corners=False)
+    assert torch.equal(loss(coarse, fine), loss(resized, fine))
+    assert torch.equal(loss(fine, coarse), loss(fine, resized))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODELS
 from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill import ChainTeacher, FrozenTeacher
 from g2sd_mm.distill.generic import build_generic_teacher
+from g2sd_mm.distill.specific import _normalisation
 from g2sd_mm.distill.teacher import build_task_teacher
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.models.mae import MAEPretraining
@@ -351,6 +354,38 @@ def test_a_task_teacher_does_not_load_its_own_pre_training(tmp_path):
     path = save(tmp_path / 'tuned.pth', classifier(dim=24))
     cfg = classifier_cfg(dim=24, init_cfg=dict(type='Pretrained', checkpoint='/no/such.pth'))
     assert task_teacher(path, config=dict(model=cfg))
+
+
+@pytest.mark.parametrize('key', ['to_rgb', 'bgr_to_rgb'])
+def test_teacher_and_student_must_see_channels_in_one_order(key):
+    def build(turned: bool, student: str, reads: str = 'bgr') -> Any:
+        read = [dict(type='LoadImageFromFile', channel_order=reads)]
+        preprocessor = {'mean': [1.0, 1.0, 1.0], 'std': [2.0, 2.0, 2.0], key: turned}
+        config = dict(
+            model=classifier_cfg(dim=24),
+            data_preprocessor=preprocessor,
+            test_dataloader=dict(dataset=dict(pipeline=read)),
+        )
+        order = ((1, 1, 1), (2, 2, 2), student)
+        return task_teacher(None, config=config, random_weights=True, normalisation=order)
+
+    assert build(True, 'RGB')
+    assert build(False, 'BGR')
+    assert build(False, 'RGB', reads='rgb')
+    for turned, student in ((True, 'BGR'), (False, 'RGB')):
+        with pytest.raises(ValueError, match='must see channels in one order'):
+            build(turned, student)
+
+
+def test_the_channels_of_a_student_are_read_off_its_preprocessor():
+    for turned, order in ((True, 'RGB'), (False, 'BGR')):
+        for scope, key in (('mmpretrain', 'to_rgb'), ('mmdet', 'bgr_to_rgb')):
+            model = classifier()
+            kind = 'ClsDataPreprocessor' if scope == 'mmpretrain' else 'DetDataPreprocessor'
+            model.data_preprocessor = MODELS.build(
+                dict(type=f'{scope}.{kind}', mean=[1, 1, 1], std=[2, 2, 2], **{key: turned})
+            )
+            assert _normalisation(model) == ((1, 1, 1), (2, 2, 2), order)
 
 
 @pytest.mark.parametrize(('std', 'agrees'), [(2.0, True), (3.0, False)])

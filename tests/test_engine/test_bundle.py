@@ -13,6 +13,8 @@ from g2sd_mm.engine.tensors import tensors_in
 
 from ..toys import images, labelled
 
+FACTS = dict(seed=0, rank=0, files=[['a.jpg']])
+
 META = dict(img_path='a/b.jpg', img_shape=(4, 6), scale_factor=np.array([1.0, 2.0]), flip=True)
 
 
@@ -56,7 +58,8 @@ def segmentation() -> dict:
 def test_a_batch_comes_back_as_it_was(tmp_path, make):
     batch = make()
     write_bundle(
-        tmp_path / 'b.pth', state={'w': torch.ones(2)}, batches=[batch], steps=[3], seed=1
+        tmp_path / 'b.pth', state={'w': torch.ones(2)}, batches=[batch], steps=[3], updates=[3],
+        **{**FACTS, 'seed': 1},
     )
     bundle = read_bundle(tmp_path / 'b.pth')
     assert (bundle['steps'], bundle['seed']) == ([3], 1)
@@ -95,7 +98,9 @@ def assert_same(one, two) -> None:
 
 def test_views_are_written_without_what_they_are_views_of(tmp_path):
     batch = dict(inputs=torch.zeros(1_000_000)[:2])
-    write_bundle(tmp_path / 'b.pth', state={}, batches=[batch], steps=[0])
+    write_bundle(
+        tmp_path / 'b.pth', state={}, batches=[batch], steps=[0], updates=[0], **FACTS
+    )
     assert (tmp_path / 'b.pth').stat().st_size < 10_000
     assert len(list(tensors_in(read_bundle(tmp_path / 'b.pth')['batches']))) == 1
 
@@ -108,6 +113,25 @@ def test_other_files_are_refused(tmp_path):
 
 def test_no_other_class_can_be_asked_for(tmp_path):
     sample = {'__class__': 'Popen', 'arguments': ['touch', 'x']}
-    torch.save({'format': 1, 'steps': [0], 'batches': [sample]}, tmp_path / 'b.pth')
+    content = dict(
+        format=2, state_dict={}, steps=[0], updates=[0], batches=[sample], **FACTS
+    )
+    torch.save(content, tmp_path / 'b.pth')
     with pytest.raises(CheckpointError, match="asks for the class 'Popen'"):
+        read_bundle(tmp_path / 'b.pth')
+
+
+@pytest.mark.parametrize('change', [
+    dict(batches=[{'__class__': ['Popen'], 'arguments': []}]), dict(batches=7), dict(files=[7]),
+    dict(batches=[{'__class__': 'BitmapMasks', 'arguments': ['x', 10**12, 10**12]}]),
+    dict(batches=[{'__class__': 'DataSample', 'fields': {'__class__': 1}, 'meta': {}}]),
+    dict(batches=[{'__class__': 'DataSample'}]), dict(seed='0'), dict(rank=None), dict(files=None),
+    dict(state_dict=None),
+])  # fmt: skip
+def test_a_damaged_one_is_named(tmp_path, change):
+    content = dict(format=2, state_dict={}, steps=[0], updates=[0], batches=[{}], **FACTS)
+    torch.save(content, tmp_path / 'b.pth')
+    assert read_bundle(tmp_path / 'b.pth')['batches'] == [{}]
+    torch.save({**content, **change}, tmp_path / 'b.pth')
+    with pytest.raises(CheckpointError, match=r'b\.pth'):
         read_bundle(tmp_path / 'b.pth')

@@ -164,10 +164,16 @@ def test_a_resumed_run_knows_the_best_of_before(tmp_path):
     validate(hook, first, 1.0, **{'accuracy/top1': 70.0})
     resumed = runner(tmp_path, Slope(), resume=True)
     resumed.train_loop._iter = 1  # where the checkpoint was
+    resumed.resumed_from = str(tmp_path / 'epoch_1.pth')
     hook = WeightsExportHook()
     hook.before_train(resumed)
     validate(hook, resumed, 2.0, **{'accuracy/top1': 60.0})
     assert best(tmp_path) == 1.0
+    resumed.resumed_from = str(tmp_path / 'other' / 'epoch_1.pth')  # the file is another run's
+    hook = WeightsExportHook()
+    hook.before_train(resumed)
+    validate(hook, resumed, 2.0, **{'accuracy/top1': 60.0})
+    assert best(tmp_path) == 2.0
     validate(hook, resumed, 3.0, **{'accuracy/top1': 80.0})
     assert best(tmp_path) == 3.0
 
@@ -185,6 +191,7 @@ def test_of_a_distiller_the_deployable_part_is_written(tmp_path):
     run = SimpleNamespace(
         model=model, work_dir=tmp_path, experiment_name='x', epoch=1, iter=1, seed=0,
         logger=logging.getLogger('silent'), cfg=Config(), train_loop=None,
+        hooks=[],
     )
     WeightsExportHook().after_train(run)
     written = read_weights(tmp_path / 'weights.pth')
@@ -210,7 +217,8 @@ def test_beside_the_weights_lies_what_they_are_and_where_they_come_from(tmp_path
         assert record['origin']['config'].endswith('configs/shapes/vits_deploy.py')
         assert record['origin']['seed'] == 0
         meta = read_weights(tmp_path / f'{name}.pth').meta
-        assert meta['student'] == {key: record[key] for key in ('network', 'origin')}
+        assert meta['student'] == {k: record[k] for k in ('network', 'inputs', 'origin')}
+        assert record['inputs']['size'] == [56, 56]
 
 
 def test_training_checkpoints_carry_it_too(tmp_path):
@@ -402,7 +410,9 @@ def test_hooks_find_the_model_behind_ddp(monkeypatch):
     model, wrapped = Warming(), SimpleNamespace()
     wrapped.module = model
     monkeypatch.setattr(access, 'is_model_wrapper', lambda m: m is wrapped)
-    run = SimpleNamespace(model=wrapped, iter=3, optim_wrapper=SimpleNamespace())
+    run = SimpleNamespace(
+        model=wrapped, iter=3, optim_wrapper=SimpleNamespace(), train_loop=SimpleNamespace()
+    )
     LossWarmupHook().before_train_iter(run, 0)
     assert model.distillation.update == 3
     assert issubclass(LossWarmupHook, Hook)

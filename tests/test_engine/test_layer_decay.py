@@ -8,6 +8,7 @@ from torch import nn
 
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.engine.layer_decay import layer_decay_scale
+from g2sd_mm.errors import UserError
 
 from ..test_distill.test_specific import RESNET, specific
 from ..toys import classifier, distiller, words
@@ -134,6 +135,59 @@ def test_unknown_options_are_refused(options):
     message = words('knows layer_decay_rate, no_decay (one_dimensional or layer_norm)', 'got')
     with pytest.raises(ValueError, match=message):
         groups(classifier(), **options)
+
+
+def custom(**keys) -> dict:
+    return {'custom_keys': keys}
+
+
+def test_a_rate_of_zero_freezes():
+    model = classifier('dist_token')
+    found = by_name(groups(model, **custom(**{'backbone.blocks.0': dict(lr_mult=0)})))
+    for name, parameter in model.named_parameters():
+        frozen = name.startswith('backbone.blocks.0.')
+        assert (name in found) is not frozen
+        assert parameter.requires_grad is not frozen
+
+
+def test_under_ddp_what_is_frozen_still_gets_the_gradients_that_it_waits_for():
+    model = classifier()
+    found = by_name(groups(Wrapper(model), **custom(backbone=dict(lr_mult=0.0))))
+    assert set(found) == {name for name, _ in model.named_parameters() if 'head' in name}
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_factors_multiply_the_layers_rate_and_replace_the_rule_of_decay():
+    keys = custom(backbone=dict(lr_mult=0.1), norm=dict(decay_mult=2.0), head=dict(lr_mult=10))
+    plain, found = by_name(groups(classifier())), by_name(groups(classifier(), **keys))
+    rates = {name: rate / plain[name][0] for name, (rate, _) in found.items()}
+    assert rates['head.fc.weight'] == pytest.approx(10)
+    # of two parts in a name, the longer one counts
+    assert rates['backbone.blocks.0.norm1.weight'] == pytest.approx(0.1)
+    assert found['backbone.blocks.0.mlp.fc1.weight'][1] == DECAY
+    assert found['backbone.blocks.0.mlp.fc1.bias'][1] == 0
+    longer = by_name(groups(classifier(), **custom(**{
+        'backbone': dict(lr_mult=0.1), 'backbone.blocks.0.norm': dict(decay_mult=2.0),
+    })))  # fmt: skip
+    assert longer['backbone.blocks.0.norm1.weight'] == (
+        plain['backbone.blocks.0.norm1.weight'][0], 2 * DECAY
+    )
+
+
+@pytest.mark.parametrize('keys', [
+    {'backbon.': dict(lr_mult=0)},  # would freeze nothing
+    {'backbone': dict(lr_mul=0)},
+    {'backbone': dict(lr_mult=-1)},
+    {'backbone': 0},
+])  # fmt: skip
+def test_keys_that_do_nothing_are_refused(keys):
+    with pytest.raises(UserError, match=r'optim_wrapper\.paramwise_cfg\.custom_keys\['):
+        groups(classifier(), custom_keys=keys)
+
+
+def test_something_has_to_be_left_to_train():
+    with pytest.raises(UserError, match='every parameter is frozen'):
+        groups(classifier(), **custom(backbone=dict(lr_mult=0), head=dict(lr_mult=0)))
 
 
 def test_the_optimizer_is_built_with_its_wrapper():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -9,9 +10,9 @@ import threading
 import pytest
 from mmengine.hooks import Hook
 
+from g2sd_mm import preemption
 from g2sd_mm.checkpoints.whole import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
-from g2sd_mm.engine import preemption
 from g2sd_mm.engine.hooks import preemption as hook_module
 from g2sd_mm.errors import Preempted
 
@@ -121,6 +122,19 @@ def test_an_earlier_request_is_forgotten():
         assert preemption.request() == 'SIGUSR1'
     with preemption.listening():
         assert preemption.request() == ''
+
+
+def test_before_it_listens_a_request_ends_at_once():
+    with preemption.ending_at_once(), pytest.raises(Preempted, match='SIGUSR1'):
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def test_a_request_that_a_library_swallowed_is_not_forgotten():
+    with preemption.ending_at_once():
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Preempted, match='SIGTERM'), preemption.listening():
+            pass
 
 
 def test_threads_have_no_signals():

@@ -14,7 +14,7 @@ from g2sd_mm.export import student as exporting
 from g2sd_mm.export.student import runner_of
 from g2sd_mm.provenance import file_digest
 from g2sd_mm.students import Student, load_student
-from g2sd_mm.students.networks import Backbone
+from g2sd_mm.tasks.networks import Backbone
 
 from ..students import CLASSES, CONFIGS, student_folder
 from ..toys import images, refused, words
@@ -142,7 +142,7 @@ def test_the_file_is_described_beside_it(students, tmp_path):
     assert content['input']['shape'] == ['batch', 3, 56, 56]
     assert content['input']['mean'] == list(student.mean)
     assert content['outputs'] == [{'name': 'logits', 'shape': ['batch', 10]}]
-    assert content['classes'] == list(CLASSES)
+    assert content['classes'] == list(CLASSES[:10])
     assert content['origin'] == student.origin
     assert content['check']['difference'] == {'logits': exported.difference}
 

@@ -49,3 +49,17 @@ def test_the_same_size_changes_nothing():
 def test_a_side_has_to_divide_into_patches():
     with pytest.raises(ValueError, match='an image of 100 px does not divide into patches of 16'):
         fit_to_image(random_state(mae_full(SMALL)), 100)
+
+
+def test_height_and_width_may_differ():
+    state = random_state(segmentor(SMALL))
+    fitted = fit_to_image(state, (256, 320))
+    wanted = resize_positions(state['backbone.pos_embed'], (14, 14), (16, 20))
+    assert torch.equal(fitted['backbone.pos_embed'], wanted)
+    table = fitted['backbone.blocks.0.attn.relative_position_bias_table']
+    assert len(table) == 31 * 39 + 3
+    back = fit_to_image(fitted, 224, (16, 20))
+    assert back['backbone.pos_embed'].shape == state['backbone.pos_embed'].shape
+    detector = fit_to_image(random_state(detectron2(type(SMALL)(depth=3))), (512, 256))
+    sides = [detector[f'backbone.net.blocks.2.attn.rel_pos_{side}'] for side in 'hw']
+    assert [len(side) for side in sides] == [63, 31]

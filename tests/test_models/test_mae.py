@@ -12,7 +12,7 @@ from g2sd_mm.models.mae import (
     pixel_loss,
     unpatchify,
 )
-from g2sd_mm.models.masking import random_masking, some_hidden
+from g2sd_mm.models.masking import counter_noise, random_masking, some_hidden
 from g2sd_mm.models.positions import sincos_position_embedding
 
 from ..toys import IMAGE, PATCHES, STUDENT, TEACHER, autoencoder, images, words
@@ -183,3 +183,35 @@ def test_decoding_some_leaves_the_others_out():
     latent = model.encode(pixels, masking).latent
     hidden = some_hidden(masking, 0.5)
     assert model.decode_some(latent, masking, hidden).shape == (2, 1 + 4 + 6, 20)
+
+
+def test_a_rectangular_image_is_masked_decoded_and_put_together_again():
+    """Twice as wide as high; the token in row 1, column 6 is that place of the image."""
+    model = autoencoder(TEACHER, img_size=(32, 64))
+    pixels = torch.randn(2, 3, 32, 64)
+    assert (model.grid_size, model.num_patches) == ((4, 8), 32)
+    assert torch.equal(unpatchify(patchify(pixels, 8), 8, (4, 8)), pixels)
+    assert torch.equal(patchify(pixels, 8)[0, 8 + 6, :3], pixels[0, :, 8, 48])
+    table = sincos_position_embedding(24, (4, 8))
+    assert torch.equal(model.pos_embed, table)
+    shared = random_masking(counter_noise(torch.tensor([1, 2]), 32), 0.75)
+    visible = model.patch_embed.visible(pixels, shared.keep)
+    everything = model.patch_embed(pixels)
+    chosen = shared.keep.unsqueeze(-1).expand(-1, -1, 24)
+    assert torch.allclose(visible, everything.gather(1, chosen), atol=1e-5)
+    assert model(pixels, shared).shape == (2, 32, 3 * 64)
+    with pytest.raises(ValueError, match='built for 32x64 px images and got 64x32'):
+        model.encode(pixels.transpose(2, 3), shared)
+
+
+def test_patches_of_no_square_need_their_grid():
+    with pytest.raises(ValueError, match='do not form a square grid'):
+        unpatchify(torch.zeros(1, 8, 12), 2)
+
+
+@pytest.mark.parametrize('channels', [1, 2, 4, 13])
+def test_pixels_of_any_number_of_channels_are_predicted(channels):
+    model = MAEPretraining(**STUDENT, in_channels=channels)
+    pixels = torch.randn(2, channels, 32, 32)
+    assert model.autoencoder.decoder_pred.out_features == channels * 64
+    assert model(pixels, mode='loss')['loss'].isfinite()

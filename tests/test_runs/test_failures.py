@@ -46,7 +46,7 @@ def line(tmp_path, error: Exception, batch: int = 8, workers: int = 4) -> str:
         (full(errno.EDQUOT), ('the disk is full',)),
         (full(errno.EROFS), ('epoch_2.pth cannot be written', 'read-only')),
         (GPU, ('out of GPU memory at a batch of 8', 'train_dataloader.batch_size=4')),
-        (CPU, ('out of memory at a batch of 8', '--cfg-options', 'batch_size=4', '--auto-scale')),
+        (CPU, ('out of memory at a batch of 8', '--cfg-options', 'train_dataloader.batch_size=4')),
         (MemoryError(), ('out of memory',)),
         (KILLED, ('worker died (signal: Killed)', 'memory', 'num_workers=2', 'batch_size=4')),
         (SHARED, ('shared memory', '/dev/shm')),
@@ -71,6 +71,18 @@ def test_the_newest_checkpoint_is_named(tmp_path):
 
 def test_a_batch_of_one_cannot_be_halved(tmp_path):
     assert 'at a batch of 1: take a smaller network' in line(tmp_path, GPU, batch=1)
+
+
+@pytest.mark.parametrize(('scaled', 'advice'), [
+    (True, 'train_dataloader.batch_size=3, with --auto-scale-lr as before'),
+    (False, 'train_dataloader.batch_size=3 optim_wrapper.optimizer.lr=0.003'),
+])
+def test_the_rate_follows_the_halved_batch(scaled, advice):
+    cfg = Config(dict(
+        train_dataloader=dict(batch_size=7), optim_wrapper=dict(optimizer=dict(lr=0.007)),
+        auto_scale_lr=dict(enable=scaled, base_batch_size=64),
+    ))
+    assert failures.explain(MemoryError(), cfg).endswith(advice)
 
 
 def test_a_lost_peer_is_named(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from g2sd_mm.cli.train import parser
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs import data
 from g2sd_mm.runs import prepare as fit
 from g2sd_mm.runs.data import prepare_data
 
@@ -105,12 +106,11 @@ def test_a_wrong_number_of_classes_is_told_the_right_one(monkeypatch, image_data
     prepare('g2sd_vits_cls', 'train_dataloader', 'val_dataloader', num_classes=3)
 
 
-def test_validation_classes_are_counted_too(monkeypatch, tmp_path):
+def test_validation_without_a_class_is_left_to_its_names(monkeypatch, tmp_path):
     monkeypatch.setenv('G2SD_DATA', str(tmp_path))
     image_folder(tmp_path / 'imagenet' / 'train', classes=3, each=1)
     image_folder(tmp_path / 'imagenet' / 'val', classes=2, each=1)
-    with refused('imagenet/val has 2 class folders', 'num_classes=3'):
-        prepare('vitb_cls', 'train_dataloader', 'val_dataloader', num_classes=3)
+    prepare('vitb_cls', 'train_dataloader', 'val_dataloader', num_classes=3)
 
 
 def test_pre_training_does_not_count_classes(monkeypatch, image_data):
@@ -136,7 +136,7 @@ def test_listed_classes_are_not_counted_in_folders(image_data):
 def test_embedded_data_are_made_on_first_use(monkeypatch, tmp_path):
     made = []
     monkeypatch.setenv('G2SD_DATA', str(tmp_path))
-    monkeypatch.setattr(fit, 'ensure_shapes', lambda root, **spec: made.append((root, spec)))
+    monkeypatch.setattr(data, 'ensure_shapes', lambda root, **spec: made.append((root, spec)))
     cfg = Config(dict(shapes=dict(task='cls', train=4), model={}))
     prepare_data(cfg, ())
     assert made == [(tmp_path / 'shapes', {'task': 'cls', 'train': 4})]
@@ -194,3 +194,19 @@ def test_blocks_are_compiled_with_a_gpu_or_when_asked(options, hooks):
     before = list(cfg.custom_hooks)
     fit.use_compilation(cfg, chosen)
     assert cfg.custom_hooks == before + hooks
+
+
+def test_every_data_set_that_is_joined_is_looked_for(image_data):
+    """The second folder is missing; with the first alone, training would start."""
+    there = dict(type='CustomDataset', data_root=str(image_data / 'imagenet' / 'train'))
+    joined = dict(type='ConcatDataset', datasets=[there, {**there, 'data_root': 'nowhere/at/all'}])
+    cfg = Config(dict(num_classes=3, train_dataloader=dict(dataset=joined)))
+    with refused('no data at nowhere/at/all'):
+        prepare_data(cfg, ('train_dataloader',))
+
+
+def test_every_run_writes_its_weights_once():
+    cfg = Config(dict(custom_hooks=[dict(type='EMAHook')]))
+    fit.export_weights(cfg)
+    fit.export_weights(cfg)
+    assert [hook['type'] for hook in cfg.custom_hooks] == ['EMAHook', 'WeightsExportHook']

@@ -16,6 +16,8 @@ from g2sd_mm.runs.resume import find_start
 
 from ..toys import config, words
 
+_TRIES = 'DryRunHook', 'TeacherMetricHook'  # before the first step
+
 
 def stock(**changes) -> Config:
     """As somebody may have it who knows nothing of this project."""
@@ -38,7 +40,7 @@ def test_a_stock_config_gets_loop_checkpoints_and_alarms():
     make_reliable(cfg)
     assert cfg.train_cfg == dict(type='ResumableEpochLoop', max_epochs=3)
     assert cfg.default_hooks.checkpoint == dict(type='WholeCheckpointHook', interval=1)
-    assert types(cfg) == ['NonFiniteHook', 'DivergenceHook', 'PreemptionHook']
+    assert types(cfg) == ['NonFiniteHook', 'DivergenceHook', *_TRIES, 'PreemptionHook']
     assert cfg.train_dataloader.worker_init_fn.type == 'patient_worker'
 
 
@@ -52,7 +54,7 @@ def test_what_a_config_says_stays():
     assert cfg.default_hooks.checkpoint == dict(type='WholeCheckpointHook', interval=7)
     assert cfg.default_hooks.logger is None
     assert cfg.custom_hooks[0].factor == 2.0
-    assert types(cfg) == ['DivergenceHook', 'NonFiniteHook', 'PreemptionHook']
+    assert types(cfg) == ['DivergenceHook', 'NonFiniteHook', *_TRIES, 'PreemptionHook']
     assert cfg.train_dataloader.worker_init_fn.type == 'theirs'
 
 
@@ -70,19 +72,21 @@ def test_iterations_have_mmengines_loop(loop):
     cfg = stock()
     cfg.train_cfg = loop
     make_reliable(cfg)
-    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=3)
+    assert cfg.train_cfg == dict(type='ResumableIterLoop', max_iters=3)
 
 
 def test_alarms_are_set_by_the_config():
     options = {
         'reliability.non_finite.max_skips': 3,
         'reliability.divergence': None,
+        'reliability.dry_run': None,
+        'reliability.teacher_metric': None,
     }
     cfg = config('shapes/g2sd_vits_generic.py', **options)
     make_reliable(cfg)
     hook = next(hook for hook in cfg.custom_hooks if hook.type == 'NonFiniteHook')
     assert hook.max_skips == 3
-    assert 'DivergenceHook' not in types(cfg)
+    assert not {'DivergenceHook', *_TRIES} & set(types(cfg))
 
 
 def test_an_unknown_alarm_is_refused():

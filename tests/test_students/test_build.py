@@ -8,9 +8,9 @@ import types
 import pytest
 
 from g2sd_mm.errors import UserError
-from g2sd_mm.students.build import check_network
+from g2sd_mm.students.described import check_network
 
-from ..students import record
+from ..students import CONFIGS, record
 from ..toys import words
 
 
@@ -46,3 +46,64 @@ def test_other_modules_are_imported_by_the_person(network, monkeypatch):
     assert 'my_layers' not in sys.modules
     monkeypatch.setitem(sys.modules, 'my_layers', types.ModuleType('my_layers'))
     check_network(network)
+
+
+@pytest.mark.parametrize('module', ['g2sd_mm..cli', 'os;system', 7, None, ''])
+def test_what_is_imported_is_a_module(network, module):
+    network['imports'].append(module)
+    with pytest.raises(UserError, match='is no module'):
+        check_network(network)
+
+
+def test_a_module_that_this_version_lacks_is_named(network):
+    network['imports'].append('g2sd_mm.no_such_part')
+    with pytest.raises(UserError, match='no_such_part'):
+        check_network(network)
+
+
+@pytest.mark.parametrize('place', [
+    '/etc/passwd', 'weights.npy', '..\\x', 'https://example.org', 's3://x', '~', 'a/b', 'x.py',
+])  # fmt: skip
+def test_no_text_may_name_a_file(network, place):
+    network['model']['head']['loss'] = dict(type='CrossEntropyLoss', class_weight=[1.0, place])
+    with pytest.raises(UserError, match='class_weight'):
+        check_network(network)
+
+
+@pytest.mark.parametrize('name', ['exit', 'print', 'mmcv.nms', '__import__'])
+def test_the_name_of_a_suppression_is_not_evaluated(name):
+    network = record('detection')['network']
+    check_network(network)
+    network['model']['test_cfg']['rcnn']['nms']['type'] = name
+    with pytest.raises(UserError, match=words('nms.type', name)):
+        check_network(network)
+
+
+@pytest.mark.parametrize('step', [
+    dict(type='LoadImageFromFile'), dict(type='mmseg.LoadBiomedicalImageFromFile'),
+    dict(type='mmdet.LoadProposals'), dict(type='RandomApply', transforms=[
+        dict(type='mmcv.LoadAnnotations')]),
+])  # fmt: skip
+def test_no_step_reads_a_file_after_the_first(network, step):
+    network['test_pipeline'].append(step)
+    with pytest.raises(UserError, match='opens files by name'):
+        check_network(network)
+
+
+@pytest.mark.parametrize('step', [None, 'Resize', dict(scale=3), dict(type=None)])
+def test_a_step_has_a_type(network, step):
+    network['test_pipeline'].append(step)
+    with pytest.raises(UserError, match='has no type'):
+        check_network(network)
+
+
+@pytest.mark.parametrize('number', [10**6, -(10**6), 1e9])
+def test_numbers_are_those_of_images_and_layers(network, number):
+    network['test_pipeline'][1]['scale'] = {'tuple': [224, number]}
+    with pytest.raises(UserError, match=words(str(number))):
+        check_network(network)
+
+
+@pytest.mark.parametrize('task', list(CONFIGS))
+def test_what_runs_write_down_passes(task):
+    check_network(record(task)['network'])

@@ -33,7 +33,8 @@ def test_a_folder_gives_the_network_that_was_written(folders, task):
     student = load_student(folders[task])
     assert isinstance(student, torch.nn.Module)
     assert not student.training
-    assert (student.task, student.image_size, student.classes) == (task, SIZE[task], CLASSES)
+    assert (student.task, student.image_size) == (task, SIZE[task])
+    assert student.classes == CLASSES[: 11 if task == 'segmentation' else 10]
     assert student.mean == pytest.approx((123.675, 116.28, 103.53))
     assert student.origin['metrics'] == {'top1': 80.0}
     original = random_model(record(task)['network'])
@@ -142,8 +143,55 @@ def test_weights_of_another_network_are_refused(tmp_path):
     folder = student_folder(tmp_path)
     other = random_model(record(num_classes=7)['network'])
     write_weights(folder / 'weights.pth', other.state_dict(), {})
+    with refused('weights.json describes other weights than', 'weights.pth'):
+        load_student(folder)
+    path = folder / 'weights.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'weights': {}}))
     with pytest.raises(CheckpointError, match=words('weights.pth cannot serve', 'head.weight is')):
         load_student(folder)
+
+
+def test_what_a_sidecar_may_say_of_a_network_is_limited(tmp_path, monkeypatch):
+    """By number, by size, by name: each would take the memory, or run somebody's code."""
+    victim, modules = tmp_path / 'victim', tmp_path / 'modules'
+    modules.mkdir()
+    (modules / 'evil_layer.py').write_text(f'open({str(victim)!r}, "w").close()')
+    (modules / 'evil_config.py').write_text(f'open({str(victim)!r}, "w").close()\nmodel = {{}}')
+    monkeypatch.syspath_prepend(str(modules))
+    path = sidecar_path(student_folder(tmp_path) / 'weights.pth')
+    good = path.read_text()
+
+    def described(**changes):
+        content = json.loads(good)
+        for place, value in changes.items():
+            *parents, last = ['network', 'model', *place.split('__')]
+            part = content
+            for parent in parents:
+                part = part[parent]
+            part[last] = value
+        path.write_text(json.dumps(content))
+        return tmp_path
+
+    wide = dict(embed_dim=10**4, depth=2, num_heads=2, patch_size=8)
+    deep = {**wide, 'embed_dim': 64, 'depth': 10**4}
+    with pytest.raises(CheckpointError, match='described as a network of more than'):
+        load_student(described(backbone__arch=wide))
+    with pytest.raises(CheckpointError, match='described as a network of more than'):
+        load_student(described(backbone__arch=deep))
+    with refused('embed_dim=10000000, more than'):
+        load_student(described(backbone__arch={**wide, 'embed_dim': 10**7}))
+    with refused('cannot be built'):
+        load_student(described(backbone__type='evil_layer'))
+    kd = dict(type='mmdet.KnowledgeDistillationSingleStageDetector', teacher_config='evil_config')
+    with refused('KnowledgeDistillationSingleStageDetector', 'opens files'):
+        load_student(described(head=kd))
+    with refused('teacher_config=', 'may name a file'):
+        load_student(described(head={**kd, 'teacher_config': str(modules / 'evil_config.py')}))
+    with refused('names 10000000, which is no component'):
+        load_student(described(backbone__type=10**7))
+    assert not victim.exists()
+    student = load_student(described(backbone__init_cfg=dict(type='Pretrained', checkpoint='no')))
+    assert student.task == 'classification'
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_timm_prepares_images_as_the_student_wants_them(tmp_path):
     assert data['input_size'] == (3, 56, 56)
     assert data['mean'] == pytest.approx((0.485, 0.456, 0.406))
     assert data['std'] == pytest.approx((0.229, 0.224, 0.225))
-    assert model.pretrained_cfg['label_names'] == CLASSES
+    assert model.pretrained_cfg['label_names'] == CLASSES[:10]
 
 
 @pytest.mark.parametrize(

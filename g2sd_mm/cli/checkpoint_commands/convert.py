@@ -17,6 +17,9 @@ EXAMPLES = """examples:
 """
 #: Names of :data:`g2sd_mm.checkpoints.layouts.LAYOUTS`, which is slow to import.
 LAYOUTS = ('ours', 'g2sd', 'mae', 'timm', 'huggingface', 'detectron2', 'mmpretrain', 'mmseg')
+#: Names as they are, without what wrappers have added: for networks of any kind.
+SAME = 'same'
+_KEPT = ('positions', 'norm_pix', 'student')  # of a file's meta, with the same tensors
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -27,7 +30,17 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar='DST',
         help='.pth, .safetensors or, for detectron2, .pkl; a folder for huggingface',
     )
-    p.add_argument('--to', required=True, choices=LAYOUTS, help='layout of DST')
+    p.add_argument(
+        '--to',
+        required=True,
+        choices=(*LAYOUTS, SAME),
+        help='layout of DST; same: the names of SRC, without what DDP, torch.compile ... added',
+    )
+    p.add_argument(
+        '--weights',
+        choices=('raw', 'ema'),
+        help='of a file with raw and averaged (EMA) weights, those to take',
+    )
     p.add_argument(
         '--side',
         choices=('student', 'teacher'),
@@ -35,7 +48,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help='which network to take from a file that holds two (student)',
     )
     p.add_argument(
-        '--img-size', type=int, metavar='PX', help='resize position embeddings to this image size'
+        '--img-size',
+        type=_image_size,
+        metavar='PX',
+        help='resize position embeddings to this image size: 224, or 224x448 (height x width)',
     )
     p.add_argument(
         '--positions',
@@ -54,29 +70,47 @@ def run(args: argparse.Namespace) -> None:
     """Convert one file and say what was left out."""
     from ...checkpoints import read_weights
     from ...checkpoints.convert import from_published_names, to_published_names
+    from ...checkpoints.fitting import known_grid
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
+    from ...checkpoints.write import write_safetensors, write_weights
     from ...checkpoints.write_layout import write_layout
     from ...errors import UserError
+    from ...wording import printable
 
     target = Path(args.target)
     if target.exists() and not args.force:
         raise UserError(f'{target} exists: choose another DST, or overwrite it with --force')
-    weights = read_weights(args.source, mmap=True)
+    weights = read_weights(args.source, mmap=True, which=args.weights)
+    if args.to == SAME:
+        if target.suffix not in ('.pth', '.safetensors'):
+            raise UserError(f'{target}: --to {SAME} writes .pth or .safetensors')
+        if args.img_size or args.positions:
+            raise UserError(f'--to {SAME} changes no tensor: leave --img-size and --positions out')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write = write_weights if target.suffix == '.pth' else write_safetensors
+        meta = {key: weights.meta[key] for key in _KEPT if key in weights.meta}
+        write(target, weights.state, {'converted_from': weights.name, **meta})
+        said = f'{weights.name} -> {target}: {len(weights.state)} tensors, names as they are'
+        print(printable(said))
+        return
     published = to_published_names(weights.state, args.side)
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
-        published = published.replaced(_resized(published.state, args.img_size))
+        resized = _resized(published.state, args.img_size, known_grid(weights.meta))
+        published = published.replaced(resized)
+    meta |= _grid_of(published.state, args.img_size, weights)
     done = from_published_names(published, layouts[args.to])
     config = None
     if args.to == 'huggingface':
         config = _config(published.state, done, weights, args)
     write_layout(target, done, {'converted_from': weights.name, **meta}, config)
-    print(f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})')
+    said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
+    print(printable(said))
     print(f'  {len(done.state)} tensors written')
     if done.dropped:
         print(f'  {len(done.dropped)} not held by the layout {args.to}:')
-        print('\n'.join(f'    {name}' for name in done.dropped))
+        print('\n'.join(f'    {printable(name)}' for name in done.dropped))
     if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
         print('  the dist token is second there, with a position of zeros: the same features')
 
@@ -108,12 +142,29 @@ def _with_positions(
     return published, dict(TRAINED_TRANSPOSED)
 
 
-def _resized(state: State, side: int) -> State:
+def _image_size(text: str) -> tuple[int, int]:
+    """``224`` or ``224x448``: height and width."""
+    sides = text.split('x')
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is neither 224 nor 224x448')
+    return int(sides[0]), int(sides[-1])
+
+
+def _grid_of(state: State, size: tuple[int, int] | None, weights: Weights) -> dict[str, Any]:
+    """``grid`` of the file's meta, where its positions are for images that are not square."""
+    patch = next((t.shape[-1] for n, t in state.items() if n.endswith('patch_embed.proj.weight')), 0)
+    if size and patch:
+        grid = f'{size[0] // patch}x{size[1] // patch}'
+        return {'grid': grid} if size[0] != size[1] else {}
+    return {'grid': weights.meta['grid']} if weights.meta.get('grid') else {}
+
+
+def _resized(state: State, size: tuple[int, int], known: tuple[int, int] | None) -> State:
     from ...errors import UserError
     from ...models.fit import fit_to_image
 
     try:
-        return fit_to_image(state, side)
+        return fit_to_image(state, size, known)
     except ValueError as error:
         raise UserError(f'--img-size: {error}') from error
 
@@ -123,11 +174,17 @@ def _config(
 ) -> dict[str, Any]:
     """``config.json``; heads are asked for where neither file nor width tells them."""
     from ...checkpoints.facts import network_size
+    from ...checkpoints.fitting import known_grid
     from ...checkpoints.layouts.huggingface_config import hugging_face_config
     from ...errors import UserError
     from ...models.sizes import usual_decoder_heads, usual_heads
 
-    size = network_size(published, weights.config)
+    size = network_size(published, weights.config, known_grid(weights.meta))
+    if not isinstance(size.get('image', 0), int) or 'patches' in size:
+        raise UserError(
+            f'{weights.name} is for images that are not square, and config.json has one side: '
+            'resize its positions with --img-size PX'
+        )
     heads = args.heads or size.get('heads') or usual_heads(size['width'])
     decoder_heads = args.decoder_heads or weights.config.get('decoder_num_attention_heads')
     if 'decoder width' in size:

@@ -31,6 +31,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help='names of the tensors: ours (default), for mmpretrain, mmdet and mmseg with '
         "custom_imports of our backbones, or another library's",
     )
+    p.add_argument(
+        '--weights',
+        choices=('raw', 'ema'),
+        help='of a file with raw and averaged (EMA) weights, those to take',
+    )
     p.add_argument('--config', help='config of the run, if the checkpoint does not contain it')
     p.add_argument('--force', action='store_true', help='overwrite FILE')
     add_options(p)
@@ -41,17 +46,23 @@ def run(args: argparse.Namespace) -> None:
     from ... import register_all
     from ...errors import UserError
     from ...students.extract import extract_student
+    from ...wording import printable
 
     target = Path(args.out or Path(args.checkpoint).with_name('student.pth'))
     if target.exists() and not args.force:
         raise UserError(f'{target} exists: choose another --out, or overwrite it with --force')
     register_all()
     done = extract_student(
-        args.checkpoint, target, args.layout, args.config, parse_options(args.cfg_options)
+        args.checkpoint,
+        target,
+        args.layout,
+        args.config,
+        parse_options(args.cfg_options),
+        args.weights,
     )
     what = f'student for {done.network["task"]}' if done.network else 'pre-trained encoder'
-    print(f'{done.path}: {what}, {done.tensors} tensors')
-    print(f'{done.sidecar}: what it is and where it comes from')
+    print(printable(f'{done.path}: {what}, {done.tensors} tensors'))
+    print(printable(f'{done.sidecar}: what it is and where it comes from'))
     if done.left_behind:
         parts = sorted({name.split('.')[0] for name in done.left_behind})
-        print(f'left behind: {len(done.left_behind)} tensors of {", ".join(parts)}')
+        print(printable(f'left behind: {len(done.left_behind)} tensors of {", ".join(parts)}'))

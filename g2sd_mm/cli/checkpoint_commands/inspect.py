@@ -24,13 +24,15 @@ def run(args: argparse.Namespace) -> None:
     """Print what every file is."""
     from ...checkpoints import read_weights
     from ...checkpoints.facts import facts_of
+    from ...wording import printable
 
     for file in args.files:
         weights = read_weights(file, mmap=True)
         print('\n'.join(report(facts_of(weights), file)))
         if args.names:
             for name, tensor in weights.state.items():
-                print(f'  {name}  {list(tensor.shape)}  {str(tensor.dtype).removeprefix("torch.")}')
+                dtype = str(tensor.dtype).removeprefix('torch.')
+                print(printable(f'  {name}  {list(tensor.shape)}  {dtype}'))
 
 
 def report(facts: Facts, file: str) -> list[str]:
@@ -41,6 +43,7 @@ def report(facts: Facts, file: str) -> list[str]:
         file: its path as the user wrote it, for the commands.
     """
     from ...checkpoints.uses import uses_of
+    from ...wording import printable
 
     dtypes = ', '.join(f'{dtype} ({n})' for dtype, n in facts.dtypes.items())
     lines = [
@@ -56,4 +59,7 @@ def report(facts: Facts, file: str) -> list[str]:
     lines += [f'  note      {note}' for note in facts.notes]
     uses = uses_of(facts, file)
     lines += [f'  use       {purpose}: {command}' for purpose, command in uses]
-    return lines if uses else [*lines, '  use       none here: no config is made for it']
+    if not uses:
+        why = 'its weights are broken' if facts.broken else 'no config is made for it'
+        lines.append(f'  use       none here: {why}')
+    return [printable(line) for line in lines]

@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.facts import facts_of
     from ...errors import UserError
     from ...runs.verify import verify
+    from ...wording import printable
 
     g2sd_mm.register_all()
     verdicts = verify(args.config, args.checkpoint, parse_options(args.cfg_options))
@@ -50,13 +51,14 @@ def run(args: argparse.Namespace) -> None:
         if verdicts[0].problem:
             raise UserError(verdicts[0].problem)
     for note in facts_of(read_weights(args.checkpoint, mmap=True)).notes:
-        print(f'note  {note}')
+        print(printable(f'note  {note}'))
     for verdict in verdicts:
         print(f'{"no  " if verdict.problem else "yes "}  {ROLES[verdict.role]}')
         if verdict.problem:
-            print(f'      {verdict.problem}')
+            print(printable(f'      {verdict.problem}'))
         elif verdict.random:
-            print(f'      keeps its initial values: {", ".join(grouped(verdict.random))}')
+            kept = ', '.join(grouped(verdict.random))
+            print(printable(f'      keeps its initial values: {kept}'))
     if all(verdict.problem for verdict in verdicts):
         raise UserError(f'{args.checkpoint} fits {args.config} in no role')
 

@@ -26,9 +26,9 @@ def channel_wise_divergence(
         scalar.
 
     Raises:
-        ValueError: if the maps differ in shape.
+        ValueError: if the maps differ in classes.
     """
-    _check_shapes(student, teacher)
+    student, teacher = _same_resolution(student, teacher)
     student, teacher = student.flatten(2) / tau, teacher.flatten(2) / tau  # [N, C, H W]
     likely, log_student = teacher.softmax(dim=2), student.log_softmax(dim=2)
     if subtract_entropy:
@@ -51,9 +51,9 @@ def pixelwise_kl_divergence(
         scalar.
 
     Raises:
-        ValueError: if the maps differ in shape.
+        ValueError: if the maps differ in classes.
     """
-    _check_shapes(student, teacher)
+    student, teacher = _same_resolution(student, teacher)
     log_student, log_teacher = (
         (logits / tau).log_softmax(dim=1) for logits in (student, teacher)
     )
@@ -63,14 +63,26 @@ def pixelwise_kl_divergence(
     return tau**2 * kl / parts[reduction]
 
 
-def _check_shapes(student: Tensor, teacher: Tensor) -> None:
-    if student.shape != teacher.shape:
+def _same_resolution(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both maps at the finer of the two resolutions, as mmseg brings logits to that of the labels.
+
+    Bilinear; a map that has it already stays as it is.
+    """
+    if student.shape[:2] != teacher.shape[:2]:
         raise ValueError(
             f'the student\'s map is {tuple(student.shape)} and the teacher\'s '
-            f'{tuple(teacher.shape)}: both need the same classes and resolution, or an adapter on '
-            'the tap, e.g. adapters=dict(TAP=dict(type=\'Conv2d\', in_channels=..., '
-            'out_channels=..., kernel_size=1))'
+            f'{tuple(teacher.shape)}: both need the same classes, or an adapter on the tap, '
+            f'adapters=dict(TAP=dict(type=\'Conv2d\', in_channels={student.shape[1]}, '
+            f'out_channels={teacher.shape[1]}, kernel_size=1))'
         )
+    size = tuple(max(own, other) for own, other in zip(student.shape, teacher.shape, strict=True))
+    return _resized(student, size[2:]), _resized(teacher, size[2:])
+
+
+def _resized(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    if logits.shape[2:] == size:
+        return logits
+    return F.interpolate(logits, size, mode='bilinear', align_corners=False)
 
 
 @MODELS.register_module()

@@ -1,8 +1,11 @@
 """Hooks of every run, one idea a file."""
 
+from .agreement import AgreementHook
 from .compile import CompileHook
+from .data_notes import DataNotesHook
 from .divergence import DivergenceHook
 from .drawing import DrawPredictionsHook
+from .dry_run import DryRunHook
 from .export import WeightsExportHook
 from .guard import TeacherGuardHook
 from .loading import StrictLoadingHook
@@ -17,9 +20,12 @@ from .throughput import ThroughputHook
 from .warmup import LossWarmupHook
 
 __all__ = [
+    'AgreementHook',
     'CompileHook',
+    'DataNotesHook',
     'DivergenceHook',
     'DrawPredictionsHook',
+    'DryRunHook',
     'LossWarmupHook',
     'MetricsHook',
     'NonFiniteHook',

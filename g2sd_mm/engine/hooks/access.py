@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ...compat.resume_data import CheckpointFolder
+from ..fitting import units_of
+from ..position import Position
 
 
 def bare_model(runner: Runner) -> Any:
@@ -14,8 +19,31 @@ def bare_model(runner: Runner) -> Any:
 
 
 def updates_so_far(runner: Runner) -> int:
-    """Optimizer updates since the start of training, also after a resume."""
-    return runner.iter // getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    """Optimizer updates since the start of training, also after a resume with another batch."""
+    return updates_before(runner, runner.iter)
+
+
+def updates_before(runner: Runner, iteration: int) -> int:
+    """The same before any iteration of this run, counted from 0."""
+    accumulation = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    start = getattr(runner.train_loop, 'start', None)
+    if start is None:
+        return iteration // accumulation
+    return start.updates + (iteration - start.iteration) // accumulation
+
+
+def position_of(runner: Runner, epoch: int, iteration: int) -> Position:
+    """Where a run is.
+
+    Args:
+        runner: that trains.
+        epoch: whole epochs done.
+        iteration: iterations done.
+    """
+    start = getattr(runner.train_loop, 'start', None)
+    if start is None:
+        start = Position(units_of(runner), epoch=0, iteration=0, updates=0, images=0)
+    return start.after(epoch, iteration)
 
 
 def between_updates(runner: Runner) -> bool:
@@ -25,3 +53,17 @@ def between_updates(runner: Runner) -> bool:
     """
     should_update = getattr(runner.optim_wrapper, 'should_update', None)
     return should_update is None or should_update()
+
+
+def resumed_here(runner: Runner) -> bool:
+    """Whether the run went on from a checkpoint of its own: what is in its folders is its own."""
+    file = getattr(runner, 'resumed_from', None)
+    if not file:
+        return False
+    work_dir = str(runner.work_dir)
+    folders = [CheckpointFolder(work_dir, '')]
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            folders += [CheckpointFolder(str(hook.out_dir or work_dir), '')]
+            folders += [CheckpointFolder.of(hook, work_dir)]
+    return any(folder.holds(file) for folder in folders)

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import mmcv
+import numpy as np
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...reports.draw import draw_sample
+from ...config.channels import image_channels
+from ...config.parts import innermost_dataset, task_of_config
+from ...students.reading import read_pixels, shown
+from ...tasks.drawing import draw_sample
 
 
 @HOOKS.register_module()
@@ -34,9 +39,20 @@ class DrawPredictionsHook(Hook):
     ) -> None:
         """Draw the batch that was just predicted."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        task = task_of_config(runner.cfg)
+        if task is None:
+            return
         classes = runner.test_dataloader.dataset.metainfo.get('classes') or ()
         for sample in outputs or ():
-            image = mmcv.imread(sample.img_path, channel_order='rgb')
-            drawn = draw_sample(image, sample, classes)
+            image = _picture(runner.cfg, sample.img_path)
+            drawn = draw_sample(task, image, sample, classes)
             name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
             mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+
+
+def _picture(cfg: Config, path: str) -> np.ndarray:
+    """What an image file shows, uint8 [height, width, 3], RGB."""
+    if image_channels(cfg.model) == 3:
+        return mmcv.imread(path, channel_order='rgb')
+    dataset = innermost_dataset(cfg.test_dataloader.dataset)
+    return shown(read_pixels(dataset.pipeline[0], path))

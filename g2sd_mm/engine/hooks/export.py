@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,18 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
+from ...checkpoints.fitting import grid_text
 from ...checkpoints.record import Record, describe_network, describe_origin
 from ...checkpoints.sidecar import write_sidecar
 from ...checkpoints.write import write_weights
 from ...version import __version__
-from .access import bare_model
-
-#: What is watched for the best file: the first of these that validation reports.
-_METRICS = ('accuracy/top1', 'coco/segm_mAP', 'coco/bbox_mAP', 'mIoU')
+from ..sharding import ShardedDataParallel
+from .access import bare_model, resumed_here
+from .agreement import seen_size
+from .averaging import State, check_averaging, copied, deployable, same, saved_deployable
+from .watched import best_by
 
 
 @HOOKS.register_module()
@@ -29,56 +33,116 @@ class WeightsExportHook(Hook):
     (stage 1: its encoder), of any other model the model itself. The JSON beside each says what
     network it is, and where it comes from (:mod:`g2sd_mm.checkpoints.sidecar`); training
     checkpoints carry the same under ``meta.student``, so that a student can be taken out of them.
+
+    What is validated is what is saved: where a hook averages weights, both files have those that
+    the validation was made with. Metrics stand beside the very weights that they were measured
+    with, and nowhere else.
     """
 
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._best: float | None = None
+        self._best: tuple[str, float] | None = None  # by which metric, and how much
         self._validated: Record = {'metrics': {}}
+        self._state: State | None = None  # what was validated; gone when training goes on
         self._files: Record | None = None
+        self._compared, self._differs = False, False
 
     def before_train(self, runner: Runner) -> None:
         """Take the digests of the files that this run starts from, before anybody changes them.
 
         A resumed run takes the best of before from the file that it wrote. (An epoch's checkpoint
-        is saved before its validation, so it does not know.)
+        is saved before its validation, so it does not know.) A file that another run left in the
+        work dir says nothing of this one.
+
+        Raises:
+            UserError: for hooks that average weights and validate or save others.
         """
+        check_averaging(runner)
         if is_main_process():
             self._files = describe_origin(runner.cfg)
         path = Path(runner.work_dir) / 'best_weights.pth'
-        if runner.iter > 0 and path.is_file():
-            self._best = max(read_weights(path).meta.get('metrics', {}).values(), default=None)
+        if runner.iter > 0 and path.is_file() and resumed_here(runner):
+            metrics = read_weights(path, mmap=True).meta.get('metrics')
+            known = metrics.items() if isinstance(metrics, dict) else ()
+            self._best = next(((k, v) for k, v in known if isinstance(v, (int, float))), None)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """What was validated is not the newest any more."""
+        self._state = None
+
+    def before_val(self, runner: Runner) -> None:
+        """Another validation begins."""
+        self._state = None
+
+    def after_val_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Keep the weights that are validated, at the last batch, before they are exchanged again.
+
+        (A hook that lets a second network run over the same data does so afterwards.)
+        """
+        if self._state is None and self.end_of_epoch(runner.val_dataloader, batch_idx):
+            self._state = self._copy(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Keep the best weights; larger is better for every metric watched."""
+        """Keep the best weights, by the metric of ``save_best`` if the config has one."""
         metrics = {name: float(value) for name, value in (metrics or {}).items()}
         self._validated = {'metrics': metrics, 'metrics_iter': runner.iter}
-        name = next((m for m in _METRICS if m in metrics), None)
-        if name is None:
+        found = best_by(runner, metrics)
+        if found is None or math.isnan(metrics[found[0]]):
             return
-        if self._best is None or metrics[name] > self._best:
-            self._best = metrics[name]
-            self._write(runner, 'best_weights.pth', {name: metrics[name]})
+        name, more = found
+        value, known = metrics[name], self._best
+        if known is None or known[0] != name or (value > known[1] if more else value < known[1]):
+            self._best = (name, value)
+            self._write(runner, 'best_weights.pth', {name: value})
+
+    def after_val(self, runner: Runner) -> None:
+        """Once a run, see whether training checkpoints hold what is validated."""
+        if runner.optim_wrapper is not None:
+            self._compare(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Training checkpoints say what their student is."""
-        record, meta = self._record(runner), checkpoint['meta']
+        self._compare(runner)  # the best one is saved in its validation
+        meta = checkpoint['meta']
+        record = self._record(runner, meta['iter'], validated=not self._differs)
         # it is saved inside of the epoch or iteration that it completes
         record['origin'].update(epoch=meta['epoch'], iter=meta['iter'])
-        meta['student'] = record
+        meta['student'], meta['grid'] = record, grid_text(bare_model(runner))
 
     def after_train(self, runner: Runner) -> None:
         """Keep the last weights."""
         self._write(runner, 'weights.pth', {})
 
+    def _compare(self, runner: Runner) -> None:
+        if self._compared or self._state is None:
+            return
+        self._compared = True
+        saved = saved_deployable(runner, self)
+        if is_main_process() and not same(self._state, saved):
+            self._differs = True
+            runner.logger.warning(
+                'training checkpoints do not hold the weights that are validated: a hook exchanges '
+                'them for validation and not in before_save_checkpoint. weights.pth and '
+                'best_weights.pth hold those that are validated; take no student out of other files'
+            )
+
+    def _copy(self, runner: Runner) -> State:
+        """The deployable weights that the model has now; only the first process needs them."""
+        if isinstance(runner.model, ShardedDataParallel) or is_main_process():
+            return copied(deployable(bare_model(runner)))  # by all ranks: parts are gathered
+        return {}
+
     def _write(self, runner: Runner, name: str, metrics: dict[str, float]) -> None:
         model = bare_model(runner)
-        # by all ranks: the parts of a sharded model are gathered
-        state = getattr(model, 'deployable_state', model.state_dict)()
+        state = self._state
+        if state is None:  # not validated: what a checkpoint would hold
+            state = saved_deployable(runner, self)
         if not is_main_process():
             return
-        record = self._record(runner)
+        record = self._record(runner, runner.iter)
         meta: dict[str, Any] = {
             'g2sd_mm': __version__,
             'model': type(getattr(model, 'student', model)).__name__,
@@ -88,6 +152,7 @@ class WeightsExportHook(Hook):
             'seed': runner.seed,
             'metrics': metrics,
             'norm_pix': getattr(model, 'norm_pix', None),
+            'grid': grid_text(model),
             'student': record,
         }
         path = Path(runner.work_dir) / name
@@ -95,15 +160,22 @@ class WeightsExportHook(Hook):
         write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
         runner.logger.info('weights for the next stage or a stock library: %s', path)
 
-    def _record(self, runner: Runner) -> Record:
-        """What the student is now, in plain values."""
+    def _record(self, runner: Runner, step: int, validated: bool = True) -> Record:
+        """What the student is after a step, in plain values.
+
+        Metrics of an earlier step, or of other weights, are those of the last validation.
+        """
         if self._files is None:  # validation outside of training
             self._files = describe_origin(runner.cfg)
+        known = self._validated
+        if known['metrics'] and not (validated and known['metrics_iter'] == step):
+            known = {'metrics': {}, 'last_validation': known}
         return {
             'network': describe_network(runner.cfg, _class_names(runner)),
+            'inputs': inputs_of(runner.cfg, seen_size(runner)).plain(),
             'origin': {
                 **self._files,
-                **self._validated,
+                **known,
                 'experiment': runner.experiment_name,
                 'epoch': runner.epoch,
                 'iter': runner.iter,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...checkpoints import CheckpointError
 from ...checkpoints.load import compare
+from ...checkpoints.read import below
 from ...checkpoints.start import load_start
 from .access import bare_model
 
@@ -32,6 +33,15 @@ class StrictLoadingHook(Hook):
         Raises:
             CheckpointError: if the checkpoint is of another model.
         """
+        averaged = checkpoint.get('ema_state_dict')
+        if averaged and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            # the optimizer's moments belong to the weights that were trained, not to their average
+            checkpoint['state_dict'] = below(averaged, 'module.')
+            runner.logger.warning(
+                'this checkpoint averages weights and the config has no EMAHook: the run goes on '
+                'from the weights that were trained, without their average. To go on averaging, '
+                'put EMAHook back into custom_hooks'
+            )
         state = checkpoint.get('state_dict')
         model = bare_model(runner)
         problems = compare(model.state_dict(), state or {}).problems()

@@ -21,7 +21,7 @@ from ...errors import RunError
 from ...wording import some
 from ..bundle import write_bundle
 from ..tensors import OnItsWay, any_not_finite, is_sharded
-from .access import bare_model, between_updates
+from .access import bare_model, between_updates, updates_before
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,7 @@ class NonFiniteHook(Hook):
                 state=bare_model(runner).state_dict(),
                 batches=[step.batch for step in window],
                 steps=[step.number for step in window],
+                updates=[updates_before(runner, step.number) for step in window],
                 losses=[step.numbers() for step in window],
                 files=[step.files() for step in window],
                 seed=runner.seed,

@@ -10,8 +10,8 @@ from mmengine.runner import Runner
 
 from ...config.parts import peer_timeout
 from ...errors import Preempted
+from ...preemption import request
 from ..agreement import Agreement
-from ..preemption import request
 from .access import between_updates
 from .saving import WholeCheckpointHook
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -11,14 +12,19 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ...checkpoints.whole import POINTER
+from ..fitting import fit_checkpoint, keep_plain_states
+from ..position import KEY
+from .access import position_of
 
 
 @HOOKS.register_module()
 class ResumeHook(Hook):
-    """Makes up for the validation that belongs to the step of a resumed checkpoint.
+    """Finds the place of a checkpoint in this run, and makes up for the validation due there.
 
-    Checkpoints are saved before it, so a run that ended in between has not seen its figures, nor
-    kept the best weights by them. Seeing them twice changes nothing.
+    Batch, processes, images, length, schedule and optimizer may have changed since
+    (:mod:`g2sd_mm.engine.fitting`); every checkpoint records what it counted in. Checkpoints are
+    saved before the validation of their step, so a run that ended in between has not seen its
+    figures, nor kept the best weights by them. Seeing them twice changes nothing.
 
     Args:
         notes: lines for the log, on which checkpoints were passed over.
@@ -27,7 +33,24 @@ class ResumeHook(Hook):
     priority = 'LOWEST'  # after all others have got ready to train
 
     def __init__(self, notes: Sequence[str] = ()) -> None:
-        self.notes = tuple(notes)
+        self.notes = list(notes)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Fit the checkpoint to this run, if it is resumed.
+
+        Raises:
+            CheckpointError, UserError: if that cannot be done.
+        """
+        if not runner._resume:
+            return
+        runner.train_loop.start, notes = fit_checkpoint(runner, checkpoint)
+        self.notes += notes
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Record the position with what it is counted in."""
+        keep_plain_states(checkpoint)
+        meta = checkpoint['meta']
+        meta[KEY] = position_of(runner, meta['epoch'], meta['iter']).plain()
 
     def before_train(self, runner: Runner) -> None:
         """Validate if that is due; a new run takes the work dir over from an earlier one."""

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from ...checkpoints.encoder import load_encoder
-from ..positions import resize_positions, square_grid
+from ..first_layer import adapt_channels
+from ..image_size import stored_grid
+from ..positions import Grid, resize_positions
 from ..vit import VisionTransformer, init_vit_weights
 
 
@@ -36,10 +38,20 @@ class Backbone(VisionTransformer):
         if checkpoint:
             load_encoder(self, checkpoint, may_miss=self.may_miss, may_ignore=self.may_ignore)
 
-    def fit_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """An encoder's state with what depends on the image size resized to this backbone."""
-        state = dict(state)
+    def fit_state(
+        self, state: Mapping[str, Tensor], grid: Grid | None = None
+    ) -> dict[str, Tensor]:
+        """An encoder's state with what depends on the images fitted to this backbone.
+
+        Args:
+            state: under published names.
+            grid: patch grid of its positions, where the file says it.
+
+        Raises:
+            ValueError: if its positions form no grid that is known.
+        """
+        state = adapt_channels(state, self.in_channels)
         if 'pos_embed' in state:
-            old = square_grid(state['pos_embed'].shape[1] - 1)
+            old = stored_grid(state['pos_embed'].shape[1] - 1, self.grid_size, grid)
             state['pos_embed'] = resize_positions(state['pos_embed'], old, self.grid_size)
         return state

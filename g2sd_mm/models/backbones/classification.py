@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class G2SDViT(Backbone):
     """Plain ViT for classification.
 
     Args:
-        arch, img_size, patch_size, drop_path_rate, with_cp: see
+        arch, img_size, patch_size, drop_path_rate, with_cp, in_channels, frozen_stages: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
         out_type: what the head is given.
 
@@ -42,7 +42,7 @@ class G2SDViT(Backbone):
     def __init__(
         self,
         arch: str | Mapping = 'small',
-        img_size: int = 224,
+        img_size: int | Sequence[int] = 224,
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         out_type: str = 'avg_featmap',
@@ -68,9 +68,10 @@ class G2SDViT(Backbone):
         if out_type == 'dist_token':
             self.dist_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
             self.may_miss, self.may_ignore = ('dist_token',), ('fc_norm.*',)
+        self.train()  # freezes the norm, which is there now
 
     def forward(self, images: Tensor) -> tuple[Tensor | tuple[Tensor, Tensor]]:
-        """[B, 3, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each."""
+        """[B, C, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each."""
         x = self.embed(images)[0] if self.visible_share == 1 else self._embed_some(images)
         if self.out_type == 'dist_token':
             x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)

@@ -8,6 +8,8 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from ..decomposed_attention import DecomposedAttention, resize_table
+from ..image_size import patch_grid, plain_size
+from ..positions import Grid
 from ..sizes import EncoderSize, encoder_size
 from .base import Backbone
 
@@ -21,11 +23,11 @@ class G2SDViTDet(Backbone):
     bicubically to the image at hand.
 
     Args:
-        arch, patch_size, drop_path_rate, with_cp: see
+        arch, patch_size, drop_path_rate, with_cp, in_channels, frozen_stages: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
-        img_size: side in pixels of the images that the global blocks have relative positions for;
-            images of other sizes (any multiple of the patch size) resize them linearly.
-        pretrain_img_size: side in pixels of the pre-training images.
+        img_size: side in pixels of the images that the global blocks have relative positions for,
+            or their height and width; images of other sizes (any multiple of the patch size) resize them linearly.
+        pretrain_img_size: side in pixels of the pre-training images, or their height and width.
         window_size: side of the attention windows, in patches.
         global_blocks: numbers of the blocks that attend globally.
     """
@@ -36,25 +38,25 @@ class G2SDViTDet(Backbone):
     def __init__(
         self,
         arch: str | Mapping | EncoderSize = 'small',
-        img_size: int = 1024,
-        pretrain_img_size: int = 224,
+        img_size: int | Sequence[int] = 1024,
+        pretrain_img_size: int | Sequence[int] = 224,
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         window_size: int = 14,
         global_blocks: Sequence[int] = (2, 5, 8, 11),
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_channels: int = 3,
+        frozen_stages: int = -1,
     ) -> None:
         size = encoder_size(arch)
         patch_size = patch_size or size.patch_size
-        if img_size % patch_size:
-            raise ValueError(f'img_size {img_size} is not a multiple of patch_size {patch_size}')
         if not all(0 <= block < size.depth for block in global_blocks):
             raise ValueError(
                 f'global_blocks {tuple(global_blocks)} do not lie in the {size.depth} blocks of '
                 f'arch {arch!r}'
             )
-        grid = (img_size // patch_size, img_size // patch_size)
+        grid = patch_grid(img_size, patch_size)
 
         def attention(block: int, dim: int, num_heads: int) -> DecomposedAttention:
             return DecomposedAttention(
@@ -69,21 +71,25 @@ class G2SDViTDet(Backbone):
             attention=attention,
             with_cp=with_cp,
             init_cfg=init_cfg,
+            in_channels=in_channels,
+            frozen_stages=frozen_stages,
         )
         del self.cls_token  # would never get a gradient, which plain DDP does not forgive
-        self.img_size = img_size
+        self.img_size = plain_size(img_size)
 
     def forward(self, images: Tensor) -> tuple[Tensor]:
-        """[B, 3, height, width] -> one map [B, D, height / patch, width / patch]."""
+        """[B, C, height, width] -> one map [B, D, height / patch, width / patch]."""
         grid = self.patch_embed.grid(images)
         x = self.patch_embed(images) + self.positions(grid)[:, 1:]
         for block in self.blocks:
             x = self.run(block, x, grid)
         return (x.transpose(1, 2).unflatten(2, grid),)
 
-    def fit_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def fit_state(
+        self, state: Mapping[str, Tensor], grid: Grid | None = None
+    ) -> dict[str, Tensor]:
         """Also resizes relative positions of a detector that saw other image sizes."""
-        state = super().fit_state(state)
+        state = super().fit_state(state, grid)
         own = self.state_dict()
         for name, tensor in state.items():
             if name.endswith(('rel_pos_h', 'rel_pos_w')) and name in own:

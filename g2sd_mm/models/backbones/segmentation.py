@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from ..relative_table import resize_relative_table, table_grid
+from ..positions import Grid
+from ..relative_table import resize_relative_table, stored_table_grid
 from ..table_attention import TableAttention
 from .base import Backbone
 
@@ -25,10 +26,10 @@ class G2SDViTSeg(Backbone):
     ``Feature2Pyramid`` makes the four scales of them.
 
     Args:
-        arch, patch_size, drop_path_rate, with_cp: see
+        arch, patch_size, drop_path_rate, with_cp, in_channels, frozen_stages: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
-        img_size: side of the training crops, for which absolute and relative positions are laid
-            out. Any other size that is a multiple of the patch works too: both are resized.
+        img_size: side of the training crops, or their height and width, for which absolute and
+            relative positions are laid out. Any other size that is a multiple of the patch works too: both are resized.
         out_indices: blocks, counted from 0, whose outputs are given.
 
     Raises:
@@ -42,12 +43,14 @@ class G2SDViTSeg(Backbone):
     def __init__(
         self,
         arch: str | Mapping = 'small',
-        img_size: int = 512,
+        img_size: int | Sequence[int] = 512,
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (3, 5, 7, 11),
         with_cp: bool = False,
         init_cfg: dict | None = None,
+        in_channels: int = 3,
+        frozen_stages: int = -1,
     ) -> None:
         super().__init__(
             arch,
@@ -59,6 +62,8 @@ class G2SDViTSeg(Backbone):
             attention=lambda _, dim, heads: TableAttention(dim, heads, self.grid_size),
             with_cp=with_cp,
             init_cfg=init_cfg,
+            in_channels=in_channels,
+            frozen_stages=frozen_stages,
         )
         if not out_indices or not all(0 <= i < self.depth for i in out_indices):
             raise ValueError(
@@ -70,7 +75,7 @@ class G2SDViTSeg(Backbone):
         self.blocks[max(out_indices) + 1 :].requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """[B, 3, height, width] -> one map [B, D, rows, columns] per entry of ``out_indices``."""
+        """[B, C, height, width] -> one map [B, D, rows, columns] per entry of ``out_indices``."""
         x, grid = self.embed(images)
         outputs = {}
         for i, block in enumerate(self.blocks[: max(self.out_indices) + 1]):
@@ -79,14 +84,16 @@ class G2SDViTSeg(Backbone):
                 outputs[i] = x[:, 1:].transpose(1, 2).unflatten(2, grid)
         return tuple(outputs[i] for i in self.out_indices)
 
-    def fit_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def fit_state(
+        self, state: Mapping[str, Tensor], grid: Grid | None = None
+    ) -> dict[str, Tensor]:
         """An encoder's state as this backbone needs it.
 
         Absolute positions and relative tables are resized to the patch grid, a table that all
         blocks share is given to each, 14-pixel patch kernels are resized to 16 pixels, and stored
         relative-position indices are left out (they are computed).
         """
-        state = super().fit_state(state)
+        state = super().fit_state(state, grid)
         shared = state.pop(_SHARED_TABLE, None)
         if shared is not None:
             for i in range(self.depth):
@@ -96,14 +103,15 @@ class G2SDViTSeg(Backbone):
             if name.endswith('relative_position_index'):
                 continue
             if name.endswith(_OWN_TABLE):
-                tensor = resize_relative_table(tensor, table_grid(len(tensor)), self.grid_size)
+                old = stored_table_grid(len(tensor), self.grid_size, grid)
+                tensor = resize_relative_table(tensor, old, self.grid_size)
             elif name == 'patch_embed.proj.weight':
                 tensor = self._fit_patches(tensor)
             fitted[name] = tensor
         return fitted
 
     def _fit_patches(self, kernel: Tensor) -> Tensor:
-        """Patch kernels [D, 3, 14, 14] as [D, 3, 16, 16]; any other as it is."""
+        """Patch kernels [D, C, 14, 14] as [D, C, 16, 16]; any other as it is."""
         size = self.patch_embed.patch_size
         if size == 16 and kernel.shape[-2:] == (14, 14):
             return F.interpolate(kernel, size=(16, 16), mode='bicubic', align_corners=False)

@@ -1,0 +1,1 @@
+"""Do weights, config and data mean the same? Class names, image sizes, normalisation."""

@@ -1,0 +1,173 @@
+"""The one place where what weights say of themselves meets a config and its data.
+
+Test, infer, export, analyze, ``load_student``, resuming, and the teacher's checkpoint come by here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from ..config.classes import class_counts
+from ..errors import UserError
+from .data import TRAINING, Classes, agree_on_classes
+from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, unlike
+from .names import BY_POSITION, Names, difference
+from .recorded import Recorded, recorded
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What weights, config and data have in common.
+
+    classes: names by number; empty if nobody says.
+    inputs: the images that the weights were trained on, as far as they or the config say.
+    notes: lines for the log: what is unknown, and what was matched by name.
+    """
+
+    classes: Names = ()
+    inputs: Inputs = field(default_factory=Inputs)
+    notes: tuple[str, ...] = ()
+
+
+def reconcile(
+    cfg: Config, checkpoint: str | None, name: str, loaders: Sequence[str] = ()
+) -> Agreement:
+    """Compare a checkpoint's recorded facts with a config, and fit the config's data to them.
+
+    Args:
+        cfg: loaded config; the labels of the data that will be read are asked to follow the names
+            of the weights, in place.
+        checkpoint: weights; None for none.
+        name: of the config, for messages.
+        loaders: the data loaders that will be used; none where images come from elsewhere.
+
+    Raises:
+        UserError: if classes or normalisation differ, with both sides and what to do.
+    """
+    facts = recorded(checkpoint) if checkpoint else Recorded()
+    here = inputs_of(cfg)
+    if differs := unlike(facts.inputs, here):
+        raise UserError(
+            f'{facts.source} and {name} prepare images differently ({differs}): set '
+            'data_preprocessor as the weights were trained'
+        )
+    _check_number(cfg, facts, name)
+    agreement = (
+        reconcile_data(cfg, facts.classes, facts.source, loaders)
+        if loaders
+        else _without_data(cfg, facts, name)
+    )
+    notes = (*facts.notes, *agreement.notes, *_size_notes(facts, here, name))
+    inputs = Inputs(facts.inputs.size or here.size, here.mean, here.std, here.channels)
+    return Agreement(agreement.names, inputs, notes)
+
+
+def reconcile_data(
+    cfg: Config, classes: Sequence[str], source: str, loaders: Sequence[str]
+) -> Classes:
+    """The part of :func:`reconcile` that fits data to the classes of weights, in place.
+
+    Args:
+        cfg: loaded config.
+        classes: of the weights, by number; empty if they do not say.
+        source: of ``classes``, for messages.
+        loaders: the data loaders that will be used.
+
+    Raises:
+        UserError: if the classes differ.
+    """
+    agreed = agree_on_classes(cfg, loaders, classes, source)
+    _check_data_number(cfg, agreed.names, loaders, known=bool(classes))
+    return agreed
+
+
+def say(notes: Iterable[str]) -> None:
+    """Log notes now, for commands without a run that has a log."""
+    for note in notes:
+        print_log(note, logger='current', level=logging.WARNING)
+
+
+def number_of_classes(cfg: Config) -> int | None:
+    """What the heads of a config's model are made for; None if none says."""
+    if cfg.get('num_classes'):
+        return int(cfg.num_classes)
+    return next(iter(class_counts(cfg.get('model') or {})), None)
+
+
+def _check_number(cfg: Config, facts: Recorded, name: str) -> None:
+    number = number_of_classes(cfg)
+    if facts.classes and number and number != len(facts.classes):
+        raise UserError(
+            f'{facts.source} has {len(facts.classes)} classes and {name} num_classes={number}: '
+            f'add --cfg-options num_classes={len(facts.classes)}, or give the config that the '
+            'weights were trained with'
+        )
+
+
+def _check_data_number(
+    cfg: Config, names: Names, loaders: Sequence[str], known: bool
+) -> None:
+    """Where only the test data name classes, a missing one would shift all labels after it."""
+    number = number_of_classes(cfg)
+    if known or TRAINING in loaders or not names or not number or len(names) == number:
+        return
+    if cfg.get('default_scope') != 'mmpretrain':
+        raise UserError(
+            f'the test data have {len(names)} classes and the config num_classes={number}: name '
+            'them by classes=(...) in the config'
+        )
+    raise UserError(
+        f'the test data have {len(names)} classes, the config num_classes={number}, and the '
+        f'weights do not say their names. If the weights have {len(names)} classes, add '
+        f'--cfg-options num_classes={len(names)}; if they have {number}, name all of them in '
+        'order, --cfg-options "classes=(\'...\', \'...\')", and labels follow the names'
+    )
+
+
+def _without_data(cfg: Config, facts: Recorded, name: str) -> Classes:
+    from ..students.classes import class_names
+
+    given = tuple(cfg.get('classes') or ())
+    if not facts.classes:
+        names = given or class_names(cfg)
+        return Classes(names, () if names else (f'{name}: its classes have no names',))
+    if not given or given == facts.classes:
+        return Classes(facts.classes)
+    differs = difference(given, facts.classes, (name, facts.source))
+    if cfg.get(BY_POSITION):
+        return Classes(given, (f'{BY_POSITION}: {differs}',))
+    if sorted(given) != sorted(facts.classes):
+        raise UserError(
+            f'{differs}. Take classes out of the config, or, if only the names differ, '
+            f'--cfg-options {BY_POSITION}=True'
+        )
+    return Classes(facts.classes, (f'{differs}: those of the weights count',))
+
+
+def _size_notes(facts: Recorded, here: Inputs, name: str) -> Iterable[str]:
+    there = facts.inputs.size
+    if there and here.size and there != here.size:
+        yield (
+            f'{facts.source} was trained on images of {pixels(there)}, and {name} gives '
+            f'{pixels(here.size)}'
+        )
+
+
+def cut_note(cfg: Config, loader: str) -> str:
+    """A line about a classification pipeline that does not bring images to one scale."""
+    if cfg.get('default_scope') != 'mmpretrain':
+        return ''
+    cut = cut_of(pipeline_of(cfg, loader))
+    if not cut.as_it_is or cut.size is None:
+        return ''
+    edge = round(min(cut.size) * 8 / 7)
+    return (
+        f'{loader} cuts {pixels(cut.size)} out of images as they are: of larger ones the network '
+        f"sees a part, smaller ones stay small. dict(type='ResizeEdge', scale={edge}, "
+        "edge='short') before the crop brings all to one scale"
+    )

@@ -1,0 +1,119 @@
+"""Pictures of what a stage-1 student knows: its predictions, continued by the teacher's decoder.
+
+The student predicts the hidden features of one of the teacher's decoder blocks. The blocks behind
+it, and the teacher's pixel head, turn them into an image. No part is trained for this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...distill.generic import GenericDistiller
+from ...models.mae import MaskedAutoencoder, patchify, pixel_loss, unpatchify
+from ...models.masking import Masking, counter_noise, random_masking
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A stage-1 student with its teacher.
+
+    distiller: student, predictor, and the teacher up to the block that is predicted.
+    teacher: the whole teacher, decoder and pixel head included.
+    norm_pix: whether it predicts the pixels of each patch less their mean, over their deviation.
+    """
+
+    distiller: GenericDistiller
+    teacher: MaskedAutoencoder
+    norm_pix: bool = True
+
+
+def token_scale(features: Tensor, masking: Masking) -> Tensor:
+    """Mean deviation over channels of class, visible and hidden tokens, for each token: [B, T, 1].
+
+    The student is taught features of mean 0 and deviation 1. The teacher's blocks take any mean
+    (they normalise first), but add to what they are given: its size must be the teacher's. Three
+    numbers for all images give it away, none of one image.
+
+    Args:
+        features: the teacher's, raw, of all tokens [B, T = 1 + L, d].
+        masking: which patches were hidden.
+    """
+    spread = features.std(dim=-1, unbiased=False)  # [B, T]
+    hidden = masking.mask.bool()
+    scale = torch.empty_like(spread)
+    scale[:, 0] = spread[:, 0].mean()
+    for kind in (hidden, ~hidden):
+        if kind.any():
+            scale[:, 1:][kind] = spread[:, 1:][kind].mean()
+    return scale.unsqueeze(-1)
+
+
+def continued(teacher: MaskedAutoencoder, features: Tensor, block: int) -> Tensor:
+    """Pixels [B, L, 3 * patch ** 2] from decoder features [B, 1 + L, d] after block ``block``."""
+    for later in teacher.decoder_blocks[block:]:
+        features = later(features)
+    return teacher.predict_pixels(features)
+
+
+def as_images(
+    predicted: Tensor, images: Tensor, mask: Tensor, patch: int, norm_pix: bool
+) -> Tensor:
+    """Images [B, 3, side, side] of which the hidden patches are predicted, the others as they are.
+
+    Of predictions that are normalised by patch, the mean and deviation of each patch are taken from
+    the image itself: they are no part of what is predicted.
+
+    Args:
+        predicted: [B, L, 3 * patch ** 2].
+        images: normalised [B, 3, side, side].
+        mask: 1 = hidden [B, L].
+    """
+    target = patchify(images, patch)
+    if norm_pix:
+        mean, var = target.mean(-1, keepdim=True), target.var(-1, keepdim=True)
+        predicted = predicted * (var + 1e-6).sqrt() + mean
+    grid = images.shape[-2] // patch, images.shape[-1] // patch
+    return unpatchify(torch.where(mask.bool().unsqueeze(-1), predicted, target), patch, grid)
+
+
+@torch.no_grad()
+def reconstruct(pair: Pair, images: Tensor, seed: int = 0) -> dict[str, Any]:
+    """Reconstruct masked images by the teacher alone, and by the student through its decoder.
+
+    Args:
+        pair: what stage 1 left.
+        images: normalised [B, 3, side, side].
+        seed: of the masking; image i gets the same mask in every batch.
+
+    Returns:
+        ``pictures``: ``input``, ``masked`` (hidden patches 0), ``student``, ``teacher``, [B, 3,
+        side, side] each, normalised as the images; ``losses``: mean squared error over the hidden
+        patches, as MAE counts it, of ``student``, ``teacher``, and ``nothing``: a prediction of 0.
+    """
+    distiller, teacher = pair.distiller, pair.teacher
+    patch = teacher.patch_embed.patch_size
+    noise = counter_noise(torch.arange(len(images)) + (seed << 32), teacher.num_patches)
+    masking = random_masking(noise, distiller.mask_ratio).to(images.device)
+    _, features = distiller.ask_teacher(images, masking)
+    own = distiller.student.encode(images, masking)
+    predicted = distiller.decoderfeature_pred(distiller.student.decode(own.latent, masking))
+    predicted = predicted * token_scale(features, masking)
+    pixels = {
+        'student': continued(teacher, predicted, distiller.target_block),
+        'teacher': continued(teacher, features, distiller.target_block),
+    }
+    nothing = torch.zeros_like(pixels['teacher'])
+    shown = {
+        name: as_images(values, images, masking.mask, patch, pair.norm_pix)
+        for name, values in pixels.items()
+    }
+    shown['masked'] = as_images(nothing, images, masking.mask, patch, norm_pix=False)
+    losses = {
+        name: pixel_loss(values, images, masking.mask, patch, pair.norm_pix).item()
+        for name, values in {**pixels, 'nothing': nothing}.items()
+    }
+    return {'pictures': {'input': images, **shown}, 'losses': losses}

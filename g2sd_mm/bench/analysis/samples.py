@@ -1,0 +1,87 @@
+"""The images that networks are asked about, evenly taken from a config's test data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+from torch import Tensor
+
+from ...config.parts import innermost_dataset
+from ...errors import UserError
+from ...students.student import read_image
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images of one size, and what they show.
+
+    images: uint8 [N, 3, height, width], channels as the networks take them (RGB).
+    labels: int64 [N]; None where a whole image has no class.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+
+    def known_labels(self) -> Tensor:
+        """The labels, for an analysis of classifiers."""
+        assert self.labels is not None, 'whole images without a class'
+        return self.labels
+
+
+def evenly(total: int, number: int) -> list[int]:
+    """At most ``number`` of ``range(total)``, evenly spaced, the first among them."""
+    number = min(total, number)
+    return [i * total // number for i in range(number)]
+
+
+def labelled_samples(cfg: Config, number: int) -> Samples:
+    """Test images of a classification config, prepared by its own test pipeline.
+
+    Raises:
+        UserError: if they are not all of one size.
+    """
+    preprocessor = cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor') or {}
+    swap = preprocessor.get('to_rgb') or preprocessor.get('bgr_to_rgb')
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        items = [dataset[i] for i in evenly(len(dataset), number)]
+    sizes = {tuple(item['inputs'].shape) for item in items}
+    if len(sizes) != 1:
+        raise UserError(f'the test pipeline gives images of {len(sizes)} sizes: analyses need one')
+    images = torch.stack([item['inputs'] for item in items])
+    labels = torch.stack([item['data_samples'].gt_label.view(-1)[0] for item in items])
+    return Samples(images.flip(1) if swap else images, labels)
+
+
+def square_samples(cfg: Config, number: int, size: int) -> Samples:
+    """Middle squares of a config's test images (training images, where it tests nothing).
+
+    Args:
+        cfg: of any task.
+        number: how many, at most.
+        size: side in pixels that they are brought to.
+    """
+    loader = cfg.get('test_dataloader') or cfg.train_dataloader
+    dataset_cfg = innermost_dataset(loader.dataset).copy()
+    dataset_cfg.pop('filter_cfg', None)  # images without objects are as good as others
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        dataset = DATASETS.build(dataset_cfg)
+        paths = [dataset.get_data_info(i)['img_path'] for i in evenly(len(dataset), number)]
+    return Samples(squares([read_image(path) for path in paths], size))
+
+
+def squares(images: Sequence[np.ndarray], size: int) -> Tensor:
+    """Middle squares of images uint8 [height, width, 3], resized: uint8 [N, 3, size, size]."""
+    cut = []
+    for image in images:
+        side = min(image.shape[:2])
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        square = image[top : top + side, left : left + side]
+        cut.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
+    return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)

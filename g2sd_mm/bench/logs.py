@@ -1,0 +1,146 @@
+"""What runs logged along the way, from their work dirs or from a record's small files."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..tasks import TASKS
+
+Points = list[tuple[int, float]]
+Entry = dict[str, Any]
+
+#: Name of the embedded data, as a source of rows.
+SHAPES = 'shapes'
+
+
+
+@dataclass
+class Curve:
+    """One run's way.
+
+    Attributes:
+        task, method, student, seed: of the row that the run ends in; for a run without labels the
+            method is the run's name, task and student are empty.
+        loss: (update, training loss).
+        metric: (update, headline metric of the validation in percent).
+    """
+
+    task: str
+    method: str
+    seed: int
+    loss: Points = field(default_factory=list)
+    metric: Points = field(default_factory=list)
+    student: str = ''
+
+
+def curves(
+    folder: Path, rows: Sequence[Mapping[str, Any]], source: str = SHAPES
+) -> list[Curve]:
+    """Curves of all runs: of ``seed<N>/<run>`` below ``folder``, else of ``rows/*.log``.
+
+    Args:
+        folder: of a suite, or of its record.
+        rows: of ``results.json``, which say what run is which row's.
+        source: what the rows were trained on; a record may have files of several.
+    """
+    main = [row for row in rows if row.get('table', 'main') == 'main']
+    return [*_of_work_dirs(folder, main)] or [*_of_record(folder, main, source)]
+
+
+def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Curve]:
+    known = {(row['seed'], run_of(row)): row for row in rows}
+    logged = [task.metrics[0].logged for task in TASKS.values()]
+    for run in sorted(folder.glob('seed*/*')):
+        seed = run.parent.name.removeprefix('seed')
+        entries = read_scalars(run)
+        if not entries or not seed.isdigit():
+            continue
+        row = known.get((int(seed), run.name))
+        if row:
+            yield _filled(_curve(row), entries)
+        elif not any(name in entry for entry in entries for name in logged):
+            yield _filled(Curve('', run.name, int(seed)), entries)
+
+
+def run_of(row: Mapping[str, Any]) -> str:
+    """Name of a row's run: that of the folder with its weights, or of its config."""
+    if row.get('checkpoint'):
+        return Path(row['checkpoint']).parent.name
+    return Path(row['config']).stem
+
+
+def _of_record(
+    folder: Path, rows: Sequence[Mapping[str, Any]], source: str
+) -> Iterator[Curve]:
+    for row in rows:
+        names = (source, row['task'], row.get('student', ''), row['method'])
+        log = folder / 'rows' / f'{"_".join(names)}_seed{row["seed"]}.log'
+        if log.is_file():
+            entries = [_entry(line) for line in log.read_text().splitlines() if line]
+            yield _filled(_curve(row), entries)
+
+
+def _curve(row: Mapping[str, Any]) -> Curve:
+    # rows of files from before there was more than one student have no student
+    return Curve(row['task'], row['method'], row['seed'], student=row.get('student', ''))
+
+
+def read_scalars(run: Path) -> list[Entry]:
+    """What a run logged (``<time>/vis_data/scalars.json``), one dict for each line.
+
+    A run that was interrupted has several logs. Each begins where its checkpoint was taken: what
+    the one before has beyond that was done again.
+    """
+    entries: list[Entry] = []
+    for log in sorted(run.glob('*/vis_data/scalars.json')):
+        later = _entries(log)
+        entries = [*_before(later, entries), *later]
+    return entries
+
+
+def _entries(log: Path) -> list[Entry]:
+    """The lines of a log, without one that was cut when its process was killed."""
+    entries = []
+    for line in log.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+def _before(later: Sequence[Entry], entries: list[Entry]) -> list[Entry]:
+    """``entries`` up to where ``later`` begins; lines of training have ``iter``, others not."""
+    first = next((entry['iter'] for entry in later if 'iter' in entry), None)
+    if first is not None:
+        entries = list(itertools.takewhile(lambda entry: entry.get('iter', 0) < first, entries))
+    repeated = later and 'iter' not in later[0]  # the validation that belongs to the checkpoint
+    while repeated and entries and 'iter' not in entries[-1]:
+        entries.pop()
+    return entries
+
+
+def _entry(line: str) -> dict[str, float]:
+    """``step 50: loss 1.2  lr 0.01`` as a dict."""
+    step, _, values = line.partition(':')
+    words = values.split()
+    entry = {'iter': float(step.split()[-1])}
+    return entry | {k: float(v) for k, v in zip(words[::2], words[1::2], strict=True)}
+
+
+def _filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
+    """Put entries into a curve; validations stand where training was, whatever step they name."""
+    task = TASKS.get(curve.task)
+    name, factor = (task.metrics[0].logged, task.metrics[0].factor) if task else ('', 1)
+    now = 0
+    for entry in entries:
+        if 'loss' in entry:
+            now = int(entry.get('iter', entry.get('step', now)))
+            curve.loss.append((now, float(entry['loss'])))
+        elif name in entry:
+            curve.metric.append((now, factor * float(entry[name])))
+    return curve

@@ -1,0 +1,179 @@
+"""One self-contained HTML page for a results folder; ``page.html.j2`` says how it looks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ..logs import SHAPES, curves
+from .analyses import analysis_parts, reconstruction_sentence
+from .blocks import Block, Bullets, Code, Paragraph, Section, Table
+from .curves import curve_figures
+from .elsewhere import published_elsewhere
+from .method_picture import method_picture
+from .notices import notices
+from .pictures import prediction_grids, reconstruction_grid
+from .summary import orders, shown, summarise, undefined_figures
+from .tables import label_table, order_table, result_tables, seed_table
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader('g2sd_mm.bench.reports', '.'),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+# (name, title) of the sections, in the page's order
+_TITLES = {
+    'method': 'The method',
+    'results': 'Results',
+    'order': 'Does the order hold?',
+    'labels': 'Fewer labels',
+    'elsewhere': 'Published elsewhere',
+    'curves': 'Learning curves',
+    'predictions': 'Predictions',
+    'reconstructions': 'Masked reconstructions',
+    'analyses': 'Analyses',
+    'runs': 'Runs',
+    'made': 'Made with',
+}
+
+
+def render(results: dict[str, Any], *folders: Path) -> str:
+    """The page as text; everything that is shown is escaped, nothing is loaded from elsewhere.
+
+    A section without content is left out: pictures, curves and analyses are made by the runs, and
+    may not be there.
+
+    Args:
+        results: content of ``results.json``.
+        folders: where logs (``seed<N>`` or ``rows``), ``pictures`` and ``analysis`` may lie; what
+            the first has counts.
+    """
+    lines = summarise(results['rows'], results['suite'])
+    sections = [
+        Section(name, _TITLES[name], list(blocks)) for name, blocks in _contents(results, folders)
+    ]
+    return _TEMPLATES.get_template('page.html.j2').render(
+        suite=results['suite'],
+        subtitle=_subtitle(results),
+        notices=[*notices(results), *undefined_figures(lines)],
+        sections=[section for section in sections if section.blocks],
+    )
+
+
+def show(blocks: Iterable[Block]) -> str:
+    """Blocks as HTML."""
+    macros: Any = _TEMPLATES.get_template('blocks.html.j2').module
+    return ''.join(macros.show(block) for block in blocks)
+
+
+def _contents(
+    results: dict[str, Any], folders: tuple[Path, ...]
+) -> Iterator[tuple[str, Iterable[Block]]]:
+    rows, source = results['rows'], results.get('data', SHAPES)
+    lines = summarise(rows, results['suite'])
+    yield 'method', [method_picture(), *_told(results.get('recipe'))]
+    order = orders(lines)
+    tables = result_tables(lines, results['suite'])
+    yield 'results', [*_told(results.get('tested')), *tables, *seed_table(lines)]
+    yield 'order', [*([Bullets(order)] if order else []), *order_table(lines)]
+    yield 'labels', label_table(lines)
+    yield 'elsewhere', published_elsewhere() if results['suite'] == 'paper' else ()
+    yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))
+    yield 'predictions', _first(folders, lambda folder: prediction_grids(folder / 'pictures'))
+    yield 'reconstructions', _first(folders, _reconstructions)
+    yield 'analyses', _first(folders, lambda folder: analysis_parts(folder / 'analysis'))
+    yield 'runs', [Table(_RUNS, [_run_cells(row) for row in rows])]
+    yield 'made', [*_made(results), *map(Code, _analysis_commands(folders))]
+
+
+def _told(text: str | None) -> list[Block]:
+    return [Paragraph(text)] if text else []
+
+
+def _ways(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Command and environment of the rows; several if a table was made in parts."""
+    return results.get('made') or [results]
+
+
+def _made(results: dict[str, Any]) -> Iterator[Block]:
+    """The commands of each environment, and below them the environment with its commits."""
+    commands: dict[str, list[str]] = {}
+    commits: dict[str, list[str]] = {}
+    for way in _ways(results):
+        environment = dict(way['environment'])
+        commit = environment.pop('commit', None)
+        key = json.dumps(environment, indent=2)
+        commands.setdefault(key, []).append(way.get('command') or '')
+        commits.setdefault(key, []).append(str(commit))
+    for key, typed in commands.items():
+        yield Code('\n'.join(dict.fromkeys(typed)))
+        yield Code(key)
+        yield Paragraph(f'Evaluated at commit {", ".join(dict.fromkeys(commits[key]))}.', 'note')
+
+
+def _first(folders: tuple[Path, ...], parts: Any) -> list[Block]:
+    """What the first folder gives that gives anything."""
+    for folder in folders:
+        if found := list(parts(folder)):
+            return found
+    return []
+
+
+def _reconstructions(folder: Path) -> list[Block]:
+    pictures = reconstruction_grid(folder / 'analysis' / 'reconstruction')
+    if pictures is None:
+        return []
+    sentence = reconstruction_sentence(folder / 'analysis')
+    how = (
+        'The student predicts hidden features of the teacher\'s decoder; the teacher\'s remaining '
+        'blocks turn them into pixels. Mean and contrast of each hidden patch are those of the '
+        'image: the networks predict what is left.'
+    )
+    return [*_told(sentence), pictures, Paragraph(how, 'note')]
+
+
+def _subtitle(results: dict[str, Any]) -> str:
+    rows, made = results['rows'], results['environment']
+    seeds = sorted({row['seed'] for row in rows})
+    failed = sum('error' in row for row in rows)
+    known = (way['environment'].get('commit') for way in _ways(results))
+    commits = list(dict.fromkeys(commit for commit in known if commit))
+    parts = [
+        *([f'on {results["data"]}'] if results.get('data') else []),
+        f'{len(rows)} rows',
+        f'seed{"s" * (len(seeds) != 1)} {", ".join(map(str, seeds))}',
+        *([f'{failed} failed'] if failed else []),
+        *([f'commit{"s" * (len(commits) != 1)} {", ".join(commits)}'] if commits else []),
+        *[name for name in (made.get('gpu') or made.get('cpu'),) if name],
+    ]
+    return ' · '.join(map(str, parts))
+
+
+def _analysis_commands(folders: tuple[Path, ...]) -> list[str]:
+    """How the analyses were made, each command once."""
+    files = next((f for f in (sorted((p / 'analysis').rglob('*.json')) for p in folders) if f), [])
+    return list(dict.fromkeys(json.loads(file.read_text())['command'] for file in files))
+
+
+_RUNS = ('seed', 'task', 'method', 'config', 'trained on', 'tested on', 'metrics')
+
+
+def _run_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    if 'error' in row:
+        outcome = f'failed: {row["error"]}'
+    else:
+        outcome = ', '.join(f'{name} {shown(value)}' for name, value in row['metrics'].items())
+    return (
+        str(row['seed']),
+        row['task'],
+        ' '.join(filter(None, (row['method'], row.get('table'), row.get('setting')))),
+        row['config'],
+        row.get('dataset') or '',
+        row.get('data') or 'its validation set',
+        outcome,
+    )

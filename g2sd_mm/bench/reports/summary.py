@@ -1,0 +1,254 @@
+"""Mean and spread over seeds, retention of the teacher, and what the differences are worth."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import scipy.stats
+
+from ...published import published
+from ...tasks import TASKS
+from .. import methods
+
+#: The table of rows that were trained on part of the labels.
+LABELS = 'labels'
+
+Figures = dict[int, float]  # seed -> figure
+
+
+def t_quantile(freedom: int) -> float:
+    """Two-sided 95 % quantile of Student's t for so many degrees of freedom."""
+    return float(scipy.stats.t.ppf(0.975, freedom))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method of one task over all seeds; ``values`` are the headline metric of ``seeds``.
+
+    name: the method, with what else tells the row from its neighbours (student, ablation).
+    of: seeds that any row of the report has; a line with fewer rests on less than the others.
+    undefined: seeds whose figure is not a number (or infinite): in no mean and no comparison.
+    published: the paper's figure, '' where there is none.
+    images_seen: by the row's last run, each as often as it is seen; None where that is not known.
+    Times are the median over the seeds, each of its own: a seed beside which the machine did other
+    work does not count for more than the others.
+    """
+
+    task: str
+    method: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    retained: float | None
+    params_m: float | None
+    gflops: float | None
+    own_seconds: float | None
+    total_seconds: float | None
+    errors: tuple[str, ...]
+    of: int = 0
+    name: str = ''
+    student: str = ''
+    table: str = 'main'
+    setting: str = ''
+    metric: str = ''
+    published: str = ''
+    images_seen: int | None = None
+    undefined: tuple[int, ...] = ()
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """Sample standard deviation over seeds; None for fewer than two."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
+    """One :class:`Line` for each row of the table, in the order of first appearance.
+
+    Args:
+        rows: of ``results.json``.
+        suite: the paper's rows get what is published for them.
+    """
+    keys = list(dict.fromkeys(map(_key, rows)))
+    # rows of files from before there was more than one student have no student
+    several = len({key[1] for key in keys if key[2] != 'teacher'}) > 1
+    seeds = {row['seed'] for row in rows}
+    headlines = {task.headline for task in TASKS.values()}
+    figures = {key: _figures([row for row in rows if _key(row) == key]) for key in keys}
+    lines = []
+    for key in keys:
+        task, student, method, table, setting = key
+        group = [row for row in rows if _key(row) == key]
+        good = sorted((r for r in group if 'error' not in r), key=lambda r: r['seed'])
+        metric = _metric(group[0])
+        own = figures[key]
+        teacher = _teacher(figures, key) if metric in headlines else None
+        told = (method, student if several and method != 'teacher' else '', table, setting)
+        lines.append(
+            Line(
+                task=task,
+                method=method,
+                seeds=tuple(own),
+                values=tuple(own.values()),
+                undefined=tuple(r['seed'] for r in good if r['seed'] not in own),
+                retained=_retained(own, teacher) if teacher else None,
+                params_m=good[0]['params_m'] if good else None,
+                gflops=good[0]['gflops'] if good else None,
+                own_seconds=_median(r['train_seconds'] for r in good),
+                total_seconds=_median(r['total_seconds'] for r in good),
+                errors=tuple(r['error'] for r in group if 'error' in r),
+                of=len(seeds),
+                name=' '.join(part for part in told if part not in ('', 'main')),
+                student=student,
+                table=table,
+                setting=setting,
+                metric=metric,
+                published=str(published(group[0], metric) or '') if suite == 'paper' else '',
+                images_seen=good[0].get('images_seen') if good else None,
+            )
+        )
+    return lines
+
+
+def _median(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return statistics.median(known) if known else None
+
+
+def _key(row: dict[str, Any]) -> tuple[str, ...]:
+    names = ('task', 'student', 'method', 'table', 'setting')
+    defaults = {'table': 'main', 'student': '', 'setting': ''}
+    return tuple({**defaults, **row}[name] for name in names)
+
+
+def _metric(row: dict[str, Any]) -> str:
+    return row.get('metric') or TASKS[row['task']].headline
+
+
+def _figures(group: Sequence[dict[str, Any]]) -> Figures:
+    """Of rows that differ by seed: seed -> what they are judged by, failed ones left out, and
+    those whose figure is not a number: one of them would make all means and comparisons such."""
+    good = sorted((row for row in group if 'error' not in row), key=lambda row: row['seed'])
+    figures = {row['seed']: row['metrics'][_metric(row)] for row in good}
+    return {seed: value for seed, value in figures.items() if is_number(value)}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a figure is a finite number; JSON may have null for one that is not."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def shown(value: Any) -> str:
+    """A figure with two decimals, or in words that it is none."""
+    if is_number(value):
+        return f'{value:.2f}'
+    return 'infinite' if isinstance(value, float) and math.isinf(value) else 'not a number'
+
+
+def _teacher(figures: dict[tuple[str, ...], Figures], key: tuple[str, ...]) -> Figures | None:
+    """The figures of the row's teacher: on the same test data, else of the main table."""
+    task, _, _, *test = key
+    found = [
+        next((f for k, f in figures.items() if (k[0], k[2], k[3:]) == (task, 'teacher', w)), None)
+        for w in (tuple(test), ('main', ''))
+    ]
+    return found[0] or (None if key[3] == 'robustness' else found[1])
+
+
+def _retained(own: Figures, teacher: Figures) -> float | None:
+    """Percent of the teacher, over the seeds that both have; None if there is no such seed."""
+    common = own.keys() & teacher.keys()
+    ours, theirs = (sum(figures[seed] for seed in common) for figures in (own, teacher))
+    return 100 * ours / theirs if theirs else None
+
+
+def verdicts(lines: Sequence[Line]) -> list[str]:
+    """Plain sentences: the order that came out, and whether G2SD differs from its plain twin.
+
+    The second also of the rows on a part of the labels, where the teacher may be worth more.
+    """
+    sentences = undefined_figures(lines)
+    for task, finished in _finished(lines).items():
+        sentences += [_order(task, finished), *_comparisons(task, finished)]
+    few = [line for line in lines if line.table == LABELS and line.values]
+    for task, setting in dict.fromkeys((line.task, line.setting) for line in few):
+        part = [line for line in few if (line.task, line.setting) == (task, setting)]
+        sentences += _comparisons(task, part)
+    return sentences
+
+
+def _comparisons(task: str, lines: Sequence[Line]) -> Iterator[str]:
+    """What is compared in words, of rows that differ in method and student alone."""
+    for student in dict.fromkeys(line.student for line in lines):
+        own = {line.method: line for line in lines if line.student == student}
+        for a, b in methods.claims(own, in_words=True):
+            if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
+                yield f'{task}: {_compare(own[a], own[b])}'
+
+
+def undefined_figures(lines: Sequence[Line]) -> list[str]:
+    """A sentence for each line with a figure that is not a number."""
+    return [
+        f'{line.task}: {line.metric} of {line.name} is not a number in seed'
+        f'{"s" * (len(line.undefined) > 1)} {", ".join(map(str, line.undefined))}: '
+        'left out of means and comparisons'
+        for line in lines
+        if line.undefined
+    ]
+
+
+def orders(lines: Sequence[Line]) -> list[str]:
+    """For each task the order that came out, in a sentence."""
+    return [_order(task, finished) for task, finished in _finished(lines).items()]
+
+
+def _finished(lines: Sequence[Line]) -> dict[str, list[Line]]:
+    """The main rows that have a figure, by task."""
+    main = [line for line in lines if line.table == 'main']
+    tasks = dict.fromkeys(line.task for line in main)
+    found = {task: [line for line in main if line.task == task and line.values] for task in tasks}
+    return {task: finished for task, finished in found.items() if finished}
+
+
+def _order(task: str, finished: Sequence[Line]) -> str:
+    order = sorted(finished, key=lambda line: -(line.mean or 0.0))
+    said = ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
+    return f'{task} ({TASKS[task].headline}): {said}'
+
+
+def paired_differences(a: Line, b: Line) -> list[float]:
+    """``a - b`` for each seed that both have."""
+    other = dict(zip(b.seeds, b.values, strict=True))
+    return [x - other[seed] for seed, x in zip(a.seeds, a.values, strict=True) if seed in other]
+
+
+def paired_difference(a: Line, b: Line) -> tuple[float, float | None]:
+    """Mean of ``a - b`` over common seeds and its standard error (None for fewer than two)."""
+    differences = paired_differences(a, b)
+    mean = sum(differences) / len(differences)
+    if len(differences) < 2:
+        return mean, None
+    variance = sum((d - mean) ** 2 for d in differences) / (len(differences) - 1)
+    return mean, math.sqrt(variance / len(differences))
+
+
+def _compare(a: Line, b: Line) -> str:
+    mean, error = paired_difference(a, b)
+    if error is None:
+        return (
+            f'{a.name} - {b.name} = {mean:+.2f}, from one seed: '
+            'more seeds (--seeds 0 1 2) tell whether it holds'
+        )
+    seeds = len(paired_differences(a, b))
+    zero = 'excludes' if abs(mean) > t_quantile(seeds - 1) * error else 'includes'
+    return (
+        f'{a.name} - {b.name} = {mean:+.2f} +- {error:.2f} '
+        f'(standard error over {seeds} seeds, paired); the 95 % interval {zero} zero'
+    )

@@ -1,0 +1,201 @@
+"""How much a config trains: images, batch, updates, passes; and whether data suffice for it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mmengine.config import Config
+
+from ...config.parts import innermost_dataset
+from ...config.project import find_config
+from ...errors import UserError
+from .data import OwnData
+from .mini import MINI
+from .suites import Row, Step, Suite
+
+#: Training images by the first folder of the data: of the public releases, as the recipes count.
+TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210}
+
+# What does not change the arithmetic of a step: where weights come from and how heads start.
+_NOT_WORK = {'init_cfg', 'checkpoint', 'class_std', 'random_weights', 'overrides'}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run's arithmetic.
+
+    images: in the training set, None if the config alone does not tell.
+    step: images of one step of all processes; ``accumulation`` steps make an update.
+    processes: GPUs that the recipe is written for.
+    steps: micro-batches of the run on each process.
+    """
+
+    images: int | None
+    step: int
+    accumulation: int
+    processes: int
+    steps: int
+
+    @property
+    def batch(self) -> int:
+        """Images of one update."""
+        return self.step * self.accumulation
+
+    @property
+    def updates(self) -> float:
+        """Updates of the run."""
+        return self.steps / self.accumulation
+
+    @property
+    def seen(self) -> int:
+        """Images that the run looks at, each as often as it is seen."""
+        return self.step * self.steps
+
+    @property
+    def passes(self) -> float | None:
+        """Times that each image is seen."""
+        return self.seen / self.images if self.images else None
+
+
+def raw_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """A config with options, as it is written: not fitted to this machine's folders or devices."""
+    cfg = copy.deepcopy(_read(path))
+    cfg.merge_from_dict(options or {})
+    return cfg
+
+
+@cache
+def _read(path: str) -> Config:
+    # nothing is built from it
+    return Config.fromfile(find_config(path), import_custom_modules=False)
+
+
+def work_of(cfg: Config, images: int | None = None) -> Work:
+    """The arithmetic of a raw training config.
+
+    Args:
+        cfg: config.
+        images: in the folder that it trains on; None to have it from the config itself.
+
+    Raises:
+        UserError: if it counts in epochs of a data set whose size it does not tell.
+    """
+    images = _train_images(cfg, images)
+    step, batch = cfg.auto_scale_lr.base_batch_size, cfg.train_dataloader.batch_size
+    steps = cfg.train_cfg.get('max_iters')
+    if steps is None:
+        if images is None:
+            raise UserError(f'{cfg.filename} counts in epochs of a data set of unknown size')
+        steps = cfg.train_cfg.max_epochs * (images // step)  # the loader drops what is left over
+    return Work(
+        images=images,
+        step=step,
+        accumulation=cfg.optim_wrapper.get('accumulative_counts', 1),
+        processes=step // batch,
+        steps=steps,
+    )
+
+
+def _train_images(cfg: Config, images: int | None) -> int | None:
+    if images is None and cfg.get('shapes'):
+        images = cfg.shapes.train
+    elif images is None:
+        images = TRAIN_IMAGES.get(train_root(cfg).removeprefix('data/').split('/')[0])
+    if images is None:
+        return None
+    dataset = cfg.train_dataloader.dataset
+    used = -(-images // dataset.get('every', 1))
+    return min(used, dataset.get('samples') or used)
+
+
+def train_root(cfg: Config) -> str:
+    """Folder of the training data, as the config has it."""
+    return innermost_dataset(cfg.train_dataloader.dataset).data_root
+
+
+def workload(cfg: Config) -> str:
+    """Digest of what a training step computes: configs that agree in it are equally fast.
+
+    Of a distilled config the teacher's network is part of it.
+    """
+    teacher = (cfg.get('distillation') or {}).get('teacher', {}).get('config')
+    parts = [cfg.model, cfg.get('distillation'), teacher and _read(teacher).model]
+    plain = [part.to_dict() if hasattr(part, 'to_dict') else part for part in parts]
+    content = json.dumps(_without(plain), sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            k: _without(v) for k, v in value.items() if k not in _NOT_WORK and k != 'config'
+        }
+    return [_without(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def amount(work: Work, root: str) -> str:
+    """What a run trains, in words; ``root`` is the folder of its data."""
+    times = work.passes or 0.0
+    passes = f'{times:.{0 if times >= 10 else 1}f} passes over {work.images:,} images'
+    return (
+        f'{passes if times else ""} of {root}, {work.updates:,.0f} updates of {work.batch:,}'
+    ).lstrip()
+
+
+def amounts(suite: Suite, rows: Sequence[Row], data: OwnData | None = None) -> Iterator[str]:
+    """A line for each step that the rows need, and one for all of them in a seed.
+
+    On own data the last has the same of the generated data, which the mini suite's hours, as they
+    are written down, were measured on.
+    """
+    steps = list(suite.steps_of(rows))
+    seen = 0
+    for step in steps:
+        work, root = _work(step, data)
+        seen += work.seen
+        yield f'{step.name}: {amount(work, root)}'
+    known = {step.name: step for step in MINI.steps}
+    usual = ''  # nothing to compare with: smoke runs, rows of one's own
+    if data and suite.name == MINI.name and all(step.name in known for step in steps):
+        generated = sum(_work(known[step.name])[0].seen for step in steps)
+        usual = f', and on the generated data {generated:,}'
+    yield f'together {seen:,} images seen in a seed{usual}'
+
+
+def refuse_too_few(suite: Suite, rows: Sequence[Row], data: OwnData) -> None:
+    """Stop where own data have too few images for a single step of training.
+
+    Raises:
+        UserError: naming the run that needs the fewest images of those that have too few.
+    """
+    short = []
+    for step in suite.steps_of(rows):
+        work, root = _work(step, data)
+        if not work.seen or not work.images:
+            every = raw_config(step.config, step.options).train_dataloader.dataset.get('every', 1)
+            # with one in ten used, the last ten need not be whole
+            needed = 1 if work.seen else every * (work.step - 1) + 1
+            used = f', one in {every} is used' if every > 1 else ''
+            short.append((needed, step.name, root, f'{work.step} in a step{used}'))
+    if not short:
+        return
+    needed, name, root, how = min(short, key=lambda found: found[0])
+    ablations = {row.table for row in rows if row.step == name} - {'main'}
+    instead = '; --tables main leaves such rows out' if ablations else ''
+    raise UserError(
+        f'--data-root: {root} has {data.size(root)} training images, too few for {name}, which '
+        f'needs {needed} ({how}){instead}'
+    )
+
+
+def _work(step: Step, data: OwnData | None = None) -> tuple[Work, str]:
+    """A step's arithmetic, and the folder of its data as the config names it."""
+    cfg = raw_config(step.config, step.options)
+    root = train_root(cfg)
+    return work_of(cfg, data.size(root) if data else None), root

@@ -1,0 +1,87 @@
+"""Fingerprints by which a finished run or row is known: of what it was told, not of the code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...config.parts import LOADERS
+from .budget import raw_config
+from .commands import Launcher, mixed_precision
+from .data import OwnData
+from .suites import Row, Step, Suite
+
+Key = tuple[int, str]  # seed, step
+
+# What a run shows, keeps and how it reads may change without another result: samples are seeded by
+# their number, whichever process reads them.
+_SHOWN = {'log_level', 'log_processor', 'visualizer', 'vis_backends', 'data_layout', 'env_cfg'}
+_HOOKS = {'logger', 'timer', 'checkpoint', 'visualization'}
+_READING = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'}
+
+
+def all_digests(
+    suite: Suite,
+    seeds: Iterable[int],
+    data: OwnData | None = None,
+    launcher: Launcher | None = None,
+) -> dict[Key, str]:
+    """:func:`digest` of every step of the suite's rows, by seed and step."""
+    digests: dict[Key, str] = {}
+    for seed in seeds:
+        for step in suite.steps_of(suite.rows):
+            needs = [digests[seed, need] for need in step.needs]
+            amp = launcher is not None and mixed_precision(step, launcher)
+            digests[seed, step.name] = digest(step, seed, needs, data, amp)
+    return digests
+
+
+def row_digests(suite: Suite, digests: Mapping[Key, str]) -> dict[tuple[int, Row], str]:
+    """Fingerprint of every row, by seed and row: its step's, and of other data to test it on."""
+    return {
+        (seed, row): _fingerprint([digests[seed, name], _telling(row.data)])
+        if row.data
+        else digests[seed, name]
+        for seed, name in digests
+        for row in suite.rows
+        if row.step == name
+    }
+
+
+def digest(
+    step: Step, seed: int, needs: Sequence[str], data: OwnData | None = None, amp: bool = False
+) -> str:
+    """Fingerprint of what a step is told: configuration, seed, data, and the same of what it loads.
+
+    The configuration is taken as it is written, so that folders and devices do not matter; what it
+    says of logs, checkpoints and reading processes is left out. The code is not in it either: after
+    a change that moves results, start in a new folder.
+
+    Args:
+        step, seed: what is run.
+        needs: digests of the steps whose weights it loads.
+        data: what the suite is run on, where it is not its own.
+        amp: whether it is run in mixed precision.
+    """
+    if step.file:
+        return _fingerprint([step.public, Path(step.file).stat().st_size], data)
+    told = [_telling(step.config, step.options), seed, list(needs)]
+    return _fingerprint([*told, 'amp'] if amp else told, data)
+
+
+def _telling(config: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a config says that a result can depend on."""
+    cfg = raw_config(config, options).to_dict()
+    cfg = {key: value for key, value in cfg.items() if key not in _SHOWN}
+    for name, left_out in (('default_hooks', _HOOKS), *((name, _READING) for name in LOADERS)):
+        if isinstance(cfg.get(name), dict):
+            cfg[name] = {key: v for key, v in cfg[name].items() if key not in left_out}
+    return cfg
+
+
+def _fingerprint(content: Any, data: OwnData | None = None) -> str:
+    text = json.dumps(data.hide(content) if data else content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

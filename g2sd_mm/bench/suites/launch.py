@@ -1,0 +1,189 @@
+"""Run the commands of a suite's steps, and read what they left."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...checkpoints.sidecar import read_sidecar
+from ...unexpected import account_of
+from ..logs import read_scalars
+from .budget import raw_config, train_root, work_of
+from .commands import Launcher, evaluation_command, evaluation_file, train_command, write_config
+from .measure import agreed_metrics, measure_config
+from .suites import Row, Step
+
+Result = dict[str, Any]
+
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+# loaded here: nothing may be loaded between fork and exec
+_LIBC = ctypes.CDLL(None)
+_running: set[subprocess.Popen] = set()
+_guard = threading.Lock()
+_measuring = threading.Lock()
+
+
+def launch(
+    step: Step, seed: int, runs: Path, launcher: Launcher, resume: bool = False, **how: Any
+) -> Result:
+    """Train a step by its command.
+
+    Args:
+        step, seed: what is trained.
+        runs: gets the step's folder.
+        launcher: starts the command's processes.
+        resume: go on from the newest checkpoint.
+        how: of :func:`run_shell`.
+
+    Raises:
+        RuntimeError: with the last line of the command's output, if it fails.
+    """
+    folder = runs / step.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(step, runs, launcher)
+    command = train_command(step, seed, runs, launcher, resume)
+    started = time.perf_counter()
+    log = folder / 'train_output.log'
+    run_shell(command, log, **how)
+    seconds = time.perf_counter() - started
+    if not (folder / 'weights.pth').exists():
+        raise RuntimeError(f'the run ended before its last step ({log})')
+    cfg = raw_config(step.config, step.options)
+    origin = (read_sidecar(folder / 'weights.pth') or {}).get('origin', {})
+    trained = 0 if step.file else origin.get('iter')
+    here = not launcher.fits_batch
+    batch = cfg.train_dataloader.batch_size if here else cfg.auto_scale_lr.base_batch_size
+    return {
+        'config': step.config,
+        'checkpoint': str(folder / 'weights.pth'),
+        'train_seconds': round(seconds, 1),
+        # as the run counted them: own data may have fewer images than the config says
+        'images_seen': work_of(cfg).seen if trained is None else trained * batch,
+        'dataset': _dataset_name(train_root(cfg)),
+        'metrics': {} if step.file else _trained(folder, origin),
+        **(_measured(step) if cfg.model.get('backbone') else {}),
+    }
+
+
+def _measured(step: Step) -> dict[str, float]:
+    with _measuring:  # registries have one scope at a time
+        return measure_config(step.config, step.options)
+
+
+def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher, **how: Any) -> Result:
+    """``metrics`` of a row's evaluation, or ``error``.
+
+    An evaluation that was made before counts if it is newer than the weights and has the figure
+    that the row is judged by: ImageNet-C, say, may have been there in part.
+    """
+    place, weights = evaluation_file(row, runs), runs / step.name / 'weights.pth'
+    try:
+        if place.is_file() and place.stat().st_mtime >= weights.stat().st_mtime:
+            metrics = _metrics(place)
+            if row.judged_by in metrics:
+                return {'metrics': metrics}
+        write_config(step, runs, launcher)
+        command = evaluation_command(step, row, runs, launcher)
+        run_shell(command, runs / step.name / 'test_output.log', **how)
+        return {'metrics': _metrics(place)}
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        return {'error': account_of(error).line}
+
+
+def _metrics(evaluation: Path) -> dict[str, float]:
+    return agreed_metrics(json.loads(evaluation.read_text())['metrics'])
+
+
+def _trained(folder: Path, origin: Result) -> dict[str, float]:
+    """The last validation's figures (a run ends with one), or the last training loss."""
+    if found := agreed_metrics(origin.get('metrics') or {}):
+        return found
+    losses = [entry['loss'] for entry in read_scalars(folder) if 'loss' in entry]
+    return {'loss': float(losses[-1])} if losses else {}
+
+
+def _dataset_name(root: str) -> str:
+    path = Path(root)
+    return path.parent.name if path.name.startswith('train') else path.name
+
+
+def run_shell(
+    command: str, log: Path, threads: int | None = None, nice: int = 0, single: bool = False
+) -> None:
+    """Run a command line with this interpreter as ``python``; its output goes to ``log``.
+
+    The command ends with this process, however that ended.
+
+    Args:
+        command: for bash.
+        log: file.
+        threads: that it computes on; None leaves the choice to it.
+        nice: by how much it makes way for others.
+        single: whether it is one process, that can be ended without being asked to save.
+
+    Raises:
+        RuntimeError: with its error line, or the last one that it wrote.
+    """
+    here = str(Path(sys.executable).parent)
+    environment = {**os.environ, 'PATH': here + os.pathsep + os.environ.get('PATH', '')}
+    if threads:
+        environment |= {'OMP_NUM_THREADS': str(threads), 'MKL_NUM_THREADS': str(threads)}
+    # one process dies at once and leaves the folder to the next start; a launcher's are asked to
+    # save, since they may be on other machines
+    ending = signal.SIGKILL if single else signal.SIGTERM
+
+    def prepare() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, ending)
+        if nice:
+            os.nice(nice)
+
+    with log.open('w') as output:
+        process = subprocess.Popen(
+            ['bash', '-c', f'exec {command}' if single else command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            preexec_fn=prepare,
+        )
+        with _registered(process):
+            code = process.wait()
+    if code:
+        lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]
+        said = [line.removeprefix('error: ') for line in lines if line.startswith('error: ')]
+        last = (said or lines or ['no output'])[-1]
+        raise RuntimeError(f'{last} (exit code {code}, {log})')
+
+
+@contextmanager
+def _registered(process: subprocess.Popen) -> Iterator[None]:
+    with _guard:
+        _running.add(process)
+    try:
+        yield
+    finally:
+        with _guard:
+            _running.discard(process)
+
+
+def end_all() -> None:
+    """End every command that is running: the suite is over, or was interrupted."""
+    with _guard:
+        left = list(_running)
+    for process in left:
+        process.terminate()
+    for process in left:
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()

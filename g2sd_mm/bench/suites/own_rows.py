@@ -1,0 +1,105 @@
+"""Rows of one's own beside a suite's: configs that go on from what the suite's runs leave.
+
+A config says by itself what a suite has to know: the weights that it loads are the runs that it
+needs, its scope is its task, its network tells with which rows it can be compared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...errors import UserError
+from ...tasks import TASKS, task_of
+from .. import methods
+from .budget import raw_config
+from .suites import Row, Step, Suite
+
+_LOADED = re.compile(r'work_dirs/([^/]+)/')
+
+
+def with_own_rows(suite: Suite, configs: Sequence[str]) -> Suite:
+    """The suite with a run for each config, and a row for each that is evaluated.
+
+    A config without evaluation (of stage 1, say) is a run for the configs behind it. Rows are named
+    by their files and tested on what the task's other rows are tested on. Nothing of the suite goes
+    into its record any more: a record has the rows of its suite alone.
+
+    Args:
+        suite: with the runs and rows to go on from.
+        configs: paths, each behind those whose weights it loads.
+
+    Raises:
+        UserError: for a name that a run or a row has already, weights that no run before it
+            leaves, or a config that the suite has no task for.
+    """
+    for path in configs:
+        suite = _with(suite, path)
+    return replace(suite, keeps=False)
+
+
+def _with(suite: Suite, path: str) -> Suite:
+    cfg, name = raw_config(path), Path(path).stem
+    taken = {step.name: 'run' for step in suite.steps} | {row.method: 'row' for row in suite.rows}
+    called = (cfg.get('row') or {}).get('name', name)
+    for known, cure in ((name, 'rename the file'), (called, 'give another row.name')):
+        if known in taken:
+            raise UserError(f'--add {path}: there is a {taken[known]} {known} already; {cure}')
+    if not cfg.get('auto_scale_lr'):
+        raise UserError(
+            f'--add {path}: auto_scale_lr.base_batch_size, the images of a step, is not there'
+        )
+    main = _main_row(suite, path, cfg)
+    amp = suite.step(main.step).amp
+    step = Step(path, needs=tuple(_needs(suite, path, cfg)), amp=amp)
+    suite = replace(suite, steps=(*suite.steps, step))
+    if not cfg.get('val_evaluator'):
+        return suite
+    shown = cfg.get('row') or {}
+    method = methods.add(shown.get('name', name), shown)
+    row = Row(main.task, method.name, name, data=main.data, network=_network(suite, cfg))
+    described = {**suite.methods, method.name: methods.as_values(method)}
+    return replace(suite, rows=(*suite.rows, row), methods=described)
+
+
+def _main_row(suite: Suite, path: str, cfg: Any) -> Row:
+    """G2SD's own row of the config's task."""
+    task = task_of(cfg.get('default_scope'), cfg.get('model'))
+    for row in suite.rows:
+        if (row.task, row.method, row.table) == (task.key if task else '', 'g2sd', 'main'):
+            return row
+    raise UserError(
+        f'--add {path}: default_scope is {cfg.get("default_scope")!r}, and the tasks of the '
+        f'{suite.name} suite have {", ".join(task.scope for task in TASKS.values())}'
+    )
+
+
+def _needs(suite: Suite, path: str, cfg: Any) -> Iterator[str]:
+    """The runs whose weights a config loads."""
+    known = [step.name for step in suite.steps]
+    for name in dict.fromkeys(_LOADED.findall(str(cfg.to_dict()))):
+        if name not in known:
+            raise UserError(
+                f'--add {path} loads work_dirs/{name}/, which no run leaves: give the config that '
+                f'trains it before this one, or load one of {", ".join(known)}'
+            )
+        yield name
+
+
+def _network(suite: Suite, cfg: Any) -> str:
+    """``vits``, ... if a row of the suite trains the same architecture, else its own name."""
+    arch = _architecture(cfg)
+    same = (row.student for row in suite.rows if _architecture_of(suite, row) == arch)
+    return next(same, arch)
+
+
+def _architecture_of(suite: Suite, row: Row) -> str:
+    return _architecture(raw_config(suite.step(row.step).config))
+
+
+def _architecture(cfg: Any) -> str:
+    backbone = cfg.model.get('backbone') or {}
+    return str(backbone.get('arch') or backbone.get('type') or cfg.model.type)

@@ -1,0 +1,373 @@
+"""Run a suite's steps and keep what each gave."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ...checkpoints.write import write_text
+from ...lock import alone
+from ...progress import Bars
+from ...provenance import git_commit
+from ...unexpected import account_of
+from .begun import begin
+from .commands import HERE, Launcher
+from .data import OwnData
+from .digests import Key, all_digests, row_digests
+from .environment import describe_environment
+from .jobs import longest_chains_first, run_graph
+from .launch import end_all, launch, launch_test
+from .record import HOW, Record
+from .suites import Row, Step, Suite
+from .watch import Watch
+
+Say = Callable[[str], None]
+Result = dict[str, Any]
+Lines = dict[tuple[int, Row], Result]  # of results.json, by seed and row
+
+
+@dataclass
+class SuiteRun:
+    """One run of a suite: :meth:`plan` what is left to do, :meth:`run` it, :meth:`collect` rows.
+
+    Attributes:
+        suite, rows, seeds: what to run.
+        folder: gets ``seed<N>/<step>/`` and ``results.json``, rewritten whenever a run ends.
+        jobs: runs at once.
+        say: told one line for each run that ends.
+        command: what a person typed for this; kept with the results.
+        launcher: starts the commands of the steps.
+        resume: go on too from checkpoints of steps that were begun by hand.
+        data: what the suite is run on, where it is not its own.
+        bars: that show how far the runs are.
+    """
+
+    suite: Suite
+    rows: Sequence[Row]
+    seeds: Sequence[int]
+    folder: Path
+    jobs: int = 1
+    say: Say = print
+    command: str = ''
+    launcher: Launcher = HERE
+    resume: bool = False
+    data: OwnData | None = None
+    bars: Bars | None = None
+
+    record: Record | None = field(init=False, default=None)
+    digests: dict[Key, str] = field(init=False, default_factory=dict)
+    known: Lines = field(init=False, default_factory=dict)
+    wanted: list[tuple[int, Row]] = field(init=False, default_factory=list)
+    finished: dict[Key, Result] = field(init=False, default_factory=dict)
+
+    def plan(self) -> dict[Key, Sequence[Key]]:
+        """Every step that is left to run -> the steps that it needs; one seed after the other.
+
+        Raises:
+            UserError: if the record has rows on other data of the same name.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.record = _record(self.suite, self.data)
+        self._every = sorted({*self.seeds, *(self.record.seeds() if self.record else ())})
+        self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
+        self._of_rows = row_digests(self.suite, self.digests) if self.record else {}
+        self.known = self.record.find(self._of_rows) if self.record else {}
+        self.wanted = [
+            (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
+        ]
+        return _graph(self.suite, self.wanted)
+
+    def run(self) -> dict[str, Any]:
+        """Run everything; returns the content of ``results.json``.
+
+        A step that finished before with the same configuration is not run again, nor is a row that
+        the suite's record has; one that was interrupted goes on from its newest checkpoint, and one
+        that another process runs in the same folder is waited for. A step that fails is recorded
+        with its error, and so is what needs it; the others go on.
+        """
+        graph = self.plan()
+        self._needed = {need for needs in graph.values() for need in needs}
+        results: dict[str, Any] = {
+            'suite': self.suite.name,
+            **(
+                {'data': self.data.name, 'fingerprints': self.data.fingerprints}
+                if self.data
+                else {}
+            ),
+            **_said(self.suite),
+            **({'methods': self.suite.methods} if self.suite.methods else {}),
+            'command': self.command,
+            'jobs': self.jobs,
+            'environment': describe_environment(),
+            'rows': list(self.known.values()),
+        }
+        if self.data and not (self.folder / 'results.json').exists():
+            # whose the folder is, if the suite is stopped before a run has ended
+            self._write(results)
+        watch = Watch(self.suite, self.folder, self.bars, self.data)
+        made: Lines = {}
+        try:
+            for key, result in run_graph(graph, self._work, self.jobs, watch):
+                self.finished[key] = result
+                watch.ended(key)
+                place = f'[{len(self.finished)}/{len(graph)}]'
+                self.say(f'{place} seed {key[0]} {key[1]}: {_outcome(result)}')
+                made = self._made()
+                self._keep(results, key, made)
+                results['rows'] = _in_order(self.suite, {**self.known, **made})
+                self._write(results)
+        finally:
+            end_all()
+        return self.collect(results, made)
+
+    def collect(self, results: dict[str, Any], made: Lines) -> dict[str, Any]:
+        """Write ``results.json`` with these rows and what the record has besides."""
+        if self.record:
+            # meanwhile, other processes may have finished rows, also of other seeds
+            new = {*self.record.seeds()} - {*self._every}
+            of_rows = self._of_rows | row_digests(
+                self.suite, all_digests(self.suite, new, self.data, self.launcher)
+            )
+            results['rows'] = _in_order(self.suite, {**self.record.find(of_rows), **made})
+            state = _state(self.suite, self.record, of_rows, results['rows'])
+            if self.wanted and not self.suite.keeps:
+                how = {key: results[key] for key in HOW}
+                state['made'].append({**how, 'rows': len(self.wanted)})
+            results |= state
+        self._write(results)
+        if self.record and self.suite.keeps:
+            self.record.write(results)
+        return results
+
+    def _write(self, results: dict[str, Any]) -> None:
+        write_text(self.folder / 'results.json', json.dumps(results, indent=2))
+
+    def _work(self, key: Key, finished: Mapping[Key, Result]) -> Result:
+        """A step and the evaluations of the rows that end in it."""
+        seed, name = key
+        step, runs = self.suite.step(name), self.folder / f'seed{seed}'
+        result = run_step(
+            step, seed, runs, finished, self.digests[key], self.launcher, self.resume,
+            **self._room(key),
+        )  # fmt: skip
+        if 'error' not in result:
+            ends = [row for s, row in self.wanted if (s, row.step) == key]
+            result['tests'] = dict(self._tests(step, ends, runs, key))
+        return result
+
+    def _room(self, key: Key) -> dict[str, Any]:
+        """What a run on this machine's own cores gets of them."""
+        if self.launcher is not HERE:
+            return {}
+        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        # a run that nothing waits for makes way for one that something does
+        return {'threads': threads, 'nice': 0 if key in self._needed else 5, 'single': True}
+
+    def _tests(
+        self, step: Step, rows: Sequence[Row], runs: Path, key: Key
+    ) -> Iterator[tuple[str, Result]]:
+        """Test data -> ``metrics`` or ``error``; each tested once.
+
+        On this machine's cores the last validation counts, where rows have no other test data.
+        """
+        for row in {row.data: row for row in rows}.values():
+            if row.data or self.launcher is not HERE:
+                yield row.data, launch_test(step, row, runs, self.launcher, **self._room(key))
+
+    def _made(self) -> Lines:
+        return {
+            (seed, row): _line(self.suite, row, seed, self.finished)
+            for seed, row in self.wanted
+            if (seed, row.step) in self.finished
+        }
+
+    def _keep(self, results: dict[str, Any], key: Key, made: Lines) -> None:
+        """Rows that a step ends go into the suite's record."""
+        if not self.record or not self.suite.keeps:
+            return
+        for (seed, row), line in made.items():
+            if (seed, row.step) == key and 'error' not in line:
+                steps, runs = self.suite.chain(row.step), self.folder / f'seed{seed}'
+                self.record.add(results, line, self._of_rows[seed, row], runs, steps)
+
+
+def run_suite(
+    suite: Suite, rows: Sequence[Row], seeds: Sequence[int], folder: Path, **how: Any
+) -> dict[str, Any]:
+    """Train what the rows need for each seed; see :class:`SuiteRun`, whose attributes ``how`` has.
+
+    Returns:
+        the content of ``results.json``: these rows, and what the record has besides.
+
+    Raises:
+        UserError: if the record has rows on other data of the same name.
+    """
+    return SuiteRun(suite, rows, seeds, folder, **how).run()
+
+
+def run_step(
+    step: Step,
+    seed: int,
+    runs: Path,
+    finished: Mapping[Key, Result],
+    digest: str,
+    launcher: Launcher = HERE,
+    resume: bool = False,
+    **how: Any,
+) -> Result:
+    """Result of one step: from disk if it is there, else by training; or what went wrong."""
+    broken = [need for need in step.needs if 'error' in finished[seed, need]]
+    if broken:
+        error = finished[seed, broken[0]]['error']
+        return {'error': f'needs {broken[0]}, which failed: {error}'}
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        # two suites may need the step at once: the second one waits, and finds it done
+        with alone(runs / f'.{step.name}.lock'):
+            return _reuse_or_train(step, seed, runs, digest, launcher, resume, how)
+    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
+        return {'error': account_of(error).line}
+
+
+def _reuse_or_train(
+    step: Step,
+    seed: int,
+    runs: Path,
+    digest: str,
+    launcher: Launcher,
+    resume: bool,
+    how: Mapping[str, Any],
+) -> Result:
+    place = runs / step.name / 'result.json'
+    if place.is_file():
+        known = json.loads(place.read_text())
+        if known.get('digest') == digest and Path(known['checkpoint']).is_file():
+            return {**known, 'reused': True}
+    spent = begin(runs / step.name, digest, resume)
+    result = launch(step, seed, runs, launcher, spent is not None, **how)
+    result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
+    result |= {'digest': digest, 'commit': git_commit()}
+    write_text(place, json.dumps(result, indent=2))
+    return result
+
+
+def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
+    graph: dict[Key, Sequence[Key]] = {}
+    for seed in dict.fromkeys(seed for seed, _ in wanted):
+        steps = suite.steps_of([row for s, row in wanted if s == seed])
+        needs = {(seed, step.name): [(seed, need) for need in step.needs] for step in steps}
+        graph |= longest_chains_first(needs)
+    return graph
+
+
+def _record(suite: Suite, data: OwnData | None) -> Record | None:
+    if suite.record is None:
+        return None
+    if data is None:
+        return Record(Path(suite.record))
+    record = Record(Path(suite.record), data.name, data.fingerprints)
+    record.refuse_other_data()
+    return record
+
+
+def _in_order(suite: Suite, lines: Mapping[tuple[int, Row], Result]) -> list[Result]:
+    """Lines of (seed, row): seed by seed, each in the order of the suite's rows."""
+    seeds = sorted({seed for seed, _ in lines})
+    return [lines[seed, row] for seed in seeds for row in suite.rows if (seed, row) in lines]
+
+
+def _said(suite: Suite) -> dict[str, str]:
+    """What the suite has to say to a reader of its results."""
+    texts = {'note': suite.note, 'recipe': suite.recipe, 'tested': suite.tested}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _state(
+    suite: Suite, record: Record, digests: Mapping[tuple[int, Row], str], rows: Sequence[Result]
+) -> dict[str, Any]:
+    """How a record's rows were made, which are ``missing``, and which files are ``left_out``."""
+    there = {_names(row) for row in rows}
+    wanted = [_names({**vars(row), 'seed': seed}) for seed in suite.seeds for row in suite.rows]
+    return {
+        'made': record.made(digests),
+        'missing': [' '.join(names) for names in wanted if names not in there],
+        'left_out': record.left_out(digests),
+    }
+
+
+def _names(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Task, method, ablation and seed of a row, in words."""
+    table, setting = row.get('table', 'main'), row.get('setting', '')
+    of_table = () if table == 'main' else (table, setting)
+    return (row['task'], row['method'], *of_table, f'seed {row["seed"]}')
+
+
+def _outcome(result: Result) -> str:
+    if 'error' in result:
+        return f'failed: {result["error"]}'
+    tested = [test.get('metrics', {}) for test in result.get('tests', {}).values()]
+    metrics = '  '.join(
+        f'{name} {value:.4g}'
+        for some in (tested if any(tested) else [result['metrics']])
+        for name, value in some.items()
+    )
+    when = 'done before' if result.get('reused') else f'{result["train_seconds"]:.0f} s'
+    return f'{when}  {metrics}'.rstrip()
+
+
+def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> dict[str, Any]:
+    """A line of ``results.json``; compute is of the row's own step and with what it needs."""
+    result = finished[seed, row.step]
+    line: dict[str, Any] = {
+        'task': row.task,
+        'method': row.method,
+        'student': row.student,
+        **{key: getattr(row, key) for key in ('setting', 'data', 'metric') if getattr(row, key)},
+        **({'table': row.table} if row.table != 'main' else {}),
+        'seed': seed,
+        'config': suite.step(row.step).config,
+    }
+    test = result.get('tests', {}).get(row.data, {})
+    metrics = test.get('metrics') or result.get('metrics', {})
+    error = result.get('error') or test.get('error')
+    if not error and row.judged_by not in metrics:
+        error = (
+            f'its evaluation gave no {row.judged_by}: nothing was predicted, or data are missing'
+        )
+    if error:
+        return {**line, 'error': error}
+    chain = [finished[seed, name] for name in suite.chain(row.step)]
+    keys = (
+        'dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen', 'commit',
+    )  # fmt: skip
+    return {
+        **line,
+        **{key: result.get(key) for key in keys},
+        'metrics': metrics,
+        'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
+    }
+
+
+def merge_rows(folder: Path) -> None:
+    """Write a record folder's ``results.json`` from its rows, of which each says how it was made.
+
+    Rows of configurations that the suite no longer has are left out, and named. Rows on other data
+    than Shapes stay as they are: whether they count is not to be told without the data.
+    """
+    from .catalogue import SUITES
+
+    record = Record(folder)
+    files = list(record.files().values())
+    if not files:
+        return
+    made = files[-1]
+    suite = SUITES[made['suite']]
+    digests = row_digests(suite, all_digests(suite, record.seeds()))
+    rows = _in_order(suite, record.find(digests))
+    kept = {key: made[key] for key in ('suite', *HOW)}
+    state = _state(suite, record, digests, rows)
+    record.write({**kept, **_said(suite), **state, 'rows': rows})

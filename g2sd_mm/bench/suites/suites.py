@@ -1,0 +1,200 @@
+"""What a suite trains: steps (one config each), and the table rows that they end in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ...errors import UserError
+from ...tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training run.
+
+    config: path of the config; its stem names the run.
+    needs: names of the runs whose weights it loads.
+    options: config entries that the suite changes.
+    label: the run's name where several steps have one config.
+    amp: whether the published run was in mixed precision.
+    public: name of a published weights file that may stand in for the run.
+    origin: what that file is.
+    file: where that file lies, once it is known to be there; the run is then not trained.
+    """
+
+    config: str
+    needs: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    label: str = ''
+    amp: bool = False
+    public: str = ''
+    origin: str = ''
+    file: str = ''
+
+    @property
+    def name(self) -> str:
+        """Its label, or the config's file name without folder and ending."""
+        return self.label or self.config.rsplit('/', 1)[-1].removesuffix('.py')
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a results table: the metrics of its last step.
+
+    table: ``main``, or the ablation or test that it belongs to.
+    setting: what the ablation varies, or the data that it is tested on.
+    data: config whose test data take the place of the step's own.
+    metric: what it is judged by, where that is not the task's headline.
+    network: that is measured, where the step's name does not have it.
+    """
+
+    task: str
+    method: str
+    step: str
+    table: str = 'main'
+    setting: str = ''
+    data: str = ''
+    metric: str = ''
+    network: str = ''
+
+    @property
+    def student(self) -> str:
+        """The network that is measured, as the step's name has it: ``vits``, ``vitb``, ..."""
+        return self.network or next(p for p in self.step.split('_') if p.startswith('vit'))
+
+    @property
+    def judged_by(self) -> str:
+        """Name of the metric that the row is compared by."""
+        return self.metric or TASKS[self.task].headline
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Steps and rows under a name.
+
+    seeds: that are run if no others are asked for.
+    launched: whether a launcher (torchrun, Slurm) starts the processes of its steps; else they run
+        on this machine's own cores.
+    record: folder that keeps finished rows, so that a table can be made in parts.
+    keeps: whether rows that are finished now go into the record too.
+    note: what a reader of its results has to know first.
+    recipe: how its runs differ from the published ones.
+    methods: names of rows that a reader added -> how reports show them.
+    tested: what its rows are tested on, where that is not what their runs validate on.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...] = (0,)
+    launched: bool = False
+    record: str | None = None
+    keeps: bool = True
+    note: str = ''
+    recipe: str = ''
+    tested: str = ''
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def step(self, name: str) -> Step:
+        """The step called ``name``."""
+        return next(step for step in self.steps if step.name == name)
+
+    def chain(self, name: str) -> list[str]:
+        """A step and everything that it needs, prerequisites first, each once."""
+        names: list[str] = []
+        for need in self.step(name).needs:
+            names += [n for n in self.chain(need) if n not in names]
+        return [*names, name]
+
+    def select(self, **asked: Sequence[str] | None) -> list[Row]:
+        """The rows of the given tasks, methods, ... (None: all), in the table's order.
+
+        Args:
+            asked: field of :class:`Row` -> admitted values.
+
+        Raises:
+            UserError: for a value that no row of the suite has.
+        """
+        for name, values in asked.items():
+            known = {getattr(row, name) for row in self.rows}
+            unknown = sorted(set(values or ()) - known)
+            if unknown:
+                raise UserError(
+                    f'{_OPTIONS[name]} {" ".join(unknown)}: the {self.name} suite has '
+                    f'{", ".join(sorted(known))}'
+                )
+        return [
+            row
+            for row in self.rows
+            if all(not values or getattr(row, name) in values for name, values in asked.items())
+        ]
+
+    def steps_of(self, rows: Sequence[Row]) -> Iterator[Step]:
+        """Every step that the rows need, each once, in an order that can be run."""
+        names: list[str] = []
+        for row in rows:
+            names += [name for name in self.chain(row.step) if name not in names]
+        return (self.step(name) for name in names)
+
+    def on_own_test_data(self) -> Suite:
+        """The same suite with every row tested on what its last step validates on."""
+        return replace(self, rows=tuple(replace(row, data='') for row in self.rows), tested='')
+
+    def with_steps(self, change: Callable[[Step], Step]) -> Suite:
+        """The same suite with every step replaced by ``change(step)``."""
+        return replace(self, steps=tuple(change(step) for step in self.steps))
+
+
+#: The tasks of the paper's tables.
+PAPER_TASKS = ('cls', 'det', 'seg')
+
+
+def heads() -> dict[str, str]:
+    """Of the tasks of the paper's tables: key -> how their configs end."""
+    return {key: TASKS[key].head for key in PAPER_TASKS}
+
+
+def single_stage(student: str, task: str) -> str:
+    """Name of the run without stage 1: ``vits_single_stage``, ``vits_single_stage_maskrcnn``."""
+    head = '' if task == 'cls' else f'_{TASKS[task].head}'
+    return f'{student}_single_stage{head}'
+
+
+_OPTIONS = {'task': '--tasks', 'method': '--rows', 'student': '--students', 'table': '--tables'}
+
+
+_SHAPES = 'configs/shapes/'
+
+DEMO = Suite(
+    name='demo',
+    steps=(
+        Step(_SHAPES + 'vitb_mae.py'),
+        Step(_SHAPES + 'vitb_cls.py', needs=('vitb_mae',)),
+        Step(_SHAPES + 'vits_scratch_cls.py'),
+        Step(_SHAPES + 'g2sd_vits_generic.py', needs=('vitb_mae',)),
+        Step(_SHAPES + 'g2sd_vits_cls_nosd.py', needs=('g2sd_vits_generic',)),
+        Step(_SHAPES + 'g2sd_vits_cls.py', needs=('g2sd_vits_generic', 'vitb_cls')),
+        Step(_SHAPES + 'vits_single_stage.py', needs=('vitb_cls',)),
+        Step(_SHAPES + 'vitb_maskrcnn.py', needs=('vitb_mae',)),
+        Step(_SHAPES + 'g2sd_vits_maskrcnn_nosd.py', needs=('g2sd_vits_generic',)),
+        Step(_SHAPES + 'g2sd_vits_maskrcnn.py', needs=('g2sd_vits_generic', 'vitb_maskrcnn')),
+        Step(_SHAPES + 'vitb_upernet.py', needs=('vitb_mae',)),
+        Step(_SHAPES + 'g2sd_vits_upernet_nosd.py', needs=('g2sd_vits_generic',)),
+        Step(_SHAPES + 'g2sd_vits_upernet.py', needs=('g2sd_vits_generic', 'vitb_upernet')),
+    ),
+    rows=(
+        Row('cls', 'teacher', 'vitb_cls'),
+        Row('cls', 'scratch', 'vits_scratch_cls'),
+        Row('cls', 'single_stage', 'vits_single_stage'),
+        Row('cls', 'g2sd_nosd', 'g2sd_vits_cls_nosd'),
+        Row('cls', 'g2sd', 'g2sd_vits_cls'),
+        Row('det', 'teacher', 'vitb_maskrcnn'),
+        Row('det', 'g2sd_nosd', 'g2sd_vits_maskrcnn_nosd'),
+        Row('det', 'g2sd', 'g2sd_vits_maskrcnn'),
+        Row('seg', 'teacher', 'vitb_upernet'),
+        Row('seg', 'g2sd_nosd', 'g2sd_vits_upernet_nosd'),
+        Row('seg', 'g2sd', 'g2sd_vits_upernet'),
+    ),
+)

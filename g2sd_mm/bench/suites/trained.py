@@ -1,0 +1,118 @@
+"""Find what a suite left in its folder: trained networks, their configs, the stage-1 run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+
+from ...config.load import load_config
+from ...errors import UserError
+from ..results import read_results
+
+
+def trained_networks(
+    folder: Path,
+    task: str = 'cls',
+    seed: int = 0,
+    students: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> dict[str, Path]:
+    """Method -> its run's folder, of a task's main rows that finished here; the teacher first.
+
+    Args:
+        folder: with ``results.json`` and ``seed<N>/<run>/``.
+        task: ``cls``, ``det`` or ``seg``.
+        seed: whose runs.
+        students: whose rows (``vits``, ``vitt``); none: those of the first that has any. Of
+            several, names are those of method and student: ``g2sd vits``.
+        say: told in a line which other students have rows, where none were asked for.
+
+    Raises:
+        UserError: if the teacher's or all students' weights are not there, or a student that was
+            asked for has none.
+    """
+    teacher, runs = None, {}
+    for row in read_results(folder / 'results.json')['rows']:
+        mine = (row['task'], row['seed'], row.get('table', 'main')) == (task, seed, 'main')
+        if mine and 'error' not in row:
+            name = Path(row['checkpoint']).parent.name
+            run = folder / f'seed{seed}' / name
+            if name in ('', '..') or not (run / 'weights.pth').is_file():
+                continue
+            if row['method'] == 'teacher':
+                teacher = run
+            else:
+                # rows of files from before there was more than one student have no student
+                runs[row['method'], row.get('student', '')] = run
+    if not teacher or not runs:
+        has = ', '.join([*['teacher'] * bool(teacher), *(method for method, _ in runs)])
+        raise UserError(
+            f'{folder}/seed{seed} has {has or "nothing"} for {task}: analyses compare a teacher '
+            'with its students; weights.pth of both have to be there'
+        )
+    known = list(dict.fromkeys(student for _, student in runs))
+    wanted = _wanted(folder, known, students, say)
+    return {
+        'teacher': teacher,
+        **{
+            f'{method} {student}' if len(wanted) > 1 else method: run
+            for (method, student), run in runs.items()
+            if student in wanted
+        },
+    }
+
+
+def _wanted(
+    folder: Path, known: Sequence[str], asked: Sequence[str], say: Callable[[str], None]
+) -> set[str]:
+    """The students to take of those that have rows."""
+    missing = [student for student in asked if student not in known]
+    if missing:
+        raise UserError(
+            f'--students {" ".join(missing)}: {folder} has trained {", ".join(known)}'
+        )
+    if not asked and known[1:]:
+        say(
+            f'students of {known[0]} are compared; left out: {", ".join(known[1:])} '
+            f'(--students {" ".join(known)} takes all)'
+        )
+    return set(asked or known[:1])
+
+
+def run_config(run: Path) -> Config:
+    """The config that a run wrote down, options included.
+
+    Raises:
+        UserError: if it wrote none.
+    """
+    path = run / f'{run.name}.py'
+    if not path.is_file():
+        raise UserError(f'{run} has no {path.name}: it is no run of this project')
+    return load_config(str(path))
+
+
+def stage1_run(folder: Path, seed: int = 0) -> Path | None:
+    """Folder of a seed's stage-1 run, if its checkpoint (with the decoder) is there."""
+    runs = sorted((folder / f'seed{seed}').glob('*_generic'))
+    return next((run for run in runs if last_checkpoint(run)), None)
+
+
+def last_checkpoint(run: Path) -> Path | None:
+    """The newest training checkpoint of a run that may have been moved since."""
+    note = run / 'last_checkpoint'
+    named = [run / Path(note.read_text().strip()).name] if note.is_file() else []
+    saved = sorted(run.glob('*_[0-9]*.pth'), key=lambda path: path.stat().st_mtime)
+    saved = [path for path in saved if path.stem.startswith(('epoch_', 'iter_'))]
+    return next((path for path in [*named, *reversed(saved)] if path.is_file()), None)
+
+
+def stage1_config(run: Path) -> Config:
+    """Config of a stage-1 run, its teacher's file found beside it if the folder was moved."""
+    cfg = run_config(run)
+    teacher = cfg.model.teacher
+    beside = run.parent / Path(teacher.checkpoint).parent.name / Path(teacher.checkpoint).name
+    if not Path(teacher.checkpoint).is_file() and beside.is_file():
+        teacher.checkpoint = str(beside)
+    return cfg

@@ -1,0 +1,83 @@
+"""Images that cannot stand in one batch are named.
+
+torch says that tensors cannot be stacked, and mmseg that sizes should be the same: neither says of
+which file. Nearly always it is one image that is smaller than the crop of the pipeline.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from g2sd_mm.compat.after_import import after_import, replace_function
+from g2sd_mm.errors import DataError
+
+__all__ = ['name_odd_sizes']
+
+
+def name_odd_sizes() -> None:
+    """Wrap what puts images together as soon as it is imported."""
+    after_import('mmengine.dataset.utils', _wrap_collate)
+    after_import('mmseg.models.data_preprocessor', _wrap_preprocessor)
+
+
+def _wrap_collate(module: ModuleType) -> None:
+    collate = module.default_collate
+
+    @functools.wraps(collate)
+    def default_collate(data_batch: Sequence) -> Any:
+        try:
+            return collate(data_batch)
+        except RuntimeError as error:
+            first = data_batch[0]
+            if isinstance(first, dict) and {'inputs', 'data_samples'} <= set(first):
+                inputs, samples = zip(
+                    *((item['inputs'], item['data_samples']) for item in data_batch), strict=True
+                )
+                _refuse_odd_size(inputs, samples, error)
+            raise
+
+    replace_function(module, 'default_collate', default_collate)
+    module.FUNCTIONS._module_dict['default_collate'] = default_collate
+
+
+def _wrap_preprocessor(module: ModuleType) -> None:
+    preprocessor = module.SegDataPreProcessor
+    forward: Callable = preprocessor.forward
+
+    @functools.wraps(forward)
+    def named(self: Any, data: dict, training: bool = False) -> Any:
+        try:
+            return forward(self, data, training)
+        except (AssertionError, RuntimeError) as error:
+            _refuse_odd_size(data.get('inputs') or (), data.get('data_samples') or (), error)
+            raise
+
+    preprocessor.forward = named
+
+
+def _refuse_odd_size(inputs: Sequence, samples: Sequence, error: Exception) -> None:
+    """Name the file whose size fewest have, if sizes differ.
+
+    Raises:
+        DataError: in that case.
+    """
+    sizes = [tuple(image.shape[-2:]) for image in inputs if hasattr(image, 'shape')]
+    counts = Counter(sizes)
+    if len(counts) < 2 or len(sizes) != len(samples):
+        return
+    # of two that are equally frequent the smaller one: a crop leaves what is too small for it
+    odd = min(sizes, key=lambda size: (counts[size], size[0] * size[1]))
+    usual = max(counts, key=lambda size: (counts[size], size[0] * size[1]))
+    path = samples[sizes.index(odd)].metainfo.get('img_path', 'an image')
+    raise DataError(
+        f'{path}: {_px(odd)} px after the pipeline, and the others of its batch {_px(usual)} px: '
+        'too small for the crop, or sizes differ; resize in the pipeline before the crop, pad '
+        '(pad_if_needed=True of RandomCrop, auto_pad=True of CenterCrop), remove the image, or use '
+        'batch_size=1 for evaluation'
+    ) from error
+
+
+def _px(size: tuple[int, int]) -> str:
+    return f'{size[1]}x{size[0]}'

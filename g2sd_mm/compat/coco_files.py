@@ -1,0 +1,83 @@
+"""mmdet's data sets and its metric read an annotation file by the same reader as everything here.
+
+The metric opens the file by itself, long after the data set has: what is filled in or passed over
+for one would be missing for the other, and end a run at its first validation.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from g2sd_mm.compat.after_import import after_import
+
+__all__ = ['indexed', 'read_alike']
+
+
+def read_alike() -> None:
+    """Put the reader in place as soon as mmdet's modules are imported."""
+    after_import('mmdet.datasets.coco', _in_data_set)
+    after_import('mmdet.evaluation.metrics.coco_metric', _in_metric)
+
+
+def indexed(coco: Any, content: dict[str, Any]) -> Any:
+    """Give an empty ``COCO`` its content, and index that."""
+    coco.dataset = content
+    coco.createIndex()
+    coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
+    return coco
+
+
+def _in_data_set(module: ModuleType) -> None:
+    make = module.COCO
+
+    def read(path: str) -> Any:
+        from g2sd_mm.data_checks.coco_file import read_annotations
+
+        annotations = read_annotations(path)
+        say(path, annotations.notes)
+        return indexed(make(), annotations.content)
+
+    module.CocoDataset.COCOAPI = staticmethod(read)
+
+
+def say(path: str, notes: tuple[str, ...]) -> None:
+    """Tell the log what was filled in."""
+    from mmengine.logging import print_log
+
+    for note in notes:
+        print_log(f'{path}: {note}', logger='current')
+
+
+def _in_metric(module: ModuleType) -> None:
+    make = module.COCO
+
+    def read(path: str) -> Any:
+        from g2sd_mm.data_checks.coco_file import read_for_metric
+
+        return indexed(make(), read_for_metric(path))
+
+    module.COCO = read
+    metric = module.CocoMetric
+    compute = metric.compute_metrics
+
+    def compute_metrics(self: Any, results: list) -> dict[str, float]:
+        values = compute(self, results)
+        if not self.format_only:
+            _say_what_is_left_out(self)
+        return values
+
+    compute_metrics.__doc__ = compute.__doc__
+    metric.compute_metrics = compute_metrics
+
+
+def _say_what_is_left_out(metric: Any) -> None:
+    """AP is a mean over the classes that have an object, of any number of classes."""
+    from g2sd_mm.compat.left_out import say_left_out
+
+    coco, images = metric._coco_api, set(metric.img_ids)
+    present = {
+        entry['category_id']
+        for entry in coco.dataset['annotations']
+        if not entry.get('iscrowd') and entry['image_id'] in images
+    }
+    names = [coco.cats[key]['name'] for key in metric.cat_ids if key not in present]
+    say_left_out('AP', names, len(metric.cat_ids), 'have no object that counts')

@@ -1,0 +1,190 @@
+"""What a run would learn from, looked at before its first step: from the labels alone.
+
+No image is opened. Class folders are listed by name, annotation files are parsed once for this and
+for the data set, and of masks as many are opened as it takes to see every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from mmengine import fileio
+from mmengine.config import Config
+
+from ..errors import DataError
+from ..image_files import is_image, is_stray
+from .class_folders import count_labels
+from .coco_file import read_annotations
+from .coco_objects import count_objects, lacking_masks
+from .configured import (
+    CLASSES,
+    MASKS,
+    OBJECTS,
+    datasets_in,
+    kind_of,
+    labels_of,
+    outline,
+    reading_of,
+)
+from .contents import Contents, merged, problems
+from .findings import KINDS, Finding
+from .masks import Labels, count_masks, labels_in
+
+#: Masks that are opened to find a class; to find that there is more than one, all are.
+_LOOKS = 2000
+_SPLITS = {'train': True, 'val': False}
+
+
+def check_training_data(cfg: Config) -> None:
+    """Stop a run that would learn from nothing, or be judged by nothing; say what is lacking.
+
+    What is worth a line without being an error goes to the log by a ``DataNotesHook``.
+
+    Args:
+        cfg: whose data are there; gets the hook, in place.
+
+    Raises:
+        DataError: naming the folder or file, what is wrong with its labels, and what to do.
+    """
+    notes: list[str] = []
+    for split, training in _SPLITS.items():
+        loader = cfg.get(f'{split}_dataloader')
+        if not loader:
+            continue
+        evaluator = cfg.get(f'{split}_evaluator')
+        contents = list(_contents(cfg, loader.dataset, training, evaluator))
+        for finding in problems(merged(contents), training) if contents else ():
+            if finding.harmful:
+                raise DataError(_line(finding))
+            notes.append(_line(finding))
+    if notes:
+        hook = dict(type='DataNotesHook', notes=notes)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+
+
+def _line(finding: Finding) -> str:
+    kind = KINDS[finding.kind]
+    return f'{finding.path}: {kind.title} ({finding.detail}): {kind.remedy}'
+
+
+def _contents(
+    cfg: Config, dataset: Mapping[str, Any], training: bool, evaluator: Any
+) -> Iterator[Contents]:
+    for inner in datasets_in(dataset):
+        made = outline(cfg, inner)
+        kind = kind_of(made)
+        if kind == OBJECTS:
+            yield _objects(made, inner, training, evaluator)
+        elif kind == MASKS:
+            yield _masks(made, inner)
+        elif kind == CLASSES and made.with_label:
+            yield _listed(made) if made.ann_file else _class_folders(made)
+
+
+# Class folders ------------------------------------------------------------------------------------
+
+
+def _class_folders(made: Any) -> Contents:
+    """Which classes have an image; the first one of each is looked for, by name."""
+    root = made.img_prefix
+    classes = tuple(sorted(fileio.list_dir_or_file(root, list_file=False)))
+    counts = {
+        i: int(_has_image(fileio.join_path(root, name), made.extensions))
+        for i, name in enumerate(classes)
+    }
+    if not any(counts.values()):
+        made.full_init()  # says which files there are instead
+    return Contents(root, 'images', classes, counts, sum(counts.values()))
+
+
+def _has_image(folder: str, endings: Sequence[str]) -> bool:
+    names = fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
+    return any(is_image(name, endings) for name in names)
+
+
+def _listed(made: Any) -> Contents:
+    """The labels of a list of images."""
+    lines = fileio.get_text(made.ann_file).splitlines()
+    labels = [line.rpartition(' ')[2] for line in map(str.strip, lines) if line]
+    return count_labels(made.ann_file, labels)
+
+
+# Objects ------------------------------------------------------------------------------------------
+
+
+def _objects(made: Any, dataset: Mapping[str, Any], training: bool, evaluator: Any) -> Contents:
+    with fileio.get_local_path(made.ann_file) as path:
+        content = read_annotations(path, keep=True).content
+    reading = reading_of(made, dataset, training, evaluator)
+    if not training and reading.masks and (lacking := lacking_masks(content, reading)):
+        detail = f'{lacking} of {len(content["annotations"])} objects'
+        raise DataError(_line(Finding('lacking-mask', made.ann_file, detail)))
+    return count_objects(content, made.ann_file, reading)
+
+
+# Masks --------------------------------------------------------------------------------------------
+
+
+def _masks(made: Any, dataset: Mapping[str, Any]) -> Contents:
+    """Classes that masks show: looked at in steps over all of them until every class is seen."""
+    masks = [entry['seg_map_path'] for entry in made.load_data_list()]
+    labels = labels_of(made, dataset)
+    _check_names(masks, made)
+    found: list[tuple[int, ...]] = []
+    seen: set[int] = set()
+    for path in _spread(masks):
+        try:
+            numbers = labels_in(fileio.get(path))
+        except FileNotFoundError:
+            continue  # training names and counts it
+        found.append(_mapped(numbers, labels, made.label_map))
+        seen.update(labels.classes_in(found[-1]))
+        if labels.classes and len(seen) >= labels.classes:
+            break
+        if len(found) >= _LOOKS and len(seen) > 1:
+            break
+    total = len(masks) if len(found) < len(masks) else None
+    place, names = made.data_prefix['seg_map_path'], made.metainfo.get('classes')
+    return count_masks(place, labels, names, found, total)
+
+
+def _mapped(
+    numbers: tuple[int, ...], labels: Labels, mapping: Mapping[int, int] | None
+) -> tuple[int, ...]:
+    """Numbers of a mask with the classes renamed, as a data set of some of its classes has it."""
+    if not mapping:
+        return numbers
+    first = int(labels.zero_is_ignored)
+    classes = [mapping.get(i, i) for i in labels.classes_in(numbers)]
+    kept = {i + first for i in classes if i != labels.ignored}
+    return (*sorted(kept), labels.ignored)
+
+
+def _check_names(masks: Sequence[str], made: Any) -> None:
+    """Stop if no mask is there by its name, before ten images in a row cannot be read."""
+    folder, suffix = made.data_prefix['seg_map_path'], made.seg_map_suffix
+    if any(fileio.exists(path) for path in _spread(masks)[:20]):
+        return
+    there = {str(fileio.join_path(folder, name)) for name in _names_below(folder)}
+    if not there.isdisjoint(masks):
+        return
+    endings = sorted({PurePosixPath(name).suffix for name in there})
+    raise DataError(
+        f'{folder} has no mask of any of the {len(masks)} images: the first would be {masks[0]}; '
+        + (f'endings there are {" ".join(endings)}: set seg_map_suffix' if endings else 'no files')
+        + (f' (it is {suffix})' if endings else '')
+    )
+
+
+def _names_below(folder: str) -> Iterator[str]:
+    if fileio.isdir(folder):
+        names = fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
+        yield from (name for name in names if not is_stray(PurePosixPath(name).name))
+
+
+def _spread(paths: Sequence[str]) -> list[str]:
+    """All of them, so that the first ones are spread over the whole list."""
+    step = max(1, len(paths) // _LOOKS)
+    return [path for start in range(step) for path in paths[start::step]]

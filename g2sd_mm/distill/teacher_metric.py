@@ -1,0 +1,166 @@
+"""How good is the teacher? Its own metric stands beside its weights: look there, and say it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..checkpoints import CheckpointError, read_weights
+from ..checkpoints.record import Record, check_record, describe_data, named_teacher
+from ..checkpoints.sidecar import read_sidecar
+from ..errors import UserError
+from ..tasks import best_by
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a weights file says of how good it is.
+
+    Attributes:
+        file: the weights.
+        metric, value: the task's headline, in the units of its evaluator (classification and
+            segmentation in percent, COCO's average precision from 0 to 1).
+        data: training data, of kind, folder and annotations; None if not known.
+        classes: how many; 0 if not known.
+    """
+
+    file: str
+    metric: str
+    value: float
+    data: Mapping[str, Any] | None
+    classes: int
+
+    def __str__(self) -> str:
+        return f'{self.file} with {self.metric} {self.value:.4g}'
+
+    @property
+    def chance(self) -> float:
+        """What is reached without looking at an image: one class for all images, or for all
+        pixels, or no object at all."""
+        if self.metric.startswith('coco/') or not self.classes:
+            return 0.0
+        return 100 / self.classes
+
+    @property
+    def near_chance(self) -> bool:
+        """Whether there is nothing to learn from it.
+
+        Up to twice of chance, and at most a tenth of the way from chance to all right; not a
+        number is nothing either.
+        """
+        if math.isnan(self.value):
+            return True
+        best = 1.0 if self.metric.startswith('coco/') else 100.0
+        if not self.chance:
+            return self.value < 0.01 * best
+        return self.value < min(2 * self.chance, self.chance + 0.1 * (best - self.chance))
+
+    def comparable(self, metric: str, data: Mapping[str, Any] | None) -> bool:
+        """Whether it is the same figure of a network on the same data."""
+        keys = ('data_root', 'ann_file')
+        mine, theirs = ([(part or {}).get(key) for key in keys] for part in (self.data, data))
+        return self.metric == metric and any(mine) and mine == theirs
+
+
+def known_metric(file: str) -> Known | None:
+    """What the JSON beside a weights file, or the file itself, says of how good it is.
+
+    None if nothing does: published files, pre-trained encoders, files that are not there.
+    """
+    try:
+        record = read_sidecar(file)
+        if record is None and Path(file).is_file():
+            record = read_weights(file, mmap=True).meta.get('student')
+            record = record if record is None else check_record(record, file)
+    except (CheckpointError, UserError, OSError):
+        return None  # whoever loads the file says what is wrong with it
+    origin = (record or {}).get('origin') or {}
+    metrics = origin.get('metrics') or (origin.get('last_validation') or {}).get('metrics') or {}
+    if record is None or not isinstance(metrics, Mapping):
+        return None
+    name = next((name for name in best_by() if isinstance(metrics.get(name), (int, float))), None)
+    if name is None:
+        return None
+    return Known(file, name, float(metrics[name]), origin.get('dataset'), _classes(record))
+
+
+def _classes(record: Record) -> int:
+    """Of the head, which may have more than the data have names for."""
+    network = record.get('network') or {}
+    model = network.get('model') or {}
+    heads = [model.get(key) for key in ('head', 'decode_head')]
+    found = [head['num_classes'] for head in heads if isinstance(head, dict) and
+             isinstance(head.get('num_classes'), int)]  # fmt: skip
+    return found[0] if found else len(network.get('classes') or ())
+
+
+@HOOKS.register_module()
+class TeacherMetricHook(Hook):
+    """Says before the first step how good the teacher is, and warns of one that knows nothing.
+
+    Warned of are a teacher near chance, one below the network that its student starts from, and,
+    when the run ends, one below its own student. What is compared is the task's headline on the
+    same data; where the teacher's file says nothing of it, nothing is said.
+    """
+
+    def __init__(self) -> None:
+        self._teacher: Known | None = None
+        self._metrics: dict[str, float] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Look at what the files say."""
+        file = (named_teacher(runner.cfg) or {}).get('checkpoint')
+        self._teacher = teacher = known_metric(file) if isinstance(file, str) else None
+        if teacher is None:
+            return
+        runner.logger.info('teacher: %s', teacher)
+        if teacher.near_chance:
+            runner.logger.warning(
+                'the teacher knows next to nothing: %s, and guessing gives about %.4g; a student '
+                'learns nothing good from it. Train the teacher longer, or give another by '
+                '--cfg-options distillation.teacher.checkpoint=FILE',
+                teacher, teacher.chance,
+            )
+        for start in _starts(runner):
+            known = known_metric(start)
+            if known and teacher.comparable(known.metric, known.data) and (
+                teacher.value < known.value
+            ):
+                runner.logger.warning(
+                    'the teacher is below its student: %s, and the student starts from %s; a '
+                    'better teacher, or none, may serve it more', teacher, known,
+                )
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Remember how good the student is."""
+        self._metrics = dict(metrics or {})
+
+    def after_train(self, runner: Runner) -> None:
+        """Compare the student that came out."""
+        teacher = self._teacher
+        if teacher is None or teacher.metric not in self._metrics:
+            return
+        value = float(self._metrics[teacher.metric])
+        same = teacher.comparable(teacher.metric, describe_data(runner.cfg))
+        if same and value > teacher.value:
+            runner.logger.warning(
+                'the teacher is below its student: %s, and the student ends with %.4g; a better '
+                'teacher may take it further', teacher, value,
+            )
+
+
+def _starts(runner: Runner) -> Iterator[str]:
+    """Files that the student's weights come from."""
+    model = runner.cfg.get('model') or {}
+    backbone = (model.get('student') or model).get('backbone') or {}
+    init = (backbone.get('init_cfg') or {}).get('checkpoint')
+    for file in (*(getattr(hook, 'start', None) for hook in runner.hooks), init):
+        if isinstance(file, str):
+            yield file

@@ -1,0 +1,79 @@
+"""Which files of a folder are images: one answer for training, the checker and the suites.
+
+Imports nothing heavy: the checker runs without torch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+#: Endings of the images that are read, whatever their case.
+ENDINGS = (
+    '.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.pgm', '.bmp', '.tif', '.tiff', '.webp', '.gif',
+    '.avif',
+)  # fmt: skip
+#: Images too, which no decoder here reads.
+UNREAD_ENDINGS = (
+    '.heic', '.heif', '.jp2', '.j2k', '.jxl', '.psd', '.svg', '.eps', '.raw', '.dng', '.cr2',
+    '.cr3', '.nef', '.arw', '.ico', '.tga', '.exr', '.hdr', '.dcm',
+)  # fmt: skip
+#: What operating systems, file servers and archives leave behind beside hidden files.
+_SYSTEM = frozenset(
+    ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle', '$recycle.bin',
+     'system volume information', 'lost+found', '__pycache__', 'icon\r')
+)  # fmt: skip
+
+
+def is_stray(name: str) -> bool:
+    """Whether a file or folder of this name is never data: hidden, or of a system or an editor."""
+    return name.startswith(('.', '~$')) or name.lower() in _SYSTEM
+
+
+def is_image(name: str, endings: Iterable[str] = ENDINGS) -> bool:
+    """Whether a file of this name is read as an image."""
+    return name.lower().endswith(tuple(ending.lower() for ending in endings))
+
+
+def is_endless(path: str) -> bool:
+    """Whether a link leads to a folder that it lies in, so that a walk would never end."""
+    if not os.path.islink(path):
+        return False
+    inside = os.path.join(os.path.realpath(os.path.dirname(path)), '')
+    return inside.startswith(os.path.join(os.path.realpath(path), ''))
+
+
+def files_below(folder: str | Path, passed_over: list[Path] | None = None) -> Iterator[Path]:
+    """All files, in an order that depends on their names alone.
+
+    Links to folders are followed, as in training. Stray names are passed over with all below them.
+
+    Args:
+        folder: to walk through.
+        passed_over: is filled with the stray files and folders.
+    """
+    for place, folders, names in os.walk(folder, followlinks=True):
+        stray = [name for name in (*folders, *names) if is_stray(name)]
+        stray += [n for n in folders if n not in stray and is_endless(os.path.join(place, n))]
+        if passed_over is not None:
+            passed_over += [Path(place, name) for name in sorted(stray)]
+        folders[:] = sorted(set(folders).difference(stray))
+        for name in sorted(set(names).difference(stray)):
+            path = Path(place, name)
+            if path.is_file():
+                yield path
+
+
+def folders_in(folder: str | Path) -> list[Path]:
+    """The sub-folders that may be data, links to folders among them, sorted by name."""
+    return sorted(
+        path for path in Path(folder).iterdir() if not is_stray(path.name) and path.is_dir()
+    )
+
+
+def endings_of(names: Iterable[str]) -> str:
+    """How many files there are of each ending, the most frequent first: ``8 .png, 2 .txt``."""
+    counts = Counter(os.path.splitext(name)[1] or 'without an ending' for name in names)
+    return ', '.join(f'{number} {ending}' for ending, number in counts.most_common(5))

@@ -1,0 +1,82 @@
+"""Requests to end: the signals that clusters send before they take a machine away.
+
+Nothing heavy is imported here: a request may come while libraries are still being loaded.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from .errors import Preempted
+
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+_received: list[str] = []
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """SIGTERM and SIGUSR1 in this block raise :class:`Preempted`: there is nothing to save.
+
+    For all of a command around :func:`listening`.
+    """
+    _received.clear()
+    with _handling(_end):
+        yield
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Note SIGTERM and SIGUSR1 in this block instead of dying of them.
+
+    Whoever trains asks :func:`request` at places where it can end. In a thread other than the main
+    one, where Python has no signals, this does nothing.
+
+    Raises:
+        Preempted: if there was a request in a block of :func:`ending_at_once` around this one, and
+            a library caught what was raised.
+    """
+    if _in_main_thread() and signal.getsignal(signal.SIGTERM) is _end and _received:
+        raise Preempted(_reason(_received[0]))
+    _received.clear()
+    with _handling(_note):
+        yield
+
+
+def request() -> str:
+    """Name of the first signal since :func:`listening` began; empty if there was none."""
+    return _received[0] if _received else ''
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    if not _in_main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    _received.append(signal.Signals(number).name)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    _note(number, frame)
+    raise Preempted(_reason(_received[0]))
+
+
+def _reason(name: str) -> str:
+    return f'ended by {name} while no step was under way: there was nothing to save'

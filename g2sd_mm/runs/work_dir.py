@@ -1,0 +1,68 @@
+"""One run at a time in a work dir."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..datasets.workers import LOOK
+from ..errors import UserError
+
+#: File in the work dir that is locked. It stays; the lock ends with the process that holds it.
+NAME = '.lock'
+#: Seconds that are waited for a run that is just ending, or for loader workers of a killed one.
+WAIT = 2 * LOOK
+_RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+
+
+def is_first_process(launcher: str) -> bool:
+    """Whether this process holds the lock for all of its run, before they are connected."""
+    name = _RANKS.get(launcher)
+    return name is None or os.environ.get(name, '0') == '0'
+
+
+@contextmanager
+def work_dir_lock(folder: str) -> Iterator[None]:
+    """Keep other runs out of a work dir in this block.
+
+    The system drops the lock when its process ends, in whatever way. On a file system without locks
+    nothing is locked.
+
+    Args:
+        folder: that is there.
+
+    Raises:
+        UserError: if another run is in it.
+    """
+    path = Path(folder) / NAME
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=WAIT)
+    except Timeout:
+        raise UserError(
+            f'another run{_holder(path)} is training in {folder}: their results would replace each '
+            'other. Give --work-dir DIR, or wait until it has ended'
+        ) from None
+    except (OSError, NotImplementedError):  # no locks there
+        yield
+        return
+    try:
+        with suppress(OSError):  # a full disk is found out elsewhere
+            path.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
+        yield
+    finally:
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    try:
+        found = re.fullmatch(r'process \d+ on [\w.-]{1,100}\n', path.read_text(errors='replace'))
+    except OSError:
+        return ''
+    return f' ({found[0].strip()})' if found else ''

@@ -1,0 +1,237 @@
+"""A network that a file describes: what it may name, and how large it may be.
+
+The JSON beside weights is data, which anybody may have written. Libraries build a network from a
+config as from a program: they import modules by name, read configs and weights, fetch models. Here
+a description can name registered layers and nothing that opens files, and it can be no larger than
+the weights that it stands beside.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import mmengine.registry.registry as registries
+from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
+from torch import Tensor
+from torch.nn.modules import module as torch_modules
+
+from ..checkpoints import CheckpointError, Weights
+from ..checkpoints.record import Record
+from ..errors import UserError
+from ..tasks import scopes
+from ..wording import printable
+
+#: A registered name, with or without its library. Registries take any other text for the address
+#: of something to import and call.
+_REGISTERED = re.compile(rf'((mmengine|mmcv|{"|".join(scopes())})\.)?\w+')
+#: A text that may name a file, a folder or an address.
+_PLACE = re.compile(r'[/\\]|://|\.[A-Za-z]\w*$|^~')
+#: Modules whose classes open files or addresses by name, run a config, or fetch a model.
+_OPENING = (
+    'transformers',
+    'mmpretrain.models.classifiers.hugging_face',
+    'mmpretrain.models.multimodal',
+    'mmpretrain.models.retrievers',
+    'mmpretrain.models.selfsup',
+    'mmpretrain.models.utils.huggingface',
+    'mmpretrain.models.utils.tokenizer',
+    'mmpretrain.models.utils.vector_quantizer',
+    'mmdet.models.dense_heads.atss_vlfusion_head',
+    'mmdet.models.detectors.glip',
+    'mmdet.models.detectors.grounding_dino',
+    'mmdet.models.detectors.kd_one_stage',
+    'mmdet.models.detectors.lad',
+    'mmdet.models.detectors.semi_base',
+    'mmdet.models.detectors.soft_teacher',
+    'mmdet.models.language_models',
+    'mmdet.models.mot',
+    'mmdet.models.reid',
+    'mmdet.models.task_modules.tracking',
+    'mmdet.models.trackers',
+    'mmdet.models.vis',
+    'mmdet.datasets.transforms.loading',
+    'mmdet.datasets.transforms.text_transformers',
+    'mmseg.datasets.transforms.loading',
+    'mmseg.models.backbones.vpd',
+    'mmseg.models.text_encoder',
+    'mmcv.transforms.loading',
+)
+#: mmcv evaluates the name of this operation.
+_NMS = ('nms', 'soft_nms')
+#: Where weights would come from before the file fills the network.
+_SOURCES = ('init_cfg', 'pretrained', 'checkpoint_path')
+#: Highest number in a description, unless the weights have a longer side: images, channels, boxes.
+_LARGEST = 2**14
+_BUFFERS = 2**26  # values that are computed and not in the file
+
+
+def check_network(network: Record, weights: Weights | None = None) -> None:
+    """See that a description names registered layers, no places, and numbers that make sense.
+
+    Args:
+        network: see :func:`~g2sd_mm.checkpoints.record.describe_network`.
+        weights: the file that it describes; a number may be as large as its longest side.
+
+    Raises:
+        UserError: for a library, a component, an import, a text or a number that does not belong.
+    """
+    sides = [side for t in (weights.state.values() if weights else ()) for side in t.shape]
+    largest = max([_LARGEST, *sides])
+    for key, value in _entries({name: network[name] for name in ('scope', 'model')}):
+        _check_entry(key, value, largest)
+    for step in network['test_pipeline']:
+        if not isinstance(step, Mapping) or not isinstance(step.get('type'), str):
+            raise UserError(f'the record of a student has a step {step!r:.60}, which has no type')
+    for key, value in _entries(network['test_pipeline']):
+        _check_entry(key, value, largest)
+    for module in network['imports']:
+        _check_import(module)
+    # the first step is the reading of the file, which is ours
+    for value in (network['model'], network['test_pipeline'][1:]):
+        for key, name in _entries(value):
+            if key == 'type':
+                _check_home(str(name), network['scope'])
+
+
+def _check_entry(key: str, value: Any, largest: int) -> None:
+    if key in ('scope', '_scope_') and value not in scopes():
+        raise UserError(
+            f'the record of a student has the scope {value!r}, expected {", ".join(scopes())}'
+        )
+    if key == 'type':
+        if not isinstance(value, str) or not _REGISTERED.fullmatch(value):
+            raise UserError(f'the record of a student names {value!r}, which is no component')
+    elif isinstance(value, str) and _PLACE.search(value):
+        raise UserError(
+            f'the record of a student has {key}={value!r:.80}, which may name a file: a network '
+            'is described without files; give the config'
+        )
+    elif isinstance(value, (int, float)) and abs(value) > largest and float(value).is_integer():
+        raise UserError(
+            f'the record of a student has {key}={value}, more than {largest}: no network that '
+            'these weights fill has such a size; give the config'
+        )
+    if key == 'nms' and isinstance(value, Mapping) and value.get('type', 'nms') not in _NMS:
+        raise UserError(
+            f'the record of a student has nms.type={value["type"]!r}, expected {", ".join(_NMS)}'
+        )
+
+
+def _check_import(module: Any) -> None:
+    if not isinstance(module, str) or not re.fullmatch(r'\w+(\.\w+)*', module):
+        raise UserError(f'the record of a student imports {module!r}, which is no module')
+    if module.split('.')[0] == 'g2sd_mm':
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UserError(f'the student needs {module}, which this version lacks') from error
+    elif module not in sys.modules:
+        raise UserError(
+            f'the student needs {module}: if you trust it, import {module} before loading'
+        )
+
+
+def _check_home(name: str, scope: str) -> None:
+    """Refuse a class that opens files by name, wherever the name would be found."""
+    prefix, _, short = name.rpartition('.')
+    _registered(prefix or scope)
+    for root in (MODELS, TASK_UTILS, TRANSFORMS):
+        for registry in (root, *root.children.values()):
+            home = getattr(registry.module_dict.get(short), '__module__', '') or ''
+            if any(home == part or home.startswith(f'{part}.') for part in _OPENING):
+                raise UserError(
+                    f'the record of a student names {name}, which opens files by name: '
+                    'give the config'
+                )
+
+
+def _registered(scope: str) -> None:
+    """Have a library register its components, as it would when the first of them is built."""
+    library = importlib.import_module(f'{scope}.registry') if scope in scopes() else None
+    for registry in vars(library).values() if library else ():
+        if isinstance(registry, Registry):
+            registry.import_from_location()
+
+
+def _entries(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
+    """All values of nested dicts and lists, under the nearest key above them."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield name, item
+            yield from _entries(item, name)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if not isinstance(item, (Mapping, list, tuple)):
+                yield key, item
+            yield from _entries(item, key)
+
+
+def without_sources(value: Any) -> Any:
+    """A model's config without the weights that its parts would start from."""
+    if isinstance(value, Mapping):
+        return {k: without_sources(item) for k, item in value.items() if k not in _SOURCES}
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_sources(item) for item in value)
+    return value
+
+
+@contextmanager
+def registered_only() -> Iterator[None]:
+    """Registries do not import what they do not know while this is open."""
+    found: Any = registries
+    import_by_name = found.get_object_from_string
+    found.get_object_from_string = lambda name: None
+    try:
+        yield
+    finally:
+        found.get_object_from_string = import_by_name
+
+
+@contextmanager
+def no_larger_than(weights: Weights) -> Iterator[None]:
+    """Networks that are built in this block may have as many values as a file, and few more.
+
+    Raises:
+        CheckpointError: as soon as one has more.
+    """
+    values = sum(tensor.numel() for tensor in weights.state.values())
+    # libraries make some layers anew while they build, and a tensor can have two names
+    most = {
+        'parameters': 3 * len(weights.state) + 100,
+        'values': 3 * values + 2**20,
+        'computed values': 3 * values + _BUFFERS,
+    }
+    counted = dict.fromkeys(most, 0)
+
+    def count(name: str, number: int) -> None:
+        counted[name] += number
+        if counted[name] > most[name]:
+            raise CheckpointError(
+                f'{printable(weights.name)} is described as a network of more than {most[name]} '
+                f'{name}, and has {len(weights.state)} tensors of {values} values: the '
+                'description is of another file; give the config'
+            )
+
+    def parameter(module: Any, name: str, tensor: Tensor | None) -> None:
+        if tensor is not None:
+            count('parameters', 1)
+            count('values', tensor.numel())
+
+    def buffer(module: Any, name: str, tensor: Tensor | None) -> None:
+        if tensor is not None:
+            count('computed values', tensor.numel())
+
+    hooks = (
+        torch_modules.register_module_parameter_registration_hook(parameter),
+        torch_modules.register_module_buffer_registration_hook(buffer),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,85 @@
+"""The tasks: a file each, and :data:`TASKS`, the only table of them.
+
+A task's file has everything that is special about it: the library whose models it trains, its
+metrics and the one that it is judged by, its network as a function of one tensor, how a prediction
+becomes plain values, and how it is drawn. A module dropped into this folder is a task; one of
+somebody's own is registered by :func:`register` (from a module in a config's ``custom_imports``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+
+from .task import Image, Metric, PaperData, Task, class_name
+
+__all__ = [
+    'TASKS',
+    'Image',
+    'Metric',
+    'PaperData',
+    'Task',
+    'best_by',
+    'class_name',
+    'register',
+    'scopes',
+    'task_named',
+    'task_of',
+]
+
+#: Key of a task (``cls``, ``det``, ...) -> the task, in the order of tables and reports.
+TASKS: dict[str, Task] = {}
+
+
+def register(task: Task) -> Task:
+    """Add a task to :data:`TASKS`.
+
+    Raises:
+        ValueError: if another one has its key or name.
+    """
+    for other in TASKS.values():
+        if other is not task and {other.key, other.name} & {task.key, task.name}:
+            raise ValueError(f'there is a task {other.key} ({other.name}) already')
+    TASKS[task.key] = task
+    return task
+
+
+def task_of(scope: str | None, model: object = None) -> Task | None:
+    """The task whose library is ``scope``; None where no task has it.
+
+    Args:
+        scope: ``mmpretrain``, ``mmdet``, ``mmseg``: a config's ``default_scope``.
+        model: its model config, for libraries that serve several tasks.
+    """
+    found = [task for task in TASKS.values() if task.scope == scope]
+    kind = str(model.get('type', '')) if isinstance(model, Mapping) else ''
+    special = [task for task in found if kind.rpartition('.')[2] in task.model_types]
+    general = [task for task in found if not task.model_types]
+    return next(iter([*special, *general]), None)
+
+
+def task_named(name: str) -> Task:
+    """The task of a record: ``classification``, ``detection``, ...
+
+    Raises:
+        KeyError: if there is none.
+    """
+    return next(task for task in TASKS.values() if task.name == name)
+
+
+def scopes() -> list[str]:
+    """The libraries whose models are trained, each once."""
+    return list(dict.fromkeys(task.scope for task in TASKS.values()))
+
+
+def best_by() -> list[str]:
+    """Logged metrics by the first of which, that validation reports, the best weights are kept."""
+    return [name for task in TASKS.values() for name in task.best_by]
+
+
+for _module in pkgutil.iter_modules(__path__):
+    _task = getattr(importlib.import_module(f'{__name__}.{_module.name}'), 'TASK', None)
+    if _task is not None:
+        TASKS[_task.key] = _task
+TASKS = dict(sorted(TASKS.items(), key=lambda item: item[1].place))

@@ -1,0 +1,113 @@
+"""Detection and instance segmentation with mmdet: Mask R-CNN on COCO in the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from .drawing import Drawing, as_numpy, class_colour, write
+from .networks import Backbone, Features
+from .task import Image, Metric, PaperData, Task, class_name
+
+
+class Pyramid(Features):
+    """Of a detector, maps [B, C, h, w], fine to coarse."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """One tensor a level."""
+        return self.features(images)
+
+
+def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:
+    """``instances``: class, score, box and mask of each that reaches the threshold."""
+    found = sample.pred_instances
+    return {
+        'instances': [
+            _instance(found, i, classes)
+            for i in range(len(found))
+            if float(found.scores[i]) >= threshold
+        ]
+    }
+
+
+def _instance(found: Any, i: int, classes: Sequence[str]) -> dict[str, Any]:
+    plain = {
+        'class': class_name(classes, int(found.labels[i])),
+        'score': round(float(found.scores[i]), 4),
+        'box': [round(float(edge), 1) for edge in found.bboxes[i]],
+    }
+    if 'masks' in found:
+        pixels = np.asfortranarray(found.masks[i].cpu().numpy().astype(np.uint8))
+        encoded = coco_mask.encode(pixels)
+        plain['mask'] = {'size': encoded['size'], 'counts': encoded['counts'].decode()}
+    return plain
+
+
+def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) -> Image:
+    """Boxes with class and score, and masks where there are any."""
+    instances = sample.get(f'{options.side}_instances')
+    boxes = instances.bboxes
+    boxes = as_numpy(getattr(boxes, 'tensor', boxes)) * options.scale
+    labels = as_numpy(instances.labels)
+    scores = as_numpy(instances.scores) if 'scores' in instances else np.ones(len(labels))
+    masks: Any = instances.masks if 'masks' in instances else None
+    masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks
+    for i in np.argsort(scores):  # the surest on top
+        if scores[i] < options.threshold:
+            continue
+        colour = class_colour(int(labels[i]))
+        if masks is not None:
+            mask = cv2.resize(as_numpy(masks[i]).astype(np.uint8), image.shape[1::-1])
+            image[mask > 0] = (0.5 * image[mask > 0] + 0.5 * np.array(colour)).astype(np.uint8)
+        left, top, right, bottom = boxes[i].round().astype(int).tolist()
+        cv2.rectangle(image, (left, top), (right, bottom), colour, 2)
+        text = class_name(classes, int(labels[i])) + (
+            f' {scores[i]:.2f}' if 'scores' in instances else ''
+        )
+        write(image, text, (left + 2, max(top - 4, 12)), colour)
+    return image
+
+
+def fixed_part(model: Any, images: Tensor) -> None:
+    """Backbone, pyramid and RPN: the work on regions depends on what is found."""
+    if hasattr(model, 'rpn_head'):
+        model.rpn_head(model.extract_feat(images))
+    else:
+        model(images)
+
+
+TASK = Task(
+    key='det',
+    name='detection',
+    title='Detection',
+    scope='mmdet',
+    head='maskrcnn',
+    metrics=(
+        Metric('bbox_mAP', 'coco/bbox_mAP', 100),
+        Metric('segm_mAP', 'coco/segm_mAP', 100),
+    ),
+    best_by=('coco/segm_mAP', 'coco/bbox_mAP'),
+    paper=PaperData(
+        'coco',
+        'COCO',
+        'COCO 2017',
+        {
+            'Object Detection': {'box AP': 'bbox_mAP'},
+            'Instance Segmentation': {'mask AP': 'segm_mAP'},
+        },
+    ),
+    parts={'pyramid': Pyramid, 'backbone': Backbone},
+    plain=plain,
+    draw=draw,
+    fixed_part=fixed_part,
+    left_out=(
+        'backbone and pyramid are exported, RPN and RoI heads are not: how many proposals, boxes '
+        'and masks there are depends on the image (top-k, NMS, RoIAlign); run those with mmdet'
+    ),
+    place=1,
+)

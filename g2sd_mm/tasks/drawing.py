@@ -1,0 +1,84 @@
+"""Draw predictions or ground truth onto an image: what the tasks' own drawing is made of."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .task import Image, Task
+
+Colour = tuple[int, int, int]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_LEAST_SIDE = 320  # px; smaller pictures are enlarged, or their text could not be read
+
+
+def class_colour(label: int) -> Colour:
+    """A colour for a class number: neighbours lie far apart on the colour circle."""
+    hue = (label * 0.61803) % 1.0  # golden ratio
+    red, green, blue = (int(255 * c) for c in colorsys.hsv_to_rgb(hue, 0.75, 0.95))
+    return red, green, blue
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How a sample is drawn.
+
+    side: ``pred`` or ``gt``, the prefix of the sample's fields.
+    scale: by which the image was enlarged.
+    threshold: least score of a detection.
+    legend: whether class names stand beside a segmentation.
+    """
+
+    side: str
+    scale: int
+    threshold: float
+    legend: bool
+
+
+def draw_sample(
+    task: Task,
+    image: Image,
+    sample: Any,
+    classes: Sequence[str],
+    truth: bool = False,
+    threshold: float = 0.3,
+    legend: bool = True,
+) -> Image:
+    """Draw a data sample of a task's library.
+
+    Args:
+        task: whose sample it is.
+        image: the picture that the sample's coordinates refer to.
+        sample: with predictions, or with annotations if ``truth``.
+        classes: class names by number.
+        truth: draw the annotations instead of the predictions.
+        threshold: detections below this score are left out.
+        legend: of the classes present, to the right of a segmentation.
+
+    Returns:
+        a new image, enlarged if it is small.
+    """
+    scale = max(1, round(_LEAST_SIDE / max(image.shape[:2])))
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    options = Drawing('gt' if truth else 'pred', scale, threshold, legend)
+    return task.draw(image, sample, classes, options)
+
+
+def write(
+    image: Image, text: str, place: tuple[int, int], colour: Colour, outline: bool = True
+) -> None:
+    """Write onto an image, in place."""
+    if outline:
+        cv2.putText(image, text, place, _FONT, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
+    cv2.putText(image, text, place, _FONT, 0.4 if not outline else 0.45, colour, 1, cv2.LINE_AA)
+
+
+def as_numpy(values: Any) -> np.ndarray:
+    """A tensor or array as NumPy's."""
+    return values.detach().cpu().numpy() if hasattr(values, 'detach') else np.asarray(values)

@@ -1,0 +1,93 @@
+"""Semantic segmentation with mmseg: UPerNet on ADE20K in the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from .drawing import Drawing, as_numpy, class_colour, write
+from .networks import Backbone, Features
+from .task import Image, Metric, PaperData, Task, class_name
+
+_VOID = 255
+
+
+class Segmentor(Features):
+    """With the decode head: logits [B, classes, height, width] at the images' size."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.decode_head = model.decode_head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, resized as mmseg does to predict."""
+        logits = self.decode_head(self.features(images))
+        corners = self.decode_head.align_corners
+        return F.interpolate(logits, images.shape[2:], mode='bilinear', align_corners=corners)
+
+
+def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:
+    """``classes``: share of the pixels by class name."""
+    labels, counts = np.unique(sample.pred_sem_seg.data.cpu().numpy(), return_counts=True)
+    shares = counts / counts.sum()
+    return {
+        'classes': {
+            class_name(classes, int(label)): round(float(share), 4)
+            for label, share in zip(labels, shares, strict=True)
+        }
+    }
+
+
+def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) -> Image:
+    """Colours over the image, with the names of the classes beside it."""
+    values = as_numpy(sample.get(f'{options.side}_sem_seg').data).squeeze()
+    height, width = image.shape[:2]
+    size = (width, height)
+    labels = cv2.resize(values.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    found = [int(label) for label in np.unique(labels) if label != _VOID]
+    # what is nothing in particular stays as it is in the image
+    present = [label for label in found if class_name(classes, label) != 'background']
+    painted = image.copy()
+    for label in present:
+        painted[labels == label] = class_colour(label)
+    mixed = cv2.addWeighted(image, 0.45, painted, 0.55, 0)
+    if not options.legend:
+        return mixed
+    return np.hstack([mixed, _legend(height, [(class_name(classes, c), c) for c in present])])
+
+
+def _legend(height: int, entries: Sequence[tuple[str, int]]) -> Image:
+    """White panel with a coloured square and a name for each class."""
+    step = max(12, min(20, height // max(len(entries), 1)))
+    panel = np.full((height, 170, 3), 255, np.uint8)
+    for i, (name, label) in enumerate(entries):
+        top = i * step + 3
+        cv2.rectangle(panel, (6, top), (16, top + 9), class_colour(label), -1)
+        write(panel, name, (22, top + 9), (0, 0, 0), outline=False)
+    return panel
+
+
+TASK = Task(
+    key='seg',
+    name='segmentation',
+    title='Segmentation',
+    scope='mmseg',
+    head='upernet',
+    metrics=(Metric('mIoU', 'mIoU'), Metric('mAcc', 'mAcc')),
+    best_by=('mIoU',),
+    paper=PaperData(
+        'ade20k', 'ADE20K', 'ADE20K', {'Semantic Segmentation': {'mIoU': 'mIoU'}}
+    ),
+    parts={'segmentor': Segmentor, 'backbone': Backbone},
+    plain=plain,
+    draw=draw,
+    left_out=(
+        'the exported network takes one crop; sliding it over a larger image is left to the caller'
+    ),
+    place=2,
+)

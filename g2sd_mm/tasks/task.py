@@ -1,0 +1,103 @@
+"""What a task is: one record, whose fields are all that the rest of the package asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+#: uint8 [height, width, 3], RGB.
+Image = np.ndarray
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """What a label is called; ``class N`` where there is no name for it."""
+    return classes[label] if label < len(classes) else f'class {label}'
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of an evaluation.
+
+    name: in ``results.json``, tables and options.
+    logged: as the evaluator calls it.
+    factor: what makes percent of it.
+    """
+
+    name: str
+    logged: str
+    factor: float = 1
+
+
+@dataclass(frozen=True)
+class PaperData:
+    """The data set of the task's tables in the paper.
+
+    folder: of its configs.
+    name: short, in headings.
+    full_name: in OpenMMLab's model index, whose ``measures`` are task -> metric -> our metric.
+    """
+
+    folder: str
+    name: str
+    full_name: str
+    measures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as its library's configs, suites, reports and students know it.
+
+    key: in rows, options and folder names: ``cls``.
+    name: in ``weights.json`` and prose: ``classification``.
+    scope: the library whose models it trains; ``model_types`` names those models where the library
+        serves another task too.
+    head: how configs are called after the network: ``g2sd_vits_maskrcnn``.
+    metrics: the first is the headline, by which rows are compared.
+    best_by: logged names in the order in which the best weights are chosen by them.
+    parts: name -> network as a function of one tensor, made from the library's model; the first
+        is the whole.
+    plain: (data sample, class names, least score) -> plain values.
+    draw: (image, data sample, class names, options) -> picture; see :mod:`g2sd_mm.tasks.drawing`.
+    fixed_part: (model, images) -> None runs the part whose arithmetic every image costs alike.
+    left_out: what an export of the whole leaves out, and why.
+    pictures: how many images a report shows.
+    place: in tables.
+    """
+
+    key: str
+    name: str
+    title: str
+    scope: str
+    head: str
+    metrics: tuple[Metric, ...]
+    paper: PaperData
+    parts: Mapping[str, Callable[[Any], nn.Module]]
+    plain: Callable[[Any, Sequence[str], float], dict[str, Any]]
+    draw: Callable[..., Image]
+    model_types: tuple[str, ...] = ()
+    best_by: tuple[str, ...] = ()
+    fixed_part: Callable[[Any, Tensor], Any] = lambda model, images: model(images)
+    left_out: str = ''
+    pictures: int = 4
+    place: int = 99
+
+    @property
+    def headline(self) -> str:
+        """Name of the metric that rows are compared by."""
+        return self.metrics[0].name
+
+    def whole(self, model: Any) -> nn.Module:
+        """The whole network as far as it is a function of one tensor [B, 3, height, width]."""
+        return next(iter(self.parts.values()))(model)
+
+    def agreed(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """An evaluation's figures under the names of ``results.json``, in percent."""
+        return {
+            metric.name: metric.factor * metrics[metric.logged]
+            for metric in self.metrics
+            if metric.logged in metrics
+        }

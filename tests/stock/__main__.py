@@ -1,0 +1,23 @@
+"""Run the whole matrix and write ``docs/compatibility.md``: some ten minutes on one core."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+import g2sd_mm
+
+from . import data, matrix
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    g2sd_mm.register_all()
+    with tempfile.TemporaryDirectory() as folder:
+        matrix.write_all(data.write_data(Path(folder) / 'data'))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,42 @@
+"""Tables and pictures of README.md and docs/ come from files under docs/results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.readme import pages
+from g2sd_mm.bench.reports.readme import with_results
+from g2sd_mm.errors import UserError
+
+from ...toys import ROOT
+
+MARKED = 'before\n<!-- results: r.json -->\nold\n<!-- end of results -->\nafter\n'
+
+
+def write_results(folder: Path) -> None:
+    row = dict(task='cls', method='teacher', seed=0, metrics={'top1': 80.0}, params_m=1.0)
+    row.update(gflops=0.5, train_seconds=10.0, total_seconds=12.0)
+    (folder / 'r.json').write_text(json.dumps({'suite': 'demo', 'rows': [row]}))
+
+
+def test_pages_and_pictures_are_what_the_results_say():
+    files = pages(ROOT)
+    assert {'README.md', 'start.md', 'results.svg'} <= {path.name for path in files}
+    for path, content in files.items():
+        assert path.read_text() == content, 'run: python -m benchmarks.readme'
+
+
+def test_a_marked_section_is_filled_and_the_rest_is_kept(tmp_path):
+    write_results(tmp_path)
+    filled = with_results(MARKED, tmp_path)
+    assert 'old' not in filled and '| cls | teacher | top1 | 80.00 | 100.0 % |' in filled
+    assert filled.startswith('before\n') and filled.endswith('after\n')
+    assert with_results(filled, tmp_path) == filled
+
+
+def test_a_missing_results_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r'r\.json is not a results\.json'):
+        with_results(MARKED, tmp_path)

@@ -1,0 +1,62 @@
+"""What a finished run is known by: everything that its result can depend on, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from g2sd_mm.bench.suites.commands import Launcher
+from g2sd_mm.bench.suites.digests import all_digests, digest
+from g2sd_mm.bench.suites.mini import MINI
+from g2sd_mm.bench.suites.paper import PAPER
+from g2sd_mm.bench.suites.suites import Step
+
+CONFIG = 'configs/mini/g2sd_vits_maskrcnn.py'
+
+
+def of(needs=(), seed=0, amp=False, **options) -> str:
+    keys = {key.replace('__', '.'): value for key, value in options.items()}
+    return digest(Step(CONFIG, options=keys), seed, needs, amp=amp)
+
+
+def test_digests_do_not_depend_on_folders_or_devices(monkeypatch, tmp_path):
+    first = all_digests(MINI, [0, 1])
+    assert len(set(first.values())) == len(first) == 2 * len(MINI.steps)
+    monkeypatch.setenv('G2SD_DATA', str(tmp_path))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    assert all_digests(MINI, [0, 1]) == first
+
+
+@pytest.mark.parametrize(
+    'changed',
+    [dict(seed=1), dict(needs=('of another teacher',)), dict(amp=True),
+     dict(train_cfg__max_iters=1501), dict(optim_wrapper__optimizer__lr=2e-3),
+     dict(train_dataloader__batch_size=4), dict(val_evaluator__metric='bbox'),
+     dict(distillation__teacher__checkpoint='work_dirs/other/weights.pth'),
+     dict(randomness__seed=1), dict(reliability__non_finite__max_skips=3)],
+    ids=str,
+)  # fmt: skip
+def test_what_a_result_depends_on_changes_it(changed):
+    assert of(**changed) != of()
+
+
+@pytest.mark.parametrize(
+    'changed',
+    [dict(log_level='ERROR'), dict(default_hooks__logger__interval=10), dict(data_layout='there'),
+     dict(train_dataloader__num_workers=8), dict(val_dataloader__persistent_workers=True),
+     dict(default_hooks__checkpoint__interval=100), dict(env_cfg__cudnn_benchmark=False)],
+    ids=str,
+)  # fmt: skip
+def test_how_a_run_is_shown_kept_and_read_does_not(changed):
+    """Else a tidier log would cost weeks of training."""
+    assert of(**changed) == of()
+
+
+def test_a_hook_that_takes_part_in_training_counts():
+    assert of(default_hooks__param_scheduler=None) != of()
+
+
+def test_float32_runs_are_not_taken_for_those_in_mixed_precision():
+    mixed, whole = (all_digests(PAPER, [0], launcher=Launcher(amp=amp)) for amp in (True, False))
+    differ = {name for (_, name), value in mixed.items() if whole[0, name] != value}
+    assert {step.name for step in PAPER.steps if step.amp} <= differ
+    assert all_digests(PAPER, [0]) == whole

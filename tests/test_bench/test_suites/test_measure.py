@@ -1,0 +1,73 @@
+"""The arithmetic of task models."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.registry import MODELS
+
+import g2sd_mm
+from g2sd_mm.bench.suites.measure import (
+    agreed_metrics,
+    gflops,
+    measure_model,
+    parameters_in_millions,
+)
+from g2sd_mm.tasks import TASKS
+
+from ... import odd_coco, small_masks
+
+
+def convolutions(model: torch.nn.Module, image_size: int, task) -> float:
+    """Multiply-adds of every convolution that runs, in 1e9, twice."""
+    total, hooks = [], []
+
+    def count(layer, inputs, output):
+        total.append(output[0].numel() * layer.weight[0].numel())
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            hooks.append(layer.register_forward_hook(count))
+    gflops(model, image_size, task)
+    for hook in hooks:
+        hook.remove()
+    return 2 * sum(total) / 1e9
+
+
+def test_a_detector_is_counted_without_its_heads_on_regions(tmp_path):
+    g2sd_mm.register_all()
+    data = odd_coco.write_set(tmp_path)
+    cfg = odd_coco.small('configs/coco/g2sd_vits_maskrcnn_nosd.py', data, tmp_path)
+    model = MODELS.build(dict(cfg.model, _scope_='mmdet'))
+    counted = gflops(model, 128, TASKS['det'])
+    assert counted > convolutions(model, 128, TASKS['det']) > 0
+    # four times the area is four times the convolutions and more than that of attention
+    assert gflops(model, 256, TASKS['det']) > 3.9 * counted
+    whole = parameters_in_millions(model)
+    model.roi_head = torch.nn.Identity()
+    assert gflops(model, 128, TASKS['det']) == counted
+    assert parameters_in_millions(model) < whole
+
+
+def test_a_segmentor_is_counted_up_to_its_logits():
+    g2sd_mm.register_all()
+    cfg = small_masks.small_config('ade20k/g2sd_vits_upernet_nosd.py')
+    model = MODELS.build(dict(cfg.model, _scope_='mmseg'))
+    counted = gflops(model, small_masks.CROP, TASKS['seg'])
+    assert counted > convolutions(model, small_masks.CROP, TASKS['seg']) > 0
+    model.auxiliary_head = None  # not used in prediction
+    assert gflops(model, small_masks.CROP, TASKS['seg']) == counted
+
+
+def test_metrics_are_in_percent_under_their_agreed_names():
+    found = agreed_metrics({'coco/bbox_mAP': 0.5, 'coco/segm_mAP': 0.25, 'coco/bbox_mAP_50': 0.9})
+    assert found == {'bbox_mAP': 50, 'segm_mAP': 25}
+    assert agreed_metrics({'accuracy/top1': 80.0, 'mIoU': 40.0, 'imagenet_c/mCE': 60.0}) == {
+        'top1': 80, 'mIoU': 40, 'mCE': 60
+    }
+
+
+def test_of_a_network_whose_input_is_not_known_the_parameters_are_counted():
+    """A backbone of another library, in a row of one's own."""
+    model = torch.nn.Module()
+    model.backbone = torch.nn.Linear(9, 999)
+    assert measure_model(model) == {'params_m': 0.01}

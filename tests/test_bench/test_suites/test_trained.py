@@ -1,0 +1,140 @@
+"""Networks and configs of a suite's folder, also when it was moved."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from g2sd_mm.bench.suites.trained import (
+    last_checkpoint,
+    run_config,
+    stage1_config,
+    stage1_run,
+    trained_networks,
+)
+from g2sd_mm.errors import UserError
+
+from ...toys import words
+
+
+def row(method: str, run: str, task: str = 'cls', seed: int = 0, **changes) -> dict:
+    known = dict(task=task, method=method, seed=seed, checkpoint=f'elsewhere/{run}/weights.pth')
+    return {**known, **changes}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four rows; the weights of one were deleted."""
+    rows = [
+        row('g2sd', 'g2sd_vits_cls'), row('teacher', 'vitb_cls'),
+        row('scratch', 'vits_scratch_cls'), row('teacher', 'vitb_upernet', task='seg'),
+        row('g2sd', 'g2sd_ablated', table='loss'), dict(row('mae_student', 'x'), error='memory'),
+    ]  # fmt: skip
+    (tmp_path / 'results.json').write_text(json.dumps({'suite': 'demo', 'rows': rows}))
+    for run in ('g2sd_vits_cls', 'vitb_cls', 'vitb_upernet', 'g2sd_ablated', 'x'):
+        (tmp_path / 'seed0' / run).mkdir(parents=True)
+        (tmp_path / 'seed0' / run / 'weights.pth').touch()
+    return tmp_path
+
+
+def test_finished_main_rows_are_found_the_teacher_first(folder):
+    found = trained_networks(folder)
+    assert {name: run.name for name, run in found.items()} == {
+        'teacher': 'vitb_cls', 'g2sd': 'g2sd_vits_cls'
+    }
+    assert list(found) == ['teacher', 'g2sd']
+
+
+@pytest.fixture
+def two_students(tmp_path):
+    """A teacher, two rows of ViT-S of which one has no weights, two of ViT-Ti."""
+    rows = [
+        row('teacher', 'vitb_cls', student='vitb'),
+        row('mae_student', 'vits_mae_cls', student='vits'),
+        *(
+            row(method, f'g2sd_{student}_{method}', student=student)
+            for student in ('vits', 'vitt')
+            for method in ('g2sd_nosd', 'g2sd')
+        ),
+    ]
+    (tmp_path / 'results.json').write_text(json.dumps({'suite': 'paper', 'rows': rows}))
+    for line in rows:
+        if line['method'] != 'mae_student':
+            run = tmp_path / 'seed0' / line['checkpoint'].split('/')[1]
+            run.mkdir(parents=True)
+            (run / 'weights.pth').touch()
+    return tmp_path
+
+
+def test_of_several_students_the_first_is_taken_and_the_others_are_named(two_students):
+    told = []
+    found = trained_networks(two_students, say=told.append)
+    assert {name: run.name for name, run in found.items()} == {
+        'teacher': 'vitb_cls', 'g2sd_nosd': 'g2sd_vits_g2sd_nosd', 'g2sd': 'g2sd_vits_g2sd'
+    }
+    (line,) = told
+    assert 'left out: vitt (--students vits vitt takes all)' in line
+
+
+def test_students_are_taken_as_asked(two_students):
+    told = []
+    found = trained_networks(two_students, students=['vitt'], say=told.append)
+    assert list(found) == ['teacher', 'g2sd_nosd', 'g2sd']
+    assert found['g2sd'].name == 'g2sd_vitt_g2sd'
+    both = trained_networks(two_students, students=['vitt', 'vits'], say=told.append)
+    assert list(both) == ['teacher', 'g2sd_nosd vits', 'g2sd vits', 'g2sd_nosd vitt', 'g2sd vitt']
+    assert len(set(both.values())) == 5 and not told
+    with pytest.raises(UserError, match=words('--students vitl: ', 'has trained vits, vitt')):
+        trained_networks(two_students, students=['vits', 'vitl'])
+
+
+def test_a_teacher_alone_compares_with_nothing(folder):
+    with pytest.raises(UserError, match=words('seed0 has teacher for seg', 'weights.pth')):
+        trained_networks(folder, 'seg')
+    with pytest.raises(UserError, match=words('seed1 has nothing for cls')):
+        trained_networks(folder, seed=1)
+    with pytest.raises(UserError, match=r'is not a results\.json'):
+        trained_networks(folder / 'seed0')
+
+
+def test_the_stage_one_run_has_a_checkpoint(folder):
+    assert stage1_run(folder) is None
+    run = folder / 'seed0' / 'g2sd_vits_generic'
+    run.mkdir()
+    (run / 'weights.pth').touch()
+    assert stage1_run(folder) is None  # the encoder alone reconstructs nothing
+    (run / 'epoch_9.pth').touch()
+    assert stage1_run(folder) == run
+
+
+def test_the_last_checkpoint_is_found_where_the_run_lies_now(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    for name in ('epoch_14.pth', 'epoch_15.pth', 'best_accuracy_top1_epoch_3.pth', 'weights.pth'):
+        (tmp_path / name).touch()
+    (tmp_path / 'last_checkpoint').write_text('/gone/epoch_14.pth')
+    assert last_checkpoint(tmp_path).name == 'epoch_14.pth'
+    (tmp_path / 'last_checkpoint').unlink()
+    assert last_checkpoint(tmp_path).name in ('epoch_14.pth', 'epoch_15.pth')
+
+
+def test_configs_are_those_that_the_run_wrote(tmp_path):
+    run = tmp_path / 'vitb_cls'
+    run.mkdir()
+    with pytest.raises(UserError, match=words('vitb_cls has no vitb_cls.py')):
+        run_config(run)
+    (run / 'vitb_cls.py').write_text('marked = 5\nmodel = dict(type="X")\n')
+    assert run_config(run).marked == 5
+
+
+def test_the_teacher_of_a_moved_folder_is_found_beside_it(tmp_path):
+    run = tmp_path / 'g2sd_vits_generic'
+    run.mkdir()
+    teacher = 'work_dirs/gone/seed0/vitb_mae/weights.pth'
+    text = f"model = dict(type='GenericDistiller', teacher=dict(checkpoint={teacher!r}))\n"
+    (run / 'g2sd_vits_generic.py').write_text(text)
+    assert stage1_config(run).model.teacher.checkpoint == teacher
+    (tmp_path / 'vitb_mae').mkdir()
+    (tmp_path / 'vitb_mae' / 'weights.pth').touch()
+    beside = str(tmp_path / 'vitb_mae' / 'weights.pth')
+    assert stage1_config(run).model.teacher.checkpoint == beside

@@ -1,0 +1,96 @@
+"""Images that do not fit into one batch, and metrics that leave classes out, are named."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import METRICS, MODELS
+from mmengine.runner import Runner
+from PIL import Image
+
+from g2sd_mm.errors import DataError
+
+from ..toys import image_folder, logged, words
+
+
+def loader(root, steps, batch_size=4, number=0):
+    import mmpretrain.datasets  # noqa: F401
+
+    pipeline = [dict(type='LoadImageFromFile'), *steps, dict(type='PackInputs')]
+    return Runner.build_dataloader(
+        dict(
+            batch_size=batch_size, num_workers=number,
+            collate_fn=dict(type='default_collate'),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=dict(_scope_='mmpretrain', type='CustomDataset', data_root=str(root),
+                         pipeline=pipeline),
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = image_folder(tmp_path / 'images', classes=2, each=4, size=40)
+    Image.fromarray(np.zeros((24, 50, 3), np.uint8)).save(root / 'class_1' / 'image_1.png')
+    return root
+
+
+@pytest.mark.parametrize('number', [0, 1])
+@pytest.mark.parametrize('crop', ['RandomCrop', 'CenterCrop'])
+def test_an_image_smaller_than_the_crop_is_named(folder, crop, number):
+    batches = loader(folder, [dict(type=crop, crop_size=32)], number=number)
+    file = str(folder / 'class_1' / 'image_1.png')
+    with pytest.raises(DataError, match=words(file, '32x24', '32x32', 'pad_if_needed')):
+        list(batches)
+
+
+@pytest.mark.parametrize(
+    'steps',
+    [[dict(type='RandomCrop', crop_size=32, pad_if_needed=True)],
+     [dict(type='CenterCrop', crop_size=32, auto_pad=True)],
+     [dict(type='ResizeEdge', scale=40), dict(type='CenterCrop', crop_size=32)]],
+)  # fmt: skip
+def test_every_fix_of_the_message_works(folder, steps):
+    assert sum(len(batch['inputs']) for batch in loader(folder, steps)) == 8
+    (folder / 'class_1' / 'image_1.png').unlink()
+    list(loader(folder, [dict(type='CenterCrop', crop_size=32)]))
+    whole = loader(folder, [], batch_size=1)
+    assert sum(len(batch['inputs']) for batch in whole) == 7
+
+
+def test_label_maps_are_named_too(tmp_path):
+    from mmseg.structures import SegDataSample
+
+    preprocessor = MODELS.build(dict(_scope_='mmseg', type='SegDataPreProcessor'))
+    samples = []
+    for i in range(3):
+        samples.append(SegDataSample(metainfo=dict(img_path=f'{tmp_path}/{i}.png')))
+    sizes = ((32, 32), (24, 32), (32, 32))
+    inputs = [torch.zeros(3, *size) for size in sizes]
+    data = dict(inputs=inputs, data_samples=samples)
+    with pytest.raises(DataError, match=words(f'{tmp_path}/1.png', '32x24', '32x32')):
+        preprocessor(data, training=False)
+    alone = dict(inputs=inputs[1:2], data_samples=samples[1:2])
+    assert preprocessor(alone, training=False)['inputs'].shape == (1, 3, 24, 32)
+
+
+def miou(truth: list[int], predicted: list[int], **options) -> tuple[float, list[str]]:
+    import mmseg.evaluation  # noqa: F401
+
+    judge = METRICS.build(
+        dict(_scope_='mmseg', type='IoUMetric', iou_metrics=['mIoU'], **options)
+    )
+    judge.dataset_meta = dict(classes=('background', 'object', 'rare'))
+    judge.process({}, [dict(pred_sem_seg=dict(data=torch.tensor([predicted])),
+                            gt_sem_seg=dict(data=torch.tensor([truth])))])  # fmt: skip
+    with logged() as lines:
+        return judge.evaluate(1)['mIoU'], [line for line in lines if 'mIoU is over' in line]
+
+
+def test_miou_says_which_classes_it_leaves_out():
+    value, (line,) = miou([0, 0, 255, 0], [0, 0, 0, 0])
+    assert value == 100
+    assert '1 of 3 classes' in line and "'object', 'rare'" in line
+    assert miou([0, 1, 2], [0, 0, 2])[1] == []
+    assert miou([0, 0, 255, 0], [0, 0, 0, 0], nan_to_num=0)[1] == []

@@ -1,0 +1,45 @@
+"""Which names are data, whoever asks."""
+
+from __future__ import annotations
+
+import pytest
+
+from g2sd_mm.image_files import endings_of, files_below, folders_in, is_image, is_stray
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['.DS_Store', '._x.jpg', '.ipynb_checkpoints', 'Thumbs.db', 'THUMBS.DB', '__MACOSX', '@eaDir',
+     'desktop.ini', '~$x.jpg', '.hidden.png', 'lost+found'],
+)  # fmt: skip
+def test_what_systems_and_editors_leave_behind_is_no_data(name):
+    assert is_stray(name)
+
+
+@pytest.mark.parametrize('name', ['cat', 'x.jpg', 'a.b', '_x.png', 'thumbs', 'x~1.png', 'mac.osx'])
+def test_other_names_are(name):
+    assert not is_stray(name)
+
+
+def test_endings_count_whatever_their_case():
+    names = ['a.JPG', 'a.jfif', 'a.WebP', 'a.tiff', 'a.TIF', 'a.gif', 'a.avif', 'a.PNG', 'a.bmp']
+    assert all(map(is_image, names))
+    assert not any(map(is_image, ['a.heic', 'a.txt', 'jpg', 'a.jpg.part', 'a.png~']))
+    assert is_image('A_left.PNG', ('_left.png',)) and not is_image('A.PNG', ('_left.png',))
+    assert endings_of(['a.png', 'b.png', 'c', 'd.txt']) == '2 .png, 1 without an ending, 1 .txt'
+
+
+def test_strays_are_passed_over_with_all_below_them_and_told(tmp_path):
+    for name in ('a/1.png', '.git/2.png', '__MACOSX/a/3.png', 'a/.ipynb_checkpoints/1.png',
+                 'a/Thumbs.db', '.DS_Store'):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('')
+    (tmp_path / 'b').symlink_to('a')
+    (tmp_path / 'a' / 'loop').symlink_to('..')
+    passed_over: list = []
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, passed_over)]
+    assert found == ['a/1.png', 'b/1.png']
+    told = {path.relative_to(tmp_path).as_posix() for path in passed_over}
+    assert told >= {'.git', '__MACOSX', '.DS_Store', 'a/.ipynb_checkpoints', 'a/Thumbs.db',
+                    'a/loop'}  # fmt: skip
+    assert [path.name for path in folders_in(tmp_path)] == ['a', 'b']

@@ -1,0 +1,65 @@
+"""The one table of tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from g2sd_mm import tasks
+from g2sd_mm.config.parts import task_of_config
+from g2sd_mm.tasks import TASKS, register, task_named, task_of
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    monkeypatch.setattr(tasks, 'TASKS', dict(TASKS))
+    return tasks
+
+
+def test_every_file_of_the_folder_is_a_task_in_the_order_of_tables():
+    assert list(TASKS) == ['cls', 'det', 'seg']
+    assert [task.headline for task in TASKS.values()] == ['top1', 'bbox_mAP', 'mIoU']
+
+
+def test_metrics_get_their_names_in_percent_and_others_are_left_out():
+    logged = {'coco/bbox_mAP': 0.25, 'coco/segm_mAP': 0.5, 'coco/bbox_mAP_50': 0.75}
+    assert TASKS['det'].agreed(logged) == {'bbox_mAP': 25, 'segm_mAP': 50}
+    assert TASKS['seg'].agreed(logged) == {}
+
+
+def test_a_task_is_found_by_its_library_and_where_that_serves_several_by_the_model(untouched):
+    depth = replace(
+        TASKS['seg'], key='depth', name='depth', model_types=('DepthEstimator',), place=3
+    )
+    register(depth)
+    assert task_of('mmseg', {'type': 'DepthEstimator'}) is depth
+    assert task_of('mmseg', {'type': 'mmseg.DepthEstimator'}) is depth
+    assert task_of('mmseg', {'type': 'EncoderDecoder'}) is TASKS['seg']
+    assert task_of('mmagic') is None
+    assert task_named('depth') is depth
+    student = {'type': 'DepthEstimator', '_scope_': 'mmseg'}
+    distilled = Config(dict(model=dict(type='SpecificDistiller', student=student)))
+    distilled.default_scope = 'mmseg'
+    assert task_of_config(distilled) is depth
+
+
+def test_a_key_is_taken_once(untouched):
+    with pytest.raises(ValueError, match='cls'):
+        register(replace(TASKS['cls'], title='Another'))
+    assert register(TASKS['cls']) is TASKS['cls']
+
+
+def test_best_weights_are_chosen_by_masks_before_boxes():
+    order = tasks.best_by()
+    assert order.index('coco/segm_mAP') < order.index('coco/bbox_mAP')
+
+
+def test_plain_values_of_a_classifier_are_the_best_five():
+    class Sample:
+        pred_score = torch.tensor([0.1, 0.0, 0.3, 0.05, 0.25, 0.2, 0.1])
+
+    scores = TASKS['cls'].plain(Sample(), ('a', 'b', 'c'), 0.3)['scores']
+    assert list(scores) == ['c', 'class 4', 'class 5', 'a', 'class 6']
