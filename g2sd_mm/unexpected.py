@@ -61,8 +61,10 @@ def account_of(error: BaseException) -> Account:
     if isinstance(error, (RunError, SystemExit)):
         return Account(own_words(error) or _kind(error), foreseen=True)
     kind, text, place = _kind(error), own_words(error), _place(error)
-    if _NO_ROOM.search(text) or isinstance(error, MemoryError):
-        return Account(_memory_line(text or kind), code=2, foreseen=True)
+    if isinstance(error, MemoryError):  # the machine's, or something asked for too much
+        return Account(f'{_memory_line(_said(kind, text))} (in {place})')
+    if isinstance(error, ImportError) and _NO_ROOM.search(text):
+        return Account(_memory_line(text), code=2, foreseen=True)
     if isinstance(error, ImportError):
         return Account(f'{text or kind} (imported in {place})', code=2)
     if cure := _cure(error, text):

@@ -93,6 +93,22 @@ def test_a_part_that_cannot_be_built_is_named_and_the_configs_fault(change, word
     assert all(word in found.line for word in words), found.line
 
 
+@pytest.mark.parametrize(
+    ('error', 'code'),
+    [
+        (ImportError('libx.so: failed to map segment from shared object'), 2),
+        (MemoryError(), 1),
+    ],
+)
+def test_too_little_memory_is_said_with_what_to_do(error, code):
+    def fails() -> None:
+        raise error
+
+    found = account(fails)
+    assert found.code == code
+    assert 'a machine with more memory' in found.line
+
+
 def test_a_named_module_that_is_not_there_is_the_configs_fault():
     found = account(__import__, 'no_such_module_of_mine')
     assert found.code == 2 and 'no_such_module_of_mine' in found.line

@@ -10,9 +10,8 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.distill.hooks import TeacherLabelsHook
-from g2sd_mm.distill.labels import TeacherLabels
 from g2sd_mm.distill.hooks import TeacherLabelsHook, replayed
+from g2sd_mm.distill.labels import TeacherLabels
 from g2sd_mm.runs.train import train
 
 from .. import imagenet

@@ -74,8 +74,9 @@ def test_the_pages_show_many():
 
 @pytest.mark.parametrize(('command', 'words'), SHOWN)
 def test_a_shown_command_line_is_taken(command, words):
-    assert command in COMMANDS
-    taken = importlib.import_module(f'g2sd_mm.cli.{command}').parser().parse_args(words)
+    assert command in (*COMMANDS, 'benchmark')
+    module = 'benchmarks.speed.command' if command == 'benchmark' else f'g2sd_mm.cli.{command}'
+    taken = importlib.import_module(module).parser().parse_args(words)
     for path in (word for word in words if word.startswith('configs/')):
         assert (ROOT / path).is_file(), path
     check_options(taken)
