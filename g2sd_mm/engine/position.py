@@ -118,7 +118,7 @@ def read_position(meta: Mapping[str, Any], now: Units) -> Position:
     """
     if isinstance(record := meta.get(KEY), Mapping):
         names = [f.name for kind in (Units, Position) for f in fields(kind) if f.name != 'units']
-        values = {name: record.get(name) for name in names}
+        values: dict[str, Any] = {name: record.get(name) for name in names}
         sane = all(isinstance(value, int) and value >= 0 for value in values.values())
         if not sane or not values['epoch_length'] or not values['accumulation']:
             raise CheckpointError(f'cannot resume: the record meta.{KEY} of the file is damaged')
