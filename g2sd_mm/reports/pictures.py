@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import UserError
 from . import methods
 from .parts import Cell, escape, grid, legend, paragraph
 
@@ -56,7 +57,12 @@ def prediction_grids(folder: Path) -> Iterator[str]:
 
 def _named(folder: Path) -> dict[str, str]:
     file = folder / NAMED
-    return json.loads(file.read_text()) if file.is_file() else COLUMNS
+    if not file.is_file():
+        return COLUMNS
+    names = json.loads(file.read_text())
+    if outside := [name for name in names if Path(name).name != name or name == '..']:
+        raise UserError(f'{file} names {outside[0]!r}, which is no folder beside it')
+    return names
 
 
 def _note(folder: Path) -> str:
