@@ -352,7 +352,9 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
         if data and place.name != 'results.json' and (folder / 'results.json').is_file():
             made = []  # what lies there is of the other results
         # a record may have rows alone: pictures and analyses lie where the suite was run
-        made.append(Path('work_dirs') / '_'.join([results['suite'], *([data] if data else [])]))
+        name = '_'.join([results['suite'], *([data] if data else [])])
+        if Path(name).name == name != '..':
+            made.append(Path('work_dirs') / name)
     page = place.with_name(place.name.replace('results', 'report', 1)).with_suffix('.html')
     write_text(page, render(results, *made))
     print('\n' + printable(f'{place}  {page}'))

@@ -126,16 +126,22 @@ def test_a_lacking_shard_or_tensor_is_named(tmp_path, save_safely):
         read_weights(tmp_path)
 
 
-def test_a_shard_outside_of_the_folder_is_refused(tmp_path):
+@pytest.mark.parametrize('name', ['../../etc/passwd', '/etc/passwd', '..', '', 'x.index.json'])
+def test_a_shard_outside_of_the_folder_is_refused(tmp_path, name):
     index = tmp_path / 'x.index.json'
-    index.write_text('{"weight_map": {"a": "../../etc/passwd"}}')
+    index.write_text(json.dumps({'weight_map': {'a': name}}))
     with pytest.raises(CheckpointError, match=words('outside of its folder', 'refused')):
         read_weights(index)
 
 
 @pytest.mark.parametrize(
     ('content', 'message'),
-    [('{', 'not a JSON file'), ('[]', 'expected a JSON object'), ('{}', 'no weight_map')],
+    [
+        ('{', 'not a JSON file'),
+        ('[' * 10**5, 'not a JSON file'),
+        ('[]', 'expected a JSON object'),
+        ('{}', 'no weight_map'),
+    ],
 )
 def test_a_wrong_index_is_reported(tmp_path, content, message):
     (tmp_path / 'x.index.json').write_text(content)

@@ -19,7 +19,9 @@ def network():
     return record()['network']
 
 
-@pytest.mark.parametrize('name', ['os.system', 'mmpretrain.os.system', 'a-b', ''])
+@pytest.mark.parametrize('name', [
+    'os.system', 'mmpretrain.os.system', 'a-b', '', 'torchvision/ConvertImageDtype', 'x\n',
+])  # fmt: skip
 @pytest.mark.parametrize('place', ['model', 'test_pipeline'])
 def test_only_registered_names_are_built(network, name, place):
     part = network['model']['head'] if place == 'model' else network['test_pipeline'][1]

@@ -10,6 +10,7 @@ from typing import Any
 from ...tasks import TASKS
 from .. import methods
 from .blocks import Block, Cell, Grid, Heading, Legend, Paragraph
+from ...errors import UserError
 
 #: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
 #: pictures, where the task's folder does not name its own, see :data:`NAMED`.
@@ -57,7 +58,12 @@ def prediction_grids(folder: Path) -> Iterator[Block]:
 
 def _named(folder: Path) -> dict[str, str]:
     file = folder / NAMED
-    return json.loads(file.read_text()) if file.is_file() else COLUMNS
+    if not file.is_file():
+        return COLUMNS
+    names = json.loads(file.read_text())
+    if outside := [name for name in names if Path(name).name != name or name == '..']:
+        raise UserError(f'{file} names {outside[0]!r}, which is no folder beside it')
+    return names
 
 
 def _note(folder: Path) -> Paragraph:

@@ -68,7 +68,7 @@ class ResumeHook(Hook):
             runner.logger.warning(
                 'new run in the work dir of an earlier one: --resume will not find the checkpoint '
                 '%s any more (--resume PATH will, until it is overwritten)',
-                pointer.read_text().strip(),
+                pointer.read_text(encoding='utf-8', errors='replace').strip(),
             )
             pointer.unlink()
 

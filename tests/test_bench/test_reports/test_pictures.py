@@ -5,16 +5,30 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from g2sd_mm.bench.reports.method_picture import FILE, method_picture
 from g2sd_mm.bench.reports.page import show
-from g2sd_mm.bench.reports.pictures import prediction_grids, reconstruction_grid
+from g2sd_mm.bench.reports.pictures import NAMED, prediction_grids, reconstruction_grid
+from g2sd_mm.errors import UserError
 
 
 def image(path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+
+
+@pytest.mark.parametrize('name', ['../../private', '/private', '..', 'a/b'])
+def test_pictures_of_other_folders_are_not_embedded(tmp_path, name):
+    folder = tmp_path / 'record' / 'seg'
+    private = folder / name if not name.startswith('/') else tmp_path / 'private'
+    image(private / '0000_a.jpg')
+    name = str(private) if name.startswith('/') else name
+    (folder).mkdir(parents=True, exist_ok=True)
+    (folder / NAMED).write_text(json.dumps({name: 'G2SD'}))
+    with pytest.raises(UserError, match=NAMED):
+        list(prediction_grids(tmp_path / 'record'))
 
 
 def test_columns_go_from_the_input_to_the_teacher(tmp_path):
