@@ -12,9 +12,11 @@ from mmengine.config import Config
 
 from g2sd_mm.checkpoints.sidecar import write_sidecar
 from g2sd_mm.checkpoints.write import write_weights
+from g2sd_mm.cli.train import train
 from g2sd_mm.distill import TeacherMetricHook
 from g2sd_mm.distill.teacher_metric import Known, known_metric
 
+from ..faults.tasks import data_in, make_tasks
 from ..runs import Slope, runner
 from ..toys import Lines
 
@@ -136,3 +138,20 @@ def test_a_teacher_that_ends_below_its_student_is_warned_of(tmp_path):
     assert lines_of(tmp_path, teacher, end=65.0) == []
     assert lines_of(tmp_path, teacher, end=float('nan')) == []
     assert lines_of(tmp_path, teacher, end=75.0, data_root='other') == []
+
+
+@pytest.mark.slow
+def test_a_run_from_a_detector_that_finds_nothing_warns_before_its_first_step(tmp_path):
+    with data_in(tmp_path):
+        task = make_tasks(tmp_path, {'det': 1})['det']
+        teacher = Config.fromfile(task.config).distillation.teacher.checkpoint
+        origin = {'dataset': None, 'metrics': {'coco/bbox_mAP': 0.0, 'coco/segm_mAP': 0.0}}
+        write_sidecar(teacher, {'network': NETWORK, 'origin': origin}, 1)
+        train(task.config, {'train_cfg.max_iters': 1}, work_dir=str(tmp_path / 'run'))
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    lines = [line for line in log.read_text().splitlines() if ' - mmengine - ' in line]
+    (place,) = [i for i, line in enumerate(lines) if 'the teacher knows next to nothing' in line]
+    steps = [i for i, line in enumerate(lines) if '(train)' in line]
+    assert 'WARNING' in lines[place]
+    assert f'{teacher} with coco/segm_mAP 0' in lines[place]
+    assert place < min(steps)

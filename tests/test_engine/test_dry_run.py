@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import METRICS
 from mmengine.runner import Runner, ValLoop
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from benchmarks.faults.children import Run
 from benchmarks.faults.compare import differences
@@ -286,6 +286,18 @@ def test_a_loop_of_another_kind_is_left_alone(tmp_path):
     run._val_loop = Theirs(run, images(), Evaluator([Needs(90)]))
     run.train()
     assert 'Theirs is not tried' in said(run)
+
+
+def test_a_stream_of_images_is_left_alone(tmp_path):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield {'inputs': torch.zeros(3, 4, 4)}
+
+    hook = DryRunHook()
+    run = tried_run(tmp_path)
+    loop = ValLoop(run, DataLoader(Stream()), Evaluator([Needs(90)]))
+    run._val_loop = loop
+    assert hook._evaluate(run) == 'a stream of validation images is not tried'
 
 
 def test_no_image_is_a_setting_that_is_refused():

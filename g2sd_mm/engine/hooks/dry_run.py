@@ -97,6 +97,8 @@ class DryRunHook(Hook):
             return ''
         if type(loop) is not ValLoop:
             return f'{type(loop).__name__} is not tried'
+        if not hasattr(loop.dataloader.dataset, '__len__'):
+            return 'a stream of validation images is not tried'
         total = len(loop.dataloader.dataset)
         if not total:
             raise UserError(
