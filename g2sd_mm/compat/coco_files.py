@@ -7,7 +7,7 @@ for one would be missing for the other, and end a run at its first validation.
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.after_import import after_import, replace_function
 
 __all__ = ['indexed', 'read_alike']
 
@@ -55,7 +55,7 @@ def _in_metric(module: ModuleType) -> None:
 
         return indexed(make(), read_for_metric(path))
 
-    module.COCO = read
+    replace_function(module, 'COCO', read)
     metric = module.CocoMetric
     compute = metric.compute_metrics
 

@@ -149,7 +149,8 @@ def area_of(annotation: dict[str, Any]) -> float | None:
 
     Polygons of one object are taken not to overlap.
     """
-    mask, box = annotation.get('segmentation'), annotation.get('bbox')
+    mask: Any = annotation.get('segmentation')
+    box: Any = annotation.get('bbox')
     if isinstance(mask, dict) and (pixels := ones(mask.get('counts'))) is not None:
         return float(pixels)
     if isinstance(mask, list) and mask and all(map(are_coordinates, mask)):
@@ -202,7 +203,7 @@ def _doubled_categories(content: dict[str, Any]) -> dict[int, str]:
     if not doubled:
         return {}
     used, categories = _used(content), content['categories']
-    unused = {}
+    unused: dict[int, str] = {}
     for name, found in doubled.items():
         spare = [i for i in found if categories[i]['id'] not in used]
         if len(spare) == len(found):  # nothing of this name here: its root goes

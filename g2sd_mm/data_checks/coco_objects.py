@@ -79,7 +79,7 @@ def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:
 
 def has_mask(annotation: dict[str, Any]) -> bool:
     """Whether an object's mask is run lengths, or has a polygon of at least three points."""
-    mask = annotation.get('segmentation')
+    mask: Any = annotation.get('segmentation')
     if isinstance(mask, dict):
         return {'size', 'counts'} <= set(mask)
     return bool(mask) and any(len(p) >= 6 and len(p) % 2 == 0 for p in mask)
@@ -87,7 +87,7 @@ def has_mask(annotation: dict[str, Any]) -> bool:
 
 def has_whole_mask(annotation: dict[str, Any]) -> bool:
     """Whether pycocotools can read the mask: all of its polygons have three points."""
-    mask = annotation.get('segmentation')
+    mask: Any = annotation.get('segmentation')
     if isinstance(mask, dict):
         return {'size', 'counts'} <= set(mask)
     return bool(mask) and all(len(p) >= 6 and len(p) % 2 == 0 for p in mask)
