@@ -36,10 +36,10 @@ def apply_classes(cfg: Config) -> None:
             dataset.metainfo = dict(classes=tuple(names))
     if 'model' not in cfg:  # test data may stand by themselves
         return
+    classified = _classified(cfg)
     if number is None:
-        own = (cfg.model.get('head') or {}) if cfg.model.get('type') == 'ImageClassifier' else {}
-        if isinstance(own, dict) and isinstance(own.get('num_classes'), int):
-            _fit_ranks(cfg, own['num_classes'])
+        if classified:
+            _fit_ranks(cfg, classified)
         return
     places = list(_class_counts(cfg.model))
     cfg.merge_from_dict({f'model.{place}': number for place in places})
@@ -51,10 +51,18 @@ def apply_classes(cfg: Config) -> None:
                 **(teacher.get('overrides') or {}),
                 **{f'model.{place}': number for place in run},
             }
-    if cfg.model.get('type') == 'ImageClassifier':
+    if classified:
         _classify(cfg, number)
     for step in _mask_checks(cfg):
         step.num_classes = number
+
+
+def _classified(cfg: Config) -> int | None:
+    """How many classes the head of a classifier has; None of any other model."""
+    head = cfg.model.get('head')
+    ours = cfg.model.get('type') == 'ImageClassifier' or cfg.get('default_scope') == 'mmpretrain'
+    number = head.get('num_classes') if ours and isinstance(head, dict) else None
+    return number if isinstance(number, int) else None
 
 
 def _check_names(names: Any) -> None:
