@@ -23,9 +23,10 @@ def explained_variance(predicted: Tensor, target: Tensor) -> Tensor:
         float32 scalar without a gradient; 0 for a target that is the same everywhere. On the
         device of the target, which is not waited for.
     """
-    predicted = predicted.detach().flatten(0, -2)
-    target = target.flatten(0, -2)
+    predicted, target = predicted.detach().flatten(0, -2), target.flatten(0, -2)
     with torch.autocast(target.device.type, enabled=False):
-        error = F.mse_loss(predicted.float(), target.float())
-        variance = target.float().var(dim=0, correction=0).mean()
+        target = target.float()
+        error = F.mse_loss(predicted.float(), target)
+        # var(dim=0) would take ten times as long on a CPU
+        variance = F.mse_loss(target, target.mean(dim=0).expand_as(target))
     return torch.where(variance > 0, 1 - error / variance, torch.zeros_like(error))
