@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ OLD = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=56),
 @pytest.fixture
 def said():
     lines, logger = Lines(), MMLogger.get_current_instance()
+    lines.setLevel(logging.WARNING)
     logger.addHandler(lines)
     yield lines.lines
     logger.removeHandler(lines)
