@@ -99,10 +99,12 @@ def _ask_for(part: DataNames, wanted: Names, **more: bool) -> None:
 
 
 def _lacking(part: DataNames, lacking: Sequence[str], wanted: Names) -> str:
-    return (lacking and (
+    if not lacking:
+        return ''
+    return (
         f'{part.place} has no folder for {len(lacking)} of {len(wanted)} classes '
         f'({some(lacking, 5)}): labels follow the names of the folders'
-    )) or ''
+    )
 
 
 def _remedy(part: DataNames, unknown: bool) -> str:

@@ -121,7 +121,8 @@ def inputs_of(cfg: Mapping[str, Any], size: Size | None = None) -> Inputs:
         size: of the images, where they have been seen.
     """
     model = cfg.get('model') or {}
-    model = model.get('student') if model.get('type') == 'SpecificDistiller' else model
+    if model.get('type') == 'SpecificDistiller':
+        model = model['student']
     preprocessor = cfg.get('data_preprocessor') or model.get('data_preprocessor') or {}
     classifies = cfg.get('default_scope') == 'mmpretrain'
     if size is None and classifies:

@@ -42,7 +42,7 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
                 f'teacher and student must prepare images alike: {source} and the student have '
                 f"{differs}. Give the student's data_preprocessor the values of the teacher"
             )
-    if not facts.source:
+    if not isinstance(checkpoint, str):
         return
     there = facts.inputs.size
     if there and student.size and there != student.size:

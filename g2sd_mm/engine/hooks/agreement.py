@@ -88,7 +88,7 @@ def _laid_out(model: Any) -> Size | None:
     size = getattr(getattr(model, 'backbone', None), 'img_size', None)
     if isinstance(size, int):
         return size, size
-    return tuple(size) if isinstance(size, (tuple, list)) and len(size) == 2 else None  # type: ignore[return-value]
+    return (size[0], size[1]) if isinstance(size, (tuple, list)) and len(size) == 2 else None
 
 
 def _pixels(size: Size) -> str:
