@@ -10,8 +10,6 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from g2sd_mm.distill import SpecificDistiller
-
 _TASKS = ('generic', 'cls', 'det', 'seg')
 
 
@@ -43,7 +41,7 @@ def change_config(cfg: Config, task: str, extra: str | None) -> None:
         student.with_cp = True
 
 
-def change_model(model: SpecificDistiller, extra: str | None) -> None:
+def change_model(model: Any, extra: str | None) -> None:
     """Turn an option on that is none of the config, in place."""
     if extra == 'labels':
         model.distillation.use_labels(KnownLabels())

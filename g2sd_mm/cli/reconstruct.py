@@ -39,10 +39,8 @@ def reconstruct_images(
     pair.distiller.to(device)
     pair.teacher.to(device)
     size = pair.teacher.img_size
-    mean, std = (
-        torch.tensor(cfg.data_preprocessor[key], device=device).view(3, 1, 1)
-        for key in ('mean', 'std')
-    )
+    preprocessor: Any = pair.distiller.data_preprocessor
+    mean, std = preprocessor.mean, preprocessor.std  # [3, 1, 1]
     images = square_samples(data, max(number, 256), size).images.to(device)
     found = reconstruct(pair, (images.float() - mean) / std)
     # the same images again, of which the pictures are evenly taken

@@ -16,6 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
 from .labels import TeacherLabels
@@ -80,8 +81,7 @@ class Distillation(nn.Module):
     def init_weights(self) -> None:
         """Adapters that have a rule for it, after the student."""
         for adapter in self.adapters.values():
-            if hasattr(adapter, 'init_weights'):
-                adapter.init_weights()
+            getattr(adapter, 'init_weights', lambda: None)()
 
     def warmup_factor(self, name: str) -> float:
         """Share of a loss's weight that counts now: ``min(update / warmup, 1)``."""
@@ -168,6 +168,12 @@ class Distillation(nn.Module):
 
     def _adapted(self, tap: str, value: Any, images: Tensor) -> Any:
         adapter = self.adapters[tap] if tap in self.adapters else nn.Identity()
+        width = getattr(adapter, 'token_width', None)
+        if width and isinstance(value, Tensor) and width != value.shape[-1]:
+            raise UserError(
+                f'distillation.adapters.{tap}.in_channels={width}, and the tap hears tokens of '
+                f'width {value.shape[-1]}: set it to {value.shape[-1]}'
+            )
         if getattr(adapter, 'under_autocast', False):
             return full(adapter(value))
         with torch.autocast(images.device.type, enabled=False):

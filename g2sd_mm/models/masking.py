@@ -25,7 +25,10 @@ class Masking(NamedTuple):
 
     def to(self, device: torch.device | str) -> Masking:
         """The same masking on another device."""
-        return Masking(*(None if part is None else part.to(device) for part in self))
+        hidden = None if self.hidden is None else self.hidden.to(device)
+        return Masking(
+            self.keep.to(device), self.restore.to(device), self.mask.to(device), hidden
+        )
 
 
 def random_masking(noise: Tensor, mask_ratio: float) -> Masking:

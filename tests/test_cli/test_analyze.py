@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import g2sd_mm
+from g2sd_mm import distill_config
 from g2sd_mm.cli import analyze
 from g2sd_mm.cli.analyze import NAMES, parser
 from g2sd_mm.errors import UserError
@@ -51,7 +52,8 @@ def _stage1(runs: Path) -> None:
     model = toys.distiller(**cfg.model, teacher={**teacher, 'checkpoint': file})
     toys.save(runs / 'g2sd_vits_generic' / 'epoch_15.pth', model)
     teacher.checkpoint = 'moved/seed0/vitb_mae/weights.pth'
-    cfg.dump(runs / 'g2sd_vits_generic' / 'g2sd_vits_generic.py')
+    written = distill_config(cfg)  # a run writes down what it was built from
+    written.dump(runs / 'g2sd_vits_generic' / 'g2sd_vits_generic.py')
 
 
 def run(*arguments: object) -> None:

@@ -13,7 +13,17 @@ from g2sd_mm.distill.losses.targets import normalised_target, select_tokens
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.masking import Masking, random_masking, some_hidden
 
-from ..toys import PATCHES, STUDENT, TEACHER, arch, distiller, images, stage1_cfg, words
+from ..toys import (
+    PATCHES,
+    STUDENT,
+    TEACHER,
+    arch,
+    distiller,
+    images,
+    refused,
+    stage1_cfg,
+    words,
+)
 
 
 def masking(number: int = 2) -> Masking:
@@ -364,7 +374,7 @@ def test_predictors_run_in_the_students_mixed_precision():
 def test_a_predictor_of_another_width_names_the_option():
     model = distiller()
     model.distillation.adapters['tokens'] = distiller(encoder=1.0).distillation.adapters['encoder']
-    with pytest.raises(ValueError, match=words('in_channels=16', 'in_channels=12')):
+    with refused('distillation.adapters.tokens.in_channels=16', 'width 12', 'set it to 12'):
         model(images(), mode='loss')
 
 

@@ -18,6 +18,7 @@ from g2sd_mm.distill.teachers import build_teacher
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.engine import ViTLayerDecayConstructor
+from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.masking import random_masking
 
@@ -282,7 +283,7 @@ def test_no_file_is_refused():
 @pytest.mark.parametrize('until', ['decoder_blocks.3', 'decoder_blocks.-1', 'blocks.0', '2'])
 def test_until_must_be_a_decoder_block(until):
     message = words('distillation.teacher.until=', 'decoder_blocks.0 .. decoder_blocks.2')
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         MAETeacher(**TEACHER, until=until, random_weights=True)
 
 

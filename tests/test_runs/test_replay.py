@@ -11,8 +11,7 @@ from mmengine.registry import MODELS
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.compat.safe_load import load_checkpoint
-from g2sd_mm.distill import MaskedStudent
-from g2sd_mm.distill.losses.feature import SmoothL1FeatureLoss
+from g2sd_mm.distill import MaskedStudent, SpecificDistiller
 from g2sd_mm.errors import RunError
 from g2sd_mm.runs.replay import replay
 from g2sd_mm.runs.train import train
@@ -20,47 +19,32 @@ from g2sd_mm.runs.train import train
 from .. import imagenet
 from ..toys import autoencoder, save, words
 
-#: Where a number becomes infinite at the third step.
-PLACE = {'now': 'block'}
-
-
-class Counting:
-    """Counts the steps of training; in a replay the first is that of the failure."""
-
-    steps = 0
-    again = False
-
-    @classmethod
-    def now(cls) -> bool:
-        cls.steps += 1
-        return cls.again or cls.steps == 3
-
 
 @MODELS.register_module(force=True)
 class Brittle(MaskedStudent):
-    """A number becomes infinite in one of its blocks."""
+    """A number becomes infinite in one of its blocks, or in the loss, at one step."""
 
-    def forward(self, *args, mode: str = 'tensor', **kwargs):
-        fails = mode == 'loss' and Counting.now() and PLACE['now'] == 'block'
+    place = 'block'
+
+    def forward(self, *args, mode='tensor', **kwargs):
+        self.step = getattr(self, 'step', -1) + (mode == 'loss')
         block = self.blocks[1].mlp
-        infinite = (lambda m, args, out: out * math.inf) if fails else (lambda m, args, out: out)
-        handle = block.register_forward_hook(infinite)
-        result = super().forward(*args, mode=mode, **kwargs)
-        handle.remove()
-        return result
+        if fails := self.step == 2 and self.place == 'block':
+            handle = block.register_forward_hook(lambda m, args, out: out * math.inf)
+        features = super().forward(*args, mode=mode, **kwargs)
+        if fails:
+            handle.remove()
+        return features
 
 
-@MODELS.register_module(force=True)
-class BrittleLoss(SmoothL1FeatureLoss):
-    """It or its gradient is not a number."""
-
-    def forward(self, *args, **kwargs):
-        loss = super().forward(*args, **kwargs)
-        if not (Counting.again or Counting.steps == 3):
-            return loss
-        if PLACE['now'] == 'gradient':
-            loss.register_hook(lambda grad: grad * math.nan)
-        return loss * math.nan if PLACE['now'] == 'loss' else loss
+def brittle_losses(distiller, *args, _losses=SpecificDistiller.losses):
+    """What happens outside of all modules."""
+    losses, student = _losses(distiller, *args), distiller.student
+    if student.step == 2 and student.place == 'gradient':
+        losses['loss_tokens'].register_hook(lambda grad: grad * math.nan)
+    if student.step == 2 and student.place == 'loss':
+        losses['loss_tokens'] = losses['loss_tokens'] * math.nan
+    return losses
 
 
 @pytest.fixture(scope='module')
@@ -75,16 +59,15 @@ def failed(image_data, teacher, tmp_path, monkeypatch):
     monkeypatch.setenv('G2SD_DATA', str(image_data))
 
     def run(place: str) -> Path:
-        monkeypatch.setitem(PLACE, 'now', place)
-        monkeypatch.setattr(Counting, 'steps', 0)
-        parts = {
-            'model.type': 'Brittle', 'distillation.losses.loss_tokens.type': 'BrittleLoss',
-        }
-        options = imagenet.stage1(teacher, **parts)
+        monkeypatch.setattr(Brittle, 'place', place)
+        monkeypatch.setattr(SpecificDistiller, 'losses', brittle_losses)
+        options = imagenet.stage1(teacher, **{'model.type': 'Brittle'})
         with pytest.raises(RunError, match=words('at step 3', 'batch: ', '.jpg', '--replay')):
             train(imagenet.path('g2sd_vits_generic'), options, str(tmp_path))
         # in the replay that step is the first of a new model
-        monkeypatch.setattr(Counting, 'again', True)
+        monkeypatch.setattr(
+            Brittle, 'step', property(lambda self: 2, lambda self, value: None), raising=False
+        )
         return tmp_path
 
     return run
@@ -131,11 +114,11 @@ def test_the_same_draws_are_made(failed, monkeypatch):
 
 def test_a_step_that_is_finite_here_says_so(failed, monkeypatch):
     folder = failed('block')
-    monkeypatch.setitem(PLACE, 'now', 'nowhere')
+    monkeypatch.setattr(Brittle, 'place', 'nowhere')
     assert 'all is finite here' in again(folder)
 
 
 def test_another_config_is_refused(failed):
     folder = failed('block')
     with pytest.raises(CheckpointError, match=words('not of this config', "the run's work dir")):
-        again(folder, **{'model.decoder': 'dec64d2b'})
+        again(folder, **{'model.student.decoder': 'dec64d2b'})

@@ -34,7 +34,8 @@ class Pair:
     @property
     def target_block(self) -> int:
         """Decoder block of the teacher, counted from 1, whose output is predicted."""
-        return len(self.distiller.teacher.model.decoder_blocks)
+        teacher: Any = self.distiller.teacher.model
+        return len(teacher.decoder_blocks)
 
     def tokens(self, images: Tensor, view: Masking) -> tuple[Tensor, Tensor]:
         """What the student predicts of all tokens, and the teacher's own [B, 1 + L, d] each."""

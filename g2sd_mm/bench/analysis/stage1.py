@@ -23,21 +23,22 @@ def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
     """Student and teacher of a stage-1 config, in eval mode on the CPU.
 
     Args:
-        cfg: with ``distillation.teacher.checkpoint``, a full masked autoencoder with its pixel
-            head, and what the student predicts as the tap ``tokens``.
+        cfg: as written, or as a run wrote it down; its teacher has a checkpoint, a full masked
+            autoencoder with its pixel head, and the tap ``tokens`` is what the student predicts.
         checkpoint: of the stage-1 run, with decoder and predictor: ``epoch_N.pth``.
 
     Raises:
         UserError: if the config is not of stage 1.
         CheckpointError: if a file lacks what is needed.
     """
-    block = cfg.get('distillation') or {}
-    if cfg.model.get('type') != 'MaskedStudent' or 'tokens' not in (block.get('adapters') or {}):
+    model = distill_config(cfg).model  # the config that a run wrote down has it already
+    student = (model.get('student') or {}).get('type')
+    if student != 'MaskedStudent' or 'tokens' not in (model.get('adapters') or {}):
         raise UserError(
             f'{cfg.filename} is no stage-1 config (a MaskedStudent, and distillation.adapters with '
             'tokens): reconstructions come from one'
         )
-    settings = block.teacher.to_dict()
+    settings = model.teacher.to_dict()
     file = settings.pop('checkpoint', None)
     if not file:
         raise CheckpointError(
@@ -56,7 +57,7 @@ def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
         advice='Give a full masked autoencoder: encoder, decoder and pixel head.',
     )
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        distiller = MODELS.build(distill_config(cfg).model)
+        distiller = MODELS.build(model)
     own = read_weights(checkpoint, mmap=True)
     load_verified(
         distiller, with_our_names(own.state), own, purpose='stage-1 student', advice=_STUDENT_ONLY,

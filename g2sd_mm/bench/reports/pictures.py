@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...errors import UserError
 from ...tasks import TASKS
 from .. import methods
 from .blocks import Block, Cell, Grid, Heading, Legend, Paragraph
-from ...errors import UserError
 
 #: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
 #: pictures, where the task's folder does not name its own, see :data:`NAMED`.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError
 from ...checkpoints.autoencoder import load_teaching_autoencoder
+from ...errors import UserError
 from ...models.mae import MaskedAutoencoder
 from ...models.masking import Masking
 from .protocol import Features, FrozenTeacher
@@ -34,7 +35,7 @@ class MAETeacher(FrozenTeacher):
 
     Raises:
         CheckpointError: if the file is of the wrong kind or size, or none was given.
-        ValueError: if ``until`` is not a block of the decoder.
+        UserError: if ``until`` is not a block of the decoder.
     """
 
     sees = 'view'
@@ -52,7 +53,7 @@ class MAETeacher(FrozenTeacher):
         blocks = [f'decoder_blocks.{i}' for i in range(len(model.decoder_blocks))]
         until = blocks[-1] if until is None else until
         if until not in blocks:
-            raise ValueError(
+            raise UserError(
                 f'distillation.teacher.until={until!r} is not in {blocks[0]} .. {blocks[-1]}'
             )
         model.decoder_blocks = model.decoder_blocks[: 1 + blocks.index(until)]

@@ -127,17 +127,20 @@ def test_configs_are_those_that_the_run_wrote(tmp_path):
     assert run_config(run).marked == 5
 
 
-def test_the_teacher_of_a_moved_folder_is_found_beside_it(tmp_path):
+@pytest.mark.parametrize('ran', [True, False])
+def test_the_teacher_of_a_moved_folder_is_found_beside_it(tmp_path, ran):
+    """In the config that a run writes the distiller is the model."""
     run = tmp_path / 'g2sd_vits_generic'
     run.mkdir()
     teacher = 'work_dirs/gone/seed0/vitb_mae/weights.pth'
-    text = (
-        "model = dict(type='MaskedStudent')\n"
-        f"distillation = dict(teacher=dict(type='MAETeacher', checkpoint={teacher!r}))\n"
-    )
+    block = f"teacher=dict(type='MAETeacher', checkpoint={teacher!r})"
+    text = f"model = dict(type='MaskedStudent')\ndistillation = dict({block})\n"
+    if ran:
+        text = f"model = dict(type='SpecificDistiller', {block})\n"
     (run / 'g2sd_vits_generic.py').write_text(text)
-    assert stage1_config(run).distillation.teacher.checkpoint == teacher
+    place = 'model' if ran else 'distillation'
+    assert stage1_config(run)[place].teacher.checkpoint == teacher
     (tmp_path / 'vitb_mae').mkdir()
     (tmp_path / 'vitb_mae' / 'weights.pth').touch()
     beside = str(tmp_path / 'vitb_mae' / 'weights.pth')
-    assert stage1_config(run).distillation.teacher.checkpoint == beside
+    assert stage1_config(run)[place].teacher.checkpoint == beside
