@@ -96,15 +96,21 @@ def problems(contents: Contents, training: bool) -> Iterator[Finding]:
         yield Finding(kind, place, _absent(contents))
     if training and contents.left_out.get(NO_MASK):
         yield Finding('ignored-object', place, _reasons(contents))
-    elif training and counting < sum(contents.left_out.values()):
+    elif training and counting < sum(_reasons_of_listed(contents).values()):
         yield Finding('mostly-ignored', place, _reasons(contents))
 
 
 def _kind_of_nothing(contents: Contents, training: bool) -> str:
     if not training:
         return 'nothing-to-evaluate'
-    most = max(contents.left_out, key=lambda name: contents.left_out[name], default='')
+    reasons = _reasons_of_listed(contents)
+    most = max(reasons, key=lambda name: reasons[name], default='')
     return {CROWD: 'all-crowd', NO_MASK: 'no-masks'}.get(most, 'nothing-to-learn')
+
+
+def _reasons_of_listed(contents: Contents) -> dict[str, int]:
+    """Categories that a config does not list are left out on purpose."""
+    return {name: n for name, n in contents.left_out.items() if n and name != NOT_LISTED}
 
 
 def _nothing(contents: Contents) -> str:

@@ -57,6 +57,8 @@ def test_good_objects_have_no_problem(tmp_path):
         (with_values(segmentation=[[1, 2, 3, 4]]), ALL, 'no-masks'),
         (with_values(iscrowd=1), ALL, 'all-crowd'),
         (with_values(ignore=1), ALL, 'all-crowd'),
+        (without('segmentation'), Reading(CLASSES[:1], masks=True), 'no-masks'),
+        (without('segmentation'), Reading((CLASSES[0], 'x'), masks=True), 'no-masks'),
         (OUTSIDE, ALL, 'nothing-to-learn'),
         (with_values(bbox=[1, 1, 0.5, 20]), ALL, 'nothing-to-learn'),
         (lambda c: c.update(annotations=[]), ALL, 'nothing-to-learn'),
@@ -66,6 +68,20 @@ def test_good_objects_have_no_problem(tmp_path):
 )
 def test_nothing_to_learn_is_harmful(tmp_path, edit, reading, kind):
     assert kinds(counted(tmp_path, edit, reading)) == [(kind, True)]
+
+
+def test_categories_that_are_not_listed_are_no_ignored_objects(tmp_path):
+    def berries(content):
+        for annotation in content['annotations'][:-2]:
+            annotation['category_id'] = 2
+
+    assert kinds(counted(tmp_path / 'a', berries, Reading(CLASSES[:1]))) == []
+
+    def crowd_but_two(content):
+        for annotation in content['annotations'][2:]:
+            annotation['iscrowd'] = 1
+
+    assert kinds(counted(tmp_path / 'b', crowd_but_two)) == [('mostly-ignored', False)]
 
 
 def test_boxes_alone_are_enough_without_masks_in_the_pipeline(tmp_path):
