@@ -9,10 +9,16 @@ from mmengine.config import Config, ConfigDict
 
 from ..agreement.data import TRAINING
 from ..config.load import UNFIT
-from ..config.parts import data_folder, innermost_datasets
+from ..config.parts import all_datasets, data_folder, innermost_datasets
 from ..datasets.shapes import ensure_shapes
 from ..errors import UserError
 from ..wording import one_line
+
+#: (library, data set that holds others) -> what it lacks for it.
+_NOT_UPSTREAM = {
+    ('mmseg', 'ClassBalancedDataset'): "mmseg's data sets do not say the classes of an image",
+    ('mmpretrain', 'MultiImageMixDataset'): 'mmpretrain has no such data set',
+}
 
 
 def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
@@ -42,8 +48,16 @@ def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
         ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
     for name in loaders:
         if cfg.get(name):
+            _check_wrappers(cfg, name)
             for dataset in innermost_datasets(cfg[name].dataset):
                 _check_dataset(dataset, cfg, name == TRAINING)
+
+
+def _check_wrappers(cfg: Config, loader: str) -> None:
+    for part in all_datasets(cfg[loader].dataset):
+        lacking = _NOT_UPSTREAM.get((str(cfg.get('default_scope')), str(part.get('type'))))
+        if lacking:
+            raise UserError(f'{loader}: {part.type} cannot be used here, {lacking}')
 
 
 def _check_dataset(dataset: ConfigDict, cfg: Config, trained: bool) -> None:

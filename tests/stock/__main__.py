@@ -1,7 +1,11 @@
-"""Run the whole matrix and write ``docs/compatibility.md``: some ten minutes on one core."""
+"""Run the whole matrix and write ``docs/compatibility.md``: some five minutes on one core.
+
+``python -m tests.stock WORD ...`` runs the rows with one of the words in their names.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,7 +20,7 @@ def main() -> None:
     torch.set_num_threads(1)
     g2sd_mm.register_all()
     with tempfile.TemporaryDirectory() as folder:
-        matrix.write_all(data.write_data(Path(folder) / 'data'))
+        matrix.write_all(data.write_data(Path(folder) / 'data'), sys.argv[1:])
 
 
 if __name__ == '__main__':

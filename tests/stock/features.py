@@ -105,7 +105,7 @@ def _mixed(cfg: dict[str, Any], data: Path) -> None:
         half.pop('indices')
         steps = half['pipeline']
         half = {**half, 'pipeline': [s for s in steps if s['type'].startswith('Load')]}
-        mosaic = 'RandomMosaic' if 'seg_map_path' in half['data_prefix'] else 'Mosaic'
+        mosaic = 'RandomMosaic' if 'img_suffix' in half else 'Mosaic'
         mix = dict(type=mosaic, prob=1.0, img_scale=(SIDE, SIDE))
         rest = [s for s in steps if not s['type'].startswith('Load')]
         return dict(type='MultiImageMixDataset', dataset=half, pipeline=[mix, *rest])
@@ -222,7 +222,4 @@ FEATURES: dict[str, Change] = {
     'rectangular img_size': _rectangular,
 }
 #: What a library itself does not have.
-NOT_UPSTREAM = {
-    ('MultiImageMixDataset', 'mmpretrain'): 'mmpretrain has no such data set',
-    ('ClassBalancedDataset', 'mmseg'): "mmseg's data sets do not say the classes of an image",
-}
+NOT_UPSTREAM = {('MultiImageMixDataset', 'mmpretrain'), ('ClassBalancedDataset', 'mmseg')}

@@ -6,7 +6,7 @@ import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ Outcomes = dict[str, str]
 @contextlib.contextmanager
 def unformatted() -> Iterator[None]:
     """Configs are logged as they are: laying them out takes longer than two steps."""
-    with mock.patch('mmengine.config.config.FormatCode', lambda text, *_, **__: (text, True)):
+    with mock.patch('yapf.yapflib.yapf_api.FormatCode', lambda text, *_, **__: (text, True)):
         yield
 
 
@@ -45,8 +45,6 @@ def run_row(row: configs.Row, data: Path, folder: Path) -> Outcomes:
 
 def run_feature(feature: str, library: str, data: Path, folder: Path) -> Outcomes:
     """What becomes of a config of ours with one change."""
-    if (feature, library) in features.NOT_UPSTREAM:
-        return {'train': features.NOT_UPSTREAM[feature, library]}
     cfg = features.build(library, feature, data)
     images = Path(cfg['test_dataloader']['dataset']['data_root'])
     found = [p for p in sorted(images.rglob('*.*')) if p.suffix in ('.png', '.tif')]
@@ -79,22 +77,29 @@ def load() -> dict[str, Any]:
     return json.loads(RESULTS.read_text())
 
 
-def write_all(data: Path) -> None:
-    """Run everything, write the file of results and the page."""
-    results: dict[str, Any] = {
-        'command': 'python -m tests.stock',
-        'versions': {name: version(package) for name, package in _PACKAGES.items()},
-        'configs': {},
-        'features': {},
-    }
+def write_all(data: Path, words: Sequence[str] = ()) -> None:
+    """Run everything, write the file of results and the page.
+
+    Args:
+        data: of :func:`~tests.stock.data.write_data`.
+        words: run only the rows with one of these in their names, and keep the others' results.
+    """
+    results = load() if words else {'configs': {}, 'features': {}}
+    results['command'] = 'python -m tests.stock'
+    results['versions'] = {name: version(package) for name, package in _PACKAGES.items()}
+
+    def asked(name: str) -> bool:
+        return not words or any(word in name for word in words)
+
     with tempfile.TemporaryDirectory() as folder, unformatted():
-        for row in configs.ROWS:
+        for row in filter(lambda row: asked(key(row)), configs.ROWS):
             results['configs'][key(row)] = run_row(row, data, Path(folder) / row.name)
         for i, feature in enumerate(features.FEATURES):
             for library in features.LIBRARIES:
-                results['features'][f'{library} {feature}'] = run_feature(
-                    feature, library, data, Path(folder) / f'{library}_{i}'
-                )
+                if asked(name := f'{library} {feature}'):
+                    results['features'][name] = run_feature(
+                        feature, library, data, Path(folder) / f'{library}_{i}'
+                    )
     RESULTS.write_text(json.dumps(results, indent=1) + '\n')
     write_page(results)
 

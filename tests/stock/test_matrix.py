@@ -27,6 +27,9 @@ def test_all_but_what_a_library_lacks_works():
     assert all(map(matrix.works, results['configs'].values()))
     not_working = {name for name, found in results['features'].items() if not matrix.works(found)}
     assert not_working == {f'{lib} {feature}' for feature, lib in features.NOT_UPSTREAM}
+    for name in not_working:  # in one line, before anything is read
+        (step,) = results['features'][name].items()
+        assert step[0] == 'train' and step[1].startswith('UserError: train_dataloader: ')
 
 
 @pytest.mark.parametrize('row', configs.DIAGONAL, ids=lambda row: row.name)
