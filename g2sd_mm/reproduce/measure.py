@@ -38,7 +38,9 @@ def parameters_in_millions(model: nn.Module) -> float:
 
 
 def gflops(model: Any, image_size: int | tuple[int, int], channels: int = 3) -> float:
-    """Forward arithmetic of one image (side, or height and width), 1e9 multiply-adds counted as two operations.
+    """Forward arithmetic of one image, 1e9 multiply-adds counted as two operations.
+
+    ``image_size`` is the side in pixels, or height and width.
 
     Attention is counted on the unfused kernel, which the counter can see into. Of a detector,
     backbone, pyramid and RPN count: the work of the heads on regions depends on what is found.
