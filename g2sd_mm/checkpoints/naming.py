@@ -29,8 +29,8 @@ def state_for(weights: Weights, names: Iterable[str]) -> State:
 
     Args:
         weights: a file of this project, of the model's own library, or a published one.
-        names: of the model's state dict; none if it is not known. Parts of the file that the model does not have at all
-            (heads that a teacher does not run) do not count.
+        names: of the model's state dict; none if it is not known. Parts of the file that the model
+            does not have at all (heads that a teacher does not run) do not count.
 
     Returns:
         tensors as they are in the file (of a distilled run, the student), or renamed. What is

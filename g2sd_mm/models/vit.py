@@ -188,8 +188,8 @@ class VisionTransformer(BaseModule):
         patch_size = patch_size or size.patch_size
         if not -1 <= frozen_stages <= size.depth:
             raise ConfigError(
-                f'model.backbone.frozen_stages={frozen_stages} is not in -1..{size.depth}, the blocks of '
-                f'arch={arch!r}'
+                f'model.backbone.frozen_stages={frozen_stages} is not in -1..{size.depth}, '
+                f'the blocks of arch={arch!r}'
             )
         self.frozen_stages = frozen_stages
         self.embed_dim, self.depth = size.embed_dim, size.depth

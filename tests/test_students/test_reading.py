@@ -42,7 +42,9 @@ def pixels(channels: int = CHANNELS) -> np.ndarray:
 
 
 def write(path, image: np.ndarray) -> str:
-    tifffile.imwrite(path, image, photometric='minisblack', planarconfig='contig')
+    planes = 'contig' if image.shape[2] > 1 else None
+    tifffile.imwrite(path, image.squeeze(2) if planes is None else image,
+                     photometric='minisblack', planarconfig=planes)
     return str(path)
 
 

@@ -152,8 +152,8 @@ def _image_size(text: str) -> tuple[int, int]:
 
 def _grid_of(state: State, size: tuple[int, int] | None, weights: Weights) -> dict[str, Any]:
     """``grid`` of the file's meta, where its positions are for images that are not square."""
-    patch = next((t.shape[-1] for n, t in state.items() if n.endswith('patch_embed.proj.weight')), 0)
-    if size and patch:
+    if size:
+        patch = next(t.shape[-1] for n, t in state.items() if n.endswith('patch_embed.proj.weight'))
         grid = f'{size[0] // patch}x{size[1] // patch}'
         return {'grid': grid} if size[0] != size[1] else {}
     return {'grid': weights.meta['grid']} if weights.meta.get('grid') else {}

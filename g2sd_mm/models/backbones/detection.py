@@ -26,7 +26,8 @@ class G2SDViTDet(Backbone):
         arch, patch_size, drop_path_rate, with_cp, in_channels, frozen_stages: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
         img_size: side in pixels of the images that the global blocks have relative positions for,
-            or their height and width; images of other sizes (any multiple of the patch size) resize them linearly.
+            or their height and width; images of other sizes (any multiple of the patch size) resize
+            them linearly.
         pretrain_img_size: side in pixels of the pre-training images, or their height and width.
         window_size: side of the attention windows, in patches.
         global_blocks: numbers of the blocks that attend globally.

@@ -29,7 +29,8 @@ class G2SDViTSeg(Backbone):
         arch, patch_size, drop_path_rate, with_cp, in_channels, frozen_stages: see
             :class:`~g2sd_mm.models.vit.VisionTransformer`.
         img_size: side of the training crops, or their height and width, for which absolute and
-            relative positions are laid out. Any other size that is a multiple of the patch works too: both are resized.
+            relative positions are laid out. Any other size that is a multiple of the patch works
+            too: both are resized.
         out_indices: blocks, counted from 0, whose outputs are given.
 
     Raises:
