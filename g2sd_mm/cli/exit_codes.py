@@ -56,8 +56,9 @@ def run_command(command: Callable[[], None]) -> None:
 
 def resume_command(argv: Sequence[str]) -> str:
     """The command line with ``--resume``, for the newest checkpoint whatever it began with."""
-    words = ['python']
-    for word, before in zip(argv, ['', *argv], strict=False):
+    # the one command has the name of its part behind it, see g2sd_mm/__main__.py
+    words = argv[0].split() if argv[0].startswith('g2sd ') else ['python', argv[0]]
+    for word, before in zip(argv[1:], argv, strict=False):
         if word.startswith('--resume') or (before == '--resume' and not word.startswith('-')):
             continue
         words.append(word)
