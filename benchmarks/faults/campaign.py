@@ -90,7 +90,7 @@ def kills_at_random(
     After each the work dir stays, or is moved or copied, and the run goes on from there. What it
     leaves behind must not be touched by that.
     """
-    rng, done = random.Random(seed), 0
+    rng, done = random.Random(f'{seed} {reference.task.name} {reference.task.world}'), 0
     for chain in itertools.count():
         if done >= number:
             return
@@ -146,7 +146,7 @@ def changed_batches(
     learning rate of a run that always had that batch; and a run with the changed batch that is
     interrupted is the same to the last bit as one that is not.
     """
-    rng = random.Random(seed)
+    rng = random.Random(f'{seed} batch {reference.task.name} {reference.task.world}')
     options = {'train_dataloader.batch_size': batch}
     name = f'{reference.task.name}_{reference.task.world}_batch'
     always = folder / f'{name}_always'
