@@ -124,13 +124,15 @@ class Distillation(nn.Module):
 
     def _explained(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
         """How good losses on features are: low ones say little, see :mod:`.explained`."""
-        found = [name for name in given if hasattr(self.losses[name], 'explained_variance')]
-        several = len(found) > 1
+        measures = {
+            name: measure
+            for name in given
+            if (measure := getattr(self.losses[name], 'explained_variance', None))
+        }
+        several = len(measures) > 1
         return {
-            'explained_variance' + f'_{name.removeprefix("loss_")}' * several: (
-                self.losses[name].explained_variance(**given[name])
-            )
-            for name in found
+            'explained_variance' + f'_{name.removeprefix("loss_")}' * several: measure(**given[name])
+            for name, measure in measures.items()
         }
 
     def use_labels(self, labels: TeacherLabels) -> None:

@@ -47,7 +47,7 @@ class Exported:
         part: ``classifier``, ``pyramid``, ``segmentor`` or ``backbone``.
         difference: the largest difference to the network, as a share of the output's largest value.
         left_out: in words, what of the student is not in the file; None for nothing.
-        size: side in pixels of the images that it takes.
+        size: side in pixels of the images that it takes, or height and width.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class Exported:
     part: str
     difference: float
     left_out: str | None
-    size: int
+    size: int | tuple[int, int]
 
 
 def export_student(

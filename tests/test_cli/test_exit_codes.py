@@ -202,7 +202,7 @@ def test_a_run_that_ended_on_request_says_how_it_goes_on(capsys, monkeypatch):
     (['g2sd train', 'c.py', '--amp'], 'python -m g2sd_mm train c.py --amp --resume'),
     (['t.py', 'c.py', '--resume'], 'python t.py c.py --resume'),
     (['t.py', 'c.py', '--resume', '--amp'], 'python t.py c.py --amp --resume'),
-    (['g2sd train', 'a b.py', '--resume', 'x.pth'], "g2sd train 'a b.py' --resume"),
+    (['g2sd train', 'a b.py', '--resume', 'x.pth'], "python -m g2sd_mm train 'a b.py' --resume"),
     (['t.py', 'c.py', '--resume=x.pth', '--amp'], 'python t.py c.py --amp --resume'),
 ])
 def test_the_command_goes_on_from_the_newest_checkpoint(words, command):

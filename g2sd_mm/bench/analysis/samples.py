@@ -59,14 +59,19 @@ def labelled_samples(cfg: Config, number: int) -> Samples:
     return Samples(images.flip(1) if swap else images, labels)
 
 
-def square_samples(cfg: Config, number: int, size: int) -> Samples:
+def square_samples(cfg: Config, number: int, size: int | tuple[int, int]) -> Samples:
     """Middle squares of a config's test images (training images, where it tests nothing).
 
     Args:
         cfg: of any task.
         number: how many, at most.
         size: side in pixels that they are brought to.
+
+    Raises:
+        UserError: for the size of a network for rectangles.
     """
+    if not isinstance(size, int):
+        raise UserError(f'this analysis shows squares, and the network takes {size[0]} x {size[1]}')
     loader = cfg.get('test_dataloader') or cfg.train_dataloader
     dataset_cfg = innermost_dataset(loader.dataset).copy()
     dataset_cfg.pop('filter_cfg', None)  # images without objects are as good as others
