@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def agree_on_test_data(
-    students: Mapping[str, Student], cfg: Config, name: str, size: int | None = None
+    students: Mapping[str, Student],
+    cfg: Config,
+    name: str,
+    size: int | tuple[int, int] | None = None,
 ) -> None:
     """Fit the labels of a config's test data to the classes of students, in place.
 
@@ -26,7 +29,8 @@ def agree_on_test_data(
         students: by name; each is compared with the first.
         cfg: config with ``test_dataloader``.
         name: of the config, for messages.
-        size: side in pixels of the only images that can be taken; None for any.
+        size: side in pixels of the only images that can be taken, or height and width; None for
+            any.
 
     Raises:
         UserError: if classes, normalisation or size differ.
@@ -44,9 +48,10 @@ def agree_on_test_data(
     for called, student in students.items():
         if student.task == 'classification' and (differs := unlike(student.inputs, here)):
             raise UserError(f'{called} and {name} prepare images differently ({differs})')
-    if size and here.size and here.size != (size, size):
+    taken = (size, size) if isinstance(size, int) else size
+    if taken and here.size and here.size != taken:
         raise UserError(
             f'{name} gives images of {pixels(here.size)}, and the exported file takes '
-            f'{pixels((size, size))}: export it with --size {here.size[0]}, or give other test data'
+            f'{pixels(taken)}: export it with --size {here.size[0]}, or give other test data'
         )
     say(reconcile_data(cfg, reference.classes, first, (LOADERS[2],)).notes)

@@ -130,8 +130,9 @@ class Distillation(nn.Module):
             if (measure := getattr(self.losses[name], 'explained_variance', None))
         }
         several = len(measures) > 1
+        ends = {name: f'_{name.removeprefix("loss_")}' if several else '' for name in measures}
         return {
-            'explained_variance' + f'_{name.removeprefix("loss_")}' * several: measure(**given[name])
+            f'explained_variance{ends[name]}': measure(**given[name])
             for name, measure in measures.items()
         }
 
