@@ -59,6 +59,7 @@ def test_the_comparison_sees_another_run(reference, place):
     assert any(line.startswith('optimizer: ') for line in found)
 
 
+@pytest.mark.slow
 def test_a_run_with_another_batch_ends_as_documented(reference, place):
     records = list(campaign.changed_batches(reference('stage1'), place, 2, seed=3, batch=4))
     assert len(records) == 2
