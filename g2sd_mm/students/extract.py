@@ -106,8 +106,9 @@ def extract_student(
 def _student_state(weights: Weights, network: Record | None) -> dict[str, Tensor]:
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
-    known = network is None or own_record(weights) is not None
-    return state_for(weights, () if known else network_names(network))
+    if network is None or own_record(weights) is not None:
+        return state_for(weights, ())
+    return state_for(weights, network_names(network))
 
 
 def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ...]:
