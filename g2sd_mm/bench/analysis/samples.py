@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...config.parts import innermost_dataset
 from ...errors import UserError
+from ...models.image_size import height_and_width
 from ...students.student import read_image
 
 
@@ -65,13 +66,9 @@ def square_samples(cfg: Config, number: int, size: int | tuple[int, int]) -> Sam
     Args:
         cfg: of any task.
         number: how many, at most.
-        size: side in pixels that they are brought to.
-
-    Raises:
-        UserError: for the size of a network for rectangles.
+        size: side in pixels that they are brought to; height and width for other shapes than a
+            square.
     """
-    if not isinstance(size, int):
-        raise UserError(f'this analysis shows squares, and the network takes {size[0]} x {size[1]}')
     loader = cfg.get('test_dataloader') or cfg.train_dataloader
     dataset_cfg = innermost_dataset(loader.dataset).copy()
     dataset_cfg.pop('filter_cfg', None)  # images without objects are as good as others
@@ -81,12 +78,15 @@ def square_samples(cfg: Config, number: int, size: int | tuple[int, int]) -> Sam
     return Samples(squares([read_image(path) for path in paths], size))
 
 
-def squares(images: Sequence[np.ndarray], size: int) -> Tensor:
-    """Middle squares of images uint8 [height, width, 3], resized: uint8 [N, 3, size, size]."""
+def squares(images: Sequence[np.ndarray], size: int | tuple[int, int]) -> Tensor:
+    """Middles of images uint8 [height, width, 3] in the shape of ``size``, resized to it."""
+    height, width = height_and_width(size)
     cut = []
     for image in images:
-        side = min(image.shape[:2])
-        top, left = ((length - side) // 2 for length in image.shape[:2])
-        square = image[top : top + side, left : left + side]
-        cut.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
+        # the largest part of that shape
+        unit = min(image.shape[0] / height, image.shape[1] / width)
+        rows, columns = round(unit * height), round(unit * width)
+        top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+        middle = image[top : top + rows, left : left + columns]
+        cut.append(cv2.resize(middle, (width, height), interpolation=cv2.INTER_AREA))
     return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
