@@ -13,8 +13,8 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor
 
 from ..config.parts import innermost_dataset
-from ..models.image_size import height_and_width
 from ..errors import UserError
+from ..models.image_size import height_and_width
 from ..students.student import read_image
 
 
