@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from ..errors import UserError
-from ..wording import one_line
+from ..text import one_line
 from .channels import check_channels
 from .classes import apply_classes
 from .old_names import refuse_old_names
