@@ -191,9 +191,8 @@ def test_a_baseline_is_a_row_with_title_colour_and_claim(folder, monkeypatch):
     rows = [row for row in rows if (row.task, row.table) == ('cls', 'main')]
     (folder / 'log').write_text('')
     monkeypatch.setattr(run_module, 'launch', Fake(folder / 'log'))
-    monkeypatch.setattr(
-        run_module, 'launch_test', lambda *_, **__: {'metrics': {'top1': 50.0}}
-    )
+    tested = {'metrics': {'top1': 50.0}}
+    monkeypatch.setattr(run_module, 'launch_test', lambda *_, **__: tested)
     run_suite(suite, rows, [0], folder / 'out', say=lambda line: None)
     methods._ADDED.clear()  # as in the process that reads the results later
     page = render(read_results(folder / 'out' / 'results.json'), folder / 'out')

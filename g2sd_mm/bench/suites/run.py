@@ -74,7 +74,7 @@ class SuiteRun:
         self.record = _record(self.suite, self.data)
         self._every = sorted({*self.seeds, *(self.record.seeds() if self.record else ())})
         self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
-        self._of_rows = row_digests(self.suite, self.digests) if self.record else {}
+        self._of_rows = row_digests(self.suite, self.digests)
         self.known = self.record.find(self._of_rows) if self.record else {}
         self.wanted = [
             (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
@@ -176,7 +176,8 @@ class SuiteRun:
         """
         for row in {row.data: row for row in rows}.values():
             if row.data or self.launcher is not HERE:
-                yield row.data, launch_test(step, row, runs, self.launcher, **self._room(key))
+                digest, room = self._of_rows[key[0], row], self._room(key)
+                yield row.data, launch_test(step, row, runs, self.launcher, digest, **room)
 
     def _made(self) -> Lines:
         return {
