@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from .identify import describe
 from .load import is_outline
 from .read import Weights
 
@@ -29,7 +30,9 @@ def fitted(network: Any, state: Mapping[str, Tensor], weights: Weights) -> dict[
     try:
         done = network.fit_state(state, known_grid(weights.meta))
     except ValueError as error:
-        raise CheckpointError(f'{weights.name} does not fit these images: {error}') from error
+        raise CheckpointError(
+            f'{weights.name} does not fit these images: {error}; it is {describe(weights.state)}'
+        ) from error
     before, after = (part.get(_PROJECTION) for part in (state, done))
     if before is not None and after is not None and not is_outline(network):
         old, new = before.shape[1:2], after.shape[1:2]

@@ -328,7 +328,8 @@ def figures(
     path: Path, gpu: str | None = 'H100', size: str = 'full', device: str = 'cuda', *others: dict
 ) -> str:
     step = dict(
-        workload='generic_vits', config='configs/imagenet/g2sd_vits_generic.py', part='step',
+        workload='generic_vits', stage='generic_vits',
+        config='configs/imagenet/g2sd_vits_generic.py', part='step',
         variant='bfloat16, compiled', images_per_second=3600.0, batch=256, counts=True,
     )
     faster = {**step, 'images_per_second': 9000.0}

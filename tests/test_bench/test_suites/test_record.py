@@ -370,15 +370,15 @@ def test_the_mini_rows_are_judged_by_more_than_the_runs_validate_on():
 def test_a_figure_that_is_no_number_is_kept_and_reported(fake, tmp_path, record, monkeypatch):
     """The row ended; its log, its file, the table and the page say what came out."""
 
-    def train(step, seed, runs, resume):
+    def train(step, seed, runs, launcher, resume, **how):
         log = runs / step.name / '1' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True)
         log.write_text('{"loss": NaN, "iter": 1}\n{"accuracy/top1": NaN, "step": 1}')
-        result = fake(step, seed, runs, resume)
+        result = fake(step, seed, runs, launcher, resume)
         bad = step.name == 'g2sd_vits_cls' and seed == 0
         return {**result, 'metrics': {'top1': float('nan') if bad else 50.0 + seed}}
 
-    monkeypatch.setattr(run_module, '_train', train)
+    monkeypatch.setattr(run_module, 'launch', train)
     results = go(tmp_path / 'out', record, seeds=(0, 1))
     assert len(results['rows']) == 6
     log = (record / 'rows' / 'shapes_cls_vits_g2sd_seed0.log').read_text().splitlines()
