@@ -113,8 +113,8 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(ran, tmp_path, monke
     draw_pictures(replace(suite, steps=steps, rows=rows), rows, runs, tmp_path, told.append)
     assert [line.split(':')[0] for line in told] == ['no pictures of broken', 'no pictures of det']
     assert all('no/such.py' in line and '\n' not in line for line in told)
-    cls, _ = prediction_grids(tmp_path)
-    assert 'scratch' in cls and 'my_idea' not in cls
+    grids = show(prediction_grids(tmp_path))
+    assert 'scratch' in grids and 'my_idea' not in grids
 
 
 def test_columns_show_the_same_images_at_the_same_size(ran, tmp_path):
