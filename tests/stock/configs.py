@@ -120,7 +120,7 @@ def distilled(row: Row, cfg: dict[str, Any], teacher: str, weights: str) -> dict
         parts.append('neck')
     if row.library != 'mmdet':
         parts.append(tap.split('.')[0])
-    loss: dict[str, Any] = dict(type='SmoothL1FeatureLoss', tap='heard', normalise=False)
+    loss: dict[str, Any] = dict(type='SmoothL1FeatureLoss', tap='heard', target='none')
     if row.library == 'mmseg':
         loss = dict(type='ChannelWiseDivergence', tap='heard')
     block = dict(
