@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from .load import is_outline
+from .other_vits import other_vit
 from .read import Weights
 
 _PROJECTION = 'patch_embed.proj.weight'
@@ -29,6 +30,10 @@ def fitted(network: Any, state: Mapping[str, Tensor], weights: Weights) -> dict[
     try:
         done = network.fit_state(state, known_grid(weights.meta))
     except ValueError as error:
+        if other := other_vit(weights.state):  # its positions have another arrangement
+            raise CheckpointError(
+                f'{weights.name} cannot be used here: it is {other}, for which no config is made'
+            ) from error
         raise CheckpointError(f'{weights.name} does not fit these images: {error}') from error
     before, after = (part.get(_PROJECTION) for part in (state, done))
     if before is not None and after is not None and not is_outline(network):
