@@ -22,23 +22,23 @@ class _Watcher(MetaPathFinder):
     """First in ``sys.meta_path``: lets the other finders find, then adds to what they do.
 
     Attributes:
-        callbacks: module -> what is called once it is loaded.
+        callbacks: module -> what is called once it is loaded, in this order.
         missing: module -> library that it does not find while it is loaded.
     """
 
     def __init__(self) -> None:
-        self.callbacks: dict[str, Callback] = {}
+        self.callbacks: dict[str, list[Callback]] = {}
         self.missing: dict[str, str] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        callback, missing = self.callbacks.get(fullname), self.missing.get(fullname)
-        if callback is None and missing is None:
+        callbacks, missing = self.callbacks.get(fullname, []), self.missing.get(fullname)
+        if not callbacks and missing is None:
             return None
         spec = self._ask_the_others(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            _add_to_exec(spec, spec.loader, callback, missing)
+            _add_to_exec(spec, spec.loader, callbacks, missing)
         return spec
 
     def _ask_the_others(
@@ -54,14 +54,14 @@ class _Watcher(MetaPathFinder):
 
 
 def _add_to_exec(
-    spec: ModuleSpec, loader: Loader, callback: Callback | None, missing: str | None
+    spec: ModuleSpec, loader: Loader, callbacks: Sequence[Callback], missing: str | None
 ) -> None:
     execute = loader.exec_module
 
     def execute_and_more(module: ModuleType) -> None:
         with _hidden(missing):
             execute(module)
-        if callback is not None:
+        for callback in callbacks:
             callback(module)
 
     # A copy of the loader, since one loader may serve many modules; and no class of our own
@@ -91,13 +91,15 @@ _watcher = _Watcher()
 def after_import(name: str, callback: Callback) -> None:
     """Call ``callback(module)`` as soon as the module ``name`` is loaded.
 
-    A module that is loaded already is handed over at once. There is one callback per name; a
-    second registration replaces the first.
+    A module that is loaded already is handed over at once. Several callbacks of a name are called
+    in the order of their registration, each once.
     """
     if name in sys.modules:
         callback(sys.modules[name])
     _watch()
-    _watcher.callbacks[name] = callback
+    callbacks = _watcher.callbacks.setdefault(name, [])
+    if callback not in callbacks:
+        callbacks.append(callback)
 
 
 def import_without(name: str, library: str) -> None:
