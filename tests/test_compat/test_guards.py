@@ -196,7 +196,7 @@ def double_value(module):
 
 
 def test_all_callbacks_of_a_module_are_called_in_their_order(sample):
-    for callback in (change_value, double_value, change_value, double_value):
+    for callback in (change_value, double_value, double_value):
         after_import(sample, callback)
     assert __import__(sample).read() == 4  # each once
 
