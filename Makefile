@@ -25,19 +25,22 @@ setup:  ## make .venv and install everything, once and again when setup.py chang
 	  cp setup.py $(STAMP); \
 	fi
 
+# One worker per core, one thread each: the models of the tests are too small to share out.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto
+
 # Classification alone: make demo TASKS=cls
 TASKS := cls det seg
 demo: setup  ## both stages for all three tasks on the embedded data: work_dirs/demo/report.html
 	$(RUN) tools/reproduce.py --suite demo --tasks $(TASKS)
 
 test: setup  ## the tests, without the slow ones and those for a GPU
-	$(RUN) -m pytest -q -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 examples: setup  ## the worked examples of the documentation, as a reader types them: some ten minutes
-	$(RUN) -m pytest -q tests/test_docs
+	$(PYTEST) tests/test_docs
 
 test-all: setup  ## all tests, without those for a GPU
-	$(RUN) -m pytest -q -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 lint: setup  ## ruff and mypy
 	$(RUN) -m ruff check

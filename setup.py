@@ -83,6 +83,7 @@ EXTRAS = {
     'dev': [
         'hypothesis',
         'pytest',
+        'pytest-xdist',
         'ruff',
         'mypy==2.4.1',  # another release finds other things
         'types-PyYAML',  # mypy's knowledge of yaml

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[bool]:
+def file_lock(path: Path) -> Iterator[bool]:
     """Hold a lock that the system drops when its owner dies; yield whether it could be had.
 
     Where there are no such locks (some network drives) the work is done without, so it must still

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from .compat.quiet import unfiltered
-from .wording import printable
+from .text import printable
 
 _EVERY = 0.2  # seconds between two drawings of the bars
 

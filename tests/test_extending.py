@@ -18,8 +18,8 @@ from g2sd_mm.bench import methods
 from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import run as run_module
+from g2sd_mm.bench.suites.custom_rows import with_custom_rows
 from g2sd_mm.bench.suites.mini import MINI
-from g2sd_mm.bench.suites.own_rows import with_own_rows
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.runs.train import train
@@ -186,14 +186,13 @@ def test_a_task_has_its_metric_its_network_and_its_predictions(folder, image_dat
 def test_a_baseline_is_a_row_with_title_colour_and_claim(folder, monkeypatch):
     monkeypatch.setattr(methods, '_ADDED', {})
     write(folder, baseline=BASELINE)
-    suite = with_own_rows(MINI, ['baseline.py'])
+    suite = with_custom_rows(MINI, ['baseline.py'])
     rows = [row for row in suite.rows if row.method in ('logits_only', 'scratch')]
     rows = [row for row in rows if (row.task, row.table) == ('cls', 'main')]
     (folder / 'log').write_text('')
     monkeypatch.setattr(run_module, 'launch', Fake(folder / 'log'))
-    monkeypatch.setattr(
-        run_module, 'launch_test', lambda *_, **__: {'metrics': {'top1': 50.0}}
-    )
+    tested = {'metrics': {'top1': 50.0}}
+    monkeypatch.setattr(run_module, 'launch_test', lambda *_, **__: tested)
     run_suite(suite, rows, [0], folder / 'out', say=lambda line: None)
     methods._ADDED.clear()  # as in the process that reads the results later
     page = render(read_results(folder / 'out' / 'results.json'), folder / 'out')

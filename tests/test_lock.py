@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from g2sd_mm.lock import alone
+from g2sd_mm.lock import file_lock
 
 fork = multiprocessing.get_context('fork')
 
@@ -21,7 +21,7 @@ def write(log: Path, text: str) -> None:
 
 
 def work(folder: Path, name: str, holds: multiprocessing.Event, seconds: float) -> None:
-    with alone(folder / 'lock') as held:
+    with file_lock(folder / 'lock') as held:
         assert held
         write(folder / 'log', f'{name} begins, ')
         holds.set()
@@ -58,7 +58,7 @@ def test_a_killed_owner_holds_nothing(tmp_path):
 
 
 def test_a_process_that_was_forked_meanwhile_holds_nothing_afterwards(tmp_path):
-    with alone(tmp_path / 'lock'):
+    with file_lock(tmp_path / 'lock'):
         worker = fork.Process(target=time.sleep, args=(600,))
         worker.start()
     second, holds = start(tmp_path, 'second')
@@ -74,11 +74,12 @@ def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, 'No locks available')
 
     monkeypatch.setattr(FileLock, 'acquire', refuse)
-    with alone(tmp_path / 'lock') as held:
+    with file_lock(tmp_path / 'lock') as held:
         assert not held
 
 
 def test_a_folder_that_is_none_is_an_error(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises((NotADirectoryError, FileExistsError)), alone(tmp_path / 'file' / 'lock'):
+    below = tmp_path / 'file' / 'lock'
+    with pytest.raises((NotADirectoryError, FileExistsError)), file_lock(below):
         pass

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from g2sd_mm.checkpoints.whole import damage, newest_whole
+from g2sd_mm.checkpoints.integrity import damage, newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 
 from .children import Run

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 
 #: Parts of a training checkpoint that training goes on from. (Logs have times in them.)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 
 from .campaign import Record, Reference, finish, last_line
 from .children import Run

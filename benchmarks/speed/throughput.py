@@ -19,7 +19,7 @@ from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.engine.autocast import mixed_dtype
 from g2sd_mm.engine.compiling import why_not
 from g2sd_mm.tasks import task_of
-from g2sd_mm.wording import one_line
+from g2sd_mm.text import one_line
 
 from . import surroundings
 from .batches import random_batch

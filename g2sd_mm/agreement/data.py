@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from ..config.parts import LOADERS
 from ..errors import UserError
-from ..wording import some
+from ..text import some
 from .data_names import DataNames, Labels, names_of
 from .names import BY_POSITION, Names, comparable, difference
 

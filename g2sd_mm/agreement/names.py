@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ..wording import some
+from ..text import some
 
 Names = tuple[str, ...]
 

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from ..config.classes import class_counts
 from ..errors import UserError
-from ..wording import some
+from ..text import some
 from .data import TRAINING, Classes, agree_on_classes
 from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, unlike
 from .names import BY_POSITION, Names, difference

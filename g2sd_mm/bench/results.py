@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..wording import printable
+from ..text import printable
 from . import methods
 
 

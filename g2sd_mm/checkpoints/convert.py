@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
-from ..wording import some
+from ..text import some
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
 from .layouts.rules import State, Translated, fits, to_published, to_theirs

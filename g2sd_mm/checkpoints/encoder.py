@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
-from ..wording import first_line
+from ..text import first_line
 from .convert import in_published_names
 from .fitting import fitted
 from .identify import describe

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
-from ..wording import some
+from ..text import some
 from .convert import to_published_names
 from .fitting import known_grid
 from .identify import Kind, identify, raw_pixels, title_of

@@ -9,8 +9,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from .identify import describe
 from .load import is_outline
-from .other_vits import other_vit
 from .read import Weights
 
 _PROJECTION = 'patch_embed.proj.weight'
@@ -30,11 +30,9 @@ def fitted(network: Any, state: Mapping[str, Tensor], weights: Weights) -> dict[
     try:
         done = network.fit_state(state, known_grid(weights.meta))
     except ValueError as error:
-        if other := other_vit(weights.state):  # its positions have another arrangement
-            raise CheckpointError(
-                f'{weights.name} cannot be used here: it is {other}, for which no config is made'
-            ) from error
-        raise CheckpointError(f'{weights.name} does not fit these images: {error}') from error
+        raise CheckpointError(
+            f'{weights.name} does not fit these images: {error}; it is {describe(weights.state)}'
+        ) from error
     before, after = (part.get(_PROJECTION) for part in (state, done))
     if before is not None and after is not None and not is_outline(network):
         old, new = before.shape[1:2], after.shape[1:2]

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
-from ..wording import some
+from ..text import some
 from .identify import describe
 from .layouts.rules import fits
 from .read import Weights

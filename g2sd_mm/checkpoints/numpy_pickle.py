@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError, UnsafeCheckpointError
-from ..wording import first_line
+from ..text import first_line
 
 _DTYPES = ('b1', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', 'f2', 'f4', 'f8')
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError, is_bare_pickle, load_checkpoint
-from ..wording import printable
+from ..text import printable
 from .averaged import Which, choose
 from .numpy_pickle import read_numpy_pickle
 from .wrappers import unwrapped

@@ -126,7 +126,7 @@ def uses_of(facts: Facts, file: str) -> list[tuple[str, str]]:
     for purpose, command, student, teacher in _uses(facts):
         if purpose == _STAGE1_TEACHER[0] and 'decoder width' not in facts.size:
             continue
-        if facts.family is None and command is not _EXTRACT:
+        if facts.family is None and not facts.stock and command is not _EXTRACT:
             continue
         config = teacher if width in _TEACHERS else student
         if size is None or not _has_its_classes(config or '', purpose, facts):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from ..wording import some
+from ..text import some
 
 #: How the names of weights end; other tensors (indices, counts) may be integers, or zero.
 _WEIGHTS = ('weight', 'bias', '_token', 'pos_embed')

@@ -25,7 +25,7 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[s
         OSError: if the disk is full or the folder cannot be written; no partial file stays.
     """
     content = {
-        'state_dict': {name: alone(tensor) for name, tensor in state.items()},
+        'state_dict': {name: compact_copy(tensor) for name, tensor in state.items()},
         'meta': dict(meta),
     }
     with whole_or_not(path) as temporary, temporary.open('wb') as file:
@@ -78,7 +78,7 @@ def _sync(path: Path) -> None:
         os.close(number)
 
 
-def alone(tensor: Tensor) -> Tensor:
+def compact_copy(tensor: Tensor) -> Tensor:
     """On the CPU, and copied if it is a view: torch would save all that it is a view of."""
     tensor = tensor.detach().cpu()
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
@@ -94,7 +94,7 @@ def write_safetensors(
     """
     from safetensors.torch import save_file
 
-    tensors = {name: alone(tensor).contiguous() for name, tensor in state.items()}
+    tensors = {name: compact_copy(tensor).contiguous() for name, tensor in state.items()}
     texts = {key: str(value) for key, value in meta.items()}
     with whole_or_not(path) as temporary:
         save_file(tensors, temporary, metadata={'format': 'pt', **texts})

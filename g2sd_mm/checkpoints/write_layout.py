@@ -13,7 +13,7 @@ import torch
 from ..compat.safe_load import CheckpointError
 from .convert import Conversion
 from .layouts import LAYOUTS
-from .write import alone, whole_or_not, write_text
+from .write import compact_copy, whole_or_not, write_text
 
 
 def write_layout(
@@ -54,7 +54,7 @@ def write_layout(
 
 
 def _write_torch(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
-    state = {name: alone(tensor).contiguous() for name, tensor in done.state.items()}
+    state = {name: compact_copy(tensor).contiguous() for name, tensor in done.state.items()}
     wrapper = LAYOUTS[done.layout].wrapper_of(done.family)
     content = {wrapper: state, 'meta': dict(meta)} if wrapper else state
     with path.open('wb') as file:
@@ -64,7 +64,7 @@ def _write_torch(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
 def _write_safetensors(path: Path, done: Conversion, meta: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file
 
-    state = {name: alone(tensor).contiguous() for name, tensor in done.state.items()}
+    state = {name: compact_copy(tensor).contiguous() for name, tensor in done.state.items()}
     save_file(state, path, metadata={key: str(value) for key, value in meta.items()})
 
 

@@ -231,7 +231,7 @@ class Subjects:
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..agreement.students import agree_on_test_data
-    from ..bench.suites.trained import (
+    from ..bench.suites.finished_runs import (
         last_checkpoint,
         run_config,
         stage1_config,

@@ -16,8 +16,8 @@ from types import FrameType
 from ..compat.plain_logs import printable_logs
 from ..compat.quiet import quiet_imports
 from ..errors import Preempted, UserError
+from ..text import printable
 from ..unexpected import account_of
-from ..wording import printable
 from .address_space import check_address_space
 from .encoding import ensure_utf8
 from .streams import lasting_streams

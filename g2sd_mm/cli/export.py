@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..wording import printable
+from ..text import printable
 from .exit_codes import run_command
 from .options import add_options, parse_options
 

@@ -41,7 +41,7 @@ def main() -> None:
         from ..runs.infer import infer
 
         infer(options=parse_options(args.pop('cfg_options')), **args)
-        from ..wording import printable
+        from ..text import printable
 
         print(printable(f'{args["out_dir"]}/predictions.json'))
 

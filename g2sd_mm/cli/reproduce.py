@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..wording import printable
+from ..text import printable
 from .exit_codes import run_command
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ def _run(args: argparse.Namespace) -> None:
 def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     """The suite that is asked for, on the data that it is asked for."""
     from ..bench.suites.catalogue import SUITES
+    from ..bench.suites.custom_rows import with_custom_rows
     from ..bench.suites.data import find_data
-    from ..bench.suites.own_rows import with_own_rows
     from ..bench.suites.plan import with_public_files
     from ..bench.suites.smoke import smoke
     from ..errors import UserError
@@ -207,7 +207,7 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
         raise UserError('--smoke makes no rows that are worth a record: leave out --record')
     suite, data = with_public_files(SUITES[args.suite], Path(args.weights)), None
     if args.add:
-        suite = with_own_rows(suite, args.add)
+        suite = with_custom_rows(suite, args.add)
     if args.data_root:
         data = find_data(args.data_root)
         suite = data.apply(suite)

@@ -42,7 +42,7 @@ def main() -> None:
 
     def command() -> None:
         from ..runs.test import evaluate
-        from ..wording import printable
+        from ..text import printable
 
         metrics = evaluate(options=parse_options(args.pop('cfg_options')), **args)
         said = '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())

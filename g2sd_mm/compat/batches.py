@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import, replace_function
+from g2sd_mm.compat.import_hooks import after_import, replace_function
 from g2sd_mm.errors import DataError
 
 __all__ = ['name_odd_sizes']

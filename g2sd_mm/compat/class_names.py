@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.import_hooks import after_import
 from g2sd_mm.errors import DataError
-from g2sd_mm.wording import some
+from g2sd_mm.text import some
 
 __all__ = ['match_classes_by_name']
 

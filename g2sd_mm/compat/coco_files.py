@@ -7,7 +7,7 @@ for one would be missing for the other, and end a run at its first validation.
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import, replace_function
+from g2sd_mm.compat.import_hooks import after_import, replace_function
 
 __all__ = ['indexed', 'read_alike']
 

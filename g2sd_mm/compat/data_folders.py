@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.import_hooks import after_import
 from g2sd_mm.errors import DataError
 from g2sd_mm.image_files import ENDINGS, UNREAD_ENDINGS, endings_of, is_endless, is_image, is_stray
 

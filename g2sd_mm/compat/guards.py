@@ -12,8 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from g2sd_mm.compat.after_import import after_import, import_without
 from g2sd_mm.compat.formatting import remember_formatting
+from g2sd_mm.compat.import_hooks import after_import, import_without
 
 __all__ = [
     'check_no_upstream_twins',

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import, replace_function
+from g2sd_mm.compat.import_hooks import after_import, replace_function
 from g2sd_mm.compat.jpeg import ends_early
 from g2sd_mm.errors import DataError
-from g2sd_mm.wording import one_line
+from g2sd_mm.text import one_line
 
 __all__ = ['name_unreadable_files', 'naming']
 

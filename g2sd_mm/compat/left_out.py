@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import
-from g2sd_mm.wording import some
+from g2sd_mm.compat.import_hooks import after_import
+from g2sd_mm.text import some
 
 __all__ = ['count_left_out', 'say_left_out']
 

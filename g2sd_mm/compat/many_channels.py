@@ -10,7 +10,7 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.import_hooks import after_import
 
 __all__ = ['normalise_any_channels']
 

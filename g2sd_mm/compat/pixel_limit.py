@@ -9,7 +9,7 @@ import os
 import warnings
 from typing import Any
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.import_hooks import after_import
 
 __all__ = ['limit_pixels', 'too_large']
 

@@ -10,7 +10,7 @@ import pickle
 from types import ModuleType
 from typing import IO, Any, NoReturn
 
-from g2sd_mm.compat.after_import import after_import, replace_function
+from g2sd_mm.compat.import_hooks import after_import, replace_function
 from g2sd_mm.errors import DataError
 
 __all__ = ['load_plain_pickle', 'read_plain_values_only']

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
 
-from g2sd_mm.wording import printable
+from g2sd_mm.text import printable
 
 __all__ = ['printable_logs']
 

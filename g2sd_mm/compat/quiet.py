@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from g2sd_mm.compat.after_import import after_import
+from g2sd_mm.compat.import_hooks import after_import
 
 __all__ = ['quiet_imports', 'silence_known_warnings', 'silence_pycocotools', 'unfiltered']
 

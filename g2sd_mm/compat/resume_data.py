@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from g2sd_mm.compat.safe_load import CheckpointError
-from g2sd_mm.wording import printable
+from g2sd_mm.text import printable
 
 __all__ = ['CheckpointFolder', 'check_resumable', 'own_files_only', 'resume_from_data']
 

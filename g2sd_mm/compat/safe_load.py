@@ -22,7 +22,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import torch
 
-from g2sd_mm.wording import first_line
+from g2sd_mm.text import first_line
 
 __all__ = ['CheckpointError', 'UnsafeCheckpointError', 'close_unsafe_loading', 'load_checkpoint']
 

@@ -29,9 +29,11 @@ def check_channels(cfg: Config) -> None:
     model = cfg.get('model')
     if not isinstance(model, Mapping):
         return
-    sides = [(f'model.{side}', model[side]) for side in ('student', 'teacher')
-             if isinstance(model.get(side), Mapping)]  # fmt: skip
-    channels = {place: image_channels(part) for place, part in sides or [('model', model)]}
+    teacher = (cfg.get('distillation') or {}).get('teacher') or {}
+    sides = [('model', model)]
+    if teacher.get('type') == 'MAETeacher':  # others name a config, or read images of their own
+        sides.append(('distillation.teacher', teacher))
+    channels = {place: image_channels(part) for place, part in sides}
     (place, number), *others = channels.items()
     for other, theirs in others:
         if theirs != number:

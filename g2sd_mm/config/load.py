@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..errors import UserError
-from ..wording import one_line
+from ..text import one_line
 from .channels import check_channels
 from .classes import apply_classes
 from .old_names import refuse_old_names

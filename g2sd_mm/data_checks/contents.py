@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..wording import some
+from ..text import some
 from .findings import Finding
 
 #: Reasons for which an object does not count.

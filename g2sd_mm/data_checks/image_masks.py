@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..image_files import ENDINGS, UNREAD_ENDINGS, endings_of, files_below, is_image
-from ..wording import some
+from ..text import some
 from .contents import problems
 from .crops import Crop, too_small
 from .duplicates import TRAINING

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from ..wording import printable
+from ..text import printable
 from .findings import KINDS, Finding
 
 DIGEST = 'BLAKE2b-128 of the decoded pixels'

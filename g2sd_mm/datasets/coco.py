@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from ..compat.coco_files import indexed, say
 from ..data_checks.coco_file import categories_of, read_annotations
 from ..errors import DataError
-from ..wording import some
+from ..text import some
 
 
 @DATASETS.register_module()

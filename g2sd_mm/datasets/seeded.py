@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError
 from ..seeding import seed_everything
-from ..wording import one_line
+from ..text import one_line
 
 #: What a sample raises that cannot be read: a file (a DataError is a ValueError), or annotations
 #: that the libraries assert something about.

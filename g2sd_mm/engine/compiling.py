@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..models.vit import Block
-from ..wording import first_line
+from ..text import first_line
 
 #: Compiled forms of one function: widths, precisions, windows, drop-path rates, with and without
 #: gradients. Blocks that are alike share one.

@@ -43,7 +43,7 @@ def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     return found
 
 
-class OnItsWay:
+class DeferredScalar:
     """A number that leaves the device when the work before it is done, and that nobody waits for.
 
     ``item()`` of a tensor on a GPU waits for all work in the queue, that of the next step too if it

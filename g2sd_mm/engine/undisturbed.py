@@ -68,7 +68,7 @@ def silent() -> Iterator[None]:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def single_process() -> Iterator[None]:
     """Let this process believe that it is the only one, so that what it does waits for no other."""
     name = 'is_initialized'
     before = getattr(torch.distributed, name)

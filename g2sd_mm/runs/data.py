@@ -12,7 +12,7 @@ from ..config.load import UNFIT
 from ..config.parts import all_datasets, data_folder, innermost_datasets
 from ..datasets.shapes import ensure_shapes
 from ..errors import UserError
-from ..wording import one_line
+from ..text import one_line
 
 #: (library, data set that holds others) -> what it lacks for it.
 _NOT_UPSTREAM = {

@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
 
-from ..checkpoints.whole import POINTER
+from ..checkpoints.integrity import POINTER
 from ..errors import RunError, UserError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -178,10 +178,9 @@ def use_mixed_precision(cfg: Config) -> None:
         )
     dtype = mixed_dtype('cuda')
     cfg.optim_wrapper.update(dict(MIXED[dtype]))
-    places: tuple[Any, ...] = (cfg.model, cfg.get('distillation') or {})
-    for place in places:
-        if place.get('teacher'):
-            place.teacher.setdefault('dtype', dtype)
+    teacher = (cfg.get('distillation') or {}).get('teacher')
+    if teacher:
+        teacher.setdefault('dtype', dtype)
 
 
 def use_strict_loading(cfg: Config) -> None:

@@ -16,11 +16,11 @@ import g2sd_mm
 from ..checkpoints import CheckpointError
 from ..checkpoints.load import compare
 from ..config.load import load_config
-from ..engine.bundle import read_bundle
+from ..engine.failure_dump import read_bundle
 from ..engine.hooks.access import bare_model
 from ..engine.tensors import all_finite, as_number, tensors_in
 from ..seeding import seed_everything
-from ..wording import printable, some
+from ..text import printable, some
 from .prepare import name_run
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..checkpoints import CheckpointError
-from ..checkpoints.whole import damage, newest_whole
+from ..checkpoints.integrity import damage, newest_whole
 from ..compat.safe_load import load_checkpoint
 
 #: What has to be in a config for its randomness to follow from counts alone.

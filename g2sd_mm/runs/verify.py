@@ -16,7 +16,7 @@ from torch import nn
 
 from ..checkpoints import CheckpointError, load_encoder
 from ..checkpoints.load import Fit
-from ..checkpoints.start import load_start
+from ..checkpoints.warm_start import load_start
 from ..config.load import load_config
 from ..config.parts import plain_model
 from ..distill.teachers import build_teacher

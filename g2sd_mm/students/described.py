@@ -24,7 +24,7 @@ from ..checkpoints import CheckpointError, Weights
 from ..checkpoints.record import Record
 from ..errors import UserError
 from ..tasks import scopes
-from ..wording import printable
+from ..text import printable
 
 #: A registered name, with or without its library. Registries take any other text for the address
 #: of something to import and call.

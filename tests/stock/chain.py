@@ -19,7 +19,7 @@ from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
-from g2sd_mm.wording import one_line
+from g2sd_mm.text import one_line
 
 from . import configs
 

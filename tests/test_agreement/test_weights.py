@@ -12,6 +12,7 @@ from g2sd_mm.agreement.recorded import recorded
 from g2sd_mm.agreement.runs import agree_for_test, agree_for_training
 from g2sd_mm.agreement.students import agree_on_test_data
 from g2sd_mm.agreement.weights import cut_note, reconcile
+from g2sd_mm.checkpoints.sidecar import read_sidecar, write_sidecar
 from g2sd_mm.config.parts import LOADERS
 from g2sd_mm.runs.infer import infer
 from g2sd_mm.runs.test import evaluate
@@ -177,7 +178,9 @@ def test_the_test_command_judges_by_name(tmp_path):
     for name, parameter in model.named_parameters():
         if name.startswith('head.layers.head') and name.endswith('bias'):
             parameter.data[:] = parameter.new_tensor([0.0, 1e4, 0.0])
+    known = read_sidecar(path)
     save(path, model)
+    write_sidecar(path, {k: v for k, v in known.items() if k != 'weights'}, 0)
     options = {'shapes': None, 'num_classes': 3}
     for present, share in ((['blue', 'green'], 50.0), (['blue'], 100.0), (['green'], 0.0)):
         data = folders(tmp_path / '_'.join(present), present)

@@ -10,8 +10,8 @@ from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError, load_encoder, read_weights
 from g2sd_mm.checkpoints.fitting import grid_text, known_grid
-from g2sd_mm.checkpoints.start import load_start
-from g2sd_mm.distill.students import build_generic_teacher
+from g2sd_mm.checkpoints.warm_start import load_start
+from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.positions import resize_positions
 
@@ -118,12 +118,10 @@ def test_a_square_teacher_teaches_rectangular_images(tmp_path):
     source = autoencoder(TEACHER, seed=3)
     path = save(tmp_path / 'x.pth', source)
     size = {**TEACHER, 'img_size': WIDE}
-    teacher = build_generic_teacher(2, checkpoint=path, **size).model
+    teacher = MAETeacher('decoder_blocks.1', checkpoint=path, **size).model
     wide = resize_positions(source.decoder_pos_embed, (4, 4), (4, 8))
     assert torch.equal(teacher.decoder_pos_embed, wide)
-    same = build_generic_teacher(2, checkpoint=path, **TEACHER).model
+    same = MAETeacher('decoder_blocks.1', checkpoint=path, **TEACHER).model
     assert torch.equal(same.pos_embed, source.pos_embed)
-    model = distiller(
-        student={**STUDENT, 'img_size': WIDE}, teacher={'img_size': WIDE, 'checkpoint': path}
-    )
-    assert model(torch.randn(2, 3, *WIDE), mode='loss')['loss_decoder'].isfinite()
+    model = distiller(teacher={'img_size': WIDE, 'checkpoint': path}, img_size=WIDE)
+    assert model(torch.randn(2, 3, *WIDE), mode='loss')['loss_tokens'].isfinite()

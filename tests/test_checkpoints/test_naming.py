@@ -12,9 +12,9 @@ from g2sd_mm.checkpoints import CheckpointError, Weights, read_weights
 from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.naming import own_record, state_for
 from g2sd_mm.checkpoints.sidecar import write_sidecar
-from g2sd_mm.checkpoints.start import load_start
 from g2sd_mm.checkpoints.uses import uses_of
-from g2sd_mm.distill.teachers import build_task_teacher
+from g2sd_mm.checkpoints.warm_start import load_start
+from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.students.build import fill_student
 
 from ..toys import classifier, save, words
@@ -77,7 +77,7 @@ def test_a_stock_file_tests_starts_and_teaches(backbone, tmp_path):
     load_start(started, path)
     assert equal(tested, source) and equal(started, source)
     cfg = dict(model=config(backbone), default_scope='mmseg')
-    teacher = build_task_teacher(cfg, path, ('backbone', 'decode_head'))
+    teacher = OpenMMLabTeacher(cfg, path, ('backbone', 'decode_head'))
     assert equal(teacher.model, source)
 
 
@@ -96,7 +96,7 @@ def test_a_teacher_need_not_run_every_part_of_its_file(tmp_path):
     extra = {'auxiliary_head.conv_seg.weight': torch.zeros(2)}
     path = save(tmp_path / 'x.pth', source.state_dict() | extra)
     cfg = dict(model=config('MixVisionTransformer'), default_scope='mmseg')
-    assert equal(build_task_teacher(cfg, path, ('backbone',)).model, source)
+    assert equal(OpenMMLabTeacher(cfg, path, ('backbone',)).model, source)
 
 
 @pytest.mark.parametrize('backbone', BACKBONES)

@@ -85,9 +85,8 @@ def test_one_of_the_right_width_without_a_place_for_the_class_token(tmp_path):
     state = {n: torch.ones(t.shape) for n, t in timm_state('deit3_small_patch16_224').items()}
     few = {n: t for n, t in state.items() if not n.startswith('blocks.1')}
     file = save(tmp_path / 'x.pth', few)
-    with pytest.raises(CheckpointError, match='DeiT III') as caught:
+    with pytest.raises(CheckpointError, match='DeiT III'):
         load_encoder(classifier(dim=384).backbone, file)
-    assert 'positions' not in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['vit_base_patch16_224', 'deit_tiny_distilled_patch16_224'])
@@ -127,4 +126,4 @@ def test_a_network_with_unknown_layers_has_no_use():
         state = dict(hollow_state(FAKES[name].shapes(BASE)))
         assert offered(state)
         state['backbone.something.else'] = torch.ones(1)
-        assert offered(state) == '', name
+        assert 'configs/' not in offered(state), name

@@ -59,7 +59,7 @@ def test_wrapped_data_are_looked_into():
     cfg.test_dataloader.dataset = dict(type='RepeatDataset', dataset=cfg.test_dataloader.dataset)
     assert describe_network(cfg) == plain
     assert [step['type'] for step in plain['test_pipeline']] == [
-        'LoadImageFromFile', 'CheckMasks', 'PackSegInputs'
+        'LoadImageFromFile', 'Resize', 'CheckMasks', 'PackSegInputs'
     ]
 
 

@@ -9,11 +9,11 @@ import torch
 
 from g2sd_mm.checkpoints import CheckpointError, Weights, load_encoder
 from g2sd_mm.checkpoints.facts import facts_of
-from g2sd_mm.checkpoints.start import load_start
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.checkpoints.values import defects
-from g2sd_mm.distill.students import build_generic_teacher
-from g2sd_mm.distill.teachers import build_task_teacher
+from g2sd_mm.checkpoints.warm_start import load_start
+from g2sd_mm.distill.teachers.mae import MAETeacher
+from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.students.build import fill_student
 
 from ..toys import STUDENT, TEACHER, autoencoder, classifier, classifier_cfg, save, words
@@ -81,14 +81,14 @@ def test_a_stage_1_teacher_is_refused(tmp_path, what):
     for device in ('cpu', 'meta'):  # as it is checked before a run
         message = words('mae.pth', 'blocks.1.mlp.fc1.weight', what)
         with pytest.raises(CheckpointError, match=message), torch.device(device):
-            build_generic_teacher(2, file, **TEACHER)
+            MAETeacher('decoder_blocks.1', file, **TEACHER)
 
 
 @every_break
 def test_a_stage_2_teacher_is_refused(tmp_path, what):
     file = save(tmp_path / 'vit.pth', broken(classifier(), 'head.fc.weight', what))
     with pytest.raises(CheckpointError, match=words('vit.pth', 'head.fc.weight', what)):
-        build_task_teacher(dict(model=classifier_cfg()), file)
+        OpenMMLabTeacher(dict(model=classifier_cfg()), file)
 
 
 @every_break

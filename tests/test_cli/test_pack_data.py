@@ -39,7 +39,8 @@ def test_class_folders_are_counted_inside(packed):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=words('no file', 'x.lmdb: tools/pack_data.py')):
+    message = words('no file', 'x.lmdb: python tools/pack_data.py')
+    with pytest.raises(FileNotFoundError, match=message):
         prepare(**{f'{DATASET}.data_root': f'packed://{tmp_path}/x.lmdb'})
 
 

@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from g2sd_mm.compat import guards
-from g2sd_mm.compat.after_import import after_import, import_without
+from g2sd_mm.compat.import_hooks import after_import, import_without
 
 PREPARE = 'from g2sd_mm.compat import prepare; prepare()'
 

@@ -40,12 +40,12 @@ def test_colours_of_no_three_channels_are_not_exchanged():
 
 
 def test_student_and_teacher_of_stage_one_see_the_same_images():
-    both = {'model.student.in_channels': 4, 'data_preprocessor.bgr_to_rgb': False,
+    both = {'model.in_channels': 4, 'data_preprocessor.bgr_to_rgb': False,
             'data_preprocessor.mean': [1.0] * 4, 'data_preprocessor.std': [1.0] * 4}
-    with refused('model.student.in_channels=4', 'model.teacher.in_channels=3'):
+    with refused('model.in_channels=4', 'distillation.teacher.in_channels=3'):
         config('imagenet/g2sd_vits_generic.py', **both)
-    cfg = config('imagenet/g2sd_vits_generic.py', **both, **{'model.teacher.in_channels': 4})
-    assert image_channels(cfg.model.student) == 4
+    cfg = config('imagenet/g2sd_vits_generic.py', **both, **{'distillation.teacher.in_channels': 4})
+    assert image_channels(cfg.model) == 4
 
 
 def test_images_are_rgb_where_nothing_else_is_said():

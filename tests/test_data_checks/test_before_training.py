@@ -286,9 +286,12 @@ def test_images_smaller_than_the_crop_are_named_by_the_checker(tmp_path):
     config = pictures(tmp_path, 2)
     image_folder(tmp_path / 'other', classes=1, each=1, size=30, seed=5)
     shutil.copy(tmp_path / 'other/class_0/image_0.jpg', tmp_path / 'val/class_0/tiny.jpg')
-    assert harmful(config) == ['smaller-than-crop']
-    options = {f'{n}_dataloader.dataset.pipeline.1.auto_pad': True for n in ('val', 'test')}
-    assert harmful(config, **options) == []
+    assert harmful(config) == [], 'they are enlarged before they are cropped'
+    crop = dict(type='CenterCrop', crop_size=56)
+    for cut, found in ((crop, ['smaller-than-crop']), ({**crop, 'auto_pad': True}, [])):
+        steps = [dict(type='LoadImageFromFile'), cut, dict(type='PackInputs')]
+        options = {f'{n}_dataloader.dataset.pipeline': steps for n in ('val', 'test')}
+        assert harmful(config, **options) == found
 
 
 # Cost ---------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from g2sd_mm.distill.explained import explained_variance
-from g2sd_mm.distill.losses.feature import normalised_target
 
 from ..toys import distiller, images
 
@@ -52,20 +51,29 @@ def test_it_has_no_gradient_and_adds_nothing_to_the_loss():
     assert not explained_variance(predicted, tokens(2, 3, 4, seed=1)).requires_grad
 
 
-@pytest.mark.parametrize('supervise', ['all', 'masked', 'patches'])
-def test_stage_one_logs_it_of_the_tokens_that_its_loss_compares(supervise):
-    model = distiller(supervise=supervise)
-    seen = {}
+@pytest.mark.parametrize('tokens', ['all', 'masked', 'patches'])
+def test_stage_one_logs_it_of_the_tokens_that_its_loss_compares(tokens, monkeypatch):
+    model = distiller(tokens=tokens)
+    loss = model.distillation.losses['loss_tokens']
+    seen, compared = [], loss._compared
 
-    def compare(predicted, target):
-        seen.update(predicted=predicted, target=target)
-        return predicted.mean()
+    def watched(*given):
+        seen.append(compared(*given))
+        return seen[-1]
 
-    model._compare = compare
+    monkeypatch.setattr(loss, '_compared', watched)
     torch.manual_seed(0)
     losses = model(images(), mode='loss')
-    expected = by_definition(seen['predicted'].detach(), normalised_target(seen['target']))
+    (predicted, target), again = seen
+    assert torch.equal(predicted, again[0]) and torch.equal(target, again[1])
+    expected = by_definition(predicted.detach(), target)
     assert losses['explained_variance'].item() == pytest.approx(expected, rel=1e-5)
     total, shown = model.parse_losses(losses)
-    assert torch.equal(total, losses['loss_decoder'])
+    assert torch.equal(total, losses['loss_tokens'])
     assert 'explained_variance' in shown
+
+
+def test_several_losses_on_features_log_it_under_their_names():
+    losses = distiller(encoder=1.0)(images(), mode='loss')
+    names = {name for name in losses if name.startswith('explained')}
+    assert names == {'explained_variance_tokens', 'explained_variance_encoder'}

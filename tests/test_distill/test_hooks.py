@@ -289,7 +289,9 @@ def test_hooks_find_the_model_behind_ddp(monkeypatch):
     model, wrapped = Warming(), SimpleNamespace()
     wrapped.module = model
     monkeypatch.setattr(access, 'is_model_wrapper', lambda m: m is wrapped)
-    run = SimpleNamespace(model=wrapped, iter=3, optim_wrapper=SimpleNamespace())
+    run = SimpleNamespace(
+        model=wrapped, iter=3, optim_wrapper=SimpleNamespace(), train_loop=SimpleNamespace()
+    )
     LossWarmupHook().before_train_iter(run, 0)
     assert model.distillation.update == 3
     assert issubclass(LossWarmupHook, Hook)

@@ -13,14 +13,14 @@ from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill import ChainTeacher, Features, FrozenTeacher, SpecificDistiller
-from g2sd_mm.distill.distillation import _normalisation
 from g2sd_mm.distill.teachers import build_teacher
 from g2sd_mm.distill.teachers.mae import MAETeacher
-from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
+from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher, _normalisation
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.masking import random_masking
+from g2sd_mm.models.positions import resize_positions
 
 from ..toys import (
     STUDENT,
@@ -247,9 +247,14 @@ def test_a_deeper_encoder_is_refused(tmp_path):
     refused(path, 'depth 4', '12 unknown (blocks.3.norm1.weight')
 
 
-def test_another_image_size_is_refused(tmp_path):
-    path = save(tmp_path / 'large.pth', autoencoder(img_size=64))
-    refused(path, 'pos_embed is 1x65x24, expected 1x17x24')
+def test_another_image_size_is_interpolated(tmp_path):
+    large = autoencoder(img_size=64)
+    teacher = build_teacher(
+        {'type': 'MAETeacher', **TEACHER, 'checkpoint': save(tmp_path / 'large.pth', large)}
+    )
+    assert torch.equal(
+        teacher.model.pos_embed, resize_positions(large.pos_embed, (8, 8), (4, 4))
+    )
 
 
 def test_a_students_file_is_refused(tmp_path):
@@ -413,12 +418,16 @@ def test_teacher_and_student_must_see_channels_in_one_order():
             data_preprocessor=preprocessor,
             test_dataloader=dict(dataset=dict(pipeline=read)),
         )
-        order = ((1, 1, 1), (2, 2, 2), student)
-        return task_teacher(None, config=config, random_weights=True, normalisation=order)
+        teacher = task_teacher(None, config=config, random_weights=True)
+        own = nn.Module()
+        own.data_preprocessor = ImgDataPreprocessor(
+            mean=[1, 1, 1], std=[2, 2, 2], bgr_to_rgb=student == 'RGB'
+        )
+        teacher.check_student(own)
 
-    assert build(True, 'RGB')
-    assert build(False, 'BGR')
-    assert build(False, 'RGB', reads='rgb')
+    build(True, 'RGB')
+    build(False, 'BGR')
+    build(False, 'RGB', reads='rgb')
     for turned, student in ((True, 'BGR'), (False, 'RGB')):
         with pytest.raises(ValueError, match='must see channels in one order'):
             build(turned, student)
@@ -432,7 +441,7 @@ def test_the_channels_of_a_student_are_read_off_its_preprocessor():
             model.data_preprocessor = MODELS.build(
                 dict(type=f'{scope}.{kind}', mean=[1, 1, 1], std=[2, 2, 2], **{key: turned})
             )
-            assert _normalisation(model) == ((1, 1, 1), (2, 2, 2), order)
+            assert _normalisation(model) == ([1, 1, 1], [2, 2, 2], order)
 
 
 @pytest.mark.parametrize(('std', 'agrees'), [(2.0, True), (3.0, False)])

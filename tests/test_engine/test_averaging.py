@@ -260,6 +260,7 @@ def test_the_best_of_before_counts_if_it_is_of_the_same_metric(tmp_path):
     for metric, kept in (('mIoU', 0.0), ('accuracy/top1', 5.0)):
         later, hook = runner(tmp_path, Slope(), resume=True), WeightsExportHook()
         later.train_loop._iter = 1
+        later.resumed_from = str(tmp_path / 'iter_1.pth')
         hook.before_train(later)
         later.model.weight.data.fill_(5.0)
         hook.after_val_epoch(later, {metric: 60.0})

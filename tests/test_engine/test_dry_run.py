@@ -24,7 +24,7 @@ from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.engine import DryRunHook
 from g2sd_mm.engine.hooks import dry_run
-from g2sd_mm.engine.undisturbed import alone, borrowed, silent, undisturbed
+from g2sd_mm.engine.undisturbed import borrowed, silent, single_process, undisturbed
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.runs.train import train
 
@@ -385,7 +385,7 @@ def test_a_borrowed_metric_writes_elsewhere_and_forgets(tmp_path):
 
 def test_alone_a_process_waits_for_nobody(monkeypatch):
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
-    with alone():
+    with single_process():
         assert not torch.distributed.is_initialized()
     assert torch.distributed.is_initialized()
 

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.datasets import SeededSampler
 from g2sd_mm.engine.hooks.access import updates_so_far

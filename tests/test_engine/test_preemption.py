@@ -11,7 +11,7 @@ import pytest
 from mmengine.hooks import Hook
 
 from g2sd_mm import preemption
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine.hooks import preemption as hook_module
 from g2sd_mm.errors import Preempted

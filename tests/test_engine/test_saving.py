@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.fileio import LocalBackend
 
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine import WholeCheckpointHook
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.engine.tensors import OnItsWay, any_not_finite
+from g2sd_mm.engine.tensors import DeferredScalar, any_not_finite
 
 
 class Part:
@@ -43,13 +43,13 @@ def test_processes_that_hold_parts_agree(own, others, monkeypatch):
 
 @pytest.mark.parametrize('value', [0.0, 1.0, float('inf')])
 def test_a_number_on_a_cpu_is_there_at_once(value):
-    assert OnItsWay(torch.tensor(value, requires_grad=True)).item() == value
+    assert DeferredScalar(torch.tensor(value, requires_grad=True)).item() == value
 
 
 @pytest.mark.gpu
 def test_a_number_on_a_gpu_waits_only_for_what_stood_before_it():
     value = torch.ones((), device='cuda') + 2
-    number = OnItsWay(value)
+    number = DeferredScalar(value)
     torch.cuda._sleep(2_000_000_000)  # cycles: about a second of work behind it
     assert number.item() == 3
     assert not torch.cuda.current_stream().query()  # that work still runs

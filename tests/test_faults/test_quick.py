@@ -12,7 +12,7 @@ from benchmarks.faults.campaign import Reference
 from benchmarks.faults.children import Run
 from benchmarks.faults.compare import differences
 from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ import torch
 from filelock import FileLock
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.whole import newest_whole
+from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs import work_dir

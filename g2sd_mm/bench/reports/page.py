@@ -13,9 +13,9 @@ from ..logs import SHAPES, curves
 from .analyses import analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table
 from .curves import curve_figures
-from .elsewhere import published_elsewhere
 from .method_picture import method_picture
 from .notices import notices
+from .other_published_results import published_elsewhere
 from .pictures import prediction_grids, reconstruction_grid
 from .summary import orders, shown, summarise, undefined_figures
 from .tables import label_table, order_table, result_tables, seed_table

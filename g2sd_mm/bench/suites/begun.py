@@ -7,7 +7,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-from ...checkpoints.whole import POINTER
+from ...checkpoints.integrity import POINTER
 from ...checkpoints.write import write_text
 
 NOTE = 'begun.json'

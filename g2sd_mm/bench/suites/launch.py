@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoints.sidecar import read_sidecar
+from ...errors import RunError
 from ...unexpected import account_of
 from ..logs import read_scalars
 from .budget import raw_config, train_root, work_of
@@ -46,7 +47,7 @@ def launch(
         how: of :func:`run_shell`.
 
     Raises:
-        RuntimeError: with the last line of the command's output, if it fails.
+        RunError: with the last line of the command's output, if it fails.
     """
     folder = runs / step.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def launch(
     run_shell(command, log, **how)
     seconds = time.perf_counter() - started
     if not (folder / 'weights.pth').exists():
-        raise RuntimeError(f'the run ended before its last step ({log})')
+        raise RunError(f'the run ended before its last step ({log})')
     cfg = raw_config(step.config, step.options)
     origin = (read_sidecar(folder / 'weights.pth') or {}).get('origin', {})
     trained = 0 if step.file else origin.get('iter')
@@ -80,22 +81,29 @@ def _measured(step: Step) -> dict[str, float]:
         return measure_config(step.config, step.options)
 
 
-def launch_test(step: Step, row: Row, runs: Path, launcher: Launcher, **how: Any) -> Result:
+def launch_test(
+    step: Step, row: Row, runs: Path, launcher: Launcher, digest: str = '', **how: Any
+) -> Result:
     """``metrics`` of a row's evaluation, or ``error``.
 
-    An evaluation that was made before counts if it is newer than the weights and has the figure
-    that the row is judged by: ImageNet-C, say, may have been there in part.
+    An evaluation that was made before counts if it is of the same weights and test data (``digest``
+    is the row's), newer than the weights, and has the figure that the row is judged by:
+    ImageNet-C, say, may have been there in part.
     """
     place, weights = evaluation_file(row, runs), runs / step.name / 'weights.pth'
+    note = place.with_suffix('.digest')
     try:
-        if place.is_file() and place.stat().st_mtime >= weights.stat().st_mtime:
+        same = note.is_file() and note.read_text() == digest
+        if same and place.is_file() and place.stat().st_mtime >= weights.stat().st_mtime:
             metrics = _metrics(place)
             if row.judged_by in metrics:
                 return {'metrics': metrics}
         write_config(step, runs, launcher)
         command = evaluation_command(step, row, runs, launcher)
         run_shell(command, runs / step.name / 'test_output.log', **how)
-        return {'metrics': _metrics(place)}
+        metrics = _metrics(place)
+        note.write_text(digest)
+        return {'metrics': metrics}
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         return {'error': account_of(error).line}
 
@@ -132,7 +140,7 @@ def run_shell(
         single: whether it is one process, that can be ended without being asked to save.
 
     Raises:
-        RuntimeError: with its error line, or the last one that it wrote.
+        RunError: with its error line, or the last one that it wrote.
     """
     here = str(Path(sys.executable).parent)
     environment = {**os.environ, 'PATH': here + os.pathsep + os.environ.get('PATH', '')}
@@ -162,7 +170,7 @@ def run_shell(
         lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]
         said = [line.removeprefix('error: ') for line in lines if line.startswith('error: ')]
         last = (said or lines or ['no output'])[-1]
-        raise RuntimeError(f'{last} (exit code {code}, {log})')
+        raise RunError(f'{last} (exit code {code}, {log})')
 
 
 @contextmanager

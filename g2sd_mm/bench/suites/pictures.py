@@ -15,7 +15,7 @@ import mmcv
 
 from ...tasks import TASKS, Image, Task
 from ...tasks.drawing import class_colour, draw_sample
-from ...wording import one_line
+from ...text import one_line
 from .. import methods
 from ..analysis.samples import evenly
 from ..reports.pictures import CLASSES, COLOURS, COLUMNS, NAMED, RUNS

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoints.write import write_text
-from ...lock import alone
+from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
 from ...unexpected import account_of
@@ -22,8 +22,8 @@ from .environment import describe_environment
 from .jobs import longest_chains_first, run_graph
 from .launch import end_all, launch, launch_test
 from .record import HOW, Record
+from .run_progress import RunProgress
 from .suites import Row, Step, Suite
-from .watch import Watch
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
@@ -74,7 +74,7 @@ class SuiteRun:
         self.record = _record(self.suite, self.data)
         self._every = sorted({*self.seeds, *(self.record.seeds() if self.record else ())})
         self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
-        self._of_rows = row_digests(self.suite, self.digests) if self.record else {}
+        self._of_rows = row_digests(self.suite, self.digests)
         self.known = self.record.find(self._of_rows) if self.record else {}
         self.wanted = [
             (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
@@ -108,7 +108,7 @@ class SuiteRun:
         if self.data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
             self._write(results)
-        watch = Watch(self.suite, self.folder, self.bars, self.data)
+        watch = RunProgress(self.suite, self.folder, self.bars, self.data)
         made: Lines = {}
         try:
             for key, result in run_graph(graph, self._work, self.jobs, watch):
@@ -176,7 +176,8 @@ class SuiteRun:
         """
         for row in {row.data: row for row in rows}.values():
             if row.data or self.launcher is not HERE:
-                yield row.data, launch_test(step, row, runs, self.launcher, **self._room(key))
+                digest, room = self._of_rows[key[0], row], self._room(key)
+                yield row.data, launch_test(step, row, runs, self.launcher, digest, **room)
 
     def _made(self) -> Lines:
         return {
@@ -227,7 +228,7 @@ def run_step(
     try:
         runs.mkdir(parents=True, exist_ok=True)
         # two suites may need the step at once: the second one waits, and finds it done
-        with alone(runs / f'.{step.name}.lock'):
+        with file_lock(runs / f'.{step.name}.lock'):
             return _reuse_or_train(step, seed, runs, digest, launcher, resume, how)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
         return {'error': account_of(error).line}

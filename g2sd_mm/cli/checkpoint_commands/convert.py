@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.write import write_safetensors, write_weights
     from ...checkpoints.write_layout import write_layout
     from ...errors import UserError
-    from ...wording import printable
+    from ...text import printable
 
     target = Path(args.target)
     if target.exists() and not args.force:

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from ... import register_all
     from ...errors import UserError
     from ...students.extract import extract_student
-    from ...wording import printable
+    from ...text import printable
 
     target = Path(args.out or Path(args.checkpoint).with_name('student.pth'))
     if target.exists() and not args.force:

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     """Print what every file is."""
     from ...checkpoints import read_weights
     from ...checkpoints.facts import facts_of
-    from ...wording import printable
+    from ...text import printable
 
     for file in args.files:
         weights = read_weights(file, mmap=True)
@@ -43,7 +43,7 @@ def report(facts: Facts, file: str) -> list[str]:
         file: its path as the user wrote it, for the commands.
     """
     from ...checkpoints.uses import uses_of
-    from ...wording import printable
+    from ...text import printable
 
     dtypes = ', '.join(f'{dtype} ({n})' for dtype, n in facts.dtypes.items())
     lines = [

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.facts import facts_of
     from ...errors import UserError
     from ...runs.verify import verify
-    from ...wording import printable
+    from ...text import printable
 
     g2sd_mm.register_all()
     verdicts = verify(args.config, args.checkpoint, parse_options(args.cfg_options))

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ...lock import alone
+from ...lock import file_lock
 from .classes import CLASSES
 from .scene import SPLITS, TASKS
 from .writer import Fingerprint, annotation_names, write_set
@@ -157,7 +157,7 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
         return folder
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with alone(root / f'.{folder.name}.lock') as held:
+        with file_lock(root / f'.{folder.name}.lock') as held:
             if not is_complete(folder, asked):
                 _generate(root, folder, asked, held)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:

@@ -25,9 +25,9 @@ from ...checkpoints import read_weights
 from ...checkpoints.record import Record, check_record
 from ...checkpoints.write import write_weights
 from ...errors import RunError, UserError
-from ...wording import one_line
+from ...text import one_line
 from ..sharding import ShardedDataParallel
-from ..undisturbed import alone, borrowed, silent, undisturbed
+from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
 from .averaging import State, copied, deployable, same
 from .compile import CompileHook
@@ -255,7 +255,7 @@ def _by_the_first(work: Callable[[], Any]) -> Any:
     outcome: list[Any] = [None, '', False]
     if is_main_process():
         try:
-            with alone():
+            with single_process():
                 outcome[0] = work()
         except Exception as error:
             failure = error

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from ...checkpoints import CheckpointError
 from ...checkpoints.load import compare
 from ...checkpoints.read import below
-from ...checkpoints.start import load_start
+from ...checkpoints.warm_start import load_start
 from ...config.old_names import is_old_stage1_run
 from .access import bare_model
 
@@ -22,7 +22,7 @@ class StrictLoadingHook(Hook):
 
     Args:
         start: weights file that the run's student starts from, see
-            :func:`g2sd_mm.checkpoints.start.load_start`.
+            :func:`g2sd_mm.checkpoints.warm_start.load_start`.
     """
 
     def __init__(self, start: str | None = None) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ...errors import RunError
-from ...wording import some
-from ..bundle import write_bundle
-from ..tensors import OnItsWay, any_not_finite, is_sharded
+from ...text import some
+from ..failure_dump import write_bundle
+from ..tensors import DeferredScalar, any_not_finite, is_sharded
 from .access import bare_model, between_updates, updates_before
 
 
@@ -64,7 +64,7 @@ class Update:
 
     steps: list[Step]
     vetoed: Tensor | None
-    broken: OnItsWay
+    broken: DeferredScalar
 
     @classmethod
     def of(cls, steps: list[Step], vetoed: Tensor | None) -> Update:
@@ -72,7 +72,7 @@ class Update:
         found = any_not_finite([value for step in steps for value in step.losses.values()])
         if vetoed is not None:
             found = torch.maximum(found, vetoed.to(found.device))
-        return cls(steps, vetoed, OnItsWay(found))
+        return cls(steps, vetoed, DeferredScalar(found))
 
 
 @HOOKS.register_module()

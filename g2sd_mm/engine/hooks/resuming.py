@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ...checkpoints.whole import POINTER
+from ...checkpoints.integrity import POINTER
 from ..fitting import fit_checkpoint, keep_plain_states
 from ..position import KEY
 from .access import position_of

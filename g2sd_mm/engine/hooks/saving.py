@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...checkpoints.whole import POINTER
+from ...checkpoints.integrity import POINTER
 from ...checkpoints.write import remove_leftovers, write_text
 from .. import storage
 from .access import between_updates

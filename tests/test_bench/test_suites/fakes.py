@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
+from g2sd_mm.errors import RunError
 
 from ...toys import ROOT
 
@@ -48,7 +49,7 @@ class Fake:
         with self.log.open('a') as file:
             file.write(f'{seed} {step.name}' + ' resumed' * resume + '\n')
         if step.name == self.failing:
-            raise RuntimeError('out of\nmemory')
+            raise RunError('out of\nmemory')
         time.sleep(self.seconds)
         checkpoint = runs / step.name / 'weights.pth'
         checkpoint.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from g2sd_mm.bench.suites import public_files
+from g2sd_mm.bench.suites import plan
 from g2sd_mm.bench.suites.budget import raw_config, work_of, workload
 from g2sd_mm.bench.suites.commands import Launcher, evaluation_command, train_command
 from g2sd_mm.bench.suites.launch import run_shell
@@ -283,7 +283,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, content, mes
 def test_a_published_file_is_looked_at_without_its_tensors(tmp_path, monkeypatch):
     torch.save({'model': fake('mae')}, tmp_path / 'mae_pretrain_vit_base_full.pth')
     asked = []
-    monkeypatch.setattr(public_files, 'read_weights', lambda file, mmap: asked.append(mmap)
+    monkeypatch.setattr(plan, 'read_weights', lambda file, mmap: asked.append(mmap)
                         or read_weights(file, mmap))
     # a pickle cannot be looked into in part: it is judged when it is loaded
     (tmp_path / 'vitdet_b_maskrcnn.pth').write_bytes(pickle.dumps({'model': {}}, protocol=4))
@@ -328,7 +328,8 @@ def figures(
     path: Path, gpu: str | None = 'H100', size: str = 'full', device: str = 'cuda', *others: dict
 ) -> str:
     step = dict(
-        workload='generic_vits', config='configs/imagenet/g2sd_vits_generic.py', part='step',
+        workload='generic_vits', stage='generic_vits',
+        config='configs/imagenet/g2sd_vits_generic.py', part='step',
         variant='bfloat16, compiled', images_per_second=3600.0, batch=256, counts=True,
     )
     faster = {**step, 'images_per_second': 9000.0}

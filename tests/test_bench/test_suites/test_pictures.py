@@ -13,6 +13,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from g2sd_mm.bench.reports.page import show
 from g2sd_mm.bench.reports.pictures import prediction_grids
 from g2sd_mm.bench.suites.pictures import draw_pictures
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
@@ -51,7 +52,9 @@ def _trained(cfg: Config, name: str, folder: Path) -> Step:
     config = folder / f'{name}.py'
     cfg.dump(config)
     torch.manual_seed(0)
-    toys.save(folder / name / 'weights.pth', MODELS.build(plain_model(cfg)))
+    model = MODELS.build(plain_model(cfg))
+    model.init_weights()
+    toys.save(folder / name / 'weights.pth', model)
     return Step(str(config))
 
 
@@ -68,8 +71,7 @@ def test_finished_rows_stand_beside_input_and_truth(ran, tmp_path):
     # evenly over the classes, not the first ones
     classes = (tmp_path / 'cls' / 'truth' / 'classes.txt').read_text().split()
     assert len(classes) == 8 and len(set(classes)) > 4
-    cls, seg = prediction_grids(tmp_path)
-    assert cls.count('<img') == 8 and seg.count('<img') == 9
+    assert show(prediction_grids(tmp_path)).count('<img') == 8 + 9
 
 
 def test_rows_of_before_are_shown_too_and_the_runs_are_named(ran, tmp_path):
@@ -78,7 +80,7 @@ def test_rows_of_before_are_shown_too_and_the_runs_are_named(ran, tmp_path):
     assert (tmp_path / 'cls' / 'scratch').is_dir()
     assert not (tmp_path / 'seg').exists()
     assert (tmp_path / 'cls' / 'runs.txt').read_text() == f'{runs.name}\n'
-    (grid,) = prediction_grids(tmp_path)
+    grid = show(prediction_grids(tmp_path))
     assert f'runs of {runs.name}' in grid
 
 
@@ -95,7 +97,7 @@ def test_students_and_rows_of_ones_own_have_their_columns(ran, tmp_path):
         ('input', 'input'), ('truth', 'ground truth'), ('scratch_vitt', 'scratch, vitt'),
         ('scratch_vits', 'scratch, vits'), ('own_truth', 'truth'), ('teacher', 'teacher'),
     ]  # fmt: skip
-    (grid,) = prediction_grids(tmp_path)
+    grid = show(prediction_grids(tmp_path))
     heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
     assert heads == list(columns.values())
 
@@ -111,8 +113,8 @@ def test_what_cannot_be_drawn_is_said_and_the_rest_is_drawn(ran, tmp_path, monke
     draw_pictures(replace(suite, steps=steps, rows=rows), rows, runs, tmp_path, told.append)
     assert [line.split(':')[0] for line in told] == ['no pictures of broken', 'no pictures of det']
     assert all('no/such.py' in line and '\n' not in line for line in told)
-    cls, _ = prediction_grids(tmp_path)
-    assert 'scratch' in cls and 'my_idea' not in cls
+    grids = show(prediction_grids(tmp_path))
+    assert 'scratch' in grids and 'my_idea' not in grids
 
 
 def test_columns_show_the_same_images_at_the_same_size(ran, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from mmengine.config import Config
 
 from g2sd_mm.bench.reports.page import render
+from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.budget import _read
 from g2sd_mm.bench.suites.catalogue import SUITES
@@ -22,8 +24,7 @@ from g2sd_mm.bench.suites.run import merge_rows, run_suite
 from g2sd_mm.bench.suites.suites import Row, Suite
 from g2sd_mm.cli.reproduce import _report
 from g2sd_mm.config.load import load_config
-from g2sd_mm.errors import UserError
-from g2sd_mm.runs import test as test_module
+from g2sd_mm.errors import RunError
 
 from ...toys import ROOT, refused
 from .fakes import ALL, by_method, suite
@@ -312,11 +313,14 @@ def other_data(monkeypatch, tmp_path) -> Path:
     path = tmp_path / 'other.py'
     path.write_text('shapes = dict(val=70)\n')
 
-    def evaluate(config, checkpoint, options, work_dir, out, runs, data):
-        assert Path(checkpoint).is_file() and Path(out).name == 'test_other.json'
-        return {'accuracy/top1': float(Config.fromfile(data).shapes.val)}
+    def shell(command, log, **how):
+        words = shlex.split(command)
+        data, out = (words[words.index(option) + 1] for option in ('--data', '--out'))
+        assert Path(words[3]).is_file() and Path(out).name == 'test_other.json'
+        metrics = {'accuracy/top1': float(Config.fromfile(data).shapes.val)}
+        Path(out).write_text(json.dumps({'metrics': metrics}))
 
-    monkeypatch.setattr(test_module, 'evaluate', evaluate)
+    monkeypatch.setattr(launch_module, 'run_shell', shell)
     return path
 
 
@@ -340,10 +344,10 @@ def test_rows_are_tested_on_the_data_that_they_name(fake, tmp_path, record, othe
 
 
 def test_a_row_whose_evaluation_fails_is_not_kept(fake, tmp_path, record, other_data, monkeypatch):
-    def evaluate(*_, **__):
-        raise UserError('no data\nat val')
+    def shell(*_, **__):
+        raise RunError('no data\nat val')
 
-    monkeypatch.setattr(test_module, 'evaluate', evaluate)
+    monkeypatch.setattr(launch_module, 'run_shell', shell)
     toy = replace(judged_by(other_data), record=str(record))
     results = run_suite(toy, toy.rows[2:], (0,), tmp_path / 'out', say=lambda line: None)
     assert by_method(results)['scratch']['error'] == 'no data at val'
@@ -366,15 +370,15 @@ def test_the_mini_rows_are_judged_by_more_than_the_runs_validate_on():
 def test_a_figure_that_is_no_number_is_kept_and_reported(fake, tmp_path, record, monkeypatch):
     """The row ended; its log, its file, the table and the page say what came out."""
 
-    def train(step, seed, runs, resume):
+    def train(step, seed, runs, launcher, resume, **how):
         log = runs / step.name / '1' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True)
         log.write_text('{"loss": NaN, "iter": 1}\n{"accuracy/top1": NaN, "step": 1}')
-        result = fake(step, seed, runs, resume)
+        result = fake(step, seed, runs, launcher, resume)
         bad = step.name == 'g2sd_vits_cls' and seed == 0
         return {**result, 'metrics': {'top1': float('nan') if bad else 50.0 + seed}}
 
-    monkeypatch.setattr(run_module, '_train', train)
+    monkeypatch.setattr(run_module, 'launch', train)
     results = go(tmp_path / 'out', record, seeds=(0, 1))
     assert len(results['rows']) == 6
     log = (record / 'rows' / 'shapes_cls_vits_g2sd_seed0.log').read_text().splitlines()

@@ -203,7 +203,7 @@ def test_a_folder_says_whose_it_is_before_a_run_has_ended(fake, tmp_path, monkey
         raise KeyboardInterrupt
 
     source = Source('cls', tmp_path, tmp_path, {}, 'abc', {})
-    monkeypatch.setattr(run_module, 'Watch', stop)
+    monkeypatch.setattr(run_module, 'RunProgress', stop)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite(), suite().rows, (0,), tmp_path, data=OwnData((source,), 'pets'))
     there = read_results(tmp_path / 'results.json')

@@ -18,9 +18,9 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ..checkpoints import CheckpointError
-from ..checkpoints.write import alone, whole_or_not
+from ..checkpoints.write import compact_copy, whole_or_not
 from ..compat.safe_load import load_checkpoint
-from ..wording import one_line
+from ..text import one_line
 
 FORMAT = 2
 _CLASS = '__class__'
@@ -55,7 +55,7 @@ def write_bundle(
     """
     content = {
         'format': FORMAT,
-        'state_dict': {name: alone(tensor) for name, tensor in state.items()},
+        'state_dict': {name: compact_copy(tensor) for name, tensor in state.items()},
         'batches': [_plain(batch) for batch in batches],
         **facts,
     }
@@ -97,13 +97,13 @@ def _plain(value: Any) -> Any:
     """Tensors, arrays, numbers, texts, lists, tuples and dicts."""
     name = type(value).__name__
     if isinstance(value, Tensor):
-        return alone(value)
+        return compact_copy(value)
     if isinstance(value, BaseDataElement):
         fields = {key: _plain(item) for key, item in value.items()}
         meta = {key: _plain(item) for key, item in value.metainfo_items()}
         return {_CLASS: name, 'fields': fields, 'meta': meta}
     if name == 'HorizontalBoxes':
-        return {_CLASS: name, 'arguments': [alone(value.tensor)]}
+        return {_CLASS: name, 'arguments': [compact_copy(value.tensor)]}
     if name in ('BitmapMasks', 'PolygonMasks'):
         return {_CLASS: name, 'arguments': [_plain(value.masks), value.height, value.width]}
     if isinstance(value, Mapping):

@@ -8,7 +8,7 @@ import torch
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.engine.bundle import read_bundle, write_bundle
+from g2sd_mm.engine.failure_dump import read_bundle, write_bundle
 from g2sd_mm.engine.tensors import tensors_in
 
 from ..toys import images, labelled

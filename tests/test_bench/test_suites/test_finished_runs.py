@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from g2sd_mm.bench.suites.trained import (
+from g2sd_mm.bench.suites.finished_runs import (
     last_checkpoint,
     run_config,
     stage1_config,

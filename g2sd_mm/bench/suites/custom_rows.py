@@ -21,7 +21,7 @@ from .suites import Row, Step, Suite
 _LOADED = re.compile(r'work_dirs/([^/]+)/')
 
 
-def with_own_rows(suite: Suite, configs: Sequence[str]) -> Suite:
+def with_custom_rows(suite: Suite, configs: Sequence[str]) -> Suite:
     """The suite with a run for each config, and a row for each that is evaluated.
 
     A config without evaluation (of stage 1, say) is a run for the configs behind it. Rows are named

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..compat.safe_load import CheckpointError, load_checkpoint
-from ..wording import one_line
+from ..text import one_line
 
 #: Text file of a work dir with the path of its newest checkpoint; the name is mmengine's.
 POINTER = 'last_checkpoint'

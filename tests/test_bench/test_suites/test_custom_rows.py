@@ -10,9 +10,9 @@ import pytest
 
 from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.suites.catalogue import SUITES
+from g2sd_mm.bench.suites.custom_rows import with_custom_rows
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.mini import MINI
-from g2sd_mm.bench.suites.own_rows import with_own_rows
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.smoke import smoke
@@ -40,7 +40,7 @@ def idea(tmp_path) -> str:
 
 
 def test_a_config_says_what_its_row_is(idea):
-    suite = with_own_rows(MINI, [idea])
+    suite = with_custom_rows(MINI, [idea])
     (row,) = set(suite.rows) - set(MINI.rows)
     assert (row.task, row.method, row.student, row.table) == ('cls', 'my_idea', 'vits', 'main')
     assert row.data == 'configs/shapes_test/cls.py'  # what the suite's rows are judged by
@@ -56,7 +56,7 @@ def test_a_config_says_what_its_row_is(idea):
 )
 def test_the_papers_suite_takes_one_too(tmp_path, base, task, student, amp):
     """In the precision that the task's stage 2 has."""
-    suite = with_own_rows(PAPER, [config(tmp_path, 'mine', base)])
+    suite = with_custom_rows(PAPER, [config(tmp_path, 'mine', base)])
     row = suite.rows[-1]
     assert (row.task, row.student, suite.step('mine').amp) == (task, student, amp)
 
@@ -64,10 +64,10 @@ def test_the_papers_suite_takes_one_too(tmp_path, base, task, student, amp):
 def test_another_network_has_its_own_name(tmp_path):
     file = config(tmp_path, 'mine', 'mini/g2sd_vits_cls',
                   "model = dict(backbone=dict(arch='tiny'))")  # fmt: skip
-    assert with_own_rows(MINI, [file]).rows[-1].student == 'tiny'
+    assert with_custom_rows(MINI, [file]).rows[-1].student == 'tiny'
     file = config(tmp_path, 'stock', 'mini/g2sd_vits_cls',
                   "model = dict(backbone=dict(_delete_=True, type='ResNet', depth=18))")
-    assert with_own_rows(MINI, [file]).rows[-1].student == 'ResNet'
+    assert with_custom_rows(MINI, [file]).rows[-1].student == 'ResNet'
 
 
 def test_a_stage_1_of_ones_own_is_a_run_for_what_comes_behind_it(tmp_path):
@@ -76,33 +76,33 @@ def test_a_stage_1_of_ones_own_is_a_run_for_what_comes_behind_it(tmp_path):
     weights = "init_cfg=dict(checkpoint='work_dirs/my_stage1/weights.pth')"
     second = config(tmp_path, 'my_twin', 'mini/g2sd_vits_cls_nosd',
                     f'model = dict(backbone=dict({weights}))')  # fmt: skip
-    suite = with_own_rows(MINI, [first, second])
+    suite = with_custom_rows(MINI, [first, second])
     assert [row.method for row in suite.rows[len(MINI.rows) :]] == ['my_twin']
     assert suite.chain('my_twin') == ['vitb_mae', 'my_stage1', 'my_twin']
     with pytest.raises(UserError, match=words('loads work_dirs/my_stage1/', 'before this one')):
-        with_own_rows(MINI, [second, first])
+        with_custom_rows(MINI, [second, first])
 
 
 def test_what_no_row_can_be_made_of_is_refused(tmp_path, idea):
     with pytest.raises(UserError, match=words('there is a', 'my_idea already', 'rename the file')):
-        with_own_rows(MINI, [idea, idea])
+        with_custom_rows(MINI, [idea, idea])
     with pytest.raises(UserError, match=words('a row scratch already', 'rename the file')):
-        with_own_rows(MINI, [config(tmp_path, 'scratch', 'mini/g2sd_vits_cls')])
+        with_custom_rows(MINI, [config(tmp_path, 'scratch', 'mini/g2sd_vits_cls')])
     other = tmp_path / 'other.py'
     other.write_text("default_scope = 'mmpose'\nauto_scale_lr = dict(base_batch_size=8)\n")
     with pytest.raises(UserError, match=words("default_scope is 'mmpose'", 'mini suite have')):
-        with_own_rows(MINI, [str(other)])
+        with_custom_rows(MINI, [str(other)])
     other = tmp_path / 'unsized.py'
     other.write_text("default_scope = 'mmpretrain'\n")
     with pytest.raises(UserError, match=words('auto_scale_lr.base_batch_size', 'not there')):
-        with_own_rows(MINI, [str(other)])
+        with_custom_rows(MINI, [str(other)])
     with pytest.raises(UserError, match='no config file'):
-        with_own_rows(MINI, [str(tmp_path / 'none.py')])
+        with_custom_rows(MINI, [str(tmp_path / 'none.py')])
 
 
 def test_the_suites_own_runs_stay_what_they_were(idea):
     """Else rows that the record has would be trained again."""
-    suite = with_own_rows(MINI, [idea])
+    suite = with_custom_rows(MINI, [idea])
     assert suite.steps[: len(MINI.steps)] == MINI.steps
     assert suite.rows[: len(MINI.rows)] == MINI.rows
 
@@ -111,7 +111,7 @@ def test_own_data_and_smoke_runs_take_one_too(tmp_path, idea):
     for split in ('train', 'val'):
         image_folder(tmp_path / 'pictures' / split, classes=2, each=2)
     data = find_data([str(tmp_path / 'pictures')])
-    made = smoke(data.apply(with_own_rows(MINI, [idea])))
+    made = smoke(data.apply(with_custom_rows(MINI, [idea])))
     (row,) = (row for row in made.rows if row.method == 'my_idea')
     assert row.data == ''
     options = made.step('my_idea').options
@@ -128,7 +128,7 @@ def record(fake, tmp_path) -> Path:
 
 
 def test_only_the_own_row_is_trained_and_the_record_stays(fake, tmp_path, record):
-    toy = with_own_rows(
+    toy = with_custom_rows(
         replace(suite(), record=str(record)),
         [config(tmp_path, 'my_idea', 'shapes/g2sd_vits_cls_nosd',
                 "model = dict(backbone=dict(init_cfg=None))")],
@@ -147,7 +147,7 @@ def test_only_the_own_row_is_trained_and_the_record_stays(fake, tmp_path, record
 
 def test_what_it_builds_on_is_trained_where_it_is_not_there(fake, tmp_path, record):
     """A record has figures, no weights."""
-    toy = with_own_rows(
+    toy = with_custom_rows(
         replace(suite(), record=str(record)), [config(tmp_path, 'my_idea', 'shapes/vitb_cls')]
     )
     run_suite(toy, toy.rows, (0,), tmp_path / 'out', **QUIET)
@@ -157,4 +157,4 @@ def test_what_it_builds_on_is_trained_where_it_is_not_there(fake, tmp_path, reco
 def test_every_suite_can_be_added_to(tmp_path):
     file = config(tmp_path, 'mine', 'shapes/g2sd_vits_cls')
     for known in SUITES.values():
-        assert with_own_rows(known, [file]).rows[-1].method == 'mine'
+        assert with_custom_rows(known, [file]).rows[-1].method == 'mine'

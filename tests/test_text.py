@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.wording import first_line, one_line, printable, some
+from g2sd_mm.text import first_line, one_line, printable, some
 
 FORGED = 'a\x1b[2J\nerror: forged\x9b\u202e\u2028\udcff'
 SHOWN = 'a\\x1b[2J\\nerror: forged\\x9b\\u202e\\u2028\\udcff'

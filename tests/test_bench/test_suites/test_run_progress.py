@@ -10,7 +10,7 @@ import time
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.jobs import run_graph
 from g2sd_mm.bench.suites.mini import MINI
-from g2sd_mm.bench.suites.watch import Watch, updates_logged
+from g2sd_mm.bench.suites.run_progress import RunProgress, updates_logged
 from g2sd_mm.progress import Bars
 
 from ...toys import image_folder
@@ -46,7 +46,7 @@ def test_logs_of_earlier_runs_do_not_count(tmp_path):
 def test_a_bar_counts_the_images_of_the_run(tmp_path):
     stream = io.StringIO()
     key = (0, 'g2sd_vits_cls')
-    watch = Watch(suite(), tmp_path, Bars(stream, every=0))
+    watch = RunProgress(suite(), tmp_path, Bars(stream, every=0))
     watch([key])  # nothing logged yet
     for step in (100, 100, 434):
         log(tmp_path / 'seed0' / key[1], {'iter': step})
@@ -63,7 +63,7 @@ def test_a_bar_on_own_data_has_an_end_too(tmp_path):
     for split in ('train', 'val'):
         image_folder(tmp_path / 'pets' / split, classes=2, each=32, size=8)
     data, stream = find_data([str(tmp_path / 'pets')]), io.StringIO()
-    watch = Watch(data.apply(MINI), tmp_path, Bars(stream, every=0), data)
+    watch = RunProgress(data.apply(MINI), tmp_path, Bars(stream, every=0), data)
     watch([(0, 'vits_mae')])
     for step in (6, 12):
         log(tmp_path / 'seed0' / 'vits_mae', {'iter': step})
@@ -72,7 +72,7 @@ def test_a_bar_on_own_data_has_an_end_too(tmp_path):
 
 
 def test_without_bars_nothing_is_read(tmp_path):
-    Watch(suite(), tmp_path, None)([(0, 'no such step')])
+    RunProgress(suite(), tmp_path, None)([(0, 'no such step')])
 
 
 def test_running_jobs_are_watched():

@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import Runner
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.start import load_start
+from g2sd_mm.checkpoints.warm_start import load_start
 from g2sd_mm.models.mae import MAEPretraining
 
 from ..runs import runner

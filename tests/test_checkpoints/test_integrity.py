@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.whole import damage, newest_whole
+from g2sd_mm.checkpoints.integrity import damage, newest_whole
 
 from ..toys import words
 

@@ -21,7 +21,7 @@ from .suites import Suite
 Key = tuple[int, str]  # seed, step
 
 
-class Watch:
+class RunProgress:
     """Keeps a bar of images for every run of a suite that is under way.
 
     Args:

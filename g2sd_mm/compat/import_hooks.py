@@ -91,7 +91,7 @@ _watcher = _Watcher()
 def after_import(name: str, callback: Callback) -> None:
     """Call ``callback(module)`` as soon as the module ``name`` is loaded.
 
-    A module that is loaded already is handed over at once. Several callbacks of a name are called
+    A module that is loaded already is handed over at once. Several callbacks of a module are called
     in the order of their registration, each once.
     """
     if name in sys.modules:
