@@ -30,7 +30,7 @@ from ..data_checks.duplicates import TRAINING
 from ..data_checks.image_masks import ImageMasks
 from ..errors import UserError
 from ..runs.data import prepare_data
-from ..wording import some
+from ..text import some
 
 
 def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]:

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from ..wording import some
+from ..text import some
 
 #: Top-level names that mmengine or this project reads beside the arguments of ``Runner``.
 _READ = (
