@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+import inspect
 import linecache
 import re
 import resource
@@ -22,6 +24,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 #: A mapping or a shared library that did not fit into memory.
 _NO_ROOM = re.compile(r'failed to map segment|[Cc]annot (dynamically )?(allocate|load).*memory')
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 _FILE = re.compile(r'^  File "([^"]+)", line (\d+)', re.MULTILINE)
 #: What a value of the wrong kind, or a missing one, in a config makes constructors raise.
 _UNFIT = (LookupError, TypeError, AttributeError, ValueError, AssertionError)
@@ -211,5 +214,17 @@ def _built(error: BaseException) -> str:
             part = names.get('obj_type')
             registry = getattr(names.get('registry'), 'name', 'registry')
             name = part if isinstance(part, str) else getattr(part, '__name__', 'a part')
-            return f'{name} ({registry}) cannot be built as the config says'
+            meant = _meant(names.get('obj_cls'), str(error))
+            return f'{name} ({registry}) cannot be built as the config says{meant}'
     return ''
+
+
+def _meant(kind: Any, text: str) -> str:
+    """The argument that a misspelt one stands for, of a class or one that it is made of."""
+    wrong = _UNEXPECTED.search(text)
+    if not wrong or not isinstance(kind, type):
+        return ''
+    makers = [vars(base)['__init__'] for base in kind.__mro__ if '__init__' in vars(base)]
+    names = {name for make in makers for name in inspect.signature(make).parameters}
+    near = difflib.get_close_matches(wrong[1], names, n=1)
+    return f' (did you mean {near[0]}, not {wrong[1]}?)' if near else ''

@@ -82,6 +82,7 @@ def test_a_sentence_of_this_package_is_a_persons_to_read():
     [
         ({'type': 'ImageClasifier'}, ('ImageClasifier', 'model')),
         ({'heads': 3}, ('ImageClassifier (model)', "'heads'")),
+        ({'train_config': None}, ('ImageClassifier (model)', 'did you mean train_cfg, not')),
         ({'neck': {'type': 'NoNeck'}}, ('NoNeck',)),
         ({'neck': {}}, ('type',)),
     ],

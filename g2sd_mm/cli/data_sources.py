@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from mmengine.config import Config
@@ -11,7 +12,7 @@ from mmengine.registry import init_default_scope
 import g2sd_mm
 
 from ..config.load import load_config
-from ..config.parts import LOADERS, innermost_datasets
+from ..config.parts import LOADERS, PACKED, innermost_datasets
 from ..data_checks import Source
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
@@ -29,22 +30,40 @@ from ..data_checks.duplicates import TRAINING
 from ..data_checks.image_masks import ImageMasks
 from ..errors import UserError
 from ..runs.data import prepare_data
+from ..text import some
 
 
 def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]:
     """The splits that a config's loaders read, each place once.
 
     Raises:
-        UserError: if the config has no data, or a data set of a kind that is not checked.
+        UserError: if the config has no data, or data that are packed or of a kind that is not
+            checked.
     """
     g2sd_mm.register_all()
     cfg = load_config(path, options)
+    if packed := dict(chain.from_iterable(_packed(cfg.get(name), name) for name in LOADERS)):
+        folders = ' '.join(f'{place}=FOLDER' for place in packed)
+        raise UserError(
+            f'{path} reads packed data ({some(list(dict.fromkeys(packed.values())))}), which are '
+            f'not looked into: check the folder that was packed, --cfg-options {folders}'
+        )
     prepare_data(cfg, LOADERS)
     init_default_scope(cfg.default_scope)
     sources = {source.place: source for source in reversed(list(_sources(cfg)))}
     if not sources:
         raise UserError(f'{path} has no data loaders')
     return list(reversed(sources.values()))
+
+
+def _packed(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Dotted places of paths of packed data, with those paths."""
+    if isinstance(value, str) and value.startswith(PACKED):
+        yield place, value
+    elif isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for key, item in items:
+            yield from _packed(item, f'{place}.{key}')
 
 
 def _sources(cfg: Config) -> Iterator[Source]:

@@ -14,7 +14,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='KEY=VALUE',
         help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3 '
-        '"data_root=my images/train"',
+        '"test_dataloader.dataset.data_root=my images/val"',
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import shlex
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..text import one_line
@@ -15,13 +18,17 @@ from .classes import apply_classes
 from .old_names import refuse_old_names
 from .parts import LOADERS, PACKED, data_folder, import_named_libraries
 from .project import find_config
+from .unread import check_options
 
 #: What a value of the wrong kind in a config makes code raise.
 UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
 
 
 def load_config(
-    path: str, options: dict[str, Any] | None = None, runs: str = 'work_dirs'
+    path: str,
+    options: dict[str, Any] | None = None,
+    runs: str = 'work_dirs',
+    notes: list[str] | None = None,
 ) -> Config:
     """Read a config file and merge ``--cfg-options`` into it.
 
@@ -30,14 +37,20 @@ def load_config(
         options: dotted key -> value.
         runs: folder that takes the place of ``work_dirs/`` wherever the config names weights of
             another run, so that a suite's runs find each other in a folder of their own.
+        notes: is given the lines about options that nothing may read; None to log them now.
 
     Raises:
-        UserError: if there is no such file, or an option does not fit, or has an old name.
+        UserError: if there is no such file, or an option does not fit, is misspelt, or has an old
+            name.
     """
     cfg = Config.fromfile(find_config(path))
+    unread: list[str] = []
     try:
         if options:
+            as_it_was = copy.deepcopy(cfg)
             cfg.merge_from_dict(options)
+            refuse_old_names(cfg)
+            unread = check_options(as_it_was, options)
         refuse_old_names(cfg)
         _settle(cfg, runs)
     except UserError:
@@ -49,6 +62,11 @@ def load_config(
             f'--cfg-options does not fit {path}: {type(error).__name__}: {one_line(error)} '
             f'({shlex.join(["python", "tools/config.py", path])} prints what it has)'
         ) from error
+    if notes is not None:
+        notes += unread
+    else:
+        for note in unread:
+            print_log(note, logger='current', level=logging.WARNING)
     return cfg
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import UserError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+_ENDINGS = ('.py', '.json', '.yaml', '.yml')  # that mmengine reads
 
 
 def project_folder() -> Path:
@@ -27,12 +28,14 @@ def find_config(name: str) -> str:
             ending (``coco/vitb_maskrcnn``). A file of the working folder comes first.
 
     Raises:
-        UserError: if there is none, naming what lies beside it.
+        UserError: if there is none, naming what lies beside it, or the file is of another kind.
     """
     configs = project_folder() / 'configs'
     places = [Path(name), project_folder() / name, configs / name, configs / f'{name}.py']
     for place in places:
         if place.is_file():
+            if place.suffix not in _ENDINGS:
+                raise UserError(f'{name} is no config: those end in {", ".join(_ENDINGS)}')
             return str(place)
     folders = [place.parent for place in places if Path(name).parent.name]
     near = next(((f, found) for f in folders if (found := sorted(f.glob('*.py')))), None)

@@ -68,7 +68,8 @@ def prepare_training(
             weights that does not fit its place in the config.
     """
     g2sd_mm.register_all()
-    cfg = load_config(config, options, runs)
+    notes: list[str] = []
+    cfg = load_config(config, options, runs, notes)
     cfg.work_dir = work_dir or default_work_dir(config, runs)
     name_run(cfg, config)
     if amp:
@@ -81,7 +82,7 @@ def prepare_training(
         # without it the first matrix product on a GPU refuses
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         cfg.randomness.deterministic = True
-    notes = scale_rate(cfg, config) if auto_scale_lr else []
+    notes += scale_rate(cfg, config) if auto_scale_lr else []
     check_work_dir(cfg.work_dir)
     if hold is not None:
         hold.enter_context(work_dir_lock(cfg.work_dir))

@@ -81,6 +81,14 @@ def test_one_that_is_given_anyway_is_called_by_its_name(tmp_path, name):
         load_encoder(classifier().backbone, file)
 
 
+def test_one_of_the_right_width_without_a_place_for_the_class_token(tmp_path):
+    state = {n: torch.ones(t.shape) for n, t in timm_state('deit3_small_patch16_224').items()}
+    few = {n: t for n, t in state.items() if not n.startswith('blocks.1')}
+    file = save(tmp_path / 'x.pth', few)
+    with pytest.raises(CheckpointError, match='DeiT III'):
+        load_encoder(classifier(dim=384).backbone, file)
+
+
 @pytest.mark.parametrize('name', ['vit_base_patch16_224', 'deit_tiny_distilled_patch16_224'])
 def test_plain_ones_stay_what_they_are(name):
     facts = facts_of(Weights('x.pth', timm_state(name)))

@@ -138,6 +138,27 @@ def test_a_config_of_annotations(checked, tmp_path):
     assert '12 images' not in out  # both splits list the same six
 
 
+def test_packed_data_are_checked_before_they_are_packed(monkeypatch, checked, data):
+    monkeypatch.setenv('G2SD_DATA', str(data))
+    config = ROOT / 'configs' / 'imagenet' / 'vitb_cls.py'
+    places = ['train_dataloader.dataset.dataset.data_root', 'val_dataloader.dataset.data_root']
+    wrong = [f'{place}=packed://data/some.lmdb' for place in places]
+    code, out, err = checked(config, '--cfg-options', 'num_classes=3', *wrong)
+    assert (code, out, err.count('\n')) == (2, '', 1)
+    advice = [f'{place}=FOLDER' for place in places]
+    assert '--cfg-options ' + ' '.join(advice) in err and 'some.lmdb' in err
+    folders = [f'{place}={data}/imagenet/{split}' for place, split in zip(
+        places, ('train', 'val'), strict=True)]  # fmt: skip
+    code, out, _ = checked(
+        config, '--cfg-options', 'num_classes=3', *folders,
+        'train_dataloader.dataset.dataset.data_prefix=', 'val_dataloader.dataset.data_prefix=',
+    )  # fmt: skip
+    assert code == 0 and '36 images' in out
+    for path in ('packed://some.lmdb', str(data / 'some.lmdb')):
+        code, _, err = checked(path)
+        assert code == 2 and path in err and 'no config' not in err
+
+
 def test_a_config_of_masks(monkeypatch, checked, tmp_path):
     root = small_masks.write_data(tmp_path / 'ade' / 'ADEChallengeData2016', labels=151)
     monkeypatch.setenv('G2SD_DATA', str(tmp_path))

@@ -191,6 +191,27 @@ def test_callback_runs_at_once_for_a_loaded_module(sample):
     assert module.read() == 2
 
 
+def double_value(module):
+    module.value *= 2
+
+
+def test_all_callbacks_of_a_module_are_called_in_their_order(sample):
+    for callback in (change_value, double_value, double_value):
+        after_import(sample, callback)
+    assert __import__(sample).read() == 4  # each once
+
+
+def test_the_metric_of_detection_has_all_its_changes(python):
+    # one names the classes of figures, another one fills in what annotations lack
+    run = python(
+        'import g2sd_mm; g2sd_mm.register_all(); '
+        'from mmdet.evaluation.metrics import coco_metric as m; '
+        'assert m.COCO.__module__ == "g2sd_mm.compat.coco_files", m.COCO; '
+        'assert m.COCOeval.__mro__[1].__module__ == "g2sd_mm.compat.class_names", m.COCOeval'
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_a_loader_shared_by_modules_calls_back_for_the_watched_one_only(monkeypatch):
     class Shared:
         """Finds and loads any module of one family by itself, as pytest's import hook does."""

@@ -40,6 +40,13 @@ def test_a_missing_config_is_told_its_neighbours(tmp_path, monkeypatch):
         find_config('vitz')
 
 
+@pytest.mark.parametrize('name', ['weights.pth', 'data.lmdb', 'config'])
+def test_a_file_of_another_kind_is_no_config(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError, match=words(name, '.py')):
+        find_config(str(tmp_path / name))
+
+
 def test_a_script_is_named_as_one_would_type_it(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert script('train.py') == 'tools/train.py'

@@ -1,0 +1,192 @@
+"""Options that nothing would read: a misspelt key silently adds an entry that no code looks for.
+
+A part with a ``type`` checks its arguments when it is built. What is looked at here is the rest:
+top-level names, named parts (hooks, losses, adapters), and mappings that are read by ``get``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..errors import UserError
+from ..text import some
+
+#: Top-level names that mmengine or this project reads beside the arguments of ``Runner``.
+_READ = (
+    'backend_args', 'classes', 'classes_by_position', 'custom_imports', 'data_layout',
+    'distillation', 'model_wrapper_cfg', 'num_classes', 'reliability', 'row', 'runner_type',
+    'shapes', 'tta_model', 'tta_pipeline',
+)  # fmt: skip
+#: Mappings whose entries are parts with a ``type``, under names that a config chooses.
+_PARTS = ('default_hooks', 'adapters', 'losses')
+#: Mappings whose keys are a config's choice: names of taps, of parameters, of places.
+_FREE = ('custom_keys', 'metainfo', 'overrides', 'taps', 'vars')
+#: Keys that are read without an entry in the config; of :data:`_COMPLETE` no others are.
+_KNOWN = {
+    'auto_scale_lr': ('base_batch_size', 'enable'),
+    'default_hooks': (
+        'checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer',
+        'visualization',
+    ),
+    'env_cfg': ('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
+    'randomness': ('deterministic', 'diff_rank_seed', 'seed'),
+    'paramwise_cfg': (
+        'base_total_batch_size', 'bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate',
+        'custom_keys', 'dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult',
+        'layer_decay_rate', 'norm_decay_mult', 'num_layers',
+    ),
+}  # fmt: skip
+_COMPLETE = ('auto_scale_lr', 'env_cfg', 'randomness')
+#: Mappings whose keys are arguments, so that no other one is of use.
+_CLOSED = (
+    'distillation', 'distillation.teacher', 'reliability', 'test_cfg', 'test_dataloader',
+    'train_cfg', 'train_dataloader', 'val_cfg', 'val_dataloader',
+)  # fmt: skip
+#: How alike two keys are, from 0 to 1, where one is taken for the other misspelt.
+_ALIKE = 0.82
+
+
+def check_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
+    """Look for options of a config that would not do anything.
+
+    Args:
+        cfg: as its file says, without the options.
+        options: dotted key -> value.
+
+    Returns:
+        a line for the log for each that may be read by nothing.
+
+    Raises:
+        UserError: for an option that nothing reads and that is close to what the config has, with
+            that key; and for a part that is not there and gets no ``type``.
+    """
+    typed = {key.rpartition('.')[0] for key in options if key.endswith('.type')}
+    notes = [_note(cfg, key, value, typed, options) for key, value in options.items()]
+    return [note for note in notes if note]
+
+
+def _note(
+    cfg: Config, key: str, value: Any, typed: set[str], options: Mapping[str, Any]
+) -> str:
+    parts = key.split('.')
+    if parts[0] not in _top_level(cfg):
+        return _at_top(cfg, key, value, options)
+    holder: Any = cfg._cfg_dict
+    for depth, part in enumerate(parts):
+        if not isinstance(holder, Mapping):
+            return ''  # lists say themselves what they lack
+        if part in holder:
+            holder = holder[part]
+            continue
+        if not depth:  # a config need not have it
+            if part not in _KNOWN:
+                return ''
+            holder = {}
+            continue
+        above = '.'.join(parts[:depth])
+        if above in typed or 'type' in holder or '_delete_' in holder:
+            return ''
+        name = parts[depth - 1]
+        new = '.'.join([above, part])
+        is_whole = depth == len(parts) - 1
+        if name in _PARTS:
+            if new in typed or (is_whole and isinstance(value, Mapping) and 'type' in value):
+                return ''
+            return _part(holder, name, new, part, '.'.join(parts[depth + 1 :]))
+        if name in _FREE:
+            return ''
+        known = _KNOWN.get(name, ())
+        near = _nearest(part, [*holder, *known]) if part not in known else ''
+        if above in _COMPLETE and part not in known and not near:
+            raise UserError(
+                f'--cfg-options {key}: nothing reads {part} in {above}; it may have '
+                f'{", ".join(known)}'
+            )
+        if not near:
+            return ''
+        meant = '.'.join([above, near, *parts[depth + 1 :]])
+        text = f'--cfg-options {key}: {above} has no {part}; did you mean {meant}?'
+        if known or above in _CLOSED:
+            raise UserError(text)
+        return f'{text} A new entry was added'
+    return ''
+
+
+def _top_level(cfg: Config) -> set[str]:
+    """Names that something reads."""
+    return {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}
+
+
+def _at_top(cfg: Config, key: str, value: Any, options: Mapping[str, Any]) -> str:
+    """Of an option whose first name nothing reads."""
+    first, _, rest = key.partition('.')
+    is_variable = first in cfg
+    near = '' if is_variable else _nearest(first, [*_top_level(cfg), *cfg])
+    if near:
+        meant = '.'.join(filter(None, [near, rest]))
+        raise UserError(f'--cfg-options {key}: nothing reads {first}; did you mean {meant}?')
+    places = [place for place in _places(cfg) if place.endswith(f'.{key}')]
+    if is_variable:
+        copies = places or [
+            place for place, item in _items(cfg) if '.' in place and item and item == cfg[first]
+        ]
+        if not copies or any(option in copies for option in options):
+            return ''
+        return (
+            f'--cfg-options {key} changes a variable of the config file, which was used when the '
+            f'file was read: what runs is {some(copies, 4)}'
+        )
+    if places:
+        raise UserError(
+            f'--cfg-options {key}: nothing reads {first} there; did you mean {some(places, 4)}?'
+        )
+    return f'--cfg-options {key}: nothing of this project or its libraries reads {first}'
+
+
+def _part(holder: Mapping[str, Any], name: str, new: str, part: str, rest: str) -> str:
+    """Of a part that is not there and gets no type: None leaves nothing out."""
+    known = _KNOWN.get(name, ())
+    if part in known:
+        return ''
+    near = _nearest(part, [*holder, *known]) or some(sorted({*holder, *known}), 8)
+    advice = '' if rest == '' else f'; a new one needs {new}.type'
+    raise UserError(
+        f'--cfg-options {new}{"." if rest else ""}{rest}: there is no {part} in '
+        f'{new.rpartition(".")[0]}; did you mean {near}?{advice}'
+    )
+
+
+def _nearest(part: str, known: Any) -> str:
+    """The key that a misspelt one stands for; numbered siblings are no misspellings."""
+    plain = part.rstrip('0123456789')
+    near = difflib.get_close_matches(part, [str(key) for key in known], n=1, cutoff=_ALIKE)
+    return near[0] if near and near[0].rstrip('0123456789') != plain else ''
+
+
+def _places(cfg: Config) -> Iterator[str]:
+    """Dotted places below the top-level names that something reads."""
+    return (place for place, _ in _items(cfg))
+
+
+def _items(cfg: Config) -> Iterator[tuple[str, Any]]:
+    for name in sorted(_top_level(cfg)):
+        if name in cfg:
+            yield from _below(cfg[name], name)
+
+
+def _below(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+    yield place, value
+    if isinstance(value, Mapping):
+        items: Any = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return
+    for key, item in items:
+        yield from _below(item, f'{place}.{key}')
