@@ -111,7 +111,7 @@ def _check_entry(key: str, value: Any, largest: int) -> None:
             f'the record of a student has {key}={value!r:.80}, which may name a file: a network '
             'is described without files; give the config'
         )
-    elif isinstance(value, (int, float)) and abs(value) > largest and float(value).is_integer():
+    elif _may_be_size(key, value) and abs(value) > largest and float(value).is_integer():
         raise UserError(
             f'the record of a student has {key}={value}, more than {largest}: no network that '
             'these weights fill has such a size; give the config'
@@ -120,6 +120,13 @@ def _check_entry(key: str, value: Any, largest: int) -> None:
         raise UserError(
             f'the record of a student has nms.type={value["type"]!r}, expected {", ".join(_NMS)}'
         )
+
+
+def _may_be_size(key: str, value: Any) -> bool:
+    """Whether a number may become a size. Floats of a tuple are ranges, as FCOS has up to 1e8."""
+    return isinstance(value, int) or (
+        isinstance(value, float) and key not in ('tuple', 'regress_ranges')
+    )
 
 
 def _check_import(module: Any) -> None:
