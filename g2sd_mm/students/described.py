@@ -123,10 +123,8 @@ def _check_entry(key: str, value: Any, largest: int) -> None:
 
 
 def _may_be_size(key: str, value: Any) -> bool:
-    """Whether a number may become a size. Floats of a tuple are ranges, as FCOS has up to 1e8."""
-    return isinstance(value, int) or (
-        isinstance(value, float) and key not in ('tuple', 'regress_ranges')
-    )
+    """Whether a number may become a size; the ranges of FCOS end at 1e8, and are none."""
+    return isinstance(value, (int, float)) and key != 'regress_ranges'
 
 
 def _check_import(module: Any) -> None:
@@ -167,7 +165,9 @@ def _registered(scope: str) -> None:
 
 def _entries(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
     """All values of nested dicts and lists, under the nearest key above them."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and set(value) == {'tuple'}:
+        yield from _entries(value['tuple'], key)
+    elif isinstance(value, Mapping):
         for name, item in value.items():
             yield name, item
             yield from _entries(item, name)

@@ -106,6 +106,15 @@ def test_numbers_are_those_of_images_and_layers(network, number):
         check_network(network)
 
 
+def test_ranges_are_no_sizes(network):
+    ends = {'tuple': [{'tuple': [-1, 64]}, {'tuple': [64, 1e8]}]}
+    network['model']['regress_ranges'] = ends  # of a head of FCOS
+    check_network(network)
+    network['model']['strides'] = ends
+    with pytest.raises(UserError, match=words('strides=100000000.0')):
+        check_network(network)
+
+
 @pytest.mark.parametrize('task', list(CONFIGS))
 def test_what_runs_write_down_passes(task):
     check_network(record(task)['network'])
