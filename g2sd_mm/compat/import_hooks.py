@@ -92,14 +92,16 @@ def after_import(name: str, callback: Callback) -> None:
     """Call ``callback(module)`` as soon as the module ``name`` is loaded.
 
     A module that is loaded already is handed over at once. Several callbacks of a module are called
-    in the order of their registration, each once.
+    in the order of their registration; one that is registered again is not called again, since a
+    change made twice may be no change at all.
     """
+    callbacks = _watcher.callbacks.setdefault(name, [])
+    if callback in callbacks:
+        return
+    callbacks.append(callback)
     if name in sys.modules:
         callback(sys.modules[name])
     _watch()
-    callbacks = _watcher.callbacks.setdefault(name, [])
-    if callback not in callbacks:
-        callbacks.append(callback)
 
 
 def import_without(name: str, library: str) -> None:

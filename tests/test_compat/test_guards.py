@@ -201,6 +201,13 @@ def test_all_callbacks_of_a_module_are_called_in_their_order(sample):
     assert __import__(sample).read() == 4  # each once
 
 
+def test_a_loaded_module_is_changed_once(sample):
+    module = __import__(sample)
+    for _ in range(2):
+        after_import(sample, double_value)
+    assert module.read() == 2
+
+
 def test_the_metric_of_detection_has_all_its_changes(python):
     # one names the classes of figures, another one fills in what annotations lack
     run = python(
