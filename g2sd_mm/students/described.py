@@ -92,10 +92,12 @@ def check_network(network: Record, weights: Weights | None = None) -> None:
     for module in network['imports']:
         _check_import(module)
     # the first step is the reading of the file, which is ours
-    for value in (network['model'], network['test_pipeline'][1:]):
-        for key, name in _entries(value):
-            if key == 'type':
-                _check_home(str(name), network['scope'])
+    parts = [network['model'], network['test_pipeline'][1:]]
+    entries = [entry for part in parts for entry in _entries(part)]
+    moves = any(key == '_scope_' for key, _ in entries)
+    for key, name in entries:
+        if key == 'type':
+            _check_home(str(name), network['scope'], moves)
 
 
 def _check_entry(key: str, value: Any, largest: int) -> None:
@@ -141,18 +143,26 @@ def _check_import(module: Any) -> None:
         )
 
 
-def _check_home(name: str, scope: str) -> None:
-    """Refuse a class that opens files by name, wherever the name would be found."""
+def _check_home(name: str, scope: str, moves: bool) -> None:
+    """Refuse a class that opens files by name.
+
+    A library's own class goes before those of others with the same name, unless the description
+    ``moves`` between libraries by itself. Else a name may be found anywhere.
+    """
     prefix, _, short = name.rpartition('.')
-    _registered(prefix or scope)
-    for root in (MODELS, TASK_UTILS, TRANSFORMS):
-        for registry in (root, *root.children.values()):
-            home = getattr(registry.module_dict.get(short), '__module__', '') or ''
-            if any(home == part or home.startswith(f'{part}.') for part in _OPENING):
-                raise UserError(
-                    f'the record of a student names {name}, which opens files by name: '
-                    'give the config'
-                )
+    library = prefix or scope
+    _registered(library)
+    roots = (MODELS, TASK_UTILS, TRANSFORMS)
+    own = [root.children[library] for root in roots if library in root.children]
+    found = [registry.module_dict.get(short) for registry in own]
+    if moves or not any(found):
+        registries = [r for root in roots for r in (root, *root.children.values())]
+        found = [registry.module_dict.get(short) for registry in registries]
+    for home in (getattr(component, '__module__', '') or '' for component in found):
+        if any(home == part or home.startswith(f'{part}.') for part in _OPENING):
+            raise UserError(
+                f'the record of a student names {name}, which opens files by name: give the config'
+            )
 
 
 def _registered(scope: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 
@@ -90,6 +91,16 @@ def test_no_step_reads_a_file_after_the_first(network, step):
     network['test_pipeline'].append(step)
     with pytest.raises(UserError, match='opens files by name'):
         check_network(network)
+
+
+def test_a_class_of_the_librarys_own_goes_before_others_of_its_name(network):
+    importlib.import_module('mmdet.models')  # has a GlobalAveragePooling that opens files
+    network['model']['neck'] = dict(type='GlobalAveragePooling')
+    check_network(network)
+    for change in (dict(type='mmdet.GlobalAveragePooling'), dict(_scope_='mmdet')):
+        network['model']['neck'] = {'type': 'GlobalAveragePooling', **change}
+        with pytest.raises(UserError, match='opens files by name'):
+            check_network(network)
 
 
 @pytest.mark.parametrize('step', [None, 'Resize', dict(scale=3), dict(type=None)])
