@@ -110,7 +110,6 @@ def _memory_line(text: str) -> str:
     return f'not enough memory ({text}): {cure} a machine with more memory'
 
 
-
 def _said(kind: str, text: str) -> str:
     return f'{kind}: {text}' if text else kind
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 
 import pytest
 import torch
@@ -30,6 +31,15 @@ def registered():
 def no_default_scope():
     """Runs leave mmengine's default scope behind; another module's tests must not see it."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def logger():
+    """A logger for hooks; what it was told is in ``logger.handlers[0].lines``."""
+    made = logging.getLogger('hooks under test')
+    made.handlers = [toys.Lines()]
+    made.setLevel(logging.INFO)
+    return made
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 
-from ..config.parts import LOADERS
+from ..config.parts import LOADERS, encoder_start
 from .inputs import Inputs, Size, unlike
 from .names import Names
 from .recorded import recorded
@@ -52,8 +52,7 @@ def _add_hook(cfg: Config, notes: list[str], size: Size | None = None) -> None:
 
 def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:
     """A backbone that starts from weights of differently prepared images still trains."""
-    init = (cfg.model.get('backbone') or {}).get('init_cfg') or {}
-    checkpoint = init.get('checkpoint') if isinstance(init, dict) else None
+    checkpoint = encoder_start(cfg)
     if isinstance(checkpoint, str) and not cfg.get('resume'):
         facts = recorded(checkpoint)
         if differs := unlike(facts.inputs, inputs):

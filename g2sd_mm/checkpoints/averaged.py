@@ -37,7 +37,7 @@ def choose(
         CheckpointError: if it lacks the set that is asked for.
     """
     sets, key = _sets(content, main)
-    if len(sets) < 2 or not sets:
+    if len(sets) < 2:
         if which == 'ema' and 'ema' not in sets:
             raise CheckpointError(
                 f'{path} has no averaged weights (none of {", ".join(_AVERAGED)}): leave '
@@ -58,13 +58,12 @@ def choose(
 
 
 def _sets(content: Any, main: Any) -> tuple[dict[str, Any], str]:
-    """The sets that there are, the one where files keep their only one first; where the other is.
-    """
+    """The sets that there are, and the key or prefix of the averaged one."""
     if isinstance(main, Mapping) and (inside := _in_names(main)):
         # mmcv swaps before it saves: the network's own names have the average
-        raw = {**{n: t for n, t in main.items() if n not in inside.values()},
-               **{name: main[source] for name, source in inside.items()}}  # fmt: skip
-        plain = {n: t for n, t in main.items() if n not in inside.values()}
+        buffers = set(inside.values())
+        plain = {name: tensor for name, tensor in main.items() if name not in buffers}
+        raw = plain | {name: main[buffer] for name, buffer in inside.items()}
         return {'ema': plain, 'raw': raw}, _IN_NAMES
     keys = [k for k in _AVERAGED if isinstance(content, Mapping) and _is_state(content.get(k))]
     if not keys:

@@ -55,8 +55,13 @@ def known_grid(meta: Mapping[str, Any]) -> tuple[int, int] | None:
     return (rows, columns) if rows and columns else None
 
 
+def trained_part(model: Any) -> Any:
+    """The network that is trained: a distiller's student, pre-training's autoencoder, or itself."""
+    return getattr(model, 'student', None) or getattr(model, 'autoencoder', None) or model
+
+
 def grid_text(model: Any) -> str | None:
     """``rowsxcolumns`` of the patches that a model's positions are laid out for, for ``meta``."""
-    part = getattr(model, 'student', None) or getattr(model, 'autoencoder', None) or model
+    part = trained_part(model)
     grid = getattr(getattr(part, 'backbone', part), 'grid_size', None)
     return f'{grid[0]}x{grid[1]}' if isinstance(grid, tuple) and len(grid) == 2 else None

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.parts import innermost_dataset, innermost_datasets
+from ..config.parts import encoder_start, innermost_dataset, innermost_datasets
 from ..errors import UserError
 from ..provenance import digest_if_there, git_commit
 from ..tasks import task_of
@@ -67,7 +67,7 @@ def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
         'config': _from_here(getattr(cfg, 'filename', None)),
         'dataset': describe_data(cfg),
         'teacher': _teacher(cfg),
-        'initialised_from': _file((_backbone(cfg).get('init_cfg') or {}).get('checkpoint')),
+        'initialised_from': _file(encoder_start(cfg)),
         **known,
     }
 
@@ -99,11 +99,6 @@ def check_record(record: Any, place: str) -> Record:
             'was written, or give the config'
         )
     return dict(record)
-
-
-def _backbone(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
-    model = cfg.get('model') or {}
-    return (model.get('student') or model).get('backbone') or {}
 
 
 def describe_data(cfg: Mapping[str, Any]) -> Record | None:

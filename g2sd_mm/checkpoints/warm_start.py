@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from .convert import to_published_names
-from .fitting import fitted
+from .fitting import fitted, trained_part
 from .load import Fit, load_verified
 from .naming import state_for
 from .positions import check_positions
@@ -33,7 +33,7 @@ def load_start(model: nn.Module, path: str | Path) -> Fit:
     Raises:
         CheckpointError: if it is of another kind or size.
     """
-    part = getattr(model, 'student', None) or getattr(model, 'autoencoder', None) or model
+    part = trained_part(model)
     weights = read_weights(path, mmap=True)
     if hasattr(part, 'decoder_blocks'):
         state = to_published_names(weights.state).state

@@ -84,6 +84,14 @@ def plain_model(cfg: Config) -> ConfigDict:
     return model
 
 
+def encoder_start(cfg: Mapping[str, Any]) -> Any:
+    """The file that the trained backbone starts from (of a distilled model, the student's)."""
+    model = cfg.get('model') or {}
+    backbone = (model.get('student') or model).get('backbone') or {}
+    init = backbone.get('init_cfg')
+    return init.get('checkpoint') if isinstance(init, Mapping) else None
+
+
 def import_named_libraries(cfg: Config) -> None:
     """Import the task libraries that a config takes parts from, beside its own.
 

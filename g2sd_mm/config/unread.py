@@ -23,6 +23,8 @@ _READ = (
     'distillation', 'model_wrapper_cfg', 'num_classes', 'reliability', 'row', 'runner_type',
     'shapes', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
+#: Names that something reads.
+_TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}
 #: Mappings whose entries are parts with a ``type``, under names that a config chooses.
 _PARTS = ('default_hooks', 'adapters', 'losses')
 #: Mappings whose keys are a config's choice: names of taps, of parameters, of places.
@@ -75,7 +77,7 @@ def _note(
     cfg: Config, key: str, value: Any, typed: set[str], options: Mapping[str, Any]
 ) -> str:
     parts = key.split('.')
-    if parts[0] not in _top_level(cfg):
+    if parts[0] not in _TOP_LEVEL:
         return _at_top(cfg, key, value, options)
     holder: Any = cfg._cfg_dict
     for depth, part in enumerate(parts):
@@ -118,20 +120,15 @@ def _note(
     return ''
 
 
-def _top_level(cfg: Config) -> set[str]:
-    """Names that something reads."""
-    return {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}
-
-
 def _at_top(cfg: Config, key: str, value: Any, options: Mapping[str, Any]) -> str:
     """Of an option whose first name nothing reads."""
     first, _, rest = key.partition('.')
     is_variable = first in cfg
-    near = '' if is_variable else _nearest(first, [*_top_level(cfg), *cfg])
+    near = '' if is_variable else _nearest(first, [*_TOP_LEVEL, *cfg])
     if near:
         meant = '.'.join(filter(None, [near, rest]))
         raise UserError(f'--cfg-options {key}: nothing reads {first}; did you mean {meant}?')
-    places = [place for place in _places(cfg) if place.endswith(f'.{key}')]
+    places = [place for place, _ in _items(cfg) if place.endswith(f'.{key}')]
     if is_variable:
         copies = places or [
             place for place, item in _items(cfg) if '.' in place and item and item == cfg[first]
@@ -169,13 +166,9 @@ def _nearest(part: str, known: Any) -> str:
     return near[0] if near and near[0].rstrip('0123456789') != plain else ''
 
 
-def _places(cfg: Config) -> Iterator[str]:
-    """Dotted places below the top-level names that something reads."""
-    return (place for place, _ in _items(cfg))
-
-
 def _items(cfg: Config) -> Iterator[tuple[str, Any]]:
-    for name in sorted(_top_level(cfg)):
+    """Dotted places below the top-level names that something reads, and what is there."""
+    for name in sorted(_TOP_LEVEL):
         if name in cfg:
             yield from _below(cfg[name], name)
 

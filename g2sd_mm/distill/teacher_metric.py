@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import Record, check_record, describe_data, named_teacher
 from ..checkpoints.sidecar import read_sidecar
+from ..config.parts import encoder_start
 from ..errors import UserError
 from ..tasks import best_by
 
@@ -158,9 +159,7 @@ class TeacherMetricHook(Hook):
 
 def _starts(runner: Runner) -> Iterator[str]:
     """Files that the student's weights come from."""
-    model = runner.cfg.get('model') or {}
-    backbone = (model.get('student') or model).get('backbone') or {}
-    init = (backbone.get('init_cfg') or {}).get('checkpoint')
-    for file in (*(getattr(hook, 'start', None) for hook in runner.hooks), init):
+    begun = (getattr(hook, 'start', None) for hook in runner.hooks)
+    for file in (*begun, encoder_start(runner.cfg)):
         if isinstance(file, str):
             yield file

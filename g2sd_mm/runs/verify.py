@@ -18,7 +18,7 @@ from ..checkpoints import CheckpointError, load_encoder
 from ..checkpoints.load import Fit
 from ..checkpoints.warm_start import load_start
 from ..config.load import load_config
-from ..config.parts import plain_model
+from ..config.parts import encoder_start, plain_model
 from ..distill.teachers import build_teacher
 from ..models.backbones.base import Backbone
 from ..students.build import fill_student
@@ -79,10 +79,9 @@ def verify_named_files(cfg: Config, path: str) -> None:
     Raises:
         CheckpointError, FileNotFoundError: of the first one that does not fit.
     """
-    model = cfg.model
     named = {
         'teacher': _teacher_cfg(cfg).get('checkpoint'),
-        'init_cfg': ((model.get('backbone') or {}).get('init_cfg') or {}).get('checkpoint'),
+        'init_cfg': encoder_start(cfg),
         'load_from': None if cfg.get('resume') else cfg.get('load_from'),
     }
     if any(named.values()):

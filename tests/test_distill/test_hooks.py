@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -24,17 +23,9 @@ from g2sd_mm.distill import (
 from g2sd_mm.engine.tensors import is_constant
 
 from ..runs import Slope, runner
-from ..toys import Lines, classifier, classifier_cfg, distiller, images, labelled, save, words
+from ..toys import classifier, classifier_cfg, distiller, images, labelled, save, words
 from .test_config import BLOCK, stock
 from .test_specific import RESNET
-
-
-@pytest.fixture
-def logger():
-    made = logging.getLogger('hooks under test')
-    made.handlers = [Lines()]
-    made.setLevel(logging.INFO)
-    return made
 
 
 def block(folder, **loss) -> dict:

@@ -23,16 +23,7 @@ from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 
 from ..runs import Slope, runner
-from ..toys import Lines, config, distiller, labelled, words
-
-
-@pytest.fixture
-def logger():
-    made = logging.getLogger('hooks under test')
-    made.handlers = [Lines()]
-    made.setLevel(logging.INFO)
-    return made
-
+from ..toys import config, distiller, labelled, words
 
 # StepSeedHook -------------------------------------------------------------------------------------
 
