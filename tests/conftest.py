@@ -12,7 +12,7 @@ from mmengine.registry import DefaultScope
 
 import g2sd_mm
 
-from . import toys
+from .helpers import toys
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -36,8 +36,8 @@ from g2sd_mm.runs.prepare import use_mixed_precision
 from g2sd_mm.runs.reliable import check_work_dir, make_reliable
 from g2sd_mm.unexpected import account_of
 
-from .students import CONFIGS, student_folder
-from .toys import ROOT, TEACHER, autoencoder, config, distiller, image_folder, save
+from .helpers.students import CONFIGS, student_folder
+from .helpers.toys import ROOT, TEACHER, autoencoder, config, distiller, image_folder, save
 
 
 @dataclass(frozen=True)

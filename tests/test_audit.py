@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from .toys import ROOT
+from .helpers.toys import ROOT
 
 
 @pytest.fixture(scope='module')

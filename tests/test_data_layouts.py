@@ -11,9 +11,9 @@ from g2sd_mm.data_checks.layouts import recognise
 from g2sd_mm.data_layouts import find_layout
 from g2sd_mm.errors import DataError, UserError
 
-from . import small_masks
+from .helpers import small_masks
+from .helpers.toys import image_folder, words
 from .test_bench.test_suites.test_handover import coco
-from .toys import image_folder, words
 
 
 @pytest.fixture

@@ -18,8 +18,17 @@ from g2sd_mm.engine.sharding import ShardedDataParallel
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.runs.train import train
 
-from . import imagenet, loss_log  # noqa: F401
-from .toys import ROOT, STUDENT, autoencoder, classifier, free_port, images, run_python, save
+from .helpers import imagenet, loss_log  # noqa: F401
+from .helpers.toys import (
+    ROOT,
+    STUDENT,
+    autoencoder,
+    classifier,
+    free_port,
+    images,
+    run_python,
+    save,
+)
 
 STEPS, BATCH = 6, 4  # one pass over 24 images
 TOLERANCE = 1e-4
@@ -190,7 +199,7 @@ def test_torchrun_trains_as_one_process(runs, tmp_path, stage):
     for world, folder in ((1, 'one'), (2, 'two')):
         config = tmp_path / f'{folder}.py'
         cfg = load_config(imagenet.path(stage), options(stage, runs, BATCH // world), str(runs))
-        cfg.custom_imports.imports.append('tests.loss_log')
+        cfg.custom_imports.imports.append('tests.helpers.loss_log')
         cfg.dump(config)
         command = [str(ROOT / 'tools' / 'train.py'), str(config), '--work-dir',
                    str(tmp_path / folder)]

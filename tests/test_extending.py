@@ -25,9 +25,9 @@ from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.runs.train import train
 from g2sd_mm.students import load_student
 
-from . import imagenet
+from .helpers import imagenet
+from .helpers.toys import ROOT
 from .test_bench.test_suites.fakes import Fake
-from .toys import ROOT
 
 TEACHER = '''
 from mmengine.registry import MODELS

@@ -9,8 +9,8 @@ from g2sd_mm.checkpoints.predictors import published_name
 from g2sd_mm.distill.losses.targets import normalised_target
 from g2sd_mm.models.masking import random_masking
 
-from .full_size import check_summary, fill, noise, samples
-from .toys import classifier, distiller
+from .helpers.full_size import check_summary, fill, noise, samples
+from .helpers.toys import classifier, distiller
 
 LOSS_ATOL = 1e-5
 POSITIONS = ('pos_embed', 'decoder_pos_embed')

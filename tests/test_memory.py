@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 from benchmarks.faults.children import Run
 from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 
-from . import memory_log  # noqa: F401  (registers the hook)
-from .runs import runner
+from .helpers import memory_log  # noqa: F401  (registers the hook)
+from .helpers.runs import runner
+from .helpers.toys import distiller, images, labelled
 from .test_distill.test_specific import specific
-from .toys import distiller, images, labelled
 
 HOOKS = [
     dict(type='StepSeedHook'), dict(type='NonFiniteHook'), dict(type='DivergenceHook'),

@@ -13,8 +13,8 @@ from g2sd_mm.config.old_names import is_old_stage1_run
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.train import train
 
-from . import imagenet
-from .toys import ROOT, autoencoder, distiller, refused, save, words
+from .helpers import imagenet
+from .helpers.toys import ROOT, autoencoder, distiller, refused, save, words
 
 STAGE1 = str(ROOT / 'configs/shapes/g2sd_vits_generic.py')
 OLD = "model = dict(type='GenericDistiller', student=dict(arch='tiny'), target_block=4)\n"

@@ -9,7 +9,7 @@ import pytest
 from g2sd_mm import provenance
 from g2sd_mm.provenance import digest_if_there, file_digest, git_commit
 
-from .toys import ROOT
+from .helpers.toys import ROOT
 
 ABC = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'  # FIPS 180-2, appendix B
 

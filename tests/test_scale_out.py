@@ -14,9 +14,9 @@ import torch
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.config.load import load_config
 
-from . import imagenet
+from .helpers import imagenet
+from .helpers.toys import ROOT, free_port
 from .test_distributed import BATCH, check_equal, options, runs  # noqa: F401
-from .toys import ROOT, free_port
 
 STAGE = 'g2sd_vits_generic'
 pytestmark = pytest.mark.slow
@@ -47,7 +47,7 @@ SCONTROL = '#!/usr/bin/env bash\necho localhost\necho other\n'
 def write_config(path: Path, runs: Path, world: int, *hooks: dict[str, Any]) -> str:  # noqa: F811
     """Stage 1 for two epochs; whole batches of the same images on any number of processes."""
     cfg = load_config(imagenet.path(STAGE), options(STAGE, runs, BATCH // world), str(runs))
-    cfg.custom_imports.imports += ['tests.loss_log', 'tests.dying']
+    cfg.custom_imports.imports += ['tests.helpers.loss_log', 'tests.helpers.dying']
     cfg.custom_hooks += list(hooks)
     cfg.train_cfg.max_epochs = 2
     cfg.dump(path)

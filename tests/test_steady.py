@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mmengine.hooks import Hook
 
-from .runs import loader, runner
-from .toys import distiller
+from .helpers.runs import loader, runner
+from .helpers.toys import distiller
 
 STEPS = 2000
 pytestmark = pytest.mark.slow

@@ -18,8 +18,8 @@ from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.models.sizes import encoder_size
 from g2sd_mm.unexpected import Account, account_of
 
-from .runs import runner
-from .toys import classifier_cfg
+from .helpers.runs import runner
+from .helpers.toys import classifier_cfg
 
 
 def account(action: Any, *arguments: Any, **options: Any) -> Account:

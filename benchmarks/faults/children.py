@@ -15,7 +15,7 @@ import torch
 from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.preemption import ending_at_once
 from g2sd_mm.runs.train import train
-from tests.toys import free_port
+from tests.helpers.toys import free_port
 
 from .tasks import Task
 

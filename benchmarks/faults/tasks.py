@@ -23,8 +23,8 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.config.load import load_config as read_config
 from g2sd_mm.config.parts import plain_model
 from g2sd_mm.datasets.shapes import ensure_shapes
-from tests.small_configs import shrink
-from tests.toys import ROOT, save
+from tests.helpers.small_configs import shrink
+from tests.helpers.toys import ROOT, save
 
 #: Task -> config whose toy version is run.
 CONFIGS = {

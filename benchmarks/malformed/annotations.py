@@ -15,7 +15,7 @@ from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit
 from g2sd_mm.data_checks.coco_objects import Reading
 from g2sd_mm.errors import DataError
-from tests import odd_images as odd
+from tests.helpers import odd_images as odd
 
 from .case import Case
 from .examples import nearly, replaced

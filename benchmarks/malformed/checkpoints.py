@@ -27,9 +27,9 @@ from g2sd_mm.checkpoints.read import read_weights
 from g2sd_mm.cli.checkpoint_commands import convert, inspect
 from g2sd_mm.errors import UserError
 from g2sd_mm.students.load import load_student
-from tests import fake_checkpoints as fakes
-from tests import toys
-from tests.students import student_folder
+from tests.helpers import fake_checkpoints as fakes
+from tests.helpers import toys
+from tests.helpers.students import student_folder
 
 from .case import Case
 from .examples import examples, nearly

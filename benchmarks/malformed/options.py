@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from g2sd_mm.cli.options import parse_options
 from g2sd_mm.config.load import load_config
 from g2sd_mm.runs.data import prepare_data
-from tests.toys import ROOT
+from tests.helpers.toys import ROOT
 
 from .case import Case
 from .examples import examples

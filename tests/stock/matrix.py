@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 from . import configs, features
 from .chain import STEPS, Chain
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from g2sd_mm.checkpoints.sidecar import write_sidecar
 
-from ..toys import config, save
+from ..helpers.toys import config, save
 
 #: Colours by name: a picture says itself what it shows.
 COLOURS = dict(blue=(20, 20, 220), green=(20, 220, 20), red=(220, 20, 20))

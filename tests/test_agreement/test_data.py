@@ -9,7 +9,7 @@ from g2sd_mm.agreement.data import agree_on_classes
 from g2sd_mm.agreement.data_names import data_sets
 from g2sd_mm.config.parts import LOADERS
 
-from ..toys import config, refused
+from ..helpers.toys import config, refused
 from .data import classification, coco, folders
 
 TRAIN, VAL, TEST = LOADERS

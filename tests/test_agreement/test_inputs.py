@@ -17,7 +17,7 @@ from g2sd_mm.agreement.inputs import (
 )
 from g2sd_mm.config.parts import innermost_dataset
 
-from ..toys import config
+from ..helpers.toys import config
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 

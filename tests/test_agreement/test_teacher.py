@@ -8,7 +8,7 @@ import torch
 from g2sd_mm.agreement.inputs import Inputs
 from g2sd_mm.agreement.teacher import agree_with_teacher, compares_classes
 
-from ..toys import config, refused, save
+from ..helpers.toys import config, refused, save
 from .data import weights
 
 STATE = {'backbone.x': torch.ones(1)}

@@ -20,8 +20,8 @@ from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 from g2sd_mm.students.load import student_of
 
-from ..students import CONFIGS, random_model, record, student_folder
-from ..toys import ROOT, config, refused, save
+from ..helpers.students import CONFIGS, random_model, record, student_folder
+from ..helpers.toys import ROOT, config, refused, save
 from .data import COLOURS, classification, folders, weights
 from .test_data import labels
 

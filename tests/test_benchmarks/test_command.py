@@ -16,7 +16,7 @@ from benchmarks.speed.stages import STAGES
 from g2sd_mm import progress
 from g2sd_mm.errors import RunError, UserError
 
-from ..toys import ROOT, run_python, words
+from ..helpers.toys import ROOT, run_python, words
 
 
 def chosen(*arguments: str):

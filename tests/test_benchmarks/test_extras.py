@@ -12,7 +12,7 @@ from benchmarks.speed.formulation import Formulation, Variant
 from benchmarks.speed.stages import STAGES
 from benchmarks.speed.suite import Settings
 
-from ..toys import config
+from ..helpers.toys import config
 
 STAGE_OF = {'generic': 'generic_vits', 'cls': 'cls_vits', 'det': 'det_vits', 'seg': 'seg_vits'}
 PAIRS = [(STAGE_OF[task], name) for name, extra in EXTRAS.items() for task in extra.tasks]

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.speed import memory
 
-from ..toys import words
+from ..helpers.toys import words
 
 MB = 2**20
 

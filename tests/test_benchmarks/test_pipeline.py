@@ -20,7 +20,7 @@ from benchmarks.speed.pipeline import (
 from benchmarks.speed.stages import STAGES
 from benchmarks.speed.stock import stock_pipeline
 
-from ..toys import image_folder
+from ..helpers.toys import image_folder
 
 
 @pytest.mark.parametrize('name', ['generic_vits', 'cls_vits', 'det_vits', 'seg_vits'])

@@ -10,7 +10,7 @@ from benchmarks.speed.pairing import Ratio
 from benchmarks.speed.report import HEADER, cells, line, plain
 from benchmarks.speed.stages import STAGES
 
-from ..toys import words
+from ..helpers.toys import words
 
 
 def test_startup_is_what_is_added_to_the_bare_import_round_by_round():

@@ -12,7 +12,7 @@ from benchmarks.speed.weights import weights_of
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.sizes import encoder_size
 
-from ..toys import ROOT, config, words
+from ..helpers.toys import ROOT, config, words
 
 BLOCK = 12 * 1024**2 + 13 * 1024  # parameters of a block of ViT-L
 

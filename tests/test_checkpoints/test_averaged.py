@@ -9,7 +9,7 @@ from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.checkpoints.averaged import Which
 from g2sd_mm.checkpoints.facts import facts_of
 
-from ..runs import Slope, runner
+from ..helpers.runs import Slope, runner
 
 RAW, EMA = {'a.weight': torch.ones(2, 2)}, {'a.weight': torch.ones(2, 2) * 2}
 WRAPPED = {f'module.{name}': t for name, t in EMA.items()}

@@ -9,7 +9,7 @@ from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
 from g2sd_mm.checkpoints.convert import convert_state, to_published_names
 from g2sd_mm.checkpoints.layouts import LAYOUTS, Family
 
-from ..fake_checkpoints import (
+from ..helpers.fake_checkpoints import (
     BASE,
     FAKES,
     SMALL,
@@ -20,7 +20,7 @@ from ..fake_checkpoints import (
     segmentor,
     wrapped,
 )
-from ..toys import words
+from ..helpers.toys import words
 
 MAE = {'ours', 'g2sd', 'mae', 'timm', 'huggingface', 'mmpretrain'}
 #: Family -> the layouts that can hold it.

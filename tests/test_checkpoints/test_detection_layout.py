@@ -14,7 +14,7 @@ from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
 from g2sd_mm.checkpoints.task_models import detectron2_detector, task_model_state
 from g2sd_mm.distill.teachers import build_teacher
 
-from ..detectron2_names import detectron2_names
+from ..helpers.detectron2_names import detectron2_names
 
 
 @pytest.fixture(scope='module', autouse=True)

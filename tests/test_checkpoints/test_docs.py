@@ -9,7 +9,7 @@ import pytest
 
 from g2sd_mm.checkpoints.layouts import LAYOUTS
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 
 TEXT = (ROOT / 'docs' / 'checkpoints.md').read_text()
 

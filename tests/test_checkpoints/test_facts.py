@@ -13,8 +13,8 @@ from g2sd_mm.checkpoints.layouts import Family
 from g2sd_mm.checkpoints.positions import transpose_positions
 from g2sd_mm.checkpoints.uses import uses_of
 
-from ..fake_checkpoints import BASE, FAKES, SMALL, TINY, Fake, Size, hollow_state
-from ..toys import ROOT, TEACHER, autoencoder
+from ..helpers.fake_checkpoints import BASE, FAKES, SMALL, TINY, Fake, Size, hollow_state
+from ..helpers.toys import ROOT, TEACHER, autoencoder
 
 every_fake = pytest.mark.parametrize('fake', FAKES.values(), ids=FAKES)
 

@@ -15,7 +15,7 @@ from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.positions import resize_positions
 
-from ..toys import IMAGE, STUDENT, TEACHER, arch, autoencoder, distiller, save, words
+from ..helpers.toys import IMAGE, STUDENT, TEACHER, arch, autoencoder, distiller, save, words
 
 WIDE = (IMAGE, 2 * IMAGE)
 OURS = {

@@ -9,8 +9,8 @@ from g2sd_mm.checkpoints import Kind, describe, identify
 from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.models.mae import MAEPretraining
 
+from ..helpers.toys import STUDENT, TEACHER, autoencoder, classifier, distiller
 from ..test_distill.test_specific import specific
-from ..toys import STUDENT, TEACHER, autoencoder, classifier, distiller
 
 
 def official(two_tokens: bool) -> dict:

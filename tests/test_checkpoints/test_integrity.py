@@ -11,7 +11,7 @@ import torch
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.integrity import damage, newest_whole
 
-from ..toys import words
+from ..helpers.toys import words
 
 
 def checkpoint(path, number: int = 0, age: int = 0) -> None:

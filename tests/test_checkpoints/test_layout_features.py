@@ -18,7 +18,7 @@ from g2sd_mm.checkpoints.layouts.huggingface_config import hugging_face_config
 from g2sd_mm.models.backbones import G2SDViTSeg
 from g2sd_mm.models.masking import random_masking
 
-from ..toys import (
+from ..helpers.toys import (
     CLASSES,
     IMAGE,
     PATCH,

@@ -8,7 +8,7 @@ from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError, Weights, load_verified
 
-from ..toys import words
+from ..helpers.toys import words
 
 
 def net() -> nn.Module:

@@ -17,7 +17,7 @@ from g2sd_mm.checkpoints.warm_start import load_start
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.students.build import fill_student
 
-from ..toys import classifier, save, words
+from ..helpers.toys import classifier, save, words
 
 HEAD = dict(
     num_classes=2, channels=8, norm_cfg=dict(type='BN'),

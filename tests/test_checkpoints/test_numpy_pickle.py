@@ -14,7 +14,7 @@ from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.checkpoints.numpy_pickle import read_numpy_pickle
 from g2sd_mm.compat.safe_load import UnsafeCheckpointError
 
-from ..toys import Calls, words
+from ..helpers.toys import Calls, words
 
 ARRAYS = {
     'large': np.arange(6000, dtype=np.float32).reshape(20, 300),

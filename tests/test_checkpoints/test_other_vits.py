@@ -9,8 +9,8 @@ from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe, load_e
 from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.uses import uses_of
 
-from ..fake_checkpoints import BASE, FAKES, hollow_state
-from ..toys import classifier, save
+from ..helpers.fake_checkpoints import BASE, FAKES, hollow_state
+from ..helpers.toys import classifier, save
 
 #: timm's model -> what it is called.
 TIMM = {

@@ -17,7 +17,7 @@ from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.backbones import G2SDViT
 from g2sd_mm.models.positions import sincos_position_embedding
 
-from ..toys import TEACHER, arch, autoencoder, images, save, words
+from ..helpers.toys import TEACHER, arch, autoencoder, images, save, words
 
 GRID = (14, 14)
 

@@ -11,7 +11,7 @@ import torch
 from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.checkpoints.read import below
 
-from ..toys import words
+from ..helpers.toys import words
 
 STATE = {'a.weight': torch.ones(2), 'a.bias': torch.zeros(2)}
 

@@ -12,8 +12,8 @@ from g2sd_mm import distill_config
 from g2sd_mm.checkpoints.record import describe_network, describe_origin, restore
 from g2sd_mm.provenance import file_digest
 
-from ..students import CLASSES, CONFIGS
-from ..toys import ROOT, config
+from ..helpers.students import CLASSES, CONFIGS
+from ..helpers.toys import ROOT, config
 
 
 @pytest.mark.parametrize(

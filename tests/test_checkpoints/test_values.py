@@ -16,7 +16,7 @@ from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.students.build import fill_student
 
-from ..toys import STUDENT, TEACHER, autoencoder, classifier, classifier_cfg, save, words
+from ..helpers.toys import STUDENT, TEACHER, autoencoder, classifier, classifier_cfg, save, words
 
 
 def spoilt(value):

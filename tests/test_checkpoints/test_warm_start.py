@@ -10,9 +10,8 @@ from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.warm_start import load_start
 from g2sd_mm.models.mae import MAEPretraining
 
-from ..runs import runner
-from ..test_distill.test_specific import specific
-from ..toys import (
+from ..helpers.runs import runner
+from ..helpers.toys import (
     STUDENT,
     TEACHER,
     autoencoder,
@@ -21,6 +20,7 @@ from ..toys import (
     save,
     words,
 )
+from ..test_distill.test_specific import specific
 
 
 def filled_alike(own: torch.nn.Module, source: dict, names) -> bool:

@@ -12,7 +12,7 @@ from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.checkpoints.wrappers import shared_prefix, unwrapped
 
-from ..fake_checkpoints import FAKES, SMALL, random_state
+from ..helpers.fake_checkpoints import FAKES, SMALL, random_state
 
 
 @pytest.fixture(scope='module')

@@ -12,8 +12,8 @@ from g2sd_mm.checkpoints import CheckpointError, identify, read_weights
 from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.checkpoints.write_layout import write_layout
 
-from ..fake_checkpoints import FAKES, SMALL, random_state
-from ..toys import words
+from ..helpers.fake_checkpoints import FAKES, SMALL, random_state
+from ..helpers.toys import words
 
 
 def conversion(name: str, to: str):

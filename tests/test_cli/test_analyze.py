@@ -14,8 +14,8 @@ from g2sd_mm.cli import analyze
 from g2sd_mm.cli.analyze import NAMES, parser
 from g2sd_mm.errors import UserError
 
-from .. import toys
-from ..students import student_folder
+from ..helpers import toys
+from ..helpers.students import student_folder
 
 CLASSES = 10
 

@@ -12,8 +12,8 @@ from g2sd_mm.cli import check_data
 from g2sd_mm.errors import UserError
 from g2sd_mm.progress import Bars
 
-from .. import odd_coco, odd_images, small_masks
-from ..toys import ROOT, run_python, words
+from ..helpers import odd_coco, odd_images, small_masks
+from ..helpers.toys import ROOT, run_python, words
 
 COMMAND = str(ROOT / 'tools' / 'check_data.py')
 

@@ -16,8 +16,8 @@ from g2sd_mm.checkpoints.layouts import LAYOUTS
 from g2sd_mm.checkpoints.positions import transpose_positions
 from g2sd_mm.cli.checkpoint_commands import convert
 
-from ..fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
-from ..toys import TEACHER, autoencoder, save, writes_a_file
+from ..helpers.fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
+from ..helpers.toys import TEACHER, autoencoder, save, writes_a_file
 
 
 @pytest.fixture

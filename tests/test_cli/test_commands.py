@@ -12,7 +12,7 @@ import pytest
 from g2sd_mm.__main__ import COMMANDS
 from g2sd_mm.cli.checkpoint import COMMANDS as SUBCOMMANDS
 
-from ..toys import ROOT, run_python
+from ..helpers.toys import ROOT, run_python
 
 TOOLS = sorted(path.name for path in (ROOT / 'tools').glob('*.py'))
 

@@ -16,7 +16,7 @@ from g2sd_mm.cli.exit_codes import resume_command, run_command
 from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import DataError, Preempted, RunError, UserError
 
-from ..toys import run_python
+from ..helpers.toys import run_python
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.test import evaluate
 
-from .. import toys
-from ..students import student_folder
+from ..helpers import toys
+from ..helpers.students import student_folder
 
 CONFIG = str(toys.ROOT / 'configs' / 'imagenet' / 'g2sd_vits_cls_nosd.py')
 ARCH = dict(_delete_=True, **toys.arch())

@@ -11,7 +11,7 @@ from g2sd_mm.cli.browse_data import browse
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.infer import infer
 
-from .. import toys
+from ..helpers import toys
 
 CONFIG = str(toys.ROOT / 'configs' / 'imagenet' / 'g2sd_vits_cls_nosd.py')
 OPTIONS = {

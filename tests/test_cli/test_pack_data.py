@@ -8,7 +8,7 @@ from g2sd_mm.cli import pack_data
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.data import prepare_data
 
-from ..toys import config, image_folder, words
+from ..helpers.toys import config, image_folder, words
 
 DATASET = 'train_dataloader.dataset.dataset'
 

@@ -19,7 +19,7 @@ from g2sd_mm.runs.infer import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.tasks.drawing import class_colour
 
-from .. import odd_coco, small_masks, toys
+from ..helpers import odd_coco, small_masks, toys
 
 
 def _random_weights(cfg: Config, folder: Path) -> tuple[str, str]:

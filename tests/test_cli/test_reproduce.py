@@ -11,7 +11,7 @@ import pytest
 from g2sd_mm.cli import reproduce
 from g2sd_mm.errors import RunError
 
-from ..toys import image_folder, refused
+from ..helpers.toys import image_folder, refused
 
 
 def test_nothing_is_trained_before_a_suite_is_named(monkeypatch, capsys):

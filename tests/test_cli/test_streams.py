@@ -12,7 +12,7 @@ import pytest
 
 from g2sd_mm.cli.streams import lasting_streams
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 
 SAYS = """
     import os, sys

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from g2sd_mm.engine.schedules import WarmupCosineLR  # noqa: F401
 
-from ..odd_coco import *  # noqa: F403
+from ..helpers.odd_coco import *  # noqa: F403

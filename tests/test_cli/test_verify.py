@@ -14,9 +14,9 @@ from g2sd_mm.cli.checkpoint_commands.verify import ROLES, grouped
 from g2sd_mm.runs.train import train
 from g2sd_mm.runs.verify import verify
 
-from .. import imagenet
-from ..fake_checkpoints import BASE, FAKES, TINY, Size, hollow_state, wrapped
-from ..toys import ROOT, autoencoder, save, words
+from ..helpers import imagenet
+from ..helpers.fake_checkpoints import BASE, FAKES, TINY, Size, hollow_state, wrapped
+from ..helpers.toys import ROOT, autoencoder, save, words
 
 SMALL_VIT = Size(384, 12, 6, decoder_dim=256, decoder_depth=4, classes=1000)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from g2sd_mm.errors import DataError
 
-from ..toys import image_folder, logged, words
+from ..helpers.toys import image_folder, logged, words
 
 
 def loader(root, steps, batch_size=4, number=0):

@@ -12,8 +12,8 @@ from mmdet.evaluation import CocoMetric
 
 from g2sd_mm.errors import DataError
 
+from ..helpers.toys import words
 from ..test_agreement.data import coco
-from ..toys import words
 
 
 def judged(path, classes, found: str) -> dict[str, float]:

@@ -14,8 +14,15 @@ from g2sd_mm.data_checks.coco_file import _kept, read_annotations
 from g2sd_mm.data_checks.coco_objects import Reading
 from g2sd_mm.errors import DataError
 
-from ..small_coco import CLASSES, SIDE, with_root_category, with_values, without, write_split
-from ..toys import logged, words
+from ..helpers.small_coco import (
+    CLASSES,
+    SIDE,
+    with_root_category,
+    with_values,
+    without,
+    write_split,
+)
+from ..helpers.toys import logged, words
 
 STEPS = [
     dict(type='LoadImageFromFile'),

@@ -12,7 +12,7 @@ from mmengine.registry import DATASETS
 from g2sd_mm.compat.data_folders import noting_strays
 from g2sd_mm.errors import DataError
 
-from ..toys import image_folder, logged, words
+from ..helpers.toys import image_folder, logged, words
 
 
 @pytest.fixture

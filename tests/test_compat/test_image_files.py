@@ -11,8 +11,8 @@ from PIL import Image
 
 from g2sd_mm.errors import DataError
 
-from .. import odd_images as odd
-from ..toys import run_python, words
+from ..helpers import odd_images as odd
+from ..helpers.toys import run_python, words
 
 
 def read_image(path):
@@ -65,7 +65,7 @@ warnings.simplefilter('error')
 import cv2, numpy as np
 from io import BytesIO
 from PIL import Image
-from tests.odd_images import huge_png
+from tests.helpers.odd_images import huge_png
 for side in (1000, 1500):
     for read in (
         lambda file: cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from g2sd_mm.compat.jpeg import ends_early
 
-from .. import odd_images as odd
+from ..helpers import odd_images as odd
 
 
 def with_thumbnail() -> bytes:

@@ -12,7 +12,7 @@ import pytest
 from g2sd_mm.compat.plain_files import load_plain_pickle
 from g2sd_mm.errors import DataError
 
-from ..toys import Calls, writes_a_file
+from ..helpers.toys import Calls, writes_a_file
 
 PLAIN = {'metainfo': {'classes': ['a', 'b']}, 'data_list': [{'box': (1, 2.5), 'x': None}]}
 

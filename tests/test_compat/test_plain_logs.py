@@ -9,7 +9,7 @@ import pytest
 
 from g2sd_mm.compat.plain_logs import printable_logs
 
-from ..toys import Lines
+from ..helpers.toys import Lines
 
 FORGED = 'x\x1b[2J\nerror: forged'
 

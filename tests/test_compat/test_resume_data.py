@@ -15,7 +15,7 @@ from g2sd_mm.compat.resume_data import CheckpointFolder, own_files_only
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine.hooks.access import resumed_here
 
-from ..runs import Slope, loader, runner
+from ..helpers.runs import Slope, loader, runner
 
 BEST = 'best_top_epoch_{}.pth'
 HOOKS = ('WholeCheckpointHook', 'CheckpointHook')

@@ -18,7 +18,7 @@ from g2sd_mm.compat.safe_load import (
     load_checkpoint,
 )
 
-from ..toys import Calls, writes_a_file
+from ..helpers.toys import Calls, writes_a_file
 
 
 @pytest.fixture

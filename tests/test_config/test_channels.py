@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from g2sd_mm.config.channels import check_channels, image_channels
 
-from ..toys import config, refused
+from ..helpers.toys import config, refused
 
 
 def classifier(channels: int, values: int, place: str = 'top', **settings) -> Config:

@@ -9,7 +9,7 @@ from g2sd_mm.config.classes import apply_classes
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 
-from ..toys import ROOT, config
+from ..helpers.toys import ROOT, config
 
 
 def test_the_number_of_classes_goes_where_it_is_needed():

@@ -11,7 +11,7 @@ import pytest
 from g2sd_mm.config.project import find_config, project_folder, script
 from g2sd_mm.errors import UserError
 
-from ..toys import ROOT, words
+from ..helpers.toys import ROOT, words
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.config.options import read_options
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.prepare import prepare_training
-from tests.toys import ROOT
+from tests.helpers.toys import ROOT
 
 #: Has a variable, untyped and typed mappings, parts by name, and data inside of data.
 CONFIG = """

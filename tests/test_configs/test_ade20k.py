@@ -22,7 +22,7 @@ from g2sd_mm.engine.schedules import warmup_poly
 from g2sd_mm.errors import DataError
 from g2sd_mm.models.sizes import encoder_size
 
-from ..small_masks import CROP, TEACHER, on_small_data, small_config, write_data
+from ..helpers.small_masks import CROP, TEACHER, on_small_data, small_config, write_data
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(

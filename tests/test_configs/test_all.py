@@ -17,8 +17,8 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.engine.norm import sync_batch_norm
 
-from ..small_configs import shrink
-from ..toys import ROOT, images, labelled
+from ..helpers.small_configs import shrink
+from ..helpers.toys import ROOT, images, labelled
 
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs').as_posix()

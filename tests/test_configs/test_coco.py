@@ -22,8 +22,8 @@ import g2sd_mm
 from g2sd_mm.engine.layer_decay import ViTLayerDecayConstructor
 from g2sd_mm.engine.schedules import warmup_multistep
 
-from ..odd_coco import CLASSES, IMAGES, small, write_set
-from ..toys import words
+from ..helpers.odd_coco import CLASSES, IMAGES, small, write_set
+from ..helpers.toys import words
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(p.stem for p in (ROOT / 'configs/coco').glob('*.py'))

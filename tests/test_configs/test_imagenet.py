@@ -18,8 +18,8 @@ import g2sd_mm
 from g2sd_mm.distill import MaskedStudent, SpecificDistiller
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 
-from .. import imagenet
-from ..toys import config
+from ..helpers import imagenet
+from ..helpers.toys import config
 
 SIZES = ('vits', 'vitt')
 DIMS = {'vits': 384, 'vitt': 192, 'vitb': 768, 'vitl': 1024}

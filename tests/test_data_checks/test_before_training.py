@@ -19,8 +19,8 @@ from g2sd_mm.data_checks.before_training import check_training_data
 from g2sd_mm.errors import DataError
 from g2sd_mm.runs.train import train
 
-from ..small_coco import CLASSES, with_values, without, write_split
-from ..toys import ROOT, image_folder, words
+from ..helpers.small_coco import CLASSES, with_values, without, write_split
+from ..helpers.toys import ROOT, image_folder, words
 
 DETECTION = f'''
 _base_ = '{ROOT}/configs/shapes/g2sd_vits_maskrcnn_nosd.py'

@@ -15,7 +15,7 @@ from g2sd_mm.data_checks.coco_objects import Reading
 from g2sd_mm.data_checks.run_lengths import covered
 from g2sd_mm.errors import DataError
 
-from .. import odd_images as odd
+from ..helpers import odd_images as odd
 
 BOX = [10, 10, 20, 15]
 POLYGON = [10, 10, 30, 10, 30, 25, 10, 25]

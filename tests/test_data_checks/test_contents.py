@@ -12,7 +12,7 @@ from g2sd_mm.data_checks.coco_objects import Reading, count_objects
 from g2sd_mm.data_checks.contents import Contents, merged, problems
 from g2sd_mm.data_checks.masks import Labels, count_masks, labels_in
 
-from ..small_coco import CLASSES, with_values, without, write_split
+from ..helpers.small_coco import CLASSES, with_values, without, write_split
 
 ALL = Reading(CLASSES, masks=True)
 

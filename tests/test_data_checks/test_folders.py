@@ -19,7 +19,7 @@ from g2sd_mm.data_checks.masks import Labels
 from g2sd_mm.data_checks.report import Report
 from g2sd_mm.errors import DataError
 
-from .. import odd_images as odd
+from ..helpers import odd_images as odd
 
 
 @pytest.fixture

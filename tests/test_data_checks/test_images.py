@@ -8,7 +8,7 @@ import pytest
 
 from g2sd_mm.data_checks.images import look_at_image
 
-from .. import odd_images as odd
+from ..helpers import odd_images as odd
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from PIL import Image
 
 from g2sd_mm.data_checks.masks import Labels, look_at_mask
 
-from .. import odd_images as odd
+from ..helpers import odd_images as odd
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from g2sd_mm.datasets.cropping import reduction_of, resize
 from g2sd_mm.datasets.decoding import EncodedImage
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
-from ..toys import image_folder
+from ..helpers.toys import image_folder
 
 ALPHA = 0.001
 SIDE = 56

@@ -13,7 +13,7 @@ from g2sd_mm.datasets import decoding
 from g2sd_mm.datasets.decoding import EncodedImage
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
-from .. import odd_images
+from ..helpers import odd_images
 
 HEIGHT, WIDTH = 101, 131
 

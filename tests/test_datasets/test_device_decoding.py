@@ -14,7 +14,7 @@ from PIL import Image
 from g2sd_mm.datasets import SampleKey, device_decoding
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
-from ..toys import config, distiller
+from ..helpers.toys import config, distiller
 
 SIDE = 24
 # reduced decoding is for the CPU alone

@@ -10,7 +10,7 @@ from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from g2sd_mm.datasets import mixing
 from g2sd_mm.datasets.mixing import FlipCutMix, FlipMixup
 
-from ..toys import images
+from ..helpers.toys import images
 
 SCORES = torch.eye(4)
 

@@ -21,8 +21,8 @@ from g2sd_mm.datasets.packed_whole import check_whole
 from g2sd_mm.datasets.packing import pack_folder
 from g2sd_mm.errors import DataError, UserError
 
-from ..odd_coco import CLASSES, write_set
-from ..toys import image_folder, words
+from ..helpers.odd_coco import CLASSES, write_set
+from ..helpers.toys import image_folder, words
 
 pytest.importorskip('lmdb')
 

@@ -14,8 +14,8 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.published import content
 from g2sd_mm.runs.test import evaluate
 
-from .. import imagenet
-from ..toys import ROOT, arch, classifier, image_folder, run_python, save, words
+from ..helpers import imagenet
+from ..helpers.toys import ROOT, arch, classifier, image_folder, run_python, save, words
 
 SMALL = {**arch(16), 'patch_size': 32}
 NAMES = ('imagenet_a', 'imagenet_r', 'imagenet_sketch', 'imagenet_c')

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from g2sd_mm.datasets import SampleKey, SeededDataset, SeededSampler, seeded
 from g2sd_mm.errors import DataError
 
-from ..toys import image_folder, words
+from ..helpers.toys import image_folder, words
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),

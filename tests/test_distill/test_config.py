@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.distill import SpecificDistiller
 
-from ..toys import images, labelled, stage1_cfg, words
+from ..helpers.toys import images, labelled, stage1_cfg, words
 from .test_specific import LABELS, LOSSES, RESNET, teacher_block
 
 BLOCK = dict(teacher=teacher_block(), taps=dict(logits='head.fc'), losses=LOSSES)
@@ -81,7 +81,7 @@ def test_a_wrong_block_is_refused(change, texts):
 
 
 def test_the_projects_block_has_at_most_ten_lines():
-    from ..toys import ROOT
+    from ..helpers.toys import ROOT
 
     lines = (ROOT / 'configs' / 'imagenet' / 'g2sd_vits_cls.py').read_text().splitlines()
     start = lines.index('distillation = dict(')

@@ -8,7 +8,7 @@ import torch
 
 from g2sd_mm.distill.explained import explained_variance
 
-from ..toys import distiller, images
+from ..helpers.toys import distiller, images
 
 
 def tokens(*shape: int, seed: int = 0) -> torch.Tensor:

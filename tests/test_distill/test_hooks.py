@@ -22,8 +22,8 @@ from g2sd_mm.distill import (
 )
 from g2sd_mm.engine.tensors import is_constant
 
-from ..runs import Slope, runner
-from ..toys import classifier, classifier_cfg, distiller, images, labelled, save, words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import classifier, classifier_cfg, distiller, images, labelled, save, words
 from .test_config import BLOCK, stock
 from .test_specific import RESNET
 

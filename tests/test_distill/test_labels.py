@@ -14,8 +14,8 @@ from g2sd_mm.distill.hooks import TeacherLabelsHook, replayed
 from g2sd_mm.distill.labels import TeacherLabels
 from g2sd_mm.runs.train import train
 
-from .. import imagenet
-from ..toys import classifier, images, labelled, save, words
+from ..helpers import imagenet
+from ..helpers.toys import classifier, images, labelled, save, words
 from .test_specific import LABELS, LOSSES, specific
 
 

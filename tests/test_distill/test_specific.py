@@ -14,7 +14,7 @@ from torch import nn
 from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
 
-from ..toys import CLASSES, classifier_cfg, images, labelled, words
+from ..helpers.toys import CLASSES, classifier_cfg, images, labelled, words
 
 LABELS = [0, 1, 2, 1]
 TAPS = dict(logits=dict(student='head.layers.head_dist', teacher='head.fc'))

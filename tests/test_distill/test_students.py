@@ -13,7 +13,7 @@ from g2sd_mm.distill.losses.targets import normalised_target, select_tokens
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.masking import Masking, random_masking, some_hidden
 
-from ..toys import (
+from ..helpers.toys import (
     PATCHES,
     STUDENT,
     TEACHER,

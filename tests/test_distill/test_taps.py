@@ -11,7 +11,7 @@ from torch import nn
 
 from g2sd_mm.distill import Taps
 
-from ..toys import words
+from ..helpers.toys import words
 
 
 class Net(nn.Module):

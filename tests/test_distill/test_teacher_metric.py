@@ -17,8 +17,8 @@ from g2sd_mm.distill import TeacherMetricHook
 from g2sd_mm.distill.teacher_metric import Known, known_metric
 from g2sd_mm.runs.train import train
 
-from ..runs import Slope, runner
-from ..toys import Lines
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import Lines
 
 DATA = {'type': 'CustomDataset', 'data_root': 'data/shapes'}
 NETWORK: dict[str, Any] = dict(

@@ -22,7 +22,7 @@ from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.masking import random_masking
 from g2sd_mm.models.positions import resize_positions
 
-from ..toys import (
+from ..helpers.toys import (
     STUDENT,
     TEACHER,
     arch,

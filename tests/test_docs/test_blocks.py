@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ..doc_blocks import Block, blocks_of, check_output, is_slow, run_blocks
+from ..helpers.doc_blocks import Block, blocks_of, check_output, is_slow, run_blocks
 
 PAGE = """
 Text.

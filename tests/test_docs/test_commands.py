@@ -16,7 +16,7 @@ from g2sd_mm.cli.options import parse_options
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.project import find_config
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 from .test_pages import PAGES
 
 _SHELL = re.compile(r'^```bash\n(.*?)^```$', re.DOTALL | re.MULTILINE)

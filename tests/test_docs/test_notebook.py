@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 
 NOTEBOOK = ROOT / 'docs' / 'first_student.ipynb'
 _LARGEST = 60_000  # bytes, outputs included: what is committed stays small

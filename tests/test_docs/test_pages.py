@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ..doc_blocks import blocks_of, is_slow, new_folder, run_blocks
-from ..toys import ROOT
+from ..helpers.doc_blocks import blocks_of, is_slow, new_folder, run_blocks
+from ..helpers.toys import ROOT
 
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 MARKED = {page: blocks for page in PAGES if (blocks := blocks_of(page.read_text()))}

@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 
 DOCS = ROOT / 'docs'
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(DOCS.rglob('*.md'))]

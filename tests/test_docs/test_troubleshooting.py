@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ..toys import ROOT
+from ..helpers.toys import ROOT
 
 PAGE = (ROOT / 'docs' / 'troubleshooting.md').read_text()
 # first cells of tables; a line without code marks tells of something that is no message

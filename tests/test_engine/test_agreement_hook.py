@@ -10,7 +10,7 @@ import torch
 
 from g2sd_mm.engine.hooks.agreement import AgreementHook, seen_size
 
-from ..toys import Lines, classifier
+from ..helpers.toys import Lines, classifier
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import torch
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from ..runs import Slope, runner
-from ..toys import words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import words
 
 
 def wrapper(model: nn.Module, **options):

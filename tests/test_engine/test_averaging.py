@@ -21,8 +21,8 @@ from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 from g2sd_mm.students.extract import extract_student
 
-from ..runs import Slope, loader, runner
-from ..toys import Lines, distiller, words
+from ..helpers.runs import Slope, loader, runner
+from ..helpers.toys import Lines, distiller, words
 
 METRICS = {'cls': 'accuracy/top1', 'det': 'coco/bbox_mAP', 'seg': 'mIoU'}
 AVERAGE = dict(type='EMAHook', momentum=0.2)

@@ -17,8 +17,8 @@ from g2sd_mm.engine.hooks import compile as hook_module
 from g2sd_mm.models.vit import Block
 from g2sd_mm.seeding import seed_everything
 
-from ..runs import loader, runner
-from ..toys import Lines, classifier, distiller
+from ..helpers.runs import loader, runner
+from ..helpers.toys import Lines, classifier, distiller
 
 
 @pytest.fixture

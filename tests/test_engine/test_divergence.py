@@ -10,8 +10,7 @@ import torch
 
 from g2sd_mm.engine import DivergenceHook
 
-from ..toys import words
-from .test_hooks import Lines
+from ..helpers.toys import Lines, words
 
 
 def told(losses, **arguments) -> list[str]:

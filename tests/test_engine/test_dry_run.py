@@ -28,8 +28,8 @@ from g2sd_mm.engine.undisturbed import borrowed, silent, single_process, undistu
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.runs.train import train
 
-from ..runs import Slope, runner
-from ..toys import Lines, words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import Lines, words
 
 
 class Needs(BaseMetric):

@@ -11,7 +11,7 @@ from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.engine.failure_dump import read_bundle, write_bundle
 from g2sd_mm.engine.tensors import tensors_in
 
-from ..toys import images, labelled
+from ..helpers.toys import images, labelled
 
 FACTS = dict(seed=0, rank=0, files=[['a.jpg']])
 

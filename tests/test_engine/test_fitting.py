@@ -17,8 +17,8 @@ from g2sd_mm.datasets import SeededSampler
 from g2sd_mm.engine.hooks.access import updates_so_far
 from g2sd_mm.errors import UserError
 
-from ..runs import Slope, runner
-from ..toys import Lines, words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import Lines, words
 
 CLOSED = [dict(type='WarmupCosineLR', warmup=1, convert_to_iter_based=True)]
 #: As stock configs have them: a warm-up by iterations, then a decay by epochs or iterations.

@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.engine.fused import with_fused_kernel
 
-from ..toys import classifier
+from ..helpers.toys import classifier
 
 STEPS, TOLERANCE = 20, 1e-6
 

@@ -22,8 +22,8 @@ from g2sd_mm.engine.hooks import samples, seeding
 from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 
-from ..runs import Slope, runner
-from ..toys import config, distiller, labelled, words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import config, distiller, labelled, words
 
 # StepSeedHook -------------------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.engine.layer_decay import layer_decay_scale
 from g2sd_mm.errors import UserError
 
+from ..helpers.toys import classifier, distiller, words
 from ..test_distill.test_specific import RESNET, specific
-from ..toys import classifier, distiller, words
 
 RATE, LR, DECAY = 0.5, 8.0, 0.05
 

@@ -12,7 +12,7 @@ from g2sd_mm.datasets import SeededSampler
 from g2sd_mm.engine import ResumableEpochLoop, ResumeHook
 from g2sd_mm.errors import UserError
 
-from ..runs import Slope, runner
+from ..helpers.runs import Slope, runner
 
 LOOP = dict(type='ResumableEpochLoop', max_epochs=2)
 

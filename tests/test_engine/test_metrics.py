@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from g2sd_mm.engine.hooks import metrics
 from g2sd_mm.engine.hooks.metrics import fetch
 
-from ..runs import Slope, loader, runner
+from ..helpers.runs import Slope, loader, runner
+from ..helpers.toys import distiller
 from ..test_distill.test_specific import specific
-from ..toys import distiller
 
 _INTERVAL = 4
 HOOKS = {

@@ -15,8 +15,8 @@ from g2sd_mm.engine.failure_dump import read_bundle
 from g2sd_mm.engine.tensors import all_finite, tensors_in
 from g2sd_mm.errors import RunError
 
-from ..runs import Slope, runner
-from ..toys import words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import words
 
 
 class Cliff(Slope):

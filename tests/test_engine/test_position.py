@@ -10,7 +10,7 @@ from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.engine.position import KEY, Position, Units, changes, read_position, translate
 from g2sd_mm.errors import UserError
 
-from ..toys import words
+from ..helpers.toys import words
 
 EPOCHS = Units(True, end=8, epoch_length=15, dataset=240, batch=16, processes=1, accumulation=1)
 ITERS = Units(False, end=100, epoch_length=15, dataset=240, batch=16, processes=1, accumulation=1)

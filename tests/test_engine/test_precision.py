@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ..runs import loader, runner
-from ..toys import distiller
+from ..helpers.runs import loader, runner
+from ..helpers.toys import distiller
 
 STEPS = 150
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine.hooks import preemption as hook_module
 from g2sd_mm.errors import Preempted
 
-from ..runs import Slope, runner
-from ..toys import words
+from ..helpers.runs import Slope, runner
+from ..helpers.toys import words
 
 
 class Signalled(Hook):

@@ -12,7 +12,7 @@ from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine import WholeCheckpointHook
 
-from ..runs import Slope, runner
+from ..helpers.runs import Slope, runner
 
 
 def saving(**arguments) -> dict:

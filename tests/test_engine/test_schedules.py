@@ -9,8 +9,8 @@ import torch
 
 from g2sd_mm.engine.schedules import WarmupPolyLR, warmup_cosine, warmup_multistep, warmup_poly
 
-from ..runs import Slope, loader, runner, updates
-from ..toys import words
+from ..helpers.runs import Slope, loader, runner, updates
+from ..helpers.toys import words
 
 EPOCHS, WARMUP, LOW = 6, 2, 0.01
 

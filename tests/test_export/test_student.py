@@ -16,8 +16,8 @@ from g2sd_mm.provenance import file_digest
 from g2sd_mm.students import Student, load_student
 from g2sd_mm.tasks.networks import Backbone
 
-from ..students import CLASSES, CONFIGS, student_folder
-from ..toys import images, refused, words
+from ..helpers.students import CLASSES, CONFIGS, student_folder
+from ..helpers.toys import images, refused, words
 
 SHALLOW = dict(_delete_=True, embed_dim=64, depth=2, num_heads=2, patch_size=8)
 OPTIONS = {

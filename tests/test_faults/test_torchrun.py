@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 
-from ..toys import ROOT, free_port
+from ..helpers.toys import ROOT, free_port
 
 
 @pytest.mark.slow

@@ -12,7 +12,17 @@ from g2sd_mm.models import G2SDViT
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.positions import resize_positions
 
-from ..toys import IMAGE, STUDENT, arch, autoencoder, classifier, distiller, images, save, words
+from ..helpers.toys import (
+    IMAGE,
+    STUDENT,
+    arch,
+    autoencoder,
+    classifier,
+    distiller,
+    images,
+    save,
+    words,
+)
 
 OUT_TYPES = ('cls_token', 'avg_featmap', 'dist_token')
 

@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from g2sd_mm.models import G2SDViT, G2SDViTDet, G2SDViTSeg, MaskedAutoencoder
 from g2sd_mm.models.masking import random_masking
 
-from ..toys import arch, decoder, images
+from ..helpers.toys import arch, decoder, images
 
 SIZE = arch(16, 4)
 SIDE = 32

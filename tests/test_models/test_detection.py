@@ -25,8 +25,8 @@ from g2sd_mm.models.decomposed_attention import (
     split_windows,
 )
 
-from .. import full_size
-from ..detectron2_names import detectron2_names
+from ..helpers import full_size
+from ..helpers.detectron2_names import detectron2_names
 
 ARCH = dict(embed_dim=24, depth=4, num_heads=3)
 FUSED = '_scaled_dot_product_flash_attention_for_cpu'

@@ -9,7 +9,7 @@ from g2sd_mm.models.decomposed_attention import resize_table
 from g2sd_mm.models.fit import fit_to_image
 from g2sd_mm.models.positions import resize_positions
 
-from ..fake_checkpoints import SMALL, detectron2, mae_full, random_state, segmentor
+from ..helpers.fake_checkpoints import SMALL, detectron2, mae_full, random_state, segmentor
 
 
 def test_an_autoencoder_gets_both_of_its_position_embeddings():

@@ -10,7 +10,7 @@ from torch import nn
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.errors import UserError
 
-from ..toys import IMAGE, arch, images
+from ..helpers.toys import IMAGE, arch, images
 
 KINDS = {
     'G2SDViT': dict(out_type='cls_token'),

@@ -8,7 +8,7 @@ from mmpretrain.models.heads import DeiTClsHead
 
 from g2sd_mm.models.heads import TwoTokenClsHead
 
-from ..toys import CLASSES, images, labelled
+from ..helpers.toys import CLASSES, images, labelled
 
 
 def head(**options) -> TwoTokenClsHead:
@@ -80,7 +80,7 @@ def test_it_loads_into_mmpretrains_own_head_and_predicts_the_same():
 
 
 def test_a_classifier_predicts_through_it():
-    from ..toys import classifier
+    from ..helpers.toys import classifier
 
     model = classifier('dist_token').eval()
     with torch.no_grad():

@@ -15,7 +15,7 @@ from g2sd_mm.models.mae import (
 from g2sd_mm.models.masking import counter_noise, random_masking, some_hidden
 from g2sd_mm.models.positions import sincos_position_embedding
 
-from ..toys import IMAGE, PATCHES, STUDENT, TEACHER, autoencoder, images, words
+from ..helpers.toys import IMAGE, PATCHES, STUDENT, TEACHER, autoencoder, images, words
 
 
 def masking(number: int = 2, ratio: float = 0.75):

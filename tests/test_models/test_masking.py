@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from g2sd_mm.datasets import SampleKey
 from g2sd_mm.models.masking import counter_noise, mask_noise, random_masking, some_hidden
 
-from ..toys import images
+from ..helpers.toys import images
 
 
 def seeded(*seeds: int) -> list[BaseDataElement]:

@@ -15,7 +15,7 @@ from g2sd_mm.models import G2SDViTSeg, MaskedAutoencoder, table_attention
 from g2sd_mm.models.relative_table import resize_relative_table, table_grid, table_rows
 from g2sd_mm.models.table_attention import TableAttention, relative_bias
 
-from .. import full_size
+from ..helpers import full_size
 
 ARCH = dict(embed_dim=24, depth=4, num_heads=3)
 FUSED = '_scaled_dot_product_flash_attention_for_cpu'

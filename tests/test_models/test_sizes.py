@@ -14,7 +14,7 @@ from g2sd_mm.models.sizes import (
     encoder_size,
 )
 
-from ..toys import words
+from ..helpers.toys import words
 
 TEACHER_DIM, TEACHER_DECODER_DIM = 768, 512
 

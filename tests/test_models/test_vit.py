@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from g2sd_mm.models.positions import resize_positions
 from g2sd_mm.models.vit import Attention, Block, PatchEmbed, VisionTransformer, init_vit_weights
 
-from ..toys import arch, images
+from ..helpers.toys import arch, images
 
 
 class Operations(TorchDispatchMode):

@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from g2sd_mm.runs.auto_scale import scale_rate
 
-from ..toys import refused
+from ..helpers.toys import refused
 
 TEXT = """
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts={})

@@ -13,8 +13,8 @@ from g2sd_mm.runs import data
 from g2sd_mm.runs import prepare as fit
 from g2sd_mm.runs.data import prepare_data
 
-from .. import imagenet
-from ..toys import config, image_folder, refused
+from ..helpers import imagenet
+from ..helpers.toys import config, image_folder, refused
 
 # Reading ------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from g2sd_mm.engine import ShardedRunner
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.processes import build_runner, name_rank_by_slurm, start_processes
 
-from ..toys import config, words
+from ..helpers.toys import config, words
 
 SLURM = {
     'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_NODELIST': 'node[07-08]',

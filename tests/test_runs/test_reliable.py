@@ -14,7 +14,7 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.runs.reliable import check_work_dir, make_reliable
 from g2sd_mm.runs.resume import find_start
 
-from ..toys import config, words
+from ..helpers.toys import config, words
 
 _TRIES = 'DryRunHook', 'TeacherMetricHook'  # before the first step
 

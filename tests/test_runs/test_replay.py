@@ -16,8 +16,8 @@ from g2sd_mm.errors import RunError
 from g2sd_mm.runs.replay import replay
 from g2sd_mm.runs.train import train
 
-from .. import imagenet
-from ..toys import autoencoder, save, words
+from ..helpers import imagenet
+from ..helpers.toys import autoencoder, save, words
 
 
 @MODELS.register_module(force=True)

@@ -17,8 +17,8 @@ from g2sd_mm.runs import work_dir
 from g2sd_mm.runs.failures import explain
 from g2sd_mm.runs.train import train
 
-from .. import imagenet
-from ..toys import words
+from ..helpers import imagenet
+from ..helpers.toys import words
 
 CONFIG = imagenet.path('vits_scratch_cls')
 

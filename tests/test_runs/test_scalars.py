@@ -13,7 +13,7 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.runs import prepare as scalars
 from g2sd_mm.runs.train import train
 
-from .. import toys
+from ..helpers import toys
 
 
 def config() -> Config:

@@ -21,8 +21,8 @@ from g2sd_mm.errors import DataError, UserError
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 
-from .. import imagenet
-from ..toys import images, run_python, words
+from ..helpers import imagenet
+from ..helpers.toys import images, run_python, words
 
 
 @pytest.fixture(scope='module')

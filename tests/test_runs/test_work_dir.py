@@ -13,7 +13,7 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.runs import work_dir
 from g2sd_mm.runs.work_dir import is_first_process, work_dir_lock
 
-from ..toys import words
+from ..helpers.toys import words
 
 fork = multiprocessing.get_context('fork')
 

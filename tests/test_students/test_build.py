@@ -11,8 +11,8 @@ import pytest
 from g2sd_mm.errors import UserError
 from g2sd_mm.students.described import check_network
 
-from ..students import CONFIGS, record
-from ..toys import words
+from ..helpers.students import CONFIGS, record
+from ..helpers.toys import words
 
 
 @pytest.fixture

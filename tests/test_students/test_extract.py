@@ -17,8 +17,8 @@ from g2sd_mm.provenance import file_digest
 from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 
-from ..students import CONFIGS, random_model, record
-from ..toys import ROOT, autoencoder, distiller, images, run_python, words
+from ..helpers.students import CONFIGS, random_model, record
+from ..helpers.toys import ROOT, autoencoder, distiller, images, run_python, words
 
 
 def checkpoint(folder, task: str = 'classification', **meta):

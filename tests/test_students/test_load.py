@@ -13,8 +13,8 @@ from g2sd_mm.checkpoints.sidecar import sidecar_path
 from g2sd_mm.checkpoints.write import write_weights
 from g2sd_mm.students import Student, load_student
 
-from ..students import CLASSES, CONFIGS, random_model, record, student_folder
-from ..toys import ROOT, autoencoder, images, refused, save, words
+from ..helpers.students import CLASSES, CONFIGS, random_model, record, student_folder
+from ..helpers.toys import ROOT, autoencoder, images, refused, save, words
 
 SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64}
 

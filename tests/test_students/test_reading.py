@@ -12,8 +12,8 @@ from g2sd_mm.export import export_student
 from g2sd_mm.students import Student, as_timm, load_student
 from g2sd_mm.students.reading import shown
 
-from ..students import student_folder
-from ..toys import refused
+from ..helpers.students import student_folder
+from ..helpers.toys import refused
 
 CHANNELS = 4
 

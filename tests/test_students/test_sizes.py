@@ -13,8 +13,8 @@ from mmengine.logging import MMLogger
 from g2sd_mm.export import export_student
 from g2sd_mm.students import as_timm, load_student
 
-from ..students import student_folder
-from ..toys import Lines
+from ..helpers.students import student_folder
+from ..helpers.toys import Lines
 
 OLD = [dict(type='LoadImageFromFile'), dict(type='CenterCrop', crop_size=56),
        dict(type='PackInputs')]  # fmt: skip

@@ -16,8 +16,8 @@ import g2sd_mm
 from g2sd_mm.errors import UserError
 from g2sd_mm.students import load_student
 
-from ..students import CLASSES, CONFIGS, student_folder
-from ..toys import ROOT, config, words
+from ..helpers.students import CLASSES, CONFIGS, student_folder
+from ..helpers.toys import ROOT, config, words
 
 
 @pytest.fixture(scope='module')

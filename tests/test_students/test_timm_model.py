@@ -13,8 +13,8 @@ from g2sd_mm.checkpoints.write import write_weights
 from g2sd_mm.errors import UserError
 from g2sd_mm.students import load_student
 
-from ..students import CLASSES, random_model, record, student_folder
-from ..toys import ROOT, images, words
+from ..helpers.students import CLASSES, random_model, record, student_folder
+from ..helpers.toys import ROOT, images, words
 
 LINEAR = {
     'model.head': dict(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from g2sd_mm.students import Student, load_student
 
-from ...students import student_folder
+from ...helpers.students import student_folder
 
 SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64}
 

@@ -20,7 +20,7 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import patchify, pixel_loss
 from g2sd_mm.models.masking import counter_noise, random_masking
 
-from ... import toys
+from ...helpers import toys
 
 IMAGES = toys.images(4)
 

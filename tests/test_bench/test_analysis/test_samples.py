@@ -11,7 +11,7 @@ from g2sd_mm.bench.analysis.network import normalised
 from g2sd_mm.bench.analysis.samples import evenly, labelled_samples, square_samples, squares
 from g2sd_mm.errors import UserError
 
-from ... import toys
+from ...helpers import toys
 from .networks import student
 
 

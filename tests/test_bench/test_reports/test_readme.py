@@ -11,7 +11,7 @@ from benchmarks.readme import pages
 from g2sd_mm.bench.reports.readme import with_results
 from g2sd_mm.errors import UserError
 
-from ...toys import ROOT
+from ...helpers.toys import ROOT
 
 MARKED = 'before\n<!-- results: r.json -->\nold\n<!-- end of results -->\nafter\n'
 

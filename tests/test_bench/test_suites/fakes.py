@@ -9,7 +9,7 @@ from typing import Any
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import RunError
 
-from ...toys import ROOT
+from ...helpers.toys import ROOT
 
 CONFIG = str(ROOT / 'configs' / 'shapes')
 

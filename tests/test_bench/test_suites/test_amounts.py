@@ -11,8 +11,8 @@ from g2sd_mm.bench.suites.data import OwnData, Source, find_data
 from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.smoke import smoke
 
-from ... import small_masks
-from ...toys import image_folder, refused
+from ...helpers import small_masks
+from ...helpers.toys import image_folder, refused
 from .test_handover import coco
 
 

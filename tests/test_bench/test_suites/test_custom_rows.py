@@ -18,7 +18,7 @@ from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.smoke import smoke
 from g2sd_mm.errors import UserError
 
-from ...toys import ROOT, image_folder, words
+from ...helpers.toys import ROOT, image_folder, words
 from .fakes import ALL, suite
 
 QUIET = {'say': lambda line: None}

@@ -20,8 +20,8 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.data import prepare_data
 
-from ... import small_masks
-from ...toys import ROOT, image_folder, refused, words
+from ...helpers import small_masks
+from ...helpers.toys import ROOT, image_folder, refused, words
 from .test_handover import coco
 
 
@@ -218,7 +218,7 @@ def test_the_matrix_runs_on_them(pictures, objects, scenes, tmp_path, monkeypatc
     """Every step of the suite, two steps each, and all rows in the table."""
     import g2sd_mm.runs.prepare as fit
 
-    from ...small_configs import two_steps
+    from ...helpers.small_configs import two_steps
 
     read = fit.load_config
     monkeypatch.setattr(fit, 'load_config', lambda *a, **k: two_steps(read(*a, **k)))

@@ -15,7 +15,7 @@ from g2sd_mm.bench.suites.finished_runs import (
 )
 from g2sd_mm.errors import UserError
 
-from ...toys import words
+from ...helpers.toys import words
 
 
 def row(method: str, run: str, task: str = 'cls', seed: int = 0, **changes) -> dict:

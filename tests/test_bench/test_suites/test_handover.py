@@ -30,9 +30,9 @@ from g2sd_mm.bench.suites.throughput import Throughput
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.models.mae import MaskedAutoencoder
 
-from ... import small_configs, small_masks
-from ...detectron2_names import detectron2_names
-from ...toys import ROOT
+from ...helpers import small_configs, small_masks
+from ...helpers.detectron2_names import detectron2_names
+from ...helpers.toys import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -105,7 +105,7 @@ def weights(tmp_path_factory) -> Path:
 
 
 def detector() -> dict[str, torch.Tensor]:
-    """detectron2's 245 entries at the widths of :mod:`tests.small_configs`."""
+    """detectron2's 245 entries at the widths of :mod:`tests.helpers.small_configs`."""
     narrow = {256: 16, 1024: 128, 49 * 256: 49 * 16, 127: 15}  # 127: 64 patches a side, now 8
     shapes = detectron2_names(TEACHER, 2)
     assert len(shapes) == 245

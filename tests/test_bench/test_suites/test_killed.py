@@ -28,7 +28,7 @@ from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 
-from ... import imagenet
+from ...helpers import imagenet
 from . import killing as killed
 
 _FORK = multiprocessing.get_context('fork')

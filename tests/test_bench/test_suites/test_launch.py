@@ -18,8 +18,8 @@ from g2sd_mm.bench.suites.launch import run_shell
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 
-from ... import imagenet
-from ...toys import ROOT
+from ...helpers import imagenet
+from ...helpers.toys import ROOT
 
 CONFIG = str(ROOT / 'configs' / 'imagenet')
 SUITE = Suite(

@@ -14,7 +14,7 @@ from g2sd_mm.bench.suites.measure import (
 )
 from g2sd_mm.tasks import TASKS
 
-from ... import odd_coco, small_masks
+from ...helpers import odd_coco, small_masks
 
 
 def convolutions(model: torch.nn.Module, image_size: int, task) -> float:

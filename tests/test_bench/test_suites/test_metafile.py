@@ -7,7 +7,7 @@ import yaml
 
 from g2sd_mm.bench.suites.metafile import FOLDERS, metafiles
 
-from ...toys import ROOT
+from ...helpers.toys import ROOT
 
 
 @pytest.fixture(scope='module')

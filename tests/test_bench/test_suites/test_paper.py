@@ -23,8 +23,8 @@ from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.cli.reproduce import _run, parser
 from g2sd_mm.errors import UserError
 
-from ...fake_checkpoints import SMALL, mae_encoder, mae_finetuned, mae_full, random_state
-from ...toys import ROOT, run_python, words
+from ...helpers.fake_checkpoints import SMALL, mae_encoder, mae_finetuned, mae_full, random_state
+from ...helpers.toys import ROOT, run_python, words
 
 MAIN = PAPER.select(table=['main'])
 EIGHT = Launcher('pytorch', 8)

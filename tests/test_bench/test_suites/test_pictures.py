@@ -19,7 +19,7 @@ from g2sd_mm.bench.suites.pictures import draw_pictures
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.config.parts import plain_model
 
-from ... import small_masks, toys
+from ...helpers import small_masks, toys
 
 
 @pytest.fixture(scope='module')

@@ -26,7 +26,7 @@ from g2sd_mm.cli.reproduce import _report
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import RunError
 
-from ...toys import ROOT, refused
+from ...helpers.toys import ROOT, refused
 from .fakes import ALL, by_method, suite
 
 

@@ -20,8 +20,8 @@ from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import UserError
 
-from ... import imagenet
-from ...toys import ROOT, words
+from ...helpers import imagenet
+from ...helpers.toys import ROOT, words
 from .fakes import ALL, CONFIG, by_method, suite
 
 

@@ -13,7 +13,7 @@ from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.run_progress import RunProgress, updates_logged
 from g2sd_mm.progress import Bars
 
-from ...toys import image_folder
+from ...helpers.toys import image_folder
 from .fakes import suite
 
 

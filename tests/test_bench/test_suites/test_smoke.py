@@ -13,8 +13,8 @@ from g2sd_mm.bench.suites.digests import all_digests
 from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.smoke import IMAGES, UPDATES, smoke
 
-from ... import small_masks
-from ...toys import ROOT, image_folder, run_python
+from ...helpers import small_masks
+from ...helpers.toys import ROOT, image_folder, run_python
 from .test_handover import coco
 
 SMOKE = smoke(MINI)

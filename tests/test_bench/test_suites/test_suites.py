@@ -11,7 +11,7 @@ from g2sd_mm.bench.suites.catalogue import SUITES
 from g2sd_mm.bench.suites.suites import DEMO, Row, Step, Suite
 from g2sd_mm.errors import UserError
 
-from ...toys import ROOT, words
+from ...helpers.toys import ROOT, words
 
 SUITE = Suite(
     name='toy',

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-SAMPLES = Path(__file__).parent / 'data' / 'golden' / 'full_size_samples.json'
+SAMPLES = Path(__file__).parents[1] / 'data' / 'golden' / 'full_size_samples.json'
 ATOL = 1e-3  # of deep networks in float32
 
 

@@ -26,7 +26,7 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.sizes import decoder_size, encoder_size
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 IMAGE, PATCH, PATCHES = 32, 8, 16
 CLASSES = 3
 
