@@ -5,6 +5,7 @@ Nothing heavy is imported here: a request may come while libraries are still bei
 
 from __future__ import annotations
 
+import atexit
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -22,9 +23,12 @@ _received: list[str] = []
 def ending_at_once() -> Iterator[None]:
     """SIGTERM and SIGUSR1 in this block raise :class:`Preempted`: there is nothing to save.
 
-    For all of a command around :func:`listening`.
+    For all of a command around :func:`listening`. What is left to do after it, and may take a
+    while, is the end of the process, which then has the exit code of the command.
     """
     _received.clear()
+    atexit.unregister(ending_anyway)
+    atexit.register(ending_anyway)
     with _handling(_end):
         yield
 
@@ -45,6 +49,13 @@ def listening() -> Iterator[None]:
     _received.clear()
     with _handling(_note):
         yield
+
+
+def ending_anyway() -> None:
+    """From here on SIGTERM and SIGUSR1 change nothing: the command is over, the process ends."""
+    if _in_main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def request() -> str:

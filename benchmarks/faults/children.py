@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from g2sd_mm.cli.exit_codes import run_command
-from g2sd_mm.preemption import ending_at_once
+from g2sd_mm.preemption import ending_anyway, ending_at_once
 from g2sd_mm.runs.train import train
 from tests.helpers.toys import free_port
 
@@ -146,5 +146,8 @@ def _train(
                 sabotage()
             train(task.config, work_dir=str(work_dir), **{'resume': 'auto', **arguments})
 
-    run_command(command)
+    try:
+        run_command(command)
+    finally:
+        ending_anyway()  # a forked process ends without what is registered to be done at the end
     sys.stdout.flush()

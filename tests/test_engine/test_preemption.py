@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -135,6 +137,19 @@ def test_a_request_that_a_library_swallowed_is_not_forgotten():
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Preempted, match='SIGTERM'), preemption.listening():
             pass
+
+
+_SLOW_TO_END = """
+import atexit, os, signal
+atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))  # registered first: it comes last
+from g2sd_mm.preemption import ending_at_once
+with ending_at_once():
+    pass
+"""
+
+
+def test_a_request_while_the_process_ends_changes_nothing():
+    assert subprocess.run([sys.executable, '-c', _SLOW_TO_END], timeout=60).returncode == 0
 
 
 def test_threads_have_no_signals():
