@@ -25,7 +25,7 @@ from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.engine import DryRunHook
 from g2sd_mm.engine.hooks import dry_run
 from g2sd_mm.engine.undisturbed import borrowed, silent, single_process, undisturbed
-from g2sd_mm.errors import RunError, UserError
+from g2sd_mm.errors import DataError, RunError, UserError
 from g2sd_mm.runs.train import train
 
 from ..helpers.runs import Slope, runner
@@ -163,6 +163,22 @@ class Fails(Needs):
 def test_an_evaluator_that_cannot_read_the_samples_is_refused_at_once(tmp_path):
     with pytest.raises(UserError, match=words('val_evaluator (Fails)', 'KeyError', 'gt_label')):
         tried_run(tmp_path, Fails()).train()
+
+
+def test_the_annotations_that_an_evaluator_reads_may_be_at_fault(tmp_path):
+    run = tried_run(tmp_path, Fails())
+    run.cfg.val_evaluator = [dict(type='Fails', ann_file='truth.json'), dict(type='Other')]
+    with pytest.raises(UserError, match='val_evaluator or the annotations in truth.json$'):
+        run.train()
+
+
+def test_an_error_that_says_its_own_cure_gets_no_other(tmp_path):
+    class Refuses(Needs):
+        def process(self, data_batch, data_samples):
+            raise DataError('truth.json: image 3 has no id: give it one')
+
+    with pytest.raises(UserError, match=r'give it one\)$'):
+        tried_run(tmp_path, Refuses()).train()
 
 
 def test_validation_data_that_cannot_be_read_are_refused(tmp_path):

@@ -9,7 +9,7 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,8 @@ def _attempt(
     evaluator, total = loop.evaluator, len(loop.dataloader.dataset)
     kinds = ', '.join(type(metric).__name__ for metric in evaluator.metrics)
     with tempfile.TemporaryDirectory() as folder, borrowed(evaluator, Path(folder)), silent():
-        with _failing(f'val_evaluator ({kinds})', 'mend val_evaluator'):
+        cure = _cure_of(runner.cfg.get('val_evaluator'))
+        with _failing(f'val_evaluator ({kinds})', cure):
             for batch, outputs in answers:
                 evaluator.process(data_samples=outputs, data_batch=batch)
         for metric in evaluator.metrics:
@@ -185,9 +186,22 @@ def _attempt(
             )
             return (
                 f'dry run: val_evaluator ({kinds}) fails on {number} of {total} validation images '
-                f'({_told(error)}): mend val_evaluator{more}'
+                f'({_told(error)}){_then(error, cure)}{more}'
             ), []
     return _missing(runner, metrics), list(metrics)
+
+
+def _cure_of(evaluator: Any) -> str:
+    """Where to look when a configured one fails: itself, or the annotations that it reads."""
+    metrics = evaluator if isinstance(evaluator, list) else [evaluator]
+    given = [metric.get('ann_file') for metric in metrics if isinstance(metric, Mapping)]
+    files = dict.fromkeys(filter(None, given))
+    return ' or '.join(['mend val_evaluator', *(f'the annotations in {file}' for file in files)])
+
+
+def _then(error: Exception, cure: str) -> str:
+    """The cure, unless the error is one of ours, which says its own."""
+    return '' if isinstance(error, UserError) else f': {cure}'
 
 
 def _missing(runner: Runner, metrics: dict[str, Any]) -> str:
@@ -282,7 +296,7 @@ def _failing(part: str, cure: str) -> Any:
         yield
     except Exception as error:
         _pass_on(error)
-        raise UserError(f'dry run: {part} fails ({_told(error)}): {cure}') from error
+        raise UserError(f'dry run: {part} fails ({_told(error)}){_then(error, cure)}') from error
 
 
 def _pass_on(error: Exception) -> None:
