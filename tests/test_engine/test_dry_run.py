@@ -168,7 +168,7 @@ def test_an_evaluator_that_cannot_read_the_samples_is_refused_at_once(tmp_path):
 def test_the_annotations_that_an_evaluator_reads_may_be_at_fault(tmp_path):
     run = tried_run(tmp_path, Fails())
     run.cfg.val_evaluator = [dict(type='Fails', ann_file='truth.json'), dict(type='Other')]
-    with pytest.raises(UserError, match='val_evaluator or the annotations in truth.json$'):
+    with pytest.raises(UserError, match=r'val_evaluator or the annotations in truth\.json$'):
         run.train()
 
 
