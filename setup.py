@@ -115,6 +115,7 @@ setup(
     package_dir=COPIES,
     package_data={
         'g2sd_mm.bench.reports': ['*.j2'],
+        'g2sd_mm.bench.own_student': ['*.j2'],
         'g2sd_mm._files.tools': ['*.sh'],
         'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],

@@ -6,6 +6,7 @@ framework. :func:`register_all` registers every component.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import compat
@@ -24,6 +25,7 @@ compat.prepare()
 __all__ = [
     '__version__',
     'as_timm',
+    'distill',
     'distill_config',
     'load_student',
     'predict',
@@ -45,6 +47,13 @@ def distill_config(cfg: Config) -> Config:
     from .distill.config import distill_config as convert
 
     return convert(cfg)
+
+
+def __getattr__(name: str) -> Any:
+    """``g2sd_mm.distill``, the package that can be called, see :mod:`g2sd_mm.distill`."""
+    if name == 'distill':
+        return importlib.import_module('g2sd_mm.distill')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
 
 def load_student(

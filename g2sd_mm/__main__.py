@@ -6,6 +6,7 @@ import importlib
 import sys
 
 COMMANDS = {
+    'distill': 'from a folder of your images to a deployed student',
     'train': 'train a config: pre-training, stage 1, stage 2 or plain fine-tuning',
     'test': 'evaluate a checkpoint',
     'infer': 'predict images: JSON and drawn pictures',

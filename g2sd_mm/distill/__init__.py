@@ -1,4 +1,11 @@
-"""Distillation: frozen teachers, taps, losses, and one distiller. Knows no task library."""
+"""Distillation: frozen teachers, taps, losses, and one distiller. Knows no task library.
+
+The package can be called too: ``g2sd_mm.distill('my_images')`` is the command ``g2sd distill``.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
 
 from . import adapters
 from .distillation import Distillation, SpecificDistiller
@@ -23,3 +30,16 @@ __all__ = [
     'TeacherMetricHook',
     'adapters',
 ]
+
+
+class _Callable(ModuleType):
+    """A package and the command of its name are one attribute of ``g2sd_mm``: it has to be both."""
+
+    def __call__(self, data: str, **choices: Any) -> Any:
+        """See :func:`g2sd_mm.bench.own_student.make.distill`."""
+        from ..bench.own_student import distill
+
+        return distill(data, **choices)
+
+
+sys.modules[__name__].__class__ = _Callable

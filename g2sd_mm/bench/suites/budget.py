@@ -189,7 +189,7 @@ def refuse_too_few(suite: Suite, rows: Sequence[Row], data: OwnData) -> None:
     ablations = {row.table for row in rows if row.step == name} - {'main'}
     instead = '; --tables main leaves such rows out' if ablations else ''
     raise UserError(
-        f'--data-root: {root} has {data.size(root)} training images, too few for {name}, which '
+        f'{root} has {data.size(root)} training images, too few for {name}, which '
         f'needs {needed} ({how}){instead}'
     )
 

@@ -114,28 +114,28 @@ def find_data(folders: Sequence[str]) -> OwnData:
     roots = [Path(os.path.abspath(folder)) for folder in folders]
     if roots[0].name.lower() == SHAPES:
         raise UserError(
-            f'--data-root {folders[0]}: {SHAPES} is what files of results call the generated data; '
+            f'{folders[0]}: {SHAPES} is what files of results call the generated data; '
             'rename the folder, or give a link to it that has another name'
         )
     sources = [_recognise(root) for root in roots]
     tasks = [source.task for source in sources]
     twice = next((task for task in tasks if tasks.count(task) > 1), None)
     if twice:
-        raise UserError(f'--data-root has more than one folder for {twice}')
+        raise UserError(f'more than one folder for {twice}: give one of each task')
     return OwnData(tuple(sources), roots[0].name)
 
 
 def _recognise(root: Path) -> Source:
     if not root.is_dir():
-        raise UserError(f'--data-root {root}: no such folder')
+        raise UserError(f'{root}: no such folder')
     try:
         layout = find_layout(root)
         train, val = (layout.split(name) for name in ('train', 'val'))
     except DataError as error:
-        raise UserError(f'--data-root: {error}') from error
+        raise UserError(str(error)) from error
     if train is None or val is None:
         raise UserError(
-            f'--data-root {root} has {", ".join(split.name for split in layout.splits)} and no '
+            f'{root} has {", ".join(split.name for split in layout.splits)} and no '
             f'{"train*" if train is None else "val*"}; it is laid out as none of: {LAYOUTS}'
         )
     readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks}
@@ -151,7 +151,7 @@ def _image_folder(root: Path, train_split: Split, val_split: Split) -> Source:
     classes = [[folder.name for folder in folders_in(split)] for split in splits]
     if not classes[0] or classes[0] != classes[1]:
         raise UserError(
-            f'--data-root {root}: train and val need the same class folders; only one of them has '
+            f'{root}: train and val need the same class folders; only one of them has '
             f'{", ".join(sorted(set(classes[0]) ^ set(classes[1]))) or "none"}'
         )
     load, pack = dict(type='LoadImageFromFile'), dict(type='PackInputs')

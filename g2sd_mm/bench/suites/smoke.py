@@ -16,14 +16,14 @@ NOTE = (
 )
 
 
-def smoke(suite: Suite) -> Suite:
-    """The suite with every run of :data:`UPDATES` updates, the first of its seeds, no record.
+def smoke(suite: Suite, updates: int = UPDATES) -> Suite:
+    """The suite with every run of a few updates, the first of its seeds, no record.
 
     Everything else stays as it is: networks, batches, loops, hooks, evaluation. The suite has a
     name of its own, so that its folder is not that of the real runs.
     """
     return replace(
-        suite.on_own_test_data().with_steps(_shortened),
+        suite.on_own_test_data().with_steps(lambda step: _shortened(step, updates)),
         name=f'{suite.name}_smoke',
         seeds=suite.seeds[:1],
         record=None,
@@ -31,9 +31,9 @@ def smoke(suite: Suite) -> Suite:
     )
 
 
-def _shortened(step: Step) -> Step:
+def _shortened(step: Step, updates: int) -> Step:
     cfg = raw_config(step.config, step.options)
-    steps = UPDATES * cfg.optim_wrapper.get('accumulative_counts', 1)
+    steps = updates * cfg.optim_wrapper.get('accumulative_counts', 1)
     options: dict[str, Any] = {
         # one pass over them, for the loops that count in epochs
         'train_dataloader.dataset.samples': steps * cfg.train_dataloader.batch_size,

@@ -1,0 +1,104 @@
+"""The model card of a student, in Hugging Face's form; ``card.md.j2`` says how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from ...checkpoints.write import write_text
+from ...provenance import git_commit
+from ...students import Student
+from ...version import __version__
+from .plan import Plan, Wishes, describe
+
+#: Task -> what Hugging Face calls it.
+_PIPELINES = {
+    'classification': 'image-classification',
+    'detection': 'object-detection',
+    'segmentation': 'image-segmentation',
+    'depth': 'depth-estimation',
+}
+_TITLES = {
+    'teacher': 'teacher',
+    'g2sd_nosd': 'plain twin (fine-tuned without the teacher)',
+    'g2sd': 'student',
+}
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader('g2sd_mm.bench.own_student', '.'),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A trained network: what it is worth and what it costs.
+
+    method: of its row.
+    metric, value: that it is judged by, in percent.
+    parameters: in millions.
+    megabytes: of its weights file.
+    milliseconds: of a prediction of one image on the CPU of this machine.
+    """
+
+    method: str
+    metric: str
+    value: float
+    parameters: float
+    megabytes: float
+    milliseconds: float
+
+    @property
+    def title(self) -> str:
+        """What it is, in words."""
+        return _TITLES.get(self.method, self.method)
+
+    def line(self) -> str:
+        """For the terminal."""
+        return (
+            f'{self.title}: {self.metric} {self.value:.2f}, {self.parameters:.2f} M parameters, '
+            f'{self.megabytes:.1f} MB, {self.milliseconds:.1f} ms an image'
+        )
+
+
+def write_card(
+    plan: Plan,
+    student: Student,
+    figures: Sequence[Figures],
+    files: Sequence[Path],
+    path: Path,
+    command: Callable[[Wishes], str],
+) -> Path:
+    """Write the card; returns its path.
+
+    Args:
+        plan: what was trained.
+        student: the trained one.
+        figures: of all networks, the student's among them.
+        files: beside the card.
+        path: of the card.
+        command: wishes -> command line that made it.
+    """
+    own = next(figure for figure in figures if figure.method == 'g2sd')
+    text = _TEMPLATES.get_template('card.md.j2').render(
+        name=plan.data.name,
+        pipeline=_PIPELINES.get(student.task, student.task),
+        task=student.task,
+        own=own,
+        teacher=next((figure for figure in figures if figure.method == 'teacher'), None),
+        figures=figures,
+        images=plan.data.size(str(plan.data.pictures.train)),
+        classes=student.classes,
+        size=student.image_size,
+        files=[file.name for file in files],
+        choices=list(describe(plan)),
+        command=command(plan.wishes),
+        version=__version__,
+        commit=git_commit(),
+    )
+    write_text(path, text)
+    return path

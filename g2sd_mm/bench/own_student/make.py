@@ -1,0 +1,299 @@
+"""Train the plan, and leave a student that is evaluated, exported and described."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...checkpoints.write import write_text
+from ...config.project import find_config
+from ...data_checks import check
+from ...data_checks.layouts import recognise
+from ...errors import DataError, RunError, UserError
+from ...export import export_student
+from ...progress import Bars
+from ...students import Student, load_student
+from ...unexpected import account_of
+from ..reports.page import render
+from ..reports.summary import summarise
+from ..reports.table import text_table
+from ..suites.commands import config_over
+from ..suites.jobs import default_jobs
+from ..suites.pictures import draw_pictures
+from ..suites.run import run_suite
+from .card import Figures, write_card
+from .plan import Plan, Wishes, cores, describe, look_at, make_plan, same_choices, seconds_of
+from .trial import Trial, fit_to_time, measured, plain, try_out
+
+_PLAN = 'plan.json'
+_LEAST_ROOM = 1e9  # bytes on the disk
+_TIMED = 10  # predictions, for the milliseconds of one
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What ``g2sd distill`` leaves.
+
+    folder: with everything; the student is in ``student/``.
+    weights: of the student.
+    files: exported, the card among them.
+    report: HTML page.
+    rows: of ``results.json``.
+    """
+
+    folder: Path
+    weights: Path
+    files: tuple[Path, ...]
+    report: Path
+    rows: tuple[dict[str, Any], ...]
+
+
+def distill(
+    data: str,
+    *,
+    task: str | None = None,
+    epochs: float | None = None,
+    time_budget: str | float | None = None,
+    twin: bool = True,
+    seed: int = 0,
+    out: str | None = None,
+    device: str | None = None,
+    jobs: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    plain_config: str | None = None,
+    say: Say = print,
+    bars: Bars | None = None,
+) -> Made | None:
+    """From a folder of images to a student that is trained, evaluated, exported and described.
+
+    Interrupted, the same call goes on where it was.
+
+    Args:
+        data: folder, see :data:`~g2sd_mm.data_layouts.LAYOUTS`.
+        task: cls, det or seg; found by itself.
+        epochs: of the student's fine-tuning; the other runs in proportion.
+        time_budget: of all training: ``2h``, ``90m`` or seconds.
+        twin: also fine-tune the student without its teacher, to compare with.
+        seed: of all runs.
+        out: folder, ``work_dirs/distill_<name of data>`` by default.
+        device: ``cpu`` keeps a GPU out of it.
+        jobs: runs at once.
+        force: go on although the data checker found harm.
+        dry_run: end after the plan with its times; returns None.
+        plain_config: folder that gets the configs of the runs, for use with ``tools/train.py``.
+        say: told what happens, one line each.
+        bars: that show how far it is.
+
+    Raises:
+        UserError: for data that cannot be trained on, and for choices that do not fit them.
+        RunError: if a run fails.
+    """
+    seconds = seconds_of(time_budget) if isinstance(time_budget, str) else time_budget
+    wishes = Wishes(data, task, epochs, seconds, twin, seed)
+    _use_device(device)
+    own = look_at(wishes)
+    folder = Path(out or Path('work_dirs') / f'distill_{own.name}')
+    kept = _read_plan(folder, wishes, own.fingerprints)
+    _check_room(folder)
+    _check_data(data, force, say, bars)
+    plan = make_plan(wishes, own, kept['scale'] if kept else None)
+    for line in describe(plan):
+        say(line)
+    jobs = jobs or default_jobs()
+    if kept:
+        trial = Trial(**kept['trial'])
+    else:
+        say(f'trying a few updates of every run on {cores()} cores, for its time ...')
+        trial = try_out(plan, folder / 'trial', jobs, bars)
+        plan = fit_to_time(plan, trial, jobs)
+        _write_plan(folder, plan, trial)
+    for line in measured(plan, trial, jobs):
+        say(line)
+    if plain_config:
+        for line in _write_configs(plan, Path(plain_config)):
+            say(line)
+    if dry_run:
+        return None
+    return _train(plan, folder, jobs, say, bars)
+
+
+def _use_device(device: str | None) -> None:
+    if device not in (None, 'cpu', 'cuda'):
+        raise UserError(f'--device {device}: cpu or cuda')
+    if device == 'cpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''  # of the runs, which are processes of their own
+    if device == 'cuda' and not torch.cuda.is_available():
+        raise UserError('--device cuda: PyTorch finds no GPU here; leave it out to use the CPU')
+
+
+def _check_room(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place = folder / '.writable'
+        place.touch()
+        place.unlink()
+    except OSError as error:
+        raise UserError(
+            f'cannot write to {folder} ({error.strerror}): give another folder with --out DIR'
+        ) from error
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_ROOM:
+        raise UserError(
+            f'{folder} has {free / 1e6:.0f} MB left on its disk, checkpoints need about '
+            f'{_LEAST_ROOM / 1e6:.0f}: make room, or give another folder with --out DIR'
+        )
+
+
+def _check_data(data: str, force: bool, say: Say, bars: Bars | None) -> None:
+    """The data checker's findings come first: what it calls harm costs hours later."""
+    try:
+        sources = recognise(data)
+    except DataError as error:
+        raise UserError(str(error)) from error
+    progress = bars.counter('checked', 'files') if bars else lambda done, total: None
+    report = check(sources, 0, progress)
+    command = f'python tools/check_data.py {shlex.quote(data)}'
+    notes = len(report.findings) - report.harmful
+    say(
+        f'{data}: {report.images:,} images'
+        + (f' and {report.masks:,} masks' if report.masks else '')
+        + f', {report.harmful} harmful findings, {notes} worth knowing'
+        + (f' ({command} lists them)' if report.findings else '')
+    )
+    if report.harmful and not force:
+        first = next(finding for finding in report.findings if finding.harmful)
+        said = f'{first.path}: {first.detail}'.removesuffix(': ')
+        raise UserError(
+            f'the data have {report.harmful} harmful findings, the first: [{first.kind}] {said}; '
+            f'{command} lists all with what to do, --force trains nevertheless'
+        )
+
+
+def _read_plan(
+    folder: Path, wishes: Wishes, fingerprints: dict[str, str]
+) -> dict[str, Any] | None:
+    """What an earlier start in the folder decided, for the same data and choices."""
+    place = folder / _PLAN
+    if not place.is_file():
+        return None
+    kept = json.loads(place.read_text())
+    if kept['fingerprints'] != fingerprints:
+        raise UserError(f'{folder} is of other data, or they changed: give another --out DIR')
+    if other := same_choices(kept['wishes'], wishes):
+        raise UserError(
+            f'{folder} was begun with another {", ".join(other)} '
+            f'({", ".join(str(kept["wishes"][name]) for name in other)}): give the same to go on, '
+            'or another --out DIR'
+        )
+    return kept
+
+
+def _write_plan(folder: Path, plan: Plan, trial: Trial) -> None:
+    content = {
+        'wishes': plan.wishes.plain(),
+        'fingerprints': plan.data.fingerprints,
+        'scale': plan.scale,
+        'trial': plain(trial),
+    }
+    write_text(folder / _PLAN, json.dumps(content, indent=1))
+
+
+def _write_configs(plan: Plan, folder: Path) -> Iterator[str]:
+    """The configs of the runs, and a line for each with its command."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for step in plan.steps():
+        place = folder / f'{step.name}.py'
+        write_text(place, config_over(find_config(step.config), step.options))
+        yield shlex.join(['python', 'tools/train.py', str(place), '--seed', str(plan.wishes.seed)])
+
+
+def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> Made:
+    results = run_suite(
+        plan.suite, plan.rows, plan.suite.seeds, folder, jobs=jobs, say=say,
+        command=_command(plan.wishes), data=plan.data, bars=bars,
+    )  # fmt: skip
+    failed = [row for row in results['rows'] if 'error' in row]
+    if failed:
+        raise RunError(f'{failed[0]["method"]}: {failed[0]["error"]}')
+    runs = folder / f'seed{plan.wishes.seed}'
+    draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures')
+    report = folder / 'report.html'
+    write_text(report, render(results, folder))
+    for line in text_table(summarise(results['rows'], results['suite'])).splitlines():
+        say(line)
+    figures = [_figures(plan, row) for row in results['rows']]
+    for figure in figures:
+        say(figure.line())
+    weights, files = _deliver(plan, results['rows'], figures, folder / 'student', say)
+    return Made(folder, weights, tuple(files), report, tuple(results['rows']))
+
+
+def _command(wishes: Wishes) -> str:
+    words = ['g2sd', 'distill', wishes.data]
+    words += ['--epochs', f'{wishes.epochs:g}'] if wishes.epochs else []
+    words += ['--time-budget', f'{wishes.seconds:g}s'] if wishes.seconds else []
+    words += [] if wishes.twin else ['--no-twin']
+    return shlex.join([*words, '--seed', str(wishes.seed)])
+
+
+def _figures(plan: Plan, row: dict[str, Any]) -> Figures:
+    """What one network is worth, how large it is and how long an image takes it."""
+    weights = Path(row['checkpoint'])
+    known = plan.row(row['method'])
+    assert known is not None
+    student = load_student(weights)
+    return Figures(
+        row['method'], known.judged_by, row['metrics'][known.judged_by], row['params_m'],
+        weights.stat().st_size / 1e6, _milliseconds(student),
+    )  # fmt: skip
+
+
+def _milliseconds(student: Student) -> float:
+    """Median time of a prediction of one image of the training's size, on this machine's CPU."""
+    size = student.image_size or 224
+    height, width = (size, size) if isinstance(size, int) else size
+    pixels = torch.zeros(height, width, student.in_channels, dtype=torch.uint8).numpy()
+    times = []
+    for _ in range(_TIMED + 2):
+        began = time.perf_counter()
+        student.predict(pixels)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[2:]) * 1e3
+
+
+def _deliver(
+    plan: Plan, rows: list[dict[str, Any]], figures: list[Figures], folder: Path, say: Say
+) -> tuple[Path, list[Path]]:
+    """The student's folder: weights, ONNX, card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    row = next(row for row in rows if row['method'] == 'g2sd')
+    trained = Path(row['checkpoint'])
+    weights = folder / 'weights.pth'
+    for ending in ('.pth', '.json'):
+        shutil.copyfile(trained.with_suffix(ending), weights.with_suffix(ending))
+    files, notes = [weights], []
+    student = load_student(weights)
+    target = folder / 'student.onnx'
+    try:
+        exported = export_student(student, target, 'onnx')
+        files.append(target)
+        if exported.left_out:
+            notes.append(exported.left_out)
+    except Exception as error:  # the student is there, whatever becomes of its copy
+        notes.append(f'no ONNX file was written: {account_of(error).line}')
+    for note in notes:
+        say(f'note: {note}')
+    files.append(write_card(plan, student, figures, files, folder / 'README.md', _command))
+    return weights, files

@@ -1,0 +1,266 @@
+"""What is trained for a folder of one's own data, how long, and why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ...data_layouts import find_layout
+from ...errors import DataError, UserError
+from ...tasks import TASKS
+from ..suites.budget import raw_config, refuse_too_few, train_root, work_of
+from ..suites.data import OwnData, find_data
+from ..suites.mini import MINI
+from ..suites.suites import Row, Step, Suite
+
+#: Passes over the images at most: beyond that a small data set is learnt by heart.
+MOST_PASSES = {'without labels': 800, 'with labels': 200}
+#: The rows that are trained: the student, what it is compared with, and its teacher.
+TWIN = 'g2sd_nosd'
+_METHODS = ('teacher', TWIN, 'g2sd')
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person asks for; None leaves the choice to the plan.
+
+    data: folder, laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
+    task: cls, det or seg, which the folder has to be of.
+    epochs: passes of the student's fine-tuning over the training images; the other runs get as many
+        more or fewer.
+    seconds: that all training may take.
+    twin: whether the student is also fine-tuned without its teacher, to compare with.
+    seed: of all runs.
+    """
+
+    data: str
+    task: str | None = None
+    epochs: float | None = None
+    seconds: float | None = None
+    twin: bool = True
+    seed: int = _SEED
+
+    def __post_init__(self) -> None:
+        for name in ('epochs', 'seconds'):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f'{name}={value} is not above 0')
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON, and to compare with another start; the folder's place does not matter."""
+        return {name: value for name, value in asdict(self).items() if name != 'data'}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Runs on own data.
+
+    suite: with the runs as steps and the table rows as rows.
+    scale: length of the runs, 1 for that of the mini suite.
+    reasons: one line for each choice.
+    """
+
+    wishes: Wishes
+    data: OwnData
+    suite: Suite
+    scale: float = 1.0
+    reasons: tuple[str, ...] = field(default=())
+
+    @property
+    def task(self) -> str:
+        """cls, det or seg."""
+        return self.data.tasks[0]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows, teacher first."""
+        return list(self.suite.rows)
+
+    def row(self, method: str) -> Row | None:
+        """The row of a method; None without one."""
+        return next((row for row in self.suite.rows if row.method == method), None)
+
+    def steps(self) -> list[Step]:
+        """The runs, in an order that can be run."""
+        return list(self.suite.steps_of(self.suite.rows))
+
+
+def look_at(wishes: Wishes) -> OwnData:
+    """The data that are meant.
+
+    Raises:
+        UserError: if the folder is not laid out as data, or is of another task.
+    """
+    if not Path(wishes.data).is_dir():
+        raise UserError(f'{wishes.data}: no such folder')
+    try:
+        layout = find_layout(wishes.data)
+    except DataError as error:
+        raise UserError(str(error)) from error
+    if wishes.task and wishes.task not in TASKS:
+        raise UserError(f'--task {wishes.task}: there are {", ".join(TASKS)}')
+    if wishes.task and wishes.task != layout.task:
+        raise UserError(
+            f'--task {wishes.task}: {wishes.data} is laid out for {layout.task} '
+            f'({TASKS[layout.task].name}); leave --task out, or give a folder of that task'
+        )
+    return find_data([wishes.data])
+
+
+def make_plan(wishes: Wishes, data: OwnData, scale: float | None = None) -> Plan:
+    """The runs for these data, fitted in length to the data and to what is asked for.
+
+    Args:
+        wishes: what is asked for; ``seconds`` is for :func:`~.trial.fit_to_time`.
+        data: from :func:`look_at`.
+        scale: length of all runs, where it is known already.
+
+    Raises:
+        UserError: if there are too few images for a single update.
+    """
+    methods = _METHODS if wishes.twin else tuple(m for m in _METHODS if m != TWIN)
+    suite = data.apply(MINI)
+    rows = [r for r in suite.rows if r.table == 'main' and r.method in methods]
+    rows.sort(key=lambda row: _METHODS.index(row.method))
+    suite = replace(
+        suite, name='distill', rows=tuple(rows), seeds=(wishes.seed,), record=None, recipe='',
+        note='',
+    )  # fmt: skip
+    refuse_too_few(suite, rows, data)
+    reasons = [f'task {TASKS[data.tasks[0]].name}: how {wishes.data} is laid out']
+    student = next(row for row in rows if row.method == 'g2sd')
+    if scale is None:
+        scale = 1.0
+        if wishes.epochs:
+            usual = _usual(suite.step(student.step), data)
+            scale = wishes.epochs * usual.images / usual.seen
+    lengths = {step.name: _fitted(step, data, scale) for step in suite.steps_of(rows)}
+    steps = [
+        replace(step, options={**step.options, **lengths[step.name].options})
+        for step in suite.steps
+        if step.name in lengths
+    ]
+    limited = [length.limited for length in lengths.values() if length.limited]
+    if wishes.epochs and not limited:
+        reasons.append(f'length: {wishes.epochs:g} epochs of fine-tuning, as asked for')
+    elif limited:
+        reasons.append(f'length: {limited[0]}, so that a small data set is not learnt by heart')
+    else:
+        reasons.append(
+            f'length: {scale:.2g} times the updates of the mini suite, whatever the number of '
+            'images'
+        )
+    return Plan(wishes, data, replace(suite, steps=tuple(steps)), scale, tuple(reasons))
+
+
+@dataclass(frozen=True)
+class _Length:
+    options: Mapping[str, Any]
+    limited: str = ''
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """A run at the length that its config has on the generated data."""
+
+    images: int  # of the own data
+    seen: int
+    batch: int
+
+
+def _usual(step: Step, data: OwnData) -> _Usual:
+    raw = raw_config(step.config)
+    batch = raw.auto_scale_lr.base_batch_size
+    own = raw_config(step.config, step.options)
+    images = data.size(train_root(own)) or 0
+    return _Usual(images, work_of(raw).seen, batch)
+
+
+def _fitted(step: Step, data: OwnData, scale: float) -> _Length:
+    usual = _usual(step, data)
+    cfg = raw_config(step.config, step.options)
+    kind = 'with labels' if cfg.get('val_dataloader') else 'without labels'
+    most = MOST_PASSES[kind] * usual.images
+    seen = min(usual.seen * scale, most)
+    limited = (
+        f'{MOST_PASSES[kind]} passes over {usual.images:,} images {kind}'
+        if seen == most and usual.seen * scale > most
+        else ''
+    )
+    options: dict[str, Any] = {}
+    if 'max_epochs' in cfg.train_cfg:
+        # the loader drops what is left over at the end of an epoch
+        length = max(1, round(seen / (usual.images // usual.batch * usual.batch)))
+        options['train_cfg.max_epochs'] = length
+    else:
+        length = max(10, round(seen / usual.batch))
+        options['train_cfg.max_iters'] = length
+        options['default_hooks.checkpoint.interval'] = max(1, length // 4)
+    warmup = cfg.param_scheduler[0].get('warmup', 0)
+    options['param_scheduler.0.warmup'] = min(warmup, length // 5)
+    if kind == 'with labels':
+        options['train_cfg.val_interval'] = length
+    return _Length(options, limited)
+
+
+def describe(plan: Plan) -> Iterator[str]:
+    """The choices with their reasons, and what each run does."""
+    yield from plan.reasons
+    for step in plan.steps():
+        work = work_of(
+            cfg := raw_config(step.config, step.options), plan.data.size(train_root(cfg))
+        )
+        passes = f'{work.passes:.3g} passes over {work.images:,} images' if work.passes else ''
+        yield f'{role_of(plan, step.name)}: {passes}, {work.updates:,.0f} updates of {work.batch}'
+
+
+def role_of(plan: Plan, name: str) -> str:
+    """What a run is for, in words."""
+    ends = {row.step: row.method for row in plan.suite.rows}
+    roles = {
+        'vitb_mae': 'pre-training of the teacher, without labels',
+        'g2sd_vits_generic': 'stage 1 of the student, without labels',
+    }
+    of_rows = {
+        'teacher': 'fine-tuning of the teacher',
+        TWIN: 'plain twin: the student fine-tuned without its teacher',
+        'g2sd': 'stage 2: the student fine-tuned beside its teacher',
+    }
+    return of_rows[ends[name]] if name in ends else roles.get(name, name)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def words_of(seconds: float) -> str:
+    """A time as a person says it: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f'{seconds:.0f} s'
+    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
+
+
+def seconds_of(text: str) -> float:
+    """``2h``, ``90m``, ``45 min`` or a number of seconds.
+
+    Raises:
+        UserError: for anything else.
+    """
+    units = {'h': 3600.0, 'm': 60.0, 'min': 60.0, 's': 1.0, '': 1.0}
+    number = text.strip().rstrip('hmins ').strip()
+    unit = text.strip()[len(number) :].strip()
+    try:
+        return float(number) * units[unit]
+    except (ValueError, KeyError):
+        raise UserError(f'--time-budget {text}: write 2h, 90m or 5400s') from None
+
+
+def same_choices(kept: Mapping[str, Any], wishes: Wishes) -> Sequence[str]:
+    """Names of what was asked for otherwise than in a plan that is kept."""
+    now = wishes.plain()
+    return [name for name in now if kept.get(name) != now[name]]

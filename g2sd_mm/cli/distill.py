@@ -1,0 +1,81 @@
+"""``tools/distill.py``: from a folder of images to a deployed student."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..text import printable
+from .exit_codes import run_command
+
+EXAMPLES = """examples:
+  python tools/distill.py my_images
+  python tools/distill.py my_images --time-budget 2h
+  python tools/distill.py my_coco --epochs 20 --no-twin --out work_dirs/small_detector
+  python tools/distill.py my_images --dry-run
+  python tools/distill.py my_images --plain-config my_configs --dry-run
+
+DATA is a folder: train/<class>/ and val/<class>/ with images; images with COCO annotations
+(train/, val/, annotations/instances_train.json, instances_val.json); or images/{train,val}/ with
+masks of the same names in annotations/{train,val}/. Interrupted or killed, the same command goes
+on where it was.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``distill``."""
+    p = argparse.ArgumentParser(
+        prog='distill.py',
+        description='Look at a folder of images, choose networks and schedule, train a teacher and '
+        'a small student from it, and leave the student evaluated, exported and described.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('data', metavar='DATA', help='folder of your images and labels')
+    p.add_argument('--task', help='cls, det or seg (found by how the folder is laid out)')
+    p.add_argument('--epochs', type=float, help="epochs of the student's fine-tuning; the other "
+                   'runs in proportion')  # fmt: skip
+    p.add_argument('--time-budget', metavar='TIME', help='of all training: 2h, 90m, 5400s')
+    p.add_argument(
+        '--no-twin', dest='twin', action='store_false',
+        help='do not also fine-tune the student without its teacher, to compare with',
+    )  # fmt: skip
+    p.add_argument('--seed', type=int, default=0, help='of all runs (0)')
+    p.add_argument('--device', choices=['cpu', 'cuda'], help='cpu leaves a GPU alone')
+    p.add_argument('--jobs', type=int, help='runs at once (one per core up to 4; with a GPU 1)')
+    p.add_argument('--out', metavar='DIR', help='folder (work_dirs/distill_<name of DATA>)')
+    p.add_argument(
+        '--resume', action='store_true', help='not needed: the same command always goes on'
+    )
+    p.add_argument('--dry-run', action='store_true', help='print the plan with its times and stop')
+    p.add_argument(
+        '--plain-config', metavar='DIR', help='also write the configs of the runs, to be edited'
+    )
+    p.add_argument(
+        '--force', action='store_true', help='train although the data checker found harm'
+    )
+    return p
+
+
+def main() -> None:
+    """Entry point of ``tools/distill.py``."""
+    args = vars(parser().parse_args())
+    args.pop('resume')
+
+    def command() -> None:
+        from ..bench.own_student import distill
+        from ..progress import Bars
+
+        with Bars(every=60) as bars:
+            made = distill(say=lambda line: bars.say(printable(line)), bars=bars, **args)
+        if made is None:
+            return
+        print()
+        for file in (made.report, *made.files):
+            print(printable(str(file)))
+        print(
+            '\nimport g2sd_mm\n'
+            + printable(f"student = g2sd_mm.load_student('{made.weights}')")
+            + "\nprint(student.predict('image.jpg'))"
+        )
+
+    run_command(command)

@@ -1,0 +1,173 @@
+"""From a folder to a student; what is trained is left out here but in the slow test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import onnxruntime
+import pytest
+import yaml
+
+import g2sd_mm
+from g2sd_mm.bench.own_student import make
+from g2sd_mm.bench.own_student.trial import Trial
+from g2sd_mm.config.load import load_config
+from g2sd_mm.errors import RunError, UserError
+from g2sd_mm.export import export_student
+
+from ...helpers.students import student_folder
+from ...helpers.toys import image_folder, words
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image_folder(tmp_path / 'fruit' / 'train', classes=3, each=50, size=8)
+    image_folder(tmp_path / 'fruit' / 'val', classes=3, each=2, size=8, seed=1)
+    return 'fruit'
+
+
+@pytest.fixture
+def untrained(monkeypatch, tmp_path):
+    """Runs take no time and leave a toy student; what they were asked is kept."""
+    asked = []
+
+    def try_out(plan, folder, jobs, bars=None):
+        names = [step.name for step in plan.steps()]
+        return Trial(dict.fromkeys(names, 0.01), dict.fromkeys(names, 1.0), 10**9)
+
+    def run_suite(suite, rows, seeds, folder, **how):
+        asked.append({step.name: step.options for step in suite.steps_of(rows)})
+        lines = []
+        for i, row in enumerate(rows):
+            run = student_folder(folder / 'seed0' / row.step)
+            lines.append({
+                'task': 'cls', 'method': row.method, 'student': row.student, 'seed': 0,
+                'config': suite.step(row.step).config, 'checkpoint': str(run / 'weights.pth'),
+                'metrics': {'top1': 80.0 + i}, 'params_m': 1.0, 'gflops': 1.0,
+                'train_seconds': 1.0, 'total_seconds': 2.0, 'dataset': 'fruit',
+            })  # fmt: skip
+        return {'suite': suite.name, 'data': 'fruit', 'rows': lines, 'command': '', 'jobs': 1,
+                'environment': {}}  # fmt: skip
+
+    monkeypatch.setattr(make, 'try_out', try_out)
+    monkeypatch.setattr(make, 'run_suite', run_suite)
+    monkeypatch.setattr(make, 'draw_pictures', lambda *args: None)
+    monkeypatch.setattr(make, 'render', lambda results, *folders: '<html></html>')
+    monkeypatch.setattr(make, 'export_student', _refuse)
+    return asked
+
+
+def _refuse(*args):
+    raise UserError('nothing is exported here')
+
+
+def test_a_student_is_delivered_with_all_that_goes_with_it(folder, untrained, monkeypatch):
+    monkeypatch.setattr(make, 'export_student', export_student)
+    said = []
+    made = g2sd_mm.distill(folder, epochs=5, say=said.append)
+    assert made.weights == made.folder / 'student' / 'weights.pth'
+    assert {file.name for file in made.files} == {'weights.pth', 'student.onnx', 'README.md'}
+    assert g2sd_mm.load_student(made.weights).task == 'classification'
+    onnxruntime.InferenceSession(str(made.folder / 'student' / 'student.onnx'))
+    for method in ('teacher', 'plain twin', 'student'):
+        assert any(line.startswith(method) and 'ms an image' in line for line in said)
+
+
+def test_a_student_that_cannot_be_exported_is_not_lost(folder, untrained):
+    said = []
+    made = g2sd_mm.distill(folder, epochs=5, say=said.append)
+    assert {file.name for file in made.files} == {'weights.pth', 'README.md'}
+    assert any('nothing is exported here' in line for line in said)
+
+
+def test_the_card_is_one_of_hugging_face(folder, untrained):
+    made = g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    text = (made.folder / 'student' / 'README.md').read_text()
+    head = yaml.safe_load(text.split('---')[1])
+    assert head['pipeline_tag'] == 'image-classification'
+    (result,) = head['model-index'][0]['results']
+    assert result['metrics'] == [{'type': 'top1', 'value': 82.0}]
+    for part in ('g2sd distill fruit --epochs 5', '82.00', '80.00', '81.00', 'weights.json'):
+        assert part in text, part
+
+
+def test_a_dry_run_says_how_long_and_trains_nothing(folder, untrained):
+    said = []
+    assert g2sd_mm.distill(folder, dry_run=True, say=said.append) is None
+    assert not untrained
+    assert any('together about' in line for line in said)
+
+
+def test_the_same_call_goes_on_with_the_same_lengths(folder, untrained, monkeypatch):
+    g2sd_mm.distill(folder, time_budget='2m', say=lambda line: None)
+    # a busier machine at the second start
+    monkeypatch.setattr(make, 'try_out', None)
+    g2sd_mm.distill(folder, time_budget='2m', say=lambda line: None)
+    assert untrained[0] == untrained[1]
+
+
+def test_other_choices_in_the_same_folder_are_refused(folder, untrained):
+    g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    with pytest.raises(UserError, match=words('epochs', '5', '--out')):
+        g2sd_mm.distill(folder, epochs=6, say=lambda line: None)
+    g2sd_mm.distill(folder, epochs=6, out='other', say=lambda line: None)
+
+
+def test_other_data_in_the_same_folder_are_refused(folder, untrained):
+    g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    shutil.copy('fruit/train/class_0/image_1.png', 'fruit/train/class_1/new.png')
+    with pytest.raises(UserError, match=words('other data', '--out')):
+        g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+
+
+def test_the_configs_are_ordinary_ones(folder, untrained):
+    said = []
+    g2sd_mm.distill(folder, epochs=5, dry_run=True, plain_config='mine', say=said.append)
+    files = sorted(make.Path('mine').glob('*.py'))
+    assert len(files) == 5
+    for file in files:
+        assert load_config(str(file)).train_cfg.max_epochs >= 1
+        assert any(f'tools/train.py mine/{file.name}' in line for line in said)
+
+
+def test_harm_in_the_data_stops_it_first(folder, untrained):
+    (make.Path(folder) / 'train' / 'class_0' / 'broken.png').write_bytes(b'no picture')
+    with pytest.raises(UserError, match=words('broken.png', 'check_data.py fruit', '--force')):
+        g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    assert not untrained
+    g2sd_mm.distill(folder, epochs=5, force=True, say=lambda line: None)
+    assert untrained
+
+
+def test_no_room_and_no_right_to_write(folder, untrained, monkeypatch):
+    make.Path('file').touch()
+    with pytest.raises(UserError, match=words('file/run', '--out')):
+        g2sd_mm.distill(folder, out='file/run', say=lambda line: None)
+    usage = shutil.disk_usage('.')._replace(free=10**6)
+    monkeypatch.setattr(make.shutil, 'disk_usage', lambda place: usage)
+    with pytest.raises(UserError, match=words('1 MB left', '--out')):
+        g2sd_mm.distill(folder, say=lambda line: None)
+
+
+def test_a_failed_run_is_an_error(folder, untrained, monkeypatch):
+    def run_suite(suite, rows, seeds, folder, **how):
+        return {'rows': [{'method': 'teacher', 'error': 'out of memory'}]}
+
+    monkeypatch.setattr(make, 'run_suite', run_suite)
+    with pytest.raises(RunError, match='teacher: out of memory'):
+        g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+
+
+@pytest.mark.slow
+def test_it_really_trains_and_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image_folder(tmp_path / 'fruit' / 'train', classes=3, each=30, size=64)
+    image_folder(tmp_path / 'fruit' / 'val', classes=3, each=4, size=64, seed=1)
+    made = g2sd_mm.distill('fruit', epochs=2, say=lambda line: None)
+    assert [row['method'] for row in made.rows] == ['teacher', 'g2sd_nosd', 'g2sd']
+    assert made.report.is_file() and (made.folder / 'student' / 'student.onnx').is_file()
+    again = g2sd_mm.distill('fruit', epochs=2, say=lambda line: None)
+    assert [row['checkpoint'] for row in again.rows] == [row['checkpoint'] for row in made.rows]
+    assert json.loads((made.folder / 'plan.json').read_text())['wishes']['epochs'] == 2

@@ -1,0 +1,189 @@
+"""What is trained for a folder of one's own data follows from the data and the wishes."""
+
+from __future__ import annotations
+
+import pytest
+
+from g2sd_mm.bench.own_student.plan import (
+    MOST_PASSES,
+    Wishes,
+    describe,
+    look_at,
+    make_plan,
+    seconds_of,
+    words_of,
+)
+from g2sd_mm.bench.own_student.trial import LEAST_SCALE, Trial, fit_to_time, time_of
+from g2sd_mm.bench.suites.budget import raw_config, train_root, work_of
+from g2sd_mm.config.load import load_config
+from g2sd_mm.errors import UserError
+
+from ...helpers.toys import image_folder, words
+
+STEPS = ['vitb_mae', 'vitb_cls', 'g2sd_vits_generic', 'g2sd_vits_cls_nosd', 'g2sd_vits_cls']
+
+
+def images(root, each=50, classes=3):
+    image_folder(root / 'train', classes=classes, each=each, size=8)
+    image_folder(root / 'val', classes=classes, each=2, size=8, seed=1)
+    return str(root)
+
+
+def plan_of(wishes: Wishes, scale=None):
+    return make_plan(wishes, look_at(wishes), scale)
+
+
+def works(plan):
+    """Run -> its arithmetic."""
+    found = {}
+    for step in plan.steps():
+        cfg = raw_config(step.config, step.options)
+        found[step.name] = work_of(cfg, plan.data.size(train_root(cfg)))
+    return found
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return images(tmp_path_factory.mktemp('own') / 'fruit')
+
+
+def test_teacher_student_and_twin_are_trained(folder):
+    plan = plan_of(Wishes(folder))
+    assert [row.method for row in plan.rows] == ['teacher', 'g2sd_nosd', 'g2sd']
+    assert sorted(step.name for step in plan.steps()) == sorted(STEPS)
+    alone = plan_of(Wishes(folder, twin=False))
+    assert 'g2sd_vits_cls_nosd' not in [step.name for step in alone.steps()]
+
+
+def test_a_small_data_set_is_not_learnt_by_heart_and_it_is_said(folder):
+    plan = plan_of(Wishes(folder))
+    for name, work in works(plan).items():
+        kind = 'without labels' if name in ('vitb_mae', 'g2sd_vits_generic') else 'with labels'
+        assert work.passes <= MOST_PASSES[kind] * 1.01
+    assert any('800 passes over 150 images' in line for line in plan.reasons)
+
+
+def test_epochs_are_those_of_the_fine_tuning_and_the_rest_follows(folder):
+    usual = works(plan_of(Wishes(folder), scale=0.05))
+    found = works(plan_of(Wishes(folder, epochs=30)))
+    # the last of 150 images in batches of 64 are left out
+    assert 128 * round(30 * 150 / 128) == found['g2sd_vits_cls'].seen
+    for name in ('vitb_mae', 'vitb_cls'):
+        ratio = found[name].seen / found['g2sd_vits_cls'].seen
+        assert ratio == pytest.approx(usual[name].seen / usual['g2sd_vits_cls'].seen, rel=0.1)
+
+
+@pytest.mark.parametrize('scale', [0.005, 0.05, 1.0])
+def test_schedules_fit_their_length(folder, scale):
+    for step in plan_of(Wishes(folder), scale).steps():
+        cfg = load_config(step.config, step.options)
+        assert cfg.param_scheduler[0].warmup < cfg.train_cfg.max_epochs
+        assert cfg.train_cfg.get('val_interval', cfg.train_cfg.max_epochs) <= (
+            cfg.train_cfg.max_epochs
+        )
+
+
+def test_every_choice_has_its_line(folder):
+    lines = list(describe(plan_of(Wishes(folder))))
+    assert lines[0].startswith('task classification')
+    for part in ('teacher', 'stage 1', 'stage 2', 'twin', 'length'):
+        assert any(part in line for line in lines), part
+
+
+# Time ---------------------------------------------------------------------------------------------
+
+
+def trial_of(plan, update=0.1, start=5.0):
+    names = [step.name for step in plan.steps()]
+    return Trial(dict.fromkeys(names, update), dict.fromkeys(names, start), 0)
+
+
+def test_runs_wait_for_those_that_they_need(folder):
+    plan = plan_of(Wishes(folder), 0.05)
+    trial = trial_of(plan)
+    alone = {n: 5 + w.updates * 0.1 for n, w in works(plan).items()}
+    assert time_of(plan, trial, 1) == pytest.approx(sum(alone.values()))
+    longest = alone['vitb_mae'] + alone['vitb_cls'] + alone['g2sd_vits_cls']
+    assert time_of(plan, trial, 8) == pytest.approx(longest)
+
+
+def test_the_length_is_fitted_to_the_time_that_is_allowed(folder):
+    wishes = Wishes(folder, seconds=150.0)
+    plan = plan_of(wishes)
+    trial = trial_of(plan)
+    fitted = fit_to_time(plan, trial, 2)
+    assert 100 < time_of(fitted, trial, 2) <= 150
+    assert time_of(plan, trial, 2) > 150
+    assert any('time' in reason for reason in fitted.reasons)
+    assert fit_to_time(plan_of(Wishes(folder)), trial, 2).scale == 1.0
+
+
+def test_time_that_is_not_needed_is_not_used_beyond_the_epochs_asked_for(folder):
+    wishes = Wishes(folder, epochs=10, seconds=1e6)
+    assert fit_to_time(plan := plan_of(wishes), trial_of(plan), 2).scale == plan.scale
+
+
+def test_too_short_a_time_is_refused_with_the_least(folder):
+    wishes = Wishes(folder, seconds=10.0)
+    plan = plan_of(wishes)
+    trial = trial_of(plan)
+    with pytest.raises(UserError, match='--time-budget 10 s'):
+        fit_to_time(plan, trial, 2)
+    least = time_of(plan_of(wishes, LEAST_SCALE), trial, 2)
+    assert least > 10
+    fit_to_time(plan_of(Wishes(folder, seconds=least * 1.2)), trial, 2)
+
+
+@pytest.mark.parametrize(
+    ('text', 'seconds'),
+    [('2h', 7200), ('90m', 5400), ('1.5 h', 5400), ('45 min', 2700), ('30s', 30), ('60', 60)],
+)
+def test_times_as_a_person_writes_them(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize('text', ['', 'soon', '2 weeks', 'h', '1h30'])
+def test_other_times_are_refused(text):
+    with pytest.raises(UserError, match='--time-budget'):
+        seconds_of(text)
+
+
+def test_times_as_a_person_reads_them():
+    assert [words_of(s) for s in (40, 720, 12600)] == ['40 s', '12 min', '3.5 h']
+
+
+# Bad choices --------------------------------------------------------------------------------------
+
+
+def test_no_folder(tmp_path):
+    with pytest.raises(UserError, match=words(f'{tmp_path}/nowhere')):
+        look_at(Wishes(f'{tmp_path}/nowhere'))
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(UserError, match=words(str(tmp_path), 'train', 'instances_')):
+        look_at(Wishes(str(tmp_path)))
+
+
+def test_no_validation_images(tmp_path):
+    image_folder(tmp_path / 'own' / 'train', classes=2, each=2, size=8)
+    with pytest.raises(UserError, match='val'):
+        look_at(Wishes(str(tmp_path / 'own')))
+
+
+def test_another_task(folder):
+    with pytest.raises(UserError, match=words('--task det', 'cls')):
+        look_at(Wishes(folder, task='det'))
+    with pytest.raises(UserError, match=words('--task pose', 'cls')):
+        look_at(Wishes(folder, task='pose'))
+
+
+def test_too_few_images(tmp_path):
+    with pytest.raises(UserError, match=words('6 training images', 'needs')):
+        plan_of(Wishes(images(tmp_path / 'few', each=2)))
+
+
+@pytest.mark.parametrize('wish', [dict(epochs=0), dict(epochs=-1), dict(seconds=0)])
+def test_no_training_at_all(folder, wish):
+    with pytest.raises(UserError):
+        Wishes(folder, **wish)
