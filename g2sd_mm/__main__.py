@@ -6,9 +6,9 @@ import importlib
 import sys
 
 COMMANDS = {
-    'distill': 'from a folder of your images to a deployed student',
     'train': 'train a config: pre-training, stage 1, stage 2 or plain fine-tuning',
     'test': 'evaluate a checkpoint',
+    'distill': 'from a folder of your images to a deployed student',
     'infer': 'predict images: JSON and drawn pictures',
     'reproduce': "run a results table's rows and write the report",
     'analyze': 'compare students with their teacher beyond the table',
