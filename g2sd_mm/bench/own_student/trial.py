@@ -105,7 +105,7 @@ def fit_to_time(plan: Plan, trial: Trial, jobs: int) -> Plan:
         return make_plan(plan.wishes, plan.data, scale)
 
     most = plan.scale if plan.wishes.epochs else _MOST_SCALE
-    low, high = LEAST_SCALE, most
+    low, high = min(LEAST_SCALE, most), most
     if (least := time_of(made(low), trial, jobs)) > allowed * _FOR_TRAINING:
         raise UserError(
             f'--time-budget {words_of(allowed)} is too short: the shortest runs that are worth '
@@ -119,7 +119,7 @@ def fit_to_time(plan: Plan, trial: Trial, jobs: int) -> Plan:
         scale = low
     else:
         scale = most
-    fitted = made(round(scale, 4))
+    fitted = made(scale)
     reason = f'time: {words_of(allowed)} are allowed, of which training gets {_FOR_TRAINING:.0%}'
     return Plan(fitted.wishes, fitted.data, fitted.suite, fitted.scale, (*fitted.reasons, reason))
 
