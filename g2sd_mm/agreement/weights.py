@@ -6,19 +6,98 @@ Test, infer, export, analyze, ``load_student``, resuming, and the teacher's chec
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from ..checkpoints import read_weights
+from ..checkpoints.record import restore
+from ..checkpoints.sidecar import read_sidecar, sidecar_path
 from ..config.classes import class_counts
+from ..config.parts import LOADERS
 from ..errors import UserError
 from ..text import some
-from .data import TRAINING, Classes, agree_on_classes
-from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, unlike
-from .names import BY_POSITION, Names, difference
-from .recorded import Recorded, recorded
+from .data import (
+    BY_POSITION,
+    TRAINING,
+    Classes,
+    Names,
+    agree_on_classes,
+    class_names,
+    clean_names,
+    comparable,
+    difference,
+)
+from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, read_inputs, unlike
+
+if TYPE_CHECKING:
+    from ..students.student import Student
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The facts; empty where nothing is known.
+
+    source: what says so, for messages.
+    classes: names by number.
+    inputs: the images.
+    notes: lines for the log.
+    """
+
+    source: str = ''
+    classes: Names = ()
+    inputs: Inputs = field(default_factory=Inputs)
+    notes: tuple[str, ...] = ()
+
+
+def recorded(checkpoint: str | Path) -> Recorded:
+    """Facts from the JSON beside a file, from our own record in it, or from mmengine's.
+
+    Args:
+        checkpoint: file or folder of any layout; that it can be read is not asked here.
+    """
+    path, notes = Path(checkpoint).expanduser(), []
+    if not path.is_file():
+        return Recorded()
+    try:
+        record = read_sidecar(path)
+    except UserError as error:
+        record = None
+        notes.append(f'{error}; what it says of the classes is not used')
+    if record is not None:
+        return of_record(record, str(sidecar_path(path)))
+    meta = read_weights(path, mmap=True).meta
+    student = meta.get('student')
+    if isinstance(student, Mapping):
+        return of_record(student, str(path), tuple(notes))
+    known = meta.get('dataset_meta')
+    classes = known.get('classes') if isinstance(known, Mapping) else meta.get('CLASSES')
+    return Recorded(str(path), clean_names(classes), notes=tuple(notes))
+
+
+def of_record(record: Mapping[str, Any], source: str, notes: tuple[str, ...] = ()) -> Recorded:
+    """Facts of a record, see :mod:`g2sd_mm.checkpoints.record`; older ones have no ``inputs``."""
+    network = record.get('network')
+    network = network if isinstance(network, Mapping) else {}
+    inputs = read_inputs(record.get('inputs') or _inputs_of_network(network))
+    return Recorded(source, clean_names(network.get('classes')), inputs, notes)
+
+
+def _inputs_of_network(network: Mapping[str, Any]) -> Any:
+
+    model = network.get('model')
+    if not isinstance(model, Mapping):
+        return {}
+    cfg = {
+        'model': restore(model),
+        'default_scope': network.get('scope'),
+        'test_dataloader': {'dataset': {'pipeline': restore(network.get('test_pipeline') or [])}},
+    }
+    return inputs_of(cfg).plain()
 
 
 @dataclass(frozen=True)
@@ -132,7 +211,6 @@ def _check_data_number(
 
 
 def _without_data(cfg: Config, facts: Recorded, name: str) -> Classes:
-    from ..students.classes import class_names
 
     given = tuple(cfg.get('classes') or ())
     if not facts.classes:
@@ -173,3 +251,43 @@ def cut_note(cfg: Config, loader: str) -> str:
         f"sees a part, smaller ones stay small. dict(type='ResizeEdge', scale={edge}, "
         "edge='short') before the crop brings all to one scale"
     )
+
+
+def agree_on_test_data(
+    students: Mapping[str, Student],
+    cfg: Config,
+    name: str,
+    size: int | tuple[int, int] | None = None,
+) -> None:
+    """Fit the labels of a config's test data to the classes of students, in place.
+
+    Args:
+        students: by name; each is compared with the first.
+        cfg: config with ``test_dataloader``.
+        name: of the config, for messages.
+        size: side in pixels of the only images that can be taken, or height and width; None for
+            any.
+
+    Raises:
+        UserError: if classes, normalisation or size differ.
+    """
+    (first, reference), *others = students.items()
+    here = inputs_of(cfg)
+    for called, student in others:
+        if reference.classes != student.classes and comparable(reference.classes, student.classes):
+            differs = difference(reference.classes, student.classes, (first, called))
+            if not cfg.get(BY_POSITION):
+                raise UserError(
+                    f'{differs}. Networks of other classes cannot be compared; if only the names '
+                    f'differ, --cfg-options {BY_POSITION}=True'
+                )
+    for called, student in students.items():
+        if student.task == 'classification' and (differs := unlike(student.inputs, here)):
+            raise UserError(f'{called} and {name} prepare images differently ({differs})')
+    taken = (size, size) if isinstance(size, int) else size
+    if taken and here.size and here.size != taken:
+        raise UserError(
+            f'{name} gives images of {pixels(here.size)}, and the exported file takes '
+            f'{pixels(taken)}: export it with --size {here.size[0]}, or give other test data'
+        )
+    say(reconcile_data(cfg, reference.classes, first, (LOADERS[2],)).notes)

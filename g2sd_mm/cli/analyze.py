@@ -230,7 +230,7 @@ class Subjects:
 
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
-    from ..agreement.students import agree_on_test_data
+    from ..agreement.weights import agree_on_test_data
     from ..bench.suites.finished_runs import (
         last_checkpoint,
         run_config,
@@ -260,7 +260,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
 
 
 def _of_files(args: argparse.Namespace) -> Subjects:
-    from ..agreement.students import agree_on_test_data
+    from ..agreement.weights import agree_on_test_data
     from ..config.load import load_config
     from ..errors import UserError
     from ..runs.data import prepare_data

@@ -116,7 +116,7 @@ def export(
 def _accuracies(
     student: Any, files: list[Path], to: str, config: str, size: int | tuple[int, int]
 ) -> dict[str, float]:
-    from ..agreement.students import agree_on_test_data
+    from ..agreement.weights import agree_on_test_data
     from ..config.load import load_config
     from ..export.accuracy import top1
     from ..export.student import runner_of

@@ -9,8 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from .. import register_all
-from ..agreement.recorded import of_record
-from ..agreement.weights import reconcile, say
+from ..agreement.weights import of_record, reconcile, say
 from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import Record, check_record, describe_network
 from ..checkpoints.sidecar import read_sidecar, sidecar_path

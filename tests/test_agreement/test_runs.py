@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from g2sd_mm.agreement.inputs import Inputs
-from g2sd_mm.agreement.teacher import agree_with_teacher, compares_classes
+from g2sd_mm.agreement.runs import agree_with_teacher, compares_classes
 
 from ..helpers.toys import config, refused, save
 from .data import weights
