@@ -15,8 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..checkpoints import read_weights
-from ..checkpoints.record import restore
-from ..checkpoints.sidecar import read_sidecar, sidecar_path
+from ..checkpoints.record import read_sidecar, restore, sidecar_path
 from ..config.classes import class_counts
 from ..config.parts import LOADERS
 from ..errors import UserError

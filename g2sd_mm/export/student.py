@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints.sidecar import FORMAT
+from ..checkpoints.record import FORMAT
 from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..provenance import file_digest

@@ -9,57 +9,36 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import nn
 
-from ..checkpoints import load_verified, read_weights
-from ..checkpoints.load import Fit
-from ..checkpoints.naming import state_for
+from ..checkpoints import read_weights
+from ..checkpoints.fill import fill
 from ..checkpoints.record import Record, restore
 from .described import check_network, no_larger_than, registered_only, without_sources
 
-_ADVICE = 'Give the config that the file was trained with, or that of its kind and size.'
-
-
-def fill_student(model: nn.Module, checkpoint: str, purpose: str) -> Fit:
-    """Load a student's weights; every name must be accounted for.
-
-    Args:
-        model: plain model of mmpretrain, mmdet or mmseg.
-        checkpoint: ``weights.pth``, a training checkpoint, or a published file.
-        purpose: what the model is, e.g. its config's path, for the message.
-
-    Returns:
-        what was loaded.
-
-    Raises:
-        CheckpointError: if the file is of another kind or size.
-    """
-    weights = read_weights(checkpoint, mmap=True)
-    return load_verified(
-        model,
-        state_for(weights, model.state_dict()),
-        weights,
-        purpose=f'weights of {purpose}',
-        may_ignore=('data_preprocessor.*',),
-        advice=_ADVICE,
-    )
-
 
 def build_student(
-    network: Record, checkpoint: str, purpose: str, *, trusted: bool = False
+    network: Record,
+    checkpoint: str,
+    purpose: str,
+    *,
+    trusted: bool = False,
+    untrained: bool = False,
 ) -> nn.Module:
-    """A record's network in eval mode, filled by :func:`fill_student`.
+    """A record's network in eval mode, filled with a student's weights.
 
     Args:
         network: see :func:`~g2sd_mm.checkpoints.record.describe_network`.
-        checkpoint, purpose: as in :func:`fill_student`.
+        checkpoint: ``weights.pth``, a training checkpoint, or a published file.
+        purpose: what the network is, e.g. its config's path, for messages.
         trusted: the record was made from a config here; else it was read from a file, and is
             checked (see :mod:`~g2sd_mm.students.described`).
+        untrained: see :func:`~g2sd_mm.checkpoints.fill.fill`.
 
     Raises:
         UserError: if a record that was read asks for something that is no registered layer.
         CheckpointError: if the file does not fit.
     """
     model = _build(network, checkpoint, trusted)
-    fill_student(model, checkpoint, purpose)
+    fill(model, checkpoint, 'student', purpose, untrained=untrained)
     model.eval()
     return model
 

@@ -11,8 +11,7 @@ from mmengine.config import Config
 from .. import register_all
 from ..agreement.weights import of_record, reconcile, say
 from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_network
-from ..checkpoints.sidecar import read_sidecar, sidecar_path
+from ..checkpoints.record import Record, check_record, describe_network, read_sidecar, sidecar_path
 from ..compat.quiet import quiet_imports
 from ..config.load import load_config
 from ..engine.norm import sync_batch_norm

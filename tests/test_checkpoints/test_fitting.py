@@ -8,9 +8,9 @@ from mmengine.registry import MODELS
 from timm.models import adapt_input_conv
 from torch import nn
 
-from g2sd_mm.checkpoints import CheckpointError, load_encoder, read_weights
-from g2sd_mm.checkpoints.fitting import grid_text, known_grid
-from g2sd_mm.checkpoints.warm_start import load_start
+from g2sd_mm.checkpoints import CheckpointError, read_weights
+from g2sd_mm.checkpoints.fill import fill, fill_start
+from g2sd_mm.checkpoints.positions import grid_text, known_grid
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.positions import resize_positions
@@ -31,7 +31,7 @@ def backbone(kind: str, **changes) -> nn.Module:
 
 
 def load(model: nn.Module, path: str) -> None:
-    load_encoder(model, path, may_miss=model.may_miss, may_ignore=model.may_ignore)
+    fill(model, path, 'encoder')
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_an_autoencoder_starts_from_a_square_rgb_one(tmp_path):
     path = save(tmp_path / 'x.pth', source)
     model = MAEPretraining(**{**STUDENT, 'img_size': WIDE}, in_channels=4)
     random = model.autoencoder.decoder_pred.weight.clone()
-    fit = load_start(model, path)
+    fit = fill_start(model, path)
     for name in ('pos_embed', 'decoder_pos_embed'):
         wide = resize_positions(getattr(source, name), (4, 4), (4, 8))
         assert torch.equal(getattr(model.autoencoder, name), wide)

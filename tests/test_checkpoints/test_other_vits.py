@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe, load_encoder
+from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.uses import uses_of
 
 from ..helpers.fake_checkpoints import BASE, FAKES, hollow_state
@@ -78,7 +79,7 @@ def test_one_that_is_given_anyway_is_called_by_its_name(tmp_path, name):
     few = {n: torch.ones(t.shape) for n, t in state.items() if not n.startswith('blocks.1')}
     file = save(tmp_path / 'x.pth', few)
     with pytest.raises(CheckpointError, match=TIMM[name]):
-        load_encoder(classifier().backbone, file)
+        fill(classifier().backbone, file, 'encoder')
 
 
 def test_one_of_the_right_width_without_a_place_for_the_class_token(tmp_path):
@@ -86,7 +87,7 @@ def test_one_of_the_right_width_without_a_place_for_the_class_token(tmp_path):
     few = {n: t for n, t in state.items() if not n.startswith('blocks.1')}
     file = save(tmp_path / 'x.pth', few)
     with pytest.raises(CheckpointError, match='DeiT III'):
-        load_encoder(classifier(dim=384).backbone, file)
+        fill(classifier(dim=384).backbone, file, 'encoder')
 
 
 @pytest.mark.parametrize('name', ['vit_base_patch16_224', 'deit_tiny_distilled_patch16_224'])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from g2sd_mm.checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
+from g2sd_mm.checkpoints.record import read_sidecar, sidecar_path, write_sidecar
 from g2sd_mm.errors import UserError
 from g2sd_mm.provenance import file_digest
 

@@ -7,14 +7,13 @@ import math
 import pytest
 import torch
 
-from g2sd_mm.checkpoints import CheckpointError, Weights, load_encoder
+from g2sd_mm.checkpoints import CheckpointError, Weights
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.fill import fill, fill_start
+from g2sd_mm.checkpoints.load import defects
 from g2sd_mm.checkpoints.uses import uses_of
-from g2sd_mm.checkpoints.values import defects
-from g2sd_mm.checkpoints.warm_start import load_start
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
-from g2sd_mm.students.build import fill_student
 
 from ..helpers.toys import STUDENT, TEACHER, autoencoder, classifier, classifier_cfg, save, words
 
@@ -95,20 +94,20 @@ def test_a_stage_2_teacher_is_refused(tmp_path, what):
 def test_a_start_is_refused(tmp_path, what):
     file = save(tmp_path / 'mae.pth', broken(autoencoder(STUDENT), 'blocks.0.mlp.fc1.weight', what))
     with pytest.raises(CheckpointError, match=words('mae.pth', 'blocks.0.mlp.fc1.weight', what)):
-        load_start(autoencoder(STUDENT), file)
+        fill_start(autoencoder(STUDENT), file)
     with pytest.raises(CheckpointError, match=words('mae.pth', 'blocks.0.mlp.fc1.weight', what)):
-        load_encoder(classifier().backbone, file, may_miss=('fc_norm.*',), may_ignore=('norm.*',))
+        fill(classifier().backbone, file, 'encoder')
 
 
 @every_break
 def test_a_student_is_refused(tmp_path, what):
     file = save(tmp_path / 'vit.pth', broken(classifier(), 'head.fc.weight', what))
     with pytest.raises(CheckpointError, match=words('vit.pth', 'head.fc.weight', what)):
-        fill_student(classifier(), file, 'the test')
+        fill(classifier(), file, 'student', 'the test')
 
 
 def test_what_is_not_loaded_does_not_matter(tmp_path):
     state = autoencoder(STUDENT).state_dict()
     state['decoder_pred.weight'] = torch.zeros_like(state['decoder_pred.weight'])
     file = save(tmp_path / 'mae.pth', state)
-    load_encoder(classifier().backbone, file, may_miss=('fc_norm.*',), may_ignore=('norm.*',))
+    fill(classifier().backbone, file, 'encoder')

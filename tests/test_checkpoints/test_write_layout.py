@@ -10,7 +10,7 @@ import torch
 
 from g2sd_mm.checkpoints import CheckpointError, identify, read_weights
 from g2sd_mm.checkpoints.convert import convert_state
-from g2sd_mm.checkpoints.write_layout import write_layout
+from g2sd_mm.checkpoints.write import write_layout
 
 from ..helpers.fake_checkpoints import FAKES, SMALL, random_state
 from ..helpers.toys import words

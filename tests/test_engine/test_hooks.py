@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.checkpoints.sidecar import read_sidecar
+from g2sd_mm.checkpoints.record import read_sidecar
 from g2sd_mm.engine import (
     SampleErrorHook,
     StepSeedHook,

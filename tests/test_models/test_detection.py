@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.task_models import detectron2_detector
+from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.distill.losses.detection import feature_richness_loss, objectness_distillation_loss
 from g2sd_mm.models import ChannelLayerNorm, G2SDViTDet, MaskedAutoencoder, SimpleFeaturePyramid
@@ -349,7 +349,7 @@ def test_vitdet_ti_computes_what_the_published_modules_do():
     cfg = Config.fromfile('configs/coco/g2sd_vitt_maskrcnn_nosd.py')
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(dict(_scope_='mmdet', **cfg.model)).eval()
-    official = detectron2_detector({name: name for name in detectron2_names(192, 3)})
+    official = in_our_names({name: name for name in detectron2_names(192, 3)})
     full_size.fill(model, official.__getitem__)
     adapters = LevelAdapters().eval()
     full_size.fill(adapters, lambda name: f'stu_adapter.{name}')

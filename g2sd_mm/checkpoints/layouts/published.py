@@ -69,9 +69,9 @@ class Family(Enum):
 
 def family_of(state: Mapping[str, Tensor]) -> Family:
     """The family of a state dict under published names."""
-    if any(name.startswith('backbone.net.') for name in state):
+    if any(name.startswith(('backbone.net.', 'roi_heads.')) for name in state):
         return Family.DETECTOR
-    if any(name.startswith('backbone.') for name in state):
+    if any(name.startswith(('backbone.', 'decode_head.')) for name in state):
         return Family.SEGMENTOR
     if 'dist_token' in state:
         return Family.DISTILLED

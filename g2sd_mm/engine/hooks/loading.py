@@ -9,9 +9,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...checkpoints import CheckpointError
+from ...checkpoints.fill import fill_start
 from ...checkpoints.load import compare
 from ...checkpoints.read import below
-from ...checkpoints.warm_start import load_start
 from ...config.old_names import is_old_stage1_run
 from .access import bare_model
 
@@ -22,7 +22,7 @@ class StrictLoadingHook(Hook):
 
     Args:
         start: weights file that the run's student starts from, see
-            :func:`g2sd_mm.checkpoints.warm_start.load_start`.
+            :func:`g2sd_mm.checkpoints.fill.fill_start`.
     """
 
     def __init__(self, start: str | None = None) -> None:
@@ -68,6 +68,5 @@ class StrictLoadingHook(Hook):
             CheckpointError: if the file does not fit.
         """
         if self.start:
-            fit = load_start(bare_model(runner), self.start)
-            random = f'; left random: {", ".join(fit.random)}' if fit.random else ''
-            runner.logger.info('%d tensors from %s%s', len(fit.loaded), self.start, random)
+            fit = fill_start(bare_model(runner), self.start)
+            runner.logger.info('%s', fit.summary(self.start))

@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import Runner
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.warm_start import load_start
+from g2sd_mm.checkpoints.fill import fill_start
 from g2sd_mm.models.mae import MAEPretraining
 
 from ..helpers.runs import runner
@@ -33,7 +33,7 @@ def test_stage_1_starts_from_a_student(wrapped, tmp_path):
     source = distiller(seed=5)
     state = source.state_dict() if wrapped else source.student.state_dict()
     model = distiller(seed=1)
-    fit = load_start(model, save(tmp_path / 'x.pth', state))
+    fit = fill_start(model, save(tmp_path / 'x.pth', state))
     assert filled_alike(model.student, source.student.state_dict(), fit.loaded)
     assert fit.random == ()
 
@@ -41,7 +41,7 @@ def test_stage_1_starts_from_a_student(wrapped, tmp_path):
 def test_an_encoder_is_enough_for_an_autoencoder(tmp_path):
     model = MAEPretraining(**STUDENT)
     encoder = distiller(seed=5).deployable_state()
-    fit = load_start(model, save(tmp_path / 'x.pth', encoder))
+    fit = fill_start(model, save(tmp_path / 'x.pth', encoder))
     assert filled_alike(model.autoencoder, encoder, encoder)
     assert set(fit.random) == {
         name for name in model.autoencoder.state_dict() if name.startswith(('decoder_', 'mask_'))
@@ -50,13 +50,13 @@ def test_an_encoder_is_enough_for_an_autoencoder(tmp_path):
 
 def test_stage_2_starts_from_the_student_alone(tmp_path):
     model, source = specific(seed=1), specific(seed=5)
-    load_start(model, save(tmp_path / 'x.pth', source.deployable_state()))
+    fill_start(model, save(tmp_path / 'x.pth', source.deployable_state()))
     assert filled_alike(model.student, source.student.state_dict(), source.student.state_dict())
 
 
 def test_a_task_model_starts_from_one_of_its_own(tmp_path):
     model, source = classifier(seed=1), classifier(seed=5)
-    load_start(model, save(tmp_path / 'x.pth', source))
+    fill_start(model, save(tmp_path / 'x.pth', source))
     assert filled_alike(model, source.state_dict(), source.state_dict())
 
 
@@ -77,7 +77,7 @@ def test_whatever_else_is_refused_in_one_line(build, state, message, tmp_path):
     model = build()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=words('x.pth', *message)) as caught:
-        load_start(model, path)
+        fill_start(model, path)
     assert '\n' not in str(caught.value)
     assert filled_alike(model, before, before)
 
