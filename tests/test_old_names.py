@@ -8,8 +8,7 @@ from mmengine.config import Config
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.config.load import load_config
-from g2sd_mm.config.old_names import is_old_stage1_run
+from g2sd_mm.config.load import is_old_stage1_run, load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.train import train
 

@@ -16,8 +16,8 @@ from mmengine.config import Config
 from ..errors import DataError
 from ..image_files import is_image, is_stray
 from .class_folders import count_labels
+from .coco import count_objects, lacking_masks
 from .coco_file import read_annotations
-from .coco_objects import count_objects, lacking_masks
 from .configured import (
     CLASSES,
     MASKS,

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from .coco_objects import Reading
+from .coco import Reading
 from .masks import Labels
 
 #: Kinds of data set that are looked at.

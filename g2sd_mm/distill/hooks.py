@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..engine.hooks.access import bare_model, updates_so_far
-from ..engine.hooks.seeding import StepSeedHook
+from ..engine.hooks.resuming import StepSeedHook
 from ..engine.tensors import is_constant
 from .distillation import Distillation
 from .labels import TeacherLabels

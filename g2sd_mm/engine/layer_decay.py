@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from mmengine.optim import DefaultOptimWrapperConstructor
+import torch
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
+from torch.optim import Optimizer
 
 from ..errors import ConfigError
 from ..models.vit import VisionTransformer
-from .fused import keep_kernel, with_fused_kernel
 from .sharding import shard_moments
 
 _NO_DECAY = ('one_dimensional', 'layer_norm')
@@ -158,3 +160,81 @@ def _layer_norm_parameters(model: nn.Module) -> set[int]:
         if isinstance(module, nn.LayerNorm)
         for parameter in module.parameters(recurse=False)
     }
+
+
+_TYPES = ('Adam', 'AdamW')
+_DEVICES = {'cpu', 'cuda'}  # that every torch this project supports has the kernels for
+
+
+def with_fused_kernel(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's config, asking for the fused kernel where that is possible and left open.
+
+    A config that says ``fused`` or ``foreach`` itself is left as it is.
+
+    Args:
+        cfg: with ``type`` and ``params``, a list of parameter groups.
+    """
+    name = str(getattr(cfg['type'], '__name__', cfg['type'])).rsplit('.', 1)[-1]
+    parameters = [parameter for group in cfg['params'] for parameter in group['params']]
+    possible = name in _TYPES and all(
+        parameter.device.type in _DEVICES and torch.is_floating_point(parameter)
+        for parameter in parameters
+    )
+    chosen = {'fused', 'foreach', 'capturable', 'differentiable'} & set(cfg)
+    return dict(cfg) if chosen or not possible else {**cfg, 'fused': True}
+
+
+def keep_kernel(optimizer: Optimizer) -> Optimizer:
+    """Let an optimizer keep its own kernel when a checkpoint is loaded, in place.
+
+    torch takes all settings of a group from the checkpoint, the kernel among them: a run that was
+    begun without the fused one, or on another device, would go on like that.
+    """
+    optimizer.register_load_state_dict_pre_hook(_with_own_kernel)
+    return optimizer
+
+
+def _with_own_kernel(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    own = [
+        {key: group[key] for key in ('fused', 'foreach') if key in group}
+        for group in optimizer.param_groups
+    ]
+    saved = state['param_groups']
+    if len(own) != len(saved):
+        return state  # of another model: torch says so
+    return {**state, 'param_groups': [{**g, **k} for g, k in zip(saved, own, strict=True)]}
+
+
+#: Precision of a forward pass -> the optimizer wrapper for it.
+MIXED: dict[str, dict[str, Any]] = {
+    'bfloat16': dict(type='AutocastOptimWrapper'),
+    'float16': dict(type='AmpOptimWrapper', loss_scale='dynamic'),
+}
+
+
+def mixed_dtype(device: str) -> str:
+    """What mixed precision is on a device, a key of :data:`MIXED`; float16 on older GPUs alone."""
+    on_gpu = device.startswith('cuda')
+    old = on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return 'float16' if old else 'bfloat16'
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """bfloat16 autocast around the forward pass (mmengine's own wrapper refuses CPUs).
+
+    bfloat16 has float32's range, so no loss scaling is needed and no step is ever skipped.
+    """
+
+    def __init__(self, dtype: str = 'bfloat16', **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if dtype != 'bfloat16':
+            raise ValueError(f'autocast without a scaler is for bfloat16, got {dtype!r}')
+        self.dtype = torch.bfloat16
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context that ``train_step`` computes its losses in."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=self.dtype):
+            yield

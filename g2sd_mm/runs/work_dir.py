@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..datasets.workers import LOOK
+from ..datasets.seeded import LOOK
 from ..errors import UserError
 
 #: File in the work dir that is locked. It stays; the lock ends with the process that holds it.

@@ -14,7 +14,7 @@ from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import Record, check_record, describe_network, read_sidecar, sidecar_path
 from ..compat.quiet import quiet_imports
 from ..config.load import load_config
-from ..engine.norm import sync_batch_norm
+from ..config.parts import sync_batch_norm
 from ..errors import UserError
 from .build import build_student
 from .student import Student

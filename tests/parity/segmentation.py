@@ -9,7 +9,7 @@ from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg
 from g2sd_mm.models.fit import fit_to_image
-from g2sd_mm.models.relative_table import table_grid
+from g2sd_mm.models.table_attention import table_grid
 
 from .golden import (
     Golden,

@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from g2sd_mm.compat.jpeg import ends_early
+from g2sd_mm.compat.image_files import ends_early
 
 from ..helpers import odd_images as odd
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.compat.plain_logs import printable_logs
+from g2sd_mm.cli.streams import printable_logs
 
 from ..helpers.toys import Lines
 

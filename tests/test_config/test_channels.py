@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from g2sd_mm.config.channels import check_channels, image_channels
+from g2sd_mm.config.load import check_channels, image_channels
 
 from ..helpers.toys import config, refused
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import torch
 
-from g2sd_mm.engine import agreement
-from g2sd_mm.engine.agreement import Agreement
+from g2sd_mm.engine.hooks import preemption as agreement
+from g2sd_mm.engine.hooks.preemption import Agreement
 
 
 def test_one_process_agrees_with_itself():

@@ -7,7 +7,7 @@ import os
 import pytest
 from mmengine.fileio import get_file_backend
 
-from g2sd_mm.engine.storage import WholeFileBackend
+from g2sd_mm.engine.hooks.saving import WholeFileBackend
 
 
 @pytest.fixture

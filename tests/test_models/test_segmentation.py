@@ -12,8 +12,13 @@ from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg, MaskedAutoencoder, table_attention
-from g2sd_mm.models.relative_table import resize_relative_table, table_grid, table_rows
-from g2sd_mm.models.table_attention import TableAttention, relative_bias
+from g2sd_mm.models.table_attention import (
+    TableAttention,
+    relative_bias,
+    resize_relative_table,
+    table_grid,
+    table_rows,
+)
 
 from ..helpers import full_size
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from g2sd_mm.runs.auto_scale import scale_rate
+from g2sd_mm.runs.prepare import scale_rate
 
 from ..helpers.toys import refused
 

@@ -10,7 +10,7 @@ import torch
 from g2sd_mm.errors import UserError
 from g2sd_mm.export import export_student
 from g2sd_mm.students import Student, as_timm, load_student
-from g2sd_mm.students.reading import shown
+from g2sd_mm.students.student import shown
 
 from ..helpers.students import student_folder
 from ..helpers.toys import refused

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .dist_token import dist_last, dist_second
-from .layout import Layout
-from .published import Family
+from .ours import PYRAMID
+from .published import SEGMENTOR_HEADS, Family, Layout, dist_last, dist_second
 from .rules import Rule, State, same
 
 
@@ -67,4 +66,33 @@ MMPRETRAIN = Layout(
     tidy=_below_backbone,
     arrange=dist_second,
     undo=dist_last,
+)
+
+
+_BLOCK, _LAYER = 'backbone.blocks.{i}', 'backbone.layers.{i}'
+
+MMSEG = Layout(
+    name='mmseg',
+    title='mmseg EncoderDecoder with its MAE backbone',
+    tables={
+        Family.SEGMENTOR: (
+            *same(('backbone.cls_token', 'backbone.pos_embed')),
+            Rule('backbone.patch_embed.proj.{p}', 'backbone.patch_embed.projection.{p}'),
+            *mm_blocks(_BLOCK, _LAYER),
+            # read only: BEiT has no bias of keys, and the other two apart
+            Rule(
+                f'{_BLOCK}.attn.qkv.bias',
+                (f'{_LAYER}.attn.q_bias', None, f'{_LAYER}.attn.v_bias'),
+            ),
+            Rule(f'{_BLOCK}.gamma_{{j}}', f'{_LAYER}.gamma_{{j}}'),
+            Rule(
+                f'{_BLOCK}.attn.relative_position_bias_table',
+                f'{_LAYER}.attn.relative_position_bias_table',
+            ),
+            *PYRAMID,
+            *same(SEGMENTOR_HEADS),
+        )
+    },
+    not_weights=('data_preprocessor.*', '*.relative_position_index'),
+    wrapper='state_dict',
 )

@@ -173,7 +173,7 @@ def _config(
 ) -> dict[str, Any]:
     """``config.json``; heads are asked for where neither file nor width tells them."""
     from ...checkpoints.facts import network_size
-    from ...checkpoints.layouts.huggingface_config import hugging_face_config
+    from ...checkpoints.layouts.huggingface import hugging_face_config
     from ...checkpoints.positions import known_grid
     from ...errors import UserError
     from ...models.sizes import usual_decoder_heads, usual_heads

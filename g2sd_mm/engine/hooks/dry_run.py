@@ -29,10 +29,9 @@ from ...text import one_line
 from ..sharding import ShardedDataParallel
 from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
-from .averaging import State, copied, deployable, same
+from .averaging import State, best_by, copied, deployable, same, watched
 from .compile import CompileHook
 from .export import WeightsExportHook
-from .watched import best_by, watched
 
 Answers = list[tuple[Any, Sequence[Any]]]  # batches, and what the model says of them
 

@@ -9,9 +9,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ...checkpoints.fill import fill
-from ..first_layer import adapt_channels
-from ..image_size import stored_grid
-from ..positions import Grid, resize_positions
+from ..positions import Grid, adapt_channels, resize_positions, stored_grid
 from ..vit import VisionTransformer, init_vit_weights
 
 
