@@ -7,7 +7,7 @@ training data.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
@@ -18,7 +18,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.fileio import list_from_file
 from mmengine.registry import DATASETS
 
-from ..config.parts import LOADERS
+from ..config.parts import LOADERS, innermost_datasets
 from ..errors import UserError
 from ..text import some
 
@@ -98,18 +98,6 @@ class DataNames:
     order: Names
 
 
-def data_sets(dataset: Mapping[str, Any]) -> Iterator[Any]:
-    """The data sets themselves, inside of what seeds, repeats, balances or joins them."""
-    inner = dataset.get('dataset')
-    if isinstance(inner, Mapping):
-        yield from data_sets(inner)
-    elif isinstance(dataset.get('datasets'), (list, tuple)):
-        for part in dataset['datasets']:
-            yield from data_sets(part)
-    else:
-        yield dataset
-
-
 def names_of(cfg: Config, loader: str) -> list[DataNames]:
     """The classes of every data set of a loader; of those without labels, nothing.
 
@@ -119,7 +107,7 @@ def names_of(cfg: Config, loader: str) -> list[DataNames]:
     """
     if not cfg.get(loader):
         return []
-    found = [_names(cfg, dataset) for dataset in data_sets(cfg[loader].dataset)]
+    found = [_names(cfg, dataset) for dataset in innermost_datasets(cfg[loader].dataset)]
     return [names for names in found if names is not None]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.classes import class_counts
-from ..config.parts import LOADERS, encoder_start
+from ..config.parts import LOADERS, add_hook, encoder_start
 from ..config.project import find_config
 from ..errors import UserError
 from .data import BY_POSITION, Names, comparable, difference
@@ -48,8 +48,7 @@ def agree_for_test(cfg: Config, checkpoint: str, name: str) -> Names:
 
 
 def _add_hook(cfg: Config, notes: list[str], size: Size | None = None) -> None:
-    hook = dict(type='AgreementHook', notes=list(dict.fromkeys(notes)), size=size)
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    add_hook(cfg, 'AgreementHook', notes=list(dict.fromkeys(notes)), size=size)
 
 
 def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:

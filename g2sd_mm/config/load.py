@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from ..errors import UserError
 from ..text import one_line
 from .classes import apply_classes
-from .parts import LOADERS, PACKED, data_folder, import_named_libraries
+from .parts import LOADERS, PACKED, data_folder, import_named_libraries, teacher_of
 from .project import find_config
 from .unread import check_options
 
@@ -129,7 +129,7 @@ def check_channels(cfg: Config) -> None:
     model = cfg.get('model')
     if not isinstance(model, Mapping):
         return
-    teacher = (cfg.get('distillation') or {}).get('teacher') or {}
+    teacher = teacher_of(cfg)
     sides = [('model', model)]
     if teacher.get('type') == 'MAETeacher':  # others name a config, or read images of their own
         sides.append(('distillation.teacher', teacher))

@@ -36,6 +36,16 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
     return timedelta(seconds=settings.get('timeout', 1800))
 
 
+def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
+    """Put a hook of a registered type behind those that a config names, in place."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=kind, **settings)]
+
+
+def teacher_of(cfg: Mapping[str, Any]) -> Any:
+    """The teacher of a config's ``distillation`` block, as it is written; empty without one."""
+    return (cfg.get('distillation') or {}).get('teacher') or {}
+
+
 def all_datasets(dataset: Any) -> Iterator[Any]:
     """A data set's config, and those inside of it: what it seeds, repeats, balances, joins, mixes.
 

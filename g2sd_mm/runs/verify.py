@@ -18,7 +18,7 @@ from ..checkpoints import CheckpointError
 from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
-from ..config.parts import encoder_start, plain_model
+from ..config.parts import encoder_start, plain_model, teacher_of
 from ..distill.teachers import build_teacher
 from ..models.backbones.base import Backbone
 
@@ -79,7 +79,7 @@ def verify_named_files(cfg: Config, path: str) -> None:
         CheckpointError, FileNotFoundError: of the first one that does not fit.
     """
     named = {
-        'teacher': _teacher_cfg(cfg).get('checkpoint'),
+        'teacher': teacher_of(cfg).get('checkpoint'),
         'init_cfg': encoder_start(cfg),
         'load_from': None if cfg.get('resume') else cfg.get('load_from'),
     }
@@ -98,7 +98,7 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     """
     checks: dict[str, Check] = {}
     trained = _model(cfg)
-    if _teacher_cfg(cfg):
+    if teacher_of(cfg):
         checks['teacher'] = functools.partial(_check_teacher, cfg)
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
@@ -109,12 +109,8 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     return checks
 
 
-def _teacher_cfg(cfg: Config) -> dict[str, Any]:
-    return (cfg.get('distillation') or {}).get('teacher') or {}
-
-
 def _check_teacher(cfg: Config, file: str) -> None:
-    teacher = {**_teacher_cfg(cfg), 'checkpoint': file}
+    teacher = {**teacher_of(cfg), 'checkpoint': file}
     _outline(lambda: build_teacher(teacher))
 
 

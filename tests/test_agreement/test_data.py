@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from g2sd_mm.agreement.data import agree_on_classes, clean_names, comparable, data_sets, difference
-from g2sd_mm.config.parts import LOADERS
+from g2sd_mm.agreement.data import agree_on_classes, clean_names, comparable, difference
+from g2sd_mm.config.parts import LOADERS, innermost_datasets
 
 from ..helpers.toys import config, refused
 from .data import classification, coco, folders
@@ -17,7 +17,7 @@ NAMES = ('blue', 'green', 'red')
 
 def labels(cfg, loader: str) -> dict[str, int]:
     """File name without its number -> label, of the data set that the loader reads."""
-    (dataset,) = data_sets(cfg[loader].dataset)
+    (dataset,) = innermost_datasets(cfg[loader].dataset)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         data = DATASETS.build(dataset)
     names = data.metainfo['classes']
@@ -132,7 +132,7 @@ def detection(train, val, **options):
 
 def boxes(cfg, loader: str) -> dict[int, str]:
     """Label -> name that the annotations give the same box."""
-    (dataset,) = data_sets(cfg[loader].dataset)
+    (dataset,) = innermost_datasets(cfg[loader].dataset)
     with DefaultScope.overwrite_default_scope('mmdet'):
         data = DATASETS.build({**dataset, 'pipeline': []})
     names = {5: 'apple', 4: 'plum'}  # by the box's left edge
