@@ -13,7 +13,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import plain_model, sync_batch_norm
-from g2sd_mm.engine.layer_decay import MIXED
+from g2sd_mm.engine.optimizers import MIXED
 from g2sd_mm.seeding import seed_everything
 
 from .stages import Stage

@@ -1,4 +1,4 @@
-"""Say in plain words what a weights file is, from the names in it."""
+"""Say in plain words what a weights file is, from the names in it, ViTs of other methods too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a weights file into a flat dict of tensors, whatever it was wrapped in."""
+"""Read a weights file into a flat dict of tensors, whatever it or its names were wrapped in."""
 
 from __future__ import annotations
 

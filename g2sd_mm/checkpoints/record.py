@@ -1,4 +1,4 @@
-"""What is written down about a student: which network it is, and where it comes from.
+"""What is written down about a student, in and beside its weights: which network, from where.
 
 A record has three parts of plain values. ``network`` is what the student's own library builds it
 from, without anything that only training needs; it is None for a pre-trained encoder, which is no
@@ -7,6 +7,14 @@ channels (:class:`g2sd_mm.agreement.inputs.Inputs`). ``origin`` names the config
 data, the teacher, the metrics.
 
 JSON has no tuples, and the libraries tell them from lists: a record has ``{"tuple": [...]}``.
+
+It is in ``meta`` of ``weights.pth``, and in the JSON beside it, ``weights.json``::
+
+    {"format": 1,
+     "weights": {"file": "weights.pth", "sha256": "...", "parameters": 22050664},
+     "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
+     "inputs": {"size": [224, 224], "mean": [...], "std": [...], "channels": "RGB"},
+     "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
 """
 
 from __future__ import annotations
@@ -171,16 +179,7 @@ def restore(value: Any) -> Any:
     return [restore(item) for item in value] if isinstance(value, list) else value
 
 
-# ::
-#
-#     {"format": 1,
-#      "weights": {"file": "weights.pth", "sha256": "...", "parameters": 22050664},
-#      "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
-#      "inputs": {"size": [224, 224], "mean": [...], "std": [...], "channels": "RGB"},
-#      "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
-#
-# The three last are a record, see :mod:`g2sd_mm.checkpoints.record`.
-
+#: Of the JSON beside weights.
 FORMAT = 1
 
 

@@ -1,4 +1,4 @@
-"""How every command ends: 0, or one clear line on stderr and a non-zero exit code."""
+"""How every command begins (UTF-8, memory) and ends: 0, or one clear line and another code."""
 
 from __future__ import annotations
 

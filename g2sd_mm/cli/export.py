@@ -80,7 +80,7 @@ def export(
     """
     from ..errors import UserError
     from ..export import export_student
-    from ..export.onnx_file import write_int8
+    from ..export.formats import write_int8
     from ..export.student import FORMATS, add_to_description
     from ..provenance import file_digest
     from ..students import load_student

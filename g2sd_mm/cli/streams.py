@@ -1,4 +1,4 @@
-"""A command's stdout and stderr: where they end, the command goes on."""
+"""A command's stdout, stderr and log: where they end, the command goes on; lines stay lines."""
 
 from __future__ import annotations
 

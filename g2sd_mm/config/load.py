@@ -1,4 +1,4 @@
-"""Read a config: options, folders of data and runs, number of classes, loaders."""
+"""Read a config and check it: old names, options, folders, classes, channels, loaders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a config has what several parts of the project look for in it."""
+"""Where a config has what several parts of the project look for in it, or put into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A COCO annotation file and its images."""
+"""A COCO annotation file, its objects and its images."""
 
 from __future__ import annotations
 

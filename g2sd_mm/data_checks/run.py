@@ -1,4 +1,4 @@
-"""Look at all files of all sources, on several processes."""
+"""Look at all files of all sources, on several processes, and report what was found."""
 
 from __future__ import annotations
 

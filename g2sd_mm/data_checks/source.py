@@ -1,4 +1,4 @@
-"""Where samples come from: the part that each layout of a data set has to play."""
+"""Where samples come from: the part that each layout plays, what is cropped, what is twice."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class SeededDataset(Dataset):
     """Any mm data set, read with the generators seeded by the sample's key.
 
     A sample that cannot be read is replaced by another one that follows from the key, and says so
-    in ``unreadable`` for :class:`~g2sd_mm.engine.hooks.samples.SampleErrorHook`.
+    in ``unreadable`` for :class:`~g2sd_mm.engine.hooks.reporting.SampleErrorHook`.
 
     Args:
         dataset: config of the data set.

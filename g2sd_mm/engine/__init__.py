@@ -17,8 +17,8 @@ from .hooks import (
     WeightsExportHook,
     WholeCheckpointHook,
 )
-from .layer_decay import AutocastOptimWrapper, ViTLayerDecayConstructor
 from .loops import ResumableEpochLoop, ResumableIterLoop
+from .optimizers import AutocastOptimWrapper, ViTLayerDecayConstructor
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 from .sharding import ShardedDataParallel, ShardedRunner
 

@@ -1,4 +1,4 @@
-"""Compare an exported file with the network that it was made of."""
+"""Compare an exported file with the network that it was made of: outputs, and accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..students.student import Student
-from .onnx_file import as_list
+from .formats import as_list
 
 #: Largest difference allowed, as a share of the output's largest value. Rounding in float32 comes
 #: to some 1e-6; a wrong operator to 1e-2 and more.

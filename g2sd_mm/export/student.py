@@ -18,7 +18,7 @@ from ..provenance import file_digest
 from ..students.student import Student
 from ..tasks import task_named
 from .check import ExportError, compare, random_images
-from .onnx_file import (
+from .formats import (
     OPSET,
     as_list,
     onnx_runner,

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from .positions import Grid
 from .vit import Attention
 
-# Further channels, which carry the bias on GPUs (:mod:`.decomposed_attention`), cost as much as
+# Further channels, which carry the bias on GPUs (below), cost as much as
 # channels of content: 192 instead of 64 a head at 64 x 64 patches, in keys and in values. Here the
 # bias of a band of queries is written out as a mask, and thrown away with the band.
 # Shapes: B images, H heads, N = R * C tokens, d channels of a head.

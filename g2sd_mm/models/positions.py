@@ -1,4 +1,4 @@
-"""Absolute position embeddings: fixed 2-D sin-cos, and resizing of learned or fixed ones."""
+"""Absolute positions, patch grids and image sizes, and what depends on them in a file."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from ..config.load import load_config
 from ..config.parts import add_hook, innermost_datasets, teacher_of
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
-from ..engine.layer_decay import MIXED, mixed_dtype
+from ..engine.optimizers import MIXED, mixed_dtype
 from ..errors import UserError
 from .data import prepare_data
 from .resume import find_start

@@ -1,4 +1,4 @@
-"""Build a student's network and fill it from any file that fits."""
+"""Build a student's network from its record, which may be untrusted, and fill it."""
 
 from __future__ import annotations
 

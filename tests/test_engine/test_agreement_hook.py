@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from g2sd_mm.engine.hooks.samples import AgreementHook, seen_size
+from g2sd_mm.engine.hooks.reporting import AgreementHook, seen_size
 
 from ..helpers.toys import Lines, classifier
 

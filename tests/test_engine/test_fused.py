@@ -9,7 +9,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from g2sd_mm.engine import ViTLayerDecayConstructor
-from g2sd_mm.engine.layer_decay import with_fused_kernel
+from g2sd_mm.engine.optimizers import with_fused_kernel
 
 from ..helpers.toys import classifier
 

@@ -18,8 +18,8 @@ from g2sd_mm.engine import (
     StepSeedHook,
     WeightsExportHook,
 )
+from g2sd_mm.engine.hooks import reporting as samples
 from g2sd_mm.engine.hooks import resuming as seeding
-from g2sd_mm.engine.hooks import samples
 from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 

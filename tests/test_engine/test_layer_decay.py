@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from g2sd_mm.engine import ViTLayerDecayConstructor
-from g2sd_mm.engine.layer_decay import layer_decay_scale
+from g2sd_mm.engine.optimizers import layer_decay_scale
 from g2sd_mm.errors import UserError
 
 from ..helpers.toys import classifier, distiller, words

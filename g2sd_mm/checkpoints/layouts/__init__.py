@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .huggingface import HUGGING_FACE
 from .mae import DETECTRON2, G2SD, MAE, TIMM
-from .mmpretrain import MMPRETRAIN, MMSEG
+from .openmmlab import MMPRETRAIN, MMSEG
 from .ours import OURS
 from .published import Family, Layout, family_of
 

@@ -1,4 +1,4 @@
-"""facebookresearch/mae and the five kinds of files of the published G2SD: the published names."""
+"""Layouts with the published names: MAE, the five kinds of G2SD files, detectron2, timm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outlines of the shapes, and the random pose that makes no two of them alike.
+"""The classes of shapes, their outlines, and the random pose that makes no two of them alike.
 
 An outline is a list of closed contours. A contour is a complex128 array (N,), x + iy with y down:
 turning is then one multiplication and a resampling one call, which matters at seven shapes per

@@ -6,8 +6,7 @@ from .export import WeightsExportHook
 from .metrics import MetricsHook
 from .non_finite import NonFiniteHook
 from .preemption import PreemptionHook
-from .resuming import ResumeHook, StepSeedHook, StrictLoadingHook
-from .samples import (
+from .reporting import (
     AgreementHook,
     DataNotesHook,
     DivergenceHook,
@@ -15,6 +14,7 @@ from .samples import (
     SampleErrorHook,
     ThroughputHook,
 )
+from .resuming import ResumeHook, StepSeedHook, StrictLoadingHook
 from .saving import WholeCheckpointHook
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Train with compiled transformer blocks where that works."""
+"""Train with transformer blocks on ``torch.compile``, where that works."""
 
 from __future__ import annotations
 

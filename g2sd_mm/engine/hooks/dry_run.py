@@ -29,7 +29,7 @@ from ...text import one_line
 from ..sharding import ShardedDataParallel
 from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
-from .averaging import State, best_by, copied, deployable, same, watched
+from .best import State, best_by, copied, deployable, same, watched
 from .compile import CompileHook
 from .export import WeightsExportHook
 

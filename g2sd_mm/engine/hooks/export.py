@@ -19,8 +19,8 @@ from ...checkpoints.write import write_weights
 from ...version import __version__
 from ..sharding import ShardedDataParallel
 from .access import bare_model, resumed_here
-from .averaging import State, best_by, check_averaging, copied, deployable, same, saved_deployable
-from .samples import seen_size
+from .best import State, best_by, check_averaging, copied, deployable, same, saved_deployable
+from .reporting import seen_size
 
 
 @HOOKS.register_module()

@@ -1,4 +1,4 @@
-"""End a run well when the machine is about to be taken away."""
+"""End a run well, on all ranks alike, when the machine is about to be taken away."""
 
 from __future__ import annotations
 

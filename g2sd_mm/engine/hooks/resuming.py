@@ -1,4 +1,4 @@
-"""Begin where the checkpoint was taken, with all that was still to do there."""
+"""Begin where a checkpoint was taken, with all of its names, its seeds and what was still to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Save training checkpoints so that there is a whole one at any moment."""
+"""Save training checkpoints, each whole or not there, so that there is one at any moment."""
 
 from __future__ import annotations
 

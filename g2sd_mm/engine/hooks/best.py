@@ -1,4 +1,4 @@
-"""Which weights of a run are saved where a hook averages them: those that are validated.
+"""Which weights of a run are the best, and which are saved: those that are validated.
 
 A hook such as mmengine's ``EMAHook`` puts averaged weights in the place of the trained ones for the
 time of a validation, and into every training checkpoint. Whatever is written beside a metric has to

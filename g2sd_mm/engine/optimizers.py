@@ -1,4 +1,4 @@
-"""AdamW parameter groups with layer-wise learning-rate decay, for any model with our backbones."""
+"""Optimizers of transformers: rates that decay by layer, fused kernels, mixed precision."""
 
 from __future__ import annotations
 

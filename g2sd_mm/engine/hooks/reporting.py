@@ -1,4 +1,4 @@
-"""Count the samples that could not be read, say which, and stop when they are too many."""
+"""What a run says while it goes: data, image sizes, speed, divergence, and pictures of a test."""
 
 from __future__ import annotations
 

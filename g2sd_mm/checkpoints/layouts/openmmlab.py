@@ -1,4 +1,4 @@
-"""mmpretrain's ``MAE`` self-supervised model and its ``VisionTransformer`` classifiers."""
+"""mmpretrain's MAE and ``VisionTransformer`` classifiers; mmseg's ``EncoderDecoder`` with MAE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write ONNX, and run it with onnxruntime."""
+"""Write and run exported files: ONNX (in int8 too), TorchScript, torch.export."""
 
 from __future__ import annotations
 
