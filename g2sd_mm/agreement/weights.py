@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -17,7 +17,6 @@ from mmengine.logging import print_log
 from ..checkpoints import read_weights
 from ..checkpoints.record import read_sidecar, restore, sidecar_path
 from ..config.classes import class_counts
-from ..config.parts import LOADERS
 from ..errors import UserError
 from ..text import some
 from .data import (
@@ -28,13 +27,9 @@ from .data import (
     agree_on_classes,
     class_names,
     clean_names,
-    comparable,
     difference,
 )
 from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, read_inputs, unlike
-
-if TYPE_CHECKING:
-    from ..students.student import Student
 
 
 @dataclass(frozen=True)
@@ -250,43 +245,3 @@ def cut_note(cfg: Config, loader: str) -> str:
         f"sees a part, smaller ones stay small. dict(type='ResizeEdge', scale={edge}, "
         "edge='short') before the crop brings all to one scale"
     )
-
-
-def agree_on_test_data(
-    students: Mapping[str, Student],
-    cfg: Config,
-    name: str,
-    size: int | tuple[int, int] | None = None,
-) -> None:
-    """Fit the labels of a config's test data to the classes of students, in place.
-
-    Args:
-        students: by name; each is compared with the first.
-        cfg: config with ``test_dataloader``.
-        name: of the config, for messages.
-        size: side in pixels of the only images that can be taken, or height and width; None for
-            any.
-
-    Raises:
-        UserError: if classes, normalisation or size differ.
-    """
-    (first, reference), *others = students.items()
-    here = inputs_of(cfg)
-    for called, student in others:
-        if reference.classes != student.classes and comparable(reference.classes, student.classes):
-            differs = difference(reference.classes, student.classes, (first, called))
-            if not cfg.get(BY_POSITION):
-                raise UserError(
-                    f'{differs}. Networks of other classes cannot be compared; if only the names '
-                    f'differ, --cfg-options {BY_POSITION}=True'
-                )
-    for called, student in students.items():
-        if student.task == 'classification' and (differs := unlike(student.inputs, here)):
-            raise UserError(f'{called} and {name} prepare images differently ({differs})')
-    taken = (size, size) if isinstance(size, int) else size
-    if taken and here.size and here.size != taken:
-        raise UserError(
-            f'{name} gives images of {pixels(here.size)}, and the exported file takes '
-            f'{pixels(taken)}: export it with --size {here.size[0]}, or give other test data'
-        )
-    say(reconcile_data(cfg, reference.classes, first, (LOADERS[2],)).notes)

@@ -240,7 +240,6 @@ class Subjects:
 
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
-    from ..agreement.weights import agree_on_test_data
     from ..bench.suites.finished_runs import (
         last_checkpoint,
         run_config,
@@ -251,6 +250,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..errors import UserError
     from ..runs.data import prepare_data
     from ..students import load_student
+    from ..students.load import agree_on_test_data
 
     if args.teacher or args.student or args.cfg_options:
         raise UserError('--run finds networks and configs by itself: leave out --teacher, '
@@ -270,11 +270,10 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
 
 
 def _of_files(args: argparse.Namespace) -> Subjects:
-    from ..agreement.weights import agree_on_test_data
     from ..config.load import load_config
     from ..errors import UserError
     from ..runs.data import prepare_data
-    from ..students.load import student_of
+    from ..students.load import agree_on_test_data, student_of
 
     if args.students:
         raise UserError('--students is for --run: give each network by --student')

@@ -116,11 +116,11 @@ def export(
 def _accuracies(
     student: Any, files: list[Path], to: str, config: str, size: int | tuple[int, int]
 ) -> dict[str, float]:
-    from ..agreement.weights import agree_on_test_data
     from ..config.load import load_config
     from ..export.check import top1
     from ..export.student import runner_of
     from ..runs.data import prepare_data
+    from ..students.load import agree_on_test_data
 
     cfg = load_config(config)
     prepare_data(cfg, ('test_dataloader',))
