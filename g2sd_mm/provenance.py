@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
+
+#: Entries of a data loader that change no result: samples are seeded by their number, whichever
+#: process reads them.
+READING = frozenset(('num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'))
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -43,3 +50,22 @@ def file_digest(path: str | Path) -> str:
 def digest_if_there(path: str | None) -> str | None:
     """:func:`file_digest`, or None where there is no such file (an address, or nothing)."""
     return file_digest(path) if path and Path(path).is_file() else None
+
+
+def cache_key(content: Any, ignore: Collection[str] = ()) -> str:
+    """16 hex digits that stand for plain values: the same for equal ones in any order of keys.
+
+    Args:
+        content: dicts, lists, tuples, texts and numbers; anything else counts by its ``str``.
+        ignore: keys that are left out of every dict, since they change no result.
+    """
+    text = json.dumps(_without(content, ignore), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _without(value: Any, ignored: Collection[str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without(item, ignored) for key, item in value.items() if key not in ignored}
+    if isinstance(value, (list, tuple)):
+        return [_without(item, ignored) for item in value]
+    return value

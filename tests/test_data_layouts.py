@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.suites.data import find_data
-from g2sd_mm.data_checks.layouts import recognise
+from g2sd_mm.data_checks.run import recognise
 from g2sd_mm.data_layouts import find_layout
 from g2sd_mm.errors import DataError, UserError
 

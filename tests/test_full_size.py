@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.checkpoints.predictors import published_name
+from g2sd_mm.checkpoints.convert import published_name
 from g2sd_mm.distill.losses.targets import normalised_target
 from g2sd_mm.models.masking import random_masking
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 
 import pytest
 
 from g2sd_mm import provenance
-from g2sd_mm.provenance import digest_if_there, file_digest, git_commit
+from g2sd_mm.provenance import READING, cache_key, digest_if_there, file_digest, git_commit
 
 from .helpers.toys import ROOT
 
@@ -42,3 +44,20 @@ def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     subprocess.run(['git', 'init', '-q', tmp_path], check=True)
     monkeypatch.setattr(provenance, '_PACKAGE', tmp_path)  # a repository that knows no such file
     assert git_commit() is None
+
+
+def test_a_key_stands_for_values_and_not_for_their_order():
+    content = {'seed': 0, 'data': {'root': 'a', 'num_workers': 2}, 'steps': (1, 2)}
+    turned = {'steps': [1, 2], 'data': {'num_workers': 2, 'root': 'a'}, 'seed': 0}
+    assert cache_key(content) == cache_key(turned)
+    # as the digests that results have on record were made
+    text = json.dumps(turned, sort_keys=True, default=str)
+    assert cache_key(content) == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert cache_key(content) != cache_key({**content, 'seed': 1})
+
+
+def test_what_changes_no_result_is_in_no_key():
+    def key(workers, root='a'):
+        return cache_key([{'data': {'root': root, 'num_workers': workers}}], ignore=READING)
+
+    assert key(0) == key(8) != key(8, root='b')

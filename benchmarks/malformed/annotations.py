@@ -12,8 +12,7 @@ from mmengine.registry import DATASETS
 from pycocotools import mask as coco_mask
 
 from g2sd_mm.data_checks import check
-from g2sd_mm.data_checks.coco import CocoSplit
-from g2sd_mm.data_checks.coco_objects import Reading
+from g2sd_mm.data_checks.coco import CocoSplit, Reading
 from g2sd_mm.errors import DataError
 from tests.helpers import odd_images as odd
 

@@ -12,9 +12,8 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 from g2sd_mm.config.load import load_config
-from g2sd_mm.config.parts import plain_model
-from g2sd_mm.engine.autocast import MIXED
-from g2sd_mm.engine.norm import sync_batch_norm
+from g2sd_mm.config.parts import plain_model, sync_batch_norm
+from g2sd_mm.engine.optimizers import MIXED
 from g2sd_mm.seeding import seed_everything
 
 from .stages import Stage

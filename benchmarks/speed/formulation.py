@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from g2sd_mm.distill import SpecificDistiller
-from g2sd_mm.engine.compiling import compile_blocks
 from g2sd_mm.engine.hooks.access import frozen_networks
+from g2sd_mm.engine.hooks.compile import compile_blocks
 
 from . import extras
 from .build import build_model, build_optimizer, stage_config, synchronise

@@ -16,8 +16,8 @@ import torch
 
 from g2sd_mm.bench.suites.budget import raw_config, workload
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
-from g2sd_mm.engine.autocast import mixed_dtype
-from g2sd_mm.engine.compiling import why_not
+from g2sd_mm.engine.hooks.compile import why_not
+from g2sd_mm.engine.optimizers import mixed_dtype
 from g2sd_mm.tasks import task_of
 from g2sd_mm.text import one_line
 

@@ -21,8 +21,8 @@ from torch import Tensor
 import g2sd_mm
 from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.parts import sync_batch_norm
 from g2sd_mm.engine.hooks.access import frozen_networks
-from g2sd_mm.engine.norm import sync_batch_norm
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.vit import Block
 

@@ -1,17 +1,19 @@
-"""What a run is asked before its first step, and what goes into its log."""
+"""Do weights, config, data and teacher mean the same? Asked before the first step of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from mmengine.config import Config
 
-from ..config.parts import LOADERS, encoder_start
-from .inputs import Inputs, Size, unlike
-from .names import Names
-from .recorded import recorded
-from .teacher import agree_with_teacher
-from .weights import cut_note, reconcile
+from ..config.classes import class_counts
+from ..config.parts import LOADERS, add_hook, encoder_start
+from ..config.project import find_config
+from ..errors import UserError
+from .data import BY_POSITION, Names, comparable, difference
+from .inputs import Inputs, Size, inputs_of, pixels, unlike
+from .weights import Recorded, cut_note, reconcile, recorded
 
 _TRAINED, _VALIDATED, _TESTED = LOADERS
 
@@ -23,7 +25,7 @@ def agree_for_training(cfg: Config, name: str) -> None:
 
     Raises:
         UserError: see :func:`~g2sd_mm.agreement.weights.reconcile` and
-            :func:`~g2sd_mm.agreement.teacher.agree_with_teacher`.
+            :func:`~g2sd_mm.agreement.runs.agree_with_teacher`.
     """
     checkpoint = cfg.load_from if cfg.get('resume') else None
     agreement = reconcile(cfg, checkpoint, name, (_TRAINED, _VALIDATED))
@@ -46,8 +48,7 @@ def agree_for_test(cfg: Config, checkpoint: str, name: str) -> Names:
 
 
 def _add_hook(cfg: Config, notes: list[str], size: Size | None = None) -> None:
-    hook = dict(type='AgreementHook', notes=list(dict.fromkeys(notes)), size=size)
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    add_hook(cfg, 'AgreementHook', notes=list(dict.fromkeys(notes)), size=size)
 
 
 def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:
@@ -60,3 +61,89 @@ def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:
                 f'{facts.source} was trained on images that were prepared differently ({differs}): '
                 'the backbone starts from features of other colours'
             )
+
+
+def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator[str]:
+    """Compare what the teacher's checkpoint says with the student's data; yields lines for the log.
+
+    Class names count only where a loss compares what both say of classes: a pyramid or region
+    proposals know none. Nothing is permuted: a student can be asked for the teacher's order.
+
+    Args:
+        cfg: loaded config with a ``distillation`` block, or without one.
+        classes: of the student's data, by number.
+        student: the student's images.
+
+    Raises:
+        UserError: if the classes differ, with both lists and the first difference, or the images
+            are normalised differently.
+    """
+    block = cfg.get('distillation') or {}
+    teacher = block.get('teacher') or {}
+    checkpoint = teacher.get('checkpoint')
+    facts = recorded(checkpoint) if isinstance(checkpoint, str) else Recorded()
+    yield from facts.notes
+    told = (facts.source, facts.inputs), ("the teacher's config", inputs_of(_config(teacher)))
+    for source, inputs in told:
+        if differs := unlike(inputs, student):
+            raise UserError(
+                f'teacher and student must prepare images alike: {source} and the student have '
+                f"{differs}. Give the student's data_preprocessor the values of the teacher"
+            )
+    if not isinstance(checkpoint, str):
+        return
+    there = facts.inputs.size
+    if there and student.size and there != student.size:
+        yield (
+            f'the teacher was trained on images of {pixels(there)} and sees those of the student, '
+            f'{pixels(student.size)}'
+        )
+    if compares_classes(block):
+        yield from _agree_on_names(cfg, facts, checkpoint, classes)
+
+
+def _config(teacher: Mapping[str, Any]) -> Config:
+    """The config of a teacher that has one, with its overrides."""
+    config = teacher.get('config') or {}
+    cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(dict(config))
+    cfg.merge_from_dict(teacher.get('overrides') or {})
+    return cfg
+
+
+def compares_classes(block: Mapping[str, Any]) -> bool:
+    """Whether a tap of the teacher listens to a part that tells classes apart."""
+    model = _config(block.get('teacher') or {}).get('model') or {}
+    telling = {name for name, part in model.items() if any(class_counts(part))}
+    taps = (block.get('taps') or {}).values()
+    places = [tap if isinstance(tap, str) else (tap or {}).get('teacher') for tap in taps]
+    return any(place.partition('.')[0] in telling for place in places if place)
+
+
+def _agree_on_names(
+    cfg: Config, facts: Recorded, checkpoint: str, classes: Names
+) -> Iterator[str]:
+    if not facts.classes or not classes:
+        unknown = checkpoint if classes else 'the training data'
+        yield (
+            f'the classes of {unknown} have no names: class numbers of teacher and student are '
+            'taken for the same'
+        )
+        return
+    # another number is for the losses to refuse, which know what they compare
+    if facts.classes == classes or len(facts.classes) != len(classes):
+        return
+    differs = difference(facts.classes, classes, (f'the teacher ({facts.source})', 'the student'))
+    if not comparable(facts.classes, classes) or cfg.get(BY_POSITION):
+        yield f'{differs}: class numbers are taken for the same'
+        return
+    if sorted(facts.classes) == sorted(classes):
+        listed = ', '.join(map(repr, facts.classes[:2]))
+        remedy = f"Give the student's config the classes in the teacher's order: classes=({listed}"
+        remedy += ', ...)' if len(classes) > 2 else ')'
+        if cfg.get('default_scope') == 'mmseg':
+            remedy += ' with masks that are numbered so'
+    else:
+        remedy = 'Take a teacher of these classes'
+    raise UserError(
+        f'{differs}. {remedy}, or, if only the names differ, --cfg-options {BY_POSITION}=True'
+    )

@@ -1,7 +1,7 @@
 """Weights files: read them safely, say what they are, load them without leaving anything out."""
 
 from ..compat.safe_load import CheckpointError
-from .encoder import encoder_state, load_encoder
+from .fill import encoder_state
 from .identify import Kind, describe, identify
 from .load import load_verified
 from .read import Weights, read_weights
@@ -13,7 +13,6 @@ __all__ = [
     'describe',
     'encoder_state',
     'identify',
-    'load_encoder',
     'load_verified',
     'read_weights',
 ]

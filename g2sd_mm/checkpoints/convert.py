@@ -12,7 +12,6 @@ from ..text import some
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
-from .predictors import published_name
 from .read import Weights, below
 
 _SIDES = ('student', 'teacher')
@@ -209,3 +208,28 @@ def _sources(name: str, published: Published) -> list[str]:
     """The file's names behind a published one, or behind ``NAME (part 2 of 3)`` of it."""
     whole, space, part = name.partition(' ')
     return [source + space + part for source in published.origin.get(whole, (whole,))]
+
+
+#: Adapters of the distiller -> published names, which training checkpoints of version 0.1 have too.
+_PUBLISHED = {
+    'distillation.adapters.tokens.': 'decoderfeature_pred.',
+    'distillation.adapters.encoder.': 'encoderfeature_pred.',
+}
+
+
+def published_name(name: str) -> str:
+    """A predictor's published name; any other name as it is."""
+    for ours, published in _PUBLISHED.items():
+        if name.startswith(ours):
+            return published + name.removeprefix(ours)
+    return name
+
+
+def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A stage-1 training checkpoint's tensors, its predictors named as the distiller names them."""
+    ours = {published: own for own, published in _PUBLISHED.items()}
+    named = {}
+    for name, tensor in state.items():
+        head, dot, tail = name.partition('.')
+        named[ours[head + dot] + tail if head + dot in ours else name] = tensor
+    return named

@@ -13,15 +13,14 @@ from torch import Tensor
 from ..compat.safe_load import CheckpointError
 from ..text import some
 from .convert import to_published_names
-from .fitting import known_grid
 from .identify import Kind, identify, raw_pixels, title_of
 from .layouts import Family, family_of
 from .layouts.published import ENCODER, POOLED_ENCODER
 from .layouts.rules import State, match
+from .load import defects
 from .naming import own_record
-from .positions import is_transposed
+from .positions import is_transposed, known_grid
 from .read import Weights
-from .values import defects, told
 
 #: Tensors whose sides are looked at, and how many sides they have: heads, and parts of the encoder.
 _HEADS = {
@@ -94,7 +93,9 @@ def facts_of(weights: Weights) -> Facts:
             notes.append(str(error))
     broken = defects(state)
     if broken:
-        notes.append(f'{told(broken)}: such weights are refused as a teacher or start')
+        notes.append(
+            f'{len(broken)} broken ({some(broken)}): such weights are refused as a teacher or start'
+        )
     return Facts(
         kind=kind,
         title=title,

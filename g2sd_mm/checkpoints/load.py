@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -13,7 +14,46 @@ from ..text import some
 from .identify import describe
 from .layouts.rules import fits
 from .read import Weights
-from .values import defects, told
+
+#: How the names of weights end; other tensors (indices, counts) may be integers, or zero.
+_WEIGHTS = ('weight', 'bias', '_token', 'pos_embed')
+#: Those of which a network has nothing left if they are zero. Biases and tables may be.
+_NEEDED = ('weight', 'pos_embed')
+
+
+def defects(
+    state: Mapping[str, Tensor], names: Iterable[str] | None = None, *, zeros: bool = True
+) -> list[str]:
+    """One phrase for each tensor that no training has left: NaN, infinite, all zero, no floats.
+
+    Reads every value once; tensors on the meta device have none.
+
+    Args:
+        state: tensors by name.
+        names: those to look at; None for all.
+        zeros: whether a weight that is all zero counts.
+    """
+    found = []
+    for name in state if names is None else names:
+        what = _defect(name, state[name], zeros)
+        if what:
+            found.append(f'{name} {what}')
+    return found
+
+
+def _defect(name: str, tensor: Tensor, zeros: bool) -> str:
+    if not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix('torch.')
+        return f'is {kind}, not a float' if name.endswith(_WEIGHTS) else ''
+    if tensor.is_meta or not tensor.numel():
+        return ''
+    if tensor.element_size() == 1:
+        tensor = tensor.float()  # torch can compare no floats of 8 bits
+    if not torch.isfinite(tensor).all():
+        return 'has NaN' if torch.isnan(tensor).any() else 'has infinite values'
+    if zeros and tensor.ndim > 1 and name.endswith(_NEEDED) and not tensor.any():
+        return 'is all zeros'
+    return ''
 
 
 @dataclass(frozen=True)
@@ -35,6 +75,11 @@ class Fit:
     extra: tuple[str, ...]
     wrong: tuple[str, ...]
     odd: tuple[str, ...] = ()
+
+    def summary(self, file: str) -> str:
+        """How many tensors were taken from a file, and what stays random, for the log."""
+        random = f'; left random: {", ".join(sorted(self.random))}' if self.random else ''
+        return f'{len(self.loaded)} tensors from {file}{random}'
 
     def problems(self) -> str:
         """What is off, in one phrase; empty if nothing is."""
@@ -91,6 +136,7 @@ def load_verified(
     may_miss: Iterable[str] = (),
     may_ignore: Iterable[str] = (),
     advice: str = '',
+    untrained: bool = False,
 ) -> Fit:
     """Load ``state`` into ``module`` unless a name or shape is off.
 
@@ -101,6 +147,7 @@ def load_verified(
         purpose: what the module is for, e.g. ``'stage-1 teacher'``.
         may_miss, may_ignore: see :func:`compare`.
         advice: what the reader should do instead; ends the message.
+        untrained: admit weights that are all zero, as some layers start.
 
     Returns:
         what was loaded and what stays random.
@@ -117,10 +164,10 @@ def load_verified(
             f'{weights.name} cannot serve as {purpose}: it is {describe(weights.state)}; '
             f'parameters: {problems}.' + (f' {advice}' if advice else '')
         )
-    if broken := defects(state, fit.loaded):
+    if broken := defects(state, fit.loaded, zeros=not untrained):
         raise CheckpointError(
-            f'{weights.name} cannot serve as {purpose}: its tensors are {told(broken)}; take an '
-            'earlier checkpoint of its training, or fetch the file again'
+            f'{weights.name} cannot serve as {purpose}: its tensors are {len(broken)} broken '
+            f'({some(broken)}); take an earlier checkpoint of its training, or fetch the file again'
         )
     if not is_outline(module):
         for note in weights.notes:

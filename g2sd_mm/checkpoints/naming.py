@@ -15,11 +15,14 @@ from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from ..errors import UserError
-from .identify import Kind, identify
-from .layouts.rules import State
+from .convert import in_published_names
+from .identify import LAYOUT_OF, Kind, identify
+from .layouts import Family, family_of
+from .layouts.mae import G2SD
+from .layouts.ours import OURS
+from .layouts.rules import State, fits, to_theirs
 from .read import Weights, below
-from .sidecar import read_sidecar
-from .task_models import task_model_state
+from .record import read_sidecar
 
 _DISTILLED = (Kind.STAGE2_RUN, Kind.SEG_DISTILLER)
 
@@ -34,7 +37,7 @@ def state_for(weights: Weights, names: Iterable[str]) -> State:
 
     Returns:
         tensors as they are in the file (of a distilled run, the student), or renamed. What is
-        missing or unknown is for :func:`~g2sd_mm.checkpoints.load.load_verified` to report.
+        missing or unknown is for :func:`~g2sd_mm.checkpoints.fill.fill` to report.
 
     Raises:
         CheckpointError: if a published file has names that its layout does not have.
@@ -79,3 +82,34 @@ def _off(state: Mapping[str, Tensor], own: set[str]) -> int:
     parts = {name.partition('.')[0] for name in own}
     extra = [n for n in state if n not in own and n.partition('.')[0] in parts]
     return len(own - set(state)) + len(extra)
+
+
+def task_model_state(weights: Weights) -> State:
+    """The tensors of a classifier, detector or segmentor under the mm libraries' names.
+
+    A file that has them already is returned as it is; of a distilled run's checkpoint, the student.
+    Other than a conversion, this lets a name pass that no table knows: the loader reports it
+    together with everything else that is off.
+    """
+    state = weights.state
+    kind = identify(state)
+    if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
+        state = below(state, 'student.')
+        kind = identify(state)
+    # of our own names, a segmentor's may still hold indices that are computed
+    if LAYOUT_OF.get(kind, 'ours') == 'ours' and kind is not Kind.MM_SEGMENTOR:
+        return dict(state)
+    published = in_published_names(weights) if state is weights.state else state
+    if family_of(published) is Family.MAE:
+        return dict(state)  # no task model: the loader says what it is
+    return in_our_names(published)
+
+
+def in_our_names(state: Mapping[str, Tensor]) -> State:
+    """A classifier, detector or segmentor under published names -> under the mm libraries'."""
+    family = family_of(state)
+    kept = {name: t for name, t in state.items() if not fits(name, G2SD.not_weights)}
+    done = to_theirs(kept, OURS.tables[family])
+    # unknown names stay, among the backbone's where that is where a bare ViT's belong
+    prefix = '' if family in (Family.DETECTOR, Family.SEGMENTOR) else 'backbone.'
+    return done.state | {prefix + name: kept[name] for name in done.unknown}

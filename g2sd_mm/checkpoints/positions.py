@@ -1,4 +1,4 @@
-"""Which way round a fixed sin-cos position embedding is, and what to do if it is the wrong one.
+"""What positions are laid out for: their patch grid, and which way round a fixed table is.
 
 Published MAE tables code the column in the first half of the channels and the row in the second;
 mmpretrain's builder has the halves the other way round. A file that joins the weights of one with
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +67,28 @@ def check_positions(weights: Weights, table: Tensor | None) -> None:
         f'{shlex.quote(str(weights.path))} FIXED.pth --to ours --positions transpose; if they were '
         'trained with that table, say so: the same with --positions keep'
     )
+
+
+def known_grid(meta: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The patch rows and columns that a file says its positions are laid out for, if it does."""
+    text = meta.get('grid')
+    sides = text.split('x') if isinstance(text, str) else ()
+    if len(sides) != 2 or not all(side.isdecimal() and len(side) < 6 for side in sides):
+        return None
+    rows, columns = (int(side) for side in sides)
+    return (rows, columns) if rows and columns else None
+
+
+def trained_part(model: Any) -> Any:
+    """The network that is trained: a distiller's student, pre-training's autoencoder, or itself."""
+    return getattr(model, 'student', None) or getattr(model, 'autoencoder', None) or model
+
+
+def grid_text(model: Any) -> str | None:
+    """``rowsxcolumns`` of the patches that a model's positions are laid out for, for ``meta``."""
+    part = trained_part(model)
+    grid = getattr(getattr(part, 'backbone', part), 'grid_size', None)
+    return f'{grid[0]}x{grid[1]}' if isinstance(grid, tuple) and len(grid) == 2 else None
 
 
 def _exchanged(table: Tensor) -> Tensor:

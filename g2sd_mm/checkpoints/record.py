@@ -1,4 +1,4 @@
-"""What is written down about a student: which network it is, and where it comes from.
+"""What is written down about a student, in and beside its weights: which network, from where.
 
 A record has three parts of plain values. ``network`` is what the student's own library builds it
 from, without anything that only training needs; it is None for a pre-trained encoder, which is no
@@ -7,19 +7,29 @@ channels (:class:`g2sd_mm.agreement.inputs.Inputs`). ``origin`` names the config
 data, the teacher, the metrics.
 
 JSON has no tuples, and the libraries tell them from lists: a record has ``{"tuple": [...]}``.
+
+It is in ``meta`` of ``weights.pth``, and in the JSON beside it, ``weights.json``::
+
+    {"format": 1,
+     "weights": {"file": "weights.pth", "sha256": "...", "parameters": 22050664},
+     "network": {"task": "classification", "scope": "mmpretrain", "model": {...}, ...},
+     "inputs": {"size": [224, 224], "mean": [...], "std": [...], "channels": "RGB"},
+     "origin": {"config": "...", "dataset": {...}, "teacher": {...}, "metrics": {...}, ...}}
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..config.parts import encoder_start, innermost_dataset, innermost_datasets
 from ..errors import UserError
-from ..provenance import digest_if_there, git_commit
+from ..provenance import digest_if_there, file_digest, git_commit
 from ..tasks import task_of
 from ..version import __version__
+from .write import write_text
 
 Record = dict[str, Any]
 
@@ -167,3 +177,65 @@ def restore(value: Any) -> Any:
             return tuple(restore(item) for item in value['tuple'])
         return {key: restore(item) for key, item in value.items()}
     return [restore(item) for item in value] if isinstance(value, list) else value
+
+
+#: Of the JSON beside weights.
+FORMAT = 1
+
+
+def sidecar_path(weights: str | Path) -> Path:
+    """``weights.json`` for ``weights.pth``."""
+    return Path(weights).with_suffix('.json')
+
+
+def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: int) -> Path:
+    """Write the JSON beside a weights file that is already there.
+
+    Args:
+        weights: the file; its digest is taken.
+        record: ``network``, ``inputs`` and ``origin``.
+        parameters: numbers in the weights file.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    file = {
+        'file': Path(weights).name,
+        'sha256': file_digest(weights),
+        'parameters': parameters,
+    }
+    path = sidecar_path(weights)
+    write_text(path, json.dumps({'format': FORMAT, 'weights': file, **record}, indent=2))
+    return path
+
+
+def read_sidecar(weights: str | Path) -> Record | None:
+    """The JSON beside a weights file; None if there is none.
+
+    Raises:
+        UserError: if the file is no sidecar, one of a later version, or describes other weights
+            than those (by its ``sha256``).
+    """
+    path = sidecar_path(weights)
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f'{path} does not describe a student ({error}); put back the file as it '
+            'was written, or give the config'
+        ) from error
+    version = record.get('format', FORMAT) if isinstance(record, dict) else FORMAT
+    if version != FORMAT:
+        raise UserError(f'{path} has format {version}, this version of g2sd_mm reads {FORMAT}')
+    record = check_record(record, str(path))
+    known = record.get('weights')
+    expected = known.get('sha256') if isinstance(known, dict) else None
+    if expected is not None and Path(weights).is_file() and expected != file_digest(weights):
+        raise UserError(
+            f'{path} describes other weights than {weights} (sha256 {expected!s:.12} ...): one of '
+            f'the two was replaced; move {path.name} away and give the config, or put the right '
+            'file back'
+        )
+    return record

@@ -10,6 +10,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from ..bench.analysis.reconstruction import reconstruct
+from ..bench.analysis.samples import square_samples
+from ..bench.analysis.stage1 import load_pair
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
@@ -18,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..bench.analysis.network import Networks
     from ..progress import Bars
+
 
 RECONSTRUCTION = 'reconstruction'
 NAMES = ('agreement', 'occlusion', 'corruption', 'cka', 'attention', RECONSTRUCTION)
@@ -215,7 +226,6 @@ class Subjects:
 
     def _reconstruct(self, folder: Path) -> dict[str, Any]:
         from ..errors import UserError
-        from .reconstruct import reconstruct_images
 
         if not self.generic:
             raise UserError(
@@ -230,7 +240,6 @@ class Subjects:
 
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
-    from ..agreement.students import agree_on_test_data
     from ..bench.suites.finished_runs import (
         last_checkpoint,
         run_config,
@@ -241,6 +250,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..errors import UserError
     from ..runs.data import prepare_data
     from ..students import load_student
+    from ..students.load import agree_on_test_data
 
     if args.teacher or args.student or args.cfg_options:
         raise UserError('--run finds networks and configs by itself: leave out --teacher, '
@@ -260,11 +270,10 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
 
 
 def _of_files(args: argparse.Namespace) -> Subjects:
-    from ..agreement.students import agree_on_test_data
     from ..config.load import load_config
     from ..errors import UserError
     from ..runs.data import prepare_data
-    from ..students.load import student_of
+    from ..students.load import agree_on_test_data, student_of
 
     if args.students:
         raise UserError('--students is for --run: give each network by --student')
@@ -308,3 +317,55 @@ def _generic(args: argparse.Namespace) -> tuple[Config, Path]:
     if not args.run and not args.teacher:
         prepare_data(cfg, ('train_dataloader',))
     return cfg, Path(checkpoint)
+
+
+_SMALL = [cv2.IMWRITE_PNG_COMPRESSION, 9]
+
+
+def reconstruct_images(
+    cfg: Config, checkpoint: Path, data: Config, number: int, folder: Path, device: str = 'cpu'
+) -> dict[str, Any]:
+    """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
+
+    Args:
+        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.bench.analysis.stage1.load_pair`.
+        data: config with the images.
+        number: how many.
+        folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.
+        device: where to compute.
+
+    Returns:
+        the losses of :func:`~g2sd_mm.bench.analysis.reconstruction.reconstruct`, over 256 images or
+        as many as there are, and how the pictures came about.
+    """
+    pair = load_pair(cfg, checkpoint)
+    pair.distiller.to(device)
+    pair.teacher.to(device)
+    size = pair.teacher.img_size
+    preprocessor: Any = pair.distiller.data_preprocessor
+    mean, std = preprocessor.mean, preprocessor.std  # [3, 1, 1]
+    images = square_samples(data, max(number, 256), size).images.to(device)
+    found = reconstruct(pair, (images.float() - mean) / std)
+    # the same images again, of which the pictures are evenly taken
+    shown = torch.linspace(0, len(images) - 1, min(number, len(images))).round().long()
+    for what, pictures in found['pictures'].items():
+        (folder / what).mkdir(parents=True, exist_ok=True)
+        for i, picture in enumerate(pictures[shown.to(device)] * std + mean):
+            mmcv.imwrite(_pixels(picture), str(folder / what / f'{i:04d}.png'), _SMALL)
+    return {
+        'checkpoint': str(checkpoint),
+        'images': len(images),
+        'pictures': len(shown),
+        'mask_ratio': pair.distiller.student.mask_ratio,
+        'target_block': pair.target_block,
+        'losses': found['losses'],
+    }
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    """Values of 0 to 255 [3, side, side], RGB -> pixels [side, side, 3], BGR.
+
+    In their own size: a report enlarges them.
+    """
+    pixels = image.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(pixels[..., ::-1])

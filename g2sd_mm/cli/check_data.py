@@ -84,13 +84,13 @@ def _sources(
 ) -> list[Source]:
     from ..data_checks.coco import CocoSplit
     from ..data_checks.image_masks import ImageMasks
-    from ..data_checks.layouts import recognise
+    from ..data_checks.run import recognise
     from ..errors import UserError
 
     if packed := next((p for p in data if p.startswith('packed://') or p.endswith('.lmdb')), ''):
         raise UserError(f'{packed} is packed: check the folder that was packed, before or after')
     if len(data) == 1 and not Path(data[0]).is_dir() and not data[0].endswith('.json'):
-        from .data_sources import sources_of
+        from ..runs.data import sources_of
 
         return sources_of(data[0], options)
     if options:

@@ -1,26 +1,28 @@
-"""How every command ends: 0, or one clear line on stderr and a non-zero exit code."""
+"""How every command begins (UTF-8, memory) and ends: 0, or one clear line and another code."""
 
 from __future__ import annotations
 
+import codecs
+import importlib.abc
+import importlib.machinery
+import locale
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 
-from ..compat.plain_logs import printable_logs
 from ..compat.quiet import quiet_imports
 from ..errors import Preempted, UserError
 from ..text import printable
-from ..unexpected import account_of
-from .address_space import check_address_space
-from .encoding import ensure_utf8
-from .streams import lasting_streams
+from ..unexpected import account_of, address_space_limit
+from .streams import lasting_streams, printable_logs
 
 
 def run_command(command: Callable[[], None]) -> None:
@@ -136,3 +138,65 @@ def _keep_traceback() -> str:
     except OSError:
         return ' (G2SD_TRACEBACK=1 shows where)'
     return f' (traceback: {path})'
+
+
+#: Bytes that are more than enough for every import of the stack; below, it is tried.
+_ENOUGH = 16 * 2**30
+_SECONDS = 120  # an import from a slow network disk
+
+
+def check_address_space() -> None:
+    """Have torch's import tried in another process, if a low limit is set and it comes to that.
+
+    Below its need torch does not raise: it ends the process from C++, and nobody could say why.
+    Whoever does not import it pays nothing.
+    """
+    limit = address_space_limit()
+    if limit is not None and limit < _ENOUGH and 'torch' not in sys.modules:
+        sys.meta_path.insert(0, _BeforeTorch(limit))
+
+
+class _BeforeTorch(importlib.abc.MetaPathFinder):
+    """Finds no module; asked for torch, it is time to try."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Always None.
+
+        Raises:
+            UserError: if torch cannot be imported under the limit.
+        """
+        if name == 'torch':
+            sys.meta_path.remove(self)
+            _try(self.limit)
+        return None
+
+
+def _try(limit: int) -> None:
+    command = [sys.executable, '-c', 'import torch; torch.ones(2, 2) @ torch.ones(2, 2)']
+    try:
+        code = subprocess.run(command, capture_output=True, timeout=_SECONDS).returncode
+    except (OSError, subprocess.TimeoutExpired, MemoryError):
+        code = 1
+    if code:
+        raise UserError(
+            f'torch cannot be imported with an address space of {limit / 2**30:.1f} GiB (ulimit -v '
+            f'{limit // 1024}): set ulimit -v unlimited, and limit the memory by other means'
+        )
+
+
+def ensure_utf8() -> None:
+    """Start this command anew in Python's UTF-8 mode, if the locale has another encoding.
+
+    Libraries open logs, configs and label files in the locale's encoding: a run in ``ISO-8859-1``
+    or ASCII would end where the first path or class name has a letter that this lacks, which may be
+    after hours. (In the C locale Python is in that mode by itself.)
+    """
+    encoding = codecs.lookup(locale.getpreferredencoding(False)).name
+    if sys.flags.utf8_mode or encoding == 'utf-8':
+        return
+    os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])

@@ -80,7 +80,7 @@ def export(
     """
     from ..errors import UserError
     from ..export import export_student
-    from ..export.int8 import write_int8
+    from ..export.formats import write_int8
     from ..export.student import FORMATS, add_to_description
     from ..provenance import file_digest
     from ..students import load_student
@@ -116,11 +116,11 @@ def export(
 def _accuracies(
     student: Any, files: list[Path], to: str, config: str, size: int | tuple[int, int]
 ) -> dict[str, float]:
-    from ..agreement.students import agree_on_test_data
     from ..config.load import load_config
-    from ..export.accuracy import top1
+    from ..export.check import top1
     from ..export.student import runner_of
     from ..runs.data import prepare_data
+    from ..students.load import agree_on_test_data
 
     cfg = load_config(config)
     prepare_data(cfg, ('test_dataloader',))

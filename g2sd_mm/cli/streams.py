@@ -1,13 +1,18 @@
-"""A command's stdout and stderr: where they end, the command goes on."""
+"""A command's stdout, stderr and log: where they end, the command goes on; lines stay lines."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, TextIO
+
+from g2sd_mm.text import printable
 
 _NAMES = ('stdin', 'stdout', 'stderr')
 
@@ -101,3 +106,34 @@ class _Lasting:
                 f'warning: stdout cannot be written ({error.strerror}); the command goes on, and '
                 'what it prints from here on is lost\n'
             )
+
+
+_LAYOUT = '\n\t'  # of messages with tables, which libraries write
+
+
+@contextmanager
+def printable_logs() -> Iterator[None]:
+    """Control characters in log messages are escaped while this is open, in all loggers.
+
+    What is put into a message (texts, paths, errors) cannot end its line; the message itself can.
+    """
+    factory = logging.getLogRecordFactory()
+
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = factory(*args, **kwargs)
+        if isinstance(record.msg, str):
+            record.msg = printable(record.msg, _LAYOUT)
+        if isinstance(record.args, tuple):
+            record.args = tuple(_plain(argument) for argument in record.args)
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(factory)
+
+
+def _plain(value: Any) -> Any:
+    texts = (str, PurePath, BaseException)
+    return printable(str(value)) if isinstance(value, texts) else value

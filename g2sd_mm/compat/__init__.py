@@ -1,7 +1,7 @@
 """What the OpenMMLab 2.x stack lacks on a modern machine, put right before its first import.
 
 :func:`prepare` runs when ``g2sd_mm`` is imported. It imports neither torch nor any OpenMMLab
-library: whatever concerns one of those waits until somebody imports it (:mod:`.after_import`),
+library: whatever concerns one of those waits until somebody imports it (:mod:`.import_hooks`),
 so a segmentation run never pays for mmdet, and reading a command's ``--help`` pays for none.
 """
 
@@ -14,10 +14,7 @@ from g2sd_mm.compat import (
     data_folders,
     guards,
     image_files,
-    left_out,
-    many_channels,
     mmcv_ops,
-    pixel_limit,
     plain_files,
     quiet,
 )
@@ -35,7 +32,7 @@ def prepare() -> None:
         ImportError: this environment cannot work; the message is one line with the command that
             repairs it.
     """
-    pixel_limit.limit_pixels()  # first: a check may load OpenCV
+    image_files.limit_pixels()  # first: a check may load OpenCV
     guards.check_no_upstream_twins()
     guards.check_opencv()
     guards.provide_distutils()
@@ -43,10 +40,10 @@ def prepare() -> None:
     image_files.name_unreadable_files()
     data_folders.read_folders_alike()
     coco_files.read_alike()
-    left_out.count_left_out()
+    coco_files.count_left_out()
     batches.name_odd_sizes()
     class_names.match_classes_by_name()
-    many_channels.normalise_any_channels()
+    batches.normalise_any_channels()
     plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()

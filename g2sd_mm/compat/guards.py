@@ -4,24 +4,19 @@ The checks raise ``ImportError`` with one line that ends in the command to run. 
 installed metadata and files only, so that a healthy environment passes them in milliseconds.
 """
 
+from __future__ import annotations
+
+import functools
 import importlib
 import sys
+from collections import OrderedDict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from g2sd_mm.compat.formatting import remember_formatting
 from g2sd_mm.compat.import_hooks import after_import, import_without
-
-__all__ = [
-    'check_no_upstream_twins',
-    'check_opencv',
-    'installed',
-    'provide_distutils',
-    'watch_imports',
-]
 
 # Upstream distribution -> the maintained one that fills the same import folder.
 _TWINS = {
@@ -224,3 +219,26 @@ def _switch_off_multimodal(dependency: Any) -> None:
     transformers = installed('transformers')
     if transformers and int(transformers.partition('.')[0]) >= 5:
         dependency.WITH_MULTIMODAL = False
+
+
+_KEPT = 8
+
+
+def remember_formatting(yapf_api: Any) -> None:
+    """Keep the last texts that yapf formatted.
+
+    mmengine does it seven times before the first step and at every checkpoint: each time a second
+    or more for a detection config, in which a run that is asked to end has not saved yet.
+    """
+    format_code, known = yapf_api.FormatCode, OrderedDict()
+
+    @functools.wraps(format_code)
+    def remembered(text: str, *args: Any, **kwargs: Any) -> Any:
+        key = (text, repr(args), repr(kwargs))
+        if key not in known:
+            known[key] = format_code(text, *args, **kwargs)
+            while len(known) > _KEPT:
+                known.popitem(last=False)
+        return known[key]
+
+    yapf_api.FormatCode = remembered

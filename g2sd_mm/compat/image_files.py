@@ -5,19 +5,19 @@ The readers of mmcv and mmseg raise whatever their decoder does: an assertion, a
 JPEG that ends too early is not decoded: the rest of the picture would be grey.
 """
 
+from __future__ import annotations
+
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from g2sd_mm.compat.import_hooks import after_import, replace_function
-from g2sd_mm.compat.jpeg import ends_early
 from g2sd_mm.errors import DataError
 from g2sd_mm.text import one_line
-
-__all__ = ['name_unreadable_files', 'naming']
 
 Reader = Callable[[Any, dict], Any]
 
@@ -86,3 +86,56 @@ def _reason(error: Exception) -> str:
         return 'no decoder knows it, or it is damaged'
     text = one_line(error)
     return 'no decoder knows it' if 'cannot identify image file' in text else text
+
+
+_START, _END = b'\xff\xd8', b'\xff\xd9'
+_SCAN = 0xDA
+
+
+def ends_early(content: bytes) -> bool:
+    """Whether this is a JPEG without its end marker.
+
+    The marker need not be the last thing: cameras append to it. Inside of compressed pixels it
+    cannot stand by chance, and one before them is a thumbnail's. A file of any other format passes.
+    """
+    if not content.startswith(_START) or content.endswith(_END):
+        return False
+    return content.rfind(_END, _start_of_scan(content)) < 0
+
+
+def _start_of_scan(content: bytes) -> int:
+    """Where the pixels begin: behind the segments, each of which says how long it is."""
+    at = len(_START)
+    while content[at : at + 1] == b'\xff' and at + 4 <= len(content):
+        if content[at + 1] == _SCAN:
+            return at
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+    return at
+
+
+# pillow refuses pictures of more than twice its ``MAX_IMAGE_PIXELS``, 179 million pixels; OpenCV
+# allows six times as many. OpenCV reads its limit from the environment when it is loaded, and child
+# processes inherit it there; pillow is given the same.
+
+VARIABLE = 'OPENCV_IO_MAX_IMAGE_PIXELS'
+DEFAULT = 178_956_970  # pillow's own
+
+
+def limit_pixels() -> None:
+    """Set the limit, unless the variable is set already. To be called before OpenCV is loaded."""
+    os.environ.setdefault(VARIABLE, str(DEFAULT))
+    after_import('PIL.Image', _limit_pillow)
+
+
+def too_large(height: int, width: int) -> bool:
+    """Whether a picture is beyond the limit, for decoders that know none."""
+    text = os.environ.get(VARIABLE, '')
+    return height * width > (int(text) if text.isdecimal() else DEFAULT)
+
+
+def _limit_pillow(image: Any) -> None:
+    text = os.environ[VARIABLE]
+    if text.isdecimal() and image.MAX_IMAGE_PIXELS:
+        image.MAX_IMAGE_PIXELS = int(text) // 2
+    # between half the limit and the limit pillow warns and reads on
+    warnings.filterwarnings('ignore', category=image.DecompressionBombWarning)

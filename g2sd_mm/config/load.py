@@ -1,10 +1,11 @@
-"""Read a config: options, folders of data and runs, number of classes, loaders."""
+"""Read a config and check it: old names, options, folders, classes, channels, loaders."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +14,8 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..text import one_line
-from .channels import check_channels
 from .classes import apply_classes
-from .old_names import refuse_old_names
-from .parts import LOADERS, PACKED, data_folder, import_named_libraries
+from .parts import LOADERS, PACKED, data_folder, import_named_libraries, teacher_of
 from .project import find_config
 from .unread import check_options
 
@@ -108,3 +107,106 @@ def _fit_loaders(cfg: Config) -> None:
             loader.persistent_workers = False
         if not torch.cuda.is_available():
             loader.pin_memory = False
+
+
+#: Preprocessors that exchange the first and the third channel, however many there are.
+_SWAPPING = {'ImgDataPreprocessor', 'DetDataPreprocessor', 'SelfSupDataPreprocessor'}
+
+
+def image_channels(model: Mapping[str, Any]) -> int:
+    """Channels of the images that a task model's or autoencoder's config takes; 3 if not said."""
+    backbone = model.get('backbone')
+    channels = (backbone if isinstance(backbone, Mapping) else model).get('in_channels', 3)
+    return channels if isinstance(channels, int) else 3
+
+
+def check_channels(cfg: Config) -> None:
+    """Compare ``in_channels`` with the mean and std of the preprocessor, and with the teacher's.
+
+    Raises:
+        UserError: naming both entries.
+    """
+    model = cfg.get('model')
+    if not isinstance(model, Mapping):
+        return
+    teacher = teacher_of(cfg)
+    sides = [('model', model)]
+    if teacher.get('type') == 'MAETeacher':  # others name a config, or read images of their own
+        sides.append(('distillation.teacher', teacher))
+    channels = {place: image_channels(part) for place, part in sides}
+    (place, number), *others = channels.items()
+    for other, theirs in others:
+        if theirs != number:
+            raise UserError(
+                f'{place}.in_channels={number} and {other}.in_channels={theirs}: both see the same '
+                'images'
+            )
+    inside = f'{place}.backbone' if 'backbone' in model else place
+    for name, settings in _preprocessors(cfg, model):
+        if not isinstance(settings, Mapping):
+            continue
+        for key in ('mean', 'std'):
+            values = settings.get(key)
+            if isinstance(values, (list, tuple)) and len(values) not in (1, number):
+                raise UserError(
+                    f'{name}.{key} has {len(values)} values and {inside}.in_channels is {number}: '
+                    f'give {number}, one for each channel'
+                )
+        kind = str(settings.get('type')).rpartition('.')[2]
+        swaps = [key for key in ('bgr_to_rgb', 'rgb_to_bgr') if settings.get(key)]
+        if kind in _SWAPPING and number != 3 and swaps:
+            raise UserError(
+                f'{name}.{swaps[0]} is for images of 3 channels and {inside}.in_channels is '
+                f'{number}: set it to False'
+            )
+
+
+def _preprocessors(cfg: Config, model: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield 'data_preprocessor', cfg.get('data_preprocessor')
+    yield 'model.data_preprocessor', model.get('data_preprocessor')
+
+
+_LOSS = 'distillation.losses.loss_tokens'
+_EXAMPLE = 'a tap and a loss of their own, as in configs/ablations/g2sd_vits_generic_{}.py'
+#: Entry of ``model`` in stage 1 -> what says it now.
+_MOVED = {
+    'student': 'model',
+    'teacher': 'distillation.teacher',
+    'target_block': 'distillation.teacher.until=decoder_blocks.N, with N counted from 0',
+    'supervise': f'{_LOSS}.tokens',
+    'beta': f'{_LOSS}.beta',
+    'encoder_weight': _EXAMPLE.format('encoder'),
+    'relation_weight': _EXAMPLE.format('relation'),
+    'relation_heads': _EXAMPLE.format('relation'),
+}
+
+
+def refuse_old_names(cfg: Any) -> None:
+    """Raise UserError for the first word of an earlier version in a config, options merged."""
+    model = cfg.get('model') or {}
+    if model.get('type') == 'GenericDistiller':
+        raise UserError(
+            f'{getattr(cfg, "filename", None) or "the config"} has model.type=GenericDistiller: it '
+            "is now model.type=MaskedStudent with a distillation block whose teacher is of "
+            "type='MAETeacher', as in configs/imagenet/g2sd_vits_generic.py"
+        )
+    if model.get('type') == 'MaskedStudent':
+        for old in (key for key in _MOVED if key in model):
+            inside = model[old]
+            below = [f'.{key}' for key in inside] if isinstance(inside, Mapping) else ['']
+            names = ', '.join(f'model.{old}{key} is now {_MOVED[old]}{key}' for key in below)
+            raise UserError(f'{names}: change the name')
+    for name, loss in ((cfg.get('distillation') or {}).get('losses') or {}).items():
+        if loss and 'normalise' in loss and loss.get('type') == 'SmoothL1FeatureLoss':
+            raise UserError(
+                f'distillation.losses.{name}.normalise is now distillation.losses.{name}.target: '
+                "'layernorm' for True, 'none' for False"
+            )
+
+
+def is_old_stage1_run(names: Iterable[str]) -> bool:
+    """Whether a training checkpoint's parameters are those of a ``GenericDistiller``."""
+    names = list(names)
+    return any(n.startswith('decoderfeature_pred.') for n in names) and any(
+        n.startswith('student.decoder_blocks.') for n in names
+    )

@@ -1,4 +1,4 @@
-"""Where a config has what several parts of the project look for in it."""
+"""Where a config has what several parts of the project look for in it, or put into it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
+import torch
 from mmengine.config import Config, ConfigDict
 
 from ..tasks import Task, scopes, task_of
@@ -33,6 +34,16 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
     """
     settings = (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
     return timedelta(seconds=settings.get('timeout', 1800))
+
+
+def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
+    """Put a hook of a registered type behind those that a config names, in place."""
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=kind, **settings)]
+
+
+def teacher_of(cfg: Mapping[str, Any]) -> Any:
+    """The teacher of a config's ``distillation`` block, as it is written; empty without one."""
+    return (cfg.get('distillation') or {}).get('teacher') or {}
 
 
 def all_datasets(dataset: Any) -> Iterator[Any]:
@@ -115,3 +126,31 @@ def _types(value: Any) -> Iterator[str]:
         return
     for item in value:
         yield from _types(item)
+
+
+def sync_batch_norm(cfg: Config, launcher: str) -> Config:
+    """Fit a config's ``SyncBN`` layers to how it is launched, in place.
+
+    Configs say ``SyncBN``, for the published runs on several GPUs. With one process there is
+    nobody to synchronise with, and on CPUs the layer refuses to train: both get ``BN``, which has
+    the same parameters, so checkpoints fit either way.
+
+    Args:
+        cfg: config with any nesting of models; a teacher's own config file needs no change (it
+            never trains).
+        launcher: ``none`` or what the processes were started with.
+    """
+    if launcher == 'none' or not torch.cuda.is_available():
+        _replace(cfg._cfg_dict)
+    return cfg
+
+
+def _replace(value: Any) -> None:
+    if isinstance(value, dict):
+        if value.get('type') == 'SyncBN':
+            value['type'] = 'BN'
+        for item in value.values():
+            _replace(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _replace(item)

@@ -8,8 +8,7 @@ a task library. :mod:`.before_training` looks at a config's labels, by the rules
 """
 
 from .findings import Finding
-from .report import Report
-from .run import check
+from .run import Report, check
 from .source import Source
 
 __all__ = ['Finding', 'Report', 'Source', 'check']

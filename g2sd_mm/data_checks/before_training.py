@@ -13,16 +13,16 @@ from typing import Any
 from mmengine import fileio
 from mmengine.config import Config
 
+from ..config.parts import add_hook, innermost_datasets
 from ..errors import DataError
 from ..image_files import is_image, is_stray
 from .class_folders import count_labels
+from .coco import count_objects, lacking_masks
 from .coco_file import read_annotations
-from .coco_objects import count_objects, lacking_masks
 from .configured import (
     CLASSES,
     MASKS,
     OBJECTS,
-    datasets_in,
     kind_of,
     labels_of,
     outline,
@@ -60,8 +60,7 @@ def check_training_data(cfg: Config) -> None:
                 raise DataError(_line(finding))
             notes.append(_line(finding))
     if notes:
-        hook = dict(type='DataNotesHook', notes=notes)
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+        add_hook(cfg, 'DataNotesHook', notes=notes)
 
 
 def _line(finding: Finding) -> str:
@@ -72,7 +71,7 @@ def _line(finding: Finding) -> str:
 def _contents(
     cfg: Config, dataset: Mapping[str, Any], training: bool, evaluator: Any
 ) -> Iterator[Contents]:
-    for inner in datasets_in(dataset):
+    for inner in innermost_datasets(dataset):
         made = outline(cfg, inner)
         kind = kind_of(made)
         if kind == OBJECTS:

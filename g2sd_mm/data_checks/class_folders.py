@@ -10,11 +10,10 @@ from pathlib import Path
 from ..errors import DataError
 from ..image_files import ENDINGS, UNREAD_ENDINGS, files_below, folders_in, is_image
 from .contents import Contents, problems
-from .crops import Crop, too_small
-from .duplicates import TRAINING
 from .findings import Finding
 from .images import Picture
 from .masks import Labels, Mask
+from .source import TRAINING, Crop, too_small
 
 
 class ClassFolders:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
-from .coco_objects import Reading
+from .coco import Reading
 from .masks import Labels
 
 #: Kinds of data set that are looked at.
 CLASSES, OBJECTS, MASKS = 'class folders', 'COCO annotations', 'masks'
-
-
-def datasets_in(dataset: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The data sets themselves, inside of what seeds, repeats, balances or joins them."""
-    inner = dataset.get('dataset')
-    if isinstance(inner, Mapping):
-        yield from datasets_in(inner)
-    elif isinstance(parts := dataset.get('datasets'), Sequence):
-        for part in parts:
-            yield from datasets_in(part)
-    else:
-        yield dict(dataset)
 
 
 def outline(cfg: Config, dataset: Mapping[str, Any]) -> Any:

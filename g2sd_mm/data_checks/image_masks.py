@@ -9,11 +9,10 @@ from ..errors import DataError
 from ..image_files import ENDINGS, UNREAD_ENDINGS, endings_of, files_below, is_image
 from ..text import some
 from .contents import problems
-from .crops import Crop, too_small
-from .duplicates import TRAINING
 from .findings import Finding
 from .images import Picture
 from .masks import Labels, Mask, count_masks
+from .source import TRAINING, Crop, too_small
 
 
 class ImageMasks:

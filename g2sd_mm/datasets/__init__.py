@@ -1,11 +1,9 @@
 """Data: the embedded Shapes set, and reading any set so that a run can be repeated exactly."""
 
-from .cropping import LoadRandomResizedCrop, SplitPlanes
-from .device_decoding import DecodingPreprocessor
+from .cropping import DecodingPreprocessor, LoadRandomResizedCrop, SplitPlanes
 from .masks import CheckMasks
 from .packed import PackedBackend
-from .seeded import SampleKey, SeededDataset, SeededSampler
-from .workers import patient_worker
+from .seeded import SampleKey, SeededDataset, SeededSampler, patient_worker
 
 __all__ = [
     'CheckMasks',

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..compat.jpeg import ends_early
-from ..compat.pixel_limit import too_large
+from ..compat.image_files import ends_early, too_large
 
 try:
     import simplejpeg

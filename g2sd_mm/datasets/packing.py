@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..image_files import files_below
-from .packed import SUFFIX, import_lmdb
-from .packed_whole import add_checksums
+from .packed import SUFFIX, add_checksums, import_lmdb
 
 _PAGE = 4096
 _LONGEST_KEY = 511  # bytes, LMDB's limit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.config import Config, ConfigDict
 
-from ..config.old_names import refuse_old_names
+from ..config.load import refuse_old_names
 from ..config.parts import plain_model
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')

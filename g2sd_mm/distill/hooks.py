@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..engine.hooks.access import bare_model, updates_so_far
-from ..engine.hooks.seeding import StepSeedHook
+from ..engine.hooks.resuming import StepSeedHook
 from ..engine.tensors import is_constant
+from ..provenance import READING, cache_key
 from .distillation import Distillation
 from .labels import TeacherLabels
 
@@ -204,20 +203,16 @@ class TeacherLabelsHook(Hook):
 def replayed(runner: Runner) -> str:
     """16 hex digits that stand for all that decides what the teacher sees and answers."""
     cfg = runner.cfg
-    loader = dict(cfg.train_dataloader)
-    for name in ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor'):
-        loader.pop(name, None)
     student = cfg.model.get('student', {})
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
     parts = {
         'seed': runner.seed,
         'weights': bare_model(runner).teacher.checksum(),
         'teacher': {name: v for name, v in cfg.model.teacher.items() if name != 'checkpoint'},
-        'data': loader,
+        'data': {name: v for name, v in cfg.train_dataloader.items() if name not in READING},
         # labels are numbers: with other folders or another order they are others
         'classes': metainfo.get('classes'),
         # normalisation and mixing
         'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
     }
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return cache_key(parts)

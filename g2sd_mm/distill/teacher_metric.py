@@ -13,8 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_data, named_teacher
-from ..checkpoints.sidecar import read_sidecar
+from ..checkpoints.record import Record, check_record, describe_data, named_teacher, read_sidecar
 from ..config.parts import encoder_start
 from ..errors import UserError
 from ..tasks import best_by

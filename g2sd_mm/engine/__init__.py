@@ -1,6 +1,6 @@
 """What training needs beside models and data: parameter groups, schedules and hooks."""
 
-from .autocast import AutocastOptimWrapper
+from ..config.parts import sync_batch_norm
 from .hooks import (
     CompileHook,
     DivergenceHook,
@@ -17,9 +17,8 @@ from .hooks import (
     WeightsExportHook,
     WholeCheckpointHook,
 )
-from .layer_decay import ViTLayerDecayConstructor
 from .loops import ResumableEpochLoop, ResumableIterLoop
-from .norm import sync_batch_norm
+from .optimizers import AutocastOptimWrapper, ViTLayerDecayConstructor
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
 from .sharding import ShardedDataParallel, ShardedRunner
 

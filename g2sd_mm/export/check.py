@@ -1,14 +1,18 @@
-"""Compare an exported file with the network that it was made of."""
+"""Compare an exported file with the network that it was made of: outputs, and accuracy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from .torch_files import as_list
+from ..students.student import Student
+from .formats import as_list
 
 #: Largest difference allowed, as a share of the output's largest value. Rounding in float32 comes
 #: to some 1e-6; a wrong operator to 1e-2 and more.
@@ -76,3 +80,32 @@ def compare(
                 )
             worst[name] = max(worst[name], share)
     return {'batches': list(BATCHES), 'tolerance': TOLERANCE, 'difference': worst}
+
+
+Classify = Callable[[Tensor], Tensor]
+
+
+@torch.no_grad()
+def top1(student: Student, cfg: Config, classifiers: Mapping[str, Classify]) -> dict[str, float]:
+    """Percent of the test images whose most likely class is right, for several classifiers at once.
+
+    Args:
+        student: prepares the images.
+        cfg: config with ``test_dataloader``.
+        classifiers: name -> normalised images [B, 3, height, width] to logits [B, classes].
+
+    Returns:
+        accuracy by name, 0 to 100.
+    """
+    right = dict.fromkeys(classifiers, 0)
+    total = 0
+    with DefaultScope.overwrite_default_scope(student.network['scope']):
+        loader = Runner.build_dataloader(cfg.test_dataloader)
+        for batch in loader:
+            batch = student.model.data_preprocessor(batch)
+            labels = torch.cat([sample.gt_label for sample in batch['data_samples']]).cpu()
+            total += len(labels)
+            for name, classify in classifiers.items():
+                found = classify(batch['inputs'].cpu()).argmax(dim=1)
+                right[name] += int((found == labels).sum())
+    return {name: 100 * number / total for name, number in right.items()}

@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..checkpoints.sidecar import FORMAT
+from ..checkpoints.record import FORMAT
 from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..provenance import file_digest
 from ..students.student import Student
 from ..tasks import task_named
 from .check import ExportError, compare, random_images
-from .onnx_file import OPSET, onnx_runner, write_onnx
-from .parts import choose_part, output_names
-from .torch_files import (
+from .formats import (
+    OPSET,
     as_list,
+    onnx_runner,
     torch_export_runner,
     torchscript_runner,
+    write_onnx,
     write_torch_export,
     write_torchscript,
 )
@@ -157,3 +158,34 @@ def _describe(path: Path, content: dict[str, Any]) -> Path:
     sidecar = path.with_name(f'{path.name}.json')
     write_text(sidecar, json.dumps(content, indent=2))
     return sidecar
+
+
+def choose_part(student: Student, part: str | None = None) -> tuple[str, nn.Module]:
+    """Name and network of the part to export, in eval mode and without gradients.
+
+    Args:
+        student: any.
+        part: one of the task's ``parts``; None for the whole of the task.
+
+    Raises:
+        UserError: if the task has no such part; the message says what can be exported.
+    """
+    task = task_named(student.task)
+    parts = task.parts
+    part = part or next(iter(parts))
+    if part not in parts:
+        reason = task.left_out
+        raise UserError(
+            f'a student for {student.task} has no part {part!r} to export, but '
+            f'{" and ".join(parts)}' + (f': {reason}' if reason else '')
+        )
+    return part, parts[part](student.model).eval().requires_grad_(False)
+
+
+def output_names(part: str, number: int) -> list[str]:
+    """Names of the outputs of a part that gives ``number`` tensors."""
+    if part in ('classifier', 'segmentor'):
+        return ['logits']
+    if number == 1:
+        return ['features']
+    return [f'features_{i}' for i in range(number)]

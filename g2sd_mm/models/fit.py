@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from .decomposed_attention import resize_table
-from .image_size import height_and_width, plain_size, stored_grid
-from .positions import Grid, resize_positions
-from .relative_table import resize_relative_table, stored_table_grid
+from .positions import Grid, height_and_width, plain_size, resize_positions, stored_grid
+from .table_attention import resize_relative_table, stored_table_grid
 
 _POSITIONS = ('pos_embed', 'decoder_pos_embed', 'backbone.pos_embed')
 _TABLE = 'relative_position_bias_table'

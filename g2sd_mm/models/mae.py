@@ -14,10 +14,16 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .first_layer import adapt_channels
-from .image_size import height_and_width, stored_grid
 from .masking import Masking, mask_noise, random_masking
-from .positions import Grid, resize_positions, sincos_position_embedding, square_grid
+from .positions import (
+    Grid,
+    adapt_channels,
+    height_and_width,
+    resize_positions,
+    sincos_position_embedding,
+    square_grid,
+    stored_grid,
+)
 from .sizes import DecoderSize, EncoderSize, decoder_size
 from .vit import NORM_EPS, Block, VisionTransformer
 

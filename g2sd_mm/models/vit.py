@@ -8,6 +8,7 @@ Shapes: B images, N tokens, D channels, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import ConfigError
-from .freezing import freeze_first_stages
-from .image_size import patch_grid, plain_size
-from .positions import Grid, resize_positions
+from .positions import Grid, patch_grid, plain_size, resize_positions
 from .sizes import EncoderSize, encoder_size
 
 NORM_EPS = 1e-6  # of every published ViT and MAE checkpoint; torch's default is 1e-5
@@ -280,3 +279,26 @@ def init_vit_weights(module: nn.Module, std: float = 0.02) -> None:
         elif isinstance(child, nn.LayerNorm):
             nn.init.ones_(child.weight)
             nn.init.zeros_(child.bias)
+
+
+#: What embeds the image, and what normalises after the last block.
+_EMBEDDING = ('patch_embed', 'pos_embed', 'cls_token')
+_FINAL = ('norm', 'fc_norm')
+
+
+def freeze_first_stages(network: Any, stages: int) -> None:
+    """Take the gradient off the first stages and put them into evaluation mode, in place.
+
+    Args:
+        network: a :class:`~g2sd_mm.models.vit.VisionTransformer`.
+        stages: as its ``frozen_stages``.
+    """
+    if stages < 0:
+        return
+    names = [*_EMBEDDING, *(_FINAL if stages == network.depth else ())]
+    parts = [getattr(network, name, None) for name in names]
+    for part in (*parts, *network.blocks[:stages]):
+        if isinstance(part, nn.Module):
+            part.eval()
+        if part is not None:
+            part.requires_grad_(False)

@@ -20,28 +20,84 @@ import g2sd_mm
 
 from ..agreement.runs import agree_for_training
 from ..config.load import load_config
-from ..config.parts import innermost_datasets
+from ..config.parts import add_hook, innermost_datasets, teacher_of
+from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
-from ..engine.autocast import MIXED, mixed_dtype
+from ..engine.optimizers import MIXED, mixed_dtype
 from ..errors import UserError
-from .auto_scale import scale_rate
 from .data import prepare_data
-from .reliable import check_work_dir, make_reliable
 from .resume import find_start
 from .verify import verify_named_files
-from .work_dir import work_dir_lock
+from .work_dir import check_work_dir, work_dir_lock
+
+#: Entry of ``reliability`` in a config -> hook that it has the arguments of.
+_ALARMS = {
+    'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook', 'dry_run': 'DryRunHook',
+    'teacher_metric': 'TeacherMetricHook',
+}  # fmt: skip
+
+#: Schedules that have to know how many iterations make an update.
+_PER_UPDATE = ('WarmupCosineLR', 'WarmupPolyLR', 'WarmupMultiStepLR')
+
+
+def make_reliable(cfg: Config) -> None:
+    """Give a config the loop, the checkpoints and the alarms of this project, in place.
+
+    Any config: a stock one has mmengine's. What it sets of them stays as it is; ``reliability`` in
+    a config has their arguments, or None to leave one out.
+
+    Raises:
+        UserError: if ``reliability`` names an alarm that there is not.
+    """
+    settings = cfg.get('reliability') or {}
+    if unknown := set(settings) - set(_ALARMS):
+        raise UserError(
+            f'reliability has {", ".join(sorted(unknown))}: there are {", ".join(_ALARMS)}'
+        )
+    loop = cfg.train_cfg
+    if loop.pop('by_epoch', False) or loop.get('type') == 'EpochBasedTrainLoop':
+        loop['type'] = 'ResumableEpochLoop'
+    elif loop.setdefault('type', 'IterBasedTrainLoop') == 'IterBasedTrainLoop':
+        loop['type'] = 'ResumableIterLoop'
+    _fit_schedules(cfg)
+    defaults = {'checkpoint': dict(type='CheckpointHook', interval=1)}  # mmengine's own
+    cfg.default_hooks = {**defaults, **(cfg.get('default_hooks') or {})}
+    saving = cfg.default_hooks.checkpoint
+    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
+        saving.type = 'WholeCheckpointHook'
+    for loader in (cfg.train_dataloader, cfg.get('val_dataloader')):
+        if loader and 'worker_init_fn' not in loader:
+            loader.worker_init_fn = dict(
+                type='patient_worker',
+                seed=(cfg.get('randomness') or {}).get('seed'),
+                disable_subprocess_warning=loader.pop('disable_subprocess_warning', False),
+            )
+    arguments = {hook: settings.get(name, {}) for name, hook in _ALARMS.items()}
+    hooks = list(cfg.get('custom_hooks') or [])
+    present = {hook['type'] for hook in hooks}
+    hooks += [
+        dict(type=hook, **arguments[hook])
+        for hook in _ALARMS.values()
+        if hook not in present and arguments[hook] is not None
+    ]
+    cfg.custom_hooks = hooks
+    add_hook(cfg, 'PreemptionHook')
+
+
+def _fit_schedules(cfg: Config) -> None:
+    """Rates change between updates alone, however many iterations make one; in place."""
+    schedules = cfg.get('param_scheduler') or ()
+    counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    for schedule in [schedules] if 'type' in schedules else schedules:
+        if isinstance(schedule, dict) and schedule.get('type') in _PER_UPDATE:
+            schedule['accumulation'] = counts
+
 
 _RUNS = itertools.count(1)
 _TRAINING_ONLY = (
-    'train_dataloader',
-    'train_cfg',
-    'optim_wrapper',
-    'param_scheduler',
-    'val_dataloader',
-    'val_evaluator',
-    'val_cfg',
-    'custom_hooks',
-)
+    'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'val_dataloader',
+    'val_evaluator', 'val_cfg', 'custom_hooks',
+)  # fmt: skip
 
 
 def prepare_training(
@@ -60,8 +116,9 @@ def prepare_training(
 ) -> Config:
     """A config as it will be trained: loaded, fitted to this machine, checked.
 
-    Args are those of :func:`g2sd_mm.runs.train.train`, and ``hold``, which is given the lock of
-    the work dir before anything is read there.
+    Args are those of ``tools/train.py``; ``runs`` is the folder in which configs find each other's
+    weights, ``compiled=None`` leaves compiling to whether there is a GPU, and ``hold`` is given the
+    lock of the work dir before anything is read there.
 
     Raises:
         UserError, CheckpointError: with one line that says what to do; the latter for any file of
@@ -88,15 +145,17 @@ def prepare_training(
         hold.enter_context(work_dir_lock(cfg.work_dir))
     make_reliable(cfg)
     find_start(cfg, resume, notes)
-    log_throughput(cfg)
-    export_weights(cfg)
+    add_hook(cfg, 'ThroughputHook')
+    if not any(hook['type'] == 'WeightsExportHook' for hook in cfg.custom_hooks):
+        add_hook(cfg, 'WeightsExportHook')  # stock configs leave weights.pth too
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
     agree_for_training(cfg, config)
     check_training_data(cfg)
     use_strict_loading(cfg)
-    use_compilation(cfg, compiled)
+    if compiled is not False:  # always, or (None) where there is a GPU
+        add_hook(cfg, 'CompileHook', on_cpu=bool(compiled))
     return cfg
 
 
@@ -178,8 +237,7 @@ def use_mixed_precision(cfg: Config) -> None:
         )
     dtype = mixed_dtype('cuda')
     cfg.optim_wrapper.update(dict(MIXED[dtype]))
-    teacher = (cfg.get('distillation') or {}).get('teacher')
-    if teacher:
+    if teacher := teacher_of(cfg):
         teacher.setdefault('dtype', dtype)
 
 
@@ -191,15 +249,7 @@ def use_strict_loading(cfg: Config) -> None:
     start = None if cfg.get('resume') else cfg.get('load_from')
     if start:
         cfg.load_from = None
-    hook = dict(type='StrictLoadingHook', start=start)
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
-
-
-def use_compilation(cfg: Config, compiled: bool | None) -> None:
-    """Compile transformer blocks: always, never, or (None) with a GPU; in place."""
-    if compiled is not False:
-        hook = dict(type='CompileHook', on_cpu=bool(compiled))
-        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
+    add_hook(cfg, 'StrictLoadingHook', start=start)
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
@@ -213,18 +263,6 @@ def use_test_time_augmentation(cfg: Config) -> None:
     for dataset in innermost_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
-
-
-def log_throughput(cfg: Config) -> None:
-    """Images a second in every line of the log, in place."""
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ThroughputHook')]
-
-
-def export_weights(cfg: Config) -> None:
-    """Write ``weights.pth`` and what it is at the end of the run, in place; stock configs too."""
-    hooks = list(cfg.get('custom_hooks') or [])
-    if not any(hook['type'] == 'WeightsExportHook' for hook in hooks):
-        cfg.custom_hooks = [*hooks, dict(type='WeightsExportHook')]
 
 
 def use_tensorboard(cfg: Config) -> None:
@@ -241,3 +279,45 @@ def use_tensorboard(cfg: Config) -> None:
     cfg.setdefault('visualizer', dict(type='Visualizer'))  # mmengine's own
     known = cfg.visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
     cfg.visualizer.vis_backends = [*known, dict(type='TensorboardVisBackend')]
+
+
+def scale_rate(cfg: Config, path: str) -> list[str]:
+    """Let mmengine scale the rate to the batch, with what is accumulated counted too; in place.
+
+    ``auto_scale_lr.base_batch_size`` is the images of an iteration, and the rate of a recipe is
+    that of its own accumulation: 2048 images, of which the recipe of pre-training accumulates two.
+    mmengine compares iterations. What ``--cfg-options`` changes in ``accumulative_counts`` is
+    therefore put into the base.
+
+    Args:
+        cfg: of the run, with all options.
+        path: config file, whose accumulation is the recipe's.
+
+    Returns:
+        lines for the log, if there is accumulation.
+
+    Raises:
+        UserError: if the config does not say which batch its rate is for.
+    """
+    settings = cfg.get('auto_scale_lr') or {}
+    base = settings.get('base_batch_size')
+    if not base:
+        raise UserError(
+            f'--auto-scale-lr: {path} does not say for which batch its learning rate is; add '
+            '--cfg-options auto_scale_lr.base_batch_size=N, the images of an iteration of all '
+            'processes'
+        )
+    recipe, now = _accumulation(Config.fromfile(find_config(path))), _accumulation(cfg)
+    scaled = base * recipe / now
+    fitted = int(scaled) if scaled == int(scaled) else scaled
+    cfg.auto_scale_lr = dict(settings, enable=True, base_batch_size=fitted)
+    if recipe == now:
+        return []
+    return [
+        f'--auto-scale-lr counts the images of an update: the recipe has {base} x {recipe} '
+        f'accumulated, so {fitted} x {now} here'
+    ]
+
+
+def _accumulation(cfg: Config) -> int:
+    return (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)

@@ -10,8 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..config.parts import peer_timeout
-from ..engine.norm import sync_batch_norm
+from ..config.parts import peer_timeout, sync_batch_norm
 from ..errors import UserError
 
 _PORT = '29500'

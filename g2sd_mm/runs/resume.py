@@ -11,6 +11,7 @@ from mmengine.config import Config
 from ..checkpoints import CheckpointError
 from ..checkpoints.integrity import damage, newest_whole
 from ..compat.safe_load import load_checkpoint
+from ..config.parts import add_hook
 
 #: What has to be in a config for its randomness to follow from counts alone.
 _COUNTED = ('SeededSampler', 'SeededDataset', 'StepSeedHook')
@@ -51,7 +52,7 @@ def find_start(cfg: Config, resume: str | None, notes: Sequence[str] = ()) -> No
         _take_seed(cfg, _training_checkpoint(found))
         notes += _inexact(cfg)
         cfg.resume, cfg.load_from = True, str(found)
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ResumeHook', notes=notes)]
+    add_hook(cfg, 'ResumeHook', notes=notes)
 
 
 def _checkpoint_folder(cfg: Config) -> str:

@@ -10,7 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from ..agreement.runs import agree_for_test
-from ..students.build import fill_student
+from ..checkpoints.fill import fill
 from .prepare import prepare_test
 from .processes import start_processes
 
@@ -45,7 +45,7 @@ def evaluate(
     model = runner.model
     while hasattr(model, 'module'):  # inside of DDP, inside of test-time augmentation
         model = model.module
-    fill_student(model, checkpoint, config)
+    fill(model, checkpoint, 'student', config)
     metrics = {name: float(value) for name, value in runner.test().items()}
     if out and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)

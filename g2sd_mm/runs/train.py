@@ -20,20 +20,13 @@ def train(
     config: str,
     options: dict[str, Any] | None = None,
     work_dir: str | None = None,
-    resume: str | None = None,
     launcher: str = 'none',
-    seed: int | None = None,
-    amp: bool = False,
-    deterministic: bool = False,
-    auto_scale_lr: bool = False,
-    runs: str = 'work_dirs',
-    tensorboard: bool = False,
-    compiled: bool | None = None,
+    **prepared: Any,
 ) -> Runner:
     """Train a config in this process; the function behind ``tools/train.py``.
 
-    Args are the command's; ``runs`` is the folder in which configs find each other's weights, and
-    ``compiled=None`` leaves compiling to whether there is a GPU.
+    Args are the command's; all but ``launcher`` go to
+    :func:`~g2sd_mm.runs.prepare.prepare_training`.
 
     Returns:
         the finished runner.
@@ -46,20 +39,8 @@ def train(
         Preempted: when a signal asked the run to end, and it has saved.
     """
     with ExitStack() as stack:
-        cfg = prepare_training(
-            config,
-            options,
-            work_dir=work_dir,
-            resume=resume,
-            seed=seed,
-            amp=amp,
-            deterministic=deterministic,
-            auto_scale_lr=auto_scale_lr,
-            runs=runs,
-            tensorboard=tensorboard,
-            compiled=compiled,
-            hold=stack if is_first_process(launcher) else None,
-        )
+        hold = stack if is_first_process(launcher) else None
+        cfg = prepare_training(config, options, work_dir, hold=hold, **prepared)
         with listening(), explained(cfg):
             start_processes(cfg, launcher)
             runner = build_runner(g2sd_mm.distill_config(cfg))

@@ -14,14 +14,13 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import nn
 
-from ..checkpoints import CheckpointError, load_encoder
+from ..checkpoints import CheckpointError
+from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
-from ..checkpoints.warm_start import load_start
 from ..config.load import load_config
-from ..config.parts import encoder_start, plain_model
+from ..config.parts import encoder_start, plain_model, teacher_of
 from ..distill.teachers import build_teacher
 from ..models.backbones.base import Backbone
-from ..students.build import fill_student
 
 Check = Callable[[str], Fit | None]
 
@@ -80,7 +79,7 @@ def verify_named_files(cfg: Config, path: str) -> None:
         CheckpointError, FileNotFoundError: of the first one that does not fit.
     """
     named = {
-        'teacher': _teacher_cfg(cfg).get('checkpoint'),
+        'teacher': teacher_of(cfg).get('checkpoint'),
         'init_cfg': encoder_start(cfg),
         'load_from': None if cfg.get('resume') else cfg.get('load_from'),
     }
@@ -99,30 +98,20 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     """
     checks: dict[str, Check] = {}
     trained = _model(cfg)
-    if _teacher_cfg(cfg):
+    if teacher_of(cfg):
         checks['teacher'] = functools.partial(_check_teacher, cfg)
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
-        checks['init_cfg'] = functools.partial(_check_encoder, backbone)
+        checks['init_cfg'] = lambda file: fill(backbone, file, 'encoder')
     if backbone is not None:
-        checks['weights'] = lambda file: fill_student(trained, file, path)
-    checks['load_from'] = lambda file: load_start(trained, file)
+        checks['weights'] = lambda file: fill(trained, file, 'student', path)
+    checks['load_from'] = lambda file: fill_start(trained, file)
     return checks
 
 
-def _teacher_cfg(cfg: Config) -> dict[str, Any]:
-    return (cfg.get('distillation') or {}).get('teacher') or {}
-
-
 def _check_teacher(cfg: Config, file: str) -> None:
-    teacher = {**_teacher_cfg(cfg), 'checkpoint': file}
+    teacher = {**teacher_of(cfg), 'checkpoint': file}
     _outline(lambda: build_teacher(teacher))
-
-
-def _check_encoder(backbone: Backbone, file: str) -> Fit:
-    return load_encoder(
-        backbone, file, may_miss=backbone.may_miss, may_ignore=backbone.may_ignore
-    )
 
 
 def _model(cfg: Config) -> nn.Module:

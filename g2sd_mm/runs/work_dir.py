@@ -1,17 +1,18 @@
-"""One run at a time in a work dir."""
+"""The work dir of a run: it can be written, and one run at a time is in it."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..datasets.workers import LOOK
+from ..datasets.seeded import LOOK
 from ..errors import UserError
 
 #: File in the work dir that is locked. It stays; the lock ends with the process that holds it.
@@ -19,6 +20,26 @@ NAME = '.lock'
 #: Seconds that are waited for a run that is just ending, or for loader workers of a killed one.
 WAIT = 2 * LOOK
 _RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+
+
+def check_work_dir(folder: str) -> None:
+    """Make the work dir and try to write there, before anything takes time.
+
+    Raises:
+        UserError: if that cannot be done.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as file:
+            file.write(b'\0' * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f'cannot write into the work dir {folder}: {error.strerror}; give another with '
+            '--work-dir DIR, or make room'
+        ) from error
 
 
 def is_first_process(launcher: str) -> bool:

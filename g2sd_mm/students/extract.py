@@ -15,10 +15,16 @@ from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identif
 from ..checkpoints.averaged import Which
 from ..checkpoints.convert import convert_state
 from ..checkpoints.naming import own_record, state_for
-from ..checkpoints.record import Record, check_record, describe_network, describe_origin
-from ..checkpoints.sidecar import read_sidecar, sidecar_path, write_sidecar
-from ..checkpoints.write import write_safetensors, write_weights
-from ..checkpoints.write_layout import write_layout
+from ..checkpoints.record import (
+    Record,
+    check_record,
+    describe_network,
+    describe_origin,
+    read_sidecar,
+    sidecar_path,
+    write_sidecar,
+)
+from ..checkpoints.write import write_layout, write_safetensors, write_weights
 from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest

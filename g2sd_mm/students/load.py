@@ -8,15 +8,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from .. import register_all
-from ..agreement.recorded import of_record
-from ..agreement.weights import reconcile, say
+from .. import datasets, models  # noqa: F401, a student is built of them
+from ..agreement.data import BY_POSITION, comparable, difference
+from ..agreement.inputs import inputs_of, pixels, unlike
+from ..agreement.weights import of_record, reconcile, reconcile_data, say
 from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_network
-from ..checkpoints.sidecar import read_sidecar, sidecar_path
+from ..checkpoints.record import Record, check_record, describe_network, read_sidecar, sidecar_path
 from ..compat.quiet import quiet_imports
 from ..config.load import load_config
-from ..engine.norm import sync_batch_norm
+from ..config.parts import LOADERS, sync_batch_norm
 from ..errors import UserError
 from .build import build_student
 from .student import Student
@@ -51,7 +51,6 @@ def load_student(
     """
     path = weights_file(source)
     with quiet_imports():
-        register_all()
         return _load(path, config, options).to(device)
 
 
@@ -133,3 +132,43 @@ def known_record(path: Path) -> Record | None:
         return record
     record = read_weights(path).meta.get('student')
     return record if record is None else check_record(record, f'{path}, meta.student,')
+
+
+def agree_on_test_data(
+    students: Mapping[str, Student],
+    cfg: Config,
+    name: str,
+    size: int | tuple[int, int] | None = None,
+) -> None:
+    """Fit the labels of a config's test data to the classes of students, in place.
+
+    Args:
+        students: by name; each is compared with the first.
+        cfg: config with ``test_dataloader``.
+        name: of the config, for messages.
+        size: side in pixels of the only images that can be taken, or height and width; None for
+            any.
+
+    Raises:
+        UserError: if classes, normalisation or size differ.
+    """
+    (first, reference), *others = students.items()
+    here = inputs_of(cfg)
+    for called, student in others:
+        if reference.classes != student.classes and comparable(reference.classes, student.classes):
+            differs = difference(reference.classes, student.classes, (first, called))
+            if not cfg.get(BY_POSITION):
+                raise UserError(
+                    f'{differs}. Networks of other classes cannot be compared; if only the names '
+                    f'differ, --cfg-options {BY_POSITION}=True'
+                )
+    for called, student in students.items():
+        if student.task == 'classification' and (differs := unlike(student.inputs, here)):
+            raise UserError(f'{called} and {name} prepare images differently ({differs})')
+    taken = (size, size) if isinstance(size, int) else size
+    if taken and here.size and here.size != taken:
+        raise UserError(
+            f'{name} gives images of {pixels(here.size)}, and the exported file takes '
+            f'{pixels(taken)}: export it with --size {here.size[0]}, or give other test data'
+        )
+    say(reconcile_data(cfg, reference.classes, first, (LOADERS[2],)).notes)

@@ -13,18 +13,17 @@ import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
-from mmengine.registry import DefaultScope
+from mmengine.registry import TRANSFORMS, DefaultScope
 from torch import Tensor, nn
 
 from ..agreement.inputs import Inputs, cut_of, pixels
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
-from ..config.channels import image_channels
-from ..errors import UserError
+from ..config.load import image_channels
+from ..errors import DataError, UserError
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
-from .described import registered_only
-from .reading import read_pixels, shown, with_channels
+from .build import registered_only
 
 #: A file, or pixels [height, width, C]: of three channels uint8, in RGB order.
 Image = str | Path | np.ndarray
@@ -254,3 +253,38 @@ def check_image(path: str | Path) -> None:
     """
     if not Path(path).is_file():
         raise UserError(f'no image file {path}')
+
+
+def read_pixels(step: Mapping[str, Any], path: str) -> np.ndarray:
+    """Pixels [height, width, C] of a file, as the first step of a test pipeline reads them.
+
+    Raises:
+        UserError: if the file cannot be read so.
+    """
+    reader = TRANSFORMS.build(dict(step))
+    try:
+        results = reader({'img_path': path})
+    except (DataError, OSError, ValueError, AssertionError) as error:
+        raise UserError(
+            f'{path} cannot be read by {step.get("type")} of the test pipeline: {error}'
+        ) from error
+    return with_channels(results['img'])
+
+
+def with_channels(pixels: np.ndarray) -> np.ndarray:
+    """[height, width] as [height, width, 1]; three sides as they are."""
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def shown(pixels: np.ndarray) -> np.ndarray:
+    """A picture to draw on, uint8 [height, width, 3]: the first three channels, or one as grey.
+
+    Values that are no bytes are stretched from the smallest to the largest.
+    """
+    pixels = with_channels(pixels)
+    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+    if pixels.dtype != np.uint8:
+        values = pixels.astype(np.float64)
+        low, high = values.min(), values.max()
+        pixels = ((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return np.ascontiguousarray(pixels)

@@ -15,7 +15,7 @@ from torch import nn
 from ..checkpoints.convert import convert_state
 from ..errors import UserError
 from ..models.backbones import G2SDViT
-from ..models.image_size import height_and_width
+from ..models.positions import height_and_width
 from ..models.vit import NORM_EPS
 from .load import load_student
 from .student import Student

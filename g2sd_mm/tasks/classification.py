@@ -9,8 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from .drawing import Drawing, as_numpy, write
-from .networks import Backbone, Features
-from .task import Image, Metric, PaperData, Task, class_name
+from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
 
 class Classifier(Features):

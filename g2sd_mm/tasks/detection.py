@@ -11,8 +11,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from .drawing import Drawing, as_numpy, class_colour, write
-from .networks import Backbone, Features
-from .task import Image, Metric, PaperData, Task, class_name
+from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
 
 class Pyramid(Features):

@@ -11,8 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from g2sd_mm.agreement.weights import numbers_of_classes
-from g2sd_mm.checkpoints.record import describe_network, describe_origin, restore
-from g2sd_mm.checkpoints.sidecar import write_sidecar
+from g2sd_mm.checkpoints.record import describe_network, describe_origin, restore, write_sidecar
 from g2sd_mm.checkpoints.write import write_weights
 
 from .toys import config

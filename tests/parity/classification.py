@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm.checkpoints.task_models import published_classifier
+from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
 
 from .golden import Golden, check_exact, check_gradient, check_gradients, check_loss, check_output
@@ -40,8 +40,8 @@ def sd_cls(golden: Golden) -> None:
     shape = (cfg['img'], cfg['patch'], cfg['classes'])
     student = build_classifier(cfg['stu'], *shape, two_tokens=True)
     teacher = build_classifier(cfg['tea'], *shape, two_tokens=False).eval()
-    student.load_state_dict(published_classifier(golden.below('student/')))
-    teacher.load_state_dict(published_classifier(golden.below('teacher/')))
+    student.load_state_dict(in_our_names(golden.below('student/')))
+    teacher.load_state_dict(in_our_names(golden.below('teacher/')))
 
     images = golden['images']
     with torch.no_grad():
@@ -72,7 +72,7 @@ def sd_cls(golden: Golden) -> None:
     smoothed = student.head.loss_module(logits, golden['label_hard'])
     check_loss(smoothed, golden['loss_gt_labelsmooth'], 'label-smoothing loss of the head')
     ((loss_gt + loss_dist) / 2).backward()
-    check_gradients(student, published_classifier(golden.below('grad/')), 'gradient')
+    check_gradients(student, in_our_names(golden.below('grad/')), 'gradient')
     _nkd(golden)
 
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from g2sd_mm.checkpoints.task_models import detectron2_detector
+from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.distill.losses.detection import (
     FeatureRichnessLoss,
@@ -57,12 +57,12 @@ def build_proposer(net: dict, out_channels: int) -> torch.nn.ModuleDict:
 def det(golden: Golden) -> None:
     cfg = golden.meta['cfg']
     model = build_proposer(cfg['net'], cfg['out_channels'])
-    model.load_state_dict(detectron2_detector(golden.below('weights/')))
+    model.load_state_dict(in_our_names(golden.below('weights/')))
     levels = _check_forward(golden, '', model, LEVELS)
 
     # of the reference's scalar: mean cube of p2 .. p5, p6 being a part of p5
     sum((level**3).mean() for level in levels[:4]).backward()
-    check_gradients(model, detectron2_detector(golden.below('grad/')), 'gradient')
+    check_gradients(model, in_our_names(golden.below('grad/')), 'gradient')
 
     if 'rect/images' in golden.names:
         _check_forward(golden, 'rect/', model, LEVELS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from g2sd_mm.checkpoints.predictors import published_name
+from g2sd_mm.checkpoints.convert import published_name
 from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.distill.losses.relation import token_relation_loss
 from g2sd_mm.distill.losses.targets import select_tokens

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from g2sd_mm.engine.layer_decay import ViTLayerDecayConstructor, layer_decay_scale
+from g2sd_mm.engine.optimizers import ViTLayerDecayConstructor, layer_decay_scale
 from g2sd_mm.engine.schedules import warmup_cosine, warmup_multistep, warmup_poly
 from g2sd_mm.models.vit import VisionTransformer
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm.checkpoints.task_models import published_segmentor
+from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg
 from g2sd_mm.models.fit import fit_to_image
-from g2sd_mm.models.relative_table import table_grid
+from g2sd_mm.models.table_attention import table_grid
 
 from .golden import (
     Golden,
@@ -39,7 +39,7 @@ def seg(golden: Golden) -> None:
         )
     )
     model.double().eval()
-    model.load_state_dict(published_segmentor(golden.below('weights/')))
+    model.load_state_dict(in_our_names(golden.below('weights/')))
 
     maps = model.backbone(golden['images'])
     for i, own in enumerate(maps):
@@ -52,7 +52,7 @@ def seg(golden: Golden) -> None:
         total = total + (own * golden[f'cot{i}']).sum()
     total.backward()
     gradients = {f'backbone.{n}': g for n, g in golden.below('grad/').items()}
-    check_gradients(model, published_segmentor(gradients), 'gradient')
+    check_gradients(model, in_our_names(gradients), 'gradient')
 
 
 def segloss(golden: Golden) -> None:

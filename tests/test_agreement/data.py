@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.config import Config
 from PIL import Image
 
-from g2sd_mm.checkpoints.sidecar import write_sidecar
+from g2sd_mm.checkpoints.record import write_sidecar
 
 from ..helpers.toys import config, save
 

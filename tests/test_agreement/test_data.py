@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from mmengine.registry import DATASETS, DefaultScope
 
-from g2sd_mm.agreement.data import agree_on_classes
-from g2sd_mm.agreement.data_names import data_sets
-from g2sd_mm.config.parts import LOADERS
+from g2sd_mm.agreement.data import agree_on_classes, clean_names, comparable, difference
+from g2sd_mm.config.parts import LOADERS, innermost_datasets
 
 from ..helpers.toys import config, refused
 from .data import classification, coco, folders
@@ -18,7 +17,7 @@ NAMES = ('blue', 'green', 'red')
 
 def labels(cfg, loader: str) -> dict[str, int]:
     """File name without its number -> label, of the data set that the loader reads."""
-    (dataset,) = data_sets(cfg[loader].dataset)
+    (dataset,) = innermost_datasets(cfg[loader].dataset)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         data = DATASETS.build(dataset)
     names = data.metainfo['classes']
@@ -133,7 +132,7 @@ def detection(train, val, **options):
 
 def boxes(cfg, loader: str) -> dict[int, str]:
     """Label -> name that the annotations give the same box."""
-    (dataset,) = data_sets(cfg[loader].dataset)
+    (dataset,) = innermost_datasets(cfg[loader].dataset)
     with DefaultScope.overwrite_default_scope('mmdet'):
         data = DATASETS.build({**dataset, 'pipeline': []})
     names = {5: 'apple', 4: 'plum'}  # by the box's left edge
@@ -200,3 +199,28 @@ def test_masks_without_names_are_said_once():
     notes = agree_on_classes(cfg, (TRAIN, VAL)).notes
     assert len(notes) == 2  # one for each folder
     assert all('count by number alone' in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'at'),
+    [
+        (('a', 'b', 'c'), ('a', 'c', 'b'), "class 1 is 'b' and 'c'"),
+        (('a', 'b'), ('a', 'b', 'c'), "class 2 is missing and 'c'"),
+    ],
+)
+def test_both_lists_and_the_first_difference_are_named(first, second, at):
+    said = difference(first, second, ('here', 'there'))
+    assert f'here has {len(first)} classes ({", ".join(first)})' in said
+    assert f'there has {len(second)} classes ({", ".join(second)})' in said
+    assert said.endswith(f'the first difference: {at}')
+
+
+def test_names_from_a_file_are_text_without_control_characters():
+    assert clean_names(['cat', 'a\x1b[2Jb']) == ('cat', 'a?[2Jb')
+    assert clean_names(['cat', 3]) == clean_names('cat') == clean_names(None) == ()
+
+
+def test_wordnet_numbers_and_words_cannot_be_compared():
+    assert comparable(('n01440764',), ('n01443537',))
+    assert not comparable(('n01440764',), ('tench',))
+    assert not comparable((), ('tench',))

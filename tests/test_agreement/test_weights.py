@@ -8,17 +8,15 @@ import pytest
 import torch
 
 from g2sd_mm.agreement.inputs import Inputs
-from g2sd_mm.agreement.recorded import recorded
 from g2sd_mm.agreement.runs import agree_for_test, agree_for_training
-from g2sd_mm.agreement.students import agree_on_test_data
-from g2sd_mm.agreement.weights import cut_note, reconcile
-from g2sd_mm.checkpoints.sidecar import read_sidecar, write_sidecar
+from g2sd_mm.agreement.weights import cut_note, reconcile, recorded
+from g2sd_mm.checkpoints.record import read_sidecar, write_sidecar
 from g2sd_mm.config.parts import LOADERS
 from g2sd_mm.runs.infer import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
-from g2sd_mm.students.load import student_of
+from g2sd_mm.students.load import agree_on_test_data, student_of
 
 from ..helpers.students import CONFIGS, random_model, record, student_folder
 from ..helpers.toys import ROOT, config, refused, save

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
-from g2sd_mm.checkpoints.task_models import detectron2_detector, task_model_state
+from g2sd_mm.checkpoints.naming import in_our_names, task_model_state
 from g2sd_mm.distill.teachers import build_teacher
 
 from ..helpers.detectron2_names import detectron2_names
@@ -40,7 +40,7 @@ def test_every_name_and_shape_fits(config, dim, heads, parameters):
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names = detectron2_names(dim, heads)
     assert len(names) == 245
-    renamed = detectron2_detector({name: torch.empty(s) for name, s in names.items()})
+    renamed = in_our_names({name: torch.empty(s) for name, s in names.items()})
     assert {name: tuple(tensor.shape) for name, tensor in renamed.items()} == own
     # published: 47,452,496 for the small student, of which 2,950,400 are its adapters
     assert sum(p.numel() for p in model.parameters()) == parameters
@@ -54,7 +54,7 @@ def test_what_is_no_weight_is_dropped_and_the_unknown_is_kept():
         'roi_heads.keypoint_head.x': torch.zeros(1),
         'roi_heads.box_head.conv4.norm.bias': torch.zeros(1),
     }
-    assert set(detectron2_detector(state)) == {
+    assert set(in_our_names(state)) == {
         'roi_heads.keypoint_head.x',
         'roi_head.bbox_head.shared_convs.3.ln.bias',
     }

@@ -14,7 +14,7 @@ from torch import nn
 
 from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.checkpoints.layouts import Family
-from g2sd_mm.checkpoints.layouts.huggingface_config import hugging_face_config
+from g2sd_mm.checkpoints.layouts.huggingface import hugging_face_config
 from g2sd_mm.models.backbones import G2SDViTSeg
 from g2sd_mm.models.masking import random_masking
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import Weights
-from g2sd_mm.checkpoints.encoder import encoder_state
-from g2sd_mm.checkpoints.task_models import task_model_state
+from g2sd_mm.checkpoints.fill import encoder_state
+from g2sd_mm.checkpoints.naming import task_model_state
 
 from ..helpers.toys import classifier, images
 from ..test_distill.test_specific import specific

@@ -10,12 +10,11 @@ from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError, Weights, read_weights
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.fill import fill, fill_start
 from g2sd_mm.checkpoints.naming import own_record, state_for
-from g2sd_mm.checkpoints.sidecar import write_sidecar
+from g2sd_mm.checkpoints.record import write_sidecar
 from g2sd_mm.checkpoints.uses import uses_of
-from g2sd_mm.checkpoints.warm_start import load_start
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
-from g2sd_mm.students.build import fill_student
 
 from ..helpers.toys import classifier, save, words
 
@@ -73,8 +72,8 @@ def test_a_stock_file_tests_starts_and_teaches(backbone, tmp_path):
     source = segmentor(backbone, seed=1)
     path = save(tmp_path / 'x.pth', source)
     tested, started = segmentor(backbone), segmentor(backbone)
-    fill_student(tested, path, 'x.py')
-    load_start(started, path)
+    fill(tested, path, 'student', 'x.py')
+    fill_start(started, path)
     assert equal(tested, source) and equal(started, source)
     cfg = dict(model=config(backbone), default_scope='mmseg')
     teacher = OpenMMLabTeacher(cfg, path, ('backbone', 'decode_head'))
@@ -87,7 +86,7 @@ def test_of_a_run_the_student_is_taken_as_it_is(backbone, tmp_path):
     state = {f'student.{name}': t for name, t in source.state_dict().items()}
     model = segmentor(backbone)
     path = save(tmp_path / 'x.pth', state | {'distillation.adapters.a.weight': torch.zeros(1)})
-    fill_student(model, path, 'x.py')
+    fill(model, path, 'student', 'x.py')
     assert equal(model, source)
 
 
@@ -103,7 +102,7 @@ def test_a_teacher_need_not_run_every_part_of_its_file(tmp_path):
 def test_what_does_not_fit_is_told_under_the_models_own_names(backbone, tmp_path):
     path = save(tmp_path / 'x.pth', segmentor(backbone, classes=3))
     with pytest.raises(CheckpointError, match=words('x.pth', 'decode_head.conv_seg.')) as caught:
-        fill_student(segmentor(backbone), path, 'x.py')
+        fill(segmentor(backbone), path, 'student', 'x.py')
     assert 'unknown' not in str(caught.value) and 'missing' not in str(caught.value)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from g2sd_mm.checkpoints import Kind, identify, read_weights
-from g2sd_mm.checkpoints.task_models import task_model_state
+from g2sd_mm.checkpoints.naming import task_model_state
 
 
 def published() -> dict[str, torch.Tensor]:

@@ -9,8 +9,8 @@ import torch
 
 from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, identify, read_weights
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.read import shared_prefix, unwrapped
 from g2sd_mm.checkpoints.uses import uses_of
-from g2sd_mm.checkpoints.wrappers import shared_prefix, unwrapped
 
 from ..helpers.fake_checkpoints import FAKES, SMALL, random_state
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
-from g2sd_mm.cli.streams import lasting_streams
+from g2sd_mm.cli.streams import lasting_streams, printable_logs
 
-from ..helpers.toys import ROOT
+from ..helpers.toys import ROOT, Lines
 
 SAYS = """
     import os, sys
@@ -121,3 +123,33 @@ def test_files_are_utf8_in_any_locale(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, '')
     assert (folder / 'größe').read_bytes() == 'ä'.encode()
+
+
+FORGED = 'x\x1b[2J\nerror: forged'
+
+
+@pytest.fixture
+def logger():
+    made = logging.getLogger('test_plain_logs')
+    made.propagate = False
+    made.addHandler(lines := Lines())
+    yield made, lines.lines
+    made.removeHandler(lines)
+
+
+@pytest.mark.parametrize('name', [FORGED, Path(FORGED), ValueError(FORGED)], ids=type)
+def test_names_are_escaped(logger, name):
+    log, lines = logger
+    with printable_logs():
+        log.warning('%d of\n%s', 3, name)
+    assert lines == ['3 of\nx\\x1b[2J\\nerror: forged']
+
+
+def test_messages_keep_their_lines_and_nothing_else(logger):
+    log, lines = logger
+    with printable_logs():
+        log.warning(f'a\tb\n{FORGED}')
+        log.warning('100 %', extra={'x': 1})
+        log.warning('%(x)s', {'x': 1})
+    log.warning(FORGED)
+    assert lines == ['a\tb\nx\\x1b[2J\nerror: forged', '100 %', '1', FORGED]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from g2sd_mm.compat.formatting import remember_formatting
+from g2sd_mm.compat.guards import remember_formatting
 
 
 def fake(calls: list) -> SimpleNamespace:

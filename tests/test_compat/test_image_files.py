@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import cv2
 import mmcv
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
+from g2sd_mm.compat.image_files import ends_early
 from g2sd_mm.errors import DataError
 
 from ..helpers import odd_images as odd
@@ -88,3 +91,38 @@ def test_the_limit_is_pillows_unless_somebody_says():
     assert Image.MAX_IMAGE_PIXELS * 2 <= 178_956_970
     with pytest.raises(cv2.error, match='CV_IO_MAX_IMAGE_PIXELS'):
         cv2.imdecode(np.frombuffer(odd.huge_png(14_000), np.uint8), cv2.IMREAD_COLOR)
+
+
+def with_thumbnail() -> bytes:
+    """A JPEG that has a whole one in its header."""
+    inner = odd.encoded(1)
+    segment = b'\xff\xe1' + (len(inner) + 2).to_bytes(2, 'big') + inner
+    content = odd.encoded()
+    return content[:2] + segment + content[2:]
+
+
+WHOLE = [odd.encoded(), odd.encoded(progressive=True), odd.rotated(), with_thumbnail()]
+
+
+@pytest.mark.parametrize('content', WHOLE)
+@pytest.mark.parametrize('behind', [b'', bytes(5000), b'a trailer'])
+def test_a_whole_file_with_anything_behind_it(content, behind):
+    Image.open(BytesIO(content)).load()
+    assert not ends_early(content + behind)
+
+
+@pytest.mark.parametrize('content', WHOLE)
+@pytest.mark.parametrize('behind', [b'', bytes(5000)])
+@pytest.mark.parametrize('cut', [1, 2, 3, 100, 700])
+def test_a_file_without_its_end(content, behind, cut):
+    assert ends_early(content[:-cut] + behind)
+
+
+def test_other_files_pass():
+    for content in (b'', b'\xff', b'nothing', odd.encoded(kind='PNG')[:-50]):
+        assert not ends_early(content)
+
+
+@pytest.mark.parametrize('size', range(2, 60))
+def test_headers_cut_anywhere(size):
+    assert ends_early(odd.encoded()[:size])

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 import g2sd_mm
 from g2sd_mm.datasets.shapes import SEG_CLASSES, SEG_PALETTE
 from g2sd_mm.engine import sync_batch_norm
-from g2sd_mm.engine.layer_decay import layer_decay_scale
+from g2sd_mm.engine.optimizers import layer_decay_scale
 from g2sd_mm.engine.schedules import warmup_poly
 from g2sd_mm.errors import DataError
 from g2sd_mm.models.sizes import encoder_size

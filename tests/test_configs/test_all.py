@@ -14,8 +14,8 @@ from mmengine.registry import MODELS, DefaultScope
 import g2sd_mm
 from g2sd_mm.bench.suites.budget import raw_config, work_of
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.parts import sync_batch_norm
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
-from g2sd_mm.engine.norm import sync_batch_norm
 
 from ..helpers.small_configs import shrink
 from ..helpers.toys import ROOT, images, labelled

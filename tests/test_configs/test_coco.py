@@ -19,7 +19,7 @@ from mmengine.registry import DATASETS, METRICS, MODELS, PARAM_SCHEDULERS, Defau
 from mmengine.runner import Runner, load_checkpoint
 
 import g2sd_mm
-from g2sd_mm.engine.layer_decay import ViTLayerDecayConstructor
+from g2sd_mm.engine.optimizers import ViTLayerDecayConstructor
 from g2sd_mm.engine.schedules import warmup_multistep
 
 from ..helpers.odd_coco import CLASSES, IMAGES, small, write_set

@@ -14,9 +14,8 @@ from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.class_folders import ClassFolders, ImageList
 from g2sd_mm.data_checks.findings import Finding
 from g2sd_mm.data_checks.image_masks import ImageMasks
-from g2sd_mm.data_checks.layouts import recognise
 from g2sd_mm.data_checks.masks import Labels
-from g2sd_mm.data_checks.report import Report
+from g2sd_mm.data_checks.run import Report, recognise
 from g2sd_mm.errors import DataError
 
 from ..helpers import odd_images as odd

@@ -11,7 +11,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
 from PIL import Image
 
-from g2sd_mm.datasets import SampleKey, device_decoding
+from g2sd_mm.datasets import SampleKey
+from g2sd_mm.datasets import cropping as device_decoding
 from g2sd_mm.datasets.shapes.textures import texture_bank
 
 from ..helpers.toys import config, distiller

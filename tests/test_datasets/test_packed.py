@@ -15,9 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from g2sd_mm.compat.data_folders import noting_strays
 from g2sd_mm.datasets import packed as packed_files
-from g2sd_mm.datasets import packed_whole
-from g2sd_mm.datasets.packed import split_path
-from g2sd_mm.datasets.packed_whole import check_whole
+from g2sd_mm.datasets.packed import check_whole, split_path
 from g2sd_mm.datasets.packing import pack_folder
 from g2sd_mm.errors import DataError, UserError
 
@@ -259,7 +257,7 @@ def test_a_whole_file_is_read_and_so_is_one_without_checksums(copy):
 
 
 def test_few_blocks_of_a_large_file_are_read_and_all_on_request(copy, monkeypatch):
-    monkeypatch.setattr(packed_whole, '_LOOKS', 2)
+    monkeypatch.setattr(packed_files, '_LOOKS', 2)
     content = bytearray(copy.read_bytes())
     content[(1 << 20) + 77] ^= 1  # in the second of three blocks
     copy.write_bytes(content)

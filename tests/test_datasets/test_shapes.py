@@ -31,7 +31,7 @@ from g2sd_mm.datasets.shapes import (
 from g2sd_mm.datasets.shapes import scene as scene_module
 from g2sd_mm.datasets.shapes.__main__ import main
 from g2sd_mm.datasets.shapes.outlines import class_outline
-from g2sd_mm.datasets.shapes.raster import paint, rasterise
+from g2sd_mm.datasets.shapes.scene import paint, rasterise
 
 CLS = {'task': 'cls', 'train': 40, 'val': 20, 'size': 32}
 DET = {'task': 'det', 'train': 24, 'val': 8, 'size': 96}

@@ -19,7 +19,7 @@ import torch
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset
 
-from g2sd_mm.datasets import workers
+from g2sd_mm.datasets import seeded as workers
 
 
 class Own(Dataset):

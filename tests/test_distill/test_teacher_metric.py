@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from benchmarks.faults.tasks import data_in, make_tasks
-from g2sd_mm.checkpoints.sidecar import write_sidecar
+from g2sd_mm.checkpoints.record import write_sidecar
 from g2sd_mm.checkpoints.write import write_weights
 from g2sd_mm.distill import TeacherMetricHook
 from g2sd_mm.distill.teacher_metric import Known, known_metric

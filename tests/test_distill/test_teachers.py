@@ -337,7 +337,7 @@ def test_a_student_that_draws_no_view_is_refused():
 def test_a_teacher_trained_on_raw_pixels_is_warned_of(tmp_path, monkeypatch, name, meta, warned):
     said = []
     monkeypatch.setattr(
-        'g2sd_mm.checkpoints.autoencoder.print_log',
+        'g2sd_mm.checkpoints.fill.print_log',
         lambda text, **how: said.append((how['level'], text)),
     )
     path = save(tmp_path / name, autoencoder(), **meta)

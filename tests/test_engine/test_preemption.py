@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 
 from g2sd_mm import preemption
 from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
+from g2sd_mm.engine.hooks import preemption as agreement
 from g2sd_mm.engine.hooks import preemption as hook_module
+from g2sd_mm.engine.hooks.preemption import Agreement
 from g2sd_mm.errors import Preempted
 
 from ..helpers.runs import Slope, runner
@@ -163,3 +167,17 @@ def test_threads_have_no_signals():
     thread.start()
     thread.join()
     assert entered == ['']
+
+
+def test_one_process_agrees_with_itself():
+    alone = Agreement(timedelta(seconds=1))
+    assert alone.any(True) is True
+    assert alone.any(False) is False
+
+
+def test_the_group_waits_no_longer_than_the_run_does(monkeypatch):
+    made = {}
+    monkeypatch.setattr(agreement, 'is_distributed', lambda: True)
+    monkeypatch.setattr(torch.distributed, 'new_group', lambda **options: made.update(options))
+    Agreement(timedelta(seconds=15))
+    assert made == {'backend': 'gloo', 'timeout': timedelta(seconds=15)}

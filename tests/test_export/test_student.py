@@ -14,7 +14,7 @@ from g2sd_mm.export import student as exporting
 from g2sd_mm.export.student import runner_of
 from g2sd_mm.provenance import file_digest
 from g2sd_mm.students import Student, load_student
-from g2sd_mm.tasks.networks import Backbone
+from g2sd_mm.tasks.task import Backbone
 
 from ..helpers.students import CLASSES, CONFIGS, student_folder
 from ..helpers.toys import images, refused, words

@@ -12,15 +12,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.task_models import detectron2_detector
+from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.distill.losses.detection import feature_richness_loss, objectness_distillation_loss
 from g2sd_mm.models import ChannelLayerNorm, G2SDViTDet, MaskedAutoencoder, SimpleFeaturePyramid
-from g2sd_mm.models.chunked_attention import pays_off
 from g2sd_mm.models.decomposed_attention import (
     DecomposedAttention,
     decomposed_attention,
     join_windows,
+    pays_off,
     relative_table,
     split_windows,
 )
@@ -82,7 +82,7 @@ def written_out(q, k, v, rows, columns):
 @pytest.mark.parametrize('band', [512, 6])  # the second: in bands, the last one cut short
 @pytest.mark.parametrize('grid', [(5, 5), (4, 7)])
 def test_attention_equals_the_formula(grid, band, monkeypatch):
-    monkeypatch.setattr('g2sd_mm.models.chunked_attention._BAND', band)
+    monkeypatch.setattr('g2sd_mm.models.decomposed_attention._BAND', band)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, grid[0] * grid[1], 8).double().requires_grad_() for _ in 'qkv')
     tables = [torch.randn(2 * side - 1, 8).double().requires_grad_() for side in grid]
@@ -102,7 +102,7 @@ def test_bands_compute_what_further_channels_do(dtype, monkeypatch):
     tables = [torch.randn(side, side, 8).to(dtype).requires_grad_() for side in (7, 6)]
     results = []
     for band in (512, 16):
-        monkeypatch.setattr('g2sd_mm.models.chunked_attention._BAND', band)
+        monkeypatch.setattr('g2sd_mm.models.decomposed_attention._BAND', band)
         assert pays_off(inputs[0]) == (band == 16)
         out = decomposed_attention(*inputs, *tables)
         assert out.dtype == dtype
@@ -113,7 +113,7 @@ def test_bands_compute_what_further_channels_do(dtype, monkeypatch):
 
 
 def test_exporters_get_one_plain_expression(monkeypatch):
-    monkeypatch.setattr('g2sd_mm.models.chunked_attention._BAND', 1)
+    monkeypatch.setattr('g2sd_mm.models.decomposed_attention._BAND', 1)
     q = torch.randn(1, 1, 4, 8)
     assert pays_off(q)
     assert not pays_off(q.to('meta'))
@@ -349,7 +349,7 @@ def test_vitdet_ti_computes_what_the_published_modules_do():
     cfg = Config.fromfile('configs/coco/g2sd_vitt_maskrcnn_nosd.py')
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(dict(_scope_='mmdet', **cfg.model)).eval()
-    official = detectron2_detector({name: name for name in detectron2_names(192, 3)})
+    official = in_our_names({name: name for name in detectron2_names(192, 3)})
     full_size.fill(model, official.__getitem__)
     adapters = LevelAdapters().eval()
     full_size.fill(adapters, lambda name: f'stu_adapter.{name}')

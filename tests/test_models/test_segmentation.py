@@ -9,11 +9,16 @@ from mmengine.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.task_models import published_segmentor
+from g2sd_mm.checkpoints.naming import in_our_names
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg, MaskedAutoencoder, table_attention
-from g2sd_mm.models.relative_table import resize_relative_table, table_grid, table_rows
-from g2sd_mm.models.table_attention import TableAttention, relative_bias
+from g2sd_mm.models.table_attention import (
+    TableAttention,
+    relative_bias,
+    resize_relative_table,
+    table_grid,
+    table_rows,
+)
 
 from ..helpers import full_size
 
@@ -328,7 +333,7 @@ def test_full_size_reference_numbers():
         return name
 
     names = {official(name): name for name in model.state_dict()}
-    assert published_segmentor(names) == {name: name for name in names.values()}
+    assert in_our_names(names) == {name: name for name in names.values()}
     full_size.fill(model, official)
     expected = full_size.samples('seg_tiny')
     with torch.no_grad():

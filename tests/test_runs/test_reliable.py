@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.errors import UserError
-from g2sd_mm.runs.reliable import check_work_dir, make_reliable
+from g2sd_mm.runs.prepare import check_work_dir, make_reliable
 from g2sd_mm.runs.resume import find_start
 
 from ..helpers.toys import config, words

@@ -9,7 +9,7 @@ import types
 import pytest
 
 from g2sd_mm.errors import UserError
-from g2sd_mm.students.described import check_network
+from g2sd_mm.students.build import check_network
 
 from ..helpers.students import CONFIGS, record
 from ..helpers.toys import words

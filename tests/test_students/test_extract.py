@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from g2sd_mm.checkpoints import CheckpointError, read_weights
-from g2sd_mm.checkpoints.sidecar import read_sidecar
+from g2sd_mm.checkpoints.record import read_sidecar
 from g2sd_mm.checkpoints.write import write_weights
 from g2sd_mm.errors import UserError
 from g2sd_mm.provenance import file_digest

@@ -9,7 +9,7 @@ import torch
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, read_weights
-from g2sd_mm.checkpoints.sidecar import sidecar_path
+from g2sd_mm.checkpoints.record import sidecar_path
 from g2sd_mm.checkpoints.write import write_weights
 from g2sd_mm.students import Student, load_student
 

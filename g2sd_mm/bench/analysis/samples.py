@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...config.parts import innermost_dataset
 from ...errors import UserError
-from ...models.image_size import height_and_width
+from ...models.positions import height_and_width
 from ...students.student import read_image
 
 

@@ -7,16 +7,13 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from ...checkpoints import CheckpointError, load_verified, read_weights
-from ...checkpoints.autoencoder import autoencoder_state
+from ...checkpoints import CheckpointError, read_weights
+from ...checkpoints.fill import fill
 from ...checkpoints.identify import raw_pixels
-from ...checkpoints.predictors import with_our_names
 from ...distill.config import distill_config
 from ...errors import UserError
 from ...models.mae import MaskedAutoencoder
 from .reconstruction import Pair
-
-_STUDENT_ONLY = 'Give the checkpoint of a stage-1 run (epoch_N.pth): weights.pth has no decoder.'
 
 
 def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
@@ -45,22 +42,12 @@ def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
             'the stage-1 teacher has no checkpoint: '
             '--cfg-options distillation.teacher.checkpoint=FILE'
         )
-    weights = read_weights(file, mmap=True)
     for key in ('type', 'until', 'dtype', 'random_weights'):
         settings.pop(key, None)
     teacher = MaskedAutoencoder(**settings).eval().requires_grad_(False)
-    load_verified(
-        teacher,
-        autoencoder_state(weights),
-        weights,
-        purpose='teacher that draws pixels',
-        advice='Give a full masked autoencoder: encoder, decoder and pixel head.',
-    )
+    fill(teacher, file, 'teacher that draws')
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         distiller = MODELS.build(model)
-    own = read_weights(checkpoint, mmap=True)
-    load_verified(
-        distiller, with_our_names(own.state), own, purpose='stage-1 student', advice=_STUDENT_ONLY,
-        may_ignore=('data_preprocessor.*',),
-    )  # fmt: skip
-    return Pair(distiller.eval(), teacher, norm_pix=not raw_pixels(weights))
+    fill(distiller, checkpoint, 'stage-1 run')
+    normalised = not raw_pixels(read_weights(file, mmap=True))
+    return Pair(distiller.eval(), teacher, norm_pix=normalised)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +13,7 @@ from mmengine.config import Config
 from ...config.parts import innermost_dataset
 from ...config.project import find_config
 from ...errors import UserError
+from ...provenance import cache_key
 from .data import OwnData
 from .mini import MINI
 from .suites import Row, Step, Suite
@@ -23,7 +22,7 @@ from .suites import Row, Step, Suite
 TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210}
 
 # What does not change the arithmetic of a step: where weights come from and how heads start.
-_NOT_WORK = {'init_cfg', 'checkpoint', 'class_std', 'random_weights', 'overrides'}
+_NOT_WORK = {'init_cfg', 'checkpoint', 'class_std', 'random_weights', 'overrides', 'config'}
 
 
 @dataclass(frozen=True)
@@ -127,16 +126,7 @@ def workload(cfg: Config) -> str:
     teacher = (cfg.get('distillation') or {}).get('teacher', {}).get('config')
     parts = [cfg.model, cfg.get('distillation'), teacher and _read(teacher).model]
     plain = [part.to_dict() if hasattr(part, 'to_dict') else part for part in parts]
-    content = json.dumps(_without(plain), sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _without(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            k: _without(v) for k, v in value.items() if k not in _NOT_WORK and k != 'config'
-        }
-    return [_without(v) for v in value] if isinstance(value, (list, tuple)) else value
+    return cache_key(plain, ignore=_NOT_WORK)
 
 
 def amount(work: Work, root: str) -> str:

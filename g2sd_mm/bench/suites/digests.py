@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...config.parts import LOADERS
+from ...provenance import READING, cache_key
 from .budget import raw_config
 from .commands import Launcher, mixed_precision
 from .data import OwnData
@@ -16,11 +15,9 @@ from .suites import Row, Step, Suite
 
 Key = tuple[int, str]  # seed, step
 
-# What a run shows, keeps and how it reads may change without another result: samples are seeded by
-# their number, whichever process reads them.
+# What a run shows and keeps may change without another result.
 _SHOWN = {'log_level', 'log_processor', 'visualizer', 'vis_backends', 'data_layout', 'env_cfg'}
 _HOOKS = {'logger', 'timer', 'checkpoint', 'visualization'}
-_READING = {'num_workers', 'persistent_workers', 'prefetch_factor', 'pin_memory'}
 
 
 def all_digests(
@@ -76,12 +73,11 @@ def _telling(config: str, options: dict[str, Any] | None = None) -> dict[str, An
     """What a config says that a result can depend on."""
     cfg = raw_config(config, options).to_dict()
     cfg = {key: value for key, value in cfg.items() if key not in _SHOWN}
-    for name, left_out in (('default_hooks', _HOOKS), *((name, _READING) for name in LOADERS)):
+    for name, left_out in (('default_hooks', _HOOKS), *((name, READING) for name in LOADERS)):
         if isinstance(cfg.get(name), dict):
             cfg[name] = {key: v for key, v in cfg[name].items() if key not in left_out}
     return cfg
 
 
 def _fingerprint(content: Any, data: OwnData | None = None) -> str:
-    text = json.dumps(data.hide(content) if data else content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return cache_key(data.hide(content) if data else content)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints.sidecar import read_sidecar
+from ...checkpoints.record import read_sidecar
 from ...errors import RunError
 from ...unexpected import account_of
 from ..logs import read_scalars

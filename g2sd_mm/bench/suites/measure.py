@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...models.image_size import height_and_width
+from ...models.positions import height_and_width
 from ...tasks import TASKS, Task
 
 
@@ -73,8 +73,7 @@ def measure_config(config: str, options: dict[str, Any] | None = None) -> dict[s
     import g2sd_mm
 
     from ...config.load import load_config
-    from ...config.parts import plain_model, task_of_config
-    from ...engine.norm import sync_batch_norm
+    from ...config.parts import plain_model, sync_batch_norm, task_of_config
 
     g2sd_mm.register_all()
     cfg = sync_batch_norm(load_config(config, options), 'none')

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from .detectron2 import DETECTRON2
 from .huggingface import HUGGING_FACE
-from .layout import Layout
-from .mae import G2SD, MAE
-from .mmpretrain import MMPRETRAIN
-from .mmseg import MMSEG
+from .mae import DETECTRON2, G2SD, MAE, TIMM
+from .openmmlab import MMPRETRAIN, MMSEG
 from .ours import OURS
-from .published import Family, family_of
-from .timm import TIMM
+from .published import Family, Layout, family_of
 
 #: By the name that ``--to`` takes.
 LAYOUTS: dict[str, Layout] = {

@@ -1,8 +1,7 @@
-"""facebookresearch/mae and the five kinds of files of the published G2SD: the published names."""
+"""Layouts with the published names: MAE, the five kinds of G2SD files, detectron2, timm."""
 
 from __future__ import annotations
 
-from .layout import Layout
 from .published import (
     DECODER,
     DETECTOR_TRUNK,
@@ -14,6 +13,9 @@ from .published import (
     SEGMENTOR_PYRAMID,
     SEGMENTOR_TRUNK,
     Family,
+    Layout,
+    dist_last,
+    dist_second,
 )
 from .rules import same
 
@@ -54,4 +56,28 @@ G2SD = Layout(
     ),
     wrapper='model',
     wrappers={Family.SEGMENTOR: 'state_dict'},
+)
+
+
+DETECTRON2 = Layout(
+    name='detectron2',
+    title='detectron2 ViTDet Mask R-CNN',
+    tables={Family.DETECTOR: G2SD.tables[Family.DETECTOR]},
+    not_weights=G2SD.not_weights,
+    wrapper='model',
+)
+
+
+TIMM = Layout(
+    name='timm',
+    title='timm VisionTransformer or VisionTransformerDistilled',
+    tables={
+        Family.MAE: same(ENCODER),
+        Family.CLASSIFIER: same((*ENCODER, 'head.{p}')),
+        Family.POOLED: same((*POOLED_ENCODER, 'head.{p}')),
+        Family.DISTILLED: same((*DISTILLED_ENCODER, 'head.{p}', 'head_dist.{p}')),
+    },
+    cannot_hold=('mask_token', 'decoder_*', 'encoderfeature_pred.*', 'decoderfeature_pred.*'),
+    arrange=dist_second,
+    undo=dist_last,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .layout import Layout
 from .published import (
     DECODER,
     DISTILLED_ENCODER,
@@ -12,6 +11,7 @@ from .published import (
     SEGMENTOR_HEADS,
     SEGMENTOR_TRUNK,
     Family,
+    Layout,
 )
 from .rules import Rule, same
 

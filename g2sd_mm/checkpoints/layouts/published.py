@@ -6,10 +6,15 @@ mmseg 0.11's segmentors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
+import torch
 from torch import Tensor
+
+from ..identify import has_dist_position
+from .rules import Rule, State
 
 BLOCK = (
     'norm1.{p}',
@@ -69,12 +74,74 @@ class Family(Enum):
 
 def family_of(state: Mapping[str, Tensor]) -> Family:
     """The family of a state dict under published names."""
-    if any(name.startswith('backbone.net.') for name in state):
+    if any(name.startswith(('backbone.net.', 'roi_heads.')) for name in state):
         return Family.DETECTOR
-    if any(name.startswith('backbone.') for name in state):
+    if any(name.startswith(('backbone.', 'decode_head.')) for name in state):
         return Family.SEGMENTOR
     if 'dist_token' in state:
         return Family.DISTILLED
     if 'fc_norm.weight' in state:
         return Family.POOLED
     return Family.CLASSIFIER if 'head.weight' in state else Family.MAE
+
+
+def _unchanged(state: State) -> State:
+    return state
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One library's way to name and arrange the weights of a network.
+
+    Args:
+        name: as ``--to`` takes it.
+        title: the library, for messages and the documentation.
+        tables: what it can hold, and under which names.
+        cannot_hold: patterns (``fnmatch``) of published names that it has no place for and that it
+            may be written without; each is reported.
+        not_weights: patterns of its own names that carry nothing a network here could use; left
+            out when it is read, and reported.
+        wrapper: key under which its ``.pth`` files keep the tensors; None for bare files.
+        wrappers: the same for families whose files differ.
+        tidy: its variants' names -> those of the tables.
+        arrange, undo: change published tensors into its arrangement, and back.
+    """
+
+    name: str
+    title: str
+    tables: Mapping[Family, tuple[Rule, ...]]
+    cannot_hold: tuple[str, ...] = ()
+    not_weights: tuple[str, ...] = ()
+    wrapper: str | None = None
+    wrappers: Mapping[Family, str] = field(default_factory=dict)
+    tidy: Callable[[State], State] = _unchanged
+    arrange: Callable[[State], State] = _unchanged
+    undo: Callable[[State], State] = _unchanged
+
+    def wrapper_of(self, family: Family) -> str | None:
+        """Key under which the layout's ``.pth`` files of a family keep the tensors."""
+        return self.wrappers.get(family, self.wrapper)
+
+
+# Attention does not know the order of its tokens, and norms and heads look at one token at a time:
+# moving the token changes nothing but its number. Its position becomes a row of zeros.
+
+def dist_second(state: State) -> State:
+    """Published names, ``pos_embed`` [1, 1 + N, D] -> [1, 2 + N, D] with a row of zeros second."""
+    if 'dist_token' not in state:
+        return state
+    positions = state['pos_embed']
+    row = torch.zeros_like(positions[:, :1])
+    return {**state, 'pos_embed': torch.cat([positions[:, :1], row, positions[:, 1:]], dim=1)}
+
+
+def dist_last(state: State) -> State:
+    """Undoes :func:`dist_second`; a position that DeiT learnt is added to the token itself."""
+    if 'dist_token' not in state or not has_dist_position(state):
+        return state
+    positions = state['pos_embed']
+    row, token = positions[:, 1:2], state['dist_token']
+    if not row.is_meta and row.any():  # adding zeros could still turn -0.0 into 0.0
+        token = token + row
+    rest = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
+    return {**state, 'dist_token': token, 'pos_embed': rest}

@@ -70,11 +70,10 @@ def run(args: argparse.Namespace) -> None:
     """Convert one file and say what was left out."""
     from ...checkpoints import read_weights
     from ...checkpoints.convert import from_published_names, to_published_names
-    from ...checkpoints.fitting import known_grid
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
-    from ...checkpoints.write import write_safetensors, write_weights
-    from ...checkpoints.write_layout import write_layout
+    from ...checkpoints.positions import known_grid
+    from ...checkpoints.write import write_layout, write_safetensors, write_weights
     from ...errors import UserError
     from ...text import printable
 
@@ -174,8 +173,8 @@ def _config(
 ) -> dict[str, Any]:
     """``config.json``; heads are asked for where neither file nor width tells them."""
     from ...checkpoints.facts import network_size
-    from ...checkpoints.fitting import known_grid
-    from ...checkpoints.layouts.huggingface_config import hugging_face_config
+    from ...checkpoints.layouts.huggingface import hugging_face_config
+    from ...checkpoints.positions import known_grid
     from ...errors import UserError
     from ...models.sizes import usual_decoder_heads, usual_heads
 

@@ -18,10 +18,9 @@ Pre-training reads the classification images without their labels: :func:`unlabe
 ``mmpretrain.CustomDataset(data_prefix='train', with_label=False)``.
 """
 
-from .classes import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, VOID
+from .outlines import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, VOID
 from .scene import MIN_VISIBLE, Instance, Scene, render_scene
-from .sheet import contact_sheet
-from .store import DEFAULT_SIZES, VERSION, ensure_shapes, unlabelled_images
+from .store import DEFAULT_SIZES, VERSION, contact_sheet, ensure_shapes, unlabelled_images
 
 __all__ = [
     'CLASSES', 'DEFAULT_SIZES', 'MIN_VISIBLE', 'PALETTE', 'SEG_CLASSES', 'SEG_PALETTE', 'VERSION',

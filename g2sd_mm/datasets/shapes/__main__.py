@@ -16,8 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from .scene import TASKS
-from .sheet import contact_sheet
-from .store import ensure_shapes
+from .store import contact_sheet, ensure_shapes
 
 
 def main(arguments: list[str] | None = None) -> int:

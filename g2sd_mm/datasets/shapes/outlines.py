@@ -1,4 +1,4 @@
-"""Outlines of the shapes, and the random pose that makes no two of them alike.
+"""The classes of shapes, their outlines, and the random pose that makes no two of them alike.
 
 An outline is a list of closed contours. A contour is a complex128 array (N,), x + iy with y down:
 turning is then one multiplication and a resampling one call, which matters at seven shapes per
@@ -12,7 +12,34 @@ import math
 
 import numpy as np
 
-from .classes import CLASSES
+# One name has three numbers, and this is the only place that says so:
+#
+# =====================  =======================================================
+# classification label   0 .. 9, the position in :data:`CLASSES`
+# COCO ``category_id``   1 .. 10 (0 is never used: COCO tools treat it as "none")
+# semantic mask value    1 .. 10, 0 is background, 255 is "do not score"
+# =====================  =======================================================
+
+CLASSES: tuple[str, ...] = (
+    'arrow', 'crescent', 'cross', 'disc', 'heart', 'pentagon', 'ring', 'square', 'star', 'triangle',
+)  # alphabetical, because ImageFolder readers number class folders in that order
+"""Class names in label order."""
+
+SEG_CLASSES: tuple[str, ...] = ('background', *CLASSES)
+"""Names of the semantic mask values 0 .. 10."""
+
+VOID = 255
+"""Semantic mask value of pixels that belong to an instance too hidden to be annotated."""
+
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    (230, 25, 75), (60, 180, 75), (255, 225, 25), (0, 130, 200), (245, 130, 48),
+    (145, 30, 180), (70, 240, 240), (240, 50, 230), (210, 245, 60), (250, 190, 190),
+)
+"""One RGB colour per class, for drawings."""
+
+SEG_PALETTE: tuple[tuple[int, int, int], ...] = ((0, 0, 0), *PALETTE)
+"""One RGB colour per semantic mask value 0 .. 10."""
+
 
 Outline = list[np.ndarray]
 
@@ -61,7 +88,7 @@ def class_outline(rng: np.random.Generator, label: int) -> Outline:
 
     Args:
         rng: Source of every random choice.
-        label: Position in :data:`~g2sd_mm.datasets.shapes.classes.CLASSES`.
+        label: Position in :data:`~g2sd_mm.datasets.shapes.outlines.CLASSES`.
 
     Returns:
         Contours around the origin, about one unit in radius.

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .classes import CLASSES
+from .outlines import CLASSES
 from .scene import SPLITS, Scene, render_scene
 
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError
-from ...checkpoints.autoencoder import load_teaching_autoencoder
+from ...checkpoints.fill import fill
 from ...errors import UserError
 from ...models.mae import MaskedAutoencoder
 from ...models.masking import Masking
@@ -58,7 +58,7 @@ class MAETeacher(FrozenTeacher):
             )
         model.decoder_blocks = model.decoder_blocks[: 1 + blocks.index(until)]
         if checkpoint:
-            load_teaching_autoencoder(model, checkpoint)
+            fill(model, checkpoint, 'stage-1 teacher')
         elif random_weights:
             model.init_weights()
         else:

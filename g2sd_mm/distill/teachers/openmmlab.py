@@ -11,8 +11,8 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...agreement.inputs import channel_order, pipeline_of
-from ...checkpoints import CheckpointError, load_verified, read_weights
-from ...checkpoints.naming import state_for
+from ...checkpoints import CheckpointError
+from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
 from ...config.project import find_config
 from ...models.masking import Masking
@@ -85,17 +85,7 @@ class OpenMMLabTeacher(ChainTeacher):
         self.source = checkpoint
         name = config if isinstance(config, str) else type(model).__name__
         if checkpoint:
-            weights = read_weights(checkpoint, mmap=True)
-            state = state_for(weights, self.model.state_dict())
-            unused = {key.split('.')[0] for key in state} - set(forward)
-            load_verified(
-                self.model,
-                state,
-                weights,
-                purpose=f'teacher {name}',
-                may_ignore=[f'{part}.*' for part in unused if part != 'backbone'],
-                advice=f'Give a checkpoint that {name} was trained to.',
-            )
+            fill(self.model, checkpoint, 'task teacher', name)
         elif not random_weights:
             raise CheckpointError(
                 f'the teacher {name} has no checkpoint: a teacher with random weights teaches '

@@ -1,21 +1,21 @@
 """Hooks of every run, one idea a file."""
 
-from .agreement import AgreementHook
 from .compile import CompileHook
-from .data_notes import DataNotesHook
-from .divergence import DivergenceHook
-from .drawing import DrawPredictionsHook
 from .dry_run import DryRunHook
 from .export import WeightsExportHook
-from .loading import StrictLoadingHook
 from .metrics import MetricsHook
 from .non_finite import NonFiniteHook
 from .preemption import PreemptionHook
-from .resuming import ResumeHook
-from .samples import SampleErrorHook
+from .reporting import (
+    AgreementHook,
+    DataNotesHook,
+    DivergenceHook,
+    DrawPredictionsHook,
+    SampleErrorHook,
+    ThroughputHook,
+)
+from .resuming import ResumeHook, StepSeedHook, StrictLoadingHook
 from .saving import WholeCheckpointHook
-from .seeding import StepSeedHook
-from .throughput import ThroughputHook
 
 __all__ = [
     'AgreementHook',

@@ -29,10 +29,9 @@ from ...text import one_line
 from ..sharding import ShardedDataParallel
 from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
-from .averaging import State, copied, deployable, same
+from .best import State, best_by, copied, deployable, same, watched
 from .compile import CompileHook
 from .export import WeightsExportHook
-from .watched import best_by, watched
 
 Answers = list[tuple[Any, Sequence[Any]]]  # batches, and what the model says of them
 
@@ -232,15 +231,8 @@ def _export(runner: Runner) -> str:
     sharded = isinstance(runner.model, ShardedDataParallel)
     # by all processes: the parts of a sharded model are gathered
     state = copied(deployable(bare_model(runner))) if sharded or is_main_process() else {}
-    state = {name: _as_if_trained(tensor) for name, tensor in state.items()}
     _by_the_first(lambda: _reload(runner, state, hook._record(runner, runner.iter)))
     return 'weights.pth can be read again'
-
-
-def _as_if_trained(tensor: torch.Tensor) -> torch.Tensor:
-    """Ones for a layer that starts at zero: a file with such a layer is refused as untrained."""
-    zero = tensor.is_floating_point() and tensor.ndim > 1 and not tensor.any()
-    return torch.ones_like(tensor) if zero else tensor
 
 
 def _reload(runner: Runner, state: State, record: Record) -> None:
@@ -265,9 +257,9 @@ def _fill(network: Record, path: str) -> None:
     purpose = 'the student that weights.json describes'
     try:
         with torch.device('meta'):
-            build_student(network, path, purpose)
+            build_student(network, path, purpose, untrained=True)
     except (RuntimeError, NotImplementedError):  # some networks compute while they are built
-        build_student(network, path, purpose)
+        build_student(network, path, purpose, untrained=True)
 
 
 def _by_the_first(work: Callable[[], Any]) -> Any:

@@ -13,16 +13,14 @@ from mmengine.runner import Runner
 
 from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
-from ...checkpoints.fitting import grid_text
-from ...checkpoints.record import Record, describe_network, describe_origin
-from ...checkpoints.sidecar import write_sidecar
+from ...checkpoints.positions import grid_text
+from ...checkpoints.record import Record, describe_network, describe_origin, write_sidecar
 from ...checkpoints.write import write_weights
 from ...version import __version__
 from ..sharding import ShardedDataParallel
 from .access import bare_model, resumed_here
-from .agreement import seen_size
-from .averaging import State, check_averaging, copied, deployable, same, saved_deployable
-from .watched import best_by
+from .best import State, best_by, check_averaging, copied, deployable, same, saved_deployable
+from .reporting import seen_size
 
 
 @HOOKS.register_module()
@@ -31,7 +29,7 @@ class WeightsExportHook(Hook):
 
     They hold plain weights without teacher, adapters or optimizer state: of a distiller the student
     (stage 1: its encoder), of any other model the model itself. The JSON beside each says what
-    network it is, and where it comes from (:mod:`g2sd_mm.checkpoints.sidecar`); training
+    network it is, and where it comes from (:mod:`g2sd_mm.checkpoints.record`); training
     checkpoints carry the same under ``meta.student``, so that a student can be taken out of them.
 
     What is validated is what is saved: where a hook averages weights, both files have those that

@@ -1,4 +1,4 @@
-"""Begin where the checkpoint was taken, with all that was still to do there."""
+"""Begin where a checkpoint was taken, with all of its names, its seeds and what was still to do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
+from mmengine.dist import get_rank, is_main_process
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from ...checkpoints import CheckpointError
+from ...checkpoints.fill import fill_start
 from ...checkpoints.integrity import POINTER
+from ...checkpoints.load import compare
+from ...checkpoints.read import below
+from ...config.load import is_old_stage1_run
+from ...seeding import seed_everything
 from ..fitting import fit_checkpoint, keep_plain_states
 from ..position import KEY
-from .access import position_of
+from .access import bare_model, position_of
 
 
 @HOOKS.register_module()
@@ -82,3 +88,75 @@ def _validation_is_due(runner: Runner) -> bool:
         done, end = loop.epoch, loop.max_epochs
     loop._decide_current_val_interval()
     return done >= loop.val_begin and (done % loop.val_interval == 0 or done == end)
+
+
+@HOOKS.register_module()
+class StrictLoadingHook(Hook):
+    """Stands in for mmengine's ``load_from``, which takes what fits and says little of the rest.
+
+    Args:
+        start: weights file that the run's student starts from, see
+            :func:`g2sd_mm.checkpoints.fill.fill_start`.
+    """
+
+    def __init__(self, start: str | None = None) -> None:
+        self.start = start
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Before mmengine fills the model on a resume: names and shapes have to be the model's.
+
+        Raises:
+            CheckpointError: if the checkpoint is of another model.
+        """
+        averaged = checkpoint.get('ema_state_dict')
+        if averaged and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            # the optimizer's moments belong to the weights that were trained, not to their average
+            checkpoint['state_dict'] = below(averaged, 'module.')
+            runner.logger.warning(
+                'this checkpoint averages weights and the config has no EMAHook: the run goes on '
+                'from the weights that were trained, without their average. To go on averaging, '
+                'put EMAHook back into custom_hooks'
+            )
+        state = checkpoint.get('state_dict')
+        if is_old_stage1_run(state or {}):
+            raise CheckpointError(
+                f'cannot go on from {runner._load_from}: a stage-1 run of version 0.1, whose '
+                'model.type was GenericDistiller and is now MaskedStudent with a distillation '
+                'block. Finish it with that version, or start anew from its student: leave '
+                f'--resume out and add --cfg-options load_from={runner._load_from}'
+            )
+        model = bare_model(runner)
+        problems = compare(model.state_dict(), state or {}).problems()
+        if problems:
+            raise CheckpointError(
+                f'cannot go on from this checkpoint: it is not of this config '
+                f'({type(model).__name__}); parameters: {problems}. Resume with the config and '
+                'work dir of the run, or start anew from its weights.pth with '
+                '--cfg-options load_from=FILE'
+            )
+
+    def before_train(self, runner: Runner) -> None:
+        """After random and pre-trained initialisation.
+
+        Raises:
+            CheckpointError: if the file does not fit.
+        """
+        if self.start:
+            fit = fill_start(bare_model(runner), self.start)
+            runner.logger.info('%s', fit.summary(self.start))
+
+
+@HOOKS.register_module()
+class StepSeedHook(Hook):
+    """Seeds python, numpy and torch before each training step from (run seed, step, rank).
+
+    What a step draws is then the same after a resume as without one, and differs between ranks
+    (mmengine gives every rank one seed unless told otherwise). Per-sample randomness, the masking
+    noise among it, is seeded by the data set instead.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Seed all three generators."""
+        seed_everything(runner.seed, runner.iter, get_rank())

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ...checkpoints.encoder import load_encoder
-from ..first_layer import adapt_channels
-from ..image_size import stored_grid
-from ..positions import Grid, resize_positions
+from ...checkpoints.fill import fill
+from ..positions import Grid, adapt_channels, resize_positions, stored_grid
 from ..vit import VisionTransformer, init_vit_weights
 
 
@@ -36,7 +36,9 @@ class Backbone(VisionTransformer):
                 nn.init.trunc_normal_(parameter, std=self.init_std)
         checkpoint = (self.init_cfg or {}).get('checkpoint')
         if checkpoint:
-            load_encoder(self, checkpoint, may_miss=self.may_miss, may_ignore=self.may_ignore)
+            fit = fill(self, checkpoint, 'encoder')
+            summary = fit.summary(Path(checkpoint).name)
+            print_log(f'{type(self).__name__}: {summary}', logger='current')
 
     def fit_state(
         self, state: Mapping[str, Tensor], grid: Grid | None = None

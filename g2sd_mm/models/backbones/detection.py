@@ -8,8 +8,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from ..decomposed_attention import DecomposedAttention, resize_table
-from ..image_size import patch_grid, plain_size
-from ..positions import Grid
+from ..positions import Grid, patch_grid, plain_size
 from ..sizes import EncoderSize, encoder_size
 from .base import Backbone
 

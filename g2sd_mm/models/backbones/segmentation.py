@@ -9,8 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from ..positions import Grid
-from ..relative_table import resize_relative_table, stored_table_grid
-from ..table_attention import TableAttention
+from ..table_attention import TableAttention, resize_relative_table, stored_table_grid
 from .base import Backbone
 
 _SHARED_TABLE = 'rel_pos_bias.relative_position_bias_table'

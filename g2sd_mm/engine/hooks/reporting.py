@@ -1,0 +1,283 @@
+"""What a run says while it goes: data, image sizes, speed, divergence, and pictures of a test."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, get_world_size
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ...config.load import image_channels
+from ...config.parts import innermost_dataset, task_of_config
+from ...errors import DataError
+from ...students.student import read_pixels, shown
+from ...tasks.drawing import draw_sample
+from .access import bare_model
+
+
+@HOOKS.register_module()
+class SampleErrorHook(Hook):
+    """Logs each unreadable training sample once, with the count, and gives up above a limit.
+
+    The data set wrapper replaces such a sample by another (see
+    :class:`~g2sd_mm.datasets.seeded.SeededDataset`); this hook hears of it in the main process.
+
+    Args:
+        limit: distinct unreadable samples of this rank after which training stops.
+    """
+
+    def __init__(self, limit: int = 100) -> None:
+        self.limit = limit
+        self.seen: set[str] = set()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Look through the batch for replaced samples."""
+        samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+        for sample in samples or ():
+            for problem in getattr(sample, 'unreadable', ()):
+                if problem not in self.seen:
+                    self.seen.add(problem)
+                    runner.logger.warning('sample skipped (%d so far): %s', len(self.seen), problem)
+        if len(self.seen) > self.limit:
+            raise DataError(
+                f'{len(self.seen)} training samples could not be read, more than the limit of '
+                f'{self.limit}: mend the data set (tools/check_data.py says what is wrong), '
+                'or raise SampleErrorHook.limit'
+            )
+
+    def after_train(self, runner: Runner) -> None:
+        """One line with the total over all ranks, if there was any."""
+        total = len(set().union(*all_gather_object(self.seen)))
+        if total:
+            runner.logger.warning('%d training sample(s) were unreadable and skipped', total)
+
+
+@HOOKS.register_module()
+class DataNotesHook(Hook):
+    """Warns of what :func:`~g2sd_mm.data_checks.before_training.check_training_data` found.
+
+    Args:
+        notes: a line each.
+    """
+
+    def __init__(self, notes: Sequence[str] = ()) -> None:
+        self.notes = tuple(notes)
+
+    def before_train(self, runner: Runner) -> None:
+        """Once, when the log file of the run is there."""
+        for note in self.notes:
+            runner.logger.warning(note)
+
+
+@HOOKS.register_module()
+class ThroughputHook(Hook):
+    """Adds the scalar ``images_per_second``: of all processes, reading included.
+
+    It needs the ``IterTimerHook``, which measures.
+
+    Args:
+        window: steps whose mean time counts.
+    """
+
+    priority = 'NORMAL'  # behind the timer, which is one of the default hooks; before the logger
+
+    def __init__(self, window: int = 50) -> None:
+        self.window = window
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Write the figure where the logger finds it."""
+        hub = runner.message_hub
+        if 'train/time' not in hub.log_scalars:
+            return
+        seconds = hub.get_scalar('train/time').mean(self.window)
+        images = runner.train_dataloader.batch_size * get_world_size()
+        hub.update_scalar('train/images_per_second', images / max(float(seconds), 1e-9))
+
+
+@HOOKS.register_module()
+class DivergenceHook(Hook):
+    """Warns once when the loss stays above a multiple of its running median.
+
+    The run goes on: some recover. The next warning comes after the loss was below the limit again.
+
+    Args:
+        factor: times the median.
+        patience: steps in a row.
+        window: steps that the median is taken of; there is no limit before half of them were seen.
+    """
+
+    def __init__(self, factor: float = 5.0, patience: int = 20, window: int = 200) -> None:
+        if window < 2 * patience:
+            raise ValueError(
+                f'a window of {window} steps is too short for a patience of {patience}: the '
+                'median itself would follow the loss; take at least twice as many'
+            )
+        self.factor, self.patience = factor, patience
+        self._losses: deque[float] = deque(maxlen=window)
+        self._enough = window // 2
+        self._unseen: list[tuple[int, Tensor]] = []
+        self._above = 0
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Compare this step's loss to those before it; on a GPU some steps at once."""
+        loss = (outputs or {}).get('loss')
+        if not isinstance(loss, Tensor):
+            return
+        self._unseen.append((runner.iter + 1, loss.detach()))
+        if loss.device.type == 'cpu' or len(self._unseen) == self.patience:
+            values = torch.stack([value for _, value in self._unseen]).tolist()
+            for (step, _), value in zip(self._unseen, values, strict=True):
+                self._compare(runner, step, value)
+            self._unseen.clear()
+
+    def _compare(self, runner: Runner, step: int, loss: float) -> None:
+        seen = self._losses
+        if len(seen) >= self._enough:
+            usual = median(seen)
+            self._above = self._above + 1 if loss > self.factor * usual else 0
+            if self._above == self.patience:
+                runner.logger.warning(
+                    'the loss diverges: %.4g at step %d, above %g x its running median of %.4g '
+                    'for %d steps; a lower learning rate or a longer warm-up may help',
+                    loss, step, self.factor, usual, self.patience,
+                )
+        seen.append(loss)
+
+
+Size = tuple[int, int]
+
+
+@HOOKS.register_module()
+class AgreementHook(Hook):
+    """Says the notes once, and looks at the first batch of training, validation and test.
+
+    Crops leave an image that is smaller than they are as small as it is; so the size of the images
+    is known when they are there. Batches of images of several sizes (detection, segmentation) are
+    not asked.
+
+    Args:
+        notes: lines for the log.
+        size: height and width of the images that the weights under test were trained on.
+
+    Attributes:
+        seen: height and width by ``train``, ``val``, ``test``.
+    """
+
+    def __init__(self, notes: Sequence[str] = (), size: Sequence[int] | None = None) -> None:
+        self.notes = tuple(notes)
+        self.trained: Size | None = (size[0], size[1]) if size else None
+        self.seen: dict[str, Size] = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Log the notes."""
+        for note in self.notes:
+            runner.logger.warning(note)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Look at the first training images."""
+        if 'train' not in self.seen:
+            self._look(runner, 'train', data_batch)
+            self.trained = self.seen.get('train')
+
+    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Look at the first validation images."""
+        if 'val' not in self.seen:
+            self._look(runner, 'val', data_batch)
+
+    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Look at the first test images."""
+        if 'test' not in self.seen:
+            self._look(runner, 'test', data_batch)
+
+    def _look(self, runner: Runner, mode: str, batch: Any) -> None:
+        images = batch.get('inputs') if isinstance(batch, dict) else None
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            return
+        size = self.seen[mode] = (images.shape[2], images.shape[3])
+        laid_out = _laid_out(bare_model(runner))
+        if mode == 'train' and laid_out and size != laid_out:
+            runner.logger.warning(
+                'the network is laid out for images of %s and is trained on %s: set img_size, or '
+                'resize the images before they are cropped', _pixels(laid_out), _pixels(size),
+            )
+        if mode != 'train' and self.trained and size != self.trained:
+            runner.logger.warning(
+                'the network was trained on images of %s and %s images are %s',
+                _pixels(self.trained), {'val': 'validation'}.get(mode, mode), _pixels(size),
+            )
+
+
+def seen_size(runner: Runner) -> Size | None:
+    """Height and width of the images that a run has trained or, before, validated on."""
+    for hook in getattr(runner, 'hooks', ()):  # of somebody's own runner, there may be none
+        if isinstance(hook, AgreementHook):
+            return hook.seen.get('train') or hook.seen.get('val') or hook.trained
+    return None
+
+
+def _laid_out(model: Any) -> Size | None:
+    model = getattr(model, 'student', model)
+    size = getattr(getattr(model, 'backbone', None), 'img_size', None)
+    if isinstance(size, int):
+        return size, size
+    return (size[0], size[1]) if isinstance(size, (tuple, list)) and len(size) == 2 else None
+
+
+def _pixels(size: Size) -> str:
+    return f'{size[1]}x{size[0]} px'
+
+
+@HOOKS.register_module()
+class DrawPredictionsHook(Hook):
+    """Writes ``<image name>.jpg`` with the predictions of every test image, any task.
+
+    Args:
+        folder: where the pictures go.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Draw the batch that was just predicted."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        task = task_of_config(runner.cfg)
+        if task is None:
+            return
+        classes = runner.test_dataloader.dataset.metainfo.get('classes') or ()
+        for sample in outputs or ():
+            image = _picture(runner.cfg, sample.img_path)
+            drawn = draw_sample(task, image, sample, classes)
+            name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
+            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+
+
+def _picture(cfg: Config, path: str) -> np.ndarray:
+    """What an image file shows, uint8 [height, width, 3], RGB."""
+    if image_channels(cfg.model) == 3:
+        return mmcv.imread(path, channel_order='rgb')
+    dataset = innermost_dataset(cfg.test_dataloader.dataset)
+    return shown(read_pixels(dataset.pipeline[0], path))

@@ -1,0 +1,240 @@
+"""Optimizers of transformers: rates that decay by layer, fused kernels, mixed precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+from torch import nn
+from torch.optim import Optimizer
+
+from ..errors import ConfigError
+from ..models.vit import VisionTransformer
+from .sharding import shard_moments
+
+_NO_DECAY = ('one_dimensional', 'layer_norm')
+
+
+def layer_decay_scale(rate: float, layer: int, depth: int) -> float:
+    """``rate ** (depth + 1 - layer)``: 1 for heads (layer ``depth + 1``), least for patches."""
+    return rate ** (depth + 1 - layer)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
+    """Groups parameters by (learning rate, weight decay) alone: fused AdamW runs few groups.
+
+    Finds every :class:`~g2sd_mm.models.vit.VisionTransformer` in the model, at any depth: inside a
+    detector, a segmentor, a distiller or DDP. What lies outside of them trains at the full rate.
+
+    ``paramwise_cfg`` may have:
+
+    - ``layer_decay_rate``: factor from one layer to the one before it; 1.0 turns it off.
+    - ``no_decay``: which parameters have no weight decay. ``one_dimensional``: every vector
+      (biases, norms, layer scales). ``layer_norm``: only torch's LayerNorm, as the published
+      detection recipe has it (biases, relative positions and the pyramid's channel norms decay).
+    - ``no_decay_names``: last parts of parameter names that have no weight decay either, e.g.
+      ``('pos_embed', 'cls_token')``.
+
+    - ``custom_keys``: part of a parameter's name -> ``dict(lr_mult=..., decay_mult=...)``, as
+      mmengine's constructor has it: of several parts in a name, the longest counts. ``lr_mult``
+      multiplies the rate that the layer has; 0 freezes. ``decay_mult`` replaces what ``no_decay``
+      says of the parameter.
+
+    Frozen parameters are in no group. Other settings of mmengine's own constructor are refused, not
+    silently ignored.
+    """
+
+    def __call__(self, model: nn.Module) -> object:
+        """Build the optimizer wrapper for ``model``."""
+        wrapped, model = model, getattr(model, 'module', model)  # DDP's names start with "module."
+        cfg = self.optimizer_cfg.copy()
+        cfg['params'] = self.parameter_groups(model, cfg['lr'], cfg.get('weight_decay', 0.0))
+        if wrapped is model:  # DDP has made its plans: it wants the gradients that nobody uses
+            for _, parameter in self._frozen(model):
+                parameter.requires_grad_(False)
+        wrapper = dict(self.optim_wrapper_cfg)
+        wrapper.setdefault('type', 'OptimWrapper')
+        optimizer = shard_moments(keep_kernel(OPTIMIZERS.build(with_fused_kernel(cfg))))
+        return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))
+
+    def parameter_groups(self, model: nn.Module, lr: float, weight_decay: float) -> list[dict]:
+        """Groups with ``params``, ``lr``, ``weight_decay``, ``lr_scale`` and ``param_names``.
+
+        Raises:
+            ConfigError: for unknown settings, a part of names that no parameter has, or if there is
+                no ViT to decay.
+        """
+        options = dict(self.paramwise_cfg)
+        rate = options.pop('layer_decay_rate', 1.0)
+        no_decay = options.pop('no_decay', 'one_dimensional')
+        names: Sequence[str] = options.pop('no_decay_names', ())
+        custom = _custom_keys(options.pop('custom_keys', None) or {}, model)
+        if options or no_decay not in _NO_DECAY:
+            raise ConfigError(
+                f'optim_wrapper.paramwise_cfg: ViTLayerDecayConstructor knows layer_decay_rate, '
+                f'no_decay ({" or ".join(_NO_DECAY)}), no_decay_names and custom_keys; got '
+                f'{dict(self.paramwise_cfg)}'
+            )
+        backbones = {n: m for n, m in model.named_modules() if isinstance(m, VisionTransformer)}
+        if rate != 1.0 and not backbones:
+            raise ConfigError(
+                f'layer_decay_rate={rate} needs one of our ViT backbones in the model; '
+                f'{type(model).__name__} has none'
+            )
+        norms = _layer_norm_parameters(model)
+        groups: dict[tuple[float, float], dict] = {}
+        for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            free = name.rsplit('.', 1)[-1] in names or (
+                parameter.ndim == 1 if no_decay == 'one_dimensional' else id(parameter) in norms
+            )
+            factors = custom.get(_key_of(name, custom), {})
+            if factors.get('lr_mult') == 0:
+                continue
+            scale = _scale(name, backbones, rate) * factors.get('lr_mult', 1.0)
+            decay = 0.0 if free else weight_decay
+            if 'decay_mult' in factors:
+                decay = weight_decay * factors['decay_mult']
+            key = (scale, decay)
+            group = groups.setdefault(
+                key,
+                dict(params=[], lr=lr * scale, weight_decay=key[1], lr_scale=scale, param_names=[]),
+            )
+            group['params'].append(parameter)
+            group['param_names'].append(name)
+        if not groups:
+            raise ConfigError('nothing is left to train: every parameter is frozen')
+        return list(groups.values())
+
+    def _frozen(self, model: nn.Module) -> list[tuple[str, nn.Parameter]]:
+        """The parameters that ``custom_keys`` gives a rate of 0."""
+        custom = self.paramwise_cfg.get('custom_keys') or {}
+        return [
+            (name, parameter)
+            for name, parameter in model.named_parameters()
+            if (custom.get(_key_of(name, custom)) or {}).get('lr_mult') == 0
+        ]
+
+
+def _scale(name: str, backbones: dict[str, VisionTransformer], rate: float) -> float:
+    for place, backbone in backbones.items():
+        prefix = f'{place}.' if place else ''
+        if name.startswith(prefix):
+            layer = backbone.layer_id(name[len(prefix) :])
+            return layer_decay_scale(rate, layer, backbone.depth)
+    return 1.0
+
+
+def _key_of(name: str, custom: Mapping[str, Any]) -> str:
+    """The longest part of a name among the keys, as mmengine chooses; empty if there is none."""
+    return max((key for key in sorted(custom) if key in name), key=len, default='')
+
+
+def _custom_keys(custom: Mapping[str, Any], model: nn.Module) -> dict[str, dict[str, float]]:
+    """The factors by part of a name; a part that no name has would change nothing in silence."""
+    names = [name for name, _ in model.named_parameters()]
+    for key, factors in custom.items():
+        place = f'optim_wrapper.paramwise_cfg.custom_keys[{key!r}]'
+        known = isinstance(factors, Mapping) and not set(factors) - {'lr_mult', 'decay_mult'}
+        if not known or not all(
+            isinstance(value, (int, float)) and value >= 0 for value in factors.values()
+        ):
+            raise ConfigError(f'{place} is {factors!r}: give dict(lr_mult=..., decay_mult=...)')
+        if not any(key in name for name in names):
+            raise ConfigError(
+                f'{place} is in no parameter name of {type(model).__name__}, e.g. {names[0]}'
+            )
+    return {key: dict(factors) for key, factors in custom.items()}
+
+
+def _layer_norm_parameters(model: nn.Module) -> set[int]:
+    return {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, nn.LayerNorm)
+        for parameter in module.parameters(recurse=False)
+    }
+
+
+_TYPES = ('Adam', 'AdamW')
+_DEVICES = {'cpu', 'cuda'}  # that every torch this project supports has the kernels for
+
+
+def with_fused_kernel(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """An optimizer's config, asking for the fused kernel where that is possible and left open.
+
+    A config that says ``fused`` or ``foreach`` itself is left as it is.
+
+    Args:
+        cfg: with ``type`` and ``params``, a list of parameter groups.
+    """
+    name = str(getattr(cfg['type'], '__name__', cfg['type'])).rsplit('.', 1)[-1]
+    parameters = [parameter for group in cfg['params'] for parameter in group['params']]
+    possible = name in _TYPES and all(
+        parameter.device.type in _DEVICES and torch.is_floating_point(parameter)
+        for parameter in parameters
+    )
+    chosen = {'fused', 'foreach', 'capturable', 'differentiable'} & set(cfg)
+    return dict(cfg) if chosen or not possible else {**cfg, 'fused': True}
+
+
+def keep_kernel(optimizer: Optimizer) -> Optimizer:
+    """Let an optimizer keep its own kernel when a checkpoint is loaded, in place.
+
+    torch takes all settings of a group from the checkpoint, the kernel among them: a run that was
+    begun without the fused one, or on another device, would go on like that.
+    """
+    optimizer.register_load_state_dict_pre_hook(_with_own_kernel)
+    return optimizer
+
+
+def _with_own_kernel(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    own = [
+        {key: group[key] for key in ('fused', 'foreach') if key in group}
+        for group in optimizer.param_groups
+    ]
+    saved = state['param_groups']
+    if len(own) != len(saved):
+        return state  # of another model: torch says so
+    return {**state, 'param_groups': [{**g, **k} for g, k in zip(saved, own, strict=True)]}
+
+
+#: Precision of a forward pass -> the optimizer wrapper for it.
+MIXED: dict[str, dict[str, Any]] = {
+    'bfloat16': dict(type='AutocastOptimWrapper'),
+    'float16': dict(type='AmpOptimWrapper', loss_scale='dynamic'),
+}
+
+
+def mixed_dtype(device: str) -> str:
+    """What mixed precision is on a device, a key of :data:`MIXED`; float16 on older GPUs alone."""
+    on_gpu = device.startswith('cuda')
+    old = on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return 'float16' if old else 'bfloat16'
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """bfloat16 autocast around the forward pass (mmengine's own wrapper refuses CPUs).
+
+    bfloat16 has float32's range, so no loss scaling is needed and no step is ever skipped.
+    """
+
+    def __init__(self, dtype: str = 'bfloat16', **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if dtype != 'bfloat16':
+            raise ValueError(f'autocast without a scaler is for bfloat16, got {dtype!r}')
+        self.dtype = torch.bfloat16
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """The context that ``train_step`` computes its losses in."""
+        device = next(model.parameters()).device.type
+        with super().optim_context(model), torch.autocast(device, dtype=self.dtype):
+            yield

@@ -1,0 +1,147 @@
+"""Channels of network, normalisation and teacher agree, or the config is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+
+import g2sd_mm
+from g2sd_mm.checkpoints import CheckpointError
+from g2sd_mm.config.load import check_channels, image_channels, is_old_stage1_run, load_config
+from g2sd_mm.errors import UserError
+from g2sd_mm.runs.train import train
+
+from ..helpers import imagenet
+from ..helpers.toys import ROOT, autoencoder, config, distiller, refused, save, words
+
+
+def classifier(channels: int, values: int, place: str = 'top', **settings) -> Config:
+    preprocessor = dict(mean=[1.0] * values, std=[1.0] * values, **settings)
+    model = dict(type='ImageClassifier', backbone=dict(type='G2SDViT', in_channels=channels))
+    if place == 'top':
+        return Config(dict(model=model, data_preprocessor=preprocessor))
+    return Config(dict(model=dict(**model, data_preprocessor=preprocessor)))
+
+
+@pytest.mark.parametrize('place', ['top', 'model'])
+@pytest.mark.parametrize(('channels', 'values'), [(3, 4), (4, 3), (13, 2), (1, 3)])
+def test_as_many_means_as_channels(channels, values, place):
+    entry = 'data_preprocessor.mean' if place == 'top' else 'model.data_preprocessor.mean'
+    with refused(entry, f'{values} values', f'model.backbone.in_channels is {channels}'):
+        check_channels(classifier(channels, values, place))
+
+
+@pytest.mark.parametrize(('channels', 'values'), [(3, 3), (3, 1), (1, 1), (2, 2), (13, 13)])
+def test_what_agrees_passes(channels, values):
+    check_channels(classifier(channels, values))
+
+
+def test_colours_of_no_three_channels_are_not_exchanged():
+    wrong = dict(type='mmdet.DetDataPreprocessor', bgr_to_rgb=True)
+    with refused('model.data_preprocessor.bgr_to_rgb', 'in_channels is 4', 'False'):
+        check_channels(classifier(4, 4, 'model', **wrong))
+    check_channels(classifier(4, 4, 'model', **{**wrong, 'bgr_to_rgb': False}))
+    check_channels(classifier(3, 3, 'model', **wrong))
+
+
+def test_student_and_teacher_of_stage_one_see_the_same_images():
+    both = {'model.in_channels': 4, 'data_preprocessor.bgr_to_rgb': False,
+            'data_preprocessor.mean': [1.0] * 4, 'data_preprocessor.std': [1.0] * 4}
+    with refused('model.in_channels=4', 'distillation.teacher.in_channels=3'):
+        config('imagenet/g2sd_vits_generic.py', **both)
+    cfg = config('imagenet/g2sd_vits_generic.py', **both, **{'distillation.teacher.in_channels': 4})
+    assert image_channels(cfg.model) == 4
+
+
+def test_images_are_rgb_where_nothing_else_is_said():
+    assert image_channels(dict(backbone=dict(type='ResNet'))) == 3
+    assert image_channels(dict(backbone=dict(type='ResNet', in_channels=1))) == 1
+
+
+STAGE1 = str(ROOT / 'configs/shapes/g2sd_vits_generic.py')
+OLD = "model = dict(type='GenericDistiller', student=dict(arch='tiny'), target_block=4)\n"
+
+
+@pytest.mark.parametrize(
+    ('old', 'value', 'new', 'place'),
+    [
+        ('teacher.checkpoint', 'mae.pth', 'distillation.teacher.checkpoint', 'teacher'),
+        ('teacher.dtype', 'bfloat16', 'distillation.teacher.dtype', 'teacher'),
+        ('student.arch', 'tiny', 'model.arch', None),
+        ('student.with_cp', True, 'model.with_cp', None),
+        ('target_block', 4, 'distillation.teacher.until', 'teacher'),
+        ('supervise', 'masked', 'distillation.losses.loss_tokens.tokens', 'loss'),
+        ('beta', 1.0, 'distillation.losses.loss_tokens.beta', 'loss'),
+    ],
+)
+def test_an_old_option_names_the_new_one_which_works(old, value, new, place):
+    with refused(f'model.{old} is now {new}'):
+        load_config(STAGE1, {f'model.{old}': value})
+    wanted = 'decoder_blocks.3' if old == 'target_block' else value  # counted from 0
+    cfg = load_config(STAGE1, {new: wanted})
+    block = cfg.distillation
+    part = {None: cfg.model, 'teacher': block.teacher, 'loss': block.losses.loss_tokens}[place]
+    assert part[new.rpartition('.')[2]] == wanted
+
+
+@pytest.mark.parametrize('name', ['encoder', 'relation'])
+def test_an_extra_loss_names_a_config_that_has_it(name):
+    with pytest.raises(UserError, match=words(f'model.{name}_weight is now')) as caught:
+        load_config(STAGE1, {f'model.{name}_weight': 1.0})
+    (config,) = [word for word in str(caught.value).split() if '.py' in word]
+    losses = Config.fromfile(ROOT / config.rstrip(':')).distillation.losses
+    assert f'loss_{name}' in losses
+
+
+def test_an_old_config_is_told_of_the_block(tmp_path):
+    (tmp_path / 'old.py').write_text(OLD)
+    for read in (load_config, lambda path: g2sd_mm.distill_config(Config.fromfile(path))):
+        with refused('old.py', 'GenericDistiller', 'MaskedStudent', 'MAETeacher') as caught:
+            read(str(tmp_path / 'old.py'))
+        assert '\n' not in str(caught.value)
+
+
+def test_a_switch_that_became_a_choice_is_named():
+    with refused('loss_tokens.normalise is now', 'loss_tokens.target', "'none' for False"):
+        load_config(STAGE1, {'distillation.losses.loss_tokens.normalise': False})
+
+
+def test_configs_of_the_project_are_in_new_words():
+    for path in (ROOT / 'configs').rglob('*generic*.py'):
+        if path.parent.name != '_base_':
+            g2sd_mm.distill_config(Config.fromfile(path))
+
+
+def old_state(state: dict) -> dict:
+    """Of a distiller, as version 0.1 named it."""
+    ours, published = 'distillation.adapters.tokens.', 'decoderfeature_pred.'
+    return {name.replace(ours, published): tensor for name, tensor in state.items()}
+
+
+def test_an_old_training_checkpoint_is_told_from_a_new_one():
+    state = distiller().state_dict()
+    assert is_old_stage1_run(old_state(state))
+    assert not is_old_stage1_run(state)
+
+
+def test_resuming_an_old_stage_1_run_stops_and_starting_from_it_works(
+    image_data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    size = dict(arch='demo-teacher', decoder='dec64d2b', img_size=imagenet.IMAGE)
+    options = imagenet.stage1(save(tmp_path / 'mae.pth', autoencoder(size)))
+    config, folder = imagenet.path('g2sd_vits_generic'), tmp_path / 'run'
+    first = {**options, 'train_cfg.max_epochs': 1, 'param_scheduler.0.warmup': 0}
+    train(config, first, str(folder))
+    checkpoint = torch.load(folder / 'epoch_1.pth', weights_only=False)
+    checkpoint['state_dict'] = old_state(checkpoint['state_dict'])
+    path = tmp_path / 'old.pth'
+    torch.save(checkpoint, path)
+    message = words('cannot go on from', 'old.pth', 'MaskedStudent', f'load_from={path}')
+    with pytest.raises(CheckpointError, match=message):
+        train(config, options, str(tmp_path / 'again'), resume=str(path))
+    still = {**first, 'optim_wrapper.optimizer.lr': 0.0, 'load_from': str(path)}
+    started = train(config, still, str(tmp_path / 'anew')).model.student.state_dict()
+    for name, tensor in started.items():
+        assert torch.equal(tensor, checkpoint['state_dict'][f'student.{name}']), name
