@@ -18,7 +18,7 @@ import torch
 from ...checkpoints.write import write_text
 from ...config.project import find_config
 from ...data_checks import check
-from ...data_checks.layouts import recognise
+from ...data_checks.run import recognise
 from ...errors import DataError, RunError, UserError
 from ...export import export_student
 from ...progress import Bars
