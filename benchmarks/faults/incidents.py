@@ -33,7 +33,10 @@ def asked_to_end(
         run.signal(number, rank, group)
     record = _outcome(reference, run, f'{signal.Signals(number).name}', code=0)
     saved = run.work_dir / record['finished_from']
-    hint = f'saved {saved}; go on by: python tools/train.py {reference.task.config}'
+    # of several processes, only their launcher knows how they were started
+    alone = f'python tools/train.py {reference.task.config}'
+    command = alone if reference.task.world == 1 else 'the same command with --resume'
+    hint = f'saved {saved}; go on by: {command}'
     return record | _check(record, hint in run.said)
 
 
