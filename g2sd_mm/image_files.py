@@ -1,4 +1,4 @@
-"""Which files of a folder are images: one answer for training, the checker and the suites.
+"""Which files of a folder are images, whole ones: one answer for training, checker and suites.
 
 Imports nothing heavy: the checker runs without torch.
 """
@@ -20,6 +20,8 @@ UNREAD_ENDINGS = (
     '.heic', '.heif', '.jp2', '.j2k', '.jxl', '.psd', '.svg', '.eps', '.raw', '.dng', '.cr2',
     '.cr3', '.nef', '.arw', '.ico', '.tga', '.exr', '.hdr', '.dcm',
 )  # fmt: skip
+#: How a JPEG begins and ends, and the marker before its pixels.
+_START, _END, _SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
 #: What operating systems, file servers and archives leave behind beside hidden files.
 _SYSTEM = frozenset(
     ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle', '$recycle.bin',
@@ -77,3 +79,24 @@ def endings_of(names: Iterable[str]) -> str:
     """How many files there are of each ending, the most frequent first: ``8 .png, 2 .txt``."""
     counts = Counter(os.path.splitext(name)[1] or 'without an ending' for name in names)
     return ', '.join(f'{number} {ending}' for ending, number in counts.most_common(5))
+
+
+def ends_early(content: bytes) -> bool:
+    """Whether this is a JPEG without its end marker.
+
+    The marker need not be the last thing: cameras append to it. Inside of compressed pixels it
+    cannot stand by chance, and one before them is a thumbnail's. A file of any other format passes.
+    """
+    if not content.startswith(_START) or content.endswith(_END):
+        return False
+    return content.rfind(_END, _start_of_scan(content)) < 0
+
+
+def _start_of_scan(content: bytes) -> int:
+    """Where the pixels begin: behind the segments, each of which says how long it is."""
+    at = len(_START)
+    while content[at : at + 1] == b'\xff' and at + 4 <= len(content):
+        if content[at + 1] == _SCAN:
+            return at
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
+    return at

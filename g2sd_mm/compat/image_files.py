@@ -17,6 +17,7 @@ from typing import Any
 
 from g2sd_mm.compat.import_hooks import after_import, replace_function
 from g2sd_mm.errors import DataError
+from g2sd_mm.image_files import ends_early
 from g2sd_mm.text import one_line
 
 Reader = Callable[[Any, dict], Any]
@@ -88,35 +89,9 @@ def _reason(error: Exception) -> str:
     return 'no decoder knows it' if 'cannot identify image file' in text else text
 
 
-_START, _END = b'\xff\xd8', b'\xff\xd9'
-_SCAN = 0xDA
-
-
-def ends_early(content: bytes) -> bool:
-    """Whether this is a JPEG without its end marker.
-
-    The marker need not be the last thing: cameras append to it. Inside of compressed pixels it
-    cannot stand by chance, and one before them is a thumbnail's. A file of any other format passes.
-    """
-    if not content.startswith(_START) or content.endswith(_END):
-        return False
-    return content.rfind(_END, _start_of_scan(content)) < 0
-
-
-def _start_of_scan(content: bytes) -> int:
-    """Where the pixels begin: behind the segments, each of which says how long it is."""
-    at = len(_START)
-    while content[at : at + 1] == b'\xff' and at + 4 <= len(content):
-        if content[at + 1] == _SCAN:
-            return at
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], 'big')
-    return at
-
-
 # pillow refuses pictures of more than twice its ``MAX_IMAGE_PIXELS``, 179 million pixels; OpenCV
 # allows six times as many. OpenCV reads its limit from the environment when it is loaded, and child
 # processes inherit it there; pillow is given the same.
-
 VARIABLE = 'OPENCV_IO_MAX_IMAGE_PIXELS'
 DEFAULT = 178_956_970  # pillow's own
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..compat.image_files import ends_early
+from ..image_files import ends_early
 from .findings import Finding
 
 _FORMATS = {

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..compat.image_files import ends_early, too_large
+from ..compat.image_files import too_large
+from ..image_files import ends_early
 
 try:
     import simplejpeg

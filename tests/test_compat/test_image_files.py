@@ -11,8 +11,8 @@ import pytest
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from g2sd_mm.compat.image_files import ends_early
 from g2sd_mm.errors import DataError
+from g2sd_mm.image_files import ends_early
 
 from ..helpers import odd_images as odd
 from ..helpers.toys import run_python, words
