@@ -1,4 +1,4 @@
-"""Work that one process at a time may do: the others wait."""
+"""Work that one process at a time may do: the others wait, or do without."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[bool]:
+def file_lock(path: Path, wait: float = -1) -> Iterator[bool]:
     """Hold a lock that the system drops when its owner dies; yield whether it could be had.
 
     Where there are no such locks (some network drives) the work is done without, so it must still
@@ -18,14 +18,16 @@ def file_lock(path: Path) -> Iterator[bool]:
 
     Args:
         path: file that stands for the lock. It is made, and stays.
+        wait: seconds; -1 for as long as it takes.
 
     Raises:
+        filelock.Timeout: if another process has it for longer.
         PermissionError, NotADirectoryError, FileExistsError: if it cannot be made.
     """
     lock = FileLock(path)
     try:
-        lock.acquire()
-    except (PermissionError, NotADirectoryError, FileExistsError):
+        lock.acquire(timeout=wait)
+    except (Timeout, PermissionError, NotADirectoryError, FileExistsError):
         raise
     except (OSError, NotImplementedError):
         yield False

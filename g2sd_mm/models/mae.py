@@ -17,12 +17,9 @@ from torch import Tensor, nn
 from .masking import Masking, mask_noise, random_masking
 from .positions import (
     Grid,
-    adapt_channels,
     height_and_width,
-    resize_positions,
     sincos_position_embedding,
     square_grid,
-    stored_grid,
 )
 from .sizes import DecoderSize, EncoderSize, decoder_size
 from .vit import NORM_EPS, Block, VisionTransformer
@@ -88,27 +85,6 @@ class MaskedAutoencoder(VisionTransformer):
         nn.init.xavier_uniform_(projection.data.flatten(1))
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
-
-    def fit_state(
-        self, state: Mapping[str, Tensor], grid: Grid | None = None
-    ) -> dict[str, Tensor]:
-        """An autoencoder's state with what depends on the images fitted to this one.
-
-        Positions are resized bicubically, the patch projection takes other channels.
-
-        Args:
-            state: under published names.
-            grid: patch grid of its positions, where the file says it.
-
-        Raises:
-            ValueError: if its positions form no grid that is known.
-        """
-        state = adapt_channels(state, self.in_channels)
-        for name in ('pos_embed', 'decoder_pos_embed'):
-            if name in state and state[name].ndim == 3:
-                old = stored_grid(state[name].shape[1] - 1, self.grid_size, grid)
-                state[name] = resize_positions(state[name], old, self.grid_size)
-        return state
 
     def encode(self, images: Tensor, masking: Masking) -> Encoded:
         """Images [B, C, height, width] -> features of the class token and the visible patches."""

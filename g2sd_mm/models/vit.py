@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import ConfigError
-from .positions import Grid, patch_grid, plain_size, resize_positions
+from .positions import (
+    Grid,
+    adapt_channels,
+    patch_grid,
+    plain_size,
+    resize_positions,
+    stored_grid,
+)
 from .sizes import EncoderSize, encoder_size
 
 NORM_EPS = 1e-6  # of every published ViT and MAE checkpoint; torch's default is 1e-5
@@ -246,6 +253,27 @@ class VisionTransformer(BaseModule):
         if self.with_cp and self.training:
             return checkpoint(block, x, grid, use_reentrant=False)
         return block(x, grid)
+
+    def fit_state(
+        self, state: Mapping[str, Tensor], grid: Grid | None = None
+    ) -> dict[str, Tensor]:
+        """A file's state with what depends on the images fitted to this network.
+
+        Positions are resized bicubically, the patch projection takes other channels.
+
+        Args:
+            state: under published names.
+            grid: patch grid of its positions, where the file says it.
+
+        Raises:
+            ValueError: if its positions form no grid that is known.
+        """
+        state = adapt_channels(state, self.in_channels)
+        for name in ('pos_embed', 'decoder_pos_embed'):
+            if name in state and state[name].ndim == 3:
+                old = stored_grid(state[name].shape[1] - 1, self.grid_size, grid)
+                state[name] = resize_positions(state[name], old, self.grid_size)
+        return state
 
     def layer_id(self, name: str) -> int:
         """Layer number of one of this module's parameters, for layer-wise learning-rate decay.

@@ -7,13 +7,14 @@ import re
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from ..datasets.seeded import LOOK
 from ..errors import UserError
+from ..lock import file_lock
 
 #: File in the work dir that is locked. It stays; the lock ends with the process that holds it.
 NAME = '.lock'
@@ -62,23 +63,21 @@ def work_dir_lock(folder: str) -> Iterator[None]:
         UserError: if another run is in it.
     """
     path = Path(folder) / NAME
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=WAIT)
-    except Timeout:
-        raise UserError(
-            f'another run{_holder(path)} is training in {folder}: their results would replace each '
-            'other. Give --work-dir DIR, or wait until it has ended'
-        ) from None
-    except (OSError, NotImplementedError):  # no locks there
+    with ExitStack() as stack:
+        locked = False
+        try:
+            locked = stack.enter_context(file_lock(path, WAIT))
+        except Timeout:
+            raise UserError(
+                f'another run{_holder(path)} is training in {folder}: their results would replace '
+                'each other. Give --work-dir DIR, or wait until it has ended'
+            ) from None
+        except OSError:
+            pass  # no locks there
+        if locked:
+            with suppress(OSError):  # a full disk is found out elsewhere
+                path.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
         yield
-        return
-    try:
-        with suppress(OSError):  # a full disk is found out elsewhere
-            path.write_text(f'process {os.getpid()} on {socket.gethostname()}\n')
-        yield
-    finally:
-        lock.release()
 
 
 def _holder(path: Path) -> str:

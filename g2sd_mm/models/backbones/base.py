@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
 from ...checkpoints.fill import fill
-from ..positions import Grid, adapt_channels, resize_positions, stored_grid
 from ..vit import VisionTransformer, init_vit_weights
 
 
@@ -39,21 +37,3 @@ class Backbone(VisionTransformer):
             fit = fill(self, checkpoint, 'encoder')
             summary = fit.summary(Path(checkpoint).name)
             print_log(f'{type(self).__name__}: {summary}', logger='current')
-
-    def fit_state(
-        self, state: Mapping[str, Tensor], grid: Grid | None = None
-    ) -> dict[str, Tensor]:
-        """An encoder's state with what depends on the images fitted to this backbone.
-
-        Args:
-            state: under published names.
-            grid: patch grid of its positions, where the file says it.
-
-        Raises:
-            ValueError: if its positions form no grid that is known.
-        """
-        state = adapt_channels(state, self.in_channels)
-        if 'pos_embed' in state:
-            old = stored_grid(state['pos_embed'].shape[1] - 1, self.grid_size, grid)
-            state['pos_embed'] = resize_positions(state['pos_embed'], old, self.grid_size)
-        return state
