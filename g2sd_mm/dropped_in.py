@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from types import ModuleType
 
 
-def import_modules(package: str, folders: Iterable[str]) -> None:
+def import_modules(package: str, folders: Iterable[str]) -> list[ModuleType]:
     """Import all modules of a package, whose ``__name__`` and ``__path__`` these are."""
-    for module in pkgutil.iter_modules(folders):
-        importlib.import_module(f'{package}.{module.name}')
+    found = pkgutil.iter_modules(folders)
+    return [importlib.import_module(f'{package}.{module.name}') for module in found]

@@ -19,7 +19,7 @@ from .convert import in_published_names
 from .identify import LAYOUT_OF, Kind, identify
 from .layouts import Family, family_of
 from .layouts.mae import G2SD
-from .layouts.ours import OURS
+from .layouts.openmmlab import OURS
 from .layouts.rules import State, fits, to_theirs
 from .read import Weights, below
 from .record import read_sidecar

@@ -17,9 +17,7 @@ from ..agreement.data import TRAINING
 from ..config.load import UNFIT, load_config
 from ..config.parts import LOADERS, PACKED, all_datasets, data_folder, innermost_datasets
 from ..data_checks import Source
-from ..data_checks.class_folders import ClassFolders, ImageList
-from ..data_checks.coco import CocoSplit
-from ..data_checks.configured import (
+from ..data_checks.before_training import (
     CLASSES,
     MASKS,
     OBJECTS,
@@ -28,6 +26,8 @@ from ..data_checks.configured import (
     outline,
     reading_of,
 )
+from ..data_checks.class_folders import ClassFolders, ImageList
+from ..data_checks.coco import CocoSplit
 from ..data_checks.image_masks import ImageMasks
 from ..data_checks.source import TRAINING as TRAINED
 from ..data_checks.source import crop_of_whole_image

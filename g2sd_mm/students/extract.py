@@ -12,9 +12,9 @@ from torch import Tensor
 from ..agreement.inputs import inputs_of
 from ..agreement.weights import reconcile, say
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
-from ..checkpoints.averaged import Which
 from ..checkpoints.convert import convert_state
 from ..checkpoints.naming import own_record, state_for
+from ..checkpoints.read import Which
 from ..checkpoints.record import (
     Record,
     check_record,

@@ -8,10 +8,9 @@ somebody's own is registered by :func:`register` (from a module in a config's ``
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 
+from ..dropped_in import import_modules
 from .task import Image, Metric, PaperData, Task, class_name
 
 __all__ = [
@@ -78,8 +77,7 @@ def best_by() -> list[str]:
     return [name for task in TASKS.values() for name in task.best_by]
 
 
-for _module in pkgutil.iter_modules(__path__):
-    _task = getattr(importlib.import_module(f'{__name__}.{_module.name}'), 'TASK', None)
-    if _task is not None:
+for _module in import_modules(__name__, __path__):
+    if _task := getattr(_module, 'TASK', None):
         TASKS[_task.key] = _task
 TASKS = dict(sorted(TASKS.items(), key=lambda item: item[1].place))

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import CheckpointError, read_weights
-from g2sd_mm.checkpoints.averaged import Which
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.read import Which
 
 from ..helpers.runs import Slope, runner
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from .huggingface import HUGGING_FACE
 from .mae import DETECTRON2, G2SD, MAE, TIMM
-from .openmmlab import MMPRETRAIN, MMSEG
-from .ours import OURS
+from .openmmlab import MMPRETRAIN, MMSEG, OURS
 from .published import Family, Layout, family_of
 
 #: By the name that ``--to`` takes.

@@ -17,14 +17,12 @@ Other differences from compiled mmcv:
 * Work buffers (``columns``, ``ones``, ``im2col_step``) are accepted and ignored.
 """
 
-from g2sd_mm.compat.mmcv_kernels.attention import (
-    ms_deform_attn_backward,
-    ms_deform_attn_forward,
-)
 from g2sd_mm.compat.mmcv_kernels.boxes import (
     bbox_overlaps,
     nms,
     nms_match,
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
     softnms,
 )
 from g2sd_mm.compat.mmcv_kernels.deform import (
@@ -33,10 +31,8 @@ from g2sd_mm.compat.mmcv_kernels.deform import (
     deform_conv_forward,
     modulated_deform_conv_backward,
     modulated_deform_conv_forward,
-)
-from g2sd_mm.compat.mmcv_kernels.focal import (
-    sigmoid_focal_loss_backward,
-    sigmoid_focal_loss_forward,
+    ms_deform_attn_backward,
+    ms_deform_attn_forward,
 )
 from g2sd_mm.compat.mmcv_kernels.regions import (
     roi_align_backward,

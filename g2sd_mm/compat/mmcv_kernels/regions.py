@@ -6,14 +6,7 @@ import torch
 import torchvision  # noqa: F401  registers the kernels of torch.ops.torchvision
 from torch import Tensor
 
-from g2sd_mm.compat.mmcv_kernels.precision import full_pair
-
-__all__ = [
-    'roi_align_backward',
-    'roi_align_forward',
-    'roi_pool_backward',
-    'roi_pool_forward',
-]
+from g2sd_mm.compat.mmcv_kernels.boxes import full_pair
 
 _vision = torch.ops.torchvision
 
