@@ -146,16 +146,14 @@ def prepare_training(
     make_reliable(cfg)
     find_start(cfg, resume, notes)
     add_hook(cfg, 'ThroughputHook')
-    if not any(hook['type'] == 'WeightsExportHook' for hook in cfg.custom_hooks):
-        add_hook(cfg, 'WeightsExportHook')  # stock configs leave weights.pth too
+    export_weights(cfg)
     if tensorboard:
         use_tensorboard(cfg)
     verify_named_files(cfg, config)
     agree_for_training(cfg, config)
     check_training_data(cfg)
     use_strict_loading(cfg)
-    if compiled is not False:  # always, or (None) where there is a GPU
-        add_hook(cfg, 'CompileHook', on_cpu=bool(compiled))
+    use_compilation(cfg, compiled)
     return cfg
 
 
@@ -250,6 +248,18 @@ def use_strict_loading(cfg: Config) -> None:
     if start:
         cfg.load_from = None
     add_hook(cfg, 'StrictLoadingHook', start=start)
+
+
+def use_compilation(cfg: Config, compiled: bool | None) -> None:
+    """Compile transformer blocks: always, never, or (None) with a GPU; in place."""
+    if compiled is not False:
+        add_hook(cfg, 'CompileHook', on_cpu=bool(compiled))
+
+
+def export_weights(cfg: Config) -> None:
+    """Write ``weights.pth`` and what it is at the end of the run, in place; stock configs too."""
+    if not any(hook['type'] == 'WeightsExportHook' for hook in cfg.custom_hooks):
+        add_hook(cfg, 'WeightsExportHook')
 
 
 def use_test_time_augmentation(cfg: Config) -> None:
