@@ -200,32 +200,54 @@ STAGE2_DEFAULTS = (
     ('seg', 'teacher', 'vitb', 'g2sd', 'g2sd_vitt_upernet'),
 )
 
-_CWD10 = {'distillation.losses.loss_cwd.loss_weight': 10.0}  # of the published config files
 
-#: Ablations of stage 2: (task, table, setting, config, the teacher's run, options).
-_STAGE2_ABLATIONS = (
-    ('cls', 'loss', 'nkd', 'ablations/g2sd_vits_cls_nkd', 'vitb_cls', {}),
-    ('det', 'loss', 'feature', 'ablations/g2sd_vits_maskrcnn_feature', 'vitb_maskrcnn', {}),
-    ('det', 'loss', 'objectness', 'ablations/g2sd_vits_maskrcnn_objectness', 'vitb_maskrcnn', {}),
-    ('seg', 'loss', 'cwd10', 'ade20k/g2sd_vits_upernet', 'vitb_upernet', _CWD10),
-    ('seg', 'loss', 'kl', 'ade20k/g2sd_vits_upernet_kl', 'vitb_upernet', {}),
-    ('seg', 'loss', 'features', 'ablations/ade20k_vits_upernet_features', 'vitb_upernet', {}),
-    ('seg', 'teacher', 'vitl', 'ade20k/g2sd_vits_upernet_from_vitl', 'vitl_upernet', {}),
-    ('seg', 'teacher', 'vitl', 'ade20k/g2sd_vitt_upernet_from_vitl', 'vitl_upernet', {}),
-)
+@dataclass(frozen=True)
+class _Stage2:
+    """A setting of stage 2 beside the published one, of one of its tables.
 
+    config: file below ``configs/``.
+    teacher: the run that it learns from.
+    options: what it changes of the config, which is then that of a main row.
+    """
 
-def _stage2_variants() -> Iterator[tuple[Step, Row]]:
-    for task, table, setting, config, teacher, options in _STAGE2_ABLATIONS:
-        student = 'vitt' if 'vitt' in config else 'vits'
-        step = Step(
-            f'configs/{config}.py',
-            needs=(f'g2sd_{student}_generic', teacher),
-            options=options,
-            label=f'{Path(config).name}_{setting}' if options else '',
-            amp=task != _FULL_PRECISION,
+    task: str
+    table: str
+    setting: str
+    config: str
+    teacher: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def step(self) -> Step:
+        """Its run, after stage 1 of its student."""
+        student = 'vitt' if 'vitt' in self.config else 'vits'
+        return Step(
+            f'configs/{self.config}.py',
+            needs=(f'g2sd_{student}_generic', self.teacher),
+            options=self.options,
+            label=f'{Path(self.config).name}_{self.setting}' if self.options else '',
+            amp=self.task != _FULL_PRECISION,
         )
-        yield step, Row(task, 'g2sd', step.name, table=table, setting=setting)
+
+    @property
+    def row(self) -> Row:
+        """Its line."""
+        return Row(self.task, 'g2sd', self.step.name, table=self.table, setting=self.setting)
+
+
+_CWD10 = {'distillation.losses.loss_cwd.loss_weight': 10.0}  # of the published config files
+_UPERNET, _DETECTOR = 'ade20k/g2sd_vits_upernet', 'ablations/g2sd_vits_maskrcnn'
+
+_STAGE2_ABLATIONS = (
+    _Stage2('cls', 'loss', 'nkd', 'ablations/g2sd_vits_cls_nkd', 'vitb_cls'),
+    _Stage2('det', 'loss', 'feature', f'{_DETECTOR}_feature', 'vitb_maskrcnn'),
+    _Stage2('det', 'loss', 'objectness', f'{_DETECTOR}_objectness', 'vitb_maskrcnn'),
+    _Stage2('seg', 'loss', 'cwd10', _UPERNET, 'vitb_upernet', _CWD10),
+    _Stage2('seg', 'loss', 'kl', f'{_UPERNET}_kl', 'vitb_upernet'),
+    _Stage2('seg', 'loss', 'features', 'ablations/ade20k_vits_upernet_features', 'vitb_upernet'),
+    _Stage2('seg', 'teacher', 'vitl', f'{_UPERNET}_from_vitl', 'vitl_upernet'),
+    _Stage2('seg', 'teacher', 'vitl', 'ade20k/g2sd_vitt_upernet_from_vitl', 'vitl_upernet'),
+)
 
 
 def _rows() -> Iterator[Row]:
@@ -242,7 +264,7 @@ def _rows() -> Iterator[Row]:
     for task, table, setting, method, step in STAGE2_DEFAULTS:
         yield Row(task, method, step, table=table, setting=setting + _DEFAULT)
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
-    yield from (row for _, row in _stage2_variants())
+    yield from (variant.row for variant in _STAGE2_ABLATIONS)
     for row, data in product(_main_rows('cls'), ROBUSTNESS):
         config, metric = f'configs/robustness/{data}.py', 'mCE' if data == 'imagenet_c' else ''
         yield Row('cls', row.method, row.step, 'robustness', data, config, metric)
@@ -255,7 +277,7 @@ PAPER = Suite(
         *(step for task in heads() for step in _of_task(task)),
         *_fine_tuned_variants(),
         Step('configs/ade20k/vitl_upernet.py', needs=('vitl_mae',), amp=True),
-        *(step for step, _ in _stage2_variants()),
+        *(variant.step for variant in _STAGE2_ABLATIONS),
     ),
     rows=tuple(_rows()),
     launched=True,

@@ -13,12 +13,18 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.bench.suites import plan
-from g2sd_mm.bench.suites.budget import raw_config, work_of, workload
+from g2sd_mm.bench.suites.budget import (
+    NOT_MEASURED,
+    Throughput,
+    raw_config,
+    read_throughput,
+    work_of,
+    workload,
+)
 from g2sd_mm.bench.suites.commands import Launcher, evaluation_command, train_command
 from g2sd_mm.bench.suites.launch import run_shell
 from g2sd_mm.bench.suites.paper import PAPER, STAGE1_ABLATIONS, STAGE1_DEFAULTS, STAGE2_DEFAULTS
 from g2sd_mm.bench.suites.plan import describe, missing_weights, with_public_files
-from g2sd_mm.bench.suites.throughput import NOT_MEASURED, Throughput, read_throughput
 from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.cli.reproduce import _run, parser
 from g2sd_mm.config.load import load_config
