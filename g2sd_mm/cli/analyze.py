@@ -327,7 +327,8 @@ def reconstruct_images(
     """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
 
     Args:
-        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.bench.analysis.reconstruction.load_pair`.
+        cfg, checkpoint: of a stage-1 run, as
+            :func:`~g2sd_mm.bench.analysis.reconstruction.load_pair` takes them.
         data: config with the images.
         number: how many.
         folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.
