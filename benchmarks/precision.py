@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from g2sd_mm.bench.suites.environment import describe_environment
+from g2sd_mm.bench.results import describe_environment
 from g2sd_mm.runs.train import train
 
 STAGES = ('configs/shapes/g2sd_vits_generic.py', 'configs/shapes/g2sd_vits_cls.py')

@@ -1,18 +1,108 @@
-"""``python -m benchmarks.readme``: write what README.md and docs/ show of the recorded results."""
+"""Keep tables and pictures of README.md and docs/ equal to the results that they come from.
+
+``python -m benchmarks.readme`` rewrites them; a test compares.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
-from g2sd_mm.bench.reports.readme import from_results
+from g2sd_mm.bench.methods import METHODS
+from g2sd_mm.bench.reports.summary import Line, summarise, verdicts
+from g2sd_mm.bench.reports.tables import markdown_table
+from g2sd_mm.bench.results import read_results
+from g2sd_mm.tasks import TASKS
 
+from .bars import bars
 from .speed.stages import ROOT
 from .speed.table import speed_table
 
+#: A Markdown table of some files.
+Table = Callable[[list[Path]], str]
+
+_SECTION = re.compile(
+    r'(?P<start><!-- (?P<kind>results|excerpt|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
+    r'(?P<end><!-- end of (?P=kind) -->)',
+    re.DOTALL,
+)
+
+
+def with_results(text: str, root: Path) -> str:
+    """``text`` with every marked section filled from the files that it names.
+
+    Args:
+        text: Markdown with ``<!-- results: FILE -->`` ... ``<!-- end of results -->`` for a
+            ``results.json``, ``<!-- excerpt: FILE -->`` for a line a task of its main rows, or
+            ``<!-- speed: FILES -->`` for what ``tools/benchmark.py`` wrote.
+        root: folder that FILE is relative to.
+
+    Raises:
+        UserError: if a named file is missing or not of its kind.
+    """
+
+    def fill(section: re.Match[str]) -> str:
+        files = [root / file for file in section['files'].split()]
+        made = _KINDS[section['kind']](files)
+        return f'{section["start"]}{made}\n{section["end"]}'
+
+    return _SECTION.sub(fill, text)
+
+
+def _results(files: list[Path]) -> str:
+    """Table and sentences of a ``results.json``."""
+    (file,) = files
+    lines = summarise(read_results(file)['rows'])
+    sentences = '\n'.join(f'- {sentence}' for sentence in verdicts(lines))
+    return f'{markdown_table(lines)}\n\n{sentences}'
+
+
+def _excerpt(files: list[Path]) -> str:
+    """A line a task: the headline metric of the main rows, and the share of the teacher kept."""
+    (file,) = files
+    main = [line for line in summarise(read_results(file)['rows']) if line.table == 'main']
+    names = [name for name in METHODS if any(line.method == name for line in main)]
+    header = ['task', 'metric', *(METHODS[name].title for name in names), 'G2SD keeps']
+    rows = [header, ['---'] * len(header)]
+    for task in dict.fromkeys(line.task for line in main):
+        found = {line.method: line for line in main if line.task == task}
+        figures = [_figure(found.get(name)) for name in names]
+        ours = found.get('g2sd')
+        kept = f'{ours.retained:.1f} %' if ours and ours.retained is not None else ''
+        rows.append([TASKS[task].name, TASKS[task].headline, *figures, kept])
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+
+def _figure(line: Line | None) -> str:
+    if line is None or line.mean is None:
+        return ''
+    return f'{line.mean:.1f}' + (f' ± {line.spread:.1f}' if line.spread is not None else '')
+
+
+_KINDS: dict[str, Table] = {'results': _results, 'excerpt': _excerpt, 'speed': speed_table}
+
 
 def pages(root: Path = ROOT) -> dict[Path, str]:
-    """Every file of a checkout that shows results, with what it should hold."""
-    return from_results(root, speed_table)
+    """Every file of a checkout that shows results, with what it should hold.
+
+    The pages with marked sections, and a picture beside each file of results that they name.
+
+    Args:
+        root: the checkout.
+
+    Raises:
+        UserError: see :func:`with_results`.
+    """
+    files: dict[Path, str] = {}
+    for page in (root / 'README.md', *sorted((root / 'docs').rglob('*.md'))):
+        text = page.read_text()
+        sections = list(_SECTION.finditer(text))
+        if sections:
+            files[page] = with_results(text, root)
+        for results in {root / s['files'] for s in sections if s['kind'] != 'speed'}:
+            files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
+    return files
 
 
 if __name__ == '__main__':

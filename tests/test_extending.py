@@ -18,8 +18,8 @@ from g2sd_mm.bench import methods
 from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import run as run_module
-from g2sd_mm.bench.suites.custom_rows import with_custom_rows
-from g2sd_mm.bench.suites.mini import MINI
+from g2sd_mm.bench.suites.catalogue import MINI
+from g2sd_mm.bench.suites.derived import with_custom_rows
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.runs.train import train

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import g2sd_mm
-from g2sd_mm.bench.suites.environment import describe_environment
+from g2sd_mm.bench.results import describe_environment
 
 from .campaign import Record
 from .series import PARTS, part, summary

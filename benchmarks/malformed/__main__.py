@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from g2sd_mm.bench.suites.environment import describe_environment
+from g2sd_mm.bench.results import describe_environment
 
 from .case import Case
 from .sandbox import Outcome, run_cases

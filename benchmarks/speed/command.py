@@ -208,7 +208,7 @@ def _training(chosen: Settings) -> dict[str, Any]:
 
 
 def _loading(files: list[str]) -> dict[str, Any]:
-    from g2sd_mm.bench.suites.environment import describe_environment
+    from g2sd_mm.bench.results import describe_environment
 
     from .loading import measure_loading
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from g2sd_mm.bench.suites.environment import describe_environment
+from g2sd_mm.bench.results import describe_environment
 
 #: Of CPUs that multiply bfloat16 faster than float32.
 _BFLOAT16_FLAGS = ('avx512_bf16', 'amx_bf16')

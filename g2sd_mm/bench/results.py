@@ -1,14 +1,32 @@
-"""What a suite leaves for its reports: ``results.json``."""
+"""What a suite leaves for its reports: ``results.json``, with what it was made with."""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 from pathlib import Path
 from typing import Any
 
+from ..compat.guards import installed
 from ..errors import UserError
+from ..provenance import git_commit
 from ..text import printable
 from . import methods
+
+#: Packages whose versions can move a result.
+_PACKAGES = (
+    'g2sd_mm',
+    'torch',
+    'torchvision',
+    'timm',
+    'numpy',
+    'onedl-mmengine',
+    'onedl-mmcv',
+    'onedl-mmpretrain',
+    'onedl-mmdetection',
+    'onedl-mmsegmentation',
+)
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -35,3 +53,30 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     return printable(value) if isinstance(value, str) else value
+
+
+def describe_environment() -> dict[str, Any]:
+    """Machine, packages and commit, in plain values for JSON."""
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        'python': platform.python_version(),
+        'system': platform.system(),
+        'cpu': _cpu_model(),
+        'cores': os.cpu_count(),
+        'gpu': torch.cuda.get_device_name() if cuda else None,
+        'commit': git_commit(),
+        'packages': {name: installed(name) for name in _PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open('/proc/cpuinfo') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -17,9 +17,8 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from ..bench.analysis.reconstruction import reconstruct
+from ..bench.analysis.reconstruction import load_pair, reconstruct
 from ..bench.analysis.samples import square_samples
-from ..bench.analysis.stage1 import load_pair
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
@@ -185,7 +184,7 @@ class Subjects:
         Raises:
             UserError: if what it needs was not given.
         """
-        from ..bench.suites.environment import describe_environment
+        from ..bench.results import describe_environment
 
         started, used = time.perf_counter(), time.process_time()
         found = self._reconstruct(folder) if name == RECONSTRUCTION else self._ask(name, bars)
@@ -200,8 +199,8 @@ class Subjects:
 
     def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
         from ..bench.analysis.catalogue import ANALYSES
+        from ..bench.analysis.network import enough_threads
         from ..bench.analysis.samples import labelled_samples, square_samples
-        from ..bench.analysis.threads import enough_threads
         from ..errors import UserError
 
         analysis = ANALYSES[name]
@@ -328,7 +327,8 @@ def reconstruct_images(
     """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
 
     Args:
-        cfg, checkpoint: of a stage-1 run, see :func:`~g2sd_mm.bench.analysis.stage1.load_pair`.
+        cfg, checkpoint: of a stage-1 run, as
+            :func:`~g2sd_mm.bench.analysis.reconstruction.load_pair` takes them.
         data: config with the images.
         number: how many.
         folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.

@@ -194,10 +194,9 @@ def _run(args: argparse.Namespace) -> None:
 def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     """The suite that is asked for, on the data that it is asked for."""
     from ..bench.suites.catalogue import SUITES
-    from ..bench.suites.custom_rows import with_custom_rows
     from ..bench.suites.data import find_data
+    from ..bench.suites.derived import smoke, with_custom_rows
     from ..bench.suites.plan import with_public_files
-    from ..bench.suites.smoke import smoke
     from ..errors import UserError
 
     for option in ('data_root', 'smoke'):
@@ -224,7 +223,7 @@ def _refuse_other_results(
     Of a smoke run nothing is worth keeping, and what it shows is mended in the data.
     """
     from ..bench.results import read_results
-    from ..bench.suites.fingerprint import difference
+    from ..bench.suites.data import difference
     from ..errors import UserError
 
     place = folder / 'results.json'
@@ -270,9 +269,8 @@ def _print_plan(
     launcher: Launcher,
     data: OwnData | None,
 ) -> None:
-    from ..bench.suites.budget import amounts
+    from ..bench.suites.budget import amounts, read_throughput
     from ..bench.suites.plan import describe, local_commands
-    from ..bench.suites.throughput import read_throughput
 
     if not suite.launched:
         comments = (f'# {line}' for line in amounts(suite, rows, data))
@@ -331,10 +329,9 @@ def _report(folder: Path) -> None:
 
 def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     """The table and the page of one ``results.json``, with what lies beside it."""
-    from ..bench.reports.notices import notices
-    from ..bench.reports.page import render
+    from ..bench.reports.page import notices, render
     from ..bench.reports.summary import summarise, verdicts
-    from ..bench.reports.table import text_table
+    from ..bench.reports.tables import text_table
     from ..bench.results import read_results
     from ..checkpoints.write import write_text
 

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..text import one_line
 from .classes import apply_classes
 from .parts import LOADERS, PACKED, data_folder, import_named_libraries, teacher_of
-from .project import find_config
+from .project import find_config, refuse_old_config
 from .unread import check_options
 
 #: What a value of the wrong kind in a config makes code raise.
@@ -42,7 +42,11 @@ def load_config(
         UserError: if there is no such file, or an option does not fit, is misspelt, or has an old
             name.
     """
-    cfg = Config.fromfile(find_config(path))
+    try:
+        cfg = Config.fromfile(find_config(path))
+    except FileNotFoundError as error:  # a file that it begins from
+        refuse_old_config(str(error))
+        raise
     unread: list[str] = []
     try:
         if options:

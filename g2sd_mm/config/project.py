@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _ENDINGS = ('.py', '.json', '.yaml', '.yml')  # that mmengine reads
+_LOSS = 'distillation.losses.loss_tokens'
+#: Setting of a config that changed one value of the published one -> the options that say it now.
+_SETTINGS: dict[str, Callable[..., str]] = {
+    r'generic_dec(\d+)d(\d+)b': lambda width, depth: (
+        f'model.decoder=dec{width}d{depth}b distillation.adapters.tokens.in_channels={width}'
+    ),
+    r'generic_target(\d+)': lambda block: (
+        f'distillation.teacher.until=decoder_blocks.{int(block) - 1}'
+    ),
+    r'generic_mask(\d+)': lambda percent: f'model.mask_ratio={int(percent) / 100}',
+    r'generic_(masked|patches)': lambda tokens: f'{_LOSS}.tokens={tokens}',
+    r'generic_l1': lambda: f'{_LOSS}.beta=0.0',
+    r'generic_beta(\d+)': lambda beta: f'{_LOSS}.beta={float(beta)}',
+    r'generic_(\d+)ep': lambda epochs: f'train_cfg.max_epochs={epochs}',
+    r'upernet_cwd(\d+)': lambda weight: (
+        f'distillation.losses.loss_cwd.loss_weight={float(weight)}'
+    ),
+}
 
 
 def project_folder() -> Path:
@@ -28,7 +48,8 @@ def find_config(name: str) -> str:
             ending (``coco/vitb_maskrcnn``). A file of the working folder comes first.
 
     Raises:
-        UserError: if there is none, naming what lies beside it, or the file is of another kind.
+        UserError: if there is none, naming what lies beside it or what it was replaced by, or the
+            file is of another kind.
     """
     configs = project_folder() / 'configs'
     places = [Path(name), project_folder() / name, configs / name, configs / f'{name}.py']
@@ -37,10 +58,31 @@ def find_config(name: str) -> str:
             if place.suffix not in _ENDINGS:
                 raise UserError(f'{name} is no config: those end in {", ".join(_ENDINGS)}')
             return str(place)
+    refuse_old_config(name)
     folders = [place.parent for place in places if Path(name).parent.name]
     near = next(((f, found) for f in folders if (found := sorted(f.glob('*.py')))), None)
     hint = f'; {near[0]} has {", ".join(path.name for path in near[1])}' if near else ''
     raise UserError(f'no config file {name}{hint}')
+
+
+def refuse_old_config(name: str) -> None:
+    """Raise UserError for a config of ``configs/ablations`` that is an option now.
+
+    Args:
+        name: a config's path, or a message with one.
+    """
+    for setting, options in _SETTINGS.items():
+        found = re.search(rf'ablations[/\\]g2sd_(vit[st])_{setting}(\.py)?\b', name)
+        if found:
+            student, *values, _ = found.groups()
+            base = (
+                f'imagenet/g2sd_{student}_generic'
+                if setting.startswith('generic')
+                else f'ade20k/g2sd_{student}_upernet'
+            )
+            raise UserError(
+                f'{found[0]} is now configs/{base}.py with --cfg-options {options(*values)}'
+            )
 
 
 def script(name: str) -> str:

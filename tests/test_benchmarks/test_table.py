@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from benchmarks.readme import with_results
 from benchmarks.speed.table import speed_table
-from g2sd_mm.bench.reports.readme import with_results
 from g2sd_mm.errors import UserError
 
 RATIO = dict(median=1.5, lowest=1.25, highest=1.75, rounds=5)
@@ -62,7 +62,7 @@ def test_columns_that_nobody_fills_are_left_out(tmp_path):
 
 def test_files_follow_each_other_in_a_marked_section(file, tmp_path):
     text = 'a\n<!-- speed: speed.json speed.json -->\nold\n<!-- end of speed -->\nb\n'
-    filled = with_results(text, tmp_path, speed_table)
+    filled = with_results(text, tmp_path)
     assert 'old' not in filled and filled.count('`det_vits`') == 2
     assert with_results(filled, tmp_path) == filled
 

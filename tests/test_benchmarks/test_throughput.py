@@ -11,9 +11,8 @@ import torch
 from benchmarks.speed import throughput
 from benchmarks.speed.formulation import Variant
 from benchmarks.speed.throughput import Settings, measure, workloads_of
-from g2sd_mm.bench.suites.budget import raw_config, work_of, workload
+from g2sd_mm.bench.suites.budget import raw_config, read_throughput, work_of, workload
 from g2sd_mm.bench.suites.paper import PAPER
-from g2sd_mm.bench.suites.throughput import read_throughput
 from g2sd_mm.models.vit import Block
 
 ALL = {one.stage.name: one for one in workloads_of(PAPER, PAPER.rows)}

@@ -7,8 +7,13 @@ import torch
 from mmengine.config import Config
 
 import g2sd_mm
+from g2sd_mm.bench.suites.budget import raw_config
+from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.checkpoints import CheckpointError
+from g2sd_mm.cli.options import parse_options
+from g2sd_mm.cli.train import parser
 from g2sd_mm.config.load import check_channels, image_channels, is_old_stage1_run, load_config
+from g2sd_mm.config.project import find_config, refuse_old_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.train import train
 
@@ -60,6 +65,12 @@ def test_images_are_rgb_where_nothing_else_is_said():
 
 
 STAGE1 = str(ROOT / 'configs/shapes/g2sd_vits_generic.py')
+#: Runs of the paper's suite that had a config each, of one changed value.
+ABLATIONS = [
+    step for step in PAPER.steps
+    if 'ablations' not in step.config and not step.config.endswith(f'/{step.name}.py')
+    and 'cls_nosd' not in step.config
+]
 OLD = "model = dict(type='GenericDistiller', student=dict(arch='tiny'), target_block=4)\n"
 
 
@@ -105,6 +116,35 @@ def test_an_old_config_is_told_of_the_block(tmp_path):
 def test_a_switch_that_became_a_choice_is_named():
     with refused('loss_tokens.normalise is now', 'loss_tokens.target', "'none' for False"):
         load_config(STAGE1, {'distillation.losses.loss_tokens.normalise': False})
+
+
+@pytest.mark.parametrize('step', ABLATIONS, ids=lambda step: step.name)
+def test_a_config_that_became_an_option_names_the_options_which_do_the_same(step):
+    """As ``tools/train.py`` and the suite read them."""
+    with pytest.raises(UserError, match=step.name) as caught:
+        find_config(f'configs/ablations/{step.name}.py')
+    said = str(caught.value).split()
+    place = said.index('--cfg-options')
+    given = parser().parse_args([said[place - 2], *said[place:]])
+    told = raw_config(given.config, parse_options(given.cfg_options))
+    options = {k: v for k, v in step.options.items() if not k.endswith('checkpoint')}
+    assert told.to_dict() == raw_config(step.config, options).to_dict()
+    assert options and '\n' not in str(caught.value)
+
+
+def test_a_config_of_a_reader_that_begins_from_one_is_told_the_same(tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = './ablations/g2sd_vits_generic_mask50.py'\n")
+    with refused('g2sd_vits_generic_mask50.py is now', 'model.mask_ratio=0.5'):
+        load_config(str(tmp_path / 'mine.py'))
+    (tmp_path / 'mine.py').write_text("_base_ = './ablations/other.py'\n")
+    with pytest.raises(FileNotFoundError, match=r'other\.py'):
+        load_config(str(tmp_path / 'mine.py'))
+
+
+def test_configs_that_are_still_there_are_not_refused():
+    for path in (ROOT / 'configs/ablations').glob('*.py'):
+        assert find_config(f'configs/ablations/{path.name}')
+        refuse_old_config(str(path))
 
 
 def test_configs_of_the_project_are_in_new_words():

@@ -72,9 +72,9 @@ def test_the_built_package_has_the_configs_and_the_scripts(tmp_path):
         assert {p.relative_to(files) for p in (files / folder).rglob('*') if p.is_file()} == ours
     code = (
         'from g2sd_mm import published\nfrom g2sd_mm.config import project\n'
-        'from g2sd_mm.bench.reports import method_picture\n'
+        'from g2sd_mm.bench.reports import pictures\n'
         'print(project.find_config("coco/g2sd_vits_maskrcnn"))\n'
-        'print(published.FILE.is_file(), method_picture.FILE.is_file())'
+        'print(published.FILE.is_file(), pictures.METHOD.is_file())'
     )
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=tmp_path, text=True, capture_output=True, check=True,

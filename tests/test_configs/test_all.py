@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 import g2sd_mm
 from g2sd_mm.bench.suites.budget import raw_config, work_of
+from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import sync_batch_norm
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
@@ -29,6 +30,11 @@ TRAINED = [name for name in MODEL_CONFIGS if not name.endswith('_deploy.py')]
 # Examples for data of one's own are for sets of any size.
 _ANY_SIZE = ('ade20k/custom_masks_vits_upernet.py', 'coco/coco_mini_example.py', 'overfit/')
 COUNTED = [name for name in TRAINED if not name.startswith(_ANY_SIZE)]
+#: Runs of the paper's suite that are a config with another value: ablations.
+VARIANTS = [
+    step.name for step in PAPER.steps
+    if step.name != Path(step.config).stem and 'cls_nosd' not in step.config
+]
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -62,12 +68,20 @@ def test_no_folder_is_left_out():
     assert {Path(name).parent.name for name in CONFIGS} == folders - {'_base_'}
 
 
-@pytest.mark.parametrize('name', MODEL_CONFIGS)
+def config_of(name: str) -> tuple[str, dict]:
+    """Path and options of a config below ``configs/``, or of a step of the paper's suite."""
+    if '/' in name:
+        return str(ROOT / 'configs' / f'{name.removesuffix(".py")}.py'), {}
+    step = PAPER.step(name)
+    return str(ROOT / step.config), step.options
+
+
+@pytest.mark.parametrize('name', [*MODEL_CONFIGS, *VARIANTS])
 def test_builds_at_full_size(name, monkeypatch):
     """On the meta device: shapes without numbers."""
     monkeypatch.setattr(OpenMMLabTeacher, 'check_student', lambda self, student: None)
     with torch.device('meta'):
-        model = build(load_config(str(ROOT / 'configs' / name)))
+        model = build(load_config(*config_of(name)))
     assert sum(p.numel() for p in model.parameters()) > 0
 
 
@@ -89,10 +103,10 @@ def test_an_ablation_is_a_few_lines_over_its_base(name):
 # Schedules ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('name', COUNTED)
+@pytest.mark.parametrize('name', [*COUNTED, *VARIANTS])
 def test_schedule_adds_up(name):
     """epochs x images / batch = iterations, whichever of them the config counts."""
-    cfg = raw_config(str(ROOT / 'configs' / name))
+    cfg = raw_config(*config_of(name))
     work = work_of(cfg)
     assert work.images, 'the size of its data is known'
     assert work.step == work.processes * cfg.train_dataloader.batch_size
@@ -124,12 +138,12 @@ def test_schedule_adds_up(name):
         ('coco/g2sd_vits_maskrcnn_1gpu', 64, 184_375, 100),
         ('coco/vitt_single_stage_maskrcnn', 64, 184_375, 100),
         ('ade20k/g2sd_vitt_upernet', 16, 160_000, 127),
-        ('ablations/g2sd_vits_generic_100ep', 4096, 31_250, 100),
-        ('ablations/g2sd_vits_generic_400ep', 4096, 125_000, 400),
+        ('g2sd_vits_generic_100ep', 4096, 31_250, 100),
+        ('g2sd_vits_generic_400ep', 4096, 125_000, 400),
     ],
 )
 def test_published_lengths(name, batch, updates, passes):
-    work = work_of(raw_config(str(ROOT / 'configs' / f'{name}.py')))
+    work = work_of(raw_config(*config_of(name)))
     assert (work.batch, work.updates) == (batch, updates)
     assert work.passes == pytest.approx(passes, rel=0.005)
 
@@ -151,12 +165,12 @@ def test_student_rows_of_a_task_train_equally_long(folder, task):
 FAMILIES = (
     'imagenet/vitb_mae', 'imagenet/g2sd_vits_generic', 'imagenet/vitb_cls',
     'imagenet/g2sd_vits_cls', 'imagenet/vitt_single_stage',
-    'ablations/g2sd_vits_generic_dec512d8b', 'ablations/g2sd_vits_generic_target8',
-    'ablations/g2sd_vits_generic_mask0', 'ablations/g2sd_vits_generic_masked',
-    'ablations/g2sd_vits_generic_l1', 'ablations/g2sd_vits_generic_encoder',
+    'g2sd_vits_generic_dec512d8b', 'g2sd_vits_generic_target8',
+    'g2sd_vits_generic_mask0', 'g2sd_vits_generic_masked',
+    'g2sd_vits_generic_l1', 'ablations/g2sd_vits_generic_encoder',
     'ablations/g2sd_vits_generic_relation', 'ablations/g2sd_vits_cls_nkd',
     'ablations/g2sd_vits_maskrcnn_feature', 'ablations/g2sd_vits_maskrcnn_objectness',
-    'ablations/ade20k_vits_upernet_features', 'ablations/g2sd_vits_upernet_cwd10',
+    'ablations/ade20k_vits_upernet_features', 'g2sd_vits_upernet_cwd10',
     'coco/vitb_maskrcnn', 'coco/g2sd_vits_maskrcnn', 'coco/vits_mae_maskrcnn',
     'coco/vitt_single_stage_maskrcnn',
     'ade20k/vitb_upernet', 'ade20k/g2sd_vits_upernet', 'ade20k/vitt_single_stage_upernet',
@@ -167,7 +181,7 @@ FAMILIES = (
 
 @pytest.mark.parametrize('name', FAMILIES)
 def test_one_step_of_each_family(name):
-    cfg = shrink(load_config(str(ROOT / 'configs' / f'{name}.py')))
+    cfg = shrink(load_config(*config_of(name)))
     model = build(cfg).train()
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         losses = model(**batch(cfg, model), mode='loss')

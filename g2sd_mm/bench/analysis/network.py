@@ -1,8 +1,9 @@
-"""Ask networks: normalise images, run them in batches, find their transformer."""
+"""Ask networks: normalise images, run them in batches on the threads that pay, tap their blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ Networks = Mapping[str, Student]
 #: Told how many images a network has just seen.
 Advance = Callable[[int], None]
 BATCH = 50
+#: Parameters of the largest backbone up to which one thread is enough; ViT-Ti has 5.5 million.
+SMALL = 3_000_000
 
 
 def nothing(_: int) -> None:
@@ -84,3 +87,23 @@ def patch_tokens(tokens: Tensor, number: int) -> slice:
     """
     first = 0 if tokens.shape[1] == number else 1
     return slice(first, first + number)
+
+
+@contextmanager
+def enough_threads(networks: Networks) -> Iterator[None]:
+    """Within the block torch computes on one thread if all backbones are small, else as it did.
+
+    A pass of a small network is thousands of computations of microseconds each. OpenMP's threads
+    wait for each other after every one of them, spinning: with other work on the cores that takes
+    eight times as long as one thread, and saves little where the cores are idle.
+    """
+    sizes = [
+        sum(parameter.numel() for parameter in network.model.backbone.parameters())
+        for network in networks.values()
+    ]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if max(sizes, default=0) <= SMALL else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

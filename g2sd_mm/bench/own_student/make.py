@@ -26,7 +26,7 @@ from ...students import Student, load_student
 from ...unexpected import account_of
 from ..reports.page import render
 from ..reports.summary import summarise
-from ..reports.table import text_table
+from ..reports.tables import text_table
 from ..suites.commands import config_over
 from ..suites.jobs import default_jobs
 from ..suites.pictures import draw_pictures

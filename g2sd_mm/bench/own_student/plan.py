@@ -12,8 +12,8 @@ from ...data_layouts import find_layout
 from ...errors import DataError, UserError
 from ...tasks import TASKS
 from ..suites.budget import raw_config, refuse_too_few, train_root, work_of
+from ..suites.catalogue import MINI
 from ..suites.data import OwnData, find_data
-from ..suites.mini import MINI
 from ..suites.suites import Row, Step, Suite
 
 #: Passes over the images at most: beyond that a small data set is learnt by heart.

@@ -15,8 +15,8 @@ from ...errors import RunError, UserError
 from ...progress import Bars
 from ..logs import read_scalars
 from ..suites.budget import raw_config, train_root, work_of
+from ..suites.derived import smoke
 from ..suites.run import run_suite
-from ..suites.smoke import smoke
 from .plan import Plan, make_plan, role_of, words_of
 
 UPDATES = 8  # of a run; the first ones are slower and are not counted

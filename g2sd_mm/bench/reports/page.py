@@ -12,19 +12,18 @@ import jinja2
 from ..logs import SHAPES, curves
 from .analyses import analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table
-from .curves import curve_figures
-from .method_picture import method_picture
-from .notices import notices
-from .other_published_results import published_elsewhere
-from .pictures import prediction_grids, reconstruction_grid
+from .pictures import method_picture, prediction_grids, reconstruction_grid
+from .plots import curve_figures
 from .summary import orders, shown, summarise, undefined_figures
-from .tables import label_table, order_table, result_tables, seed_table
+from .tables import label_table, order_table, published_elsewhere, result_tables, seed_table
 
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('g2sd_mm.bench.reports', '.'),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
+
+_NAMED = 6  # longer lists of rows are cut
 
 # (name, title) of the sections, in the page's order
 _TITLES = {
@@ -69,6 +68,30 @@ def show(blocks: Iterable[Block]) -> str:
     """Blocks as HTML."""
     macros: Any = _TEMPLATES.get_template('blocks.html.j2').module
     return ''.join(macros.show(block) for block in blocks)
+
+
+def notices(results: dict[str, Any]) -> list[str]:
+    """The suite's note, rows that are missing, and files of rows that were left out.
+
+    Args:
+        results: content of ``results.json``.
+    """
+    missing, left_out = results.get('missing', ()), results.get('left_out', ())
+    found = [results['note']] if results.get('note') else []
+    if missing:
+        whole = len(missing) + len(results['rows'])
+        found.append(f'{len(missing)} of {whole} rows are missing: {_list(missing)}.')
+    if left_out:
+        found.append(
+            f'{len(left_out)} kept rows are of another configuration than the suite now has, and '
+            f'left out: {_list(left_out)}.'
+        )
+    return found
+
+
+def _list(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ', '.join(names[:_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def _contents(

@@ -1,4 +1,4 @@
-"""Predictions and reconstructions side by side."""
+"""The drawing of the method; predictions and reconstructions side by side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ...config.project import project_folder
 from ...errors import UserError
 from ...tasks import TASKS
 from .. import methods
-from .blocks import Block, Cell, Grid, Heading, Legend, Paragraph
+from .blocks import Block, Cell, Grid, Heading, Legend, Paragraph, Picture
 
+METHOD = project_folder() / 'docs' / 'images' / 'method.svg'
+_METHOD_IN_WORDS = (
+    'Stage 1: a small autoencoder predicts the hidden features of a large one from the same '
+    'visible patches. Stage 2: its encoder is fine-tuned on the task beside a fine-tuned teacher.'
+)
 #: Columns of a task's pictures: names of folders -> headings. Shown as far as there are such
 #: pictures, where the task's folder does not name its own, see :data:`NAMED`.
 COLUMNS = {
@@ -36,6 +42,11 @@ NAMED = 'columns.json'
 #: Whose predictions they are: ``<task>/runs.txt`` has the name of a seed's folder.
 RUNS = 'runs.txt'
 _BACKGROUND = 'background'  # stays as it is in the image
+
+
+def method_picture() -> Picture:
+    """The drawing, embedded as a file: its style sheet stays its own, and knows light and dark."""
+    return Picture(METHOD, _METHOD_IN_WORDS)
 
 
 def prediction_grids(folder: Path) -> Iterator[Block]:

@@ -1,14 +1,26 @@
-"""matplotlib figures as SVG for a page: no background, text in the colour of the page's text."""
+"""matplotlib figures as SVG for a page, and the learning curves.
+
+Figures have no background, and text in the colour of the page's text. Of the curves, seeds share a
+colour; where there are several students, the first one's lines are full, the others' broken and
+paler.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from ...tasks import TASKS
+from .. import methods
+from ..logs import Curve, Points
+from .blocks import Figure as Drawing
 
 # stands for the colour of the text around the picture, which is light on a dark page
 _INK = '#010203'
@@ -36,6 +48,9 @@ _STYLE = {
 }
 
 
+_STYLES = ('-', '--', ':')  # of the students' curves
+
+
 def svg(name: str, draw: Callable[[Figure], None], width: float = 8, height: float = 3.4) -> str:
     """An ``<svg>`` element.
 
@@ -53,3 +68,77 @@ def svg(name: str, draw: Callable[[Figure], None], width: float = 8, height: flo
         FigureCanvasSVG(figure).print_svg(text, metadata={'Date': None})
     content = text.getvalue().replace(_INK, 'currentColor')
     return content[content.index('<svg') :]
+
+def curve_figures(curves: Sequence[Curve]) -> Iterator[Drawing]:
+    """A figure for each task, and one for the runs without labels."""
+    for task, facts in TASKS.items():
+        own = [curve for curve in curves if curve.task == task]
+        if own:
+            title = facts.title
+            validated = any(len(curve.metric) > 1 for curve in own)
+            metric = f' and {facts.headline} on the validation images' if validated else ''
+            each = 'One line a seed' + (' and student' if len(_students(own)) > 1 else '')
+            yield Drawing(
+                svg(f'curves {task}', partial(_task, curves=own, task=task if validated else '')),
+                f'{title}: training loss{metric}. {each}. Losses of different methods '
+                'have different terms.',
+                f'learning curves, {title}',
+            )
+    unlabelled = [curve for curve in curves if not curve.task]
+    if unlabelled:
+        yield Drawing(
+            svg('curves without labels', lambda fig: _losses(fig.subplots(), unlabelled)),
+            'Runs without labels (masked pre-training, stage 1): training loss.',
+            'learning curves of runs without labels',
+        )
+
+
+def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
+    if not task:  # a figure at the end of training alone is in the tables, and no curve
+        _losses(fig.subplots(), curves)
+        return
+    left, right = fig.subplots(1, 2)
+    _losses(left, curves)
+    students = _students(curves)
+    for curve in curves:
+        marker = 'o' if len(curve.metric) == 1 else None
+        _line(right, curve.metric, curve, students, marker)
+    right.set(xlabel='update', ylabel=f'{TASKS[task].headline} (%)', xlim=(0, None))
+
+
+def _losses(axes: Any, curves: Sequence[Curve]) -> None:
+    students = _students(curves)
+    for curve in curves:
+        _line(axes, curve.loss, curve, students)
+    axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_locator(NullLocator())
+    _legend(axes)
+
+
+def _students(curves: Sequence[Curve]) -> list[str]:
+    """Whose lines have to be told apart: the teacher's have a name of their own."""
+    return list(dict.fromkeys(curve.student for curve in curves if curve.method != 'teacher'))
+
+
+def _line(
+    axes: Any, points: Points, curve: Curve, students: Sequence[str], marker: str | None = None
+) -> None:
+    if points:
+        several = len(students) > 1 and curve.student in students and curve.method != 'teacher'
+        name = f'{curve.method} {curve.student}'.rstrip() if several else curve.method
+        style = _STYLES[students.index(curve.student) % len(_STYLES)] if several else '-'
+        axes.plot(
+            *zip(*points, strict=True), label=name, marker=marker, markersize=4,
+            color=methods.colour(name), alpha=0.85, linewidth=1.2, linestyle=style,
+        )  # fmt: skip
+
+
+def _legend(axes: Any) -> None:
+    """One entry a method and student, however many seeds it has."""
+    handles, labels = axes.get_legend_handles_labels()
+    known = dict(zip(labels, handles, strict=True))
+    names = methods.ordered(known)
+    if names:
+        axes.legend([known[name] for name in names], names)

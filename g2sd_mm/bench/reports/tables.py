@@ -1,15 +1,68 @@
-"""The report's tables of figures: by task, by seed, by share of labels, by claim."""
+"""Tables of results: as text for the terminal, as Markdown, and as blocks of the report.
+
+Those of the report are by task, by seed, by share of labels, by claim, and of what others
+published.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...published import published
+from ...published import content, published
 from ...tasks import TASKS
 from .blocks import Block, Heading, Paragraph, Table
-from .differences import HEADER, Difference, cells, differences
-from .summary import LABELS, Line, shown
-from .table import cells as line_cells
+from .summary import LABELS, Difference, Line, differences, shown
+
+_HEADER = ('task', 'method', 'metric', 'value', 'of teacher', 'params', 'GFLOPs', 'own', 'total')
+
+
+def cells(line: Line) -> tuple[str, ...]:
+    """One line's cells, in the order of the header."""
+    if not line.values:
+        why = 'not a number' if line.undefined else 'failed'
+        return (line.task, line.name, line.metric, why, *[''] * 5)
+    value = f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
+    if len(line.seeds) < line.of:
+        undefined = f', {len(line.undefined)} not a number' if line.undefined else ''
+        value += f' ({len(line.seeds)} of {line.of} seeds{undefined})'
+    return (
+        line.task,
+        line.name,
+        line.metric,
+        value,
+        f'{line.retained:.1f} %' if line.retained is not None else '',
+        f'{line.params_m:.2f} M' if line.params_m is not None else '',
+        f'{line.gflops:.2f}' if line.gflops is not None else '',
+        f'{line.own_seconds:.0f} s',
+        f'{line.total_seconds:.0f} s',
+    )
+
+
+def table(lines: Sequence[Line], header: Sequence[str] = _HEADER) -> list[tuple[str, ...]]:
+    """Header and rows; the paper's figures stand beside ours where there are any."""
+    rows = [tuple(header), *map(cells, lines)]
+    if not any(line.published for line in lines):
+        return rows
+    said = ['published', *(line.published for line in lines)]
+    return [(*row[:4], figure, *row[4:]) for row, figure in zip(rows, said, strict=True)]
+
+
+def text_table(lines: Sequence[Line]) -> str:
+    """Aligned columns."""
+    rows = table(lines)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def markdown_table(lines: Sequence[Line]) -> str:
+    """A Markdown table."""
+    header, *body = table(lines)
+    rows = [header, tuple('---' for _ in header), *body]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
 
 _OTHER_TABLES = 'Other rows'
 _FIGURES = (
@@ -54,7 +107,7 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[Block]:
 
 
 def _results(lines: Sequence[Line], suite: str) -> Table:
-    own = [line_cells(line) for line in lines]
+    own = [cells(line) for line in lines]
     header = ['method', 'metric', 'ours', 'of teacher', 'params', 'GFLOPs', 'own time', 'total']
     rows = [list(row[1:]) for row in own]
     if suite == 'paper' or lines[0].table == 'main':  # what else has nothing to stand beside it
@@ -121,8 +174,24 @@ def order_table(lines: Sequence[Line]) -> Iterator[Block]:
 
 def _claims(found: Sequence[Difference]) -> Iterator[Block]:
     if found:
-        yield Table(HEADER, [cells(each) for each in found])
+        yield Table(_CLAIM_HEADER, [claim_cells(each) for each in found])
         yield Paragraph(_STATISTICS, 'note')
+
+
+_CLAIM_HEADER = ('task', 'claim', 'difference', 'standard error', 'seeds', 'verdict')
+
+
+def claim_cells(difference: Difference) -> tuple[str, ...]:
+    """A table row: task, claim, difference, standard error, seeds, verdict."""
+    d = difference
+    return (
+        d.task,
+        f'{d.ahead} > {d.behind}',
+        f'{d.mean:+.2f}',
+        f'± {d.error:.2f}' if d.error is not None else '',
+        str(d.seeds),
+        d.verdict,
+    )
 
 
 def label_table(lines: Sequence[Line]) -> Iterator[Block]:
@@ -156,4 +225,47 @@ def _value(line: Line | None) -> str:
     if not line:
         return ''
     share = f' ({line.retained:.1f} %)' if line.retained is not None else ''
-    return line_cells(line)[3] + share
+    return cells(line)[3] + share
+
+
+# metric -> heading; higher is better but for the last
+_METRICS = {
+    'top1': 'top1',
+    'mIoU': 'mIoU',
+    'imagenet_a': 'ImageNet-A',
+    'imagenet_r': 'ImageNet-R',
+    'imagenet_c': 'ImageNet-C, mCE (lower is better)',
+}
+_OTHERS = (
+    "Other methods by their own sources, in percent. Their recipes differ from this suite's: "
+    'neighbours of its rows, and no rows.'
+)
+_PROGRESS = 'Along the way, by which to tell early whether a run is healthy:'
+
+
+def published_elsewhere() -> Iterator[Block]:
+    """Tables of ``docs/results/published.yaml``: ``others``, a row a network, and ``progress``."""
+    figures: dict[tuple[str, str, str], dict[str, float]] = {}
+    for entry in content()['others']:
+        network = entry['method'], entry['student'], entry['source']
+        figures.setdefault(network, {})[entry['metric']] = entry['value']
+    yield Paragraph(_OTHERS, 'note')
+    yield Table(
+        ('method', 'network', *_METRICS.values(), 'source'),
+        [
+            (method, student, *(_told(found.get(metric)) for metric in _METRICS), source)
+            for (method, student, source), found in figures.items()
+        ],
+    )
+    yield Paragraph(_PROGRESS, 'note')
+    yield Table(
+        ('config', 'figure', 'value', 'source'),
+        [
+            (entry['config'], entry['what'], _told(entry['value']), entry['source'])
+            for entry in content()['progress']
+        ],
+    )
+
+
+def _told(value: float | None) -> str:
+    return '' if value is None else f'{value:g}'

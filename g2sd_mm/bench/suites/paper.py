@@ -8,8 +8,11 @@ their runs, in another table once more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 from ...tasks import TASKS
 from .suites import Row, Step, Suite, heads, single_stage
@@ -17,20 +20,75 @@ from .suites import Row, Step, Suite, heads, single_stage
 STUDENTS = ('vits', 'vitt')
 ROBUSTNESS = ('imagenet_a', 'imagenet_r', 'imagenet_sketch', 'imagenet_c')
 
-#: Ablations of stage 1: table -> what its configs are called after ``generic_``, with the student.
+_LOSS = 'distillation.losses.loss_tokens'
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A setting of stage 1 beside the published one.
+
+    setting: its name in tables and in the names of its runs.
+    options: what it changes of the student's stage-1 config.
+    student: whose stage 1.
+    config: file below ``configs/`` of a variant that adds parts: a tap with its loss.
+    """
+
+    setting: str
+    options: dict[str, Any] = field(default_factory=dict)
+    student: str = 'vits'
+    config: str = ''
+
+    @property
+    def stage1(self) -> str:
+        """Name of its stage-1 run."""
+        return f'g2sd_{self.student}_generic_{self.setting}'
+
+    @property
+    def fine_tuned(self) -> str:
+        """Name of the run that is compared: its encoder, fine-tuned on ImageNet."""
+        return f'g2sd_{self.student}_{self.setting}_cls_nosd'
+
+
+def _decoder(width: int, depth: int, student: str = 'vits') -> Variant:
+    name = f'dec{width}d{depth}b'
+    # the adapter brings what the decoder gives to the teacher's width
+    options = {'model.decoder': name, 'distillation.adapters.tokens.in_channels': width}
+    return Variant(name, options, student)
+
+
+def _extra_loss(name: str) -> Variant:
+    return Variant(name, config=f'ablations/g2sd_vits_generic_{name}.py')
+
+
+#: Ablations of stage 1, by table.
 STAGE1_ABLATIONS = {
     'decoder': (
-        *(('vits', f'dec{width}d{depth}b') for width, depth in product((128, 512), (2, 4, 8))),
-        ('vits', 'dec192d4b'),
-        ('vits', 'dec256d2b'),
-        ('vits', 'dec256d8b'),
-        ('vitt', 'dec64d4b'),
+        *(_decoder(width, depth) for width, depth in product((128, 512), (2, 4, 8))),
+        _decoder(192, 4),
+        _decoder(256, 2),
+        _decoder(256, 8),
+        _decoder(64, 4, 'vitt'),
     ),
-    'target': tuple(('vits', f'target{block}') for block in (1, 2, 6, 8)),
-    'mask': tuple(('vits', f'mask{percent}') for percent in (0, 50, 90)),
-    'supervision': (('vits', 'masked'), ('vits', 'patches')),
-    'loss': tuple(('vits', name) for name in ('l1', 'beta1', 'encoder', 'relation')),
-    'length': tuple(('vits', f'{epochs}ep') for epochs in (100, 200, 400)),
+    'target': tuple(
+        # blocks are counted from 1 in names, from 0 in configs
+        Variant(f'target{block}', {'distillation.teacher.until': f'decoder_blocks.{block - 1}'})
+        for block in (1, 2, 6, 8)
+    ),
+    'mask': tuple(
+        Variant(f'mask{percent}', {'model.mask_ratio': percent / 100}) for percent in (0, 50, 90)
+    ),
+    'supervision': tuple(
+        Variant(tokens, {f'{_LOSS}.tokens': tokens}) for tokens in ('masked', 'patches')
+    ),
+    'loss': (
+        Variant('l1', {f'{_LOSS}.beta': 0.0}),
+        Variant('beta1', {f'{_LOSS}.beta': 1.0}),  # torch's default
+        _extra_loss('encoder'),
+        _extra_loss('relation'),
+    ),
+    'length': tuple(
+        Variant(f'{epochs}ep', {'train_cfg.max_epochs': epochs}) for epochs in (100, 200, 400)
+    ),
 }
 
 _DEFAULT = ' (default)'  # behind a setting
@@ -72,20 +130,27 @@ def _pre_training() -> Iterator[Step]:
     yield _public('imagenet/vitl_mae')
     for student in STUDENTS:
         yield Step(f'configs/imagenet/{student}_mae.py', amp=True)
-        yield _stage1(f'configs/imagenet/g2sd_{student}_generic.py')
-    for student, name in _variants():
-        yield _stage1(f'configs/ablations/g2sd_{student}_generic_{name}.py')
+        yield _stage1(f'imagenet/g2sd_{student}_generic.py')
+    for variant in _variants():
+        config = variant.config or f'imagenet/g2sd_{variant.student}_generic.py'
+        yield _stage1(config, variant.options, variant.stage1)
 
 
-def _variants() -> Iterator[tuple[str, str]]:
+def _variants() -> Iterator[Variant]:
     for variants in STAGE1_ABLATIONS.values():
         yield from variants
 
 
-def _stage1(config: str) -> Step:
+def _stage1(config: str, options: Mapping[str, Any] | None = None, label: str = '') -> Step:
     # a folder's convention, not the config's: MAE's public file may lie anywhere
     teacher = {'distillation.teacher.checkpoint': f'work_dirs/{_MAE}/weights.pth'}
-    return Step(config, needs=(_MAE,), options=teacher, amp=True)
+    return Step(
+        f'configs/{config}',
+        needs=(_MAE,),
+        options={**teacher, **(options or {})},
+        label=label,
+        amp=True,
+    )
 
 
 def _of_task(task: str) -> Iterator[Step]:
@@ -114,13 +179,13 @@ def _main_rows(task: str) -> Iterator[Row]:
 
 def _fine_tuned_variants() -> Iterator[Step]:
     """The plain fine-tuning of each stage-1 ablation: one config, another encoder."""
-    for student, name in _variants():
-        generic = f'g2sd_{student}_generic_{name}'
+    for variant in _variants():
+        encoder = f'work_dirs/{variant.stage1}/weights.pth'
         yield Step(
-            f'configs/imagenet/g2sd_{student}_cls_nosd.py',
-            needs=(generic,),
-            options={'model.backbone.init_cfg.checkpoint': f'work_dirs/{generic}/weights.pth'},
-            label=f'g2sd_{student}_{name}_cls_nosd',
+            f'configs/imagenet/g2sd_{variant.student}_cls_nosd.py',
+            needs=(variant.stage1,),
+            options={'model.backbone.init_cfg.checkpoint': encoder},
+            label=variant.fine_tuned,
             amp=True,
         )
 
@@ -135,28 +200,54 @@ STAGE2_DEFAULTS = (
     ('seg', 'teacher', 'vitb', 'g2sd', 'g2sd_vitt_upernet'),
 )
 
-#: Ablations of stage 2: (task, table, setting, config, the teacher's run).
-_STAGE2_ABLATIONS = (
-    ('cls', 'loss', 'nkd', 'ablations/g2sd_vits_cls_nkd', 'vitb_cls'),
-    ('det', 'loss', 'feature', 'ablations/g2sd_vits_maskrcnn_feature', 'vitb_maskrcnn'),
-    ('det', 'loss', 'objectness', 'ablations/g2sd_vits_maskrcnn_objectness', 'vitb_maskrcnn'),
-    ('seg', 'loss', 'cwd10', 'ablations/g2sd_vits_upernet_cwd10', 'vitb_upernet'),
-    ('seg', 'loss', 'kl', 'ade20k/g2sd_vits_upernet_kl', 'vitb_upernet'),
-    ('seg', 'loss', 'features', 'ablations/ade20k_vits_upernet_features', 'vitb_upernet'),
-    ('seg', 'teacher', 'vitl', 'ade20k/g2sd_vits_upernet_from_vitl', 'vitl_upernet'),
-    ('seg', 'teacher', 'vitl', 'ade20k/g2sd_vitt_upernet_from_vitl', 'vitl_upernet'),
-)
 
+@dataclass(frozen=True)
+class _Stage2:
+    """A setting of stage 2 beside the published one, of one of its tables.
 
-def _stage2_variants() -> Iterator[tuple[Step, Row]]:
-    for task, table, setting, config, teacher in _STAGE2_ABLATIONS:
-        student = 'vitt' if 'vitt' in config else 'vits'
-        step = Step(
-            f'configs/{config}.py',
-            needs=(f'g2sd_{student}_generic', teacher),
-            amp=task != _FULL_PRECISION,
+    config: file below ``configs/``.
+    teacher: the run that it learns from.
+    options: what it changes of the config, which is then that of a main row.
+    """
+
+    task: str
+    table: str
+    setting: str
+    config: str
+    teacher: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def step(self) -> Step:
+        """Its run, after stage 1 of its student."""
+        student = 'vitt' if 'vitt' in self.config else 'vits'
+        return Step(
+            f'configs/{self.config}.py',
+            needs=(f'g2sd_{student}_generic', self.teacher),
+            options=self.options,
+            label=f'{Path(self.config).name}_{self.setting}' if self.options else '',
+            amp=self.task != _FULL_PRECISION,
         )
-        yield step, Row(task, 'g2sd', step.name, table=table, setting=setting)
+
+    @property
+    def row(self) -> Row:
+        """Its line."""
+        return Row(self.task, 'g2sd', self.step.name, table=self.table, setting=self.setting)
+
+
+_CWD10 = {'distillation.losses.loss_cwd.loss_weight': 10.0}  # of the published config files
+_UPERNET, _DETECTOR = 'ade20k/g2sd_vits_upernet', 'ablations/g2sd_vits_maskrcnn'
+
+_STAGE2_ABLATIONS = (
+    _Stage2('cls', 'loss', 'nkd', 'ablations/g2sd_vits_cls_nkd', 'vitb_cls'),
+    _Stage2('det', 'loss', 'feature', f'{_DETECTOR}_feature', 'vitb_maskrcnn'),
+    _Stage2('det', 'loss', 'objectness', f'{_DETECTOR}_objectness', 'vitb_maskrcnn'),
+    _Stage2('seg', 'loss', 'cwd10', _UPERNET, 'vitb_upernet', _CWD10),
+    _Stage2('seg', 'loss', 'kl', f'{_UPERNET}_kl', 'vitb_upernet'),
+    _Stage2('seg', 'loss', 'features', 'ablations/ade20k_vits_upernet_features', 'vitb_upernet'),
+    _Stage2('seg', 'teacher', 'vitl', f'{_UPERNET}_from_vitl', 'vitl_upernet'),
+    _Stage2('seg', 'teacher', 'vitl', 'ade20k/g2sd_vitt_upernet_from_vitl', 'vitl_upernet'),
+)
 
 
 def _rows() -> Iterator[Row]:
@@ -166,13 +257,14 @@ def _rows() -> Iterator[Row]:
         for student, name in STAGE1_DEFAULTS[table]:
             step = f'g2sd_{student}_cls_nosd'
             yield Row('cls', 'g2sd_nosd', step, table=table, setting=name + _DEFAULT)
-        for student, name in variants:
-            step = f'g2sd_{student}_{name}_cls_nosd'
-            yield Row('cls', 'g2sd_nosd', step, table=table, setting=name)
+        for variant in variants:
+            yield Row(
+                'cls', 'g2sd_nosd', variant.fine_tuned, table=table, setting=variant.setting
+            )
     for task, table, setting, method, step in STAGE2_DEFAULTS:
         yield Row(task, method, step, table=table, setting=setting + _DEFAULT)
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
-    yield from (row for _, row in _stage2_variants())
+    yield from (variant.row for variant in _STAGE2_ABLATIONS)
     for row, data in product(_main_rows('cls'), ROBUSTNESS):
         config, metric = f'configs/robustness/{data}.py', 'mCE' if data == 'imagenet_c' else ''
         yield Row('cls', row.method, row.step, 'robustness', data, config, metric)
@@ -185,7 +277,7 @@ PAPER = Suite(
         *(step for task in heads() for step in _of_task(task)),
         *_fine_tuned_variants(),
         Step('configs/ade20k/vitl_upernet.py', needs=('vitl_mae',), amp=True),
-        *(step for step, _ in _stage2_variants()),
+        *(variant.step for variant in _STAGE2_ABLATIONS),
     ),
     rows=tuple(_rows()),
     launched=True,

@@ -14,7 +14,15 @@ from ...checkpoints import CheckpointError, Kind, identify, read_weights
 from ...compat.safe_load import is_bare_pickle, is_zip, refuse_impostors
 from ...config.parts import PACKED, data_folder, innermost_dataset
 from ...published import content
-from .budget import amount, raw_config, train_root, work_of, workload
+from .budget import (
+    NOT_MEASURED,
+    Throughput,
+    amount,
+    raw_config,
+    train_root,
+    work_of,
+    workload,
+)
 from .commands import (
     HERE,
     Launcher,
@@ -24,7 +32,6 @@ from .commands import (
     write_config,
 )
 from .suites import Row, Step, Suite
-from .throughput import NOT_MEASURED, Throughput
 
 
 def with_public_files(suite: Suite, folder: Path) -> Suite:

@@ -12,8 +12,7 @@ from typing import Any
 from ...checkpoints.write import write_text
 from ...errors import UserError
 from ..logs import SHAPES, read_scalars
-from .data import PRE_TRAINING
-from .fingerprint import difference
+from .data import PRE_TRAINING, difference
 from .suites import Row
 
 #: What a row's file says of how the row was made.

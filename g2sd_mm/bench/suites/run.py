@@ -14,13 +14,12 @@ from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
 from ...unexpected import account_of
-from .begun import begin
+from ..results import describe_environment
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
-from .environment import describe_environment
 from .jobs import longest_chains_first, run_graph
-from .launch import end_all, launch, launch_test
+from .launch import begin, end_all, launch, launch_test
 from .record import HOW, Record
 from .run_progress import RunProgress
 from .suites import Row, Step, Suite

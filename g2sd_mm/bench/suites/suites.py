@@ -163,38 +163,3 @@ def single_stage(student: str, task: str) -> str:
 
 
 _OPTIONS = {'task': '--tasks', 'method': '--rows', 'student': '--students', 'table': '--tables'}
-
-
-_SHAPES = 'configs/shapes/'
-
-DEMO = Suite(
-    name='demo',
-    steps=(
-        Step(_SHAPES + 'vitb_mae.py'),
-        Step(_SHAPES + 'vitb_cls.py', needs=('vitb_mae',)),
-        Step(_SHAPES + 'vits_scratch_cls.py'),
-        Step(_SHAPES + 'g2sd_vits_generic.py', needs=('vitb_mae',)),
-        Step(_SHAPES + 'g2sd_vits_cls_nosd.py', needs=('g2sd_vits_generic',)),
-        Step(_SHAPES + 'g2sd_vits_cls.py', needs=('g2sd_vits_generic', 'vitb_cls')),
-        Step(_SHAPES + 'vits_single_stage.py', needs=('vitb_cls',)),
-        Step(_SHAPES + 'vitb_maskrcnn.py', needs=('vitb_mae',)),
-        Step(_SHAPES + 'g2sd_vits_maskrcnn_nosd.py', needs=('g2sd_vits_generic',)),
-        Step(_SHAPES + 'g2sd_vits_maskrcnn.py', needs=('g2sd_vits_generic', 'vitb_maskrcnn')),
-        Step(_SHAPES + 'vitb_upernet.py', needs=('vitb_mae',)),
-        Step(_SHAPES + 'g2sd_vits_upernet_nosd.py', needs=('g2sd_vits_generic',)),
-        Step(_SHAPES + 'g2sd_vits_upernet.py', needs=('g2sd_vits_generic', 'vitb_upernet')),
-    ),
-    rows=(
-        Row('cls', 'teacher', 'vitb_cls'),
-        Row('cls', 'scratch', 'vits_scratch_cls'),
-        Row('cls', 'single_stage', 'vits_single_stage'),
-        Row('cls', 'g2sd_nosd', 'g2sd_vits_cls_nosd'),
-        Row('cls', 'g2sd', 'g2sd_vits_cls'),
-        Row('det', 'teacher', 'vitb_maskrcnn'),
-        Row('det', 'g2sd_nosd', 'g2sd_vits_maskrcnn_nosd'),
-        Row('det', 'g2sd', 'g2sd_vits_maskrcnn'),
-        Row('seg', 'teacher', 'vitb_upernet'),
-        Row('seg', 'g2sd_nosd', 'g2sd_vits_upernet_nosd'),
-        Row('seg', 'g2sd', 'g2sd_vits_upernet'),
-    ),
-)

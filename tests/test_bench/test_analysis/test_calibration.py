@@ -7,8 +7,13 @@ import math
 import pytest
 import torch
 
-from g2sd_mm.bench.analysis.agreement import agreement, compare_answers
-from g2sd_mm.bench.analysis.calibration import calibration, expected_calibration_error, reliability
+from g2sd_mm.bench.analysis.agreement import (
+    agreement,
+    calibration,
+    compare_answers,
+    expected_calibration_error,
+    reliability,
+)
 from g2sd_mm.bench.analysis.network import logits
 
 from .networks import pictures

@@ -10,10 +10,10 @@ from g2sd_mm.bench.analysis.reconstruction import (
     Pair,
     as_images,
     continued,
+    load_pair,
     reconstruct,
     token_scale,
 )
-from g2sd_mm.bench.analysis.stage1 import load_pair
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill.losses.targets import normalised_target
 from g2sd_mm.errors import UserError

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.bench.analysis import threads
-from g2sd_mm.bench.analysis.network import logits
-from g2sd_mm.bench.analysis.threads import enough_threads
+from g2sd_mm.bench.analysis import network
+from g2sd_mm.bench.analysis.network import enough_threads, logits
 
 from .networks import pictures
 
@@ -29,7 +28,7 @@ def test_small_networks_take_one_thread(networks, three_threads):
 
 def test_a_large_network_among_them_takes_all(networks, three_threads, monkeypatch):
     sizes = [sum(p.numel() for p in net.model.backbone.parameters()) for net in networks.values()]
-    monkeypatch.setattr(threads, 'SMALL', max(sizes) - 1)
+    monkeypatch.setattr(network, 'SMALL', max(sizes) - 1)
     with enough_threads(networks):
         assert torch.get_num_threads() == 3
     with enough_threads({}):

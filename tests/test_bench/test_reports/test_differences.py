@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.bench.reports.differences import cells, differences
 from g2sd_mm.bench.reports.page import show
-from g2sd_mm.bench.reports.summary import summarise
-from g2sd_mm.bench.reports.tables import label_table, order_table, result_tables, seed_table
+from g2sd_mm.bench.reports.summary import differences, summarise
+from g2sd_mm.bench.reports.tables import (
+    claim_cells,
+    label_table,
+    order_table,
+    result_tables,
+    seed_table,
+)
 
 from .test_summary import row, rows
 
@@ -41,7 +46,7 @@ def test_verdicts_follow_the_paired_differences(g2sd, verdict):
 def test_one_seed_decides_nothing():
     found = claims(rows(g2sd=(70.0,), scratch=(75.0,)))['g2sd > scratch']
     assert found.verdict == 'does not hold in one seed: more seeds tell whether that is chance'
-    assert cells(found)[2:5] == ('-5.00', '', '1')
+    assert claim_cells(found)[2:5] == ('-5.00', '', '1')
 
 
 def test_tasks_and_failed_rows_are_kept_apart():

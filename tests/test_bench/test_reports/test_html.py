@@ -146,6 +146,16 @@ def test_recipe_and_test_data_are_told_where_they_matter(folder):
     assert '<td>its validation set</td>' in page
 
 
+def test_sentences_in_tables_wrap_and_figures_do_not(folder):
+    """So that what is behind them stays within the width of a screen."""
+    why = 'needs vitb_mae, which failed: the disk is full & nothing is left'
+    failed = {k: v for k, v in row('g2sd', 1.0).items() if k != 'metrics'} | {'error': why}
+    page = render(results(row('teacher', 80.0), failed), folder)
+    said = f'failed: {why}'.replace('&', '&amp;')
+    assert f'<td><span class="long">{said}</span></td>' in page
+    assert '<td>80.00</td>' in page
+
+
 def test_screens_paper_and_darkness_are_thought_of(folder):
     page = render(results(row('teacher', 80.0)), folder)
     for text in ('name="viewport"', '@media print', 'prefers-color-scheme: dark', 'max-width: 40'):

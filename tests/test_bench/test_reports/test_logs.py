@@ -6,8 +6,8 @@ import pytest
 
 from g2sd_mm.bench import methods
 from g2sd_mm.bench.logs import curves, read_scalars
-from g2sd_mm.bench.reports.curves import curve_figures
 from g2sd_mm.bench.reports.page import show
+from g2sd_mm.bench.reports.plots import curve_figures
 
 from .test_html import scalars
 from .test_summary import row

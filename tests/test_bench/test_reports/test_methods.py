@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.bars import bars
 from g2sd_mm.bench import methods
-from g2sd_mm.bench.reports.bars import bars
 from g2sd_mm.bench.reports.summary import summarise
 
 from .test_summary import rows

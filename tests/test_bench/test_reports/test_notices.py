@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from g2sd_mm.bench.reports.notices import notices
+from g2sd_mm.bench.reports.page import notices
 
 
 def test_whole_results_need_no_notice():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from g2sd_mm.bench.reports.other_published_results import published_elsewhere
 from g2sd_mm.bench.reports.page import render, show
+from g2sd_mm.bench.reports.tables import published_elsewhere
 from g2sd_mm.published import content
 
 from .test_html import results

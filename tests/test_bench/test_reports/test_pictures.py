@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from g2sd_mm.bench.reports.method_picture import FILE, method_picture
 from g2sd_mm.bench.reports.page import show
-from g2sd_mm.bench.reports.pictures import NAMED, prediction_grids, reconstruction_grid
+from g2sd_mm.bench.reports.pictures import (
+    METHOD,
+    NAMED,
+    method_picture,
+    prediction_grids,
+    reconstruction_grid,
+)
 from g2sd_mm.errors import UserError
 
 
@@ -83,5 +88,5 @@ def test_reconstructions_stand_beside_what_was_seen(tmp_path):
 
 
 def test_the_method_is_the_drawing_of_the_readme():
-    assert 'prefers-color-scheme: dark' in FILE.read_text()
+    assert 'prefers-color-scheme: dark' in METHOD.read_text()
     assert 'data:image/svg+xml;base64,' in show([method_picture()])

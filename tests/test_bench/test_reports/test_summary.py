@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from g2sd_mm.bench.reports.summary import paired_difference, summarise, t_quantile, verdicts
-from g2sd_mm.bench.reports.table import markdown_table, text_table
+from g2sd_mm.bench.reports.tables import markdown_table, text_table
 
 
 def row(method: str, value: float | None, seed: int = 0, task: str = 'cls') -> dict:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.suites.budget import amounts, refuse_too_few
+from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.data import OwnData, Source, find_data
-from g2sd_mm.bench.suites.mini import MINI
-from g2sd_mm.bench.suites.smoke import smoke
+from g2sd_mm.bench.suites.derived import smoke
 
 from ...helpers import small_masks
 from ...helpers.toys import image_folder, refused

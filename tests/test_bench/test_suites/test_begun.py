@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from g2sd_mm.bench.suites.begun import NOTE, begin
+from g2sd_mm.bench.suites.launch import BEGUN, begin
 
 
 @pytest.fixture
@@ -27,13 +27,13 @@ def logs(run) -> list:
 
 def saved(run, seconds: float) -> None:
     """As if the last checkpoint was saved so many seconds after the run began."""
-    started = json.loads((run / NOTE).read_text())['started']
+    started = json.loads((run / BEGUN).read_text())['started']
     os.utime(run / 'last_checkpoint', (started + seconds,) * 2)
 
 
 def test_a_first_run_is_new(tmp_path):
     assert begin(tmp_path / 'run', 'abc') is None
-    note = json.loads((tmp_path / 'run' / NOTE).read_text())
+    note = json.loads((tmp_path / 'run' / BEGUN).read_text())
     assert note['digest'] == 'abc' and abs(note['started'] - time.time()) < 60
 
 
@@ -57,7 +57,7 @@ def test_a_run_of_another_configuration_is_set_aside_whole(run):
     assert not (run / 'last_checkpoint').exists() and not logs(run)
     aside = run.with_name('run_before_1')
     assert {file.relative_to(aside) for file in aside.rglob('*')} == before
-    assert json.loads((aside / NOTE).read_text())['digest'] == 'abc'
+    assert json.loads((aside / BEGUN).read_text())['digest'] == 'abc'
     assert begin(run, 'changed', resume=True) == 0
     assert begin(run, 'again') is None
     assert sorted(path.name for path in run.parent.iterdir()) == [
@@ -74,7 +74,7 @@ def test_nothing_is_set_aside_where_nothing_is(tmp_path):
 def test_a_run_that_was_begun_by_hand_goes_on_if_that_is_asked_for(run):
     assert begin(run, 'abc', resume=True) == 0
     assert (run / 'last_checkpoint').is_file()
-    (run / NOTE).unlink()
+    (run / BEGUN).unlink()
     assert begin(run, 'abc') is None
     assert not (run / 'last_checkpoint').exists()
     assert (run.with_name('run_before_1') / 'last_checkpoint').is_file()

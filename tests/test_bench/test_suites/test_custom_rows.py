@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.reports.page import render
-from g2sd_mm.bench.suites.catalogue import SUITES
-from g2sd_mm.bench.suites.custom_rows import with_custom_rows
+from g2sd_mm.bench.suites.catalogue import MINI, SUITES
 from g2sd_mm.bench.suites.data import find_data
-from g2sd_mm.bench.suites.mini import MINI
+from g2sd_mm.bench.suites.derived import smoke, with_custom_rows
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.run import run_suite
-from g2sd_mm.bench.suites.smoke import smoke
 from g2sd_mm.errors import UserError
 
 from ...helpers.toys import ROOT, image_folder, words

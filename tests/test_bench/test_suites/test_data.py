@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.results import read_results
+from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.digests import all_digests
-from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.plan import local_commands
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.cli.options import parse_options

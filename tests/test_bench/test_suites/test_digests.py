@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.commands import Launcher
 from g2sd_mm.bench.suites.digests import all_digests, digest
-from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.suites import Step
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.suites.fingerprint import difference, fingerprint
+from g2sd_mm.bench.suites.data import difference, fingerprint
 from g2sd_mm.image_files import files_below
 
 

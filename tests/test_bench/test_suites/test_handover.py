@@ -23,10 +23,10 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from g2sd_mm.bench.suites.budget import Throughput
 from g2sd_mm.bench.suites.catalogue import SUITES
 from g2sd_mm.bench.suites.commands import Launcher
 from g2sd_mm.bench.suites.plan import describe, with_public_files
-from g2sd_mm.bench.suites.throughput import Throughput
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.models.mae import MaskedAutoencoder
 

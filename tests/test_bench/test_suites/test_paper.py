@@ -13,14 +13,21 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.bench.suites import plan
-from g2sd_mm.bench.suites.budget import raw_config, work_of, workload
+from g2sd_mm.bench.suites.budget import (
+    NOT_MEASURED,
+    Throughput,
+    raw_config,
+    read_throughput,
+    work_of,
+    workload,
+)
 from g2sd_mm.bench.suites.commands import Launcher, evaluation_command, train_command
 from g2sd_mm.bench.suites.launch import run_shell
 from g2sd_mm.bench.suites.paper import PAPER, STAGE1_ABLATIONS, STAGE1_DEFAULTS, STAGE2_DEFAULTS
 from g2sd_mm.bench.suites.plan import describe, missing_weights, with_public_files
-from g2sd_mm.bench.suites.throughput import NOT_MEASURED, Throughput, read_throughput
 from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.cli.reproduce import _run, parser
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 
 from ...helpers.fake_checkpoints import SMALL, mae_encoder, mae_finetuned, mae_full, random_state
@@ -66,7 +73,8 @@ def test_every_ablation_is_fine_tuned_from_its_own_stage_one():
     assert tables == {'main', 'robustness', 'teacher', *STAGE1_ABLATIONS}
     assert {'decoder', 'target', 'mask', 'supervision', 'loss', 'length'} == set(STAGE1_ABLATIONS)
     for table, variants in STAGE1_ABLATIONS.items():
-        for student, name in variants:
+        for variant in variants:
+            student, name = variant.student, variant.setting
             step = PAPER.step(f'g2sd_{student}_{name}_cls_nosd')
             (generic,) = step.needs
             assert generic == f'g2sd_{student}_generic_{name}'
@@ -123,7 +131,7 @@ def test_a_run_of_two_tables_is_trained_and_evaluated_once():
 
 
 def test_an_ablation_changes_what_its_name_says():
-    base = raw_config(str(ROOT / 'configs/imagenet/g2sd_vits_generic.py')).to_dict()
+    """And nothing else of the published stage 1, beside the teacher's file of the folder."""
     loss = 'distillation.losses.loss_tokens'
     settings = {
         'decoder': lambda name: {
@@ -135,17 +143,49 @@ def test_an_ablation_changes_what_its_name_says():
         },
         'mask': lambda name: {'model.mask_ratio': int(name[4:]) / 100},
         'supervision': lambda name: {f'{loss}.tokens': name},
+        'loss': lambda name: {f'{loss}.beta': {'l1': 0.0, 'beta1': 1.0}[name]},
+        'length': lambda name: {'train_cfg.max_epochs': int(name.removesuffix('ep'))},
     }
-    for table, says in settings.items():
-        for student, name in STAGE1_ABLATIONS[table]:
-            if student != 'vits':
+    assert set(settings) == set(STAGE1_ABLATIONS)
+    looked_at = 0
+    for table, variants in STAGE1_ABLATIONS.items():
+        for variant in variants:
+            main = PAPER.step(f'g2sd_{variant.student}_generic')
+            base = raw_config(main.config, main.options).to_dict()
+            step = PAPER.step(variant.stage1)
+            own = raw_config(step.config, step.options).to_dict()
+            if variant.config:  # adds parts: it is a file that begins from the published one
+                assert not variant.options
+                extra = f'loss_{variant.setting}'
+                assert own['distillation']['losses'].pop(extra), variant
+                del base['distillation']['adapters'], own['distillation']['adapters']
+                taps = own['distillation'].pop('taps')
+                assert base['distillation'].pop('taps').items() < taps.items()
+                assert own == base, f'{variant.setting} changes something else'
                 continue
-            config = f'configs/ablations/g2sd_vits_generic_{name}.py'
-            own = raw_config(str(ROOT / config)).to_dict()
             expected = Config(base)
-            expected.merge_from_dict(says(name))
-            assert own == expected.to_dict(), f'{name} changes something else'
-            assert own != base, name
+            expected.merge_from_dict(settings[table](variant.setting))
+            assert step.config == main.config
+            assert own == expected.to_dict(), f'{variant.setting} changes something else'
+            assert own != base, variant
+            looked_at += 1
+    assert looked_at == 24
+
+
+def test_the_weight_of_the_published_config_files_is_the_only_change_of_its_row():
+    main, step = PAPER.step('g2sd_vits_upernet'), PAPER.step('g2sd_vits_upernet_cwd10')
+    expected = raw_config(main.config, main.options).to_dict()
+    assert expected['distillation']['losses']['loss_cwd']['loss_weight'] == 3.0
+    expected['distillation']['losses']['loss_cwd']['loss_weight'] = 10.0
+    assert raw_config(step.config, step.options).to_dict() == expected
+    assert step.needs == main.needs and step.amp == main.amp
+
+
+def test_every_option_of_the_suite_is_one_that_is_read():
+    for step in PAPER.steps:
+        notes: list[str] = []
+        load_config(step.config, step.options, notes=notes)
+        assert not notes, step.name
 
 
 def test_robustness_tests_the_main_classifiers():
@@ -390,13 +430,14 @@ def test_a_rate_of_another_precision_is_no_rate(tmp_path):
 
 def test_equal_networks_are_equally_fast_and_others_are_not():
     def key(name: str) -> str:
-        return workload(raw_config(str(ROOT / f'configs/{name}.py')))
+        step = PAPER.step(name.rpartition('/')[2])
+        return workload(raw_config(step.config, step.options))
 
     assert key('imagenet/g2sd_vits_cls_nosd') == key('imagenet/vits_mae_cls')
     assert key('imagenet/g2sd_vits_cls') == key('imagenet/vits_single_stage')
-    assert key('imagenet/g2sd_vits_generic') == key('ablations/g2sd_vits_generic_100ep')
+    assert key('imagenet/g2sd_vits_generic') == key('g2sd_vits_generic_100ep')
     different = ['imagenet/g2sd_vits_cls', 'imagenet/g2sd_vitt_cls', 'imagenet/vitb_cls',
-                 'imagenet/g2sd_vits_generic', 'ablations/g2sd_vits_generic_target8',
+                 'imagenet/g2sd_vits_generic', 'g2sd_vits_generic_target8',
                  'ade20k/g2sd_vits_upernet', 'ade20k/g2sd_vits_upernet_from_vitl']
     assert len({key(name) for name in different}) == len(different)
 

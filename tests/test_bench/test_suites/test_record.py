@@ -15,10 +15,9 @@ from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.budget import _read
-from g2sd_mm.bench.suites.catalogue import SUITES
+from g2sd_mm.bench.suites.catalogue import MINI, SUITES
 from g2sd_mm.bench.suites.data import OwnData, Source
 from g2sd_mm.bench.suites.digests import all_digests, row_digests
-from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.record import Record
 from g2sd_mm.bench.suites.run import merge_rows, run_suite
 from g2sd_mm.bench.suites.suites import Row, Suite

@@ -7,9 +7,9 @@ import json
 import os
 import time
 
+from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.jobs import run_graph
-from g2sd_mm.bench.suites.mini import MINI
 from g2sd_mm.bench.suites.run_progress import RunProgress, updates_logged
 from g2sd_mm.progress import Bars
 

@@ -8,10 +8,10 @@ import shlex
 import pytest
 
 from g2sd_mm.bench.suites.budget import raw_config, work_of
+from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.data import find_data
+from g2sd_mm.bench.suites.derived import IMAGES, UPDATES, smoke
 from g2sd_mm.bench.suites.digests import all_digests
-from g2sd_mm.bench.suites.mini import MINI
-from g2sd_mm.bench.suites.smoke import IMAGES, UPDATES, smoke
 
 from ...helpers import small_masks
 from ...helpers.toys import ROOT, image_folder, run_python

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from g2sd_mm.bench.suites.budget import raw_config
-from g2sd_mm.bench.suites.catalogue import SUITES
-from g2sd_mm.bench.suites.suites import DEMO, Row, Step, Suite
+from g2sd_mm.bench.suites.catalogue import DEMO, SUITES
+from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import UserError
 
 from ...helpers.toys import ROOT, words

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from g2sd_mm.bench.suites.metafile import FOLDERS, metafiles
+from benchmarks.metafile import FOLDERS, metafiles
 
-from ...helpers.toys import ROOT
+from ..helpers.toys import ROOT
 
 
 @pytest.fixture(scope='module')
@@ -23,7 +23,7 @@ def model(folder: str, name: str) -> dict:
 
 def test_the_files_are_what_the_configs_say(files):
     for path, text in files.items():
-        assert path.read_text() == text, 'run: python -m g2sd_mm.bench.suites.metafile'
+        assert path.read_text() == text, 'run: python -m benchmarks.metafile'
 
 
 @pytest.mark.parametrize('folder', FOLDERS)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.readme import pages
-from g2sd_mm.bench.reports.readme import with_results
+from benchmarks.readme import pages, with_results
 from g2sd_mm.errors import UserError
 
-from ...helpers.toys import ROOT
+from ..helpers.toys import ROOT
 
 MARKED = 'before\n<!-- results: r.json -->\nold\n<!-- end of results -->\nafter\n'
 

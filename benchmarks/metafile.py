@@ -1,8 +1,8 @@
 """``metafile.yml`` of the config folders and ``model-index.yml``, in OpenMMLab's form.
 
-``python -m g2sd_mm.bench.suites.metafile`` rewrites them from the configs; a test compares. No
-weights and no results of this project exist for these configs, so an entry has neither; a published
-figure stands with its source.
+``python -m benchmarks.metafile`` rewrites them from the configs; a test compares. No weights and no
+results of this project exist for these configs, so an entry has neither; a published figure stands
+with its source.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from ...config.project import project_folder
-from ...published import published
-from ...tasks import TASKS
-from .budget import raw_config, work_of
+from g2sd_mm.bench.suites.budget import raw_config, work_of
+from g2sd_mm.config.project import project_folder
+from g2sd_mm.published import published
+from g2sd_mm.tasks import TASKS
 
 PAPER = {
     'Title': 'Generic-to-Specific Distillation of Masked Autoencoders',
@@ -25,7 +25,7 @@ PAPER = {
 #: Folder -> the task of its rows.
 FOLDERS = {task.paper.folder: task for task in TASKS.values()}
 _PUBLISHED_TEACHERS = {f'vitb_{task.head}' for task in TASKS.values()}
-_NOTE = '# Written by: python -m g2sd_mm.bench.suites.metafile\n'
+_NOTE = '# Written by: python -m benchmarks.metafile\n'
 
 
 def metafiles(root: Path) -> dict[Path, str]:

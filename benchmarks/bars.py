@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from .. import methods
-from .summary import Line
+from g2sd_mm.bench import methods
+from g2sd_mm.bench.reports.summary import Line
 
 _BAR, _RIGHT, _STEP, _HEAD = 440, 230, 26, 30
 _LEFT, _LETTER = 150, 8.0  # room for names, and what a letter takes of it in the widest fonts

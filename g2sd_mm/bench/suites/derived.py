@@ -1,7 +1,8 @@
-"""Rows of one's own beside a suite's: configs that go on from what the suite's runs leave.
+"""Suites made from a suite: with rows of a reader's, or with runs of a few updates.
 
-A config says by itself what a suite has to know: the weights that it loads are the runs that it
-needs, its scope is its task, its network tells with which rows it can be compared.
+A config that is added says by itself what a suite has to know: the weights that it loads are the
+runs that it needs, its scope is its task, its network tells with which rows it can be compared. A
+few updates tell whether a suite works on these data, before hours go into it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from .budget import raw_config
 from .suites import Row, Step, Suite
 
 _LOADED = re.compile(r'work_dirs/([^/]+)/')
+UPDATES = 2  # of each run
+IMAGES = 16  # of the validation set that each run is judged by, the first ones
+_SMOKE = (
+    f'A smoke run: {UPDATES} updates a run, judged by {IMAGES} validation images at most. '
+    'It shows that everything runs; its figures mean nothing.'
+)
 
 
 def with_custom_rows(suite: Suite, configs: Sequence[str]) -> Suite:
@@ -103,3 +110,39 @@ def _architecture_of(suite: Suite, row: Row) -> str:
 def _architecture(cfg: Any) -> str:
     backbone = cfg.model.get('backbone') or {}
     return str(backbone.get('arch') or backbone.get('type') or cfg.model.type)
+
+
+def smoke(suite: Suite, updates: int = UPDATES) -> Suite:
+    """The suite with every run of a few updates, the first of its seeds, no record.
+
+    Everything else stays as it is: networks, batches, loops, hooks, evaluation. The suite has a
+    name of its own, so that its folder is not that of the real runs.
+    """
+    return replace(
+        suite.on_own_test_data().with_steps(lambda step: _shortened(step, updates)),
+        name=f'{suite.name}_smoke',
+        seeds=suite.seeds[:1],
+        record=None,
+        note=_SMOKE,
+    )
+
+
+def _shortened(step: Step, updates: int) -> Step:
+    cfg = raw_config(step.config, step.options)
+    steps = updates * cfg.optim_wrapper.get('accumulative_counts', 1)
+    options: dict[str, Any] = {
+        # one pass over them, for the loops that count in epochs
+        'train_dataloader.dataset.samples': steps * cfg.train_dataloader.batch_size,
+        'param_scheduler.0.warmup': 0,
+        'default_hooks.logger.interval': 1,
+    }
+    by_epoch = 'max_epochs' in cfg.train_cfg
+    length = 1 if by_epoch else steps
+    options['train_cfg.max_epochs' if by_epoch else 'train_cfg.max_iters'] = length
+    if cfg.get('val_dataloader'):
+        options['train_cfg.val_interval'] = length
+        options['val_dataloader.dataset.indices'] = IMAGES
+    if cfg.model.type == 'MaskRCNN':
+        # a network that has learnt nothing is sure of nothing, and without boxes are no figures
+        options['model.test_cfg.rcnn.score_thr'] = 0.0
+    return replace(step, options={**step.options, **options})

@@ -7,10 +7,10 @@ from xml.dom import minidom
 
 import pytest
 
-from g2sd_mm.bench.reports.bars import bars
+from benchmarks.bars import bars
 from g2sd_mm.bench.reports.summary import summarise
 
-from .test_summary import row, rows
+from ..test_bench.test_reports.test_summary import row, rows
 
 
 def widths(svg: str) -> list[float]:
