@@ -14,6 +14,7 @@ import yaml
 from mmengine.config import Config
 
 from g2sd_mm.bench.suites.budget import raw_config, work_of
+from g2sd_mm.config.parts import teachers_in
 from g2sd_mm.config.project import project_folder
 from g2sd_mm.published import published
 from g2sd_mm.tasks import TASKS
@@ -61,9 +62,11 @@ def _model(path: str, folder: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {'Training Data': FOLDERS[folder].paper.full_name}
     if cfg.get('train_cfg') and cfg.get('train_dataloader'):
         metadata |= _recipe(cfg)
-    teacher = (cfg.get('distillation') or {}).get('teacher') or {}
-    if teacher:
-        metadata['Teacher'] = teacher.get('config') or f'MAE ViT, {teacher["arch"]}'
+    teachers = teachers_in(cfg.get('distillation')).values()
+    if teachers:
+        metadata['Teacher'] = ', '.join(
+            teacher.get('config') or f'MAE ViT, {teacher["arch"]}' for teacher in teachers
+        )
     stem = Path(path).stem
     return {
         'Name': stem,

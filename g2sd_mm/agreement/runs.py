@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.classes import class_counts
-from ..config.parts import LOADERS, add_hook, encoder_start
+from ..config.parts import LOADERS, add_hook, encoder_start, teachers_in
 from ..config.project import find_config
 from ..errors import UserError
 from .data import BY_POSITION, Names, comparable, difference
@@ -79,7 +79,15 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
             are normalised differently.
     """
     block = cfg.get('distillation') or {}
-    teacher = block.get('teacher') or {}
+    for name, teacher in (teachers_in(block) or {'': {}}).items():
+        yield from _agree(cfg, block, name, teacher, classes, student)
+
+
+def _agree(
+    cfg: Config, block: Mapping[str, Any], name: str, teacher: Mapping[str, Any], classes: Names,
+    student: Inputs,
+) -> Iterator[str]:
+    """The same with one of the teachers."""
     checkpoint = teacher.get('checkpoint')
     facts = recorded(checkpoint) if isinstance(checkpoint, str) else Recorded()
     yield from facts.notes
@@ -98,7 +106,7 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
             f'the teacher was trained on images of {pixels(there)} and sees those of the student, '
             f'{pixels(student.size)}'
         )
-    if compares_classes(block):
+    if compares_classes(block, name):
         yield from _agree_on_names(cfg, facts, checkpoint, classes)
 
 
@@ -110,13 +118,23 @@ def _config(teacher: Mapping[str, Any]) -> Config:
     return cfg
 
 
-def compares_classes(block: Mapping[str, Any]) -> bool:
-    """Whether a tap of the teacher listens to a part that tells classes apart."""
-    model = _config(block.get('teacher') or {}).get('model') or {}
+def compares_classes(block: Mapping[str, Any], teacher: str = '') -> bool:
+    """Whether a tap of the teacher of that name listens to a part that tells classes apart."""
+    model = _config(teachers_in(block).get(teacher) or {}).get('model') or {}
     telling = {name for name, part in model.items() if any(class_counts(part))}
-    taps = (block.get('taps') or {}).values()
+    taps = _taps_of(block, teacher)
     places = [tap if isinstance(tap, str) else (tap or {}).get('teacher') for tap in taps]
     return any(place.partition('.')[0] in telling for place in places if place)
+
+
+def _taps_of(block: Mapping[str, Any], teacher: str) -> list[Any]:
+    """Of several teachers' taps, written ``a.tokens`` or inside of ``a``, those of one."""
+    taps = block.get('taps') or {}
+    if not teacher:
+        return list(taps.values())
+    inside = taps.get(teacher)
+    named = [tap for name, tap in taps.items() if name.startswith(f'{teacher}.')]
+    return named + (list(inside.values()) if isinstance(inside, Mapping) else [])
 
 
 def _agree_on_names(

@@ -28,6 +28,8 @@ class Curve:
         task, method, student, seed: of the row that the run ends in; for a run without labels the
             method is the run's name, task and student are empty.
         loss: (update, training loss).
+        terms: of a run without labels that has several losses, as of several teachers, each one:
+            name -> (update, its value).
         metric: (update, headline metric of the validation in percent).
     """
 
@@ -35,6 +37,7 @@ class Curve:
     method: str
     seed: int
     loss: Points = field(default_factory=list)
+    terms: dict[str, Points] = field(default_factory=dict)
     metric: Points = field(default_factory=list)
     student: str = ''
 
@@ -141,6 +144,10 @@ def _filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
         if 'loss' in entry:
             now = int(entry.get('iter', entry.get('step', now)))
             curve.loss.append((now, float(entry['loss'])))
+            for term in (() if task else (key for key in entry if key.startswith('loss_'))):
+                curve.terms.setdefault(term, []).append((now, float(entry[term])))
         elif name in entry:
             curve.metric.append((now, factor * float(entry[name])))
+    if len(curve.terms) == 1:  # it is the loss
+        curve.terms.clear()
     return curve

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.parts import encoder_start, innermost_dataset, innermost_datasets
+from ..config.parts import encoder_start, innermost_dataset, innermost_datasets, teachers_in
 from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
 from ..tasks import task_of
@@ -76,7 +76,7 @@ def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
         'commit': git_commit(),
         'config': _from_here(getattr(cfg, 'filename', None)),
         'dataset': describe_data(cfg),
-        'teacher': _teacher(cfg),
+        **_teachers(cfg),
         'initialised_from': _file(encoder_start(cfg)),
         **known,
     }
@@ -126,17 +126,21 @@ def describe_data(cfg: Mapping[str, Any]) -> Record | None:
     return {'type': str(dataset.get('type')), 'datasets': described}
 
 
-def named_teacher(cfg: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The teacher's entry of a config, wherever it stands; None if there is no teacher."""
+def named_teachers(cfg: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The teachers' entries of a config by name, wherever they stand; the only one is ``''``."""
     hooks = [h for h in cfg.get('custom_hooks') or () if h.get('type') == 'DistillationHook']
     places = [cfg.get('model') or {}, cfg.get('distillation') or {}, *hooks]
-    return next((place['teacher'] for place in places if place.get('teacher')), None)
+    return next(filter(None, map(teachers_in, places)), {})
 
 
-def _teacher(cfg: Mapping[str, Any]) -> Record | None:
-    teacher = named_teacher(cfg)
-    if teacher is None:
-        return None
+def _teachers(cfg: Mapping[str, Any]) -> Record:
+    """``teacher``, None if there is none; of several ``teachers`` by name."""
+    described = {name: _teacher(teacher) for name, teacher in named_teachers(cfg).items()}
+    only = described.pop('', None)
+    return {'teacher': only, **({'teachers': described} if described else {})}
+
+
+def _teacher(teacher: Mapping[str, Any]) -> Record:
     config = teacher.get('config')
     named = {'config': config} if isinstance(config, str) else {}
     return {**named, **(_file(teacher.get('checkpoint')) or {'file': None})}

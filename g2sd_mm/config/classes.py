@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
-from .parts import LOADERS, all_datasets, innermost_datasets
+from .parts import LOADERS, all_datasets, innermost_datasets, teachers_in
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
 
@@ -43,8 +43,7 @@ def apply_classes(cfg: Config) -> None:
         return
     places = list(_class_counts(cfg.model))
     cfg.merge_from_dict({f'model.{place}': number for place in places})
-    if cfg.get('distillation'):
-        teacher = cfg.distillation.teacher
+    for teacher in teachers_in(cfg.get('distillation')).values():
         run = [place for place in places if place.split('.')[0] in teacher.get('forward', ())]
         if places:  # the teacher of a student without classes has none either
             teacher.overrides = {

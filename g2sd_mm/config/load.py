@@ -15,7 +15,14 @@ from mmengine.logging import print_log
 from ..errors import UserError
 from ..text import one_line
 from .classes import apply_classes
-from .parts import LOADERS, PACKED, data_folder, import_named_libraries, teacher_of
+from .parts import (
+    LOADERS,
+    PACKED,
+    data_folder,
+    import_named_libraries,
+    teacher_place,
+    teachers_in,
+)
 from .project import find_config, refuse_old_config
 from .unread import check_options
 
@@ -133,10 +140,10 @@ def check_channels(cfg: Config) -> None:
     model = cfg.get('model')
     if not isinstance(model, Mapping):
         return
-    teacher = teacher_of(cfg)
     sides = [('model', model)]
-    if teacher.get('type') == 'MAETeacher':  # others name a config, or read images of their own
-        sides.append(('distillation.teacher', teacher))
+    for name, teacher in teachers_in(cfg.get('distillation')).items():
+        if teacher.get('type') == 'MAETeacher':  # others name a config, or read images of their own
+            sides.append((teacher_place(name), teacher))
     channels = {place: image_channels(part) for place, part in sides}
     (place, number), *others = channels.items()
     for other, theirs in others:

@@ -41,11 +41,6 @@ def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=kind, **settings)]
 
 
-def teacher_of(cfg: Mapping[str, Any]) -> Any:
-    """The teacher of a config's ``distillation`` block, as it is written; empty without one."""
-    return (cfg.get('distillation') or {}).get('teacher') or {}
-
-
 def all_datasets(dataset: Any) -> Iterator[Any]:
     """A data set's config, and those inside of it: what it seeds, repeats, balances, joins, mixes.
 
@@ -93,6 +88,19 @@ def plain_model(cfg: Config) -> ConfigDict:
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return model
+
+
+def teachers_in(block: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Configs of a ``distillation`` block's teachers by name; the only one is called ``''``."""
+    block = block or {}
+    if block.get('teachers'):
+        return dict(block['teachers'])
+    return {'': block['teacher']} if block.get('teacher') else {}
+
+
+def teacher_place(name: str) -> str:
+    """Where a teacher of that name stands in a config."""
+    return f'distillation.teachers.{name}' if name else 'distillation.teacher'
 
 
 def encoder_start(cfg: Mapping[str, Any]) -> Any:

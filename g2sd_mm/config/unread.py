@@ -36,6 +36,9 @@ _KNOWN = {
         'checkpoint', 'logger', 'param_scheduler', 'runtime_info', 'sampler_seed', 'timer',
         'visualization',
     ),
+    'distillation': (
+        'adapters', 'losses', 'taps', 'teacher', 'teacher_drop', 'teacher_weights', 'teachers',
+    ),
     'env_cfg': ('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
     'randomness': ('deterministic', 'diff_rank_seed', 'seed'),
     'paramwise_cfg': (

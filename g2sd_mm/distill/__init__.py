@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from . import adapters
+from .costs import TeacherCostHook
 from .distillation import Distillation, SpecificDistiller
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .students import MaskedStudent
@@ -25,6 +26,7 @@ __all__ = [
     'MaskedStudent',
     'SpecificDistiller',
     'Taps',
+    'TeacherCostHook',
     'TeacherGuardHook',
     'TeacherLabelsHook',
     'TeacherMetricHook',

@@ -22,7 +22,7 @@ class TokenAdapter(nn.Linear):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
-        self.token_width = in_channels
+        self.token_width, self.out_width = in_channels, out_channels
 
 
 @MODELS.register_module()
@@ -40,7 +40,7 @@ class MlpAdapter(Mlp):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, out_channels)
-        self.token_width = in_channels
+        self.token_width, self.out_width = in_channels, out_channels
 
     def init_weights(self) -> None:
         """Xavier-uniform weights, zero biases, as the student's."""

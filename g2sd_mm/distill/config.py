@@ -8,15 +8,18 @@ from ..config.load import refuse_old_names
 from ..config.parts import plain_model
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
-_KEYS = {'teacher', 'taps', 'losses', 'adapters'}
+_KEYS = {
+    'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'taps', 'losses', 'adapters',
+}  # fmt: skip
 
 
 def distill_config(cfg: Config) -> Config:
     """``cfg`` with its model as the student of a ``SpecificDistiller``.
 
     Without a ``distillation`` block the config stays as it is. The block has ``teacher`` (a type
-    and its arguments; without one: config, checkpoint, forward, dtype), ``taps``, ``losses`` and
-    optionally ``adapters``, see :class:`g2sd_mm.distill.distillation.Distillation`. Everything else
+    and its arguments; without one: config, checkpoint, forward, dtype) or several ``teachers`` by
+    name, ``taps``, ``losses`` and optionally ``adapters``, ``teacher_weights`` and
+    ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`. Everything else
     of the config (data, schedule, evaluation) stays; the hooks that distillation needs are added.
 
     Raises:
@@ -27,7 +30,14 @@ def distill_config(cfg: Config) -> Config:
     block = cfg.get('distillation')
     if not block:
         return cfg
-    lacking = {'teacher', 'taps', 'losses'} - set(block)
+    if block.get('teacher') and block.get('teachers'):
+        raise ValueError(
+            'the distillation block has teacher and teachers: of a base config that has one, leave '
+            'it out with teacher=None'
+        )
+    block = {key: part for key, part in block.items() if part is not None}
+    one = 'teachers' if block.get('teachers') else 'teacher'
+    lacking = {one, 'taps', 'losses'} - set(block)
     unknown = set(block) - _KEYS
     if lacking or unknown:
         raise ValueError(
@@ -42,5 +52,6 @@ def distill_config(cfg: Config) -> Config:
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}
-    cfg.custom_hooks = hooks + [dict(type=name) for name in _HOOKS if name not in present]
+    added = _HOOKS if one == 'teacher' else (*_HOOKS, 'TeacherCostHook')
+    cfg.custom_hooks = hooks + [dict(type=name) for name in added if name not in present]
     return cfg

@@ -8,6 +8,7 @@ modules of student and teacher, and losses compare what they heard.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -16,67 +17,164 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..engine.tensors import tensors_in
 from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
 from .labels import TeacherLabels
 from .losses.classification import HardDistillationLoss
+from .losses.standardisation import MeasuredTarget
+from .several import (
+    TeacherDrop,
+    check_names,
+    flat,
+    listed,
+    owner,
+    some_images,
+    teacher_of_loss,
+)
 from .taps import Taps
 from .teachers import Features, FrozenTeacher, build_teacher, sees_view
 
+#: What a teacher of features answers, by the names that losses take it.
+_ANSWERS = ('tokens', 'cls', 'patches')
+#: A place that a loss argument may come from if it comes from no other: it is None then.
+_NOTHING = 'nothing'
+
 
 class Distillation(nn.Module):
-    """What is added to a student: teacher, taps, adapters and losses, from one config block.
+    """What is added to a student: teachers, taps, adapters and losses, from one config block.
 
     Args:
         student: the network to listen to (not held).
         teacher: config of one, see :func:`~g2sd_mm.distill.teachers.build_teacher`, or a teacher.
         taps: tap name -> module name on both sides, or ``dict(student=..., teacher=...)``; see
-            :class:`~g2sd_mm.distill.taps.Taps`.
+            :class:`~g2sd_mm.distill.taps.Taps`. Of a teacher that answers with features, ``tokens``
+            is heard without a tap on its side.
         losses: name -> loss config. Beside the loss's own arguments: ``tap`` (compared on both
             sides), ``inputs`` (further arguments, see :meth:`_look_up`) and ``warmup`` (updates
             over which the weight grows linearly from 0). None leaves out a loss of a base config.
         adapters: tap name -> module that the student's record is passed through.
+        teachers: several in the place of ``teacher``, by name; taps, and adapters, are then called
+            ``NAME.TAP``, and every loss compares with one of them.
+        teacher_weights: teacher's name -> factor on all of its losses; 1 if it is not named.
+        teacher_drop: arguments of a :class:`~g2sd_mm.distill.several.TeacherDrop`, if teachers are
+            left out by chance.
     """
 
     def __init__(
         self,
         student: nn.Module,
-        teacher: FrozenTeacher | Mapping[str, Any],
-        taps: Mapping[str, str | Mapping[str, str]],
-        losses: Mapping[str, Mapping[str, Any] | None],
-        adapters: Mapping[str, Mapping[str, Any]] | None = None,
+        teacher: FrozenTeacher | Mapping[str, Any] | None = None,
+        taps: Mapping[str, Any] | None = None,
+        losses: Mapping[str, Mapping[str, Any] | None] | None = None,
+        adapters: Mapping[str, Any] | None = None,
+        teachers: Mapping[str, FrozenTeacher | Mapping[str, Any]] | None = None,
+        teacher_weights: Mapping[str, float] | None = None,
+        teacher_drop: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        # a plain list hides the teacher from torch; its owner moves it between devices
-        self._teacher = [build_teacher(teacher) if isinstance(teacher, Mapping) else teacher]
-        self.teacher.check_student(student)
+        if (teacher is None) == (teachers is None):
+            raise UserError('distillation needs either teacher=dict(...) or teachers=dict(a=...)')
+        if teachers is not None:
+            check_names(list(teachers))
+        given: Mapping[str, Any] = teachers if teachers is not None else {'': teacher}
+        # a plain dict hides teachers from torch; their owner moves them between devices
+        self.teachers = {
+            name: part if isinstance(part, FrozenTeacher) else build_teacher(part)
+            for name, part in given.items()
+        }
+        names = list(self.teachers)
+        for one in self.teachers.values():
+            one.check_student(student)
+        taps, adapters = flat(taps, names), flat(adapters, names)
+        heard: dict[str, dict[str, str]] = {name: {} for name in names}
+        for tap in (*taps, *adapters):
+            owner(tap, names)
+        for tap, path in _side(taps, 'teacher').items():
+            name, own = owner(tap, names)
+            heard[name][own] = path
         self.student_taps = Taps(student, _side(taps, 'student'))
-        self.teacher_taps = Taps(self.teacher.model, _side(taps, 'teacher'))
-        self.adapters = nn.ModuleDict({k: MODELS.build(v) for k, v in (adapters or {}).items()})
+        self.teacher_taps = {
+            name: Taps(one.model, heard[name]) for name, one in self.teachers.items()
+        }
+        self.adapters = nn.ModuleDict({_key(k): MODELS.build(v) for k, v in adapters.items()})
+        self.drop = TeacherDrop(names, **teacher_drop) if teacher_drop is not None else None
+        self._weights = _weights(teacher_weights, names)
         self._inputs: dict[str, dict[str, Any]] = {}
+        self._owners: dict[str, str | None] = {}
         self._warmups: dict[str, int] = {}
         self.losses = nn.ModuleDict()
-        for name, cfg in losses.items():
-            if cfg is None:
-                continue  # one of a base config's, left out by the config that inherits it
-            if 'loss' not in name:
-                raise ValueError(
-                    f'a distillation loss is called {name!r}: only what has "loss" in its name is '
-                    f'trained (a rule of mmengine), so call it loss_{name}'
-                )
-            cfg = dict(cfg)
-            self._warmups[name] = cfg.pop('warmup', 0)
-            tap, inputs = cfg.pop('tap', None), cfg.pop('inputs', {})
-            self.losses[name] = loss = MODELS.build(cfg)
-            self._inputs[name] = _loss_inputs(tap, inputs, getattr(loss, 'needs_view', False))
-        self.update = 0  # optimizer updates so far; LossWarmupHook keeps it
+        for name, cfg in (losses or {}).items():
+            if cfg is not None:  # else one of a base config's, left out by the one that inherits it
+                self._add_loss(name, dict(cfg))
+        self.update = 0  # optimizer updates so far; LossWarmupHook keeps it, and the run's seed
+        self.seed = 0
         self.labels: TeacherLabels | None = None  # of earlier runs; TeacherLabelsHook gives them
+        #: Measures what a teacher takes while it is set; by the teacher's name.
+        self.stopwatch: Callable[[str], AbstractContextManager] | None = None
+
+    def _add_loss(self, name: str, cfg: dict[str, Any]) -> None:
+        if 'loss' not in name:
+            raise ValueError(
+                f'a distillation loss is called {name!r}: only what has "loss" in its name is '
+                f'trained (a rule of mmengine), so call it loss_{name}'
+            )
+        self._warmups[name] = cfg.pop('warmup', 0)
+        tap, inputs = cfg.pop('tap', None), cfg.pop('inputs', {})
+        self.losses[name] = loss = MODELS.build(cfg)
+        places = _loss_inputs(tap, inputs, getattr(loss, 'needs_view', False))
+        self._owners[name] = teacher_of_loss(name, places, list(self.teachers))
+        if getattr(loss, 'takes_features', False):
+            places = self._with_features(name, places)
+        self._inputs[name] = places
+        target = getattr(loss, 'target', None)
+        if isinstance(target, MeasuredTarget) and target.channels is None:
+            target.allocate(self._width(name, places))
+
+    def _with_features(self, loss: str, places: dict[str, Any]) -> dict[str, Any]:
+        """Inputs of a loss that puts tokens in order itself: a teacher's features with the view."""
+        name, place = self._owners[loss], places.get('teacher')
+        prefix = f'teacher.{name}.' if name else 'teacher.'
+        if name is None or not isinstance(place, str):
+            return places
+        asked = place.removeprefix(prefix)
+        if asked in self.teacher_taps[name] or asked not in _ANSWERS:
+            return places
+        if asked == 'tokens':
+            places['teacher'] = [f'{prefix}features', place]
+        return {'view': ['batch.view', _NOTHING], **places}
+
+    def _width(self, loss: str, places: Mapping[str, Any]) -> int:
+        """Channels of the teacher's side of a loss."""
+        name, place = self._owners[loss], places.get('teacher')
+        own = place if isinstance(place, str) else (place or [''])[-1]
+        tap = own.removeprefix('teacher.')
+        taps = () if name is None else self.teacher_taps[name]
+        teacher = None if name is None else self.teachers[name]
+        if teacher and tap.removeprefix(f'{name}.') not in taps and teacher.width:
+            return teacher.width
+        student = str(places.get('student'))
+        adapter = self._adapter(student.removeprefix('student.'))
+        for attribute in ('out_width', 'out_features', 'out_channels'):
+            if width := getattr(adapter, attribute, None):
+                return int(width)
+        raise UserError(
+            f'distillation.losses.{loss}.target measures the teacher, and nothing says how wide '
+            "its tokens are: give channels, as in target=dict(type='mean_std', channels=768)"
+        )
 
     @property
     def teacher(self) -> FrozenTeacher:
-        """The teacher, which is no submodule."""
-        return self._teacher[0]
+        """The only teacher, which is no submodule.
+
+        Raises:
+            ValueError: if there are several.
+        """
+        if len(self.teachers) > 1:
+            raise ValueError(f'there are several teachers: {", ".join(self.teachers)}')
+        (teacher,) = self.teachers.values()
+        return teacher
 
     def init_weights(self) -> None:
         """Adapters that have a rule for it, after the student."""
@@ -112,15 +210,65 @@ class Distillation(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             batch = {} if view is None else {'view': view}
             sources = {'student': student, 'teacher': taught, 'batch': batch}
+            asked = self._asked()
             given = {
                 name: {k: full(_look_up(v, sources, data_samples)) for k, v in inputs.items()}
                 for name, inputs in self._inputs.items()
+                if self._owners[name] is None or self._owners[name] in asked
             }
+            if self.training:
+                for name in given:
+                    loss: Any = self.losses[name]
+                    if isinstance(getattr(loss, 'target', None), MeasuredTarget):
+                        loss.measure(self.update, **given[name])
+            stays = self._images_of_teachers(len(images), data_samples)
             added = {
-                name: self.warmup_factor(name) * loss(**given[name])
-                for name, loss in self.losses.items()
+                name: self._value(name, given[name], stays, len(images))
+                if name in given
+                else self._left_out(name, student, images)
+                for name in self.losses
             }
             return {**merge_losses(own, added), **self._explained(given)}
+
+    def _asked(self) -> list[str]:
+        """Names of the teachers that are asked now."""
+        if self.drop is None or self.drop.per != 'step' or not self.training:
+            return list(self.teachers)
+        return self.drop.of_update(self.update, self.seed)
+
+    def _images_of_teachers(
+        self, number: int, data_samples: Sequence | None
+    ) -> dict[str, Tensor]:
+        """Teacher -> images that it counts for; empty if all count."""
+        if self.drop is None or self.drop.per != 'image' or not self.training:
+            return {}
+        return self.drop.of_images(number, data_samples)
+
+    def _value(
+        self, name: str, given: Mapping[str, Any], stays: Mapping[str, Tensor], batch: int
+    ) -> Tensor:
+        """A loss of a batch of that many images, with all of its factors.
+
+        ``stays`` as of :meth:`_images_of_teachers`.
+        """
+        teacher = self._owners[name]
+        factor = self.warmup_factor(name) * self._weights.get(teacher, 1.0)
+        if teacher is not None and self.drop is not None and self.training:
+            factor /= self.drop.share
+            if teacher in stays:
+                images = stays[teacher]
+                # the mean over all images, so that no process counts for more than another
+                factor *= len(images) / batch
+                if 0 < len(images) < batch:
+                    given = some_images(given, images, batch)
+        return factor * self.losses[name](**given)
+
+    def _left_out(self, name: str, student: Mapping[str, Any], images: Tensor) -> Tensor:
+        """Zero for a loss whose teacher was not asked, of the same parameters, as DDP expects."""
+        places = [place.partition('.') for place in listed(self._inputs[name].values())]
+        heard = [student[tap] for side, _, tap in places if side == 'student' and tap in student]
+        sums = [tensor.sum() for tensor in tensors_in(heard)]
+        return 0.0 * torch.stack(sums).sum() if sums else images.new_zeros(())
 
     def _explained(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
         """How good losses on features are: low ones say little, see :mod:`.explained`."""
@@ -140,37 +288,56 @@ class Distillation(nn.Module):
         """Take the teacher's decisions from a file where it has them, and keep them where not.
 
         Raises:
-            ValueError: if a loss needs more of the teacher than its decisions.
+            ValueError: see :meth:`check_labels`.
         """
+        self.check_labels()
+        self.labels = labels
+
+    def check_labels(self) -> None:
+        """Raise ValueError if a loss needs more of the teacher than its decisions."""
         others = [n for n, m in self.losses.items() if not isinstance(m, HardDistillationLoss)]
-        if others or len(self.teacher_taps) != 1:
+        taps = sum(map(len, self.teacher_taps.values()))
+        if others or taps != 1 or len(self.teachers) > 1:
             raise ValueError(
                 f'a file of labels holds decisions, which is enough for one HardDistillationLoss; '
-                f'here are {", ".join(others) or "several taps"}: take TeacherLabelsHook out'
+                f'here are {", ".join(others) or "several taps or teachers"}: take '
+                'TeacherLabelsHook out'
             )
-        self.labels = labels
 
     def ask_teacher(
         self, images: Tensor, data_samples: Sequence | None = None, view: Masking | None = None
     ) -> dict[str, Any]:
-        """What the teacher's taps record of these images, or decisions that are on file.
+        """What the teachers' taps record of these images, or decisions that are on file.
 
-        With ``cls`` and ``patches`` of a teacher that answers with features.
+        With ``cls`` and ``patches`` of a teacher that answers with features, and all of these as
+        ``features``; of several teachers each under ``NAME.``.
         """
         known = self.labels.find(data_samples or ()) if self.labels else None
         if known is not None:
-            (tap,) = self.teacher_taps
+            ((tap,),) = self.teacher_taps.values()
             # all that the loss asks of logits is which one is the largest
             return {tap: F.one_hot(known).to(images.device, torch.float32)}
-        with self.teacher_taps.record() as taught:
-            answer = self.teacher(images, view)
+        taught: dict[str, Any] = {}
+        for name in self._asked():
+            with (
+                self.stopwatch(name) if self.stopwatch else nullcontext(),
+                self.teacher_taps[name].record() as heard,
+            ):
+                answer = self.teachers[name](images, view)
+            if isinstance(answer, Features):
+                heard = {**answer._asdict(), 'features': answer, **heard}
+            taught |= {f'{name}.{tap}': v for tap, v in heard.items()} if name else heard
         if self.labels:
             (logits,) = taught.values()
             self.labels.keep(data_samples or (), logits.argmax(dim=1))
-        return {**answer._asdict(), **taught} if isinstance(answer, Features) else taught
+        return taught
+
+    def _adapter(self, tap: str) -> nn.Module:
+        key = _key(tap)
+        return self.adapters[key] if key in self.adapters else nn.Identity()
 
     def _adapted(self, tap: str, value: Any, images: Tensor) -> Any:
-        adapter = self.adapters[tap] if tap in self.adapters else nn.Identity()
+        adapter = self._adapter(tap)
         width = getattr(adapter, 'token_width', None)
         if width and isinstance(value, Tensor) and width != value.shape[-1]:
             raise UserError(
@@ -188,8 +355,8 @@ class SpecificDistiller(BaseModel):
     """The student of a config with a :class:`Distillation` beside it, in both stages.
 
     ``g2sd_mm.distill_config(cfg)`` makes one from a config with a ``distillation`` block. Outside
-    training it behaves as the student alone. Its teacher, which torch does not see, follows it
-    between devices.
+    training it behaves as the student alone. Its teachers, which torch does not see, follow it
+    between devices; ``teacher`` is the only one of a config that has no more.
     """
 
     teacher: FrozenTeacher
@@ -197,28 +364,38 @@ class SpecificDistiller(BaseModel):
     def __init__(
         self,
         student: dict,
-        teacher: Mapping[str, Any],
+        teacher: Mapping[str, Any] | None = None,
         data_preprocessor: dict | None = None,
+        teachers: Mapping[str, Mapping[str, Any]] | None = None,
         **distillation: Any,
     ) -> None:
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
         # the order in which random weights are drawn, which seeds stand for
-        built_first = build_teacher(teacher) if sees_view(teacher) else teacher
+        first, several = (_those_of_views_built(part) for part in ({'': teacher}, teachers or {}))
         built = MODELS.build(student)
         super().__init__(data_preprocessor=built.data_preprocessor)
         self.student = built
-        self.distillation = Distillation(built, built_first, **distillation)
-        object.__setattr__(self, 'teacher', self.distillation.teacher)
+        self.distillation = Distillation(
+            built, first[''], teachers=None if teachers is None else several, **distillation
+        )
+        if teachers is None:
+            object.__setattr__(self, 'teacher', self.distillation.teacher)
+
+    @property
+    def teachers(self) -> dict[str, FrozenTeacher]:
+        """All teachers by name; the only one of a config is called ``''``."""
+        return self.distillation.teachers
 
     @property
     def frozen_networks(self) -> tuple[nn.Module, ...]:
         """What runs beside the student without being trained, saved or synchronised."""
-        return (self.teacher.model,)
+        return tuple(teacher.model for teacher in self.teachers.values())
 
     def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
         module = super()._apply(fn, *args, **kwargs)
-        self.teacher.to(next(self.parameters()).device)
+        for teacher in self.teachers.values():
+            teacher.to(next(self.parameters()).device)
         return module
 
     def forward(
@@ -262,6 +439,35 @@ def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[st
     return {**own, **added}
 
 
+def _those_of_views_built(teachers: Mapping[str, Any]) -> dict[str, Any]:
+    """Configs of teachers, those that see views as built teachers."""
+    return {
+        name: build_teacher(part) if part is not None and sees_view(part) else part
+        for name, part in teachers.items()
+    }
+
+
+def _key(tap: str) -> str:
+    """A tap's name as that of a submodule, which cannot have a dot."""
+    return tap.replace('.', '/')
+
+
+def _weights(given: Mapping[str, float] | None, names: Sequence[str]) -> dict[str | None, float]:
+    for name in given or ():
+        if name not in names:
+            raise UserError(
+                f'distillation.teacher_weights has {name!r}, and the teachers are '
+                f'{", ".join(filter(None, names)) or "one, without a name: set loss_weight"}'
+            )
+    return {**(given or {})}
+
+
+def _tokens(features: Features) -> Tensor:
+    """A teacher's features as tokens [B, 1 + N, C], the class token first where there is one."""
+    patches = features.patches.flatten(1, -2)
+    return patches if features.cls is None else torch.cat([features.cls[:, None], patches], dim=1)
+
+
 def _side(taps: Mapping[str, str | Mapping[str, str]], side: str) -> dict[str, str]:
     """The modules to listen to on one side; a tap may exist on one side only."""
     modules = {tap: path if isinstance(path, str) else path.get(side) for tap, path in taps.items()}
@@ -278,8 +484,9 @@ def _look_up(
 ) -> Any:
     """A loss argument: ``student.TAP``, ``teacher.TAP``, ``batch.FIELD``, or the first of several.
 
-    ``batch.view`` is the masking of both networks; a teacher that answers with features has
-    ``teacher.cls`` and ``teacher.patches``.
+    ``batch.view`` is the masking of both networks. A teacher that answers with features has
+    ``teacher.cls``, ``teacher.patches`` and ``teacher.tokens``, which are both of them. Of several
+    teachers it is ``teacher.NAME.TAP``.
 
     Raises:
         KeyError: if no tap or field of that name is there.
@@ -287,8 +494,13 @@ def _look_up(
     places = [place] if isinstance(place, str) else list(place)
     for candidate in places:
         side, _, name = candidate.partition('.')
+        if candidate == _NOTHING:
+            return None
         if name in sources.get(side, ()):
             return sources[side][name]
+        prefix, _, last = name.rpartition('tokens')
+        if side == 'teacher' and not last and f'{prefix}features' in sources[side]:
+            return _tokens(sources[side][f'{prefix}features'])
         if side == 'batch':
             values = [sample.get(name) for sample in data_samples or ()]
             if values and all(value is not None for value in values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..engine.hooks.access import bare_model, updates_so_far
+from ..engine.hooks.access import bare_model, updates_before, updates_so_far
 from ..engine.hooks.resuming import StepSeedHook
 from ..engine.tensors import is_constant
 from ..provenance import READING, cache_key
 from .distillation import Distillation
 from .labels import TeacherLabels
+from .losses.standardisation import MeasuredTarget
+from .teachers import FrozenTeacher
 
 
 @HOOKS.register_module()
@@ -49,6 +52,13 @@ class DistillationHook(Hook):
                 f'of mmpretrain, mmdet and mmseg have; {type(model).__name__} has none'
             )
         self._distillation = distillation = Distillation(model, **self._block)
+        measured = [n for n, m in distillation.losses.items() if _is_measured(m)]
+        if measured:
+            raise ValueError(
+                f'DistillationHook cannot do the target of {", ".join(measured)}: what is measured '
+                'belongs into the checkpoint, and the model does not have it. Use a "distillation" '
+                'block with tools/train.py or g2sd_mm.distill_config(cfg), or target=\'layernorm\''
+            )
         distillation.teacher.to(next(model.parameters()).device)
         self._model, task_loss = model, model.loss
 
@@ -69,12 +79,32 @@ class DistillationHook(Hook):
         self._distillation.student_taps.remove()
 
 
+def _is_measured(loss: Any) -> bool:
+    return isinstance(getattr(loss, 'target', None), MeasuredTarget)
+
+
 @HOOKS.register_module()
 class LossWarmupHook(Hook):
     """Keeps ``distillation.update``, optimizer updates since the start of training.
 
-    Counted from the run's own iteration, so it goes on where it was after a resume.
+    Counted from the run's own iteration, so it goes on where it was after a resume. Beside it the
+    run's seed, and a warning where targets are measured for as long as the run is.
     """
+
+    def before_train(self, runner: Runner) -> None:
+        """Say what does not change in the run."""
+        distillation = bare_model(runner).distillation
+        distillation.seed = runner.seed or 0
+        updates = updates_before(runner, runner.max_iters)
+        for name, loss in getattr(distillation, 'losses', {}).items():
+            if _is_measured(loss) and loss.target.updates >= updates:
+                runner.logger.warning(
+                    'the targets of %s are measured over %d updates and the run has %d: they never '
+                    'come to rest; --cfg-options "distillation.losses.%s.target={\'type\': \'%s\', '
+                    '\'updates\': %d}"',
+                    name, loss.target.updates, updates, name, loss.target.name,
+                    max(1, updates // 20),
+                )
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the count before the losses are computed; 0 at the first step."""
@@ -96,27 +126,30 @@ class TeacherGuardHook(Hook):
 
     def __init__(self, interval: int = 1000) -> None:
         self.interval = interval
-        self._constant = False
+        self._constant: dict[str, bool] = {}
         self._first = True
 
     def before_train(self, runner: Runner) -> None:
         """Raise RuntimeError if ranks differ, or the teacher's parameters are optimised."""
-        model = bare_model(runner)
-        self._checksum = _common_checksum(model.teacher)
-        taught = {id(parameter) for parameter in model.teacher.model.parameters()}
+        teachers = teachers_of(bare_model(runner))
+        self._checksums = {name: _common_checksum(one) for name, one in teachers.items()}
+        taught = {id(p) for teacher in teachers.values() for p in teacher.model.parameters()}
         trained = (p for g in runner.optim_wrapper.param_groups for p in g['params'])
         if any(id(parameter) in taught for parameter in trained):
             raise RuntimeError('the optimizer holds parameters of the teacher')
-        runner.logger.info(
-            'teacher %s, the same on %d rank(s)', self._checksum, get_world_size()
-        )
+        for name, checksum in self._checksums.items():
+            called = f' {name}:' if name else ''
+            runner.logger.info(
+                'teacher%s %s, the same on %d rank(s)', called, checksum, get_world_size()
+            )
         self._first = True
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Ask to hear the teacher's answer, at steps where it is looked at."""
         if self._is_time(runner):
-            self._constant = False
-            bare_model(runner).teacher.listener = self._listen
+            self._constant = {}
+            for name, teacher in teachers_of(bare_model(runner)).items():
+                teacher.listener = partial(self._listen, name)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -124,26 +157,33 @@ class TeacherGuardHook(Hook):
         """Warn of an answer that is the same for all images; raise RuntimeError of new weights."""
         if not self._is_time(runner):
             return
-        teacher = bare_model(runner).teacher
-        teacher.listener, first, self._first = None, self._first, False
-        if self._constant:
-            runner.logger.warning(
-                'the teacher is dead: it gives the same answer to all images of the batch of step '
-                '%d, so there is nothing to learn from it; check its checkpoint, and that images '
-                'are not normalised twice',
-                runner.iter + 1,
-            )
-        if not first and _common_checksum(teacher) != self._checksum:
-            raise RuntimeError(
-                f'the weights of the frozen teacher changed before step {runner.iter + 1}: '
-                'something trains it or writes into it'
-            )
+        first, self._first = self._first, False
+        for name, teacher in teachers_of(bare_model(runner)).items():
+            teacher.listener = None
+            called = f' {name}' if name else ''
+            if self._constant.get(name):
+                runner.logger.warning(
+                    'the teacher%s is dead: it gives the same answer to all images of the batch of '
+                    'step %d, so there is nothing to learn from it; check its checkpoint, and that '
+                    'images are not normalised twice',
+                    called, runner.iter + 1,
+                )
+            if not first and _common_checksum(teacher) != self._checksums[name]:
+                raise RuntimeError(
+                    f'the weights of the frozen teacher{called} changed before step '
+                    f'{runner.iter + 1}: something trains it or writes into it'
+                )
 
     def _is_time(self, runner: Runner) -> bool:
         return self._first or (self.interval > 0 and runner.iter % self.interval == 0)
 
-    def _listen(self, answer: Any) -> None:
-        self._constant = is_constant(answer)
+    def _listen(self, name: str, answer: Any) -> None:
+        self._constant[name] = is_constant(answer)
+
+
+def teachers_of(model: Any) -> dict[str, FrozenTeacher]:
+    """Teachers of a distiller by name; the only one of a config is called ``''``."""
+    return getattr(model, 'teachers', None) or {'': model.teacher}
 
 
 def _common_checksum(teacher: Any) -> str:
@@ -181,6 +221,7 @@ class TeacherLabelsHook(Hook):
                 "images each time: add dict(type='StepSeedHook') to custom_hooks"
             )
         distillation = bare_model(runner).distillation
+        distillation.check_labels()
         batch = runner.train_dataloader.batch_size
         processes = get_world_size()
         path = self.folder / replayed(runner) / f'rank{get_rank()}of{processes}x{batch}.labels'
@@ -205,9 +246,10 @@ def replayed(runner: Runner) -> str:
     cfg = runner.cfg
     student = cfg.model.get('student', {})
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
+    (teacher,) = teachers_of(bare_model(runner)).values()
     parts = {
         'seed': runner.seed,
-        'weights': bare_model(runner).teacher.checksum(),
+        'weights': teacher.checksum(),
         'teacher': {name: v for name, v in cfg.model.teacher.items() if name != 'checkpoint'},
         'data': {name: v for name, v in cfg.train_dataloader.items() if name not in READING},
         # labels are numbers: with other folders or another order they are others

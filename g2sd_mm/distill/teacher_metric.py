@@ -13,8 +13,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_data, named_teacher, read_sidecar
-from ..config.parts import encoder_start
+from ..checkpoints.record import Record, check_record, describe_data, named_teachers, read_sidecar
+from ..config.parts import encoder_start, teacher_place
 from ..errors import UserError
 from ..tasks import best_by
 
@@ -111,22 +111,27 @@ class TeacherMetricHook(Hook):
     """
 
     def __init__(self) -> None:
-        self._teacher: Known | None = None
+        self._teachers: dict[str, Known] = {}
         self._metrics: dict[str, float] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Look at what the files say."""
-        file = (named_teacher(runner.cfg) or {}).get('checkpoint')
-        self._teacher = teacher = known_metric(file) if isinstance(file, str) else None
-        if teacher is None:
-            return
-        runner.logger.info('teacher: %s', teacher)
+        self._teachers = {}
+        for name, entry in named_teachers(runner.cfg).items():
+            file = entry.get('checkpoint')
+            if isinstance(file, str) and (teacher := known_metric(file)):
+                self._teachers[name] = teacher
+                self._judge(runner, name, teacher)
+
+    def _judge(self, runner: Runner, name: str, teacher: Known) -> None:
+        called = f' {name}' if name else ''
+        runner.logger.info('teacher%s: %s', called, teacher)
         if teacher.near_chance:
             runner.logger.warning(
-                'the teacher knows next to nothing: %s, and guessing gives about %.4g; a student '
+                'the teacher%s knows next to nothing: %s, and guessing gives about %.4g; a student '
                 'learns nothing good from it. Train the teacher longer, or give another by '
-                '--cfg-options distillation.teacher.checkpoint=FILE',
-                teacher, teacher.chance,
+                '--cfg-options %s.checkpoint=FILE',
+                called, teacher, teacher.chance, teacher_place(name),
             )
         for start in _starts(runner):
             known = known_metric(start)
@@ -134,8 +139,8 @@ class TeacherMetricHook(Hook):
                 teacher.value < known.value
             ):
                 runner.logger.warning(
-                    'the teacher is below its student: %s, and the student starts from %s; a '
-                    'better teacher, or none, may serve it more', teacher, known,
+                    'the teacher%s is below its student: %s, and the student starts from %s; a '
+                    'better teacher, or none, may serve it more', called, teacher, known,
                 )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -144,16 +149,17 @@ class TeacherMetricHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Compare the student that came out."""
-        teacher = self._teacher
-        if teacher is None or teacher.metric not in self._metrics:
-            return
-        value = float(self._metrics[teacher.metric])
-        same = teacher.comparable(teacher.metric, describe_data(runner.cfg))
-        if same and value > teacher.value:
-            runner.logger.warning(
-                'the teacher is below its student: %s, and the student ends with %.4g; a better '
-                'teacher may take it further', teacher, value,
-            )
+        for name, teacher in self._teachers.items():
+            if teacher.metric not in self._metrics:
+                continue
+            value = float(self._metrics[teacher.metric])
+            same = teacher.comparable(teacher.metric, describe_data(runner.cfg))
+            if same and value > teacher.value:
+                called = f' {name}' if name else ''
+                runner.logger.warning(
+                    'the teacher%s is below its student: %s, and the student ends with %.4g; a '
+                    'better teacher may take it further', called, teacher, value,
+                )
 
 
 def _starts(runner: Runner) -> Iterator[str]:

@@ -12,7 +12,8 @@ from torch import Tensor
 class Masking(NamedTuple):
     """One masking of a batch, shared by every network that sees it.
 
-    keep: int64 [B, n], raster numbers of the visible patches, in ascending-noise order.
+    keep: int64 [B, n], raster numbers of the visible patches, in ascending-noise order; of all
+        patches in raster order.
     restore: int64 [B, L], for each patch in raster order its place in the shuffled sequence.
     mask: float [B, L], 1 = hidden, raster order.
     hidden: int64 [B, m], raster numbers of the hidden patches that decoders see; None for all.
@@ -42,6 +43,8 @@ def random_masking(noise: Tensor, mask_ratio: float) -> Masking:
     if n < 1:
         raise ValueError(f'mask_ratio {mask_ratio} leaves none of {L} patches visible')
     shuffle = noise.argsort(dim=1, stable=True)
+    if n == L:  # nothing is left to chance, so that tokens are a map
+        shuffle = torch.arange(L, device=noise.device).expand(len(noise), -1)
     restore = shuffle.argsort(dim=1, stable=True)
     mask = (restore >= n).to(noise.dtype if noise.is_floating_point() else torch.float32)
     return Masking(keep=shuffle[:, :n], restore=restore, mask=mask)

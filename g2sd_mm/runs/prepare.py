@@ -20,7 +20,7 @@ import g2sd_mm
 
 from ..agreement.runs import agree_for_training
 from ..config.load import load_config
-from ..config.parts import add_hook, innermost_datasets, teacher_of
+from ..config.parts import add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
 from ..engine.optimizers import MIXED, mixed_dtype
@@ -235,7 +235,7 @@ def use_mixed_precision(cfg: Config) -> None:
         )
     dtype = mixed_dtype('cuda')
     cfg.optim_wrapper.update(dict(MIXED[dtype]))
-    if teacher := teacher_of(cfg):
+    for teacher in teachers_in(cfg.get('distillation')).values():
         teacher.setdefault('dtype', dtype)
 
 

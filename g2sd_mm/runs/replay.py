@@ -17,7 +17,7 @@ from ..checkpoints import CheckpointError
 from ..checkpoints.load import compare
 from ..config.load import load_config
 from ..engine.failure_dump import read_bundle
-from ..engine.hooks.access import bare_model
+from ..engine.hooks.access import bare_model, frozen_networks
 from ..engine.tensors import all_finite, as_number, tensors_in
 from ..seeding import seed_everything
 from ..text import printable, some
@@ -103,8 +103,8 @@ def _watching(model: nn.Module) -> Iterator[list[str]]:
     """Yields a list that gets the names of modules whose output is not finite, in call order."""
     seen: list[str] = []
     named = [(name, module) for name, module in model.named_modules() if name]
-    if (teacher := getattr(model, 'teacher', None)) is not None:
-        named += [(f'teacher {name}', module) for name, module in teacher.model.named_modules()]
+    for frozen in frozen_networks(model):
+        named += [(f'teacher {name}', module) for name, module in frozen.named_modules()]
 
     def watch(name: str) -> Any:
         def hook(module: nn.Module, args: tuple, output: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..checkpoints import CheckpointError
 from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
-from ..config.parts import encoder_start, plain_model, teacher_of
+from ..config.parts import encoder_start, plain_model, teachers_in
 from ..distill.teachers import build_teacher
 from ..models.backbones.base import Backbone
 
@@ -78,8 +78,9 @@ def verify_named_files(cfg: Config, path: str) -> None:
     Raises:
         CheckpointError, FileNotFoundError: of the first one that does not fit.
     """
+    teachers = teachers_in(cfg.get('distillation'))
     named = {
-        'teacher': teacher_of(cfg).get('checkpoint'),
+        **{_role(name): teacher.get('checkpoint') for name, teacher in teachers.items()},
         'init_cfg': encoder_start(cfg),
         'load_from': None if cfg.get('resume') else cfg.get('load_from'),
     }
@@ -94,12 +95,13 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     """What a file may be to a config, and the check of each role.
 
     ``weights``: what ``tools/test.py`` takes; ``init_cfg``: encoder of the backbone; ``load_from``:
-    start of a run; ``teacher``. Networks are built without memory, and nothing is computed.
+    start of a run; ``teacher``, of several ``teacher NAME``. Networks are built without memory, and
+    nothing is computed.
     """
     checks: dict[str, Check] = {}
     trained = _model(cfg)
-    if teacher_of(cfg):
-        checks['teacher'] = functools.partial(_check_teacher, cfg)
+    for name, teacher in teachers_in(cfg.get('distillation')).items():
+        checks[_role(name)] = functools.partial(_check_teacher, teacher)
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
         checks['init_cfg'] = lambda file: fill(backbone, file, 'encoder')
@@ -109,9 +111,13 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     return checks
 
 
-def _check_teacher(cfg: Config, file: str) -> None:
-    teacher = {**teacher_of(cfg), 'checkpoint': file}
-    _outline(lambda: build_teacher(teacher))
+def _role(teacher: str) -> str:
+    """Of a teacher's file; the only teacher has no name."""
+    return f'teacher {teacher}' if teacher else 'teacher'
+
+
+def _check_teacher(teacher: Mapping[str, Any], file: str) -> None:
+    _outline(lambda: build_teacher({**teacher, 'checkpoint': file}))
 
 
 def _model(cfg: Config) -> nn.Module:

@@ -82,8 +82,9 @@ def test_masked_patches_alone_are_compared():
 
 
 def test_unknown_tokens_are_refused():
-    with pytest.raises(ValueError, match=words("tokens='cls' is none of all, masked, patches")):
-        distiller(tokens='cls')
+    message = words("tokens='class' is none of all, masked, patches, cls")
+    with pytest.raises(ValueError, match=message):
+        distiller(tokens='class')
 
 
 def test_the_target_is_the_raw_output_of_the_last_block_that_is_run():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -88,7 +89,9 @@ def curve_figures(curves: Sequence[Curve]) -> Iterator[Drawing]:
     if unlabelled:
         yield Drawing(
             svg('curves without labels', lambda fig: _losses(fig.subplots(), unlabelled)),
-            'Runs without labels (masked pre-training, stage 1): training loss.',
+            'Runs without labels (masked pre-training, stage 1): training loss'
+            + (', and its terms, broken, where there are several, as of several teachers.'
+               if any(curve.terms for curve in unlabelled) else '.'),
             'learning curves of runs without labels',
         )
 
@@ -110,6 +113,10 @@ def _losses(axes: Any, curves: Sequence[Curve]) -> None:
     students = _students(curves)
     for curve in curves:
         _line(axes, curve.loss, curve, students)
+        for style, (term, points) in zip(cycle(_STYLES[1:]), curve.terms.items()):
+            name = f'{curve.method} {term.removeprefix("loss_")}'
+            axes.plot(*zip(*points, strict=True), label=name, linestyle=style, linewidth=1.0,
+                      color=methods.colour(curve.method), alpha=0.85)  # fmt: skip
     axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter('{x:g}')

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ...config.parts import innermost_dataset
+from ...config.parts import innermost_dataset, teachers_in
 from ...config.project import find_config, project_folder
 from ...errors import UserError
 from ...provenance import cache_key
@@ -133,8 +133,9 @@ def workload(cfg: Config) -> str:
 
     Of a distilled config the teacher's network is part of it.
     """
-    teacher = (cfg.get('distillation') or {}).get('teacher', {}).get('config')
-    parts = [cfg.model, cfg.get('distillation'), teacher and _read(teacher).model]
+    named = [part.get('config') for part in teachers_in(cfg.get('distillation')).values()]
+    beside = [config and _read(config).model for config in named] or [None]
+    parts = [cfg.model, cfg.get('distillation'), *beside]
     plain = [part.to_dict() if hasattr(part, 'to_dict') else part for part in parts]
     return cache_key(plain, ignore=_NOT_WORK)
 

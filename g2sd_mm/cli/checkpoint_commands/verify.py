@@ -32,6 +32,15 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     add_options(p)
 
 
+def _kind(role: str) -> str:
+    """Of several teachers each is a role: ``teacher NAME``."""
+    return role.partition(' ')[0]
+
+
+def _title(role: str) -> str:
+    return ROLES.get(role, role)
+
+
 def run(args: argparse.Namespace) -> None:
     """Print what the file can be to the config, and what would stay random."""
     import g2sd_mm
@@ -45,15 +54,15 @@ def run(args: argparse.Namespace) -> None:
     g2sd_mm.register_all()
     verdicts = verify(args.config, args.checkpoint, parse_options(args.cfg_options))
     if args.role:
-        verdicts = [verdict for verdict in verdicts if verdict.role == args.role]
+        verdicts = [verdict for verdict in verdicts if _kind(verdict.role) == args.role]
         if not verdicts:
             raise UserError(f'{args.config} has no place for a file as {ROLES[args.role]}')
-        if verdicts[0].problem:
+        if all(verdict.problem for verdict in verdicts):  # of several teachers one is enough
             raise UserError(verdicts[0].problem)
     for note in facts_of(read_weights(args.checkpoint, mmap=True)).notes:
         print(printable(f'note  {note}'))
     for verdict in verdicts:
-        print(f'{"no  " if verdict.problem else "yes "}  {ROLES[verdict.role]}')
+        print(f'{"no  " if verdict.problem else "yes "}  {_title(verdict.role)}')
         if verdict.problem:
             print(printable(f'      {verdict.problem}'))
         elif verdict.random:

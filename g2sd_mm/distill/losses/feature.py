@@ -1,14 +1,23 @@
-"""Feature regression, the loss of generic distillation."""
+"""Losses on tokens: a student's prediction of a teacher's features."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...models.masking import Masking
 from ..explained import explained_variance
-from .targets import TARGETS, TOKENS, check_choice, select_tokens
+from ..teachers.protocol import Features
+from .alignment import align
+from .standardisation import MeasuredTarget, build_target
+from .targets import TOKENS, check_choice, select_tokens
+
+_KINDS = ('cls', 'patches')
 
 
 def smooth_l1_feature_loss(student: Tensor, teacher: Tensor, beta: float = 2.0) -> Tensor:
@@ -20,50 +29,194 @@ def smooth_l1_feature_loss(student: Tensor, teacher: Tensor, beta: float = 2.0) 
     return F.smooth_l1_loss(student, teacher, beta=beta)
 
 
+def cosine_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all tokens [..., C] of one minus the cosine of prediction and target."""
+    return (1 - F.cosine_similarity(student, teacher, dim=-1)).mean()
+
+
+class TokenLoss(nn.Module):
+    """What losses on tokens share: targets, which tokens are compared, and their weights.
+
+    Args:
+        target: how the teacher's tokens are standardised: ``layernorm``, without affine parameters;
+            ``mean_std`` or ``phi_s``, by statistics of the teacher; or ``none``. A mapping has
+            arguments beside: ``dict(type='mean_std', updates=500)``, see :mod:`.standardisation`.
+        tokens: those that are compared: ``all`` of them with the class token (published),
+            ``masked`` patches only, all ``patches`` without the class token, or ``cls`` alone.
+        token_weights: weights of class token and patches apart, ``dict(cls=1.0, patches=1.0)``: the
+            loss is then the weighted sum of a mean over the class tokens and one over the patches.
+            None is one mean over all tokens. For ``tokens='all'``.
+        loss_weight: factor on the result.
+
+    Both networks' tokens are put in one order by :func:`~.alignment.align`. Where one of them has
+    no class token, patches are compared; the log says so once.
+    """
+
+    takes_features = True  # a teacher's, to put the student's tokens beside them
+
+    def __init__(
+        self,
+        target: str | Mapping[str, Any] = 'none',
+        tokens: str = 'all',
+        token_weights: Mapping[str, float] | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.target = build_target(target)
+        check_choice('tokens', tokens, TOKENS)
+        for kind in token_weights or ():
+            check_choice('token_weights', kind, _KINDS)
+        if token_weights is not None and tokens != 'all':
+            raise ValueError(
+                f"token_weights={dict(token_weights)} are for tokens='all', not {tokens!r}: leave "
+                'them out and set loss_weight'
+            )
+        self.tokens, self.loss_weight = tokens, loss_weight
+        self.token_weights = None if token_weights is None else dict(token_weights)
+        self._said = False
+
+    @property
+    def needs_view(self) -> bool:
+        """Whether the loss cannot be computed without the masking."""
+        return self.tokens == 'masked'
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Mean over tokens, [B, n, D] and [B, n, C] -> scalar."""
+        raise NotImplementedError
+
+    def measure(
+        self, update: int, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
+    ) -> None:
+        """Let a target that is measured see what the teacher answered, before the loss does.
+
+        Args:
+            update: optimizer updates so far.
+            student, teacher, view: as in :meth:`forward`.
+        """
+        if isinstance(self.target, MeasuredTarget) and not self.target.is_settled:
+            aligned = self._align(student, teacher, view)
+            self.target.measure(aligned.teacher, aligned.first, update)
+
+    def forward(
+        self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
+    ) -> Tensor:
+        """Tokens of both, see :func:`~.alignment.align`, and the masking -> scalar."""
+        if self.token_weights is None:
+            return self.loss_weight * self.distance(*self._compared(student, teacher, view))
+        predicted, target, first = self._standardised(student, teacher, view)
+        parts = {'cls': slice(0, first), 'patches': slice(first, None)}
+        weighted = [
+            weight * self.distance(predicted[:, parts[kind]], target[:, parts[kind]])
+            for kind, weight in self.token_weights.items()
+            if first or kind == 'patches'
+        ]
+        return self.loss_weight * sum(weighted, start=predicted.new_zeros(()))
+
+    def _align(self, student: Tensor, teacher: Tensor | Features, view: Masking | None) -> Any:
+        aligned = align(student, teacher, view, masked=self.tokens == 'masked')
+        if aligned.lacking and not self._said and self.tokens == 'all':
+            self._said = True
+            print_log(
+                f'the {aligned.lacking} has no class token: {type(self).__name__} compares the '
+                'patches alone',
+                logger='current',
+            )
+        return aligned
+
+    def _standardised(
+        self, student: Tensor, teacher: Tensor | Features, view: Masking | None
+    ) -> tuple[Tensor, Tensor, int]:
+        """Prediction and target of all tokens, and how many class tokens are in front."""
+        aligned = self._align(student, teacher, view)
+        target = self.target(aligned.teacher.to(aligned.student.dtype), aligned.first)
+        return aligned.student, target, aligned.first
+
+    def _compared(
+        self, student: Tensor, teacher: Tensor | Features, view: Masking | None
+    ) -> tuple[Tensor, Tensor]:
+        """Prediction and target of the tokens that count."""
+        *both, first = self._standardised(student, teacher, view)
+        predicted, target = (select_tokens(t, self.tokens, view, first) for t in both)
+        return predicted, target
+
+
+class RegressionLoss(TokenLoss):
+    """A loss that is zero where the prediction is the target; arguments of :class:`TokenLoss`."""
+
+    def explained_variance(
+        self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
+    ) -> Tensor:
+        """See :func:`~g2sd_mm.distill.explained.explained_variance`, of what is compared."""
+        return explained_variance(*self._compared(student, teacher, view))
+
+
 @MODELS.register_module()
-class SmoothL1FeatureLoss(nn.Module):
+class SmoothL1FeatureLoss(RegressionLoss):
     """:func:`smooth_l1_feature_loss` of the student's prediction and the standardised target.
 
     Args:
         beta: where the parabola becomes a line.
-        target: how the teacher's tokens are standardised: ``layernorm``, without affine parameters,
-            or ``none``.
-        tokens: those that are compared: ``all`` of them with the class token (published),
-            ``masked`` patches only, or all ``patches`` without the class token.
-        loss_weight: factor on the result.
+        target, tokens, token_weights, loss_weight: see :class:`TokenLoss`.
     """
 
     def __init__(
         self,
         beta: float = 2.0,
-        target: str = 'layernorm',
-        tokens: str = 'all',
-        loss_weight: float = 1.0,
+        target: str | Mapping[str, Any] = 'layernorm',
+        **options: Any,
     ) -> None:
-        super().__init__()
-        check_choice('target', target, TARGETS)
-        check_choice('tokens', tokens, TOKENS)
-        self.beta, self.target, self.tokens = beta, target, tokens
-        self.loss_weight = loss_weight
+        super().__init__(target, **options)
+        self.beta = beta
 
-    @property
-    def needs_view(self) -> bool:
-        """Whether the masking is asked for."""
-        return self.tokens == 'masked'
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Smooth L1 of the elements."""
+        return smooth_l1_feature_loss(predicted, target, self.beta)
 
-    def forward(self, student: Tensor, teacher: Tensor, view: Masking | None = None) -> Tensor:
-        """Both [B, N, D], class token first, and the masking -> scalar."""
-        predicted, target = self._compared(student, teacher, view)
-        return self.loss_weight * smooth_l1_feature_loss(predicted, target, self.beta)
+
+@MODELS.register_module()
+class MSEFeatureLoss(RegressionLoss):
+    """Mean over all elements of the squared difference; arguments of :class:`TokenLoss`."""
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Squared error of the elements."""
+        return F.mse_loss(predicted, target)
+
+
+@MODELS.register_module()
+class CosineFeatureLoss(TokenLoss):
+    """:func:`cosine_feature_loss` of prediction and target; arguments of :class:`TokenLoss`."""
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """One minus the cosine of the tokens."""
+        return cosine_feature_loss(predicted, target)
 
     def explained_variance(
-        self, student: Tensor, teacher: Tensor, view: Masking | None = None
+        self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
     ) -> Tensor:
-        """See :func:`~g2sd_mm.distill.explained.explained_variance`, of what is compared."""
-        return explained_variance(*self._compared(student, teacher, view))
+        """Of prediction and target at unit length, since lengths do not count."""
+        compared = self._compared(student, teacher, view)
+        return explained_variance(*(F.normalize(t, dim=-1) for t in compared))
 
-    def _compared(
-        self, student: Tensor, teacher: Tensor, view: Masking | None
-    ) -> tuple[Tensor, Tensor]:
-        predicted, target = (select_tokens(t, self.tokens, view) for t in (student, teacher))
-        return predicted, TARGETS[self.target](target.to(predicted.dtype))
+
+@MODELS.register_module()
+class CosineSmoothL1FeatureLoss(RegressionLoss):
+    """``cosine * (1 - cos) + smooth_l1 * smoothL1`` (EUPE for patches; UNIC with halves).
+
+    Args:
+        cosine, smooth_l1: weights of :func:`cosine_feature_loss` and
+            :func:`smooth_l1_feature_loss`.
+        beta: of the latter.
+        options: of :class:`TokenLoss`.
+    """
+
+    def __init__(
+        self, cosine: float = 0.9, smooth_l1: float = 0.1, beta: float = 1.0, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.cosine, self.smooth_l1, self.beta = cosine, smooth_l1, beta
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """The mix of both."""
+        by_angle = cosine_feature_loss(predicted, target)
+        by_value = smooth_l1_feature_loss(predicted, target, self.beta)
+        return self.cosine * by_angle + self.smooth_l1 * by_value

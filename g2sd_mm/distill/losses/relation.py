@@ -1,14 +1,19 @@
-"""Token relations: which tokens are alike, seen through queries, keys and values."""
+"""Token relations: which tokens are alike, by queries, keys and values or by their directions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from ...models.masking import Masking
+from ..teachers.protocol import Features
+from .feature import TokenLoss
 
 Triple = tuple[Tensor, ...]  # queries, keys, values
 
@@ -42,11 +47,35 @@ def token_relation_loss(
     total = torch.zeros((), device=student[0][0].device, dtype=student[0][0].dtype)
     for own, other in zip(student, teacher, strict=False):
         for x, y in product(range(3), repeat=2):
-            log_s = _relation_logits(own[x], own[y], heads).log_softmax(dim=-1)
-            log_t = _relation_logits(other[x], other[y], heads).log_softmax(dim=-1)
-            kl = F.kl_div(log_s, log_t, reduction='none', log_target=True).sum(dim=-1)
-            total = total + kl.mean()
+            logits = (_relation_logits(side[x], side[y], heads) for side in (own, other))
+            total = total + _mean_row_divergence(*logits)
     return total / (9 * len(student))
+
+
+def token_similarity_loss(
+    student: Tensor, teacher: Tensor, temperature: float = 0.07
+) -> Tensor:
+    """KL divergence of maps of cosine similarity between the tokens of an image.
+
+    The map is ``softmax(x x' / temperature)`` over each row, of tokens ``x`` at unit length; the
+    loss is the mean over images and rows of ``KL(teacher || student)``.
+
+    Args:
+        student: [B, N, Cs].
+        teacher: [B, N, Ct], of any width.
+        temperature: of both softmaxes.
+
+    Returns:
+        scalar.
+    """
+    sides = (F.normalize(tokens, dim=-1) for tokens in (student, teacher))
+    return _mean_row_divergence(*(x @ x.transpose(1, 2) / temperature for x in sides))
+
+
+def _mean_row_divergence(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over rows of ``KL(softmax(teacher) || softmax(student))``, logits [..., N] each."""
+    log_s, log_t = (logits.log_softmax(dim=-1) for logits in (student, teacher))
+    return F.kl_div(log_s, log_t, reduction='none', log_target=True).sum(dim=-1).mean()
 
 
 def _relation_logits(x: Tensor, y: Tensor, heads: int) -> Tensor:
@@ -82,3 +111,35 @@ class TokenRelationLoss(nn.Module):
             [layer.to(dtype).chunk(3, dim=-1) for layer in layers] for layers in sides
         )
         return self.loss_weight * token_relation_loss(own, other, self.heads)
+
+
+@MODELS.register_module()
+class TokenSimilarityLoss(TokenLoss):
+    """:func:`token_similarity_loss` (as the local term of LightlyTrain's third method).
+
+    Tokens of any widths are compared, so no adapter is needed.
+
+    Args:
+        temperature: of the softmaxes.
+        tokens: those that are compared, see :class:`TokenLoss`: by default patches.
+        options: of :class:`TokenLoss`.
+    """
+
+    def __init__(
+        self, temperature: float = 0.07, tokens: str = 'patches', **options: Any
+    ) -> None:
+        super().__init__(tokens=tokens, **options)
+        self.temperature = temperature
+
+    def _compared(
+        self, student: Tensor, teacher: Tensor | Features, view: Masking | None
+    ) -> tuple[Tensor, Tensor]:
+        compared = super()._compared(student, teacher, view)
+        # image by image: as many tokens are hidden of each
+        predicted, target = (t.unflatten(0, (len(student), -1)) if t.ndim == 2 else t
+                             for t in compared)  # fmt: skip
+        return predicted, target
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Divergence of the similarity maps of the tokens that are given."""
+        return token_similarity_loss(predicted, target, self.temperature)

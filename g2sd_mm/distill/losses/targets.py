@@ -1,30 +1,20 @@
-"""What a loss on tokens compares: how targets are standardised, and which tokens count."""
+"""What a loss on tokens compares: the published target, and which tokens count."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from ...models.masking import Masking
 
-TOKENS = ('all', 'masked', 'patches')
+TOKENS = ('all', 'masked', 'patches', 'cls')
 
 
 def normalised_target(features: Tensor, eps: float = 1e-6) -> Tensor:
     """LayerNorm over the channels of each token, without affine parameters; same shape."""
     return F.layer_norm(features, features.shape[-1:], eps=eps)
-
-
-def _as_it_is(features: Tensor) -> Tensor:
-    return features
-
-
-#: How a teacher's features become targets.
-TARGETS: dict[str, Callable[[Tensor], Tensor]] = {
-    'layernorm': normalised_target, 'none': _as_it_is,
-}
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
@@ -33,21 +23,31 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
         raise ValueError(f'{name}={value!r} is none of {", ".join(choices)}')
 
 
-def select_tokens(tokens: Tensor, which: str, view: Masking | None) -> Tensor:
-    """The tokens that count, of a class token and the patches after it [B, 1 + L (or less), d].
+def select_tokens(
+    tokens: Tensor, which: str, view: Masking | None = None, first: int = 1
+) -> Tensor:
+    """The tokens that count, of class tokens and the patches after them [B, first + N, d].
 
     Args:
         tokens: of all patches in raster order; where the view leaves hidden ones out, visible ones
             come first.
-        which: ``all``, ``patches`` (all but the class token) or ``masked`` patches alone.
+        which: ``all``, ``cls``, ``patches`` or ``masked`` patches alone.
         view: which patches are visible; for ``masked``.
+        first: class tokens in front, 0 or 1.
+
+    Returns:
+        [B, n, d]; of ``masked`` patches of whole images [B * n, d], image by image.
 
     Raises:
-        ValueError: for ``masked`` without a view.
+        ValueError: for ``masked`` without a view, and for ``cls`` without a class token.
     """
     if which == 'all':
         return tokens
-    patches = tokens[:, 1:]
+    if which == 'cls':
+        if not first:
+            raise ValueError("tokens='cls' of networks without a class token: take 'patches'")
+        return tokens[:, :first]
+    patches = tokens[:, first:]
     if which == 'patches':
         return patches
     if view is None:

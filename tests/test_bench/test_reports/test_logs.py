@@ -124,6 +124,26 @@ def test_each_task_has_a_figure_with_a_legend_entry_a_method(tmp_path):
     assert list(curve_figures([])) == []
 
 
+def test_the_losses_of_several_teachers_are_shown_apart(tmp_path):
+    entries = [{**entry, 'loss_a': 0.5, 'loss_b': 0.25 + step} for step, entry in
+               enumerate(TRAINING)]  # fmt: skip
+    scalars(tmp_path / 'seed0' / 'two', '20260101_000000', *entries)
+    single = [{**entry, 'loss_tokens': entry['loss']} for entry in TRAINING]
+    scalars(tmp_path / 'seed0' / 'one', '20260101_000000', *single)
+    one, two = sorted(curves(tmp_path, []), key=lambda curve: curve.method)
+    assert not one.terms
+    steps = [entry['iter'] for entry in TRAINING]
+    assert two.terms == {
+        'loss_a': [(step, 0.5) for step in steps],
+        'loss_b': [(step, 0.25 + i) for i, step in enumerate(steps)],
+    }
+    (figure,) = map(html, curve_figures([one, two]))
+    for name in ('one', 'two', 'two a', 'two b'):
+        assert figure.count(f'>{name}</text>') == 1
+    assert 'as of several teachers' in figure
+    assert 'several teachers' not in next(map(html, curve_figures([one])))
+
+
 def test_students_are_told_apart(tmp_path):
     rows = [dict(line('teacher', 'vitb_cls'), student='vitb')]
     for student in ('vits', 'vitt'):

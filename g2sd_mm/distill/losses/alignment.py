@@ -1,0 +1,161 @@
+"""Which token of a student stands beside which of a teacher: class tokens, views, grids."""
+
+from __future__ import annotations
+
+from math import gcd, isqrt
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...errors import UserError
+from ...models.masking import Masking
+from ..teachers.protocol import Features
+
+
+class Aligned(NamedTuple):
+    """Tokens of both networks in one order.
+
+    student: [B, first + N, D].
+    teacher: [B, first + N, C].
+    first: class tokens in front: 1, or 0 if one of the networks has none.
+    lacking: ``student`` or ``teacher``, whichever has no class token where the other has one.
+    """
+
+    student: Tensor
+    teacher: Tensor
+    first: int
+    lacking: str = ''
+
+
+def align(
+    student: Tensor, teacher: Tensor | Features, view: Masking | None = None, masked: bool = False
+) -> Aligned:
+    """Put the tokens of student and teacher side by side.
+
+    What taps on both sides heard, [B, 1 + N, .] each, is in order already. Of a teacher's
+    :class:`Features` the patches are matched to the student's: those of a view are picked in its
+    order, and where the grids differ the smaller map is resized to the larger one (bicubic). Of a
+    student whose tokens are a part of the image, or of which hidden ones are compared, it is the
+    teacher's map that is resized.
+
+    Args:
+        student: class token, if any, and patches [B, first + N, D] of the whole image or of a view;
+            or a map [B, D, rows, columns] or [B, rows, columns, C]; [B, D] beside a class token.
+        teacher: features; a map [B, rows, columns, C] or a class token [B, C] of them; or tokens
+            [B, 1 + N, C] in the student's order.
+        view: what the student sees, if not all.
+        masked: hidden patches alone are going to be compared.
+
+    Raises:
+        UserError: if the numbers of tokens cannot belong together.
+    """
+    if isinstance(teacher, Tensor) and teacher.ndim == 2:
+        own = student.unsqueeze(1) if student.ndim == 2 else student[:, :1]
+        return Aligned(own, teacher.unsqueeze(1), 1)
+    if isinstance(teacher, Tensor) and teacher.ndim == 3:
+        if student.ndim != 3 or student.shape[1] != teacher.shape[1]:
+            raise UserError(
+                f'a loss compares tokens {_sizes(teacher)} of the teacher with {_sizes(student)} '
+                'of the student: tap modules of both that have the same tokens, or take the '
+                "teacher's features (a tap on the student's side only)"
+            )
+        return Aligned(student, teacher, 1)
+    cls, patches = teacher if isinstance(teacher, Features) else (None, teacher)
+    if student.ndim == 4:
+        own, grid = _flat_map(student, patches.shape[-1])
+        first, order = 0, None
+    else:
+        own = student
+        first, grid, order = _layout(student, patches, view)
+    own, first, lacking = _without_lacking(own, first, cls)
+    if patches.ndim == 4:
+        theirs = (patches.shape[1], patches.shape[2])
+        smaller = grid[0] * grid[1] < theirs[0] * theirs[1]
+        if grid != theirs and smaller and order is None and not masked:
+            own = torch.cat([own[:, :first], resized(own[:, first:], grid, theirs)], dim=1)
+        patches = patches.flatten(1, 2)
+        if grid != theirs and not (smaller and order is None and not masked):
+            patches = resized(patches, theirs, grid)
+        if order is not None:
+            patches = patches.gather(1, order.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
+    if first and cls is not None:
+        patches = torch.cat([cls.unsqueeze(1), patches], dim=1)
+    return Aligned(own, patches, first, lacking)
+
+
+def resized(tokens: Tensor, grid: tuple[int, int], to: tuple[int, int]) -> Tensor:
+    """Tokens [B, rows * columns, C] of one grid on another, bicubic; smoothed where it shrinks."""
+    maps = tokens.transpose(1, 2).unflatten(2, grid)
+    shrinks = to[0] < grid[0] or to[1] < grid[1]
+    maps = F.interpolate(maps, to, mode='bicubic', align_corners=False, antialias=shrinks)
+    return maps.flatten(2).transpose(1, 2)
+
+
+def _flat_map(student: Tensor, channels: int) -> tuple[Tensor, tuple[int, int]]:
+    """A map as tokens, and its grid; the channels come last only if they are the teacher's."""
+    if student.shape[-1] != channels or student.shape[1] == channels:
+        student = student.movedim(1, -1)
+    return student.flatten(1, 2), (student.shape[1], student.shape[2])
+
+
+def _layout(
+    student: Tensor, patches: Tensor, view: Masking | None
+) -> tuple[int, tuple[int, int], Tensor | None]:
+    """Class tokens in front, the grid of the whole image, and raster numbers of a view's patches.
+
+    Of an image without a view the number of tokens says whether there is a class token: the grids
+    of both networks have the same shape, and no two sizes of it differ by one.
+    """
+    number = student.shape[1]
+    if view is None:
+        if patches.ndim == 4:
+            for first in (0, 1):
+                if grid := _grid(number - first, patches):
+                    return first, grid, None
+    else:
+        total = view.mask.shape[1]
+        grid = _grid(total, patches) if patches.ndim == 4 else (total, 1)
+        # decoders put them back into raster order, and a view of all has it
+        orders: dict[int, Tensor | None] = {total: None}
+        if view.keep.shape[1] < total:
+            orders[view.keep.shape[1]] = view.keep
+        if view.hidden is not None:
+            both = torch.cat([view.keep, view.hidden], dim=1)
+            orders[both.shape[1]] = both
+        for first in (1, 0):
+            if number - first in orders and grid:
+                order = orders[number - first]
+                if patches.ndim == 3 and patches.shape[1] != number - first:
+                    break  # it answers with the patches of the view, in its order
+                return first, grid, order
+    of_view = '' if view is None else f', {view.keep.shape[1]} of {view.mask.shape[1]} visible'
+    raise UserError(
+        f'the {number} tokens of the student{of_view} cannot be matched to the patches '
+        f'{tuple(patches.shape[1:-1])} of the teacher: tap a module whose output is a class token, '
+        'if any, and the patches'
+    )
+
+
+def _grid(number: int, patches: Tensor) -> tuple[int, int] | None:
+    """Rows and columns of that many patches in the shape of the teacher's grid, if there are."""
+    rows, columns = patches.shape[1:3]
+    common = gcd(rows, columns)
+    rows, columns = rows // common, columns // common
+    factor = isqrt(max(number, 0) // (rows * columns))
+    whole = factor > 0 and factor**2 * rows * columns == number
+    return (factor * rows, factor * columns) if whole else None
+
+
+def _without_lacking(
+    student: Tensor, first: int, cls: Tensor | None
+) -> tuple[Tensor, int, str]:
+    """The student's tokens without a class token that has no other to be compared with."""
+    if first and cls is None:
+        return student[:, first:], 0, 'teacher'
+    return student, first, '' if first or cls is None else 'student'
+
+
+def _sizes(tokens: Tensor) -> str:
+    return f'[{", ".join(map(str, tokens.shape))}]'
