@@ -252,7 +252,7 @@ class Distillation(nn.Module):
         ``stays`` as of :meth:`_images_of_teachers`.
         """
         teacher = self._owners[name]
-        factor = self.warmup_factor(name) * self._weights.get(teacher, 1.0)
+        factor = self.warmup_factor(name) * self._weights.get(teacher or '', 1.0)
         if teacher is not None and self.drop is not None and self.training:
             factor /= self.drop.share
             if teacher in stays:
@@ -452,14 +452,14 @@ def _key(tap: str) -> str:
     return tap.replace('.', '/')
 
 
-def _weights(given: Mapping[str, float] | None, names: Sequence[str]) -> dict[str | None, float]:
+def _weights(given: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:
     for name in given or ():
         if name not in names:
             raise UserError(
                 f'distillation.teacher_weights has {name!r}, and the teachers are '
                 f'{", ".join(filter(None, names)) or "one, without a name: set loss_weight"}'
             )
-    return {**(given or {})}
+    return dict(given or {})
 
 
 def _tokens(features: Features) -> Tensor:

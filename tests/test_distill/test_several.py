@@ -14,8 +14,11 @@ from mmengine.logging import MessageHub
 from mmengine.structures import BaseDataElement
 from torch import nn
 
+from g2sd_mm.agreement.runs import compares_classes
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.record import describe_origin
+from g2sd_mm.config.classes import apply_classes
+from g2sd_mm.config.load import check_channels
 from g2sd_mm.config.parts import teachers_in
 from g2sd_mm.distill import (
     Features,
@@ -384,3 +387,32 @@ def test_every_teachers_metric_is_judged(tmp_path, logger):
     hook.before_train(SimpleNamespace(cfg=cfg, logger=logger, hooks=[]))
     lines = [line.split(':')[0] for line in logger.handlers[0].lines if line.startswith('teacher')]
     assert lines == ['teacher a', 'teacher b']
+
+
+def test_every_teachers_channels_are_compared_with_the_students(tmp_path):
+    cfg = config(tmp_path)
+    check_channels(cfg)
+    cfg.distillation.teachers.b.in_channels = 4
+    with refused('model.in_channels=3', 'distillation.teachers.b.in_channels=4'):
+        check_channels(cfg)
+
+
+@pytest.mark.parametrize('form', ['dotted', 'nested'])
+def test_classes_are_compared_with_a_teacher_whose_tap_tells_them_apart(form):
+    network = dict(model=dict(backbone=dict(type='A'), head=dict(type='B', num_classes=3)))
+    taps = dict(a=dict(x='backbone'), b=dict(x=dict(student='head', teacher='head.fc')))
+    if form == 'dotted':
+        taps = {f'{name}.x': tap['x'] for name, tap in taps.items()}
+    block_ = dict(teachers={name: dict(config=network) for name in 'ab'}, taps=taps)
+    assert [compares_classes(block_, name) for name in 'ab'] == [False, True]
+
+
+def test_class_counts_reach_every_teacher_that_runs_a_head():
+    teachers = dict(a=dict(forward=('backbone', 'head')), b=dict(forward=('backbone',)))
+    cfg = Config(dict(
+        num_classes=7, distillation=dict(teachers=teachers),
+        model=dict(type='ImageClassifier', head=dict(num_classes=3)),
+    ))  # fmt: skip
+    apply_classes(cfg)
+    found = [dict(teacher.overrides) for teacher in teachers_in(cfg.distillation).values()]
+    assert found == [{'model.head.num_classes': 7}, {}]
