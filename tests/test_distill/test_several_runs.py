@@ -40,7 +40,7 @@ distillation = dict(
         _delete_=True,
         loss_a=dict(
             type='SmoothL1FeatureLoss', tap='a.tokens',
-            target=dict(type={kind!r}, updates={updates})),,
+            target=dict(type={kind!r}, updates={updates})),
         loss_b=dict(
             type='CosineSmoothL1FeatureLoss', tap='b.tokens', warmup=3,
             target=dict(type='mean_std', updates={updates}))))
