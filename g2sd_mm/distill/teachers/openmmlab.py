@@ -16,6 +16,7 @@ from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
 from ...config.project import find_config
 from ...models.masking import Masking
+from .images import Pixels
 from .protocol import FrozenTeacher
 
 
@@ -92,6 +93,13 @@ class OpenMMLabTeacher(ChainTeacher):
                 'nothing. Train it with tools/train.py, then pass '
                 '--cfg-options distillation.teacher.checkpoint=FILE'
             )
+
+    @property
+    def pixels(self) -> Pixels | None:
+        """How its images are normalised; None if its config does not say."""
+        mean, std = ((self._preprocessor or {}).get(key) for key in ('mean', 'std'))
+        channels = channel_order(self._preprocessor or {}, self._pipeline)
+        return Pixels(tuple(mean), tuple(std), channels or 'BGR') if mean and std else None
 
     def check_student(self, student: nn.Module) -> None:
         """Both see the same images: raise ValueError if they normalise or order them otherwise."""

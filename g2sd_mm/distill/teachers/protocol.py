@@ -29,6 +29,12 @@ class Features(NamedTuple):
     cls: Tensor | None
     patches: Tensor
 
+    @property
+    def tokens(self) -> Tensor:
+        """[B, 1 + N, C], class token first and patches in raster order; [B, N, C] without one."""
+        patches = self.patches.flatten(1, -2)
+        return patches if self.cls is None else torch.cat([self.cls[:, None], patches], dim=1)
+
 
 class FrozenTeacher:
     """A network that only answers: eval mode, no gradients, its own precision.
@@ -46,9 +52,11 @@ class FrozenTeacher:
         sees: ``view``: the visible patches of a masked image; ``image``: all of it.
         width: channels C of its features; None if its answers are of another kind.
         source, licence: file or name that its weights come from, and their licence, where known.
+        prepares_images: whether it normalises and resizes the student's images for itself.
     """
 
     sees = 'image'
+    prepares_images = False
     width: int | None = None
     source: str | None = None
     licence: str | None = None
@@ -57,10 +65,14 @@ class FrozenTeacher:
         if dtype not in _DTYPES:
             raise ValueError(f'teacher dtype {dtype!r} is none of {", ".join(_DTYPES)}')
         self.dtype = getattr(torch, dtype)
-        self.model = model.requires_grad_(False).to(self.dtype)
-        self.model.train(train_mode)
+        self.train_mode = train_mode
+        self.model = self.frozen(model)
         #: Hears each answer while it is set; nothing is kept here.
         self.listener: Callable[[Any], None] | None = None
+
+    def frozen(self, model: nn.Module) -> nn.Module:
+        """A network in this teacher's precision and mode, without gradients."""
+        return model.requires_grad_(False).to(self.dtype).train(self.train_mode)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
         """Itself: a copy of a distiller (averaged weights) has the same teacher, not a second."""
@@ -68,6 +80,11 @@ class FrozenTeacher:
 
     def check_student(self, student: nn.Module) -> None:
         """Raise ValueError if this teacher cannot teach ``student``; nothing to refuse here."""
+
+    def about(self) -> dict[str, Any]:
+        """What is written down about it beside a student's weights: its source and licence."""
+        known = {'source': self.source, 'licence': self.licence}
+        return {name: value for name, value in known.items() if value is not None}
 
     def answer(self, images: Tensor, view: Masking | None) -> Any:
         """:class:`Features`, or what the network of a task computes.

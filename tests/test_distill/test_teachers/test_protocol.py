@@ -22,7 +22,7 @@ from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.masking import random_masking
 from g2sd_mm.models.positions import resize_positions
 
-from ..helpers.toys import (
+from ...helpers.toys import (
     STUDENT,
     TEACHER,
     arch,
@@ -36,7 +36,7 @@ from ..helpers.toys import (
     stage1_cfg,
     words,
 )
-from .test_specific import specific
+from ..test_specific import specific
 
 DISTILLERS = pytest.mark.parametrize('build', [distiller, specific], ids=['generic', 'specific'])
 

@@ -1,0 +1,351 @@
+"""Vision encoders of transformers as teachers of features, from a local folder or the hub."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ...checkpoints import CheckpointError, Weights, describe, read_weights
+from ...checkpoints.values import defects, told
+from ...errors import UserError
+from ...text import one_line, some
+from .features import FeatureTeacher, mean_features, take_block
+from .hub import hub_file
+from .images import Pixels
+from .protocol import Features
+
+_PLACE = 'distillation.teacher'
+_WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin')
+#: What files have beside the encoder, and no teacher of features runs.
+_NEVER_RUN = (
+    'classifier.*', 'pooler.*', 'decoder.*', 'decode_head.*', 'auxiliary_head.*', 'lm_head.*',
+    'text_model.*', 'text_projection.*', 'visual_projection.*', 'logit_scale', 'logit_bias',
+    'head.*', '*.position_ids', '*relative_position_index', '*mask_token',
+)  # fmt: skip
+
+
+@MODELS.register_module()
+class HuggingFaceTeacher(FeatureTeacher):
+    """What ``transformers.AutoModel`` makes of a folder: Dinov2, DINOv3, SigLIP, CLIP, MAE, BEiT...
+
+    Of a model of images and text, the tower of images. Mean and std are those of its
+    ``preprocessor_config.json``, the licence that of its model card. Blocks behind the wanted one
+    are not built. Masked autoencoders see all patches, in order.
+
+    Args:
+        model: a folder with ``config.json``, ``preprocessor_config.json`` and the weights; or a
+            name on the hub, ``owner/name`` or ``owner/name@revision``, which is fetched or taken
+            from its cache. A folder never goes to the network.
+        block: whose output it answers with: a number from 0, or from the end if negative.
+        mean_of_last: the mean of so many blocks that end with ``block``.
+        random_weights: admit a folder without weights (speed tests only).
+        mean, std: of RGB values 0 to 1, in place of the folder's.
+        licence: in place of the model card's.
+        options: ``cls``, ``size``, ``compile`` and ``dtype`` of
+            :class:`~g2sd_mm.distill.teachers.features.FeatureTeacher`.
+
+    The output of the last block is ``last_hidden_state``, behind the final norm where the network
+    has one; that of others is as the block gives it, as in ``hidden_states``.
+
+    Raises:
+        UserError: without transformers, for a folder that is none, or what cannot be fetched.
+        CheckpointError: if the weights do not fill what is run.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        block: int | str = -1,
+        mean_of_last: int = 1,
+        random_weights: bool = False,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        licence: str | None = None,
+        **options: Any,
+    ) -> None:
+        transformers = _transformers()
+        folder = _folder(model, weights=not random_weights)
+        config = _vision_config(transformers, folder)
+        depth = getattr(config, 'num_hidden_layers', None)
+        patch = getattr(config, 'patch_size', None)
+        if not isinstance(depth, int) or not isinstance(patch, int):
+            raise UserError(
+                f'{_PLACE}.model={model!r} is a {config.model_type}, which is no plain vision '
+                'transformer (no num_hidden_layers, patch_size): take it as a TimmTeacher'
+            )
+        names = [str(number) for number in range(depth)]
+        self._blocks = take_block(block, mean_of_last, names)
+        self._all = depth
+        encoder = transformers.AutoModel
+        shorter = copy.deepcopy(config)
+        shorter.num_hidden_layers = self._blocks[-1] + 1
+        with torch.random.fork_rng(devices=[]):
+            network = encoder.from_config(shorter)
+            if not random_weights:
+                network = _filled(type(network), config, shorter, read_weights(folder, mmap=True))
+        self._layers = _layers(network, shorter.num_hidden_layers)
+        statistics = _pixels(folder, model, mean, std)
+        super().__init__(
+            network,
+            pixels=statistics,
+            stride=patch,
+            width=config.hidden_size,
+            name=model,
+            source=str(folder),
+            licence=licence or _card_licence(folder),
+            **options,
+        )
+
+    def features(self, images: Tensor) -> Features:
+        """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
+        rows, columns = (side // self.stride for side in images.shape[-2:])
+        heard: dict[int, Tensor] = {}
+        with _listening(self._layers, self._blocks, heard):
+            last = self.model(**self._inputs(images, rows, columns)).last_hidden_state
+        if self._blocks[-1] == self._all - 1:
+            heard[self._blocks[-1]] = last
+        return mean_features([_split(heard[n], rows, columns) for n in self._blocks])
+
+    def blocks(self) -> Sequence[nn.Module]:
+        """Its layers."""
+        return list(self._layers)
+
+    def _inputs(self, images: Tensor, rows: int, columns: int) -> dict[str, Any]:
+        """Arguments of the network's forward."""
+        takes = inspect.signature(self.model.forward).parameters
+        given: dict[str, Any] = {'pixel_values': images}
+        if 'interpolate_pos_encoding' in takes:
+            given['interpolate_pos_encoding'] = True
+        batch, device = len(images), images.device
+        if 'noise' in takes:  # patches are put in the order of this noise: their own
+            given['noise'] = torch.arange(rows * columns, device=device).expand(batch, -1)
+        if 'spatial_shapes' in takes:  # SigLIP 2 for images of any shape takes patches, in NHWC
+            patches = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))
+            given['pixel_values'] = patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+            given['pixel_attention_mask'] = torch.ones(
+                batch, rows * columns, dtype=torch.int64, device=device
+            )
+            shape = torch.tensor([[rows, columns]], dtype=torch.int64, device=device)
+            given['spatial_shapes'] = shape.expand(batch, -1)
+        return given
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError(
+            f'{_PLACE}: a HuggingFaceTeacher needs transformers: pip install "transformers>=5"'
+        ) from error
+    return transformers
+
+
+def _folder(model: str, weights: bool) -> Path:
+    """The folder itself, or where the hub's files of that name lie."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not re.fullmatch(r'[\w-][\w.-]*/[\w.-]+(@[\w.-]+)?', model) or path.is_absolute():
+        raise UserError(f'{_PLACE}.model={model!r} is no folder here, and no owner/name of the hub')
+    remedy = (
+        f'config.json and preprocessor_config.json too, into one folder, and give '
+        f'{_PLACE}.model=FOLDER'
+    )
+    if weights:
+        file = hub_file(model, _WEIGHTS, f'{remedy} (it is no folder here)')
+        if file.name.endswith('.index.json'):
+            shards = sorted(set(json.loads(file.read_text())['weight_map'].values()))
+            for shard in shards:
+                hub_file(model, (shard,), remedy)
+    folder = hub_file(model, ('config.json',), remedy).parent
+    for optional in ('preprocessor_config.json', 'README.md'):
+        try:
+            hub_file(model, (optional,), remedy)
+        except UserError:  # asked for below where it is needed
+            continue
+    return folder
+
+
+def _vision_config(transformers: Any, folder: Path) -> Any:
+    """The config of the tower of images, for eager and dense computing."""
+    if not (folder / 'config.json').is_file():
+        raise UserError(f'{_PLACE}.model={str(folder)!r} has no config.json: it is no model folder')
+    try:
+        config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(
+            f'{_PLACE}.model: transformers {transformers.__version__} cannot read '
+            f'{folder / "config.json"}: {one_line(error)[:200]}'
+        ) from error
+    config = getattr(config, 'vision_config', config)
+    if getattr(config, 'quantization_config', None):
+        raise UserError(f'{_PLACE}.model={str(folder)!r} is quantised: take the full weights')
+    for name, value in (('mask_ratio', 0.0), ('vision_use_head', False)):
+        if hasattr(config, name):
+            setattr(config, name, value)
+    return config
+
+
+def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Module:
+    """A network with a file's weights, by transformers' own renaming; every name accounted for."""
+    with _quiet():
+        try:
+            network, info = kind.from_pretrained(  # type: ignore[attr-defined]
+                None, config=shorter, state_dict=dict(weights.state), output_loading_info=True
+            )
+        except (RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f'{weights.name} cannot serve as teacher: it is {describe(weights.state)}; '
+                f'transformers: {one_line(error)[:200]}'
+            ) from error
+    later = [f'{place}.*' for place in _later_layers(network, config, shorter)]
+    ignored = (*_NEVER_RUN, *later)
+    problems = []
+    for what, names in (
+        ('missing', [n for n in info['missing_keys'] if not _any(n, _NEVER_RUN)]),
+        ('unknown', [n for n in info['unexpected_keys'] if not _any(n, ignored)]),
+        ('of another size', [str(m[0]) for m in info['mismatched_keys']]),
+    ):
+        if names:
+            problems.append(f'{len(names)} {what} ({some(sorted(names))})')
+    if problems:
+        raise CheckpointError(
+            f'{weights.name} cannot serve as teacher {config.model_type}: it is '
+            f'{describe(weights.state)}; parameters: {", ".join(problems)}. Give the folder as it '
+            'was published'
+        )
+    if broken := defects(network.state_dict()):
+        raise CheckpointError(
+            f'{weights.name} cannot serve as teacher: its tensors are {told(broken)}; fetch the '
+            'file again'
+        )
+    return network
+
+
+def _later_layers(network: nn.Module, config: Any, shorter: Any) -> Iterator[str]:
+    """Names of the layers of the whole network that are not built."""
+    place = _layers_name(network, shorter.num_hidden_layers)
+    for number in range(shorter.num_hidden_layers, config.num_hidden_layers):
+        yield f'{place}.{number}'
+
+
+def _layers_name(network: nn.Module, number: int) -> str:
+    lists = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == number
+        and name.rpartition('.')[2] in ('layer', 'layers', 'blocks')
+    ]
+    if not lists:
+        raise UserError(
+            f'{_PLACE}.model: {type(network).__name__} has no list of {number} layers, so it gives '
+            'no features by block'
+        )
+    return min(lists, key=len)
+
+
+def _layers(network: nn.Module, number: int) -> Any:
+    return network.get_submodule(_layers_name(network, number))
+
+
+@contextmanager
+def _listening(layers: Any, wanted: Sequence[int], heard: dict[int, Tensor]) -> Iterator[None]:
+    """Put down what the wanted layers give."""
+
+    def hook(number: int) -> Any:
+        def keep(module: nn.Module, args: tuple, output: Any) -> None:
+            heard[number] = output[0] if isinstance(output, (tuple, list)) else output
+
+        return keep
+
+    handles = [layers[number].register_forward_hook(hook(number)) for number in wanted]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _split(tokens: Tensor, rows: int, columns: int) -> Features:
+    """Tokens [B, prefix + rows * columns, C]: class token first, registers, patches."""
+    prefix = tokens.shape[1] - rows * columns
+    cls = tokens[:, 0] if prefix else None
+    return Features(cls, tokens[:, prefix:].unflatten(1, (rows, columns)))
+
+
+def _pixels(
+    folder: Path, model: str, mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Pixels:
+    """How the folder's own preprocessing normalises."""
+    known = _json(folder / 'preprocessor_config.json')
+    if not known:
+        known = _json(folder / 'processor_config.json').get('image_processor') or {}
+    if known and not (mean and std):
+        factor = known.get('rescale_factor', 1 / 255)
+        if abs(factor - 1 / 255) > 1e-6 or not known.get('do_rescale', True):
+            raise UserError(
+                f'{_PLACE}.model={model!r} scales pixels by {factor}, not by 1/255: give '
+                f'{_PLACE}.mean and {_PLACE}.std for values of 0 to 1'
+            )
+        if not known.get('do_normalize', True):
+            known = {'image_mean': (0.0, 0.0, 0.0), 'image_std': (1.0, 1.0, 1.0)}
+    mean, std = mean or known.get('image_mean'), std or known.get('image_std')
+    if not mean or not std:
+        raise UserError(
+            f'{_PLACE}.model={model!r} has no preprocessor_config.json with image_mean and '
+            f'image_std: put it into the folder, or give {_PLACE}.mean and {_PLACE}.std'
+        )
+    return Pixels.of_fractions(mean, std)
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise UserError(f'{path} is no JSON ({error}): fetch it again') from error
+    return content if isinstance(content, dict) else {}
+
+
+def _card_licence(folder: Path) -> str | None:
+    """The licence that a model card's header names."""
+    card = folder / 'README.md'
+    if not card.is_file():
+        return None
+    parts = card.read_text(encoding='utf-8', errors='replace').split('---', 2)
+    header = parts[1] if len(parts) == 3 and not parts[0].strip() else ''
+    found = dict(re.findall(r'^(license|license_name):\s*(\S+)\s*$', header, flags=re.MULTILINE))
+    named = found.get('license_name') if found.get('license') == 'other' else None
+    return named or found.get('license')
+
+
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tables and bars of transformers: what is off is said by our own messages."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

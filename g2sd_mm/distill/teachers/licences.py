@@ -1,0 +1,34 @@
+"""What a teacher's licence allows, as far as its name says."""
+
+from __future__ import annotations
+
+import re
+
+from mmengine.logging import print_log
+
+_FREE = re.compile(r'apache|^mit$|^bsd|^isc$|^cc0|^cc-by-4|^cc-by-sa-|^unlicense$|^zlib$')
+_NOT_FOR_SALE = re.compile(r'(^|[-_ ])nc([-_ ]|$)|non-?commercial|research|amlr')
+
+
+def licence_warning(licence: str | None) -> str | None:
+    """A sentence about a licence that is not free for every use; None of one that is, or unknown.
+
+    Args:
+        licence: its short name, as model cards have it: ``apache-2.0``, ``cc-by-nc-4.0``, ...
+    """
+    name = (licence or '').strip().lower()
+    if not name or _FREE.search(name):
+        return None
+    if _NOT_FOR_SALE.search(name):
+        return (
+            f'its licence {licence} forbids commercial use, and a student that learned from it may '
+            'fall under it too'
+        )
+    return f'its licence {licence} has terms of its own: read them before the student is used'
+
+
+def say_licence(teacher: str, licence: str | None) -> None:
+    """Write the sentence about a teacher's licence to the log, if there is one."""
+    warning = licence_warning(licence)
+    if warning:
+        print_log(f'teacher {teacher}: {warning}', logger='current', level=30)
