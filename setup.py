@@ -95,6 +95,7 @@ EXTRAS = {
     ],
     'docs': DOCS,
     'export': EXPORT,
+    'huggingface': ['transformers>=5'],  # of a HuggingFaceTeacher
     'packed': PACKED,
     'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
 }

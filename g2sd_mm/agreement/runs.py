@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from ..config.classes import class_counts
 from ..config.parts import LOADERS, add_hook, encoder_start, teachers_in
 from ..config.project import find_config
 from ..errors import UserError
 from .data import BY_POSITION, Names, comparable, difference
-from .inputs import Inputs, Size, inputs_of, pixels, unlike
+from .inputs import Inputs, Size, channel_order, inputs_of, pixels, unlike
 from .weights import Recorded, cut_note, reconcile, recorded
 
 _TRAINED, _VALIDATED, _TESTED = LOADERS
@@ -76,7 +77,7 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
 
     Raises:
         UserError: if the classes differ, with both lists and the first difference, or the images
-            are normalised differently.
+            are normalised differently. (A teacher of features normalises for itself.)
     """
     block = cfg.get('distillation') or {}
     for name, teacher in (teachers_in(block) or {'': {}}).items():
@@ -88,6 +89,9 @@ def _agree(
     student: Inputs,
 ) -> Iterator[str]:
     """The same with one of the teachers."""
+    if prepares_images(teacher):
+        _check_reader(cfg, student)
+        return
     checkpoint = teacher.get('checkpoint')
     facts = recorded(checkpoint) if isinstance(checkpoint, str) else Recorded()
     yield from facts.notes
@@ -108,6 +112,25 @@ def _agree(
         )
     if compares_classes(block, name):
         yield from _agree_on_names(cfg, facts, checkpoint, classes)
+
+
+def prepares_images(teacher: Mapping[str, Any]) -> bool:
+    """Whether a teacher of that config normalises the student's images anew for itself."""
+    kind = teacher.get('type')
+    family = MODELS.get(kind) if isinstance(kind, str) else kind
+    return bool(getattr(family, 'prepares_images', False))
+
+
+def _check_reader(cfg: Config, student: Inputs) -> None:
+    """Such a teacher knows the student's preprocessor, and takes it that files are read as BGR."""
+    preprocessor = cfg.get('data_preprocessor') or (cfg.get('model') or {}).get('data_preprocessor')
+    expected = channel_order(preprocessor or {})
+    if expected and student.channels and expected != student.channels:
+        raise UserError(
+            'train_pipeline reads images as RGB, and a teacher that normalises them anew takes it '
+            'that they are read as BGR: leave channel_order out of LoadImageFromFile, and set '
+            'to_rgb (bgr_to_rgb) of data_preprocessor to turn them'
+        )
 
 
 def _config(teacher: Mapping[str, Any]) -> Config:

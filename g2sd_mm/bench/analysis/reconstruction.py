@@ -159,6 +159,11 @@ def load_pair(cfg: Config, checkpoint: str | Path) -> Pair:
             f'{cfg.filename} is no stage-1 config (a MaskedStudent, and distillation.adapters with '
             'tokens): reconstructions come from one'
         )
+    kind = (model.get('teacher') or {}).get('type', 'several teachers')
+    if kind != 'MAETeacher':
+        raise UserError(
+            f'{cfg.filename}: a {kind} draws no pixels, and reconstructions need a MAETeacher'
+        )
     settings = model.teacher.to_dict()
     file = settings.pop('checkpoint', None)
     if not file:

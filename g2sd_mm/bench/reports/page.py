@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from ...distill.teachers.licences import licence_warning
 from ..logs import SHAPES, curves
 from .analyses import analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table
@@ -71,7 +72,7 @@ def show(blocks: Iterable[Block]) -> str:
 
 
 def notices(results: dict[str, Any]) -> list[str]:
-    """The suite's note, rows that are missing, and files of rows that were left out.
+    """The suite's note, rows that are missing, files of rows that were left out, and licences.
 
     Args:
         results: content of ``results.json``.
@@ -86,7 +87,15 @@ def notices(results: dict[str, Any]) -> list[str]:
             f'{len(left_out)} kept rows are of another configuration than the suite now has, and '
             f'left out: {_list(left_out)}.'
         )
-    return found
+    return [*found, *_licences(results['rows'])]
+
+
+def _licences(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Of teachers whose licences are not free for every use, with what that means."""
+    licences = {n: str(v) for row in rows for n, v in (row.get('licences') or {}).items()}
+    for name, licence in licences.items():
+        if warning := licence_warning(licence):
+            yield f'Students of these tables learned from {name}: {warning}.'
 
 
 def _list(names: list[str]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...checkpoints.taught_by import licences_beside
 from ...checkpoints.write import write_text
 from ...lock import file_lock
 from ...progress import Bars
@@ -346,9 +347,11 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
     keys = (
         'dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen', 'commit',
     )  # fmt: skip
+    licences = licences_beside(result.get('checkpoint'))
     return {
         **line,
         **{key: result.get(key) for key in keys},
+        **({'licences': licences} if licences else {}),
         'metrics': metrics,
         'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -84,9 +85,10 @@ class FeatureTeacher(FrozenTeacher):
         self._their_stride: int | None = None
         say_licence(name, licence)
 
-    def about(self) -> dict[str, str]:
-        """Model, source and licence."""
-        return {'type': type(self).__name__, 'model': self.name, **super().about()}
+    def about(self) -> dict[str, Any]:
+        """Family, model, source and licence."""
+        source = {} if self.source is None else {'source': self.source}
+        return {'type': type(self).__name__, 'model': self.name, **source, **super().about()}
 
     def check_student(self, student: nn.Module) -> None:
         """Take down how the student's images are normalised and cut into patches.

@@ -8,7 +8,8 @@ from pathlib import Path
 from ...errors import UserError
 from ...text import first_line
 
-_PAGE = 'https://huggingface.co'
+#: Where repositories have their pages.
+PAGE = 'https://huggingface.co'
 
 
 def hub_file(repo: str, names: Sequence[str], remedy: str) -> Path:
@@ -59,7 +60,7 @@ def url_file(url: str, remedy: str) -> Path:
 def _unreachable(repo: str, file: str, remedy: str, error: Exception | None) -> UserError:
     return UserError(
         f'the teacher {repo} is not in the cache of the hub and cannot be fetched '
-        f'({_told(error)}): fetch {file} from {_PAGE}/{repo} where there is a network (accept its '
+        f'({_told(error)}): fetch {file} from {PAGE}/{repo} where there is a network (accept its '
         f'licence there if it has one to accept), and {remedy}'
     )
 

@@ -21,7 +21,7 @@ from ...checkpoints.values import defects, told
 from ...errors import UserError
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
-from .hub import hub_file
+from .hub import PAGE, hub_file
 from .images import Pixels
 from .protocol import Features
 
@@ -87,11 +87,10 @@ class HuggingFaceTeacher(FeatureTeacher):
         names = [str(number) for number in range(depth)]
         self._blocks = take_block(block, mean_of_last, names)
         self._all = depth
-        encoder = transformers.AutoModel
         shorter = copy.deepcopy(config)
         shorter.num_hidden_layers = self._blocks[-1] + 1
         with torch.random.fork_rng(devices=[]):
-            network = encoder.from_config(shorter)
+            network = transformers.AutoModel.from_config(shorter)
             if not random_weights:
                 network = _filled(type(network), config, shorter, read_weights(folder, mmap=True))
         self._layers = _layers(network, shorter.num_hidden_layers)
@@ -102,7 +101,7 @@ class HuggingFaceTeacher(FeatureTeacher):
             stride=patch,
             width=config.hidden_size,
             name=model,
-            source=str(folder),
+            source=model if Path(model).expanduser().is_dir() else f'{PAGE}/{model}',
             licence=licence or _card_licence(folder),
             **options,
         )
@@ -202,7 +201,11 @@ def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Modul
     with _quiet():
         try:
             network, info = kind.from_pretrained(  # type: ignore[attr-defined]
-                None, config=shorter, state_dict=dict(weights.state), output_loading_info=True
+                None,
+                config=shorter,
+                state_dict=dict(weights.state),
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
             )
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
@@ -244,13 +247,14 @@ def _layers_name(network: nn.Module, number: int) -> str:
     lists = [
         name
         for name, module in network.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == number
+        if isinstance(module, nn.ModuleList)
+        and len(module) == number
         and name.rpartition('.')[2] in ('layer', 'layers', 'blocks')
     ]
     if not lists:
         raise UserError(
             f'{_PLACE}.model: {type(network).__name__} has no list of {number} layers, so it gives '
-            'no features by block'
+            'no features by block: take it as a TimmTeacher'
         )
     return min(lists, key=len)
 

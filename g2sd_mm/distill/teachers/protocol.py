@@ -82,9 +82,8 @@ class FrozenTeacher:
         """Raise ValueError if this teacher cannot teach ``student``; nothing to refuse here."""
 
     def about(self) -> dict[str, Any]:
-        """What is written down about it beside a student's weights: its source and licence."""
-        known = {'source': self.source, 'licence': self.licence}
-        return {name: value for name, value in known.items() if value is not None}
+        """What is written down about it beside a student's weights, but for its file: its licence."""
+        return {} if self.licence is None else {'licence': self.licence}
 
     def answer(self, images: Tensor, view: Masking | None) -> Any:
         """:class:`Features`, or what the network of a task computes.

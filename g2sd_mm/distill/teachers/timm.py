@@ -114,7 +114,7 @@ class TimmTeacher(FeatureTeacher):
             step=self._fixed_step if _one_size(network) else None,
             width=width,
             name=model,
-            source=checkpoint,
+            source=_page(known) if pretrained else checkpoint,
             licence=licence or known.get('license'),
             **options,
         )
@@ -190,12 +190,12 @@ class TimmTeacher(FeatureTeacher):
         """The file that timm names for the model."""
         remedy = f'give {_PLACE}.checkpoint=FILE in place of pretrained'
         name = self._model_name
-        if known.get('custom_load'):
-            raise UserError(f'{_PLACE}: the weights of {name} are no file of torch; {remedy}')
         if known.get('hf_hub_id'):
             named = known.get('hf_hub_filename')
             files = (named,) if named else _WEIGHTS
             return str(hub_file(known['hf_hub_id'], files, remedy))
+        if known.get('custom_load'):
+            raise UserError(f'{_PLACE}: the weights of {name} are no file of torch; {remedy}')
         if known.get('url'):
             return str(url_file(known['url'], remedy))
         tags = timm.list_pretrained(f'{name.partition(".")[0]}*')
@@ -246,6 +246,12 @@ class TimmTeacher(FeatureTeacher):
                 f'({one_line(error)}): give {_PLACE}.size, e.g. {_built_size(self.model)[0]}'
             ) from error
         return network
+
+
+def _page(known: Mapping[str, Any]) -> str:
+    """Where timm's weights of a model are from."""
+    repo = known.get('hf_hub_id')
+    return f'https://huggingface.co/{repo}' if repo else str(known.get('url'))
 
 
 def _stages(network: Any, name: str) -> list[Mapping[str, Any]]:

@@ -24,6 +24,15 @@ def frozen_networks(model: Any) -> tuple[nn.Module, ...]:
     return getattr(model, 'frozen_networks', ())
 
 
+def about_teachers(model: Any) -> dict[str, Any]:
+    """What a model's teacher says of itself: name, source, licence; of several, each by its name."""
+    teachers = getattr(model, 'teachers', None)
+    if isinstance(teachers, dict) and len(teachers) > 1:
+        return {'teachers': {name: teacher.about() for name, teacher in teachers.items()}}
+    about = getattr(getattr(model, 'teacher', None), 'about', None)
+    return about() if about else {}
+
+
 def updates_so_far(runner: Runner) -> int:
     """Optimizer updates since the start of training, also after a resume with another batch."""
     return updates_before(runner, runner.iter)

@@ -15,10 +15,11 @@ from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
 from ...checkpoints.positions import grid_text
 from ...checkpoints.record import Record, describe_network, describe_origin, write_sidecar
+from ...checkpoints.taught_by import licences_beside
 from ...checkpoints.write import write_weights
 from ...version import __version__
 from ..sharding import ShardedDataParallel
-from .access import bare_model, resumed_here
+from .access import about_teachers, bare_model, resumed_here
 from .best import State, best_by, check_averaging, copied, deployable, same, saved_deployable
 from .reporting import seen_size
 
@@ -58,7 +59,7 @@ class WeightsExportHook(Hook):
         """
         check_averaging(runner)
         if is_main_process():
-            self._files = describe_origin(runner.cfg)
+            self._files = _origin(runner)
         path = Path(runner.work_dir) / 'best_weights.pth'
         if runner.iter > 0 and path.is_file() and resumed_here(runner):
             metrics = read_weights(path, mmap=True).meta.get('metrics')
@@ -166,7 +167,7 @@ class WeightsExportHook(Hook):
         Metrics of an earlier step, or of other weights, are those of the last validation.
         """
         if self._files is None:  # validation outside of training
-            self._files = describe_origin(runner.cfg)
+            self._files = _origin(runner)
         known = self._validated
         if known['metrics'] and not (validated and known['metrics_iter'] == step):
             known = {'metrics': {}, 'last_validation': known}
@@ -182,6 +183,17 @@ class WeightsExportHook(Hook):
                 'seed': runner.seed,
             },
         }
+
+
+def _origin(runner: Runner) -> Record:
+    """What the config says, what built teachers say of themselves, and who taught the start."""
+    origin = describe_origin(runner.cfg)
+    about, start = about_teachers(bare_model(runner)), origin['initialised_from']
+    if about:
+        origin['teacher'] = {**(origin['teacher'] or {}), **about}
+    if start and (licences := licences_beside(start['file'])):
+        origin['initialised_from'] = {**start, 'licences': licences}
+    return origin
 
 
 def _class_names(runner: Runner) -> tuple[str, ...]:
