@@ -19,7 +19,7 @@ from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
-from ..distill.teachers import build_teacher
+from ..distill.teachers import build_teacher, takes_file
 from ..models.backbones.base import Backbone
 
 Check = Callable[[str], Fit | None]
@@ -101,7 +101,8 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     checks: dict[str, Check] = {}
     trained = _model(cfg)
     for name, teacher in teachers_in(cfg.get('distillation')).items():
-        checks[_role(name)] = functools.partial(_check_teacher, teacher)
+        if takes_file(teacher):
+            checks[_role(name)] = functools.partial(_check_teacher, teacher)
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
         checks['init_cfg'] = lambda file: fill(backbone, file, 'encoder')

@@ -91,3 +91,13 @@ def test_another_size_is_said(tmp_path):
     (note,) = notes(file)
     assert '224x224 px' in note
     assert '56x56 px' in note
+
+
+@pytest.mark.parametrize('kind', ['TimmTeacher', 'HuggingFaceTeacher', 'OpenMMLabFeatureTeacher'])
+def test_a_teacher_that_normalises_for_itself_may_have_other_images(tmp_path, kind):
+    file = weights(tmp_path / 'weights.pth', NAMES[:3], inputs={**INPUTS, 'channels': 'BGR'})
+    assert notes(file, **{'distillation.teacher.type': kind}) == []
+    read = {'train_dataloader.dataset.dataset.pipeline.0.channel_order': 'rgb'}
+    student = Inputs((56, 56), STUDENT.mean, STUDENT.std, 'BGR')
+    with refused('RGB', 'BGR', 'data_preprocessor'):
+        notes(file, student=student, **{'distillation.teacher.type': kind}, **read)

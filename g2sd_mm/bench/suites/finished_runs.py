@@ -111,8 +111,10 @@ def last_checkpoint(run: Path) -> Path | None:
 def stage1_config(run: Path) -> Config:
     """Config of a stage-1 run, its teacher's file found beside it if the folder was moved."""
     cfg = run_config(run)
-    teacher = (cfg.get('distillation') or cfg.model).teacher  # as written, or as it was run
-    beside = run.parent / Path(teacher.checkpoint).parent.name / Path(teacher.checkpoint).name
-    if not Path(teacher.checkpoint).is_file() and beside.is_file():
-        teacher.checkpoint = str(beside)
+    # as written, or as it was run
+    teacher = (cfg.get('distillation') or cfg.model).get('teacher') or {}
+    if file := teacher.get('checkpoint'):  # some come from a hub, or a folder
+        beside = run.parent / Path(file).parent.name / Path(file).name
+        if not Path(file).is_file() and beside.is_file():
+            teacher.checkpoint = str(beside)
     return cfg

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import UserError
@@ -23,14 +25,19 @@ def hub_file(repo: str, names: Sequence[str], remedy: str) -> Path:
     Raises:
         UserError: in one line that says which file to fetch from where.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     name, _, revision = repo.partition('@')
+    given = {'repo_id': name, 'revision': revision or None}
+    for file in names:  # what is in the cache needs no network, not even to ask
+        if isinstance(known := try_to_load_from_cache(filename=file, **given), str):
+            return Path(known)
     reason: Exception | None = None
     for file in names:
         try:
-            return Path(hf_hub_download(name, file, revision=revision or None))
+            with _without_its_warnings():
+                return Path(hf_hub_download(filename=file, **given))
         except LocalEntryNotFoundError as error:  # no network, and never fetched before
             raise _unreachable(name, names[0], remedy, error) from error
         except EntryNotFoundError as error:  # the repository has it under another name
@@ -57,7 +64,7 @@ def url_file(url: str, remedy: str) -> Path:
         ) from error
 
 
-def _unreachable(repo: str, file: str, remedy: str, error: Exception | None) -> UserError:
+def _unreachable(repo: str, file: str, remedy: str, error: BaseException | None) -> UserError:
     return UserError(
         f'the teacher {repo} is not in the cache of the hub and cannot be fetched '
         f'({_told(error)}): fetch {file} from {PAGE}/{repo} where there is a network (accept its '
@@ -65,6 +72,21 @@ def _unreachable(repo: str, file: str, remedy: str, error: Exception | None) -> 
     )
 
 
-def _told(error: Exception | None) -> str:
+def _told(error: BaseException | None) -> str:
+    """What lies at the bottom of an error, in a few words."""
+    while error is not None and error.__cause__ is not None:
+        error = error.__cause__
     said = first_line(error) if error else ''
-    return f'{type(error).__name__}: {said}'[:200] if said else type(error).__name__
+    return f'{type(error).__name__}: {said:.120}' if said else type(error).__name__
+
+
+@contextmanager
+def _without_its_warnings() -> Iterator[None]:
+    """The hub's library writes a line for every try; the last one's error says it all."""
+    logger = logging.getLogger('huggingface_hub')
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -92,7 +92,8 @@ class HuggingFaceTeacher(FeatureTeacher):
         with torch.random.fork_rng(devices=[]):
             network = transformers.AutoModel.from_config(shorter)
             if not random_weights:
-                network = _filled(type(network), config, shorter, read_weights(folder, mmap=True))
+                # not from the disk as it is needed: the network keeps these very tensors
+                network = _filled(type(network), config, shorter, read_weights(folder))
         self._layers = _layers(network, shorter.num_hidden_layers)
         statistics = _pixels(folder, model, mean, std)
         super().__init__(

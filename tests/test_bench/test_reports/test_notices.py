@@ -20,3 +20,9 @@ def test_note_missing_rows_and_left_out_files_are_told():
 def test_long_lists_are_cut():
     (told,) = notices({'rows': [], 'missing': [f'r{i}' for i in range(9)]})
     assert told == '9 of 9 rows are missing: r0, r1, r2, r3, r4, r5 and 3 more.'
+
+
+def test_licences_that_are_not_free_are_told_once():
+    rows = [{'licences': {'hiera': 'cc-by-nc-4.0', 'dino': 'apache-2.0'}}] * 2
+    (told,) = notices({'rows': rows})
+    assert 'hiera' in told and 'cc-by-nc-4.0' in told and 'commercial' in told

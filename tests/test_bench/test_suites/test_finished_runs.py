@@ -144,3 +144,11 @@ def test_the_teacher_of_a_moved_folder_is_found_beside_it(tmp_path, ran):
     (tmp_path / 'vitb_mae' / 'weights.pth').touch()
     beside = str(tmp_path / 'vitb_mae' / 'weights.pth')
     assert stage1_config(run)[place].teacher.checkpoint == beside
+
+
+def test_a_teacher_without_a_file_is_left_as_it_is(tmp_path):
+    run = tmp_path / 'stage1'
+    run.mkdir()
+    text = "model = dict(type='MaskedStudent')\ndistillation = dict(teacher=dict(type='X', a=1))\n"
+    (run / 'stage1.py').write_text(text)
+    assert stage1_config(run).distillation.teacher == dict(type='X', a=1)

@@ -19,6 +19,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.engine.hooks.export import _origin
 from g2sd_mm.runs.train import train
+from g2sd_mm.runs.verify import verify
 
 from ...helpers import imagenet
 from ...helpers.seen_images import randomised
@@ -120,3 +121,14 @@ def test_images_that_are_read_as_rgb_are_refused(folder):
     order = {'train_dataloader.dataset.dataset.pipeline.0.channel_order': 'rgb'}
     with refused('RGB', 'BGR', 'data_preprocessor'):
         train(stage1(folder, teacher), options(**order))
+
+
+def test_a_file_is_verified_as_what_the_teacher_takes(folder):
+    network = randomised(timm.create_model('vit_small_patch14_dinov2', **SMALL))
+    torch.save(network.state_dict(), folder / 'teacher.pth')
+    teacher = dict(type='TimmTeacher', model='vit_small_patch14_dinov2', overrides=SMALL)
+    found = {v.role: v.problem for v in verify(stage1(folder, teacher), 'teacher.pth', options())}
+    assert not found['teacher'] and found['load_from']
+    folder_alone = dict(type='HuggingFaceTeacher', model='somebody/something')
+    verdicts = verify(stage1(folder, folder_alone), 'teacher.pth', options())
+    assert 'teacher' not in [verdict.role for verdict in verdicts]
