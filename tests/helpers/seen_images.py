@@ -1,4 +1,4 @@
-"""What a teacher of features needs around it: a student that sees images, and a library that does."""
+"""What a teacher of features needs around it: a student that sees images, and pictures."""
 
 from __future__ import annotations
 

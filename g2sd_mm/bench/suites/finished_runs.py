@@ -112,7 +112,7 @@ def stage1_config(run: Path) -> Config:
     """Config of a stage-1 run, its teacher's file found beside it if the folder was moved."""
     cfg = run_config(run)
     # as written, or as it was run
-    teacher = (cfg.get('distillation') or cfg.model).get('teacher') or {}
+    teacher: Any = (cfg.get('distillation') or cfg.model).get('teacher') or {}
     if file := teacher.get('checkpoint'):  # some come from a hub, or a folder
         beside = run.parent / Path(file).parent.name / Path(file).name
         if not Path(file).is_file() and beside.is_file():

@@ -107,7 +107,8 @@ def _of_ours(backbone: G2SDViT, images: Tensor) -> Features:
     """Tokens behind the last block, and behind the final norm where the network has one."""
     tokens, grid = backbone.embed(images)
     if backbone.out_type == 'dist_token':
-        tokens = torch.cat([tokens, backbone.dist_token.to(tokens.dtype).expand(len(tokens), -1, -1)], 1)
+        distilled = backbone.dist_token.to(tokens.dtype).expand(len(tokens), -1, -1)
+        tokens = torch.cat([tokens, distilled], dim=1)
     for block in backbone.blocks:
         tokens = block(tokens)
     norm = getattr(backbone, 'norm', None)

@@ -82,7 +82,7 @@ class FrozenTeacher:
         """Raise ValueError if this teacher cannot teach ``student``; nothing to refuse here."""
 
     def about(self) -> dict[str, Any]:
-        """What is written down about it beside a student's weights, but for its file: its licence."""
+        """What is written down about it beside a student's weights, apart from its file."""
         return {} if self.licence is None else {'licence': self.licence}
 
     def answer(self, images: Tensor, view: Masking | None) -> Any:

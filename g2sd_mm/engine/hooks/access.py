@@ -25,7 +25,7 @@ def frozen_networks(model: Any) -> tuple[nn.Module, ...]:
 
 
 def about_teachers(model: Any) -> dict[str, Any]:
-    """What a model's teacher says of itself: name, source, licence; of several, each by its name."""
+    """What a model's teacher says of itself, its licence for one; of several, each by its name."""
     teachers = getattr(model, 'teachers', None)
     if isinstance(teachers, dict) and len(teachers) > 1:
         return {'teachers': {name: teacher.about() for name, teacher in teachers.items()}}

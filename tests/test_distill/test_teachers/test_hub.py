@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.distill.teachers.huggingface import HuggingFaceTeacher
 from g2sd_mm.distill.teachers.hub import hub_file, url_file
+from g2sd_mm.distill.teachers.huggingface import HuggingFaceTeacher
 from g2sd_mm.distill.teachers.licences import licence_warning
 from g2sd_mm.distill.teachers.timm import TimmTeacher
 from g2sd_mm.errors import UserError

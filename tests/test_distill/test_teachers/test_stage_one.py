@@ -23,7 +23,7 @@ from g2sd_mm.runs.verify import verify
 
 from ...helpers import imagenet
 from ...helpers.seen_images import randomised
-from ...helpers.toys import ROOT, config, refused
+from ...helpers.toys import ROOT, config, refused, words
 
 SMALL = dict(embed_dim=24, depth=3, num_heads=2, img_size=56)
 ONCE = {'train_cfg.max_epochs': 1, 'param_scheduler.0.warmup': 0}
@@ -109,7 +109,7 @@ def test_a_file_that_does_not_fit_is_noticed_before_the_run(folder):
         type='TimmTeacher', model='vit_small_patch14_dinov2', checkpoint='teacher.pth',
         overrides=SMALL,
     )  # fmt: skip
-    with pytest.raises(CheckpointError, match='teacher.pth'):
+    with pytest.raises(CheckpointError, match=words('teacher.pth')):
         train(stage1(folder, teacher), options())
     assert not list(folder.glob('work_dirs/stage1/*/*.log'))
 

@@ -143,9 +143,8 @@ def test_an_earlier_block_is_as_the_block_gives_it_and_later_ones_are_not_loaded
 def test_the_last_block_is_behind_the_final_norm_unless_it_is_refused(tmp_path):
     network = library(DINO)
     file = saved(network, tmp_path)
-    normed, raw = answered(teacher_of(DINO, file), 70, 14), answered(
-        teacher_of(DINO, file, norm=False), 70, 14
-    )
+    normed = answered(teacher_of(DINO, file), 70, 14)
+    raw = answered(teacher_of(DINO, file, norm=False), 70, 14)
     torch.testing.assert_close(network.norm(raw.patches), normed.patches, atol=1e-4, rtol=0)
     inner = answered(teacher_of(DINO, file, block=0, norm=True), 70, 14)
     plain = answered(teacher_of(DINO, file, block=0), 70, 14)
@@ -218,8 +217,6 @@ def test_a_file_that_does_not_fill_what_is_run_is_refused(change, message, tmp_p
     torch.save({k: v for k, v in state.items() if v is not None}, tmp_path / 'file.pth')
     with pytest.raises(CheckpointError, match=words('file.pth', DINO, message)):
         teacher_of(DINO, str(tmp_path / 'file.pth'))
-    if 'blocks.1.attn' not in message and 'blocks.3' not in message:
-        return
     if 'blocks.1.attn' in message:  # the blocks behind it are not missed
         teacher_of(DINO, str(tmp_path / 'file.pth'), block=0)
 
@@ -229,7 +226,7 @@ def test_a_teacher_can_be_verified_without_memory(tmp_path):
         file = saved(library(name), tmp_path)
         _outline(lambda name=name, file=file: teacher_of(name, file))
     torch.save({'norm.weight': torch.ones(24)}, tmp_path / 'other.pth')
-    with pytest.raises(CheckpointError, match='other.pth'):
+    with pytest.raises(CheckpointError, match=words('other.pth')):
         _outline(lambda: teacher_of(DINO, str(tmp_path / 'other.pth')))
 
 
@@ -290,8 +287,8 @@ def test_compiled_blocks_answer_the_same():
 def test_half_precision_is_the_networks_alone(tmp_path):
     network = library(DINO)
     file = saved(network, tmp_path)
-    exact, rounded = (answered(teacher_of(DINO, file, dtype=d), 70, 14) for d in (
-        'float32', 'bfloat16'))  # fmt: skip
+    exact = answered(teacher_of(DINO, file), 70, 14)
+    rounded = answered(teacher_of(DINO, file, dtype='bfloat16'), 70, 14)
     assert rounded.patches.dtype == torch.bfloat16
     assert (exact.patches - rounded.patches.float()).abs().mean() < 0.05 * exact.patches.std()
 
