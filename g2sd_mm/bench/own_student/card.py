@@ -8,7 +8,9 @@ from pathlib import Path
 
 import jinja2
 
+from ...checkpoints.taught_by import licences_of
 from ...checkpoints.write import write_text
+from ...distill.teachers.licences import licence_sentence
 from ...provenance import git_commit
 from ...students import Student
 from ...version import __version__
@@ -89,6 +91,7 @@ def write_card(
         pipeline=_PIPELINES.get(student.task, student.task),
         task=student.task,
         own=own,
+        licences=[*map(licence_sentence, licences_of(student.origin).items())],
         teacher=next((figure for figure in figures if figure.method == 'teacher'), None),
         figures=figures,
         images=plan.data.size(str(plan.data.pictures.train)),

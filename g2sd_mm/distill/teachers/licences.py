@@ -27,6 +27,13 @@ def licence_warning(licence: str | None) -> str | None:
     return f'its licence {licence} has terms of its own: read them before the student is used'
 
 
+def licence_sentence(named: tuple[str, str]) -> str:
+    """For readers of a student: its teacher's name and licence, and what that means."""
+    name, licence = named
+    warning = licence_warning(licence)
+    return f'It learned from {name}: {warning or f"its licence is {licence}"}.'
+
+
 def say_licence(teacher: str, licence: str | None) -> None:
     """Write the sentence about a teacher's licence to the log, if there is one."""
     warning = licence_warning(licence)

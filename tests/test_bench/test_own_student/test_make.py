@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import g2sd_mm
-from g2sd_mm.bench.own_student import make
+from g2sd_mm.bench.own_student import card, make
 from g2sd_mm.bench.own_student.trial import Trial
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import RunError, UserError
@@ -91,6 +91,17 @@ def test_the_card_is_one_of_hugging_face(folder, untrained):
     assert result['metrics'] == [{'type': 'top1', 'value': 82.0}]
     for part in ('g2sd distill fruit --epochs 5', '82.00', '80.00', '81.00', 'weights.json'):
         assert part in text, part
+    assert 'no other licence is passed on' in text
+
+
+def test_the_card_names_the_licences_of_teachers(folder, untrained, monkeypatch):
+    taught = {'dino': 'apache-2.0', 'hiera': 'cc-by-nc-4.0'}
+    monkeypatch.setattr(card, 'licences_of', lambda origin: taught)
+    made = g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    text = (made.folder / 'student' / 'README.md').read_text()
+    assert 'no other licence is passed on' not in text
+    assert 'dino: its licence is apache-2.0.' in text
+    assert 'hiera: its licence cc-by-nc-4.0 forbids commercial use' in text
 
 
 def test_a_dry_run_says_how_long_and_trains_nothing(folder, untrained):
