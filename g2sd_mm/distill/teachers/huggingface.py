@@ -17,7 +17,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, Weights, describe, read_weights
-from ...checkpoints.values import defects, told
+from ...checkpoints.load import defects
 from ...errors import UserError
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
@@ -231,7 +231,7 @@ def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Modul
         )
     if broken := defects(network.state_dict()):
         raise CheckpointError(
-            f'{weights.name} cannot serve as teacher: its tensors are {told(broken)}; fetch the '
+            f'{weights.name} cannot serve as teacher: broken tensors ({some(broken)}); fetch the '
             'file again'
         )
     return network
