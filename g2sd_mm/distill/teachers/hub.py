@@ -29,15 +29,15 @@ def hub_file(repo: str, names: Sequence[str], remedy: str) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     name, _, revision = repo.partition('@')
-    given = {'repo_id': name, 'revision': revision or None}
+    at = revision or None
     for file in names:  # what is in the cache needs no network, not even to ask
-        if isinstance(known := try_to_load_from_cache(filename=file, **given), str):
+        if isinstance(known := try_to_load_from_cache(name, file, revision=at), str):
             return Path(known)
     reason: Exception | None = None
     for file in names:
         try:
             with _without_its_warnings():
-                return Path(hf_hub_download(filename=file, **given))
+                return Path(hf_hub_download(name, file, revision=at))
         except LocalEntryNotFoundError as error:  # no network, and never fetched before
             raise _unreachable(name, names[0], remedy, error) from error
         except EntryNotFoundError as error:  # the repository has it under another name

@@ -62,6 +62,8 @@ class TimmTeacher(FeatureTeacher):
         CheckpointError: if there are no weights, or they do not fill what is run.
     """
 
+    model: Any  # whatever class timm has for it
+
     def __init__(
         self,
         model: str,
@@ -157,7 +159,7 @@ class TimmTeacher(FeatureTeacher):
         cls = prefix[:, 0] if prefix is not None and prefix.shape[1] and has_class else None
         return Features(cls, patches.movedim(1, -1))
 
-    def _create(self, **more: Any) -> nn.Module:
+    def _create(self, **more: Any) -> Any:
         """The whole network with random weights; the generators of random numbers do not notice."""
         name, arguments = self._model_name, {**self._overrides, **more}
         if not timm.is_model(name):
@@ -226,7 +228,7 @@ class TimmTeacher(FeatureTeacher):
             self._blocks, prune_norm=not self._norm, prune_head=True
         )
 
-    def _resized(self, size: Size) -> nn.Module:
+    def _resized(self, size: Size) -> Any:
         """The same network for images of another size, tables of positions resampled."""
         old = self.model.state_dict()
         try:
