@@ -32,11 +32,9 @@ def _named(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     start = origin.get('initialised_from')
     if isinstance(start, Mapping) and isinstance(start.get('licences'), Mapping):
         yield from ((str(name), str(licence)) for name, licence in start['licences'].items())
-    teacher = origin.get('teacher')
-    if not isinstance(teacher, Mapping):
-        return
-    several = teacher.get('teachers')
-    for one in several.values() if isinstance(several, Mapping) else [teacher]:
-        licence = one.get('licence') if isinstance(one, Mapping) else None
+    several = origin.get('teachers')
+    teachers = list(several.values()) if isinstance(several, Mapping) else []
+    for teacher in [origin.get('teacher'), *teachers]:
+        licence = teacher.get('licence') if isinstance(teacher, Mapping) else None
         if isinstance(licence, str):
-            yield str(one.get('model') or one.get('config') or one.get('file')), licence
+            yield str(teacher.get('model') or teacher.get('config') or teacher.get('file')), licence

@@ -15,7 +15,7 @@ def test_licences_of_the_teacher_of_several_and_of_those_before():
     assert licences_of({'teacher': {'model': 'a', 'licence': 'mit'}}) == {'a': 'mit'}
     assert licences_of({'teacher': {'file': 'b.pth', 'licence': 'mit'}}) == {'b.pth': 'mit'}
     several = {'teachers': {'one': {'model': 'a', 'licence': 'mit'}, 'two': {'model': 'b'}}}
-    assert licences_of({'teacher': several}) == {'a': 'mit'}
+    assert licences_of({'teacher': None, **several}) == {'a': 'mit'}
     before = {'initialised_from': {'file': 'w.pth', 'licences': {'c': 'x'}}, 'teacher': None}
     assert licences_of(before) == {'c': 'x'}
     both = {**before, 'teacher': {'config': 'd.py', 'licence': 'y'}}

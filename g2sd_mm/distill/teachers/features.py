@@ -34,8 +34,9 @@ class FeatureTeacher(FrozenTeacher):
     Each has the mean, std and order of channels that it was trained with, and gets the student's
     images normalised so, in a size that gives its map the student's grid of patches; where that
     would be twice the student's size or more (or half, or less), it sees the image in the student's
-    size and its map is resized to the student's grid (bicubic). A masked student's teacher sees the
-    whole image. Images are prepared once a step, in float32, before they get its precision.
+    size, and a map that is smaller than the student's is resized to its grid (bicubic); a larger
+    one is for losses to match. A masked student's teacher sees and answers the whole image. Images
+    are prepared once a step, in float32, before they get its precision.
 
     Args:
         model: the network, weights in place.
@@ -117,18 +118,15 @@ class FeatureTeacher(FrozenTeacher):
         raise NotImplementedError
 
     def answer(self, images: Tensor, view: Masking | None) -> Features:
-        """Class token and patch map on the student's grid, of images normalised for the student."""
+        """Class token and patch map of images normalised for the student, on its grid or finer."""
         grid = self.student_grid(images)
         cls, patches = self.features(self.prepared(images).to(self.dtype))
         if self.cls == 'mean':
             cls = patches.flatten(1, 2).mean(dim=1)
         elif self.cls == 'none':
             cls = None
-        if grid is not None:
+        if grid is not None and patches.shape[1] * patches.shape[2] < grid[0] * grid[1]:
             patches = on_grid(patches, grid)
-        if view is not None and view.hidden is not None:  # the student leaves out the others
-            seen = torch.cat([view.keep, view.hidden], dim=1)[..., None]
-            patches = patches.flatten(1, 2).gather(1, seen.expand(-1, -1, patches.shape[-1]))
         return Features(cls, patches)
 
     def prepared(self, images: Tensor) -> Tensor:

@@ -24,13 +24,12 @@ def frozen_networks(model: Any) -> tuple[nn.Module, ...]:
     return getattr(model, 'frozen_networks', ())
 
 
-def about_teachers(model: Any) -> dict[str, Any]:
-    """What a model's teacher says of itself, its licence for one; of several, each by its name."""
+def about_teachers(model: Any) -> dict[str, dict[str, Any]]:
+    """What a model's teachers say of themselves, by name; the only one of a config has none."""
     teachers = getattr(model, 'teachers', None)
-    if isinstance(teachers, dict) and len(teachers) > 1:
-        return {'teachers': {name: teacher.about() for name, teacher in teachers.items()}}
-    about = getattr(getattr(model, 'teacher', None), 'about', None)
-    return about() if about else {}
+    if not isinstance(teachers, dict):
+        return {}
+    return {name: teacher.about() for name, teacher in teachers.items()}
 
 
 def updates_so_far(runner: Runner) -> int:

@@ -188,9 +188,10 @@ class WeightsExportHook(Hook):
 def _origin(runner: Runner) -> Record:
     """What the config says, what built teachers say of themselves, and who taught the start."""
     origin = describe_origin(runner.cfg)
-    about, start = about_teachers(bare_model(runner)), origin['initialised_from']
-    if about:
-        origin['teacher'] = {**(origin['teacher'] or {}), **about}
+    for name, about in about_teachers(bare_model(runner)).items():
+        part, key = (origin.setdefault('teachers', {}), name) if name else (origin, 'teacher')
+        part[key] = {**(part.get(key) or {}), **about}
+    start = origin['initialised_from']
     if start and (licences := licences_beside(start['file'])):
         origin['initialised_from'] = {**start, 'licences': licences}
     return origin
