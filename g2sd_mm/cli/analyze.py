@@ -10,15 +10,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-import mmcv
-import numpy as np
-import torch
-from mmengine.config import Config
-from torch import Tensor
-
-from ..bench.analysis.reconstruction import load_pair, reconstruct
-from ..bench.analysis.samples import square_samples
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
@@ -231,6 +222,8 @@ class Subjects:
                 'a reconstruction needs the checkpoint of a stage-1 run (epoch_N.pth, not '
                 'weights.pth, which has no decoder): give --generic CONFIG CHECKPOINT'
             )
+        from .reconstruct import reconstruct_images
+
         cfg, checkpoint = self.generic
         return reconstruct_images(
             cfg, checkpoint, self.data or cfg, self.args.pictures, folder / RECONSTRUCTION,
@@ -316,56 +309,3 @@ def _generic(args: argparse.Namespace) -> tuple[Config, Path]:
     if not args.run and not args.teacher:
         prepare_data(cfg, ('train_dataloader',))
     return cfg, Path(checkpoint)
-
-
-_SMALL = [cv2.IMWRITE_PNG_COMPRESSION, 9]
-
-
-def reconstruct_images(
-    cfg: Config, checkpoint: Path, data: Config, number: int, folder: Path, device: str = 'cpu'
-) -> dict[str, Any]:
-    """Reconstruct the first, evenly taken test images; writes ``folder/<what>/<number>.png``.
-
-    Args:
-        cfg, checkpoint: of a stage-1 run, as
-            :func:`~g2sd_mm.bench.analysis.reconstruction.load_pair` takes them.
-        data: config with the images.
-        number: how many.
-        folder: for the pictures: ``input``, ``masked``, ``student`` and ``teacher``.
-        device: where to compute.
-
-    Returns:
-        the losses of :func:`~g2sd_mm.bench.analysis.reconstruction.reconstruct`, over 256 images or
-        as many as there are, and how the pictures came about.
-    """
-    pair = load_pair(cfg, checkpoint)
-    pair.distiller.to(device)
-    pair.teacher.to(device)
-    size = pair.teacher.img_size
-    preprocessor: Any = pair.distiller.data_preprocessor
-    mean, std = preprocessor.mean, preprocessor.std  # [3, 1, 1]
-    images = square_samples(data, max(number, 256), size).images.to(device)
-    found = reconstruct(pair, (images.float() - mean) / std)
-    # the same images again, of which the pictures are evenly taken
-    shown = torch.linspace(0, len(images) - 1, min(number, len(images))).round().long()
-    for what, pictures in found['pictures'].items():
-        (folder / what).mkdir(parents=True, exist_ok=True)
-        for i, picture in enumerate(pictures[shown.to(device)] * std + mean):
-            mmcv.imwrite(_pixels(picture), str(folder / what / f'{i:04d}.png'), _SMALL)
-    return {
-        'checkpoint': str(checkpoint),
-        'images': len(images),
-        'pictures': len(shown),
-        'mask_ratio': pair.distiller.student.mask_ratio,
-        'target_block': pair.target_block,
-        'losses': found['losses'],
-    }
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    """Values of 0 to 255 [3, side, side], RGB -> pixels [side, side, 3], BGR.
-
-    In their own size: a report enlarges them.
-    """
-    pixels = image.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-    return np.ascontiguousarray(pixels[..., ::-1])

@@ -1,22 +1,19 @@
 """What training needs beside models and data: parameter groups, schedules and hooks."""
 
-from ..config.parts import sync_batch_norm
-from .hooks import (
-    CompileHook,
+from .hooks.compile import CompileHook
+from .hooks.dry_run import DryRunHook
+from .hooks.export import WeightsExportHook
+from .hooks.metrics import MetricsHook
+from .hooks.non_finite import NonFiniteHook
+from .hooks.preemption import PreemptionHook
+from .hooks.reporting import (
     DivergenceHook,
     DrawPredictionsHook,
-    DryRunHook,
-    MetricsHook,
-    NonFiniteHook,
-    PreemptionHook,
-    ResumeHook,
     SampleErrorHook,
-    StepSeedHook,
-    StrictLoadingHook,
     ThroughputHook,
-    WeightsExportHook,
-    WholeCheckpointHook,
 )
+from .hooks.resuming import ResumeHook, StepSeedHook, StrictLoadingHook
+from .hooks.saving import WholeCheckpointHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .optimizers import AutocastOptimWrapper, ViTLayerDecayConstructor
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
@@ -46,5 +43,4 @@ __all__ = [
     'WarmupPolyLR',
     'WeightsExportHook',
     'WholeCheckpointHook',
-    'sync_batch_norm',
 ]

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from mmengine.config import Config, ConfigDict
 
-from g2sd_mm.engine import sync_batch_norm
+from g2sd_mm.config.parts import sync_batch_norm
 
 from .toys import ROOT
 

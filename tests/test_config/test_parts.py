@@ -16,8 +16,8 @@ from g2sd_mm.config.parts import (
     innermost_datasets,
     peer_timeout,
     plain_model,
+    sync_batch_norm,
 )
-from g2sd_mm.engine import sync_batch_norm
 
 
 def test_data_lie_in_the_folder_that_the_environment_names(monkeypatch):

@@ -15,8 +15,8 @@ from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
 import g2sd_mm
+from g2sd_mm.config.parts import sync_batch_norm
 from g2sd_mm.datasets.shapes import SEG_CLASSES, SEG_PALETTE
-from g2sd_mm.engine import sync_batch_norm
 from g2sd_mm.engine.optimizers import layer_decay_scale
 from g2sd_mm.engine.schedules import warmup_poly
 from g2sd_mm.errors import DataError

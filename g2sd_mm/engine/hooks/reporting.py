@@ -18,6 +18,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ...agreement.inputs import Size, pixels
 from ...config.load import image_channels
 from ...config.parts import innermost_dataset, task_of_config
 from ...errors import DataError
@@ -161,8 +162,6 @@ class DivergenceHook(Hook):
         seen.append(loss)
 
 
-Size = tuple[int, int]
-
 
 @HOOKS.register_module()
 class AgreementHook(Hook):
@@ -215,12 +214,12 @@ class AgreementHook(Hook):
         if mode == 'train' and laid_out and size != laid_out:
             runner.logger.warning(
                 'the network is laid out for images of %s and is trained on %s: set img_size, or '
-                'resize the images before they are cropped', _pixels(laid_out), _pixels(size),
+                'resize the images before they are cropped', pixels(laid_out), pixels(size),
             )
         if mode != 'train' and self.trained and size != self.trained:
             runner.logger.warning(
                 'the network was trained on images of %s and %s images are %s',
-                _pixels(self.trained), {'val': 'validation'}.get(mode, mode), _pixels(size),
+                pixels(self.trained), {'val': 'validation'}.get(mode, mode), pixels(size),
             )
 
 
@@ -238,10 +237,6 @@ def _laid_out(model: Any) -> Size | None:
     if isinstance(size, int):
         return size, size
     return (size[0], size[1]) if isinstance(size, (tuple, list)) and len(size) == 2 else None
-
-
-def _pixels(size: Size) -> str:
-    return f'{size[1]}x{size[0]} px'
 
 
 @HOOKS.register_module()
