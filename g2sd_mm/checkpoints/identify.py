@@ -9,6 +9,8 @@ from enum import Enum
 from torch import Tensor
 
 from .read import Weights, shared_prefix
+from .sin_cos import is_sin_cos
+from .vision import vision_encoder
 
 
 class Kind(Enum):
@@ -24,7 +26,7 @@ class Kind(Enum):
     MAE_FINETUNED = 'a fine-tuned MAE classifier (fc_norm and head), or a plain ViT like it'
     TIMM_DISTILLED = 'a timm-style distilled DeiT (dist token second, with a position)'
     TIMM_CLASSIFIER = 'a timm-style ViT classifier'
-    MAE_ENCODER = 'an encoder-only MAE'
+    MAE_ENCODER = "a ViT encoder of MAE's or DINO's layout"
     DETECTRON2 = 'a detectron2 ViTDet detector'
     MMPRETRAIN_CLASSIFIER = 'an mmpretrain ViT classifier'
     MMPRETRAIN_MAE = 'an mmpretrain MAE or ViT'
@@ -36,7 +38,7 @@ class Kind(Enum):
     HUGGING_FACE_MAE = 'a Hugging Face ViTMAE (encoder and decoder)'
     HUGGING_FACE_DEIT = 'a Hugging Face DeiT with two heads'
     HUGGING_FACE = 'a Hugging Face ViT, Beit or ViTMAE encoder'
-    OTHER_VIT = 'a ViT that no network here is'
+    OTHER_ENCODER = 'a vision encoder that no student here is'
     UNKNOWN = 'a file of another model'
 
 
@@ -61,7 +63,7 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.')),
     (Kind.STAGE2_RUN, lambda n: _any(n, 'student.')),
     (Kind.MAE_RUN, lambda n: _any(n, 'autoencoder.')),
-    (Kind.OTHER_VIT, lambda n: bool(other_vit(n))),
+    (Kind.OTHER_ENCODER, lambda n: vision_encoder(n) is not None),
     (Kind.HUGGING_FACE_MAE, lambda n: _any(n, 'decoder.decoder_layers.')),
     (
         Kind.HUGGING_FACE_DEIT,
@@ -143,11 +145,24 @@ def describe(state: Mapping[str, Tensor]) -> str:
 
 
 def title_of(state: Mapping[str, Tensor]) -> str:
-    """The kind in words; of a ViT of another method, which; of unknown names, their prefix."""
+    """The kind in words; of other vision encoders, which; of unknown names, their prefix.
+
+    Networks that were trained in different ways can have the same names and shapes. Then the title
+    is of all of them: of plain ViTs only a table of sines and cosines shows that one is MAE's.
+    """
     kind = identify(state)
     if kind is Kind.UNKNOWN and len(state) > 4 and (prefix := shared_prefix(state)):
         return f'{kind.value} (all names begin with "{prefix}")'
-    return other_vit(state) or kind.value if kind is Kind.OTHER_VIT else kind.value
+    if kind is Kind.MAE_ENCODER and 'pos_embed' in state and not state['pos_embed'].is_meta:
+        return _encoder_title(state['pos_embed'])
+    encoder = vision_encoder(state) if kind is Kind.OTHER_ENCODER else None
+    return kind.value if encoder is None else encoder.title
+
+
+def _encoder_title(table: Tensor) -> str:
+    if is_sin_cos(table):
+        return 'an encoder-only MAE'
+    return "a plain ViT encoder with learnt positions (DINO's or another's; MAE's are fixed)"
 
 
 def has_dist_position(state: Mapping[str, Tensor], name: str = 'pos_embed') -> bool:

@@ -63,7 +63,7 @@ STATES = {
     Kind.MMPRETRAIN_CLASSIFIER: lambda: named('backbone.layers.0.ln1.bias', 'head.fc.bias'),
     Kind.MMSEG_MAE: lambda: named('backbone.layers.0.ln1.bias', 'decode_head.conv_seg.bias'),
     Kind.TIMM_DISTILLED: lambda: convert_state(official(True), 'timm').state,
-    Kind.OTHER_VIT: lambda: named('patch_embed.proj.weight', 'blocks.0.ls1.gamma'),
+    Kind.OTHER_ENCODER: lambda: named('patch_embed.proj.weight', 'blocks.0.ls1.gamma'),
     Kind.UNKNOWN: lambda: named('conv1.weight', 'layer1.0.bn1.bias'),
 }
 

@@ -306,7 +306,7 @@ def test_published_files_take_the_place_of_runs(tmp_path):
         ('a text', 'not a checkpoint'),
         ('', 'the file is empty'),
         ('<html>404</html>', 'a web page'),
-        ('encoder', words('encoder-only MAE', 'vitb_mae takes MAE', 'move it away')),
+        ('encoder', words("a ViT encoder of MAE's", 'vitb_mae takes MAE', 'move it away')),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, content, message):
