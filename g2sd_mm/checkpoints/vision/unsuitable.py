@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...text import printable
 from .names import Names
 
 _TEXT = (
@@ -42,9 +43,16 @@ def unsuitable(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = N
     """
     config = config or {}
     names = Names(state, config)
-    marks = [name for name in state if name.endswith(_QUANTISED)]
-    if marks or 'quantization_config' in config:
-        what = f'{marks[0]} is in it' if marks else 'its config.json has a quantization_config'
+    marks = [f'{name} is in it' for name in state if name.endswith(_QUANTISED)]
+    marks += [
+        f'{name} is {str(tensor.dtype).removeprefix("torch.")}'
+        for name, tensor in state.items()
+        if name.endswith('weight') and tensor.ndim > 1 and tensor.element_size() == 1
+    ]
+    if 'quantization_config' in config:
+        marks.append('its config.json has a quantization_config')
+    if marks:
+        what = printable(marks[0])
         return (
             f'these are quantised weights ({what}), which cannot be read as those of a network: '
             'give the file in float32, float16 or bfloat16 that they were made from'
