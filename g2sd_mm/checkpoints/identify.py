@@ -9,8 +9,7 @@ from enum import Enum
 from torch import Tensor
 
 from .read import Weights, shared_prefix
-from .sin_cos import is_sin_cos
-from .vision import vision_encoder
+from .vision import is_sin_cos, vision_encoder
 
 
 class Kind(Enum):
