@@ -10,8 +10,9 @@ import os
 import pytest
 import torch
 
-from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe, identify, load_encoder
+from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe, identify
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.identify import title_of
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.checkpoints.vision import vision_encoder
@@ -258,7 +259,7 @@ def test_one_that_is_given_as_a_start_is_called_by_its_name(tmp_path, name):
     file = save(tmp_path / 'x.pth', few)
     for backbone in (classifier().backbone, classifier(dim=384).backbone):
         with pytest.raises(CheckpointError) as caught:
-            load_encoder(backbone, file)
+            fill(backbone, file, 'encoder')
         assert title_of(few).split(' (')[0] in str(caught.value)
 
 
