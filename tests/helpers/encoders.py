@@ -39,14 +39,16 @@ def hugging_face(name: str, **size: Any) -> Any:
 
 
 def as_real(state: State) -> State:
-    """Tensors of the same names and shapes with small random values."""
+    """Tensors of the same names and shapes with small random values; variances are positive."""
     generator = torch.Generator().manual_seed(0)
-    return {
-        name: torch.randn(tensor.shape, generator=generator) * 0.02
-        if tensor.is_floating_point()
-        else torch.zeros(tensor.shape, dtype=tensor.dtype)
-        for name, tensor in state.items()
-    }
+    real = {}
+    for name, tensor in state.items():
+        values = torch.randn(tensor.shape, generator=generator) * 0.02
+        if name.endswith('running_var'):
+            values = values.abs() + 1
+        whole = not tensor.is_floating_point()
+        real[name] = torch.zeros_like(tensor, device='cpu') if whole else values
+    return real
 
 
 def save_folder(name: str, folder: Path, **size: Any) -> Path:

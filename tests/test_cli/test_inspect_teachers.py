@@ -7,9 +7,15 @@ import shlex
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 from safetensors.torch import save_file
 
+import g2sd_mm
+from g2sd_mm.config.load import load_config
+from g2sd_mm.config.options import read_options
+
 from ..helpers.encoders import TINY_CONV, as_real, hugging_face, save_folder, timm_state
+from ..helpers.toys import IMAGE, ROOT, images
 
 OPTIONS = '--cfg-options '
 
@@ -203,3 +209,73 @@ def test_a_quantised_folder_is_refused_by_its_config(tool, tmp_path):
     (folder / 'config.json').write_text(json.dumps(config))
     code, out, err = tool('inspect', folder)
     assert (code, out) == (2, '') and 'quantization_config' in err
+
+
+# The command works --------------------------------------------------------------------------------
+
+#: The student at demo size; the teacher is the real one.
+SMALL = {
+    'model.arch': 'demo-student', 'model.decoder': 'dec32d2b', 'model.img_size': IMAGE,
+    'distillation.adapters.tokens.in_channels': 32,
+}  # fmt: skip
+
+
+def command_of(out: str) -> list[str]:
+    (line,) = [line for line in out.splitlines() if 'use       teacher of stage 1' in line]
+    return shlex.split(line.partition(': ')[2])
+
+
+def distiller(command: list[str]):
+    """What ``tools/train.py`` would build of a printed command, the student small."""
+    config, _, *options = command[2:]
+    cfg = load_config(str(ROOT / config), read_options(options))
+    cfg.merge_from_dict(SMALL)
+    cfg = g2sd_mm.distill_config(cfg)
+    return MODELS.build(dict(cfg.model, _scope_='mmpretrain'))
+
+
+def tuned(path):
+    state = as_real(timm_state('vit_tiny_patch16_224'))
+    save_file(state | {f'fc_norm.{p}': state.pop(f'norm.{p}') for p in ('weight', 'bias')}, path)
+
+
+def released_dinov2(path):
+    """Names of the original release: registers, and a table with a row for the class token."""
+    state = as_real(timm_state('vit_small_patch14_reg4_dinov2'))
+    state['register_tokens'] = state.pop('reg_token')
+    state |= {'pos_embed': torch.randn(1, 1370, 384), 'mask_token': torch.zeros(1, 384)}
+    torch.save(state, path)
+
+
+def of_timm(name):
+    return lambda path: save_file(as_real(timm_state(name)), path)
+
+
+MADE = {
+    'dinov2': of_timm('vit_small_patch14_dinov2'),
+    'folder dinov2': lambda path: save_folder('Dinov2', path),
+    'eupe': of_timm('vit_tiny_patch16_dinov3_qkvb'),
+    'eva02': of_timm('eva02_tiny_patch14_224'),
+    'deit3': of_timm('deit3_small_patch16_224'),
+    'convnext': of_timm('convnext_atto'),
+    'swin': of_timm('swin_tiny_patch4_window7_224'),
+    'hiera': of_timm('hiera_tiny_224'),
+    'resnet': of_timm('resnet18'),
+    'fine-tuned': tuned,
+    'released dinov2': released_dinov2,
+    'folder siglip': lambda path: save_folder('SiglipVision', path),
+    'folder vit': lambda path: save_folder('ViT', path),
+}
+QUICK = ('dinov2', 'folder dinov2')
+
+
+@pytest.mark.parametrize(
+    'name', [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MADE]
+)
+def test_the_printed_command_builds_a_teacher_that_teaches(tool, tmp_path, name):
+    path = tmp_path / ('a, file.pth' if name.startswith('released') else 'a, file.safetensors')
+    MADE[name](path)
+    _, out, _ = tool('inspect', path)
+    model = distiller(command_of(out))
+    losses = model(images(2), mode='loss')
+    assert torch.isfinite(losses['loss_tokens']) and losses['loss_tokens'] > 0

@@ -17,6 +17,7 @@ from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import sync_batch_norm
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
+from g2sd_mm.distill.teachers.timm import TimmTeacher
 
 from ..helpers.small_configs import shrink
 from ..helpers.toys import ROOT, images, labelled
@@ -79,7 +80,8 @@ def config_of(name: str) -> tuple[str, dict]:
 @pytest.mark.parametrize('name', [*MODEL_CONFIGS, *VARIANTS])
 def test_builds_at_full_size(name, monkeypatch):
     """On the meta device: shapes without numbers."""
-    monkeypatch.setattr(OpenMMLabTeacher, 'check_student', lambda self, student: None)
+    for family in (OpenMMLabTeacher, TimmTeacher):
+        monkeypatch.setattr(family, 'check_student', lambda self, student: None)
     with torch.device('meta'):
         model = build(load_config(*config_of(name)))
     assert sum(p.numel() for p in model.parameters()) > 0

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ...config.options import option_words
 from ..read import Weights
 from .encoders import VisionEncoder
 from .timm_models import timm_model
 
 _CONFIG = 'configs/imagenet/g2sd_vits_generic_{teacher}.py'
-#: Of plain ViTs in transformers, which give features by block.
-_BY_BLOCK = ('ViT', 'DINOv3')
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ def how_to_teach(weights: Weights, encoder: VisionEncoder, file: str) -> Teachin
             reason='no model of the installed timm has all of these names and shapes; where one '
             'has, give distillation.teacher.model=NAME distillation.teacher.checkpoint=FILE'
         )
-    options = [f'model={model.name}', f'checkpoint={_file_of(weights, file)}']
+    options: dict[str, Any] = {'model': model.name, 'checkpoint': _file_of(weights, file)}
     if model.block != -1:
-        options.append(f'block={model.block}')
+        options['block'] = model.block
     if not model.has_norm:
-        options.append('norm=False')
+        options['norm'] = False
     return Teaching(_command(encoder, options, model.width))
 
 
@@ -76,19 +77,19 @@ def _of_folder(weights: Weights, encoder: VisionEncoder, file: str) -> Teaching:
             'preprocessor_config.json is not beside it: fetch it too, or give '
             'distillation.teacher.mean and distillation.teacher.std'
         )
-    options = ['type=HuggingFaceTeacher', f'model={file}']
+    options = {'type': 'HuggingFaceTeacher', 'model': file}
     return Teaching(_command(encoder, options, encoder.width), note=note)
 
 
-def _command(encoder: VisionEncoder, options: list[str], width: int) -> str:
+def _command(encoder: VisionEncoder, options: Mapping[str, Any], width: int) -> str:
     """The config whose teacher is the most like it, with what differs as options."""
     teacher = 'siglip2'
     if encoder.class_token or encoder.family.network != 'ViT':
         teacher = 'dinov2' if encoder.patch == 14 else 'dinov3'
-    given = [f'distillation.teacher.{option}' for option in options]
-    given.append(f'distillation.adapters.tokens.out_channels={width}')
-    config = _CONFIG.format(teacher=teacher)
-    return f'python tools/train.py {config} --cfg-options {shlex.join(given)}'
+    given = {f'distillation.teacher.{key}': value for key, value in options.items()}
+    given['distillation.adapters.tokens.out_channels'] = width
+    config, words = _CONFIG.format(teacher=teacher), shlex.join(option_words(given))
+    return f'python tools/train.py {config} --cfg-options {words}'
 
 
 def _file_of(weights: Weights, file: str) -> str:

@@ -70,7 +70,7 @@ def test_the_three_main_tables_are_whole():
 
 def test_every_ablation_is_fine_tuned_from_its_own_stage_one():
     tables = {r.table for r in PAPER.rows}
-    assert tables == {'main', 'robustness', 'teacher', *STAGE1_ABLATIONS}
+    assert tables == {'main', 'robustness', 'teacher', 'teachers', *STAGE1_ABLATIONS}
     assert {'decoder', 'target', 'mask', 'supervision', 'loss', 'length'} == set(STAGE1_ABLATIONS)
     for table, variants in STAGE1_ABLATIONS.items():
         for variant in variants:
@@ -462,7 +462,7 @@ def test_dry_run_needs_neither_data_nor_gpu(tmp_path):
     done = run_python(tool, '--suite', 'paper', '--dry-run', G2SD_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert said[0] == '# suite paper: 111 rows, 94 steps, seeds 0'
+    assert said[0] == '# suite paper: 143 rows, 124 steps, seeds 0'
     assert said[-1].endswith('vitl_mae is trained instead')
 
 
