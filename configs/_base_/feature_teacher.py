@@ -14,7 +14,7 @@
 model = dict(type='MaskedStudent', mask_ratio=0.75)
 distillation = dict(
     # weights: distillation.teacher.checkpoint=FILE, or distillation.teacher.pretrained=True, which
-    # fetches them. `python tools/checkpoint.py inspect FILE` prints the options for a file of your own.
+    # fetches them. `python tools/checkpoint.py inspect FILE` prints the options for your own file.
     teacher=dict(type='TimmTeacher', block=-1),
     taps=dict(tokens=dict(student='decoder_blocks.-1')),
     adapters=dict(tokens=dict(type='MlpAdapter')),

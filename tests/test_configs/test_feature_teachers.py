@@ -1,4 +1,4 @@
-"""Configs of stage 1 from foundation models and of what follows: their arithmetic, and the table."""
+"""Configs of stage 1 from foundation models, and of what follows: their arithmetic, the table."""
 
 from __future__ import annotations
 
