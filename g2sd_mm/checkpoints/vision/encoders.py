@@ -135,7 +135,7 @@ def _seen(names: Names, family: EncoderFamily) -> VisionEncoder:
     projection = names.projection or (0, 0, 0, 0)
     architecture = names.config.get('architecture')
     grid = names.grid
-    encoder = dict(
+    encoder: dict[str, Any] = dict(
         family=family,
         library=_library(names),
         patch=projection[-1],
