@@ -65,7 +65,9 @@ def _model(path: str, folder: str) -> dict[str, Any]:
     teachers = teachers_in(cfg.get('distillation')).values()
     if teachers:
         metadata['Teacher'] = ', '.join(
-            teacher.get('config') or f'MAE ViT, {teacher["arch"]}' for teacher in teachers
+            # a task's config, timm's name, or MAE's size
+            teacher.get('config') or teacher.get('model') or f'MAE ViT, {teacher["arch"]}'
+            for teacher in teachers
         )
     stem = Path(path).stem
     return {

@@ -15,12 +15,12 @@ from ..text import some
 from .convert import to_published_names
 from .identify import Kind, identify, raw_pixels, title_of
 from .layouts import Family, family_of
-from .layouts.published import ENCODER, POOLED_ENCODER
-from .layouts.rules import State, match
+from .layouts.rules import State
 from .load import defects
 from .naming import own_record
 from .positions import is_transposed, known_grid
 from .read import Weights
+from .vision import VisionEncoder, plain_encoder, vision_encoder
 
 #: Tensors whose sides are looked at, and how many sides they have: heads, and parts of the encoder.
 _HEADS = {
@@ -35,6 +35,13 @@ _BIASES = {
 }
 #: Kinds that only the names of a mm library make: whatever network of it this is.
 _STOCK = (Kind.MM_CLASSIFIER, Kind.MM_DETECTOR, Kind.MM_SEGMENTOR)
+#: Plain ViTs, whose features can teach as well.
+_PLAIN = (
+    Kind.MAE_ENCODER,
+    Kind.MAE_FINETUNED,
+    Kind.TIMM_CLASSIFIER,
+    Kind.HUGGING_FACE,
+)
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
 
 
@@ -52,6 +59,7 @@ class Facts:
         notes: what one should know before using it.
         broken: phrases on tensors that are no weights (NaN, zeros, integers); then it has no use.
         stock: it is a network of one of the mm libraries, for the config that it was trained with.
+        encoder: the vision encoder that can teach stage 1 by its features, if it is one.
     """
 
     kind: Kind
@@ -65,6 +73,7 @@ class Facts:
     notes: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     stock: bool = False
+    encoder: VisionEncoder | None = None
 
 
 def facts_of(weights: Weights) -> Facts:
@@ -77,6 +86,7 @@ def facts_of(weights: Weights) -> Facts:
         title = 'an MAE trained on raw pixels (a "visualize" file), encoder and decoder'
     record = own_record(weights)
     stock = False
+    encoder: VisionEncoder | None = None
     try:
         published = to_published_names(outlines(state))
         family = family_of(published.state)
@@ -84,13 +94,19 @@ def facts_of(weights: Weights) -> Facts:
     except CheckpointError as error:
         family, size = None, {}
         stock = record is not None or kind in _STOCK
-        if kind is Kind.OTHER_VIT:
-            notes.append(_foreign(state))
+        if kind is Kind.OTHER_ENCODER:
+            encoder = vision_encoder(state, weights.config)
         elif stock:
             title = _stock_title(kind, record)
             notes.append('loaded under its own names by the config that it was trained with')
         elif kind is not Kind.UNKNOWN:
             notes.append(str(error))
+    if encoder is not None:
+        title, size = encoder.title, encoder.facts
+        notes.append('no student here has its layers: it can teach stage 1, and start nothing')
+        notes += [encoder.family.note] if encoder.family.note else []
+    elif kind in _PLAIN:
+        encoder = plain_encoder(state, weights.config)
     broken = defects(state)
     if broken:
         notes.append(
@@ -108,6 +124,7 @@ def facts_of(weights: Weights) -> Facts:
         notes=tuple(notes),
         broken=tuple(broken),
         stock=stock,
+        encoder=encoder,
     )
 
 
@@ -207,20 +224,13 @@ def _heads(published: State, trunk: str, width: int | None, config: Mapping) -> 
     return None
 
 
-def _foreign(state: Mapping[str, Tensor]) -> str:
-    known = (*ENCODER, *POOLED_ENCODER, 'head.{p}')
-    odd = [name for name in state if all(match(rule, name) is None for rule in known)]
-    return f'no network here has such layers ({some(odd or list(state))})'
-
-
 def _notes(weights: Weights, kind: Kind) -> list[str]:
     notes = list(weights.notes)
     if weights.prefixes:
         notes.append(f'names without {", ".join(weights.prefixes)}, which wrappers have added')
     if kind is Kind.MAE_ENCODER:
         notes.append(
-            'no decoder: it cannot teach stage 1, which needs a full MAE (plain ViTs of other '
-            'methods, as DINO, have the same names)'
+            'no decoder: it cannot teach stage 1 as a full MAE does, by what its decoder predicts'
         )
     if kind in _AUTOENCODERS and raw_pixels(weights):
         notes.append(

@@ -9,6 +9,7 @@ from enum import Enum
 from torch import Tensor
 
 from .read import Weights, shared_prefix
+from .vision import is_sin_cos, vision_encoder
 
 
 class Kind(Enum):
@@ -24,7 +25,7 @@ class Kind(Enum):
     MAE_FINETUNED = 'a fine-tuned MAE classifier (fc_norm and head), or a plain ViT like it'
     TIMM_DISTILLED = 'a timm-style distilled DeiT (dist token second, with a position)'
     TIMM_CLASSIFIER = 'a timm-style ViT classifier'
-    MAE_ENCODER = 'an encoder-only MAE'
+    MAE_ENCODER = "a ViT encoder of MAE's or DINO's layout"
     DETECTRON2 = 'a detectron2 ViTDet detector'
     MMPRETRAIN_CLASSIFIER = 'an mmpretrain ViT classifier'
     MMPRETRAIN_MAE = 'an mmpretrain MAE or ViT'
@@ -36,7 +37,7 @@ class Kind(Enum):
     HUGGING_FACE_MAE = 'a Hugging Face ViTMAE (encoder and decoder)'
     HUGGING_FACE_DEIT = 'a Hugging Face DeiT with two heads'
     HUGGING_FACE = 'a Hugging Face ViT, Beit or ViTMAE encoder'
-    OTHER_VIT = 'a ViT that no network here is'
+    OTHER_ENCODER = 'a vision encoder that no student here is'
     UNKNOWN = 'a file of another model'
 
 
@@ -61,7 +62,7 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.')),
     (Kind.STAGE2_RUN, lambda n: _any(n, 'student.')),
     (Kind.MAE_RUN, lambda n: _any(n, 'autoencoder.')),
-    (Kind.OTHER_VIT, lambda n: bool(other_vit(n))),
+    (Kind.OTHER_ENCODER, lambda n: vision_encoder(n) is not None),
     (Kind.HUGGING_FACE_MAE, lambda n: _any(n, 'decoder.decoder_layers.')),
     (
         Kind.HUGGING_FACE_DEIT,
@@ -143,11 +144,24 @@ def describe(state: Mapping[str, Tensor]) -> str:
 
 
 def title_of(state: Mapping[str, Tensor]) -> str:
-    """The kind in words; of a ViT of another method, which; of unknown names, their prefix."""
+    """The kind in words; of other vision encoders, which; of unknown names, their prefix.
+
+    Networks that were trained in different ways can have the same names and shapes. Then the title
+    is of all of them: of plain ViTs only a table of sines and cosines shows that one is MAE's.
+    """
     kind = identify(state)
     if kind is Kind.UNKNOWN and len(state) > 4 and (prefix := shared_prefix(state)):
         return f'{kind.value} (all names begin with "{prefix}")'
-    return other_vit(state) or kind.value if kind is Kind.OTHER_VIT else kind.value
+    if kind is Kind.MAE_ENCODER and 'pos_embed' in state and not state['pos_embed'].is_meta:
+        return _encoder_title(state['pos_embed'])
+    encoder = vision_encoder(state) if kind is Kind.OTHER_ENCODER else None
+    return kind.value if encoder is None else encoder.title
+
+
+def _encoder_title(table: Tensor) -> str:
+    if is_sin_cos(table):
+        return 'an encoder-only MAE'
+    return "a plain ViT encoder with learnt positions (DINO's or another's; MAE's are fixed)"
 
 
 def has_dist_position(state: Mapping[str, Tensor], name: str = 'pos_embed') -> bool:
@@ -163,83 +177,3 @@ def _block_number(name: str) -> int:
     if not found or head.endswith('decoder_') or not tail.split('.')[0].isdigit():
         return -1
     return int(tail.split('.')[0])
-
-
-def _bare(names: Names) -> bool:
-    """timm's arrangement: blocks and patches without anything before them."""
-    return any(name.startswith('blocks.') for name in names) and any(
-        name.startswith('patch_embed.') for name in names
-    )
-
-
-def _q_bias(names: Names) -> bool:
-    return _bare(names) and _within(names, '.attn.q_bias')
-
-
-def _scaled(names: Names) -> bool:
-    return _bare(names) and _within(names, '.ls1.')
-
-
-def _hf_scaled(names: Names) -> bool:
-    return _within(names, '.layer_scale1.')
-
-
-def _hf_beit(names: Names) -> bool:
-    return _within(names, '.lambda_1', '.relative_position_bias_table') and _within(
-        names, '.attention.query.', '.attention.q_proj.'
-    )
-
-
-def _self_attention(names: Names) -> bool:
-    return _within(names, '.self_attn.q_proj.') and _within(names, 'embeddings.patch_embedding.')
-
-
-#: What a file is, by the first rule that holds.
-OTHER_VITS: tuple[tuple[str, Callable[[Names], bool]], ...] = (
-    (
-        'a DINOv3 ViT (registers, layer scale, rotary positions)',
-        lambda n: (
-            _bare(n) and _within(n, '.gamma_1') and 'pos_embed' not in n and 'reg_token' in n
-        )
-        or (_hf_scaled(n) and _within(n, '.mlp.up_proj.', '.mlp.gate_proj.')),
-    ),
-    (
-        'a BEiT, BEiT v2 or data2vec ViT (relative positions, layer scale)',
-        lambda n: (_bare(n) and _within(n, 'relative_position_bias_table')) or _hf_beit(n),
-    ),
-    (
-        'an EVA ViT (no bias of keys)',
-        lambda n: _q_bias(n) or (_bare(n) and _within(n, '.mlp.w12.')),
-    ),
-    ('an EVA-02 ViT (gated layers)', lambda n: _bare(n) and _within(n, '.attn.q_proj.', '.fc1_g.')),
-    ('a SigLIP ViT (pooled by attention)', lambda n: _bare(n) and _within(n, 'attn_pool.')),
-    (
-        'a SigLIP model (Hugging Face names)',
-        lambda n: _self_attention(n) and _within(n, 'head.probe'),
-    ),
-    ('a CLIP ViT (a norm before the blocks)', lambda n: _bare(n) and 'norm_pre.weight' in n),
-    (
-        'a CLIP model (Hugging Face names)',
-        lambda n: _self_attention(n) and _within(n, 'pre_layrnorm.'),
-    ),
-    ("a CLIP model (OpenAI's names)", lambda n: _within(n, 'transformer.resblocks.')),
-    (
-        'a DINOv2 ViT (layer scale)',
-        lambda n: (_scaled(n) and 'head.weight' not in n) or _hf_scaled(n),
-    ),
-    ('a DeiT III ViT or another with layer scale', _scaled),
-    (
-        'a SAM image encoder',
-        lambda n: _bare(n) and _within(n, '.attn.rel_pos_h') and 'neck.0.weight' in n,
-    ),
-    (
-        'a ViT with blocks of another kind',
-        lambda n: _bare(n)
-        and _within(n, '.attns.', '.gamma_1', '.q_norm.', 'reg_token', '.mlp.norm.', '.attn.norm.'),
-    ),
-)
-
-
-def other_vit(names: Names) -> str:
-    """What a state dict is if it is a ViT that no network here is; else empty."""
-    return next((title for title, holds in OTHER_VITS if holds(names)), '')

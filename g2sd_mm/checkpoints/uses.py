@@ -105,7 +105,7 @@ _USES: dict[Kind, tuple[Use, ...]] = {
     Kind.HUGGING_FACE: (_PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_MAE: (_STAGE1_TEACHER, _PLAIN_START, _CONVERT_IT),
     Kind.HUGGING_FACE_DEIT: (_DEPLOYED, _CONVERT_IT),
-    Kind.OTHER_VIT: (),
+    Kind.OTHER_ENCODER: (),
     Kind.UNKNOWN: (),
 }
 

@@ -30,6 +30,13 @@ __all__ = ['CheckpointError', 'UnsafeCheckpointError', 'close_unsafe_loading', '
 _ZIP_START = b'PK\x03\x04'
 _LEGACY_START = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 
+#: Files of other kinds, by their first bytes: what they are, and what to give instead.
+_FOREIGN_FILES = {
+    b'GGUF': 'a GGUF file of quantised weights; give the float weights that it was made from',
+    b'\x89HDF': 'an HDF5 file of Keras; give the weights of the same network for torch',
+    b'\x93NUMPY': 'an array of numpy; give a file that torch.save or safetensors wrote',
+}
+
 _allow_list_lock = threading.RLock()
 
 
@@ -157,6 +164,13 @@ def _refuse_non_zip(path: Path, start: bytes) -> NoReturn:
         raise UnsafeCheckpointError(
             f'{path}: this is a bare pickle, not a file written by torch.save, and reading it '
             'could run any code; save its tensors with torch.save where you trust the file'
+        )
+    for mark, what in _FOREIGN_FILES.items():
+        if start.startswith(mark):
+            raise CheckpointError(f'{path}: this is {what}')
+    if path.suffix == '.onnx':
+        raise CheckpointError(
+            f'{path}: this is an ONNX graph; give the weights that it was exported from'
         )
     raise CheckpointError(
         f'{path}: this is not a checkpoint; expected a file written by torch.save'

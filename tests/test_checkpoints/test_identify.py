@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe, identify
+from g2sd_mm.checkpoints import Kind, Weights, describe, identify
 from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.checkpoints.facts import facts_of
-from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.models.mae import MAEPretraining
 
 from ..helpers.fake_checkpoints import BASE, FAKES, hollow_state
-from ..helpers.toys import STUDENT, TEACHER, autoencoder, classifier, distiller, save
+from ..helpers.toys import STUDENT, TEACHER, autoencoder, classifier, distiller
 from ..test_distill.test_specific import specific
 
 
@@ -63,7 +62,7 @@ STATES = {
     Kind.MMPRETRAIN_CLASSIFIER: lambda: named('backbone.layers.0.ln1.bias', 'head.fc.bias'),
     Kind.MMSEG_MAE: lambda: named('backbone.layers.0.ln1.bias', 'decode_head.conv_seg.bias'),
     Kind.TIMM_DISTILLED: lambda: convert_state(official(True), 'timm').state,
-    Kind.OTHER_VIT: lambda: named('patch_embed.proj.weight', 'blocks.0.ls1.gamma'),
+    Kind.OTHER_ENCODER: lambda: named('patch_embed.proj.weight', 'blocks.0.ls1.gamma'),
     Kind.UNKNOWN: lambda: named('conv1.weight', 'layer1.0.bn1.bias'),
 }
 
@@ -83,90 +82,6 @@ def test_the_size_is_said_where_it_can_be_seen():
     )
     assert describe(distiller().state_dict()).endswith('ViT of width 16 and depth 2')
     assert describe(named('conv1.weight')) == 'a file of another model'
-
-
-#: timm's model -> what it is called.
-TIMM = {
-    'vit_small_patch14_dinov2': 'DINOv2',
-    'vit_small_patch14_reg4_dinov2': 'DINOv2',
-    'vit_small_patch16_dinov3': 'DINOv3',
-    'deit3_small_patch16_224': 'DeiT III',
-    'eva02_tiny_patch14_224': 'EVA',
-    'vit_base_patch16_clip_224': 'CLIP',
-    'vit_base_patch16_siglip_224': 'SigLIP',
-    'beitv2_base_patch16_224': 'BEiT',
-    'vit_base_patch16_rpn_224': 'ViT',
-    'vit_small_patch16_18x2_224': 'ViT',
-    'samvit_base_patch16': 'SAM',
-}
-#: transformers' model -> what it is called.
-HUGGING_FACE = {
-    'Dinov2': 'DINOv2', 'Dinov2WithRegisters': 'DINOv2', 'DINOv3ViT': 'DINOv3',
-    'CLIPVision': 'CLIP', 'SiglipVision': 'SigLIP', 'Beit': 'BEiT', 'Data2VecVision': 'data2vec',
-}  # fmt: skip
-
-
-def timm_state(name: str) -> dict[str, torch.Tensor]:
-    timm = pytest.importorskip('timm')
-    with torch.device('meta'):
-        try:
-            return timm.create_model(name).state_dict()
-        except RuntimeError as error:  # an older timm, or one that computes
-            pytest.skip(str(error))
-
-
-def hugging_face_state(name: str) -> dict[str, torch.Tensor]:
-    transformers = pytest.importorskip('transformers')
-    size = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-                image_size=32, patch_size=8)  # fmt: skip
-    if not hasattr(transformers, f'{name}Model'):
-        pytest.skip(f'no {name} in this version of transformers')
-    config = getattr(transformers, f'{name}Config')(**size)
-    with torch.device('meta'):
-        return getattr(transformers, f'{name}Model')(config).state_dict()
-
-
-def check(state: dict[str, torch.Tensor], called: str) -> None:
-    facts = facts_of(Weights('x.safetensors', state))
-    assert called in facts.title and 'MAE' not in facts.title
-    assert called in describe(state)
-    assert facts.notes
-    assert uses_of(facts, 'x.safetensors') == []
-
-
-@pytest.mark.parametrize('name', TIMM)
-def test_timms(name):
-    check(timm_state(name), TIMM[name])
-
-
-@pytest.mark.parametrize('name', HUGGING_FACE)
-def test_hugging_faces(name):
-    check(hugging_face_state(name), HUGGING_FACE[name])
-
-
-@pytest.mark.parametrize('name', ['vit_small_patch14_dinov2', 'deit3_small_patch16_224'])
-def test_one_that_is_given_anyway_is_called_by_its_name(tmp_path, name):
-    with torch.device('meta'):
-        state = timm_state(name)
-    few = {n: torch.ones(t.shape) for n, t in state.items() if not n.startswith('blocks.1')}
-    file = save(tmp_path / 'x.pth', few)
-    with pytest.raises(CheckpointError, match=TIMM[name]):
-        fill(classifier().backbone, file, 'encoder')
-
-
-def test_one_of_the_right_width_without_a_place_for_the_class_token(tmp_path):
-    state = {n: torch.ones(t.shape) for n, t in timm_state('deit3_small_patch16_224').items()}
-    few = {n: t for n, t in state.items() if not n.startswith('blocks.1')}
-    file = save(tmp_path / 'x.pth', few)
-    with pytest.raises(CheckpointError, match='DeiT III'):
-        fill(classifier(dim=384).backbone, file, 'encoder')
-
-
-@pytest.mark.parametrize('name', ['vit_base_patch16_224', 'deit_tiny_distilled_patch16_224'])
-def test_plain_ones_stay_what_they_are(name):
-    facts = facts_of(Weights('x.pth', timm_state(name)))
-    assert facts.kind in (Kind.TIMM_CLASSIFIER, Kind.TIMM_DISTILLED)
-    assert uses_of(facts, 'x.pth')
 
 
 # What is offered ----------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def test_every_role_is_answered(tool, fake):
     ('role', 'config_name', 'name', 'size', 'message'),
     [
         ('teacher', 'imagenet/g2sd_vits_generic', 'mae_encoder', BASE,
-         ('cannot serve as stage-1 teacher: it is an encoder-only MAE',
+         ('cannot serve as stage-1 teacher: it is a plain ViT encoder',
           'mae_pretrain_vit_base_full.pth')),
         ('teacher', 'imagenet/g2sd_vits_generic', 'stage1_run', SMALL_VIT,
          ('stage-1 teacher', 'a stage-1 training checkpoint', 'a student, not a teacher')),

@@ -34,7 +34,14 @@ PLAIN = [
     )
 ]
 DEPLOY = [f'{size}_deploy' for size in SIZES]
-ALL = [*STAGE1, *STAGE2, *SINGLE, *MAE, *PLAIN, *DEPLOY, 'vitb_cls']
+#: Stage 1 from foundation models, and what follows it; see test_feature_teachers.py.
+FOUNDATION = [
+    f'g2sd_{size}_{stage}_{teacher}'
+    for size, stage, teacher in product(
+        SIZES, ('generic', 'cls'), ('dinov2', 'dinov3', 'siglip2')
+    )
+]
+ALL = [*STAGE1, *STAGE2, *SINGLE, *MAE, *PLAIN, *DEPLOY, *FOUNDATION, 'vitb_cls']
 
 
 def load(name: str, **options: Any) -> Config:

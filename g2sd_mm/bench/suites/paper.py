@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tasks import TASKS
+from .paper_teachers import teacher_rows, teacher_steps
 from .suites import Row, Step, Suite, heads, single_stage
 
 STUDENTS = ('vits', 'vitt')
@@ -265,6 +266,7 @@ def _rows() -> Iterator[Row]:
         yield Row(task, method, step, table=table, setting=setting + _DEFAULT)
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
     yield from (variant.row for variant in _STAGE2_ABLATIONS)
+    yield from teacher_rows()
     for row, data in product(_main_rows('cls'), ROBUSTNESS):
         config, metric = f'configs/robustness/{data}.py', 'mCE' if data == 'imagenet_c' else ''
         yield Row('cls', row.method, row.step, 'robustness', data, config, metric)
@@ -278,6 +280,7 @@ PAPER = Suite(
         *_fine_tuned_variants(),
         Step('configs/ade20k/vitl_upernet.py', needs=('vitl_mae',), amp=True),
         *(variant.step for variant in _STAGE2_ABLATIONS),
+        *teacher_steps(),
     ),
     rows=tuple(_rows()),
     launched=True,

@@ -6,7 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ...checkpoints import Weights
     from ...checkpoints.facts import Facts
+    from ...checkpoints.vision.teaching import Teaching
 
 EXAMPLES = """examples:
   python tools/checkpoint.py inspect mae_pretrain_vit_base.pth
@@ -21,26 +23,44 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what every file is."""
-    from ...checkpoints import read_weights
+    """Print what every file is.
+
+    Raises:
+        CheckpointError: for one from which no network here can learn, with the reason.
+    """
+    from ...checkpoints import CheckpointError, read_weights
     from ...checkpoints.facts import facts_of
+    from ...checkpoints.vision import unsuitable
     from ...text import printable
 
     for file in args.files:
         weights = read_weights(file, mmap=True)
-        print('\n'.join(report(facts_of(weights), file)))
+        if reason := unsuitable(weights.state, weights.config):
+            raise CheckpointError(f'{file}: {reason}')
+        facts = facts_of(weights)
+        print('\n'.join(report(facts, file, teaching(weights, facts, file))))
         if args.names:
             for name, tensor in weights.state.items():
                 dtype = str(tensor.dtype).removeprefix('torch.')
                 print(printable(f'  {name}  {list(tensor.shape)}  {dtype}'))
 
 
-def report(facts: Facts, file: str) -> list[str]:
+def teaching(weights: Weights, facts: Facts, file: str) -> Teaching | None:
+    """How a file's encoder teaches stage 1 by its features; None if that is no question."""
+    if facts.encoder is None or facts.broken:
+        return None
+    from ...checkpoints.vision.teaching import how_to_teach
+
+    return how_to_teach(weights, facts.encoder, file)
+
+
+def report(facts: Facts, file: str, teaching: Teaching | None = None) -> list[str]:
     """The lines that tell what a file is.
 
     Args:
         facts: of the file.
         file: its path as the user wrote it, for the commands.
+        teaching: how its encoder teaches, if it has one.
     """
     from ...checkpoints.uses import uses_of
     from ...text import printable
@@ -58,8 +78,12 @@ def report(facts: Facts, file: str) -> list[str]:
         lines.append(f'  size      {size}')
     lines += [f'  note      {note}' for note in facts.notes]
     uses = uses_of(facts, file)
+    why = 'its weights are broken' if facts.broken else 'no config is made for it'
+    if teaching is not None:
+        lines += [f'  note      {teaching.note}'] if teaching.note else []
+        uses += [('teacher of stage 1', teaching.command)] if teaching.command else []
+        why = teaching.reason
     lines += [f'  use       {purpose}: {command}' for purpose, command in uses]
     if not uses:
-        why = 'its weights are broken' if facts.broken else 'no config is made for it'
         lines.append(f'  use       none here: {why}')
     return [printable(line) for line in lines]

@@ -70,7 +70,7 @@ def test_the_three_main_tables_are_whole():
 
 def test_every_ablation_is_fine_tuned_from_its_own_stage_one():
     tables = {r.table for r in PAPER.rows}
-    assert tables == {'main', 'robustness', 'teacher', *STAGE1_ABLATIONS}
+    assert tables == {'main', 'robustness', 'teacher', 'teachers', *STAGE1_ABLATIONS}
     assert {'decoder', 'target', 'mask', 'supervision', 'loss', 'length'} == set(STAGE1_ABLATIONS)
     for table, variants in STAGE1_ABLATIONS.items():
         for variant in variants:
@@ -306,7 +306,7 @@ def test_published_files_take_the_place_of_runs(tmp_path):
         ('a text', 'not a checkpoint'),
         ('', 'the file is empty'),
         ('<html>404</html>', 'a web page'),
-        ('encoder', words('encoder-only MAE', 'vitb_mae takes MAE', 'move it away')),
+        ('encoder', words("a ViT encoder of MAE's", 'vitb_mae takes MAE', 'move it away')),
     ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, content, message):
@@ -462,7 +462,7 @@ def test_dry_run_needs_neither_data_nor_gpu(tmp_path):
     done = run_python(tool, '--suite', 'paper', '--dry-run', G2SD_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert said[0] == '# suite paper: 111 rows, 94 steps, seeds 0'
+    assert said[0] == '# suite paper: 143 rows, 124 steps, seeds 0'
     assert said[-1].endswith('vitl_mae is trained instead')
 
 

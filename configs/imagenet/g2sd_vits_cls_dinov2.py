@@ -1,0 +1,5 @@
+# Stage 2, ViT-B -> ViT-S: the student of stage 1 from DINOv2; all else as there.
+_base_ = './g2sd_vits_cls.py'
+
+model = dict(
+    backbone=dict(init_cfg=dict(checkpoint='work_dirs/g2sd_vits_generic_dinov2/weights.pth')))

@@ -1,0 +1,181 @@
+"""Which of timm's models a file fills, found by building them without memory."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .encoders import VisionEncoder
+
+#: How timm spells widths in the names of its ViTs.
+_WORDS = {
+    192: 'tiny',
+    384: 'small',
+    768: 'base',
+    1024: 'large',
+    1152: 'so400m',
+    1280: 'huge',
+    1408: 'giant',
+    1536: 'giant',
+    1664: 'gigantic',
+    4096: '7b',
+}
+#: The same for hierarchies, by the width of their last stage, and where it takes that, the depth.
+_HIERARCHIES: dict[int, str | dict[int, str]] = {
+    320: 'atto',
+    384: 'femto',
+    512: {12: 'pico', 8: 'resnet18', 16: 'resnet34'},
+    640: 'nano',
+    768: {12: 'tiny', 18: 'tiny', 16: 'small', 24: 'small|base', 36: 'small'},
+    896: 'base_plus',
+    1024: 'base|xlarge',
+    1152: 'large|huge',
+    1536: 'large|giant',
+    2048: {16: 'resnet50', 33: 'resnet101', 50: 'resnet152', 36: 'xlarge'},
+}
+#: What a teacher of features does not run, and a file need not have; positions can be resized.
+_HEADS = ('head', 'fc.', 'fc_norm.', 'norm.', 'attn_pool.', 'pre_logits.')
+_RESIZED = ('pos_embed', 'relative_position_bias_table')
+_NOT_NEEDED = ('mask_token', 'lm_head.', 'projectors.', 'dist_token')
+_MOST = 8  # models that are built at most; each takes a fraction of a second
+
+
+@dataclass(frozen=True)
+class TimmModel:
+    """A model of timm that a file fills.
+
+    Attributes:
+        name: in timm.
+        block: the features to teach with: of a ViT the last block, of a hierarchy the last stage
+            with a place for every 16 px or less.
+        width: channels of those.
+        has_norm: whether the file has the norm behind the last block, if the model has one.
+    """
+
+    name: str
+    block: int
+    width: int
+    has_norm: bool
+
+
+def timm_model(state: Mapping[str, Tensor], encoder: VisionEncoder) -> TimmModel | None:
+    """timm's name of a model whose encoder the file fills, all names and shapes compared.
+
+    Of several with the same layout, the one made for images nearest to the file's positions.
+
+    Args:
+        state: tensors under the names of their file; meta tensors are fine.
+        encoder: what :func:`~.encoders.vision_encoder` says of them.
+
+    Returns:
+        the model, or None if no one of the installed timm has that layout.
+    """
+    close: TimmModel | None = None
+    for name in _candidates(encoder):
+        model = _outline(name)
+        fit = Fit.NONE if model is None else _fit(state, model)
+        if model is not None and fit is Fit.EXACT:
+            return _described(name, model, state)
+        if model is not None and fit is Fit.RESIZED and encoder.family.network == 'ViT':
+            close = close or _described(name, model, state)
+    return close
+
+
+class Fit(Enum):
+    """How a file's tensors are beside those of a model."""
+
+    NONE = 'another model'
+    RESIZED = 'the same but for the size of its images'
+    EXACT = 'the same'
+
+
+def _candidates(encoder: VisionEncoder) -> list[str]:
+    from timm.models import list_models
+
+    if encoder.architecture:
+        return [encoder.architecture] if encoder.architecture in list_models() else []
+    names: dict[str, int] = {}
+    for number, pattern in enumerate(encoder.family.timm):
+        for name in list_models(pattern):
+            names.setdefault(name, number)
+    vit = encoder.family.network == 'ViT'
+    if vit:
+        names = {n: i for n, i in names.items() if f'patch{encoder.patch}_' in n}
+    word = (_WORDS if vit else _HIERARCHIES).get(encoder.width)
+    if isinstance(word, dict):
+        word = word.get(encoder.depth)
+    named = {n: i for n, i in names.items() if word and re.search(rf'(^|_)({word})', n)}
+    names = named or names
+    side = encoder.grid[0] * encoder.patch if vit and encoder.grid else 224
+    return sorted(names, key=lambda name: (_distance(name, side), names[name], len(name)))[:_MOST]
+
+
+def _distance(name: str, side: int) -> int:
+    """How far the images that a model is named after are from ``side`` px."""
+    found = re.search(r'_(\d{3})$', name)
+    return abs(int(found[1]) - side) if found else 0
+
+
+def _outline(name: str) -> nn.Module | None:
+    """A model without memory; None of one that cannot be built so."""
+    import timm
+
+    try:
+        with torch.device('meta'):
+            return timm.create_model(name, num_classes=0)
+    except (RuntimeError, NotImplementedError, ValueError, TypeError):
+        return None
+
+
+def _described(name: str, model: Any, state: Mapping[str, Tensor]) -> TimmModel:
+    stages = list(model.feature_info)
+    near = [n for n, stage in enumerate(stages) if _side(stage['reduction']) <= 16]
+    block = near[-1] if near else len(stages) - 1
+    norm = any(n.startswith('norm.') for n in model.state_dict())
+    return TimmModel(
+        name=name,
+        block=block if block < len(stages) - 1 else -1,
+        width=int(stages[block]['num_chs']),
+        has_norm=not norm or any(n == 'norm.weight' or n.endswith('.norm.weight') for n in state),
+    )
+
+
+def _side(reduction: Any) -> int:
+    return int(max(reduction)) if isinstance(reduction, (tuple, list)) else int(reduction)
+
+
+def _fit(state: Mapping[str, Tensor], model: nn.Module) -> Fit:
+    own = model.state_dict()
+    try:
+        theirs = _as_timm(state, model)
+    except (RuntimeError, NotImplementedError, KeyError, ValueError, TypeError, AttributeError):
+        return Fit.NONE  # timm's loader cannot read it
+    lacking = [n for n in own if n not in theirs and not n.startswith(_HEADS)]
+    extra = [n for n in theirs if n not in own and not n.startswith((*_HEADS, *_NOT_NEEDED))]
+    if lacking or extra:
+        return Fit.NONE
+    wrong = [n for n in own if n in theirs and own[n].shape != theirs[n].shape]
+    if not wrong:
+        return Fit.EXACT
+    return Fit.RESIZED if all(n.endswith(_RESIZED) for n in wrong) else Fit.NONE
+
+
+def _as_timm(state: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """The file's names as timm's own loader reads them, for files of the original releases."""
+    own = model.state_dict()
+    if all(name in own or name.startswith((*_HEADS, *_NOT_NEEDED)) for name in state):
+        return state
+    reader = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
+    if reader is None:
+        return state
+    scaled = 'adapt_layer_scale' in inspect.signature(reader).parameters
+    outlines = {name: tensor.to('meta') for name, tensor in state.items()}
+    return dict(reader(outlines, model, **({'adapt_layer_scale': True} if scaled else {})))
