@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from g2sd_mm.distill.teachers.timm import TimmTeacher
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
@@ -18,6 +17,7 @@ from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import sync_batch_norm
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
+from g2sd_mm.distill.teachers.timm import TimmTeacher
 
 from ..helpers.small_configs import shrink
 from ..helpers.toys import ROOT, images, labelled
