@@ -1,7 +1,7 @@
 """All suites by name: the demo, mini and the paper's.
 
-The demo is short runs on Shapes; mini is the main tables, and depth, at a size for two CPU cores, on
-Shapes or on data of one's own.
+The demo is short runs on Shapes; mini is the main tables, and depth, at a size for two CPU cores,
+on Shapes or on data of one's own.
 """
 
 from __future__ import annotations
