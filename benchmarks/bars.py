@@ -30,8 +30,9 @@ def bars(lines: Sequence[Line]) -> str:
         if drawn:
             parts.append(_text(8, y + 18, f'{task}, {drawn[0].metric}', 'font-weight="bold"'))
             y += _HEAD
+            full = _full(drawn)
             for line in drawn:
-                parts += _bar(line, left, y)
+                parts += _bar(line, left, y, full)
                 y += _STEP
             y += 8
     width = left + _BAR + _RIGHT
@@ -42,9 +43,16 @@ def bars(lines: Sequence[Line]) -> str:
     )
 
 
-def _bar(line: Line, left: int, y: float) -> list[str]:
+def _full(lines: Sequence[Line]) -> float:
+    """What the longest bar stands for: 100 %, or of errors, which have no end, the largest."""
+    if not lines[0].lower_is_better:
+        return 100.0
+    return max((line.mean or 0.0) + (line.spread or 0.0) for line in lines) or 1.0
+
+
+def _bar(line: Line, left: int, y: float, full: float) -> list[str]:
     mean = line.mean or 0.0
-    end = left + _BAR * max(mean, 0.0) / 100  # -1 is how COCO says that there is nothing to find
+    end = left + _BAR * max(mean, 0.0) / full  # -1 is how COCO says that there is nothing to find
     parts = [
         _text(left - 8, y + 14, line.name, 'text-anchor="end"'),
         f'<rect x="{left}" y="{y + 2}" width="{end - left:.1f}" height="16" '
@@ -53,7 +61,7 @@ def _bar(line: Line, left: int, y: float) -> list[str]:
     figure = f'{mean:.1f}'
     tip = end
     if line.spread is not None:
-        low, tip = (left + _BAR * (mean + sign * line.spread) / 100 for sign in (-1, 1))
+        low, tip = (left + _BAR * (mean + sign * line.spread) / full for sign in (-1, 1))
         parts.append(
             f'<path d="M{low:.1f},{y + 10} H{tip:.1f}" stroke="#222222" stroke-width="2"/>'
         )

@@ -24,8 +24,9 @@ PAPER = {
     'URL': 'https://arxiv.org/abs/2302.14771',
 }
 #: Folder -> the task of its rows.
-FOLDERS = {task.paper.folder: task for task in TASKS.values()}
-_PUBLISHED_TEACHERS = {f'vitb_{task.head}' for task in TASKS.values()}
+FOLDERS = {task.paper.folder: task for task in TASKS.values() if task.paper}
+_PAPERS = {task.paper.folder: task.paper for task in TASKS.values() if task.paper}
+_PUBLISHED_TEACHERS = {f'vitb_{task.head}' for task in FOLDERS.values()}
 _NOTE = '# Written by: python -m benchmarks.metafile\n'
 
 
@@ -48,7 +49,7 @@ def _folder(root: Path, name: str) -> dict[str, Any]:
         'README': 'README.md',
         'Metadata': {
             'Architecture': ['Vision Transformer'],
-            'Training Data': FOLDERS[name].paper.full_name,
+            'Training Data': _PAPERS[name].full_name,
         },
         'Paper': PAPER,
     }
@@ -59,7 +60,7 @@ def _folder(root: Path, name: str) -> dict[str, Any]:
 
 def _model(path: str, folder: str) -> dict[str, Any]:
     cfg = raw_config(path)
-    metadata: dict[str, Any] = {'Training Data': FOLDERS[folder].paper.full_name}
+    metadata: dict[str, Any] = {'Training Data': _PAPERS[folder].full_name}
     if cfg.get('train_cfg') and cfg.get('train_dataloader'):
         metadata |= _recipe(cfg)
     teachers = teachers_in(cfg.get('distillation')).values()
@@ -93,10 +94,10 @@ def _recipe(cfg: Config) -> dict[str, Any]:
 
 
 def _results(stem: str, folder: str) -> list[dict[str, Any]]:
-    task = FOLDERS[folder]
+    task, paper = FOLDERS[folder], _PAPERS[folder]
     results = []
-    for title, metrics in task.paper.measures.items():
-        result: dict[str, Any] = {'Task': title, 'Dataset': task.paper.full_name, 'Metrics': None}
+    for title, metrics in paper.measures.items():
+        result: dict[str, Any] = {'Task': title, 'Dataset': paper.full_name, 'Metrics': None}
         if stem in _PUBLISHED_TEACHERS:
             for name, metric in metrics.items():
                 row = dict(task=task.key, student='vitb', method='teacher')

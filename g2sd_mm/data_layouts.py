@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from .image_files import folders_in
 LAYOUTS = (
     'classification: {train,val}/<class>/<image>, or <class>/<image>; '
     'detection: train*/ and val*/ with [<folder>/]instances_<train*|val*>.json; '
-    'segmentation: {images,annotations}/{train*,val*}/ with masks as PNG of the same names'
+    'segmentation: {images,annotations}/{train*,val*}/ with masks as PNG of the same names; '
+    'depth: {images,depth}/{train*,val*}/ with maps as 16-bit PNG or .npy of the same names'
 )
 _FILE = 'instances_{}.json'
 
@@ -22,7 +24,8 @@ class Split:
 
     name: of its folder.
     images: folder of its images.
-    labels: annotation file, or folder of masks; None where class folders are the labels.
+    labels: annotation file, or folder of masks or depth maps; None where class folders are the
+        labels.
     """
 
     name: str
@@ -32,7 +35,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Layout:
-    """A folder of data. task: cls, det or seg."""
+    """A folder of data. task: cls, det, seg or depth."""
 
     root: Path
     task: str
@@ -64,7 +67,7 @@ def find_layout(root: str | Path) -> Layout:
     folder = Path(root)
     if not folder.is_dir():
         raise DataError(f'no folder {root}')
-    for task, find in (('det', _annotated), ('seg', _masked), ('cls', _class_folders)):
+    for task, find in _FINDERS.items():
         if splits := find(folder):
             return Layout(folder, task, tuple(splits))
     raise DataError(f'{root} is laid out as none of: {LAYOUTS}')
@@ -93,7 +96,14 @@ def _annotated(root: Path) -> list[Split]:
 
 
 def _masked(root: Path) -> list[Split]:
-    images, masks = root / 'images', root / 'annotations'
+    return _beside(root / 'images', root / 'annotations')
+
+
+def _measured(root: Path) -> list[Split]:
+    return _beside(root / 'images', root / 'depth')
+
+
+def _beside(images: Path, masks: Path) -> list[Split]:
     if not images.is_dir() or not masks.is_dir():
         return []
     return [
@@ -108,3 +118,9 @@ def _class_folders(root: Path) -> list[Split]:
     if 'train' not in names:
         return [Split(root.name, root)] if names else []
     return [Split(name, root / name) for name in ('train', 'val', 'test') if name in names]
+
+
+#: Task -> what finds the splits of a folder that is laid out for it; what is most particular first.
+_FINDERS: dict[str, Callable[[Path], list[Split]]] = {
+    'det': _annotated, 'seg': _masked, 'depth': _measured, 'cls': _class_folders,
+}

@@ -209,7 +209,8 @@ def _without_data(cfg: Config, facts: Recorded, name: str) -> Classes:
     given = tuple(cfg.get('classes') or ())
     if not facts.classes:
         names = given or class_names(cfg)
-        return Classes(names, () if names else (f'{name}: its classes have no names',))
+        unnamed = not names and bool(numbers_of_classes(cfg))  # a depth map has no classes
+        return Classes(names, (f'{name}: its classes have no names',) if unnamed else ())
     if not given or given == facts.classes:
         return Classes(facts.classes)
     differs = difference(given, facts.classes, (name, facts.source))

@@ -18,8 +18,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``infer``."""
     p = argparse.ArgumentParser(
         prog='infer.py',
-        description='Predict images: classes, boxes with masks, or a label map, depending on the '
-        'config.',
+        description='Predict images: classes, boxes with masks, a label map, or depth (also as '
+        '16-bit PNG and .npy), depending on the config.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -50,7 +50,10 @@ def parser() -> argparse.ArgumentParser:
         '(results.json, or a record with rows/)',
     )
     p.add_argument('--suite', choices=['demo', 'mini', 'paper'], help='suite to run')
-    p.add_argument('--tasks', nargs='+', help='only these tasks (cls, det, seg)')
+    p.add_argument(
+        '--tasks', nargs='+',
+        help='only these tasks (cls, det, seg, and depth, which runs only if it is named)',
+    )  # fmt: skip
     p.add_argument('--rows', nargs='+', help='only these methods, with the runs that they need')
     p.add_argument('--students', nargs='+', help='only these networks (vitb, vits, vitt)')
     p.add_argument(

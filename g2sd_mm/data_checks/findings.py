@@ -114,6 +114,19 @@ KINDS: dict[str, Kind] = {
                         'mend the labels, or the number of classes'),
     'unlabelled-mask': Kind(False, 'masks of ignored pixels alone',
                             'remove it: it teaches nothing'),
+    # depth maps
+    'missing-depth': Kind(True, 'images without a depth map', 'add the map, or remove the image'),
+    'stray-depth': Kind(False, 'depth maps without an image', 'add the image, or remove the map'),
+    'depth-format': Kind(
+        True, 'files that are no map of depth: one number a pixel, of 16 bits or more',
+        'write the numbers themselves as 16-bit PNG or .npy [height, width], not a picture of them',
+    ),
+    'depth-not-finite': Kind(True, 'depth maps with numbers that are no depth',
+                             'write 0 where depth is not known: such pixels are left out'),
+    'depth-scale': Kind(True, 'depth that does not fit its range: off by a factor',
+                        'mend scale or max_depth of LoadDepthAnnotations, or the file'),
+    'no-depth': Kind(True, 'depth maps without a pixel in range: nothing is known',
+                     'remove it with its image, or mend min_depth and max_depth'),
     # splits
     'leakage': Kind(True, 'the same pixels in training and evaluation', 'remove one of them'),
     'duplicate': Kind(False, 'the same pixels several times in one split', 'remove all but one'),

@@ -11,7 +11,7 @@ from ..text import some
 from .contents import problems
 from .findings import Finding
 from .images import Picture
-from .masks import Labels, Mask, count_masks
+from .masks import Labels, Mask, Reading, count_masks
 from .source import TRAINING, Crop, too_small
 
 
@@ -82,7 +82,7 @@ class ImageMasks:
         """The images."""
         return list(self._pairs)
 
-    def masks(self) -> Sequence[tuple[str, Labels]]:
+    def masks(self) -> Sequence[tuple[str, Reading]]:
         """Each image's."""
         return [(mask, self.labels) for mask in self._pairs.values()]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -37,6 +38,10 @@ class Labels:
         last = IGNORED - 1 if self.classes is None else self.classes - 1 + first
         return [i for i in found if not (first <= i <= last) and not self._counts_not(i)]
 
+    def look(self, path: str) -> Mask:
+        """Look at a mask file that is read so."""
+        return look_at_mask(path, self)
+
     def nothing(self, found: list[int]) -> bool:
         """Whether no pixel has a class."""
         return all(self._counts_not(label) for label in found)
@@ -62,6 +67,13 @@ class Mask:
     size: tuple[int, int] | None = None
     findings: tuple[Finding, ...] = ()
     labels: tuple[int, ...] = ()
+
+
+class Reading(Protocol):
+    """How the numbers of a file beside an image are read: labels, or depth."""
+
+    def look(self, path: str) -> Mask:
+        """Decode the file and tell what is wrong with it; never raises for a bad file."""
 
 
 def look_at_mask(path: str, labels: Labels) -> Mask:

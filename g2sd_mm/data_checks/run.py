@@ -17,15 +17,16 @@ from ..data_layouts import Split, find_layout
 from ..text import printable
 from .class_folders import ClassFolders
 from .coco import CocoSplit
+from .depth import ImageDepths
 from .findings import KINDS, Finding
 from .image_masks import ImageMasks
 from .images import Picture, look_at_image
-from .masks import Labels, Mask, look_at_mask
+from .masks import Labels, Mask, Reading
 from .source import TRAINING, Source, find_duplicates
 
 _CHUNK = 32  # files a process is given at once
 
-Job = tuple[str, Labels | None]  # a mask has labels, an image has none
+Job = tuple[str, Reading | None]  # a mask has a reading, an image has none
 Progress = Callable[[int, int], None]
 
 
@@ -95,8 +96,8 @@ def _look_alone(job: Job, context: multiprocessing.context.BaseContext) -> Pictu
         try:
             return pool.submit(_look, job).result()
         except BrokenProcessPool:
-            path, labels = job
-            kind = Picture if labels is None else Mask
+            path, reading = job
+            kind = Picture if reading is None else Mask
             return kind(path, findings=(Finding('crashes-decoder', path),))
 
 
@@ -105,8 +106,8 @@ def _look_at_some(jobs: Sequence[Job]) -> list[Picture | Mask]:
 
 
 def _look(job: Job) -> Picture | Mask:
-    path, labels = job
-    return look_at_image(path) if labels is None else look_at_mask(path, labels)
+    path, reading = job
+    return look_at_image(path) if reading is None else reading.look(path)
 
 
 DIGEST = 'BLAKE2b-128 of the decoded pixels'
@@ -234,4 +235,6 @@ def _annotated(split: Split, task: str, labels: Labels | None) -> Source:
     assert split.labels is not None
     if task == 'det':
         return CocoSplit(split.labels, split.images, split.name)
+    if task == 'depth':
+        return ImageDepths(split.images, split.labels, split.name)
     return ImageMasks(split.images, split.labels, split.name, labels)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from .findings import Finding
 from .images import Picture
-from .masks import Labels, Mask
+from .masks import Mask, Reading
 
 
 class Source(Protocol):
@@ -27,8 +27,8 @@ class Source(Protocol):
     def images(self) -> Sequence[str]:
         """Paths of the images to look at."""
 
-    def masks(self) -> Sequence[tuple[str, Labels]]:
-        """Paths of the masks to look at, with how they are read."""
+    def masks(self) -> Sequence[tuple[str, Reading]]:
+        """Paths of the masks, or depth maps, to look at, with how they are read."""
 
     def structure(self) -> Iterable[Finding]:
         """What is wrong without opening an image."""

@@ -16,7 +16,7 @@ from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import Record, check_record, describe_data, named_teachers, read_sidecar
 from ..config.parts import encoder_start, teacher_place
 from ..errors import UserError
-from ..tasks import best_by
+from ..tasks import best_by, more_is_better
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,16 @@ class Known:
         """
         if math.isnan(self.value):
             return True
+        if not more_is_better(self.metric):
+            return False  # nobody knows the error of a guess
         best = 1.0 if self.metric.startswith('coco/') else 100.0
         if not self.chance:
             return self.value < 0.01 * best
         return self.value < min(2 * self.chance, self.chance + 0.1 * (best - self.chance))
+
+    def worse_than(self, value: float) -> bool:
+        """Whether another figure of the same metric is better."""
+        return self.value < value if more_is_better(self.metric) else self.value > value
 
     def comparable(self, metric: str, data: Mapping[str, Any] | None) -> bool:
         """Whether it is the same figure of a network on the same data."""
@@ -136,7 +142,7 @@ class TeacherMetricHook(Hook):
         for start in _starts(runner):
             known = known_metric(start)
             if known and teacher.comparable(known.metric, known.data) and (
-                teacher.value < known.value
+                teacher.worse_than(known.value)
             ):
                 runner.logger.warning(
                     'the teacher%s is below its student: %s, and the student starts from %s; a '
@@ -154,7 +160,7 @@ class TeacherMetricHook(Hook):
                 continue
             value = float(self._metrics[teacher.metric])
             same = teacher.comparable(teacher.metric, describe_data(runner.cfg))
-            if same and value > teacher.value:
+            if same and teacher.worse_than(value):
                 called = f' {name}' if name else ''
                 runner.logger.warning(
                     'the teacher%s is below its student: %s, and the student ends with %.4g; a '

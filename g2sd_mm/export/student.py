@@ -102,7 +102,7 @@ def export_student(
             outputs = as_list(network(example))
     except ValueError as error:  # the size does not divide into patches
         raise UserError(f'images of {size} px do not fit this student: {error}') from error
-    names = output_names(name, len(outputs))
+    names = output_names(network, len(outputs))
     path.parent.mkdir(parents=True, exist_ok=True)
     if to == 'onnx':
         write_onnx(network, example, path, names, opset)
@@ -182,10 +182,7 @@ def choose_part(student: Student, part: str | None = None) -> tuple[str, nn.Modu
     return part, parts[part](student.model).eval().requires_grad_(False)
 
 
-def output_names(part: str, number: int) -> list[str]:
-    """Names of the outputs of a part that gives ``number`` tensors."""
-    if part in ('classifier', 'segmentor'):
-        return ['logits']
-    if number == 1:
-        return ['features']
-    return [f'features_{i}' for i in range(number)]
+def output_names(network: nn.Module, number: int) -> list[str]:
+    """Names of the outputs of a part that gives ``number`` tensors: its ``output``."""
+    name = str(getattr(network, 'output', 'features'))
+    return [name] if number == 1 else [f'{name}_{i}' for i in range(number)]

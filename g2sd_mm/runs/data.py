@@ -162,6 +162,8 @@ def _sources(cfg: Config) -> Iterator[Source]:
 
 def _source(cfg: Config, dataset: dict[str, Any], split: str, known: Any) -> Source:
     made = outline(cfg, dataset)
+    if hasattr(made, 'source'):  # it knows what of it is looked at
+        return made.source(split, dataset)
     kind, prefix = kind_of(made), made.data_prefix
     crop = crop_of_whole_image(dataset.get('pipeline') or ())
     if kind == MASKS:
@@ -194,7 +196,7 @@ def _source(cfg: Config, dataset: dict[str, Any], split: str, known: Any) -> Sou
         )
     raise UserError(
         f'{split}: data sets of type {dataset["type"]} are not checked; checked are class folders, '
-        'COCO annotations and masks'
+        'COCO annotations, masks and depth maps'
     )
 
 

@@ -25,15 +25,18 @@ def infer(
     threshold: float = 0.3,
     device: str | None = None,
     legend: bool = True,
+    files: bool = True,
 ) -> list[dict[str, Any]]:
     """Predict on images one by one; the function behind the command.
 
-    Args are the command's; ``legend`` stands beside segmentations.
+    Args are the command's; ``legend`` stands beside segmentations and depth, and ``files``
+    are those of maps.
 
     Returns:
         one plain dict for each image, as written to ``predictions.json``: ``image`` and ``scores``
         by class name, or ``instances`` (``class``, ``score``, ``box`` as left, top, right, bottom
-        in pixels, ``mask`` as COCO run lengths), or ``classes`` present with their share of pixels.
+        in pixels, ``mask`` as COCO run lengths), or ``classes`` present with their share of pixels,
+        or ``depth`` in metres, and ``depth_files`` with the names of the map's files.
 
     Raises:
         UserError: if an image is missing or cannot be read.
@@ -50,9 +53,10 @@ def infer(
     for number, path in enumerate(images):
         sample = student.sample(path)
         plain = student.plain(sample, threshold)
-        predictions.append({'image': path, **plain})
+        place = folder / f'{number:04d}_{Path(path).stem}'
+        written = student.files(sample, place) if files else {}
+        predictions.append({'image': path, **plain, **written})
         drawn = student.draw(student.picture(path), sample, threshold=threshold, legend=legend)
-        name = f'{number:04d}_{Path(path).stem}.jpg'
-        mmcv.imwrite(mmcv.rgb2bgr(drawn), str(folder / name))
+        mmcv.imwrite(mmcv.rgb2bgr(drawn), f'{place}.jpg')
     (folder / 'predictions.json').write_text(json.dumps(predictions, indent=2))
     return predictions

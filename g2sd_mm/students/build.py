@@ -119,6 +119,7 @@ _OPENING = (
     'mmseg.models.backbones.vpd',
     'mmseg.models.text_encoder',
     'mmcv.transforms.loading',
+    'g2sd_mm.datasets.depth',
 )
 #: mmcv evaluates the name of this operation.
 _NMS = ('nms', 'soft_nms')

@@ -41,7 +41,7 @@ class Student(nn.Module):
     Attributes:
         model: mmpretrain's ``ImageClassifier``, mmdet's ``MaskRCNN`` or mmseg's
             ``EncoderDecoder``; its ``backbone`` is the ViT.
-        task: ``classification``, ``detection`` or ``segmentation``.
+        task: ``classification``, ``detection``, ``segmentation`` or ``depth``.
         classes: names by number; empty if nobody told.
         inputs: the images that it was trained on.
         mean, std: of the RGB channels, in values of 0 to 255; images are normalised with them.
@@ -89,6 +89,7 @@ class Student(nn.Module):
         """Normalised RGB images [B, 3, height, width] -> what the task's network computes of them.
 
         Classification: logits [B, classes]. Segmentation: logits [B, classes, height, width].
+        Depth: metres [B, 1, height, width].
         Detection: the pyramid's maps [B, C, h, w], fine to coarse; boxes come from :meth:`predict`.
 
         Raises:
@@ -108,7 +109,7 @@ class Student(nn.Module):
             plain values. ``scores``: probability by class name, the best five, falling; or
             ``instances``: dicts of ``class``, ``score``, ``box`` (left, top, right, bottom in
             pixels of the image) and ``mask`` (COCO run lengths); or ``classes``: share of the
-            pixels by class name.
+            pixels by class name; or ``depth``: metres of the nearest, median and farthest pixel.
 
         Raises:
             UserError: if the file is missing or no image, or the array is of another type or shape.
@@ -118,6 +119,14 @@ class Student(nn.Module):
     def plain(self, sample: Any, threshold: float = 0.3) -> dict[str, Any]:
         """A sample of :meth:`sample` as :meth:`predict` gives it."""
         return self._task.plain(sample, self.classes, threshold)
+
+    def files(self, sample: Any, path: Path) -> dict[str, Any]:
+        """Write what plain values of a sample cannot hold, such as a depth map, beside ``path``.
+
+        Returns:
+            entries for ``predictions.json`` that name the files; empty for most tasks.
+        """
+        return self._task.files(sample, path)
 
     def draw(self, image: np.ndarray, sample: Any, **options: Any) -> np.ndarray:
         """A picture of a sample; see :func:`g2sd_mm.tasks.drawing.draw_sample`."""
@@ -129,7 +138,8 @@ class Student(nn.Module):
 
         ``pred_score`` [classes] for classification, ``pred_instances`` (``bboxes`` [n, 4],
         ``scores`` [n], ``labels`` [n], ``masks`` [n, height, width]) for detection,
-        ``pred_sem_seg.data`` [1, height, width] and ``seg_logits`` for segmentation.
+        ``pred_sem_seg.data`` [1, height, width] and ``seg_logits`` for segmentation,
+        ``pred_depth_map.data`` [1, height, width] in metres for depth.
         """
         with DefaultScope.overwrite_default_scope(self.network['scope']):
             if self._prepare is None:

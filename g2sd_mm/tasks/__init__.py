@@ -21,6 +21,7 @@ __all__ = [
     'Task',
     'best_by',
     'class_name',
+    'more_is_better',
     'register',
     'scopes',
     'task_named',
@@ -75,6 +76,12 @@ def scopes() -> list[str]:
 def best_by() -> list[str]:
     """Logged metrics by the first of which, that validation reports, the best weights are kept."""
     return [name for task in TASKS.values() for name in task.best_by]
+
+
+def more_is_better(logged: str) -> bool:
+    """Whether more of a logged metric is better; of one that no task has, that is taken for so."""
+    metrics = (metric for task in TASKS.values() for metric in task.metrics)
+    return not any(metric.lower_is_better for metric in metrics if metric.logged == logged)
 
 
 for _module in import_modules(__name__, __path__):

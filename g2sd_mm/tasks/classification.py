@@ -15,6 +15,8 @@ from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 class Classifier(Features):
     """With the head: logits [B, classes], both heads of a two-token student averaged."""
 
+    output = 'logits'
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.head = model.head
@@ -55,7 +57,7 @@ TASK = Task(
         Metric('top5', 'accuracy/top5'),
         # corrupted images (configs/robustness)
         Metric('top1', 'imagenet_c/top1'),
-        Metric('mCE', 'imagenet_c/mCE'),
+        Metric('mCE', 'imagenet_c/mCE', lower_is_better=True),
     ),
     best_by=('accuracy/top1',),
     paper=PaperData(

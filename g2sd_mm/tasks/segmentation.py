@@ -19,6 +19,8 @@ _VOID = 255
 class Segmentor(Features):
     """With the decode head: logits [B, classes, height, width] at the images' size."""
 
+    output = 'logits'
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.decode_head = model.decode_head

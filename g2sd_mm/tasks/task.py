@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,16 @@ class Metric:
 
     name: in ``results.json``, tables and options.
     logged: as the evaluator calls it.
-    factor: what makes percent of it.
+    factor: what makes ``unit`` of it.
+    unit: percent, unless it says otherwise; ``''`` for a plain number.
+    lower_is_better: of an error.
     """
 
     name: str
     logged: str
     factor: float = 1
+    unit: str = '%'
+    lower_is_better: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,9 @@ class Task:
         is the whole.
     plain: (data sample, class names, least score) -> plain values.
     draw: (image, data sample, class names, options) -> picture; see :mod:`g2sd_mm.tasks.drawing`.
+    paper: None for a task that the paper does not have.
+    files: (data sample, path without ending) -> entries of ``predictions.json``: writes what plain
+        values cannot hold, such as maps, and names the files.
     fixed_part: (model, images) -> None runs the part whose arithmetic every image costs alike.
     left_out: what an export of the whole leaves out, and why.
     pictures: how many images a report shows.
@@ -74,10 +82,11 @@ class Task:
     scope: str
     head: str
     metrics: tuple[Metric, ...]
-    paper: PaperData
     parts: Mapping[str, Callable[[Any], nn.Module]]
     plain: Callable[[Any, Sequence[str], float], dict[str, Any]]
     draw: Callable[..., Image]
+    paper: PaperData | None = None
+    files: Callable[[Any, Path], dict[str, Any]] = lambda sample, path: {}
     model_types: tuple[str, ...] = ()
     best_by: tuple[str, ...] = ()
     fixed_part: Callable[[Any, Tensor], Any] = lambda model, images: model(images)
@@ -94,8 +103,12 @@ class Task:
         """The whole network as far as it is a function of one tensor [B, 3, height, width]."""
         return next(iter(self.parts.values()))(model)
 
+    def metric(self, name: str) -> Metric:
+        """The metric of this name; one in percent, of which more is better, if nothing is known."""
+        return next((m for m in self.metrics if m.name == name), Metric(name, name))
+
     def agreed(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """An evaluation's figures under the names of ``results.json``, in percent."""
+        """An evaluation's figures under the names of ``results.json``, in each one's unit."""
         return {
             metric.name: metric.factor * metrics[metric.logged]
             for metric in self.metrics

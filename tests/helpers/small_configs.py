@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from g2sd_mm.models.sizes import decoder_size, encoder_size
 
-from . import odd_coco, small_masks
+from . import odd_coco, small_depth, small_masks
 from .toys import ROOT
 
 #: Width of an encoder at test size; all have two heads.
@@ -90,8 +90,16 @@ def _segmentor(cfg: Config) -> Config:
     return cfg
 
 
+def _depth_estimator(cfg: Config) -> Config:
+    backbone = cfg.model.backbone
+    backbone.arch = arch(backbone.arch)
+    small_depth.shrink(cfg, backbone.arch['embed_dim'])
+    return cfg
+
+
 _TASKS = {
     'ImageClassifier': _classifier, 'MaskRCNN': _detector, 'EncoderDecoder': _segmentor,
+    'DepthEstimator': _depth_estimator,
 }
 
 

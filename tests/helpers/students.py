@@ -1,4 +1,4 @@
-"""Students of the three tasks with random weights, as a run leaves them."""
+"""Students of all tasks with random weights, as a run leaves them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from g2sd_mm.checkpoints.write import write_weights
 
 from .toys import config
 
-#: The demo's configs: 0.2 million parameters in the backbone, images of 56, 128 and 64 px.
+#: The demo's configs: 0.2 million parameters in the backbone, images of 56, 128, 64 and 128 px.
 CONFIGS = {
     'classification': 'shapes/vits_deploy.py',
     'detection': 'shapes/g2sd_vits_maskrcnn_nosd.py',
     'segmentation': 'shapes/g2sd_vits_upernet_nosd.py',
+    'depth': 'shapes/g2sd_vits_depth_nosd.py',
 }
 CLASSES = tuple(f'thing {i}' for i in range(11))
 
@@ -28,7 +29,7 @@ CLASSES = tuple(f'thing {i}' for i in range(11))
 def record(task: str = 'classification', **options: Any) -> dict[str, Any]:
     """What a run of the task's demo config says of its student."""
     cfg = config(CONFIGS[task], **options)
-    network = describe_network(cfg, CLASSES[: numbers_of_classes(cfg)[0]])
+    network = describe_network(cfg, CLASSES[: max(numbers_of_classes(cfg), default=0)])
     return {'network': network, 'origin': describe_origin(cfg, metrics={'top1': 80.0})}
 
 

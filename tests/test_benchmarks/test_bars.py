@@ -25,6 +25,13 @@ def test_bars_are_as_long_as_the_values():
     assert '80.0' in svg and '40.0 ± 28.3' in svg and '(50 % of teacher)' in svg
 
 
+def test_errors_have_bars_of_their_own_length():
+    lines = [row('g2sd', 4.0, task='depth'), row('scratch', 8.0, task='depth'), row('g2sd', 50.0)]
+    g2sd, scratch, other = widths(bars(summarise(lines)))
+    assert g2sd == pytest.approx(scratch / 2, abs=0.1)
+    assert scratch == pytest.approx(2 * other, abs=0.1)  # the whole width
+
+
 def test_a_failed_row_has_no_bar_and_tasks_are_apart():
     lines = summarise([row('g2sd', 50.0), row('scratch', None), row('g2sd', 30.0, task='seg')])
     svg = bars(lines)

@@ -29,7 +29,10 @@ CONFIGS = sorted(
 MODEL_CONFIGS = [name for name in CONFIGS if not name.startswith(('robustness/', 'shapes_test/'))]
 TRAINED = [name for name in MODEL_CONFIGS if not name.endswith('_deploy.py')]
 # Examples for data of one's own are for sets of any size.
-_ANY_SIZE = ('ade20k/custom_masks_vits_upernet.py', 'coco/coco_mini_example.py', 'overfit/')
+_ANY_SIZE = (
+    'ade20k/custom_masks_vits_upernet.py', 'coco/coco_mini_example.py',
+    'nyu/custom_depth_vits_depth.py', 'overfit/',
+)  # fmt: skip
 COUNTED = [name for name in TRAINED if not name.startswith(_ANY_SIZE)]
 #: Runs of the paper's suite that are a config with another value: ablations.
 VARIANTS = [
@@ -42,7 +45,8 @@ VARIANTS = [
 def registered():
     g2sd_mm.register_all()
     for module in (
-        'mmdet.models', 'mmseg.models', 'g2sd_mm.models.coordinates', 'g2sd_mm.models.heads',
+        'mmdet.models', 'mmseg.models', 'g2sd_mm.models.coordinates', 'g2sd_mm.models.depth',
+        'g2sd_mm.models.heads', 'g2sd_mm.datasets.depth',
         'g2sd_mm.models.instance_tta', 'g2sd_mm.datasets.augmenting', 'g2sd_mm.datasets.coco',
         'g2sd_mm.datasets.mixing',
     ):
@@ -140,6 +144,7 @@ def test_schedule_adds_up(name):
         ('coco/g2sd_vits_maskrcnn_1gpu', 64, 184_375, 100),
         ('coco/vitt_single_stage_maskrcnn', 64, 184_375, 100),
         ('ade20k/g2sd_vitt_upernet', 16, 160_000, 127),
+        ('nyu/g2sd_vits_depth', 16, 25_000, 16.5),
         ('g2sd_vits_generic_100ep', 4096, 31_250, 100),
         ('g2sd_vits_generic_400ep', 4096, 125_000, 400),
     ],
@@ -150,7 +155,7 @@ def test_published_lengths(name, batch, updates, passes):
     assert work.passes == pytest.approx(passes, rel=0.005)
 
 
-@pytest.mark.parametrize('task', ['cls', 'maskrcnn', 'upernet'])
+@pytest.mark.parametrize('task', ['cls', 'maskrcnn', 'upernet', 'depth'])
 @pytest.mark.parametrize('folder', ['shapes', 'mini'])
 def test_student_rows_of_a_task_train_equally_long(folder, task):
     names = [
@@ -178,6 +183,7 @@ FAMILIES = (
     'ade20k/vitb_upernet', 'ade20k/g2sd_vits_upernet', 'ade20k/vitt_single_stage_upernet',
     'shapes/g2sd_vits_generic', 'shapes/g2sd_vits_maskrcnn', 'shapes/g2sd_vits_upernet',
     'mini/g2sd_vits_cls', 'mini/vits_single_stage_maskrcnn', 'mini/vits_scratch_upernet',
+    'nyu/vitb_depth', 'nyu/g2sd_vits_depth', 'shapes/g2sd_vits_depth',
 )
 
 
@@ -206,7 +212,7 @@ def batch(cfg: Config, model: torch.nn.Module) -> dict:
         return dict(inputs=images(2, side), data_samples=samples)
     side = 128 if kind == 'MaskRCNN' else cfg.model.data_preprocessor.size[0]
     pictures = [torch.randint(0, 255, (3, side, side), dtype=torch.uint8) for _ in range(2)]
-    sample = instances if kind == 'MaskRCNN' else mask
+    sample = {'MaskRCNN': instances, 'DepthEstimator': depth}.get(kind, mask)
     data = dict(inputs=pictures, data_samples=[sample(side) for _ in pictures])
     return model.data_preprocessor(data, training=True)
 
@@ -226,6 +232,13 @@ def instances(side: int):
     )
     sample.ignored_instances = InstanceData(bboxes=boxes[:0], labels=torch.zeros(0).long())
     return sample
+
+
+def depth(side: int):
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+
+    return SegDataSample(gt_depth_map=PixelData(data=8 * torch.rand(1, side, side)))
 
 
 def mask(side: int):

@@ -22,6 +22,7 @@ from g2sd_mm.datasets import shapes
 from g2sd_mm.datasets.shapes import (
     CLASSES,
     VOID,
+    depth,
     ensure_shapes,
     render_scene,
     store,
@@ -31,7 +32,7 @@ from g2sd_mm.datasets.shapes import (
 from g2sd_mm.datasets.shapes import scene as scene_module
 from g2sd_mm.datasets.shapes.__main__ import main
 from g2sd_mm.datasets.shapes.outlines import class_outline
-from g2sd_mm.datasets.shapes.scene import paint, rasterise
+from g2sd_mm.datasets.shapes.scene import Patch, paint, rasterise
 
 CLS = {'task': 'cls', 'train': 40, 'val': 20, 'size': 32}
 DET = {'task': 'det', 'train': 24, 'val': 8, 'size': 96}
@@ -63,6 +64,11 @@ def cls_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def det_folder(tmp_path_factory) -> Path:
     return ensure_shapes(tmp_path_factory.mktemp('det'), **DET)
+
+
+@pytest.fixture(scope='module')
+def depth_folder(tmp_path_factory) -> Path:
+    return ensure_shapes(tmp_path_factory.mktemp('depth'), **DET | {'task': 'depth'})
 
 
 @pytest.fixture(scope='module')
@@ -107,6 +113,96 @@ class TestDeterminism:
         monkeypatch.setattr(socket, 'socket', None)
         textures.texture_bank.cache_clear()
         assert len(textures.texture_bank()) == len(textures.PHOTOGRAPHS)
+
+
+    def test_sets_are_those_that_records_were_made_on(self, cls_folder, det_folder):
+        """A change of any pixel or annotation would make results of before another data set's."""
+        found = {}
+        for folder in (cls_folder, det_folder):
+            meta = json.loads((folder / 'meta.json').read_text())
+            found[meta['kind']] = [meta[f'{part}_sha256'][:16] for part in
+                                   ('images', 'annotations')]
+        assert found == {
+            'cls': ['88bbbaea0d0eac1d', 'cf174d394b0d01b6'],
+            'scenes': ['ba5b4d26cae1057f', 'fa75400e7652c6bf']}
+
+
+class TestDepth:
+
+    def test_pictures_are_those_of_detection(self, depth_folder, det_folder):
+        folder = depth_folder
+        assert folder.name.startswith('depth_')
+        for split in ('train', 'val'):
+            assert digest(folder / split) == digest(det_folder / split)
+
+    def test_a_map_of_16_bits_in_millimetres_for_every_picture(self, depth_folder):
+        folder = depth_folder
+        for split, count in (('train', 24), ('val', 8)):
+            names = sorted(path.name for path in (folder / split).iterdir())
+            assert names == sorted(path.name for path in (folder / 'depth' / split).iterdir())
+            assert len(names) == count
+            listed = (folder / f'annotations/{split}.txt').read_text().split()
+            assert listed == names
+            with Image.open(folder / 'depth' / split / names[0]) as image:
+                stored = np.asarray(image)
+            scene = render_scene('depth', split, 0, size=96)
+            assert stored.dtype == np.uint16
+            np.testing.assert_allclose(stored / 1000, scene.depth, atol=0.0005)
+
+    def test_what_hides_another_thing_is_nearer(self):
+        """Piece by piece, back to front, in planes of one depth each."""
+        hidden = 0
+        for index in range(40):
+            stream = np.random.SeedSequence([0, 1, 0, index])
+            rng = np.random.Generator(np.random.PCG64(stream))
+            pieces = scene_module._plan(rng, scene_module.SCENE_RECIPE, 96, index % 10)
+            patches = [piece.patch for piece in pieces]
+            for number in range(1, len(patches) + 1):
+                before = depth.scene_depth(patches[:number - 1], 96)
+                after = depth.scene_depth(patches[:number], 96)
+                patch = patches[number - 1]
+                covered = np.zeros((96, 96), bool)
+                covered[patch.window] = patch.alpha >= 128
+                np.testing.assert_array_equal(after[~covered], before[~covered])
+                if covered.any():
+                    assert len(np.unique(after[covered])) == 1
+                    assert (after[covered] <= 0.9 * before[covered] + 1e-9).all()
+                    hidden += (before[covered] < 7.9).any()
+        assert hidden > 40  # pieces in front of other pieces than the backdrop
+
+    def test_depth_agrees_with_the_masks_of_detection(self):
+        """An object that is seen has one depth, nearer than the backdrop's."""
+        seen = 0
+        for index in range(20):
+            scene = render_scene('depth', 'train', index, size=96)
+            for instance in scene.instances:
+                values = np.unique(scene.depth[instance.mask])
+                assert len(values) == bool(instance.mask.any())
+                assert (values < 8).all()
+                seen += len(values)
+            assert scene.depth.min() > depth.MIN_DEPTH and scene.depth.max() < depth.MAX_DEPTH
+        assert seen > 40
+
+    def test_what_looks_twice_as_large_is_half_as_far_unless_it_has_to_be_nearer(self):
+        def square(side: int, left: int) -> Patch:
+            return Patch(0, left, np.full((side, side), 255, np.uint8), side * side)
+
+        alone = depth.scene_depth([square(16, 0), square(32, 32)], 96)
+        assert alone[0, 0] == pytest.approx(0.8 * 96 / 16)
+        assert alone[0, 32] == pytest.approx(0.8 * 96 / 32)
+        # small, and so far, but in front of a large one
+        front = depth.scene_depth([square(64, 0), square(16, 0)], 96)
+        assert front[20, 20] == pytest.approx(0.8 * 96 / 64)
+        assert front[0, 0] == pytest.approx(0.9 * front[20, 20])
+
+    def test_other_tasks_have_no_depth(self, scenes):
+        assert all(scene.depth is None for scene in scenes)
+
+    def test_a_set_without_a_map_is_made_anew(self, tmp_path):
+        folder = ensure_shapes(tmp_path, task='depth', train=2, val=1, size=32)
+        whole = digest(folder)
+        next((folder / 'depth/train').iterdir()).unlink()
+        assert digest(ensure_shapes(tmp_path, task='depth', train=2, val=1, size=32)) == whole
 
 
 class TestClassification:
@@ -362,7 +458,7 @@ class TestErrors:
         ({'val': -3}, 'val must be a whole number >= 1, got -3'),
         ({'seed': -1}, 'seed must be a whole number >= 0, got -1'),
         ({'train': True}, 'train must be a whole number >= 1, got True'),
-        ({'task': 'pose'}, "task must be one of cls, det, seg, got 'pose'"),
+        ({'task': 'pose'}, "task must be one of cls, det, seg, depth, got 'pose'"),
     ])
     def test_bad_arguments(self, tmp_path, change, message):
         with pytest.raises(ValueError, match=message) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ def test_a_teacher_that_guesses_is_warned_of(tmp_path, place):
     assert line.startswith('the teacher knows next to nothing: ')
     assert f'{teacher} with accuracy/top1 11' in line
     assert 'guessing gives about 10' in line
+
+
+def test_of_errors_less_is_better():
+    teacher = Known('a.pth', 'abs_rel', 0.10, DATA, 0)
+    assert not teacher.near_chance
+    assert teacher.worse_than(0.08) and not teacher.worse_than(0.12)
+    assert Known('a.pth', 'abs_rel', math.nan, DATA, 0).near_chance
+    assert Known('a.pth', 'mIoU', 40.0, DATA, 0).worse_than(41.0)
 
 
 def test_a_good_one_is_not(tmp_path):

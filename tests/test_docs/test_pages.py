@@ -39,5 +39,6 @@ def test_slow_page_runs(page, tmp_path):
 def test_the_worked_examples_are_run():
     names = {page.name for page in MARKED}
     assert {
-        'start.md', 'own_images.md', 'own_coco.md', 'own_masks.md', 'architecture.md', 'commands.md'
+        'start.md', 'own_images.md', 'own_coco.md', 'own_masks.md', 'own_depth.md',
+        'architecture.md', 'commands.md',
     } <= names

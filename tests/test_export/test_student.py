@@ -24,9 +24,14 @@ OPTIONS = {
     'classification': {},
     'detection': {'model.backbone.global_blocks': (1,)},
     'segmentation': {'model.backbone.out_indices': (0, 1, 1, 1)},
+    # random gains of batch norms would make all depth nearly one
+    'depth': {'model.backbone.out_indices': (0, 1, 1, 1), 'model.decode_head.norm_cfg': None},
 }
 ENDING = {'onnx': '.onnx', 'torchscript': '.ts', 'torch-export': '.pt2'}
-WHOLE = {'classification': 'classifier', 'detection': 'pyramid', 'segmentation': 'segmentor'}
+WHOLE = {
+    'classification': 'classifier', 'detection': 'pyramid', 'segmentation': 'segmentor',
+    'depth': 'depth',
+}  # fmt: skip
 
 
 @pytest.fixture(scope='module')
@@ -62,6 +67,8 @@ def agree(file, to: str, network, size: int, batch: int) -> None:
         pytest.param('detection', 'torch-export', marks=pytest.mark.slow),
         ('segmentation', 'torchscript'),
         pytest.param('segmentation', 'torch-export', marks=pytest.mark.slow),
+        ('depth', 'torchscript'),
+        pytest.param('depth', 'torch-export', marks=pytest.mark.slow),
     ],
 )
 def test_torchs_own_formats(students, tmp_path, task, to):

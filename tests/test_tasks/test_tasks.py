@@ -10,7 +10,10 @@ from mmengine.config import Config
 
 from g2sd_mm import tasks
 from g2sd_mm.config.parts import task_of_config
+from g2sd_mm.engine.hooks.best import best_by
 from g2sd_mm.tasks import TASKS, register, task_named, task_of
+
+from ..helpers.runs import Slope, runner
 
 
 @pytest.fixture
@@ -20,8 +23,10 @@ def untouched(monkeypatch):
 
 
 def test_every_file_of_the_folder_is_a_task_in_the_order_of_tables():
-    assert list(TASKS) == ['cls', 'det', 'seg']
-    assert [task.headline for task in TASKS.values()] == ['top1', 'bbox_mAP', 'mIoU']
+    assert list(TASKS) == ['cls', 'det', 'seg', 'depth']
+    assert [task.headline for task in TASKS.values()] == [
+        'top1', 'bbox_mAP', 'mIoU', 'abs_rel',
+    ]  # fmt: skip
 
 
 def test_metrics_get_their_names_in_percent_and_others_are_left_out():
@@ -31,19 +36,19 @@ def test_metrics_get_their_names_in_percent_and_others_are_left_out():
 
 
 def test_a_task_is_found_by_its_library_and_where_that_serves_several_by_the_model(untouched):
-    depth = replace(
-        TASKS['seg'], key='depth', name='depth', model_types=('DepthEstimator',), place=3
+    edges = replace(
+        TASKS['seg'], key='edges', name='edges', model_types=('EdgeFinder',), place=4
     )
-    register(depth)
-    assert task_of('mmseg', {'type': 'DepthEstimator'}) is depth
-    assert task_of('mmseg', {'type': 'mmseg.DepthEstimator'}) is depth
+    register(edges)
+    assert task_of('mmseg', {'type': 'EdgeFinder'}) is edges
+    assert task_of('mmseg', {'type': 'mmseg.DepthEstimator'}) is TASKS['depth']
     assert task_of('mmseg', {'type': 'EncoderDecoder'}) is TASKS['seg']
     assert task_of('mmagic') is None
-    assert task_named('depth') is depth
-    student = {'type': 'DepthEstimator', '_scope_': 'mmseg'}
+    assert task_named('edges') is edges
+    student = {'type': 'EdgeFinder', '_scope_': 'mmseg'}
     distilled = Config(dict(model=dict(type='SpecificDistiller', student=student)))
     distilled.default_scope = 'mmseg'
-    assert task_of_config(distilled) is depth
+    assert task_of_config(distilled) is edges
 
 
 def test_a_key_is_taken_once(untouched):
@@ -55,6 +60,13 @@ def test_a_key_is_taken_once(untouched):
 def test_best_weights_are_chosen_by_masks_before_boxes():
     order = tasks.best_by()
     assert order.index('coco/segm_mAP') < order.index('coco/bbox_mAP')
+
+
+def test_best_weights_are_those_of_the_least_error(tmp_path):
+    run = runner(tmp_path, Slope())
+    assert best_by(run, {'rmse': 1.0, 'abs_rel': 0.1}) == ('abs_rel', False)
+    assert best_by(run, {'mIoU': 40.0}) == ('mIoU', True)
+    assert best_by(run, {'loss': 1.0}) is None
 
 
 def test_plain_values_of_a_classifier_are_the_best_five():

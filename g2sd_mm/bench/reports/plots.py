@@ -106,7 +106,8 @@ def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
     for curve in curves:
         marker = 'o' if len(curve.metric) == 1 else None
         _line(right, curve.metric, curve, students, marker)
-    right.set(xlabel='update', ylabel=f'{TASKS[task].headline} (%)', xlim=(0, None))
+    unit = TASKS[task].metrics[0].unit
+    right.set(xlabel='update', ylabel=f'{TASKS[task].headline} ({unit})', xlim=(0, None))
 
 
 def _losses(axes: Any, curves: Sequence[Curve]) -> None:

@@ -64,6 +64,11 @@ class Line:
         return sum(self.values) / len(self.values) if self.values else None
 
     @property
+    def lower_is_better(self) -> bool:
+        """Whether its figures are errors."""
+        return _is_error(self.task, self.metric)
+
+    @property
     def spread(self) -> float | None:
         """Sample standard deviation over seeds; None for fewer than two."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
@@ -98,7 +103,7 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
                 seeds=tuple(own),
                 values=tuple(own.values()),
                 undefined=tuple(r['seed'] for r in good if r['seed'] not in own),
-                retained=_retained(own, teacher) if teacher else None,
+                retained=_retained(own, teacher, _is_error(task, metric)) if teacher else None,
                 params_m=good[0]['params_m'] if good else None,
                 gflops=good[0]['gflops'] if good else None,
                 own_seconds=_median(r['train_seconds'] for r in good),
@@ -162,10 +167,19 @@ def _teacher(figures: dict[tuple[str, ...], Figures], key: tuple[str, ...]) -> F
     return found[0] or (None if key[3] == 'robustness' else found[1])
 
 
-def _retained(own: Figures, teacher: Figures) -> float | None:
-    """Percent of the teacher, over the seeds that both have; None if there is no such seed."""
+def _is_error(task: str, metric: str) -> bool:
+    return task in TASKS and TASKS[task].metric(metric).lower_is_better
+
+
+def _retained(own: Figures, teacher: Figures, error: bool) -> float | None:
+    """Percent of the teacher, over the seeds that both have; None if there is no such seed.
+
+    Of errors the other way round: with twice the teacher's error half of it is kept.
+    """
     common = own.keys() & teacher.keys()
     ours, theirs = (sum(figures[seed] for seed in common) for figures in (own, teacher))
+    if error:
+        ours, theirs = theirs, ours
     return 100 * ours / theirs if theirs else None
 
 
@@ -218,8 +232,9 @@ def _finished(lines: Sequence[Line]) -> dict[str, list[Line]]:
 
 
 def _order(task: str, finished: Sequence[Line]) -> str:
-    order = sorted(finished, key=lambda line: -(line.mean or 0.0))
-    said = ' > '.join(f'{line.name} {line.mean:.2f}' for line in order)
+    error = finished[0].lower_is_better
+    order = sorted(finished, key=lambda line: line.mean or 0.0, reverse=not error)
+    said = (' < ' if error else ' > ').join(f'{line.name} {line.mean:.2f}' for line in order)
     return f'{task} ({TASKS[task].headline}): {said}'
 
 
@@ -241,16 +256,17 @@ def paired_difference(a: Line, b: Line) -> tuple[float, float | None]:
 
 def _compare(a: Line, b: Line) -> str:
     mean, error = paired_difference(a, b)
+    less = ', less is better' if a.lower_is_better else ''
     if error is None:
         return (
-            f'{a.name} - {b.name} = {mean:+.2f}, from one seed: '
+            f'{a.name} - {b.name} = {mean:+.2f}{less}, from one seed: '
             'more seeds (--seeds 0 1 2) tell whether it holds'
         )
     seeds = len(paired_differences(a, b))
     zero = 'excludes' if abs(mean) > t_quantile(seeds - 1) * error else 'includes'
     return (
         f'{a.name} - {b.name} = {mean:+.2f} +- {error:.2f} '
-        f'(standard error over {seeds} seeds, paired); the 95 % interval {zero} zero'
+        f'(standard error over {seeds} seeds, paired{less}); the 95 % interval {zero} zero'
     )
 
 
@@ -261,6 +277,7 @@ class Difference:
     mean: over the seeds that both have.
     error: standard error of the mean; None for one seed.
     seeds: how many.
+    lower_is_better: of errors, of which the claim is the other way round.
     """
 
     task: str
@@ -269,6 +286,7 @@ class Difference:
     mean: float
     error: float | None
     seeds: int
+    lower_is_better: bool = False
 
     @property
     def half_width(self) -> float | None:
@@ -278,7 +296,8 @@ class Difference:
     @property
     def verdict(self) -> str:
         """Whether the claim holds in these runs, and how surely."""
-        word = 'holds' if self.mean > 0 else 'does not hold'
+        gain = -self.mean if self.lower_is_better else self.mean
+        word = 'holds' if gain > 0 else 'does not hold'
         if self.error is None:
             return f'{word} in one seed: more seeds tell whether that is chance'
         if abs(self.mean) <= self.error:
@@ -307,5 +326,6 @@ def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
                 if a and b and paired_differences(a, b):
                     mean, error = paired_difference(a, b)
                     pairs = len(paired_differences(a, b))
-                    found.append(Difference(task, a.name, b.name, mean, error, pairs))
+                    less = a.lower_is_better
+                    found.append(Difference(task, a.name, b.name, mean, error, pairs, less))
     return found

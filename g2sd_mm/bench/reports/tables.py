@@ -71,7 +71,8 @@ _FIGURES = (
     'seeds.'
 )
 _STATISTICS = (
-    "Differences are in points and paired by seed. Intervals are Student's t with one degree of "
+    'Differences are in points and paired by seed; of errors (<) less is better. '
+    "Intervals are Student's t with one degree of "
     'freedom less than there are seeds, not corrected for the number of claims.'
 )
 _PART = (
@@ -110,7 +111,9 @@ def _results(lines: Sequence[Line], suite: str) -> Table:
     own = [cells(line) for line in lines]
     header = ['method', 'metric', 'ours', 'of teacher', 'params', 'GFLOPs', 'own time', 'total']
     rows = [list(row[1:]) for row in own]
-    if suite == 'paper' or lines[0].table == 'main':  # what else has nothing to stand beside it
+    in_paper = TASKS[lines[0].task].paper is not None
+    # what else has nothing to stand beside it
+    if in_paper and (suite == 'paper' or lines[0].table == 'main'):
         header.insert(4, 'published' if suite == 'paper' else _papers_data(lines[0].task))
         for line, row in zip(lines, rows, strict=True):
             row.insert(4, _paper(line, suite))
@@ -119,7 +122,8 @@ def _results(lines: Sequence[Line], suite: str) -> Table:
 
 def _papers_data(task: str) -> str:
     """Heading of figures that are not of the data that ours are of."""
-    return f'paper ({TASKS[task].paper.name})'
+    paper = TASKS[task].paper
+    return f'paper ({paper.name})' if paper else 'paper'
 
 
 def _budgets(main: Sequence[Line]) -> str:
@@ -186,7 +190,7 @@ def claim_cells(difference: Difference) -> tuple[str, ...]:
     d = difference
     return (
         d.task,
-        f'{d.ahead} > {d.behind}',
+        f'{d.ahead} {"<" if d.lower_is_better else ">"} {d.behind}',
         f'{d.mean:+.2f}',
         f'± {d.error:.2f}' if d.error is not None else '',
         str(d.seeds),

@@ -24,7 +24,7 @@ from .data import OwnData
 from .suites import Row, Step, Suite
 
 #: Training images by the first folder of the data: of the public releases, as the recipes count.
-TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210}
+TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210, 'nyu': 24_231}
 
 # What does not change the arithmetic of a step: where weights come from and how heads start.
 _NOT_WORK = {'init_cfg', 'checkpoint', 'class_std', 'random_weights', 'overrides', 'config'}

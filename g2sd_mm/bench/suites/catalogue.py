@@ -1,7 +1,7 @@
 """All suites by name: the demo, mini and the paper's.
 
-The demo is short runs on Shapes; mini is the three main tables at a size for two CPU cores, on
-Shapes or on data of one's own.
+The demo is short runs on Shapes; mini is the main tables, and depth, at a size for two CPU cores,
+on Shapes or on data of one's own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ...tasks import TASKS
 from .paper import PAPER
 from .suites import Row, Step, Suite, heads, single_stage
 
@@ -30,6 +31,10 @@ DEMO = Suite(
         Step(_SHAPES + 'vitb_upernet.py', needs=('vitb_mae',)),
         Step(_SHAPES + 'g2sd_vits_upernet_nosd.py', needs=('g2sd_vits_generic',)),
         Step(_SHAPES + 'g2sd_vits_upernet.py', needs=('g2sd_vits_generic', 'vitb_upernet')),
+        Step(_SHAPES + 'vitb_depth.py', needs=('vitb_mae',)),
+        Step(_SHAPES + 'vits_scratch_depth.py'),
+        Step(_SHAPES + 'g2sd_vits_depth_nosd.py', needs=('g2sd_vits_generic',)),
+        Step(_SHAPES + 'g2sd_vits_depth.py', needs=('g2sd_vits_generic', 'vitb_depth')),
     ),
     rows=(
         Row('cls', 'teacher', 'vitb_cls'),
@@ -43,10 +48,16 @@ DEMO = Suite(
         Row('seg', 'teacher', 'vitb_upernet'),
         Row('seg', 'g2sd_nosd', 'g2sd_vits_upernet_nosd'),
         Row('seg', 'g2sd', 'g2sd_vits_upernet'),
+        Row('depth', 'teacher', 'vitb_depth'),
+        Row('depth', 'scratch', 'vits_scratch_depth'),
+        Row('depth', 'g2sd_nosd', 'g2sd_vits_depth_nosd'),
+        Row('depth', 'g2sd', 'g2sd_vits_depth'),
     ),
+    on_request=('depth',),  # the demo's time stays what it is
 )
 
 
+_HEADS = {**heads(), 'depth': TASKS['depth'].head}
 _FOLDER = 'configs/mini/'
 _TEST_DATA = 'configs/shapes_test/'  # larger than what the runs validate on: see cls.py
 # A tenth of the labels: 100 epochs of 400 images are 600 updates, of the 1,240 of all labels.
@@ -63,7 +74,7 @@ def _steps() -> Iterator[Step]:
     yield Step(_FOLDER + 'vitb_mae.py')
     yield Step(_FOLDER + f'{generic}.py', needs=('vitb_mae',))
     yield Step(_FOLDER + 'vits_mae.py')
-    for task, head in heads().items():
+    for task, head in _HEADS.items():
         teacher = f'vitb_{head}'
         yield Step(_FOLDER + f'{teacher}.py', needs=('vitb_mae',))
         yield Step(_FOLDER + f'vits_scratch_{head}.py')
@@ -79,7 +90,7 @@ def _with_a_tenth(step: Step) -> Step:
 
 
 def _rows() -> Iterator[Row]:
-    for task, head in heads().items():
+    for task, head in _HEADS.items():
         for method, step in (
             ('teacher', f'vitb_{head}'),
             ('scratch', f'vits_scratch_{head}'),
@@ -110,6 +121,7 @@ MINI = Suite(
         ),
     ),
     seeds=(0, 1, 2),
+    on_request=('depth',),
     record='docs/results/mini',
     recipe=(
         'In this suite all students of classification predict from the mean of their patches, none '
@@ -119,7 +131,7 @@ MINI = Suite(
     ),
     tested=(
         'Tested on 10,000 generated images (classification) and 1,000 generated scenes (detection, '
-        'segmentation), configs/shapes_test. No run was trained on them; along the way runs '
+        'segmentation, depth), configs/shapes_test. No run was trained on them; along the way runs '
         'validate on the first 1,000 and 200 of them, and the last weights count, not the best.'
     ),
 )

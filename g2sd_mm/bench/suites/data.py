@@ -6,6 +6,7 @@ What they are is known by a fingerprint: the same for the same data, wherever th
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ import numpy as np
 from PIL import Image
 
 from ...data_checks.coco_file import categories_of, read_annotations
+from ...data_checks.depth import ARRAY, PICTURE, DepthError, DepthReading, depth_numbers
+from ...data_checks.findings import KINDS
 from ...data_checks.masks import IGNORED
 from ...data_layouts import LAYOUTS, Split, find_layout
 from ...errors import DataError, UserError
@@ -61,7 +64,7 @@ def difference(there: Mapping[str, str] | None, here: Mapping[str, str]) -> str:
 class Source:
     """One folder of data.
 
-    task: cls, det or seg.
+    task: cls, det, seg or depth.
     train: folder of its training images, which pre-training reads without labels.
     options: config entries that make a config of the task read it.
     fingerprint: of its files; it stands for the path in digests.
@@ -132,7 +135,7 @@ class OwnData:
             own = source.options if source else _pre_training(self.pictures)
             return replace(step, options={**step.options, **own})
 
-        return replace(suite, rows=rows).on_own_test_data().with_steps(change)
+        return replace(suite, rows=rows, on_request=()).on_own_test_data().with_steps(change)
 
 
 def find_data(folders: Sequence[str]) -> OwnData:
@@ -170,7 +173,7 @@ def _recognise(root: Path) -> Source:
             f'{root} has {", ".join(split.name for split in layout.splits)} and no '
             f'{"train*" if train is None else "val*"}; it is laid out as none of: {LAYOUTS}'
         )
-    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks}
+    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks, 'depth': _depths}
     return readers[layout.task](root, train, val)
 
 
@@ -243,12 +246,16 @@ def _labels(split: Split) -> Path:
     return split.labels
 
 
-def _masks(root: Path, train: Split, val: Split) -> Source:
-    pictures = list(files_below(train.images))
+def _one_ending(folder: Path, pictures: Iterable[Path]) -> str:
     endings = {path.suffix for path in pictures if is_image(path.name)}
     if len({ending.lower() for ending in endings}) != 1:
-        raise UserError(f'{train.images}: images of one kind, not {sorted(endings)}')
-    ending = min(endings)
+        raise UserError(f'{folder}: images of one kind, not {sorted(endings)}')
+    return min(endings)
+
+
+def _masks(root: Path, train: Split, val: Split) -> Source:
+    pictures = list(files_below(train.images))
+    ending = _one_ending(train.images, pictures)
     masks = [
         path
         for split in (train, val)
@@ -293,6 +300,63 @@ def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
     if largest < 0:
         raise UserError(f'{folder} has no masks with a class in them')
     return largest + 1
+
+
+def _depths(root: Path, train: Split, val: Split) -> Source:
+    pictures = list(files_below(train.images))
+    ending = _one_ending(train.images, pictures)
+    maps = [
+        path
+        for split in (train, val)
+        for path in files_below(_labels(split))
+        if path.suffix.lower() in (PICTURE, ARRAY)
+    ]
+    kinds = sorted({path.suffix for path in maps})
+    if len(kinds) != 1:
+        raise UserError(f'{root / "depth"}: maps of one kind, .png or .npy, not {kinds}')
+    scale = 1.0 if kinds[0].lower() == ARRAY else 0.001  # arrays in metres, PNG in millimetres
+    near, far = _range(maps, scale)
+    known = dict(min_depth=near, max_depth=far)
+    load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(SCENE, SCENE))
+    measure = dict(type='LoadDepthAnnotations', scale=scale, **known)
+    flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
+    options: dict[str, Any] = {'shapes': None}
+    options |= {f'model.decode_head.{name}': value for name, value in known.items()}
+    for loader, split in (('train', train.name), ('val', val.name), ('test', val.name)):
+        place = f'{loader}_dataloader.dataset' + ('.dataset' if loader == 'train' else '')
+        steps = [measure, resize, flip] if loader == 'train' else [resize, measure]
+        options |= {
+            f'{place}.data_root': str(root),
+            f'{place}.data_prefix.img_path': f'images/{split}',
+            f'{place}.data_prefix.depth_map_path': f'depth/{split}',
+            f'{place}.img_suffix': ending,
+            f'{place}.depth_suffix': kinds[0],
+            f'{place}.pipeline': [load, *steps, pack],
+        }
+        if loader != 'train':
+            options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
+            # both ends count in the metric too, which leaves them out
+            options[f'{loader}_evaluator.min_depth_eval'] = near * (1 - 1e-6)
+            options[f'{loader}_evaluator.max_depth_eval'] = far * (1 + 1e-6)
+    mark = fingerprint(root, [*pictures, *files_below(val.images)], maps)
+    sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
+    return Source('depth', root, train.images, options, mark, sizes)
+
+
+def _range(maps: Iterable[Path], scale: float) -> tuple[float, float]:
+    """The least and the largest depth of all maps, metres."""
+    near, far = math.inf, 0.0
+    for path in maps:
+        try:
+            metres = DepthReading(scale).metres(depth_numbers(path.read_bytes(), str(path)))
+        except DepthError as error:
+            kind = KINDS[error.kind]
+            raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
+        known = metres[metres > 0]
+        near, far = min(near, float(known.min())), max(far, float(known.max()))
+    if near >= far:
+        raise UserError(f'depth maps that all are {far:g} m, or none: there is nothing to learn')
+    return near, far
 
 
 def _pre_training(source: Source) -> dict[str, Any]:

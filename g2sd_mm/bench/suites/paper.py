@@ -155,7 +155,9 @@ def _stage1(config: str, options: Mapping[str, Any] | None = None, label: str = 
 
 
 def _of_task(task: str) -> Iterator[Step]:
-    folder, head = TASKS[task].paper.folder, TASKS[task].head
+    paper, head = TASKS[task].paper, TASKS[task].head
+    assert paper is not None
+    folder = paper.folder
     teacher = f'vitb_{head}'
     yield _public(f'{folder}/{teacher}', needs=(_MAE,))
     for student in STUDENTS:

@@ -83,6 +83,7 @@ def _draw_task(
                 str(folder / name),
                 options=step.options,
                 legend=False,
+                files=False,
             )
             drawn[name] = title
     (folder / NAMED).write_text(json.dumps(drawn, indent=1))
@@ -133,7 +134,7 @@ def _draw_truth(cfg: Config, folder: Path, task: Task) -> list[str]:
         dataset_cfg.test_mode = False  # test mode leaves annotations unpacked in some libraries
         dataset_cfg.pop('filter_cfg', None)
         dataset = DATASETS.build(dataset_cfg)
-        classes = dataset.metainfo['classes']
+        classes = dataset.metainfo.get('classes') or ()
         for place, i in enumerate(evenly(len(dataset), task.pictures)):
             path = dataset.get_data_info(i)['img_path']
             image = mmcv.imread(path, channel_order='rgb')

@@ -11,13 +11,17 @@ from typing import Any
 
 from ...checkpoints.write import write_text
 from ...errors import UserError
+from ...tasks import TASKS
 from ..logs import SHAPES, read_scalars
 from .data import PRE_TRAINING, difference
 from .suites import Row
 
 #: What a row's file says of how the row was made.
 HOW = 'command', 'jobs', 'environment'
-_LOGGED = 'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr'
+_LOGGED = (
+    'accuracy/', 'coco/', 'mIoU', 'mAcc', 'loss', 'lr',
+    *(metric.logged for task in TASKS.values() for metric in task.metrics),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

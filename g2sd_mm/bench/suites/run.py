@@ -294,7 +294,8 @@ def _state(
 ) -> dict[str, Any]:
     """How a record's rows were made, which are ``missing``, and which files are ``left_out``."""
     there = {_names(row) for row in rows}
-    wanted = [_names({**vars(row), 'seed': seed}) for seed in suite.seeds for row in suite.rows]
+    usual = suite.usual_rows
+    wanted = [_names({**vars(row), 'seed': seed}) for seed in suite.seeds for row in usual]
     return {
         'made': record.made(digests),
         'missing': [' '.join(names) for names in wanted if names not in there],

@@ -83,6 +83,7 @@ class Suite:
     recipe: how its runs differ from the published ones.
     methods: names of rows that a reader added -> how reports show them.
     tested: what its rows are tested on, where that is not what their runs validate on.
+    on_request: tasks whose rows are run only if ``--tasks`` names them.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Suite:
     note: str = ''
     recipe: str = ''
     tested: str = ''
+    on_request: tuple[str, ...] = ()
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def step(self, name: str) -> Step:
@@ -111,6 +113,8 @@ class Suite:
     def select(self, **asked: Sequence[str] | None) -> list[Row]:
         """The rows of the given tasks, methods, ... (None: all), in the table's order.
 
+        Without tasks those of :attr:`on_request` are left out.
+
         Args:
             asked: field of :class:`Row` -> admitted values.
 
@@ -125,11 +129,17 @@ class Suite:
                     f'{_OPTIONS[name]} {" ".join(unknown)}: the {self.name} suite has '
                     f'{", ".join(sorted(known))}'
                 )
+        offered = self.rows if asked.get('task') else self.usual_rows
         return [
             row
-            for row in self.rows
+            for row in offered
             if all(not values or getattr(row, name) in values for name, values in asked.items())
         ]
+
+    @property
+    def usual_rows(self) -> tuple[Row, ...]:
+        """The rows that are run if nobody names a task."""
+        return tuple(row for row in self.rows if row.task not in self.on_request)
 
     def steps_of(self, rows: Sequence[Row]) -> Iterator[Step]:
         """Every step that the rows need, each once, in an order that can be run."""

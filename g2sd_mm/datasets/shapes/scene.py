@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .depth import scene_depth
 from .outlines import CLASSES, VOID, Outline, blob_outline, class_outline, pose, strip_outline
 from .textures import random_colour, random_crop, recolour
 
@@ -88,7 +89,7 @@ def paint(canvas: np.ndarray, patch: Patch, texture: np.ndarray) -> None:
     under[...] = mixed // 255
 
 
-TASKS = ('cls', 'det', 'seg')
+TASKS = ('cls', 'det', 'seg', 'depth')
 SPLITS = ('train', 'val')
 MIN_VISIBLE = 0.15
 """Instances of which less than this fraction can be seen are not annotated."""
@@ -183,11 +184,13 @@ class Scene:
         image: uint8 RGB (size, size, 3).
         label: Class of the main object, 0 .. 9.
         instances: Every object, also the hidden ones, back to front.
+        depth: float64 (size, size), metres; None but for the task 'depth'.
     """
 
     image: np.ndarray
     label: int
     instances: tuple[Instance, ...]
+    depth: np.ndarray | None = None
 
     def semantic(self) -> np.ndarray:
         """uint8 (size, size): 0 background, 1 .. 10 class, 255 object too hidden to score."""
@@ -328,7 +331,7 @@ def render_scene(task: str, split: str, index: int, *, size: int, seed: int = 0)
     """Draw one scene.
 
     Args:
-        task: 'cls', 'det' or 'seg' ('det' and 'seg' give the same scene).
+        task: 'cls', 'det', 'seg' or 'depth' (all but 'cls' give the same scene).
         split: 'train' or 'val'.
         index: Number of the image in its split, from 0. The main object's class is
             ``index % 10``, so any range of images is balanced.
@@ -352,4 +355,5 @@ def render_scene(task: str, split: str, index: int, *, size: int, seed: int = 0)
         # Nothing in front of anything: always fair, and too rare to shift the difficulty.
         pieces = _mains(rng, recipe, size, label)
         instances, _ = _instances(pieces, size)
-    return Scene(_paint_all(rng, pieces, recipe, size), label, tuple(instances))
+    depth = scene_depth([piece.patch for piece in pieces], size) if task == 'depth' else None
+    return Scene(_paint_all(rng, pieces, recipe, size), label, tuple(instances), depth)

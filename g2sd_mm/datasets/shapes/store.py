@@ -16,12 +16,12 @@ import numpy as np
 from ...lock import file_lock
 from .outlines import CLASSES, PALETTE
 from .scene import SPLITS, TASKS, Scene, render_scene
-from .writer import Fingerprint, annotation_names, write_set
+from .writer import KINDS, Fingerprint, annotation_names, beside_images, write_set
 
 VERSION = 1
 """Raised whenever the same parameters give other bytes: old folders are then made anew."""
 
-DEFAULT_SIZES = {'cls': 64, 'det': 128, 'seg': 128}
+DEFAULT_SIZES = {'cls': 64, 'det': 128, 'seg': 128, 'depth': 128}
 """Side of the images in pixels, by task."""
 
 _META = 'meta.json'
@@ -44,7 +44,7 @@ def check_parameters(task: str, train: int, val: int, size: int | None,
         raise ValueError(f'Shapes: task must be one of {", ".join(TASKS)}, got {task!r}')
     return {
         'version': VERSION,
-        'kind': 'cls' if task == 'cls' else 'scenes',
+        'kind': KINDS[task],
         'train': _whole('train', train, 1),
         'val': _whole('val', val, 1),
         'size': _whole('size', DEFAULT_SIZES[task] if size is None else size, 32),
@@ -79,8 +79,8 @@ def is_complete(folder: Path, asked: dict[str, Any]) -> bool:
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     expected = {split: asked[split] for split in SPLITS}
-    if asked['kind'] != 'cls':
-        expected |= {f'masks/{split}': asked[split] for split in SPLITS}
+    for beside in beside_images(asked['kind']):
+        expected |= {f'{beside}/{split}': asked[split] for split in SPLITS}
     return all(_count_images(folder / name) == count for name, count in expected.items())
 
 
@@ -117,8 +117,7 @@ def _generate(root: Path, folder: Path, asked: dict[str, Any], held: bool) -> No
     work.mkdir()
     try:
         counts = {split: asked[split] for split in SPLITS}
-        task = 'cls' if asked['kind'] == 'cls' else 'det'
-        sums = write_set(work, task, counts, asked['size'], asked['seed'])
+        sums = write_set(work, asked['kind'], counts, asked['size'], asked['seed'])
         meta = json.dumps(asked | sums, indent=2) + '\n'
         (work / _META).write_text(meta, 'utf-8')
         _put_in_place(work, folder, asked)
@@ -134,12 +133,13 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
     """Give the folder of a Shapes set; generate it first if it is not there yet.
 
     The set appears under ``root`` as ``cls_<size>px_<train>+<val>_s<seed>`` or, for detection and
-    segmentation, which share their pictures, ``scenes_...``. The same arguments give the same
-    bytes everywhere. Processes may call this together: one generates, the others wait for it.
+    segmentation, which share their pictures, ``scenes_...``, or for depth, which has the same
+    pictures once more, ``depth_...``. The same arguments give the same bytes everywhere. Processes
+    may call this together: one generates, the others wait for it.
 
     Args:
         root: Where sets are kept; made if missing.
-        task: 'cls', 'det' or 'seg'.
+        task: 'cls', 'det', 'seg' or 'depth'.
         train: Number of training images, > 0.
         val: Number of validation images, > 0.
         size: Side of the images in pixels, >= 32; None takes ``DEFAULT_SIZES[task]``.
@@ -147,7 +147,7 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
 
     Returns:
         The folder. It holds ``train``, ``val``, ``annotations``, ``meta.json``, and for scenes
-        ``masks/train`` and ``masks/val``.
+        ``masks/train`` and ``masks/val``, for depth ``depth/train`` and ``depth/val``.
 
     Raises:
         ValueError: an argument is out of range.

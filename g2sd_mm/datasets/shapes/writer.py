@@ -1,4 +1,4 @@
-"""Writing a generated set: images, lists, COCO files, semantic masks, and their fingerprints."""
+"""Writing a generated set: images, lists, COCO files, masks, depth maps, and fingerprints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from .depth import as_millimetres
 from .outlines import CLASSES
 from .scene import SPLITS, Scene, render_scene
 
+#: Task -> what its folder is called, and holds.
+KINDS = {'cls': 'cls', 'det': 'scenes', 'seg': 'scenes', 'depth': 'depth'}
+
+_BESIDE = {'scenes': ('masks',), 'depth': ('depth',)}
+_LISTS = {'cls': 'annotations/{}.txt', 'depth': 'annotations/{}.txt'}
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
@@ -33,10 +39,15 @@ class Fingerprint:
         return self._hash.hexdigest()
 
 
-def annotation_names(task: str) -> tuple[str, ...]:
+def annotation_names(kind: str) -> tuple[str, ...]:
     """Relative paths of the annotation files of a set, in fingerprint order."""
-    pattern = 'annotations/{}.txt' if task == 'cls' else 'annotations/instances_{}.json'
+    pattern = _LISTS.get(kind, 'annotations/instances_{}.json')
     return tuple(pattern.format(split) for split in SPLITS)
+
+
+def beside_images(kind: str) -> tuple[str, ...]:
+    """Folders of a set that hold a file for every image."""
+    return _BESIDE.get(kind, ())
 
 
 def image_name(task: str, split: str, index: int) -> str:
@@ -51,13 +62,18 @@ def mask_name(split: str, index: int) -> str:
     return f'masks/{split}/{index + 1:06d}.png'
 
 
+def depth_name(split: str, index: int) -> str:
+    """Relative path of the depth map of a scene."""
+    return f'depth/{split}/{index + 1:06d}.png'
+
+
 def _save(folder: Path, name: str, data: bytes, fingerprint: Fingerprint) -> None:
     (folder / name).write_bytes(data)
     fingerprint.add(name, data)
 
 
 def _png(image: np.ndarray) -> bytes:
-    """Encode uint8 RGB (H, W, 3) or grey (H, W)."""
+    """Encode uint8 RGB (H, W, 3), or grey uint8 or uint16 (H, W)."""
     if image.ndim == 3:
         image = image[..., ::-1]
     return cv2.imencode('.png', image, _FAST_PNG)[1].tobytes()
@@ -137,23 +153,41 @@ def _write_scenes(folder: Path, split: str, count: int, size: int, seed: int,
     return json.dumps(data, separators=(',', ':')).encode()
 
 
-def write_set(folder: Path, task: str, counts: dict[str, int], size: int,
+def _write_depth(folder: Path, split: str, count: int, size: int, seed: int,
+                 images: Fingerprint) -> bytes:
+    """Write images and depth maps of a split of scenes; return the list of images."""
+    (folder / split).mkdir(parents=True)
+    (folder / 'depth' / split).mkdir(parents=True)
+    lines = []
+    for index, scene in _scenes('depth', split, count, size, seed):
+        assert scene.depth is not None
+        name = image_name('depth', split, index)
+        _save(folder, name, _png(scene.image), images)
+        _save(folder, depth_name(split, index), _png(as_millimetres(scene.depth)), images)
+        lines.append(f'{name.removeprefix(split + "/")}\n')
+    return ''.join(lines).encode()
+
+
+_WRITERS = {'cls': _write_labelled, 'scenes': _write_scenes, 'depth': _write_depth}
+
+
+def write_set(folder: Path, kind: str, counts: dict[str, int], size: int,
               seed: int) -> dict[str, str]:
     """Generate every file of a set except ``meta.json``.
 
     Args:
         folder: Existing empty folder.
-        task: 'cls', or 'det' / 'seg' for scenes.
+        kind: of :data:`KINDS`.
         counts: Number of images of each split.
         size: Side of the images in pixels.
         seed: Seed of the set.
 
     Returns:
-        ``annotations_sha256`` and ``images_sha256`` (images and semantic masks).
+        ``annotations_sha256`` and ``images_sha256`` (images, semantic masks, depth maps).
     """
-    write = _write_labelled if task == 'cls' else _write_scenes
+    write = _WRITERS[kind]
     images, annotations = Fingerprint(), Fingerprint()
     (folder / 'annotations').mkdir()
-    for split, name in zip(SPLITS, annotation_names(task), strict=True):
+    for split, name in zip(SPLITS, annotation_names(kind), strict=True):
         _save(folder, name, write(folder, split, counts[split], size, seed, images), annotations)
     return {'annotations_sha256': annotations.hexdigest(), 'images_sha256': images.hexdigest()}

@@ -181,7 +181,7 @@ def best_by(runner: Runner, metrics: Mapping[str, Any]) -> tuple[str, bool] | No
             if name in metrics:
                 return name, rule != 'less'
     name = next((name for name in tasks.best_by() if name in metrics), '')
-    return (name, True) if name else None
+    return (name, tasks.more_is_better(name)) if name else None
 
 
 def _first(hook: CheckpointHook, metrics: Mapping[str, Any]) -> tuple[str, str]:

@@ -43,6 +43,15 @@ def test_verdicts_follow_the_paired_differences(g2sd, verdict):
     assert found['g2sd > g2sd_nosd'].verdict == verdict
 
 
+@pytest.mark.parametrize(('g2sd', 'word'), [(10.0, 'holds'), (20.0, 'does not hold')])
+def test_a_claim_about_errors_holds_if_they_are_smaller(g2sd, word):
+    lines = summarise([row('g2sd', g2sd, task='depth'), row('scratch', 15.0, task='depth')])
+    (found,) = differences(lines)
+    assert found.verdict.startswith(f'{word} in one seed')
+    assert 'g2sd &lt; scratch' in show(order_table(lines))
+    assert 'paper' not in show(result_tables(lines, 'mini')).split('<p')[0]
+
+
 def test_one_seed_decides_nothing():
     found = claims(rows(g2sd=(70.0,), scratch=(75.0,)))['g2sd > scratch']
     assert found.verdict == 'does not hold in one seed: more seeds tell whether that is chance'

@@ -13,7 +13,7 @@ def row(method: str, value: float | None, seed: int = 0, task: str = 'cls') -> d
     line = dict(task=task, method=method, student='vits', seed=seed, config='c.py')
     if value is None:
         return dict(line, error='out of memory')
-    metric = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU'}[task]
+    metric = {'cls': 'top1', 'det': 'bbox_mAP', 'seg': 'mIoU', 'depth': 'abs_rel'}[task]
     return dict(
         line, metrics={metric: value}, params_m=1.25, gflops=0.5, train_seconds=10.0,
         total_seconds=30.0, dataset='shapes', checkpoint='weights.pth',
@@ -44,6 +44,21 @@ def test_times_are_medians_over_the_seeds_that_ended():
     assert (found.own_seconds, found.total_seconds) == (20, 40)
     (failed,) = summarise(rows(g2sd=(None,)))
     assert failed.own_seconds is failed.total_seconds is None
+
+
+def test_of_errors_less_is_better():
+    found = {'teacher': 8.0, 'g2sd': 10.0, 'scratch': 16.0, 'g2sd_nosd': 12.0}
+    lines = summarise([row(name, value, task='depth') for name, value in found.items()])
+    assert all(line.lower_is_better for line in lines)
+    assert by_method(lines)['g2sd'].retained == pytest.approx(80)
+    assert by_method(lines)['scratch'].retained == pytest.approx(50)
+    order, *said = verdicts(lines)
+    assert order == (
+        'depth (abs_rel): teacher 8.00 < g2sd 10.00 < g2sd_nosd 12.00 < scratch 16.00'
+    )
+    assert any('g2sd - scratch = -6.00, less is better' in line for line in said)
+    (better,) = summarise([row('g2sd', 70.0)])
+    assert not better.lower_is_better
 
 
 def test_one_seed_has_no_spread():

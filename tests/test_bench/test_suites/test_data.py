@@ -15,12 +15,13 @@ from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.digests import all_digests
 from g2sd_mm.bench.suites.plan import local_commands
 from g2sd_mm.bench.suites.run import run_suite
+from g2sd_mm.cli.check_data import check_data
 from g2sd_mm.cli.options import parse_options
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.data import prepare_data
 
-from ...helpers import small_masks
+from ...helpers import small_depth, small_masks
 from ...helpers.toys import ROOT, image_folder, refused, words
 from .test_handover import coco
 
@@ -59,9 +60,37 @@ def test_layouts_are_recognised(pictures, objects, scenes):
     assert data.tasks == ['det', 'cls', 'seg']
     assert data.name == 'objects'
     suite = data.apply(MINI)
-    assert suite.rows == MINI.on_own_test_data().rows
+    asked = [row for row in MINI.on_own_test_data().rows if row.task in data.tasks]
+    assert list(suite.rows) == asked == suite.select()
     options = steps(suite)['vitb_mae'].options
     assert options['train_dataloader.dataset.dataset.data_root'] == str(pictures / 'train')
+
+
+@pytest.mark.parametrize('ending', ['.png', '.npy'])
+def test_depth_of_ones_own_is_read_in_its_range(tmp_path, ending):
+    root = small_depth.write_data(tmp_path / 'rooms', ending)
+    data = find_data([str(root)])
+    assert data.tasks == ['depth']
+    suite = data.apply(MINI)
+    assert {row.task for row in suite.select()} == {'depth'}  # nobody has to name it
+    step = steps(suite)['g2sd_vits_depth']
+    cfg = load_config(str(ROOT / step.config), step.options)
+    assert cfg.model.decode_head.max_depth == pytest.approx(5)
+    assert cfg.model.decode_head.min_depth == pytest.approx(1)
+    dataset = cfg.val_dataloader.dataset
+    assert dataset.depth_suffix == ending and dataset.data_prefix.depth_map_path == 'depth/val'
+    (read,) = (s for s in dataset.pipeline if s.type == 'LoadDepthAnnotations')
+    assert read.scale == (1.0 if ending == '.npy' else 0.001)
+    assert read.max_depth < cfg.val_evaluator.max_depth_eval  # the farthest pixel counts
+    assert check_data([str(ROOT / step.config)], options=step.options, workers=0).harmful == 0
+
+
+def test_depth_that_cannot_be_read_is_named(tmp_path):
+    root = small_depth.write_data(tmp_path / 'rooms')
+    bad = root / 'depth/train/scene0.png'
+    small_depth.write_map(bad, 0 * small_depth.depth_map())
+    with refused(str(bad), 'all'):
+        find_data([str(root)])
 
 
 def test_only_tasks_with_data_are_run(scenes):

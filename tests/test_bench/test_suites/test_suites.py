@@ -48,6 +48,17 @@ def test_rows_are_selected_by_task_and_method():
     assert SUITE.select(student=['vitc', 'vitd'], table=['main']) == list(SUITE.rows[:2])
 
 
+def test_a_task_on_request_is_run_only_if_it_is_named():
+    suite = replace(SUITE, on_request=('det',))
+    assert suite.select() == list(suite.usual_rows) == list(SUITE.rows[:2])
+    assert suite.select(method=['g2sd']) == [SUITE.rows[0]]
+    assert suite.select(task=['cls', 'det']) == list(SUITE.rows)
+    for each in (DEMO, SUITES['mini']):
+        assert {row.task for row in each.select()} == {'cls', 'det', 'seg'}
+        asked = each.select(task=['depth'])
+        assert {'teacher', 'scratch', 'g2sd_nosd', 'g2sd'} <= {row.method for row in asked}
+
+
 def test_unknown_tasks_and_methods_are_told_the_known_ones():
     with pytest.raises(UserError, match=words('--tasks pose', 'toy suite has cls, det')):
         SUITE.select(task=['cls', 'pose'])

@@ -1,0 +1,154 @@
+"""Images with depth maps: the data set, and the reading of a map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine import fileio
+from mmengine.registry import TRANSFORMS
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from ..compat.image_files import naming
+from ..data_checks.depth import DepthError, DepthReading, ImageDepths, depth_numbers
+from ..data_checks.findings import KINDS
+from ..errors import ConfigError, DataError
+
+_LOOKS = 20  # maps of which one has to be there
+
+
+@DATASETS.register_module()
+class DepthDataset(BaseSegDataset):
+    """Images and, of the same names in another folder, depth maps.
+
+    mmseg's ``NYUDataset`` reads a room out of each name, and fails for names without a number.
+
+    Args:
+        depth_suffix: ending of the maps, ``.png`` or ``.npy``.
+        data_prefix: folders ``img_path`` and ``depth_map_path``, below ``data_root``.
+        options: of ``BaseSegDataset``; ``img_suffix`` is the ending of the images.
+
+    Raises:
+        DataError: if none of the images has a map.
+    """
+
+    def __init__(
+        self,
+        depth_suffix: str = '.png',
+        data_prefix: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> None:
+        self.depth_suffix = depth_suffix
+        prefix = data_prefix or dict(img_path='images', depth_map_path='depth')
+        super().__init__(data_prefix=dict(prefix), **options)
+
+    def load_data_list(self) -> list[dict]:
+        """``img_path`` and ``depth_map_path`` of every sample."""
+        entries = super().load_data_list()
+        images, maps = self.data_prefix['img_path'], self.data_prefix.get('depth_map_path')
+        if maps is None:
+            return entries
+        for entry in entries:
+            inside = entry['img_path'][len(images) :].lstrip('/')
+            name = inside[: -len(self.img_suffix)] + self.depth_suffix
+            entry['depth_map_path'] = fileio.join_path(maps, name)
+        paths = [entry['depth_map_path'] for entry in entries]
+        spread = paths[:: max(1, len(paths) // _LOOKS)]
+        if not any(map(fileio.exists, spread)):
+            raise DataError(
+                f'{maps} has no depth map of the {len(paths)} images: the first would be '
+                f'{paths[0]}; mend data_prefix.depth_map_path, or set depth_suffix'
+            )
+        return entries
+
+    def source(self, split: str, dataset: Mapping[str, Any]) -> ImageDepths:
+        """What ``tools/check_data.py`` looks at; ``dataset`` is this one's config."""
+        listed = self.load_data_list()
+        return ImageDepths(
+            self.data_prefix['img_path'],
+            self.data_prefix['depth_map_path'],
+            split,
+            _reading_of(dataset),
+            (self.img_suffix,),
+            self.depth_suffix,
+            pairs={entry['img_path']: entry['depth_map_path'] for entry in listed},
+        )
+
+
+def _reading_of(dataset: Mapping[str, Any]) -> DepthReading:
+    """As the pipeline of a data set's config reads maps."""
+    for step in dataset.get('pipeline') or ():
+        if str(step['type']).rpartition('.')[2] == LoadDepthAnnotations.__name__:
+            options = {key: value for key, value in step.items() if key != 'type'}
+            return LoadDepthAnnotations(**options).reading
+    return DepthReading()
+
+
+@TRANSFORMS.register_module()
+class LoadDepthAnnotations:
+    """Reads ``depth_map_path`` as ``gt_depth_map``: float32 [height, width], metres.
+
+    0 stands for pixels whose depth is not known: those of the file's ``invalid`` numbers, and
+    those out of range.
+
+    Args:
+        scale: metres that a number 1 of the file stands for: 0.001 for millimetres, 1 for arrays in
+            metres.
+        min_depth, max_depth: metres; what lies outside counts neither in training nor in
+            evaluation.
+        invalid: numbers that stand for pixels without depth; 0 always does.
+
+    Raises:
+        ConfigError: for a range or scale that there cannot be.
+    """
+
+    def __init__(
+        self,
+        scale: float = 0.001,
+        min_depth: float = 0.001,
+        max_depth: float = 10.0,
+        invalid: Sequence[float] = (0,),
+    ) -> None:
+        if not 0 < scale < math.inf:
+            raise ConfigError(f'LoadDepthAnnotations.scale={scale!r}: metres a number, more than 0')
+        if not 0 <= min_depth < max_depth:
+            raise ConfigError(
+                f'LoadDepthAnnotations.min_depth={min_depth!r}, max_depth={max_depth!r}: the '
+                'first has to be below the second'
+            )
+        self.reading = DepthReading(scale, min_depth, max_depth, tuple(invalid))
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Add the map to the sample.
+
+        Raises:
+            DataError: naming the map's file, what is wrong with it, and what to do.
+        """
+        path = results.get('depth_map_path')
+        if path is None:
+            raise DataError(
+                f'{results.get("img_path")}: its data set names no depth map; set '
+                'data_prefix.depth_map_path of a DepthDataset'
+            )
+        with naming(path, 'a depth map'):
+            content = fileio.get(path)
+        try:
+            if not content:
+                raise DepthError('empty-file')
+            metres = self.reading.metres(depth_numbers(content, path))
+        except DepthError as error:
+            kind = KINDS[error.kind]
+            detail = f' ({error})' if str(error) else ''
+            raise DataError(f'{path}: {kind.title}{detail}: {kind.remedy}') from error
+        size = tuple(results['ori_shape'][:2])
+        if metres.shape != size:
+            raise DataError(
+                f'{path}: the depth map is {metres.shape[1]}x{metres.shape[0]} px and its image '
+                f'{results["img_path"]} {size[1]}x{size[0]} px: bring the map to the size of its '
+                'image, taking the nearest pixel'
+            )
+        results['gt_depth_map'] = metres
+        results['seg_fields'].append('gt_depth_map')
+        return results

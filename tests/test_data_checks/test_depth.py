@@ -1,0 +1,190 @@
+"""Depth maps as they are read: what is wrong with a file, in one line with its cure."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+from mmengine.registry import TRANSFORMS
+from PIL import Image
+
+from g2sd_mm.cli.check_data import main
+from g2sd_mm.data_checks import check
+from g2sd_mm.data_checks.depth import ARRAY, DepthError, DepthReading, depth_numbers
+from g2sd_mm.data_checks.findings import KINDS
+from g2sd_mm.data_checks.run import recognise
+from g2sd_mm.datasets.depth import DepthDataset, LoadDepthAnnotations
+from g2sd_mm.errors import ConfigError, DataError
+
+from ..helpers import small_depth
+from ..helpers.small_depth import SIDE, depth_map
+
+READING = DepthReading(0.001, 0.1, 10.0)
+
+
+def png(path, numbers: np.ndarray) -> None:
+    Image.fromarray(numbers).save(path)
+
+
+def _millimetres() -> np.ndarray:
+    return np.rint(1000 * depth_map()).astype(np.uint16)
+
+
+#: Name -> (writes a bad map, kind of the finding, words of the message).
+BAD = {
+    '8 bits': (lambda p: png(p, (depth_map() * 25).astype(np.uint8)), 'depth-format', '8 bits'),
+    'colours': (
+        lambda p: png(p, np.dstack([depth_map().astype(np.uint8)] * 3)), 'depth-format', 'picture',
+    ),
+    'other size': (lambda p: png(p, _millimetres()[:-1]), 'size-mismatch', f'{SIDE}x{SIDE - 1}'),
+    'nothing known': (lambda p: png(p, 0 * _millimetres()), 'no-depth', 'all'),
+    'nothing in range': (lambda p: png(p, 0 * _millimetres() + 50), 'no-depth', 'none in'),
+    'metres as millimetres': (
+        lambda p: png(p, np.maximum(1, np.rint(depth_map())).astype(np.uint16)),
+        'depth-scale', 'scale=1 ',
+    ),
+    'a finer unit than millimetres': (
+        lambda p: png(p, 12 * np.maximum(_millimetres(), 1000)), 'depth-scale', 'scale=1e-06',
+    ),
+    'empty': (lambda p: p.write_bytes(b''), 'empty-file', 'zero bytes'),
+    'cut off': (lambda p: p.write_bytes(p.read_bytes()[:200]), 'truncated', 'too early'),
+    'no picture': (lambda p: p.write_text('depth'), 'unreadable', 'no decoder'),
+    'missing': (lambda p: p.unlink(), 'missing-depth', 'no such file'),
+}  # fmt: skip
+BAD_ARRAYS = {
+    'not a number': (math.nan, 'depth-not-finite', 'nan'),
+    'infinite': (math.inf, 'depth-not-finite', 'inf'),
+    'negative': (-1.0, 'depth-not-finite', '-1'),
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    return small_depth.write_data(tmp_path / 'data', number=2)
+
+
+def sample(data, split: str = 'train', suffix: str = '.png', scale: float = 0.001) -> dict:
+    """The first sample, as a pipeline reads it."""
+    steps = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadDepthAnnotations', scale=scale, min_depth=0.1, max_depth=10.0),
+    ]
+    dataset = DepthDataset(
+        suffix, dict(img_path=f'images/{split}', depth_map_path=f'depth/{split}'),
+        data_root=str(data), pipeline=steps,
+    )  # fmt: skip
+    return dataset[0]
+
+
+def found(data, **reading) -> list[tuple[str, str]]:
+    sources = recognise(data)
+    for source in sources:
+        source._reading = DepthReading(**reading) if reading else READING
+    return [
+        (f.kind, os.path.relpath(f.path, data)) for f in check(sources, workers=0).findings
+    ]
+
+
+def test_good_maps_are_metres_and_unknown_pixels_are_0(data):
+    assert found(data) == []
+    loaded = sample(data)
+    assert loaded['gt_depth_map'].dtype == np.float32
+    np.testing.assert_allclose(loaded['gt_depth_map'], depth_map(), atol=0.0005)
+    assert loaded['seg_fields'] == ['gt_depth_map']
+
+
+@pytest.mark.parametrize('name', BAD)
+def test_a_bad_map_is_one_finding_and_one_line_with_file_and_cure(data, name):
+    spoil, kind, words = BAD[name]
+    path = data / 'depth/train/scene0.png'
+    spoil(path)
+    culprit = 'images/train/scene0.jpg' if kind == 'size-mismatch' else 'depth/train/scene0.png'
+    assert found(data) == [(kind, culprit)]
+    with pytest.raises(DataError) as caught:
+        sample(data)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and words in message and '\n' not in message
+    if kind not in ('missing-depth', 'size-mismatch'):
+        assert KINDS[kind].remedy in message
+
+
+@pytest.mark.parametrize('name', BAD_ARRAYS)
+def test_a_bad_number_in_an_array(tmp_path, name):
+    value, kind, words = BAD_ARRAYS[name]
+    data = small_depth.write_data(tmp_path / 'data', ARRAY, number=2)
+    path = data / f'depth/train/scene0{ARRAY}'
+    numbers = np.load(path)
+    numbers[20, 20] = value
+    np.save(path, numbers)
+    assert found(data, scale=1.0, max_depth=10.0) == [(kind, f'depth/train/scene0{ARRAY}')]
+    with pytest.raises(DataError, match=words) as caught:
+        sample(data, suffix=ARRAY, scale=1.0)
+    assert 'write 0 where' in str(caught.value)
+
+
+def test_the_scale_that_a_message_offers_works(data):
+    """Millimetres that are taken for metres."""
+    with pytest.raises(DataError, match=r'scale=0\.001 would make it 1 to 5 m'):
+        sample(data, scale=1.0)
+    assert sample(data, scale=0.001)['gt_depth_map'].max() == pytest.approx(5)
+
+
+def test_a_folder_by_itself_may_have_any_scale(data):
+    assert check(recognise(data), workers=0).findings == ()
+
+
+def test_what_is_out_of_range_is_not_known():
+    numbers = np.array([[50, 200, 9000, 10_001, 65_535, 0]])
+    reading = DepthReading(0.001, 0.1, 10.0, invalid=(0, 65_535))
+    np.testing.assert_allclose(reading.metres(numbers), [[0, 0.2, 9, 0, 0, 0]], atol=1e-6)
+
+
+def test_numbers_that_stand_for_no_depth_may_be_no_numbers():
+    reading = DepthReading(1.0, 0.1, 10.0, invalid=(-1,))
+    np.testing.assert_allclose(reading.metres(np.array([[-1.0, 2.0]])), [[0, 2]])
+
+
+def test_a_pickle_is_not_opened(tmp_path):
+    np.save(tmp_path / 'a.npy', np.array([[{}]]), allow_pickle=True)
+    with pytest.raises(DepthError) as caught:
+        depth_numbers((tmp_path / 'a.npy').read_bytes(), 'a.npy')
+    assert caught.value.kind == 'unreadable'
+
+
+@pytest.mark.parametrize('options', [
+    dict(scale=0), dict(scale=math.inf), dict(min_depth=11), dict(min_depth=-1),
+])  # fmt: skip
+def test_reading_that_makes_no_sense(options):
+    with pytest.raises(ConfigError, match='LoadDepthAnnotations'):
+        TRANSFORMS.build(dict(type='LoadDepthAnnotations', **options))
+
+
+def test_maps_of_another_ending_are_named(data):
+    with pytest.raises(DataError, match='depth_suffix'):
+        sample(data, suffix=ARRAY)
+
+
+def test_a_data_set_without_maps_is_named(data):
+    with pytest.raises(DataError, match='depth_map_path'):
+        LoadDepthAnnotations()({'img_path': 'a.jpg', 'seg_fields': []})
+
+
+def test_stray_maps_and_images_are_noted(data):
+    (data / 'images/val/scene1.jpg').unlink()
+    assert found(data) == [('stray-depth', 'depth/val/scene1.png')]
+
+
+def test_the_command_ends_with_1_and_lists_what_to_do(data, monkeypatch, capsys, tmp_path):
+    BAD['8 bits'][0](data / 'depth/val/scene0.png')
+    fixes = tmp_path / 'fix.jsonl'
+    arguments = ['check_data.py', str(data), '--workers', '1', '--fix-list', str(fixes)]
+    monkeypatch.setattr('sys.argv', arguments)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    assert '[depth-format]' in capsys.readouterr().out
+    (fix,) = map(json.loads, fixes.read_text().splitlines())
+    assert fix['path'].endswith('val/scene0.png') and '16-bit PNG or .npy' in fix['to_do'][0]
