@@ -19,9 +19,9 @@ from ..text import some
 
 #: Top-level names that mmengine or this project reads beside the arguments of ``Runner``.
 _READ = (
-    'backend_args', 'classes', 'classes_by_position', 'custom_imports', 'data_layout',
-    'distillation', 'model_wrapper_cfg', 'num_classes', 'reliability', 'row', 'runner_type',
-    'shapes', 'tta_model', 'tta_pipeline',
+    'backend_args', 'boxes_only', 'classes', 'classes_by_position', 'custom_imports',
+    'data_layout', 'distillation', 'model_wrapper_cfg', 'num_classes', 'reliability', 'row',
+    'runner_type', 'shapes', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 #: Names that something reads.
 _TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}

@@ -19,6 +19,7 @@ from mmengine.config import Config, ConfigDict
 import g2sd_mm
 
 from ..agreement.runs import agree_for_training
+from ..agreement.weights import say
 from ..config.load import load_config
 from ..config.parts import add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
@@ -131,7 +132,7 @@ def prepare_training(
     name_run(cfg, config)
     if amp:
         use_mixed_precision(cfg)
-    prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
+    notes += prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
     cfg.setdefault('randomness', {})
     if seed is not None:
         cfg.randomness.seed = seed
@@ -181,7 +182,7 @@ def prepare_test(
         raise UserError(f'{config} has no test data: it is a pre-training config')
     cfg.work_dir = work_dir or default_work_dir(config, runs)
     name_run(cfg, config)
-    prepare_data(cfg, ('test_dataloader',))
+    say(prepare_data(cfg, ('test_dataloader',)))
     for key in _TRAINING_ONLY:
         cfg[key] = None
     for key in ('auto_scale_lr', 'model_wrapper_cfg'):
