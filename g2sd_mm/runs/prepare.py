@@ -155,6 +155,7 @@ def prepare_training(
     check_training_data(cfg)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)
+    use_online_knn(cfg)
     return cfg
 
 
@@ -274,6 +275,21 @@ def use_test_time_augmentation(cfg: Config) -> None:
     for dataset in innermost_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def use_online_knn(cfg: Config) -> None:
+    """Look at the student's features now and then, if the config has ``online_knn``, in place.
+
+    Raises:
+        UserError: if there are no labelled images to look with.
+    """
+    settings = cfg.get('online_knn')
+    if settings is None:
+        return
+    from ..probe.online import OnlineKNNHook, data_beside
+
+    data = settings.get('data') or data_beside(cfg)
+    add_hook(cfg, OnlineKNNHook.__name__, **{**settings, 'data': data})
 
 
 def use_tensorboard(cfg: Config) -> None:
