@@ -12,7 +12,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..agreement.recorded import recorded
+from ..agreement.weights import recorded
 from ..checkpoints import encoder_state, read_weights
 from ..distill.teachers import Features
 from ..errors import UserError

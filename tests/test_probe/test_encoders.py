@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from g2sd_mm.checkpoints.encoder import encoder_state
-from g2sd_mm.checkpoints.read import read_weights
+from g2sd_mm.checkpoints import encoder_state, read_weights
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.masking import random_masking
