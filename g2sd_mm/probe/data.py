@@ -104,7 +104,8 @@ def _class_folders(train: Split, val: Split) -> Data:
     unknown = [f.name for f in folders_in(val.images) if f.name not in classes]
     if unknown:
         raise DataError(f'{val.images} has a class {unknown[0]!r} that {train.images} has not')
-    return Data(*(_labelled(split.images, classes) for split in (train, val)), classes)
+    parts = [_labelled(split.images, classes) for split in (train, val)]
+    return Data(parts[0], parts[1], classes)
 
 
 def _labelled(root: Path, classes: Sequence[str]) -> Part:
@@ -140,7 +141,8 @@ def _of_config(config: str, options: dict[str, Any] | None) -> Data:
 
     cfg = load_config(config, options)
     prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
-    parts, classes = [], ()
+    parts: list[Part] = []
+    classes: tuple[str, ...] = ()
     for split in _SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if not loader:

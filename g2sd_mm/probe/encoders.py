@@ -90,7 +90,7 @@ def tokens_features(
         x = torch.cat([x, dist.to(x.dtype).expand(len(x), -1, -1)], dim=1)
     for layer in vit.blocks[: block % vit.depth + 1]:
         x = layer(x)
-    x = vit.norm(x) if normed else x  # type: ignore[operator]
+    x = vit.norm(x) if normed else x
     patches = x[:, 1 : 1 + grid[0] * grid[1]]
     return Features(x[:, 0], patches.unflatten(1, grid))
 

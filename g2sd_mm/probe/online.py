@@ -125,6 +125,7 @@ class OnlineKNNHook(Hook):
             for images, labels in batches(part, size, self.crop_share, _BATCH):
                 images = images if inputs.channels == 'RGB' else images.flip(1)
                 cls, patches = tokens_features(student, ((images - mean) / std).to(device))
+                assert cls is not None, 'every ViT of ours has one'
                 columns['cls'].append(cls.float())
                 columns['mean'].append(patches.float().flatten(1, 2).mean(dim=1))
                 columns['labels'].append(labels.to(device))

@@ -95,9 +95,9 @@ def probe(
     if images.dense:
         assert train.patches is not None and val.patches is not None
         results[DENSE] = dense_probe(
-            *(x.to(device) for x in (train.patches, train.labels, val.patches, val.labels)),
-            classes=len(images.classes),
-        )
+            train.patches.to(device), train.labels.to(device),
+            val.patches.to(device), val.labels.to(device), len(images.classes),
+        )  # fmt: skip
     else:
         token = token or ('mean' if train.cls is None else 'cls')
         for name in wanted:
