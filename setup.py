@@ -90,6 +90,7 @@ EXTRAS = {
         'nbclient',  # runs docs/first_student.ipynb in a test
         'ipykernel',
         'transformers>=5',  # tests compare features with it
+        'scikit-learn',  # tests compare probes with it
         *EXPORT,
         *PACKED,
     ],

@@ -12,6 +12,7 @@ COMMANDS = {
     'infer': 'predict images: JSON and drawn pictures',
     'reproduce': "run a results table's rows and write the report",
     'analyze': 'compare students with their teacher beyond the table',
+    'probe': 'what frozen features are worth: neighbours, linear layer, retrieval',
     'checkpoint': 'inspect, convert, extract or verify weights',
     'export': 'write ONNX, TorchScript or torch.export files',
     'browse_data': 'draw what a model is fed',

@@ -146,6 +146,13 @@ def _other_parts(module: nn.Module, state: State) -> tuple[str, ...]:
     return tuple(f'{part}.*' for part in {name.split('.')[0] for name in state} - has)
 
 
+def _left_out(model: nn.Module) -> tuple[str, ...]:
+    """What a detector of boxes alone does not take from one that has masks too."""
+    roi_head = getattr(model, 'roi_head', None)
+    without = roi_head is not None and getattr(roi_head, 'mask_head', None) is None
+    return ('roi_head.mask_head.*',) if without else ()
+
+
 def _teacher_advice(weights: Weights) -> str:
     right = (
         'A stage-1 teacher needs the decoder too: use the full checkpoint (publicly '
@@ -211,6 +218,7 @@ ROLES: dict[str, Role] = {
         _task_state,
         'load_from needs a whole model of this config; an encoder belongs in '
         '--cfg-options model.backbone.init_cfg.checkpoint=FILE.',
+        may_ignore=lambda model, _: ('data_preprocessor.*', *_left_out(model)),
     ),
     'student': Role(
         'weights of {name}',

@@ -19,9 +19,9 @@ from ..text import some
 
 #: Top-level names that mmengine or this project reads beside the arguments of ``Runner``.
 _READ = (
-    'backend_args', 'classes', 'classes_by_position', 'custom_imports', 'data_layout',
-    'distillation', 'model_wrapper_cfg', 'num_classes', 'reliability', 'row', 'runner_type',
-    'shapes', 'tta_model', 'tta_pipeline',
+    'backend_args', 'boxes_only', 'classes', 'classes_by_position', 'custom_imports',
+    'data_layout', 'distillation', 'model_wrapper_cfg', 'num_classes', 'online_knn', 'reliability',
+    'row', 'runner_type', 'shapes', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 #: Names that something reads.
 _TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}
@@ -40,6 +40,9 @@ _KNOWN = {
         'adapters', 'losses', 'taps', 'teacher', 'teacher_drop', 'teacher_weights', 'teachers',
     ),
     'env_cfg': ('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
+    'online_knn': (
+        'crop_share', 'data', 'interval', 'k', 'size', 'temperature', 'train_images', 'val_images',
+    ),
     'randomness': ('deterministic', 'diff_rank_seed', 'seed'),
     'paramwise_cfg': (
         'base_total_batch_size', 'bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate',
@@ -47,7 +50,7 @@ _KNOWN = {
         'layer_decay_rate', 'norm_decay_mult', 'num_layers',
     ),
 }  # fmt: skip
-_COMPLETE = ('auto_scale_lr', 'env_cfg', 'randomness')
+_COMPLETE = ('auto_scale_lr', 'env_cfg', 'online_knn', 'randomness')
 #: Mappings whose keys are arguments, so that no other one is of use.
 _CLOSED = (
     'distillation', 'distillation.teacher', 'reliability', 'test_cfg', 'test_dataloader',

@@ -21,7 +21,7 @@ from .class_folders import count_labels
 from .coco import Reading, count_objects, lacking_masks
 from .coco_file import read_annotations
 from .contents import Contents, merged, problems
-from .findings import KINDS, Finding
+from .findings import Finding
 from .masks import Labels, count_masks, labels_in
 
 #: Kinds of data set that are looked at.
@@ -106,15 +106,10 @@ def check_training_data(cfg: Config) -> None:
         contents = list(_contents(cfg, loader.dataset, training, evaluator))
         for finding in problems(merged(contents), training) if contents else ():
             if finding.harmful:
-                raise DataError(_line(finding))
-            notes.append(_line(finding))
+                raise DataError(finding.line)
+            notes.append(finding.line)
     if notes:
         add_hook(cfg, 'DataNotesHook', notes=notes)
-
-
-def _line(finding: Finding) -> str:
-    kind = KINDS[finding.kind]
-    return f'{finding.path}: {kind.title} ({finding.detail}): {kind.remedy}'
 
 
 def _contents(
@@ -168,7 +163,7 @@ def _objects(made: Any, dataset: Mapping[str, Any], training: bool, evaluator: A
     reading = reading_of(made, dataset, training, evaluator)
     if not training and reading.masks and (lacking := lacking_masks(content, reading)):
         detail = f'{lacking} of {len(content["annotations"])} objects'
-        raise DataError(_line(Finding('lacking-mask', made.ann_file, detail)))
+        raise DataError(Finding('lacking-mask', made.ann_file, detail).line)
     return count_objects(content, made.ann_file, reading)
 
 

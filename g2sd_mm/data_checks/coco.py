@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,16 @@ class CocoSplit:
         self.file, self.folder, self.split, self.place = str(file), Path(folder), split, str(file)
         if not self.folder.is_dir():
             raise DataError(f'no image folder {folder} for {file}')
+        self.known: list[Finding] = []  # what has been found elsewhere, to be told with the rest
         self._content = read_coco(file)
         self._notes = complete(self._content)
         self._malformed = list(malformed(self._content, file))
         self._reading = reading or Reading(training=split.startswith(TRAINING))
         self._listed_ids = set() if self._malformed else listed_ids(self._content, self._reading)
+        # tools that draw boxes alone leave empty lists in the masks' place
+        self._boxes_alone = not self._malformed and not any(
+            map(has_mask, self._content['annotations'])
+        )
         self._listed = {_key(entry.get('id')) for entry in self._content['images']}
         self._entries = {
             entry['id']: entry
@@ -78,6 +83,7 @@ class CocoSplit:
 
     def structure(self) -> Iterable[Finding]:
         """Everything that the JSON shows by itself."""
+        yield from self.known
         yield from self._malformed
         yield from (Finding('filled-in', self.file, note) for note in self._notes)
         yield from self._categories()
@@ -127,7 +133,7 @@ class CocoSplit:
         box: Any = annotation.get('bbox')
         mask = annotation.get('segmentation')
         kinds = [_box_problem(box, *size)] if are_coordinates(box) and len(box) == 4 else []
-        if isinstance(mask, list):
+        if isinstance(mask, list) and (any(mask) or not self._boxes_alone):
             kinds.append(_polygons_problem(mask, *size))
         if not self._malformed:
             kinds.append(self._mask_problem(annotation))
@@ -230,6 +236,25 @@ def lacking_masks(content: dict[str, Any], reading: Reading) -> int:
         annotation['category_id'] in listed and not has_whole_mask(annotation)
         for annotation in content['annotations']
     )
+
+
+def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int, int]:
+    """How many objects that count as boxes have a mask, have none, and have a broken one.
+
+    A broken one is a list of polygons none of which has three points.
+    """
+    listed = listed_ids(content, reading)
+    sizes = {image['id']: (image['width'], image['height']) for image in content['images']}
+    boxes = replace(reading, masks=False)
+    counts = [0, 0, 0]
+    for annotation in content['annotations']:
+        if annotation['category_id'] not in listed:
+            continue
+        if _reason(annotation, sizes.get(annotation['image_id']), boxes):
+            continue
+        mask: Any = annotation.get('segmentation')
+        counts[0 if has_mask(annotation) else 2 if mask and any(mask) else 1] += 1
+    return counts[0], counts[1], counts[2]
 
 
 def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:

@@ -39,7 +39,14 @@ KINDS: dict[str, Kind] = {
     ),
     'no-masks': Kind(
         True, 'training objects without masks in a pipeline that loads masks: all are ignored',
-        'add masks, or train on boxes alone as docs/own_coco.md shows',
+        'add masks, or take boxes_only=False out of the config; of a model that is nothing without '
+        'masks, take one that has boxes too (docs/own_coco.md)',
+    ),
+    'mixed-masks': Kind(
+        True, 'some objects have a mask and some have none',
+        'add the masks that lack, remove those objects, or decide with --cfg-options '
+        'boxes_only=True (boxes alone are learnt and evaluated) or boxes_only=False (objects '
+        'without a mask are ignored in training)',
     ),
     'all-crowd': Kind(
         True, 'training objects that are all crowd regions, which are ignored',
@@ -94,7 +101,11 @@ KINDS: dict[str, Kind] = {
     ),
     'lacking-mask': Kind(
         True, 'objects without a mask, which the evaluation of masks cannot read',
-        'draw the mask, or evaluate boxes alone as docs/own_coco.md shows',
+        'draw the mask, or learn and evaluate boxes alone: --cfg-options boxes_only=True',
+    ),
+    'boxes-alone': Kind(
+        False, 'boxes alone are learnt and evaluated, without a mask head',
+        'nothing, if there should be no masks',
     ),
     'ignored-object': Kind(False, 'training objects without a mask: they are ignored',
                            'draw the masks, or remove the objects'),
@@ -172,3 +183,9 @@ class Finding:
     def harmful(self) -> bool:
         """Whether it makes the check fail."""
         return KINDS[self.kind].harmful
+
+    @property
+    def line(self) -> str:
+        """All of it in one line, for a log or an error."""
+        kind = KINDS[self.kind]
+        return f'{self.path}: {kind.title} ({self.detail}): {kind.remedy}'

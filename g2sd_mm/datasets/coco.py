@@ -111,7 +111,7 @@ class CheckedCocoDataset(CocoDataset):
                 raise DataError(
                     f'{self.ann_file} has {len(broken)} instances whose mask is no polygon, which '
                     f'the evaluation of masks cannot read (images {", ".join(broken[:3])}): mend '
-                    'or remove them, or evaluate boxes alone as docs/own_coco.md shows'
+                    'or remove them, or evaluate boxes alone: --cfg-options boxes_only=True'
                 )
 
 

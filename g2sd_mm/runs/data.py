@@ -26,13 +26,14 @@ from ..data_checks.before_training import (
     outline,
     reading_of,
 )
+from ..data_checks.boxes_or_masks import choose_boxes_or_masks
 from ..data_checks.class_folders import ClassFolders, ImageList
 from ..data_checks.coco import CocoSplit
 from ..data_checks.image_masks import ImageMasks
 from ..data_checks.source import TRAINING as TRAINED
 from ..data_checks.source import crop_of_whole_image
 from ..datasets.shapes import ensure_shapes
-from ..errors import UserError
+from ..errors import DataError, UserError
 from ..text import one_line, some
 
 #: (library, data set that holds others) -> what it lacks for it.
@@ -42,17 +43,31 @@ _NOT_UPSTREAM = {
 }
 
 
-def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> None:
-    """Generate the embedded data if the config uses it, then check that all data are there.
+def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> list[str]:
+    """Generate the embedded data if the config uses it, check that all data are there, and fit a
+    detector to boxes without masks.
 
     Args:
         cfg: with ``shapes=dict(...)`` for generated data and ``data_layout`` for the message.
         loaders: names of the data loaders that will be used.
 
+    Returns:
+        lines for the log.
+
     Raises:
+        DataError: if some objects have masks and some have none.
         UserError: naming the folder that is missing and how to lay the data out, or the number of
             training class folders if it is not the config's, or the entry that describes no data.
     """
+    find_data(cfg, loaders)
+    finding = choose_boxes_or_masks(cfg, loaders)
+    if finding is not None and finding.harmful:
+        raise DataError(finding.line)
+    return [finding.line] if finding is not None else []
+
+
+def find_data(cfg: Config, loaders: tuple[str, ...]) -> None:
+    """The part of :func:`prepare_data` that looks into no annotation."""
     try:
         _prepare(cfg, loaders)
     except UserError:
@@ -129,11 +144,15 @@ def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]
             f'{path} reads packed data ({some(list(dict.fromkeys(packed.values())))}), which are '
             f'not looked into: check the folder that was packed, --cfg-options {folders}'
         )
-    prepare_data(cfg, LOADERS)
+    find_data(cfg, LOADERS)
     init_default_scope(cfg.default_scope)
+    finding = choose_boxes_or_masks(cfg, LOADERS, keep=False)
     sources = {source.place: source for source in reversed(list(_sources(cfg)))}
     if not sources:
         raise UserError(f'{path} has no data loaders')
+    first = next((source for source in sources.values() if isinstance(source, CocoSplit)), None)
+    if first is not None and finding is not None:
+        first.known.append(finding)
     return list(reversed(sources.values()))
 
 

@@ -19,6 +19,7 @@ from mmengine.config import Config, ConfigDict
 import g2sd_mm
 
 from ..agreement.runs import agree_for_training
+from ..agreement.weights import say
 from ..config.load import load_config
 from ..config.parts import add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
@@ -131,7 +132,7 @@ def prepare_training(
     name_run(cfg, config)
     if amp:
         use_mixed_precision(cfg)
-    prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
+    notes += prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
     cfg.setdefault('randomness', {})
     if seed is not None:
         cfg.randomness.seed = seed
@@ -154,6 +155,7 @@ def prepare_training(
     check_training_data(cfg)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)
+    use_online_knn(cfg)
     return cfg
 
 
@@ -181,7 +183,7 @@ def prepare_test(
         raise UserError(f'{config} has no test data: it is a pre-training config')
     cfg.work_dir = work_dir or default_work_dir(config, runs)
     name_run(cfg, config)
-    prepare_data(cfg, ('test_dataloader',))
+    say(prepare_data(cfg, ('test_dataloader',)))
     for key in _TRAINING_ONLY:
         cfg[key] = None
     for key in ('auto_scale_lr', 'model_wrapper_cfg'):
@@ -273,6 +275,21 @@ def use_test_time_augmentation(cfg: Config) -> None:
     for dataset in innermost_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def use_online_knn(cfg: Config) -> None:
+    """Look at the student's features now and then, if the config has ``online_knn``, in place.
+
+    Raises:
+        UserError: if there are no labelled images to look with.
+    """
+    settings = cfg.get('online_knn')
+    if settings is None:
+        return
+    from ..probe.online import OnlineKNNHook, data_beside
+
+    data = settings.get('data') or data_beside(cfg)
+    add_hook(cfg, OnlineKNNHook.__name__, **{**settings, 'data': data})
 
 
 def use_tensorboard(cfg: Config) -> None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from ..agreement.runs import agree_for_test
 from ..checkpoints.fill import fill
+from ..students.mask_head import fit_to_weights
 from .prepare import prepare_test
 from .processes import start_processes
 
@@ -39,6 +40,7 @@ def evaluate(
         CheckpointError: if the file does not fit the student exactly.
     """
     cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data)
+    fit_to_weights(cfg, checkpoint)
     agree_for_test(cfg, checkpoint, config)
     start_processes(cfg, launcher)
     runner = Runner.from_cfg(cfg)

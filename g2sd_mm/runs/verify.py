@@ -21,6 +21,7 @@ from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
 from ..distill.teachers import build_teacher, takes_file
 from ..models.backbones.base import Backbone
+from ..students.mask_head import fit_to_weights
 
 Check = Callable[[str], Fit | None]
 
@@ -55,6 +56,7 @@ def verify(path: str, checkpoint: str, options: dict[str, Any] | None = None) ->
         UserError: if the config cannot be read.
     """
     cfg = load_config(path, options)
+    fit_to_weights(cfg, checkpoint)
     verdicts = []
     for role, check in roles(cfg, path).items():
         try:

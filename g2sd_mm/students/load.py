@@ -19,6 +19,7 @@ from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
 from ..errors import UserError
 from .build import build_student
+from .mask_head import fit_to_weights
 from .student import Student
 
 _ENDINGS = ('.pth', '.safetensors')
@@ -90,6 +91,7 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
         CheckpointError: if the weights do not fit.
     """
     sync_batch_norm(cfg, 'none')
+    fit_to_weights(cfg, checkpoint)
     network = describe_network(cfg)
     if network is None:
         raise UserError(f'{name} predicts nothing: it is a pre-training config')

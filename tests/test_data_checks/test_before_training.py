@@ -98,7 +98,7 @@ def test_good_data_are_looked_at_in_silence(tmp_path):
 
 @pytest.mark.parametrize(
     ('edit', 'kind'),
-    [(without('segmentation'), 'no-masks'), (with_values(iscrowd=1), 'all-crowd'),
+    [(with_values(iscrowd=1), 'all-crowd'),
      (lambda content: content.update(annotations=[]), 'nothing-to-learn')],
 )  # fmt: skip
 def test_training_on_no_object_is_refused_and_the_checker_names_it(tmp_path, edit, kind):
@@ -109,8 +109,16 @@ def test_training_on_no_object_is_refused_and_the_checker_names_it(tmp_path, edi
     assert kind in harmful(config)
 
 
+def test_boxes_alone_are_refused_where_masks_are_insisted_on(tmp_path):
+    config = objects(tmp_path, train=without('segmentation'))
+    file = str(tmp_path / 'annotations' / 'instances_train.json')
+    with pytest.raises(DataError, match=words(file, 'boxes_only=False')):
+        notes(config, boxes_only=False)
+    assert 'no-masks' in harmful(config, boxes_only=False)
+
+
 def test_boxes_without_masks_train_where_no_masks_are_asked_for(tmp_path):
-    """What the message advises, as docs/own_coco.md shows it."""
+    """A config of boxes, as it is written by hand."""
     config = objects(tmp_path, without('segmentation'), without('segmentation'))
     options = {
         'train_dataloader.dataset.dataset.pipeline.1.with_mask': False,

@@ -183,7 +183,6 @@ def test_a_name_that_leads_elsewhere_is_refused_and_not_opened(folder, name):
         ('annotations', dict(bbox=[50, 10, 20, 20]), 'box-beyond'),
         ('annotations', dict(segmentation=[[10, 10, 20, 20]]), 'degenerate-polygon'),
         ('annotations', dict(segmentation=[[10, 10, 20, 20, 30, 30]]), 'degenerate-polygon'),
-        ('annotations', dict(segmentation=[]), 'degenerate-polygon'),
         ('annotations', dict(segmentation=[[10, 10, 90, 10, 30, 30]]), 'polygon-beyond'),
         ('images', dict(width=59), 'size-mismatch'),
         ('images', dict(file_name='b.jpg'), 'missing-image'),
@@ -191,6 +190,13 @@ def test_a_name_that_leads_elsewhere_is_refused_and_not_opened(folder, name):
 )
 def test_what_does_not_fit_is_told(folder, part, changes, kind):
     assert kind in {k for k, _ in found(folder, changed(part, **changes))}
+
+
+def test_an_empty_mask_is_told_where_others_have_one(folder):
+    alone = changed('annotations', segmentation=[])
+    assert found(folder, alone) == [], 'a file of boxes'
+    alone['annotations'].append({**GOOD['annotations'][0], 'id': 2})
+    assert [kind for kind, _ in found(folder, alone)] == ['degenerate-polygon']
 
 
 def test_boxes_may_be_rounded_by_a_pixel(folder):
