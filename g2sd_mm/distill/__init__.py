@@ -9,7 +9,8 @@ from typing import Any
 
 from . import adapters
 from .costs import TeacherCostHook
-from .distillation import Distillation, SpecificDistiller
+from .distillation import Distillation
+from .distiller import SpecificDistiller
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .students import MaskedStudent
 from .taps import Taps

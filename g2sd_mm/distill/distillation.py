@@ -1,8 +1,6 @@
-"""One distiller for both stages: a student trained beside a frozen teacher.
+"""What is added to a student: teachers, taps, adapters and losses.
 
-The student of stage 1 is a masked autoencoder without a loss of its own; that of stage 2 is a stock
-model of mmpretrain, mmdet or mmseg, which computes its own task losses. Taps listen to named
-modules of student and teacher, and losses compare what they heard.
+Taps listen to named modules of student and teachers, and losses compare what they heard.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -22,6 +19,7 @@ from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
 from .labels import TeacherLabels
+from .loss_inputs import NOTHING, look_up, loss_inputs
 from .losses.classification import HardDistillationLoss
 from .losses.standardisation import MeasuredTarget
 from .several import (
@@ -34,12 +32,10 @@ from .several import (
     teacher_of_loss,
 )
 from .taps import Taps
-from .teachers import Features, FrozenTeacher, build_teacher, sees_view
+from .teachers import Features, FrozenTeacher, build_teacher
 
 #: What a teacher of features answers, by the names that losses take it.
 _ANSWERS = ('tokens', 'cls', 'patches')
-#: A place that a loss argument may come from if it comes from no other: it is None then.
-_NOTHING = 'nothing'
 
 
 class Distillation(nn.Module):
@@ -52,8 +48,9 @@ class Distillation(nn.Module):
             :class:`~g2sd_mm.distill.taps.Taps`. Of a teacher that answers with features, ``tokens``
             is heard without a tap on its side.
         losses: name -> loss config. Beside the loss's own arguments: ``tap`` (compared on both
-            sides), ``inputs`` (further arguments, see :meth:`_look_up`) and ``warmup`` (updates
-            over which the weight grows linearly from 0). None leaves out a loss of a base config.
+            sides), ``inputs`` (further arguments, see
+            :func:`~g2sd_mm.distill.loss_inputs.look_up`) and ``warmup`` (updates over which the
+            weight grows linearly from 0). None leaves out a loss of a base config.
         adapters: tap name -> module that the student's record is passed through.
         teachers: several in the place of ``teacher``, by name; taps, and adapters, are then called
             ``NAME.TAP``, and every loss compares with one of them.
@@ -123,7 +120,7 @@ class Distillation(nn.Module):
         self._warmups[name] = cfg.pop('warmup', 0)
         tap, inputs = cfg.pop('tap', None), cfg.pop('inputs', {})
         self.losses[name] = loss = MODELS.build(cfg)
-        places = _loss_inputs(tap, inputs, getattr(loss, 'needs_view', False))
+        places = loss_inputs(tap, inputs, getattr(loss, 'needs_view', False))
         self._owners[name] = teacher_of_loss(name, places, list(self.teachers))
         if getattr(loss, 'takes_features', False):
             places = self._with_features(name, places)
@@ -143,7 +140,7 @@ class Distillation(nn.Module):
             return places
         if asked == 'tokens':
             places['teacher'] = [f'{prefix}features', place]
-        return {'view': ['batch.view', _NOTHING], **places}
+        return {'view': ['batch.view', NOTHING], **places}
 
     def _width(self, loss: str, places: Mapping[str, Any]) -> int:
         """Channels of the teacher's side of a loss."""
@@ -212,7 +209,7 @@ class Distillation(nn.Module):
             sources = {'student': student, 'teacher': taught, 'batch': batch}
             asked = self._asked()
             given = {
-                name: {k: full(_look_up(v, sources, data_samples)) for k, v in inputs.items()}
+                name: {k: full(look_up(v, sources, data_samples)) for k, v in inputs.items()}
                 for name, inputs in self._inputs.items()
                 if self._owners[name] is None or self._owners[name] in asked
             }
@@ -350,79 +347,6 @@ class Distillation(nn.Module):
             return adapter(full(value))
 
 
-@MODELS.register_module()
-class SpecificDistiller(BaseModel):
-    """The student of a config with a :class:`Distillation` beside it, in both stages.
-
-    ``g2sd_mm.distill_config(cfg)`` makes one from a config with a ``distillation`` block. Outside
-    training it behaves as the student alone. Its teachers, which torch does not see, follow it
-    between devices; ``teacher`` is the only one of a config that has no more.
-    """
-
-    teacher: FrozenTeacher
-
-    def __init__(
-        self,
-        student: dict,
-        teacher: Mapping[str, Any] | None = None,
-        data_preprocessor: dict | None = None,
-        teachers: Mapping[str, Mapping[str, Any]] | None = None,
-        **distillation: Any,
-    ) -> None:
-        if data_preprocessor is not None:
-            student.setdefault('data_preprocessor', data_preprocessor)
-        # the order in which random weights are drawn, which seeds stand for
-        first, several = (_those_of_views_built(part) for part in ({'': teacher}, teachers or {}))
-        built = MODELS.build(student)
-        super().__init__(data_preprocessor=built.data_preprocessor)
-        self.student = built
-        self.distillation = Distillation(
-            built, first[''], teachers=None if teachers is None else several, **distillation
-        )
-        if teachers is None:
-            object.__setattr__(self, 'teacher', self.distillation.teacher)
-
-    @property
-    def teachers(self) -> dict[str, FrozenTeacher]:
-        """All teachers by name; the only one of a config is called ``''``."""
-        return self.distillation.teachers
-
-    @property
-    def frozen_networks(self) -> tuple[nn.Module, ...]:
-        """What runs beside the student without being trained, saved or synchronised."""
-        return tuple(teacher.model for teacher in self.teachers.values())
-
-    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        module = super()._apply(fn, *args, **kwargs)
-        for teacher in self.teachers.values():
-            teacher.to(next(self.parameters()).device)
-        return module
-
-    def forward(
-        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
-    ) -> Any:
-        """The student's own answer, with distillation losses added in ``loss`` mode."""
-        if mode != 'loss':
-            return self.student(inputs, data_samples, mode=mode)
-        draw = getattr(self.student, 'draw_view', None)
-        view = draw(inputs, data_samples) if draw else None
-        return self.losses(inputs, data_samples, view)
-
-    def losses(
-        self, images: Tensor, data_samples: list | None = None, view: Masking | None = None
-    ) -> dict[str, Any]:
-        """All losses of one batch, of a student that draws views under a given one."""
-        given = {} if view is None else {'view': view}
-        return self.distillation(
-            lambda: self.student(images, data_samples, mode='loss', **given), images, data_samples,
-            view,
-        )  # fmt: skip
-
-    def deployable_state(self) -> dict[str, Tensor]:
-        """State dict of the plain student, for its own library; of stage 1 the encoder's."""
-        return getattr(self.student, 'deployable_state', self.student.state_dict)()
-
-
 def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[str, Any]:
     """The student's losses and those of distillation.
 
@@ -437,14 +361,6 @@ def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[st
     if twice:
         raise ValueError(f'the student has a loss {twice[0]} of its own: rename the one in losses')
     return {**own, **added}
-
-
-def _those_of_views_built(teachers: Mapping[str, Any]) -> dict[str, Any]:
-    """Configs of teachers, those that see views as built teachers."""
-    return {
-        name: build_teacher(part) if part is not None and sees_view(part) else part
-        for name, part in teachers.items()
-    }
 
 
 def _key(tap: str) -> str:
@@ -462,51 +378,7 @@ def _weights(given: Mapping[str, float] | None, names: Sequence[str]) -> dict[st
     return dict(given or {})
 
 
-def _tokens(features: Features) -> Tensor:
-    """A teacher's features as tokens [B, 1 + N, C], the class token first where there is one."""
-    patches = features.patches.flatten(1, -2)
-    return patches if features.cls is None else torch.cat([features.cls[:, None], patches], dim=1)
-
-
 def _side(taps: Mapping[str, str | Mapping[str, str]], side: str) -> dict[str, str]:
     """The modules to listen to on one side; a tap may exist on one side only."""
     modules = {tap: path if isinstance(path, str) else path.get(side) for tap, path in taps.items()}
     return {tap: path for tap, path in modules.items() if path is not None}
-
-
-def _loss_inputs(tap: str | None, inputs: Mapping[str, Any], needs_view: bool) -> dict[str, Any]:
-    both = {'student': f'student.{tap}', 'teacher': f'teacher.{tap}'} if tap else {}
-    return {**both, **({'view': 'batch.view'} if needs_view else {}), **inputs}
-
-
-def _look_up(
-    place: str | Sequence[str], sources: Mapping[str, Mapping], data_samples: Sequence | None
-) -> Any:
-    """A loss argument: ``student.TAP``, ``teacher.TAP``, ``batch.FIELD``, or the first of several.
-
-    ``batch.view`` is the masking of both networks. A teacher that answers with features has
-    ``teacher.cls``, ``teacher.patches`` and ``teacher.tokens``, which are both of them. Of several
-    teachers it is ``teacher.NAME.TAP``.
-
-    Raises:
-        KeyError: if no tap or field of that name is there.
-    """
-    places = [place] if isinstance(place, str) else list(place)
-    for candidate in places:
-        side, _, name = candidate.partition('.')
-        if candidate == _NOTHING:
-            return None
-        if name in sources.get(side, ()):
-            return sources[side][name]
-        prefix, _, last = name.rpartition('tokens')
-        if side == 'teacher' and not last and f'{prefix}features' in sources[side]:
-            return _tokens(sources[side][f'{prefix}features'])
-        if side == 'batch':
-            values = [sample.get(name) for sample in data_samples or ()]
-            if values and all(value is not None for value in values):
-                stacked = torch.stack(values)
-                return stacked.squeeze(1) if stacked.shape[1:] == (1,) else stacked
-    raise KeyError(
-        f'no {" or ".join(places)} for a distillation loss: there are student taps '
-        f'{list(sources["student"])}, teacher taps {list(sources["teacher"])}, and batch.FIELD'
-    )

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import g2sd_mm
 from g2sd_mm.distill import MaskedStudent, SpecificDistiller
+from g2sd_mm.distill.losses.standardisation import LayerNormTarget
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 
 from ..helpers import imagenet

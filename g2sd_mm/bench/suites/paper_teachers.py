@@ -37,8 +37,10 @@ def teacher_steps() -> Iterator[Step]:
             amp=True,
         )
         for task, head in heads().items():
+            paper = TASKS[task].paper
+            assert paper is not None
             yield Step(
-                f'configs/{TASKS[task].paper.folder}/g2sd_{student}_{head}_{teacher}.py',
+                f'configs/{paper.folder}/g2sd_{student}_{head}_{teacher}.py',
                 needs=(generic, f'vitb_{head}'),
                 amp=task != _FULL_PRECISION,
             )

@@ -1,0 +1,99 @@
+"""One distiller for both stages: a student trained beside a frozen teacher.
+
+The student of stage 1 is a masked autoencoder without a loss of its own; that of stage 2 is a stock
+model of mmpretrain, mmdet or mmseg, which computes its own task losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from ..models.masking import Masking
+from .distillation import Distillation
+from .teachers import FrozenTeacher, build_teacher, sees_view
+
+
+@MODELS.register_module()
+class SpecificDistiller(BaseModel):
+    """The student of a config with a :class:`Distillation` beside it, in both stages.
+
+    ``g2sd_mm.distill_config(cfg)`` makes one from a config with a ``distillation`` block. Outside
+    training it behaves as the student alone. Its teachers, which torch does not see, follow it
+    between devices; ``teacher`` is the only one of a config that has no more.
+    """
+
+    teacher: FrozenTeacher
+
+    def __init__(
+        self,
+        student: dict,
+        teacher: Mapping[str, Any] | None = None,
+        data_preprocessor: dict | None = None,
+        teachers: Mapping[str, Mapping[str, Any]] | None = None,
+        **distillation: Any,
+    ) -> None:
+        if data_preprocessor is not None:
+            student.setdefault('data_preprocessor', data_preprocessor)
+        # the order in which random weights are drawn, which seeds stand for
+        first, several = (_those_of_views_built(part) for part in ({'': teacher}, teachers or {}))
+        built = MODELS.build(student)
+        super().__init__(data_preprocessor=built.data_preprocessor)
+        self.student = built
+        self.distillation = Distillation(
+            built, first[''], teachers=None if teachers is None else several, **distillation
+        )
+        if teachers is None:
+            object.__setattr__(self, 'teacher', self.distillation.teacher)
+
+    @property
+    def teachers(self) -> dict[str, FrozenTeacher]:
+        """All teachers by name; the only one of a config is called ``''``."""
+        return self.distillation.teachers
+
+    @property
+    def frozen_networks(self) -> tuple[nn.Module, ...]:
+        """What runs beside the student without being trained, saved or synchronised."""
+        return tuple(teacher.model for teacher in self.teachers.values())
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        module = super()._apply(fn, *args, **kwargs)
+        for teacher in self.teachers.values():
+            teacher.to(next(self.parameters()).device)
+        return module
+
+    def forward(
+        self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
+    ) -> Any:
+        """The student's own answer, with distillation losses added in ``loss`` mode."""
+        if mode != 'loss':
+            return self.student(inputs, data_samples, mode=mode)
+        draw = getattr(self.student, 'draw_view', None)
+        view = draw(inputs, data_samples) if draw else None
+        return self.losses(inputs, data_samples, view)
+
+    def losses(
+        self, images: Tensor, data_samples: list | None = None, view: Masking | None = None
+    ) -> dict[str, Any]:
+        """All losses of one batch, of a student that draws views under a given one."""
+        given = {} if view is None else {'view': view}
+        return self.distillation(
+            lambda: self.student(images, data_samples, mode='loss', **given), images, data_samples,
+            view,
+        )  # fmt: skip
+
+    def deployable_state(self) -> dict[str, Tensor]:
+        """State dict of the plain student, for its own library; of stage 1 the encoder's."""
+        return getattr(self.student, 'deployable_state', self.student.state_dict)()
+
+
+def _those_of_views_built(teachers: Mapping[str, Any]) -> dict[str, Any]:
+    """Configs of teachers, those that see views as built teachers."""
+    return {
+        name: build_teacher(part) if part is not None and sees_view(part) else part
+        for name, part in teachers.items()
+    }
