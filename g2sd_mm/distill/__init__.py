@@ -10,6 +10,7 @@ from typing import Any
 from . import adapters
 from .costs import TeacherCostHook
 from .distillation import Distillation, SpecificDistiller
+from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .students import MaskedStudent
 from .taps import Taps
@@ -20,6 +21,7 @@ __all__ = [
     'ChainTeacher',
     'Distillation',
     'DistillationHook',
+    'FeatureStudent',
     'Features',
     'FrozenTeacher',
     'LossWarmupHook',
