@@ -58,12 +58,14 @@ def student(family: str = 'convnext', seed: int = 0, **changes) -> nn.Module:
     return MODELS.build({**dict(type='FeatureStudent', model=name, **options), **changes})
 
 
-def taught(family: str = 'convnext', seed: int = 0, width: int = 32, **changes):
+def taught(
+    family: str = 'convnext', seed: int = 0, width: int = 32, teacher: dict | None = None, **changes
+):
     name, options = FAMILIES[family]
     torch.manual_seed(seed)
     return SpecificDistiller(
         student={**dict(type='FeatureStudent', model=name, **options), **changes},
-        teacher=dict(type='ToyPatches'),
+        teacher=teacher or dict(type='ToyPatches'),
         taps=dict(patches=dict(student='patches'), cls=dict(student='cls')),
         adapters=dict(patches=dict(type='MlpAdapter', in_channels=width, out_channels=WIDTH)),
         losses=LOSS,
@@ -116,6 +118,15 @@ def test_it_learns_what_the_teacher_says():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize('patch', [64, 16, 8])
+def test_the_grid_of_the_teacher_may_be_another(patch):
+    model = taught(teacher=dict(type='ToyPatches', patch=patch)).train()
+    loss = model(images(2, SIDE), mode='loss')['loss_patches']
+    loss.backward()
+    assert loss > 0
+    assert model.student.network.stem[0].weight.grad.abs().sum() > 0
 
 
 def test_the_class_token_can_be_compared_with_the_mean():
