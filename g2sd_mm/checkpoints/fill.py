@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
 from ..text import first_line
-from .convert import in_published_names, to_published_names, with_our_names
+from .convert import in_published_names, with_our_names
 from .identify import Kind, describe, identify, raw_pixels
-from .load import Fit, is_outline, load_verified
+from .load import Fit, compare, is_outline, load_verified
 from .naming import state_for
 from .positions import check_positions, known_grid, trained_part
 from .read import Weights, below, read_weights
+from .timm_file import left_out, timm_state
 
 State = Mapping[str, Tensor]
 _PROJECTION = 'patch_embed.proj.weight'
@@ -33,6 +34,8 @@ _PARTS = (
     'cls_token', 'pos_embed', 'dist_token', 'patch_embed.', 'blocks.', 'norm.', 'fc_norm.',
     'rel_pos_bias.',
 )  # fmt: skip
+_RUNS = {Kind.STAGE1_RUN: 'student.', Kind.MAE_RUN: 'autoencoder.'}
+_ADAPTERS = 'distillation.adapters.'
 
 
 @dataclass(frozen=True)
@@ -104,15 +107,42 @@ def fill_start(model: nn.Module, path: str | Path) -> Fit:
     """Fill the network that a run trains from any file of its kind and size (``load_from``).
 
     Args:
-        model: a distiller, whose student is filled; an MAE pre-training model; or a task model.
-        path: for an autoencoder an encoder suffices; a task model needs all of its weights.
+        model: a distiller, whose student is filled, and from a run of stage 1 its adapters too; an
+            MAE pre-training model; or a task model.
+        path: for an autoencoder an encoder suffices, for a network of timm a file of timm; a task
+            model needs all of its weights.
 
     Raises:
         CheckpointError: see :func:`fill`.
     """
     part = trained_part(model)
-    autoencoder = hasattr(part, 'decoder_blocks')
-    return fill(part, path, 'start of an autoencoder' if autoencoder else 'start')
+    if getattr(part, 'starts_from_timm', False):
+        name = f'{type(part).__name__} {part.model}'
+        fit = fill(part.network, path, 'network of timm', name)
+    elif hasattr(part, 'has_decoder'):
+        fit = fill(part, path, 'start of an autoencoder')
+    else:
+        return fill(part, path, 'start')
+    _fill_adapters(model, read_weights(path, mmap=True))
+    return fit
+
+
+def _fill_adapters(model: nn.Module, weights: Weights) -> None:
+    """Also fill a distiller's adapters, if the file is of a stage-1 run that has all of them.
+
+    A run that goes on where another ended (on other images, at another resolution) needs them: with
+    random ones its student would first unlearn.
+    """
+    own = {n: t for n, t in model.state_dict().items() if n.startswith(_ADAPTERS)}
+    if not own or identify(weights.state) not in (Kind.STAGE1_RUN, Kind.FEATURE_RUN):
+        return
+    theirs = {n: t for n, t in with_our_names(weights.state).items() if n.startswith(_ADAPTERS)}
+    problems = compare(own, theirs, may_ignore=('*',)).problems()
+    if not is_outline(model):
+        said = f'stay random: {problems}' if problems else f'are those of {weights.name}'
+        print_log(f'the adapters of the distillation {said}', logger='current')
+        if not problems:
+            model.load_state_dict({name: theirs[name] for name in own}, strict=False)
 
 
 def encoder_state(weights: Weights) -> dict[str, Tensor]:
@@ -134,6 +164,18 @@ def encoder_state(weights: Weights) -> dict[str, Tensor]:
 def _autoencoder_state(weights: Weights, _: nn.Module) -> State:
     """A full autoencoder's tensors: bare, inside a run of this project, or another library's."""
     return below(weights.state, 'autoencoder.') or in_published_names(weights)
+
+
+def _start_state(weights: Weights, _: nn.Module) -> State:
+    """An autoencoder's or encoder's tensors, of a run or bare, under published names."""
+    prefix = _RUNS.get(identify(weights.state))
+    return below(weights.state, prefix) if prefix else in_published_names(weights)
+
+
+def _needless(part: Any, _: State) -> tuple[str, ...]:
+    """What an autoencoder, or a student without a decoder, has no use for."""
+    pixels = ('decoder_norm.*', 'decoder_pred.*', '*feature_pred.*')
+    return pixels if part.has_decoder else ('decoder_*', 'mask_token', *pixels)
 
 
 def _task_state(weights: Weights, module: nn.Module) -> State:
@@ -208,10 +250,17 @@ ROLES: dict[str, Role] = {
     # an encoder suffices
     'start of an autoencoder': Role(
         'start of an autoencoder',
-        lambda weights, _: to_published_names(weights.state).state,
+        _start_state,
         'Give a masked autoencoder or encoder of the arch in the config.',
         may_miss=('mask_token', 'decoder_*'),
-        may_ignore=('decoder_norm.*', 'decoder_pred.*', '*feature_pred.*'),
+        may_ignore=_needless,
+    ),
+    # of a student of stage 1, or in a backbone
+    'network of timm': Role(
+        'start of {name}',
+        timm_state,
+        'Give weights of this network, or the name and options of the network that the file is of.',
+        may_ignore=lambda network, _: left_out(network),
     ),
     'start': Role(
         'start of {type}',

@@ -16,6 +16,7 @@ class Kind(Enum):
     """Kinds of weights files; the value is what people call them."""
 
     STAGE1_RUN = 'a stage-1 training checkpoint of this project'
+    FEATURE_RUN = 'a stage-1 training checkpoint of this project (a network of timm)'
     STAGE2_RUN = 'a stage-2 training checkpoint of this project (student with adapters)'
     MAE_RUN = 'an MAE pre-training checkpoint of this project'
     SEG_DISTILLER = 'an official segmentation distiller (student and teacher in one file)'
@@ -59,7 +60,8 @@ def _hugging_face(names: Names) -> bool:
 # First rule that holds wins: the more particular ones stand first.
 _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.SEG_DISTILLER, lambda n: _any(n, 'student.') and _any(n, 'teacher.')),
-    (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.')),
+    (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.', 'student.patch_embed.')),
+    (Kind.FEATURE_RUN, lambda n: _any(n, 'student.network.')),
     (Kind.STAGE2_RUN, lambda n: _any(n, 'student.')),
     (Kind.MAE_RUN, lambda n: _any(n, 'autoencoder.')),
     (Kind.OTHER_ENCODER, lambda n: vision_encoder(n) is not None),

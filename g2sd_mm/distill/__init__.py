@@ -11,6 +11,7 @@ from . import adapters
 from .costs import TeacherCostHook
 from .distillation import Distillation
 from .distiller import SpecificDistiller
+from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .students import MaskedStudent
 from .taps import Taps
@@ -21,6 +22,7 @@ __all__ = [
     'ChainTeacher',
     'Distillation',
     'DistillationHook',
+    'FeatureStudent',
     'Features',
     'FrozenTeacher',
     'LossWarmupHook',

@@ -13,7 +13,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import ConfigError
-from ..models.vit import VisionTransformer
 from .sharding import shard_moments
 
 _NO_DECAY = ('one_dimensional', 'layer_norm')
@@ -28,8 +27,9 @@ def layer_decay_scale(rate: float, layer: int, depth: int) -> float:
 class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
     """Groups parameters by (learning rate, weight decay) alone: fused AdamW runs few groups.
 
-    Finds every :class:`~g2sd_mm.models.vit.VisionTransformer` in the model, at any depth: inside a
-    detector, a segmentor, a distiller or DDP. What lies outside of them trains at the full rate.
+    Finds every module that numbers its layers (``layer_id`` and ``depth``, as our ViTs and
+    :class:`~g2sd_mm.models.backbones.timm.TimmBackbone` have), at any depth: inside a detector, a
+    segmentor, a distiller or DDP. What lies outside of them trains at the full rate.
 
     ``paramwise_cfg`` may have:
 
@@ -67,7 +67,7 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
 
         Raises:
             ConfigError: for unknown settings, a part of names that no parameter has, or if there is
-                no ViT to decay.
+                no layers to decay.
         """
         options = dict(self.paramwise_cfg)
         rate = options.pop('layer_decay_rate', 1.0)
@@ -80,10 +80,10 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
                 f'no_decay ({" or ".join(_NO_DECAY)}), no_decay_names and custom_keys; got '
                 f'{dict(self.paramwise_cfg)}'
             )
-        backbones = {n: m for n, m in model.named_modules() if isinstance(m, VisionTransformer)}
+        backbones = {n: m for n, m in model.named_modules() if hasattr(m, 'layer_id')}
         if rate != 1.0 and not backbones:
             raise ConfigError(
-                f'layer_decay_rate={rate} needs one of our ViT backbones in the model; '
+                f'layer_decay_rate={rate} needs one of our ViTs or a TimmBackbone in the model; '
                 f'{type(model).__name__} has none'
             )
         norms = _layer_norm_parameters(model)
@@ -122,7 +122,7 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
         ]
 
 
-def _scale(name: str, backbones: dict[str, VisionTransformer], rate: float) -> float:
+def _scale(name: str, backbones: Mapping[str, Any], rate: float) -> float:
     for place, backbone in backbones.items():
         prefix = f'{place}.' if place else ''
         if name.startswith(prefix):

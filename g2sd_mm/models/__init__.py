@@ -1,6 +1,6 @@
 """Networks: one vision transformer and its arrangements. Knows nothing of distillation."""
 
-from .backbones import G2SDViT, G2SDViTDet, G2SDViTSeg
+from .backbones import G2SDViT, G2SDViTDet, G2SDViTSeg, TimmBackbone
 from .mae import MAEPretraining, MaskedAutoencoder
 from .pixel_cross_entropy import PixelCrossEntropyLoss
 from .simple_pyramid import ChannelLayerNorm, SimpleFeaturePyramid
@@ -18,5 +18,6 @@ __all__ = [
     'PatchEmbed',
     'PixelCrossEntropyLoss',
     'SimpleFeaturePyramid',
+    'TimmBackbone',
     'VisionTransformer',
 ]

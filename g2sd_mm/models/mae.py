@@ -6,7 +6,7 @@ Shapes: B images, L patches, n = visible ones, D encoder and d decoder channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,9 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .masking import Masking, mask_noise, random_masking
+from ..errors import ConfigError
+from .cross_decoder import CrossBlock
+from .masking import Masking, mask_noise, random_masking, some_hidden
 from .positions import (
     Grid,
     height_and_width,
@@ -23,6 +25,9 @@ from .positions import (
 )
 from .sizes import DecoderSize, EncoderSize, decoder_size
 from .vit import NORM_EPS, Block, VisionTransformer
+
+#: What a decoder of that attention is built of.
+_DECODER_BLOCKS: dict[str, Callable[[int, int], nn.Module]] = {'self': Block, 'cross': CrossBlock}
 
 
 class Encoded(NamedTuple):
@@ -37,36 +42,58 @@ class MaskedAutoencoder(VisionTransformer):
 
     Args:
         arch: encoder size, see :mod:`g2sd_mm.models.sizes`.
-        decoder: decoder size, by its official name such as ``'dec256d4b'``, or in full.
+        decoder: decoder size, by its official name such as ``'dec256d4b'``, or in full; None for
+            none: an encoder that sees all patches.
         img_size: side of the square input in pixels, or its height and width.
         pixel_head: build ``decoder_norm`` and ``decoder_pred``, which turn decoder features into
             pixels. A distillation student has no use for them: parameters that never get a
             gradient would break plain DDP.
         with_cp: see :class:`~g2sd_mm.models.vit.VisionTransformer`; for the decoder's blocks too.
         in_channels: channels C of the images.
+        decoder_attention: ``self``: in the decoder all tokens look at all (MAE, G2SD). ``cross``:
+            hidden tokens look at the visible ones, and at nothing else; the features of visible
+            tokens are the encoder's, in the decoder's width (SAMI, CrossMAE). Less arithmetic.
+
+    In both, a tap on ``decoded`` hears all tokens in raster order.
+
+    Raises:
+        ConfigError: for another ``decoder_attention``.
     """
 
     def __init__(
         self,
         arch: str | Mapping | EncoderSize,
-        decoder: str | Mapping | DecoderSize,
+        decoder: str | Mapping | DecoderSize | None,
         img_size: int | Sequence[int] = 224,
         patch_size: int | None = None,
         pixel_head: bool = True,
         with_cp: bool = False,
         in_channels: int = 3,
+        decoder_attention: str = 'self',
     ) -> None:
+        if decoder_attention not in _DECODER_BLOCKS:
+            raise ConfigError(
+                f'decoder_attention={decoder_attention!r} is none of {", ".join(_DECODER_BLOCKS)}'
+            )
         super().__init__(arch, img_size, patch_size, with_cp=with_cp, in_channels=in_channels)
+        self.norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
+        self.decoder_attention = decoder_attention
+        self.decoded = nn.Identity()
+        self.has_decoder = decoder is not None
+        if decoder is None:
+            self.decoder_dim = self.embed_dim
+            self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
+            return
         size = decoder_size(decoder)
         self.decoder_dim = size.embed_dim
-        self.norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
         self.decoder_embed = nn.Linear(self.embed_dim, size.embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
         # fixed, but a parameter as in the published checkpoints, so that it is saved and moved
         self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
         self.decoder_pos_embed = _fixed(sincos_position_embedding(size.embed_dim, self.grid_size))
         self.decoder_blocks = nn.ModuleList(
-            Block(size.embed_dim, size.num_heads) for _ in range(size.depth)
+            _DECODER_BLOCKS[decoder_attention](size.embed_dim, size.num_heads)
+            for _ in range(size.depth)
         )
         if pixel_head:
             self.decoder_norm = nn.LayerNorm(size.embed_dim, eps=NORM_EPS)
@@ -84,7 +111,8 @@ class MaskedAutoencoder(VisionTransformer):
         projection = self.patch_embed.proj.weight
         nn.init.xavier_uniform_(projection.data.flatten(1))
         nn.init.normal_(self.cls_token, std=0.02)
-        nn.init.normal_(self.mask_token, std=0.02)
+        if self.has_decoder:
+            nn.init.normal_(self.mask_token, std=0.02)
 
     def encode(self, images: Tensor, masking: Masking) -> Encoded:
         """Images [B, C, height, width] -> features of the class token and the visible patches."""
@@ -101,8 +129,10 @@ class MaskedAutoencoder(VisionTransformer):
         """Decoder features [B, 1 + L, d] after block ``until`` (counted from 1; None: the last).
 
         The raw residual stream: no ``decoder_norm``, no ``decoder_pred``. Where the masking leaves
-        hidden patches out, see :meth:`decode_some`.
+        hidden patches out, see :meth:`decode_some`; with cross-attention, :meth:`decode_hidden`.
         """
+        if self.decoder_attention == 'cross':
+            return self.decode_hidden(latent, masking, until)
         if masking.hidden is not None:
             return self.decode_some(latent, masking, masking.hidden, until)
         x = self.decoder_embed(latent)  # [B, 1 + n, d]
@@ -113,7 +143,7 @@ class MaskedAutoencoder(VisionTransformer):
         x = torch.cat([x[:, :1], x_], dim=1) + self.decoder_pos_embed  # [B, 1 + L, d]
         for block in self.decoder_blocks[:until]:
             x = self.run(block, x)
-        return x
+        return self.decoded(x)
 
     def decode_some(
         self, latent: Tensor, masking: Masking, hidden: Tensor, until: int | None = None
@@ -134,7 +164,31 @@ class MaskedAutoencoder(VisionTransformer):
         x = torch.cat([x, mask_tokens], dim=1) + torch.cat([cls, positions], dim=1)
         for block in self.decoder_blocks[:until]:
             x = self.run(block, x)
-        return x
+        return self.decoded(x)
+
+    def decode_hidden(
+        self, latent: Tensor, masking: Masking, until: int | None = None
+    ) -> Tensor:
+        """:meth:`decode` by cross-attention: what is computed are the hidden tokens alone.
+
+        Returns:
+            [B, 1 + L, d] in raster order: of visible patches and the class token the encoder's
+            features in the decoder's width, of hidden patches those of the last block that is run.
+            Where the masking leaves hidden patches out, the order of :meth:`decode_some`.
+        """
+        hidden = some_hidden(masking, 1.0) if masking.hidden is None else masking.hidden
+        visible = self.decoder_embed(latent)  # [B, 1 + n, d]
+        table = self.decoder_pos_embed[0]
+        cls = table[:1].expand(len(latent), -1, -1)
+        context = visible + torch.cat([cls, table[1:][masking.keep]], dim=1)
+        x = self.mask_token.to(visible.dtype) + table[1:][hidden]  # [B, m, d]
+        for block in self.decoder_blocks[:until]:
+            x = self.run(block, x, context)
+        x = torch.cat([visible, x.to(visible.dtype)], dim=1)
+        if masking.hidden is None:  # back to raster order
+            order = masking.restore.unsqueeze(-1).expand(-1, -1, x.shape[2])
+            x = torch.cat([x[:, :1], x[:, 1:].gather(1, order)], dim=1)
+        return self.decoded(x)
 
     def predict_pixels(self, features: Tensor) -> Tensor:
         """Last decoder features [B, 1 + L, d] -> patch pixels [B, L, C * patch ** 2]."""
@@ -159,7 +213,7 @@ class MAEPretraining(BaseModel):
     """MAE pre-training: predict the pixels of masked patches.
 
     Args:
-        arch, decoder, img_size, patch_size, with_cp, in_channels: of the
+        arch, decoder, img_size, patch_size, with_cp, in_channels, decoder_attention: of the
             :class:`MaskedAutoencoder`.
         mask_ratio: share of patches that is hidden.
         norm_pix: predict pixels normalised per patch, as the public full checkpoints do; False for
@@ -176,12 +230,14 @@ class MAEPretraining(BaseModel):
         norm_pix: bool = True,
         with_cp: bool = False,
         in_channels: int = 3,
+        decoder_attention: str = 'self',
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.autoencoder = MaskedAutoencoder(
-            arch, decoder, img_size, patch_size, with_cp=with_cp, in_channels=in_channels
-        )
+            arch, decoder, img_size, patch_size, with_cp=with_cp, in_channels=in_channels,
+            decoder_attention=decoder_attention,
+        )  # fmt: skip
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
 
     def forward(

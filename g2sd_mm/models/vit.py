@@ -248,11 +248,15 @@ class VisionTransformer(BaseModule):
         cls = (self.cls_token + positions[:, :1]).expand(images.shape[0], -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1), grid
 
-    def run(self, block: nn.Module, x: Tensor, grid: Grid | None = None) -> Tensor:
-        """One of this network's blocks on [B, N, D], its activations kept or (``with_cp``) not."""
+    def run(self, block: nn.Module, x: Tensor, beside: Any = None) -> Tensor:
+        """One of this network's blocks on [B, N, D], its activations kept or (``with_cp``) not.
+
+        ``beside`` is what it takes beside the tokens: the grid that they were cut from, or of a
+        decoder with cross-attention the visible tokens.
+        """
         if self.with_cp and self.training:
-            return checkpoint(block, x, grid, use_reentrant=False)
-        return block(x, grid)
+            return checkpoint(block, x, beside, use_reentrant=False)
+        return block(x, beside)
 
     def fit_state(
         self, state: Mapping[str, Tensor], grid: Grid | None = None

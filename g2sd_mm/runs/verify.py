@@ -21,6 +21,7 @@ from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
 from ..distill.teachers import build_teacher, takes_file
 from ..models.backbones.base import Backbone
+from ..models.backbones.timm import TimmBackbone
 from ..students.mask_head import fit_to_weights
 
 Check = Callable[[str], Fit | None]
@@ -108,6 +109,8 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
         checks['init_cfg'] = lambda file: fill(backbone, file, 'encoder')
+    elif isinstance(backbone, TimmBackbone):
+        checks['init_cfg'] = backbone.load
     if backbone is not None:
         checks['weights'] = lambda file: fill(trained, file, 'student', path)
     checks['load_from'] = lambda file: fill_start(trained, file)

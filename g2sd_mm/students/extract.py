@@ -14,7 +14,7 @@ from ..agreement.weights import reconcile, say
 from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.convert import convert_state
 from ..checkpoints.naming import own_record, state_for
-from ..checkpoints.read import Which
+from ..checkpoints.read import Which, below
 from ..checkpoints.record import (
     Record,
     check_record,
@@ -31,6 +31,7 @@ from ..provenance import file_digest
 from .build import build_student, network_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
+_TIMM = 'student.network.'
 #: What a training checkpoint knows of its run.
 _PROGRESS = ('experiment_name', 'epoch', 'iter', 'seed')
 
@@ -121,6 +122,8 @@ def _student_state(
 ) -> dict[str, Tensor]:
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
+    if identify(weights.state) is Kind.FEATURE_RUN:
+        return below(weights.state, _TIMM)
     if network is None or own_record(weights) is not None:
         return state_for(weights, ())
     return state_for(weights, network_names(network, weights.path, trusted=trusted))
@@ -130,6 +133,8 @@ def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ..
     kind = identify(weights.state)
     if kind in _PRETRAINING:
         return tuple(name for name in weights.state if name.partition('.')[2] not in state)
+    if kind is Kind.FEATURE_RUN:
+        return tuple(name for name in weights.state if not name.startswith(_TIMM))
     if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
         return tuple(name for name in weights.state if not name.startswith('student.'))
     return ()

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..checkpoints.convert import convert_state
 from ..errors import UserError
-from ..models.backbones import G2SDViT
+from ..models.backbones import G2SDViT, TimmBackbone
 from ..models.positions import height_and_width
 from ..models.vit import NORM_EPS
 from .load import load_student
@@ -45,6 +45,12 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
     if not isinstance(student, Student):
         student = load_student(student)
     backbone = student.model.backbone
+    if isinstance(backbone, TimmBackbone):
+        raise UserError(
+            f'this student is a {backbone.model} of timm already: take '
+            'student.model.backbone.network for its feature maps; its classifier has another place '
+            'than in timm'
+        )
     if not isinstance(backbone, G2SDViT):
         raise UserError(
             f"timm's VisionTransformer cannot hold {type(backbone).__name__}: windows and relative "

@@ -37,6 +37,9 @@ def named(*names: str) -> dict:
 
 STATES = {
     Kind.STAGE1_RUN: lambda: distiller().state_dict(),
+    Kind.FEATURE_RUN: lambda: named(
+        'student.network.stem.0.weight', 'distillation.adapters.patches.fc1.bias'
+    ),
     Kind.STAGE2_RUN: lambda: specific().state_dict(),
     Kind.MAE_RUN: lambda: MAEPretraining(**STUDENT).state_dict(),
     Kind.MAE_FULL: lambda: autoencoder().state_dict(),
