@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from ...tasks import TASKS
-from .suites import Row, Step, heads
+from .suites import Row, Step, folder_of, heads
 
 TABLE = 'teachers'
 #: Endings of the stage-1 configs, which name the teachers.
@@ -38,7 +37,7 @@ def teacher_steps() -> Iterator[Step]:
         )
         for task, head in heads().items():
             yield Step(
-                f'configs/{TASKS[task].paper.folder}/g2sd_{student}_{head}_{teacher}.py',
+                f'configs/{folder_of(task)}/g2sd_{student}_{head}_{teacher}.py',
                 needs=(generic, f'vitb_{head}'),
                 amp=task != _FULL_PRECISION,
             )
