@@ -16,7 +16,7 @@ from typing import Any
 
 from ...tasks import TASKS
 from .paper_teachers import teacher_rows, teacher_steps
-from .suites import Row, Step, Suite, heads, single_stage
+from .suites import Row, Step, Suite, folder_of, heads, single_stage
 
 STUDENTS = ('vits', 'vitt')
 ROBUSTNESS = ('imagenet_a', 'imagenet_r', 'imagenet_sketch', 'imagenet_c')
@@ -155,9 +155,7 @@ def _stage1(config: str, options: Mapping[str, Any] | None = None, label: str = 
 
 
 def _of_task(task: str) -> Iterator[Step]:
-    paper, head = TASKS[task].paper, TASKS[task].head
-    assert paper is not None
-    folder = paper.folder
+    folder, head = folder_of(task), TASKS[task].head
     teacher = f'vitb_{head}'
     yield _public(f'{folder}/{teacher}', needs=(_MAE,))
     for student in STUDENTS:

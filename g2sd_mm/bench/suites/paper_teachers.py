@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 
-from ...tasks import TASKS
-from .suites import Row, Step, heads
+from .suites import Row, Step, folder_of, heads
 
 TABLE = 'teachers'
 #: Endings of the stage-1 configs, which name the teachers.
@@ -37,10 +36,8 @@ def teacher_steps() -> Iterator[Step]:
             amp=True,
         )
         for task, head in heads().items():
-            paper = TASKS[task].paper
-            assert paper is not None
             yield Step(
-                f'configs/{paper.folder}/g2sd_{student}_{head}_{teacher}.py',
+                f'configs/{folder_of(task)}/g2sd_{student}_{head}_{teacher}.py',
                 needs=(generic, f'vitb_{head}'),
                 amp=task != _FULL_PRECISION,
             )

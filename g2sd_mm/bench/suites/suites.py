@@ -166,6 +166,13 @@ def heads() -> dict[str, str]:
     return {key: TASKS[key].head for key in PAPER_TASKS}
 
 
+def folder_of(task: str) -> str:
+    """Where the configs of one of these tasks are, below ``configs``."""
+    paper = TASKS[task].paper
+    assert paper is not None
+    return paper.folder
+
+
 def single_stage(student: str, task: str) -> str:
     """Name of the run without stage 1: ``vits_single_stage``, ``vits_single_stage_maskrcnn``."""
     head = '' if task == 'cls' else f'_{TASKS[task].head}'
