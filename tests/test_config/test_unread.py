@@ -145,7 +145,7 @@ def test_the_note_is_in_the_log_of_a_run(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name in ('prepare_data', 'verify_named_files', 'agree_for_training',
                      'check_training_data'):  # fmt: skip
-            patch.setattr(f'g2sd_mm.runs.prepare.{name}', lambda *args: None)
+            patch.setattr(f'g2sd_mm.runs.prepare.{name}', lambda *args: [])
         cfg = prepare_training(config, options, work_dir=str(tmp_path / 'run'))
     (resume,) = [hook for hook in cfg.custom_hooks if hook['type'] == 'ResumeHook']
     assert any('my_own' in note for note in resume['notes'])
