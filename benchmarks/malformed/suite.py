@@ -37,9 +37,9 @@ def all_cases() -> list[Case]:
 
 
 def _cases(small: bool) -> Iterator[Case]:
-    yield from image_cases(1 if small else 9)
-    yield from mask_cases(1 if small else 9)
-    yield from annotation_cases(*((5, 2) if small else (45, 18)))
-    yield from checkpoint_cases(*((1, 4) if small else (18, 40)))
-    yield from beside_cases(3 if small else 24)
-    yield from option_cases(8 if small else 80)
+    yield from image_cases(1 if small else 16)
+    yield from mask_cases(1 if small else 16)
+    yield from annotation_cases(*((5, 2) if small else (76, 31)))
+    yield from checkpoint_cases(*((1, 4) if small else (31, 68)))
+    yield from beside_cases(3 if small else 41)
+    yield from option_cases(8 if small else 136)

@@ -28,7 +28,7 @@ from ..helpers.toys import config, image_folder, refused
 
 def test_a_missing_config_is_told_its_neighbours():
     wanted = imagenet.path('g2sd_vits_clss')
-    with refused(f'no config file {wanted}', 'has ', 'g2sd_vits_cls.py, g2sd_vits_cls_nosd.py'):
+    with refused(f'no config file {wanted}', 'has ', 'g2sd_vits_cls.py, ', 'g2sd_vits_cls_nosd.py'):
         load_config(wanted)
     with pytest.raises(UserError, match=r'^no config file /no/such/folder/x\.py$'):
         load_config('/no/such/folder/x.py')
