@@ -187,8 +187,9 @@ def test_the_command(weights, data, tmp_path, capsys, monkeypatch):
 
 
 #: Percent after a block, as somebody else measured it who did not say how images were resized.
-#: That moves a figure of 300 images by up to three points. These three come within one point; of the
-#: others that were compared, block 5 does too, and block 7 (mean) and 8 (cls) differ by 2.0 and 1.6.
+#: That moves a figure of 300 images by up to three points. Of all figures that were compared these
+#: three, and block 7 (cls), come within one point; block 5 differs by 1.0, 7 (mean) by 2.0 and
+#: 8 (cls) by 1.6.
 MEASURED = {(3, 'cls'): 29.0, (3, 'mean'): 31.7, (8, 'mean'): 52.7}
 
 
