@@ -8,12 +8,13 @@ list ends the reading before it could be called.
 from __future__ import annotations
 
 import codecs
+import os
 import pickle
 import warnings
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def read_numpy_pickle(path: str | Path) -> Any:
     path = Path(path)
     try:
         with path.open('rb') as file:
-            return _tensors(_ArraysOnly(file, encoding='latin1').load())
+            return _tensors(_ArraysOnly(_Within(file), encoding='latin1').load())
     except UnsafeCheckpointError as error:
         raise UnsafeCheckpointError(f'{path}: {error}') from None
     except (OSError, MemoryError):
@@ -45,6 +46,24 @@ def read_numpy_pickle(path: str | Path) -> Any:
             f'{path}: cannot be read as a pickle of arrays ({type(error).__name__}: '
             f'{first_line(error)}); if the file is damaged or truncated, fetch it again'
         ) from error
+
+
+class _Within:
+    """A file that is never asked for more than it has: room for it would be taken beforehand."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._end = file, os.fstat(file.fileno()).st_size
+        self.readline = file.readline
+
+    def read(self, number: int) -> bytes:
+        """So many bytes.
+
+        Raises:
+            EOFError: if there are fewer.
+        """
+        if number > self._end - self._file.tell():
+            raise EOFError(f'{number} bytes are announced, and it ends before')
+        return self._file.read(number)
 
 
 class _ArraysOnly(pickle._Unpickler):

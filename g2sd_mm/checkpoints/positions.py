@@ -30,7 +30,7 @@ def is_transposed(table: Tensor) -> bool:
 
     No table has to be computed: a half that codes the row is the same all along a row.
     """
-    if table.ndim != 3 or not table.shape[1]:
+    if table.ndim != 3 or not table.numel():
         return False
     side = math.isqrt(table.shape[1] - 1)
     if table.is_meta or side < 2 or side * side != table.shape[1] - 1 or table.shape[2] % 2:

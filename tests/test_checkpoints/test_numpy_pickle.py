@@ -115,3 +115,12 @@ def test_an_array_that_claims_more_than_it_has_is_refused(pickled):
     path.write_bytes(data.replace(b'M,\x01', b'M,\x02'))
     with pytest.raises(CheckpointError, match=words('an array of shape (20, 556) has 24000 bytes')):
         read_weights(path)
+
+
+def test_a_frame_that_claims_more_than_the_file_takes_no_memory(pickled):
+    path = pickled(ARRAYS)
+    content = path.read_bytes()
+    assert content[2:3] == pickle.FRAME
+    path.write_bytes(content[:3] + (10**13).to_bytes(8, 'little') + content[11:])
+    with pytest.raises(CheckpointError, match=words('model.pkl', 'fetch it again')):
+        read_numpy_pickle(path)

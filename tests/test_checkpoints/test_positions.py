@@ -53,6 +53,11 @@ def test_other_tables_are_left_alone(other):
     assert not is_transposed(other)
 
 
+@pytest.mark.parametrize('shape', [(0, 5, 4), (1, 0, 4), (1, 5, 0)])
+def test_an_empty_table_is_none(shape):
+    assert not is_transposed(torch.zeros(shape))
+
+
 def test_twice_is_as_before():
     state = {'pos_embed': table(), 'decoder_pos_embed': table(16), 'norm.bias': torch.ones(2)}
     once = transpose_positions(state)
