@@ -53,14 +53,16 @@ def browse(
 
     from ..config.load import load_config
     from ..config.parts import task_of_config
+    from ..data_checks.boxes_or_masks import choose_boxes_or_masks
     from ..datasets import SampleKey
     from ..errors import UserError
-    from ..runs.data import prepare_data
+    from ..runs.data import find_data
     from ..tasks.drawing import draw_sample
 
     g2sd_mm.register_all()
     cfg = load_config(config, options)
-    prepare_data(cfg, ('train_dataloader',))
+    find_data(cfg, ('train_dataloader',))
+    choose_boxes_or_masks(cfg, ('train_dataloader',))  # what is mixed is shown as it is
     task = task_of_config(cfg)
     if task is None:
         raise UserError(f'{config} is of no task: default_scope is {cfg.get("default_scope")}')

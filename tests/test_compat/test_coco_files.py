@@ -123,6 +123,7 @@ def test_a_root_category_goes_where_its_class_has_no_object_too(tmp_path):
 
 
 def test_a_file_that_is_kept_is_parsed_once_and_handed_over_once(tmp_path, monkeypatch):
+    _kept.clear()
     file = write_split(tmp_path, 'train')
     parsed = []
     loads = json.loads

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(
     path.relative_to(ROOT / 'configs').as_posix()
     for path in (ROOT / 'configs').glob('[a-z]*/*.py')
-    if 'upernet' in path.stem
+    if 'upernet' in path.stem and 'convnext' not in path.stem  # test_timm_students.py has those
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -199,13 +199,9 @@ def test_it_trains_and_is_judged_by_boxes_alone(run):
     log = next(run.folder.glob('*/*.log')).read_text()
     assert len(told(run.folder, 'boxes alone are learnt')) == 1
     assert 'loss_mask' not in log and 'segm' not in log.split('Iter(val)')[-1]
-    scalars = [
-        json.loads(line)
-        for line in next(run.folder.glob('*/vis_data/scalars.json')).read_text().splitlines()
-    ]
-    assert any('coco/bbox_mAP' in line for line in scalars)
-    losses = [line for line in scalars if 'loss_bbox' in line]
-    assert losses and all(line['loss_rpn_bbox'] > 0 for line in losses), 'boxes are learnt'
+    assert 'coco/bbox_mAP' in log
+    losses = [float(number) for number in re.findall(r'loss_rpn_bbox: ([\d.]+)', log)]
+    assert losses and all(loss > 0 for loss in losses), 'boxes are learnt'
     assert not any('mask_head' in name for name in names(run.weights))
 
 

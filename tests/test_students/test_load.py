@@ -16,7 +16,8 @@ from g2sd_mm.students import Student, load_student
 from ..helpers.students import CLASSES, CONFIGS, random_model, record, student_folder
 from ..helpers.toys import ROOT, autoencoder, images, refused, save, words
 
-SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64}
+SIZE = {'classification': 56, 'detection': 128, 'segmentation': 64, 'depth': 128}
+NAMED = {'classification': 10, 'detection': 10, 'segmentation': 11, 'depth': 0}
 
 
 @pytest.fixture(scope='module')
@@ -34,7 +35,7 @@ def test_a_folder_gives_the_network_that_was_written(folders, task):
     assert isinstance(student, torch.nn.Module)
     assert not student.training
     assert (student.task, student.image_size) == (task, SIZE[task])
-    assert student.classes == CLASSES[: 11 if task == 'segmentation' else 10]
+    assert student.classes == CLASSES[: NAMED[task]]
     assert student.mean == pytest.approx((123.675, 116.28, 103.53))
     assert student.origin['metrics'] == {'top1': 80.0}
     original = random_model(record(task)['network'])

@@ -46,7 +46,7 @@ def test_the_whole_stands_beside_that_of_the_generated_data():
     )
     suite = smoke(pets(8_000).apply(MINI))
     assert 'generated' not in list(amounts(suite, suite.rows, pets(8_000)))[-1]
-    assert list(amounts(MINI, MINI.rows))[-1] == 'together 1,969,760 images seen in a seed'
+    assert list(amounts(MINI, MINI.select()))[-1] == 'together 1,969,760 images seen in a seed'
 
 
 def test_sizes_are_what_training_finds(tmp_path):

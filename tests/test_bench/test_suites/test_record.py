@@ -290,8 +290,9 @@ def test_a_records_report_needs_nothing_but_its_folder(fake, tmp_path, record, m
 def test_the_mini_matrix_is_whole():
     methods = ['teacher', 'scratch', 'mae_student', 'single_stage', 'g2sd_nosd', 'g2sd']
     assert [(r.task, r.method) for r in MINI.rows if r.table == 'main'] == [
-        (task, method) for task in ('cls', 'det', 'seg') for method in methods
+        (task, method) for task in ('cls', 'det', 'seg', 'depth') for method in methods
     ]
+    assert {r.task for r in MINI.select()} == {'cls', 'det', 'seg'}, 'depth if it is asked for'
     few = [r for r in MINI.rows if r.table != 'main']
     assert [(r.task, r.method, r.table, r.setting) for r in few] == [
         ('cls', method, 'labels', '10 %') for method in methods[1:]
