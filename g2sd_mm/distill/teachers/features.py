@@ -158,7 +158,7 @@ class FeatureTeacher(FrozenTeacher):
         return ()
 
     def _compile_blocks(self, device: torch.device) -> None:
-        from ...engine.compiling import why_not
+        from ...engine.hooks.compile import why_not
 
         self._compile, reason = False, why_not(device.type)
         if reason:
