@@ -1,5 +1,6 @@
 # Stage 2 on depth: labels, the teacher's depth at every pixel, and its last tokens. total =
-# scale-invariant loss of measured depth + mean difference of the log-depth maps + 0.3 of the tokens'.
+# scale-invariant loss of measured depth + mean difference of the log-depth maps + 0.3 of the last
+# tokens'.
 distillation = dict(
     teacher=dict(
         checkpoint='work_dirs/vitb_depth/weights.pth', forward=('backbone', 'decode_head')),

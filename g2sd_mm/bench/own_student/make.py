@@ -19,7 +19,7 @@ from ...checkpoints.write import write_text
 from ...config.project import find_config
 from ...data_checks import check
 from ...data_checks.run import recognise
-from ...errors import DataError, RunError, UserError
+from ...errors import RunError, UserError
 from ...export import export_student
 from ...progress import Bars
 from ...students import Student, load_student
@@ -32,7 +32,7 @@ from ..suites.jobs import default_jobs
 from ..suites.pictures import draw_pictures
 from ..suites.run import run_suite
 from .card import Figures, write_card
-from .plan import Plan, Wishes, cores, describe, look_at, make_plan, same_choices, seconds_of
+from .plan import Plan, Wishes, describe, look_at, make_plan, same_choices, seconds_of
 from .trial import Trial, fit_to_time, measured, plain, try_out
 
 _PLAN = 'plan.json'
@@ -115,7 +115,7 @@ def distill(
     if kept:
         trial = Trial(**kept['trial'])
     else:
-        say(f'trying a few updates of every run on {cores()} cores, for its time ...')
+        say(f'trying a few updates of every run on {os.cpu_count()} cores, for its time ...')
         trial = try_out(plan, folder / 'trial', jobs, bars)
         plan = fit_to_time(plan, trial, jobs)
         _write_plan(folder, plan, trial)
@@ -158,12 +158,8 @@ def _check_room(folder: Path) -> None:
 
 def _check_data(data: str, force: bool, say: Say, bars: Bars | None) -> None:
     """The data checker's findings come first: what it calls harm costs hours later."""
-    try:
-        sources = recognise(data)
-    except DataError as error:
-        raise UserError(str(error)) from error
     progress = bars.counter('checked', 'files') if bars else lambda done, total: None
-    report = check(sources, 0, progress)
+    report = check(recognise(data), 0, progress)
     command = f'python tools/check_data.py {shlex.quote(data)}'
     notes = len(report.findings) - report.harmful
     say(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from ...data_layouts import find_layout
-from ...errors import DataError, UserError
+from ...errors import UserError
 from ...tasks import TASKS
-from ..suites.budget import raw_config, refuse_too_few, train_root, work_of
+from ..suites.budget import raw_config, refuse_too_few, step_work, train_root, work_of
 from ..suites.catalogue import MINI
 from ..suites.data import OwnData, find_data
 from ..suites.suites import Row, Step, Suite
@@ -95,20 +92,16 @@ def look_at(wishes: Wishes) -> OwnData:
     Raises:
         UserError: if the folder is not laid out as data, or is of another task.
     """
-    if not Path(wishes.data).is_dir():
-        raise UserError(f'{wishes.data}: no such folder')
-    try:
-        layout = find_layout(wishes.data)
-    except DataError as error:
-        raise UserError(str(error)) from error
     if wishes.task and wishes.task not in TASKS:
         raise UserError(f'--task {wishes.task}: there are {", ".join(TASKS)}')
-    if wishes.task and wishes.task != layout.task:
+    data = find_data([wishes.data])
+    (task,) = data.tasks
+    if wishes.task and wishes.task != task:
         raise UserError(
-            f'--task {wishes.task}: {wishes.data} is laid out for {layout.task} '
-            f'({TASKS[layout.task].name}); leave --task out, or give a folder of that task'
+            f'--task {wishes.task}: {wishes.data} is laid out for {task} '
+            f'({TASKS[task].name}); leave --task out, or give a folder of that task'
         )
-    return find_data([wishes.data])
+    return data
 
 
 def make_plan(wishes: Wishes, data: OwnData, scale: float | None = None) -> Plan:
@@ -211,9 +204,7 @@ def describe(plan: Plan) -> Iterator[str]:
     """The choices with their reasons, and what each run does."""
     yield from plan.reasons
     for step in plan.steps():
-        work = work_of(
-            cfg := raw_config(step.config, step.options), plan.data.size(train_root(cfg))
-        )
+        work, _ = step_work(step, plan.data)
         passes = f'{work.passes:.3g} passes over {work.images:,} images' if work.passes else ''
         yield f'{role_of(plan, step.name)}: {passes}, {work.updates:,.0f} updates of {work.batch}'
 
@@ -231,18 +222,6 @@ def role_of(plan: Plan, name: str) -> str:
         'g2sd': 'stage 2: the student fine-tuned beside its teacher',
     }
     return of_rows[ends[name]] if name in ends else roles.get(name, name)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
-def words_of(seconds: float) -> str:
-    """A time as a person says it: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
 
 
 def seconds_of(text: str) -> float:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError, UserError
-from ...progress import Bars
+from ...progress import Bars, duration
 from ..logs import read_scalars
-from ..suites.budget import raw_config, train_root, work_of
+from ..suites.budget import step_work
+from ..suites.data import OwnData
 from ..suites.derived import smoke
 from ..suites.run import run_suite
-from .plan import Plan, make_plan, role_of, words_of
+from ..suites.suites import Step
+from .plan import Plan, make_plan, role_of
 
 UPDATES = 8  # of a run; the first ones are slower and are not counted
 _COUNTED = 4
@@ -40,6 +42,11 @@ class Trial:
     update: Mapping[str, float]
     start: Mapping[str, float]
     memory: int
+
+    def seconds_of(self, step: Step, data: OwnData) -> float:
+        """That a run of the plan takes."""
+        updates = step_work(step, data)[0].updates
+        return self.start[step.name] + updates * self.update[step.name]
 
 
 def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Trial:
@@ -82,9 +89,7 @@ def time_of(plan: Plan, trial: Trial, jobs: int) -> float:
     free = [0.0] * jobs
     ended: dict[str, float] = {}
     for step in plan.steps():
-        cfg = raw_config(step.config, step.options)
-        updates = work_of(cfg, plan.data.size(train_root(cfg))).updates
-        seconds = trial.start[step.name] + updates * trial.update[step.name]
+        seconds = trial.seconds_of(step, plan.data)
         lane = min(range(jobs), key=free.__getitem__)
         begins = max(free[lane], *(ended[need] for need in step.needs), 0.0)
         ended[step.name] = free[lane] = begins + seconds
@@ -108,8 +113,8 @@ def fit_to_time(plan: Plan, trial: Trial, jobs: int) -> Plan:
     low, high = min(LEAST_SCALE, most), most
     if (least := time_of(made(low), trial, jobs)) > allowed * _FOR_TRAINING:
         raise UserError(
-            f'--time-budget {words_of(allowed)} is too short: the shortest runs that are worth '
-            f'anything take {words_of(least / _FOR_TRAINING)} here'
+            f'--time-budget {duration(allowed)} is too short: the shortest runs that are worth '
+            f'anything take {duration(least / _FOR_TRAINING)} here'
         )
     if time_of(made(high), trial, jobs) > allowed * _FOR_TRAINING:
         for _ in range(20):
@@ -120,7 +125,7 @@ def fit_to_time(plan: Plan, trial: Trial, jobs: int) -> Plan:
     else:
         scale = most
     fitted = made(scale)
-    reason = f'time: {words_of(allowed)} are allowed, of which training gets {_FOR_TRAINING:.0%}'
+    reason = f'time: {duration(allowed)} are allowed, of which training gets {_FOR_TRAINING:.0%}'
     return Plan(fitted.wishes, fitted.data, fitted.suite, fitted.scale, (*fitted.reasons, reason))
 
 
@@ -128,16 +133,12 @@ def measured(plan: Plan, trial: Trial, jobs: int) -> list[str]:
     """What the trial says of each run and of all of them, one line each."""
     lines = []
     for step in plan.steps():
-        cfg = raw_config(step.config, step.options)
-        work = work_of(cfg, plan.data.size(train_root(cfg)))
-        seconds = trial.start[step.name] + work.updates * trial.update[step.name]
-        rate = work.batch / trial.update[step.name]
-        lines.append(
-            f'{role_of(plan, step.name)}: {words_of(seconds)} ({rate:,.0f} images/s)'
-        )
+        rate = step_work(step, plan.data)[0].batch / trial.update[step.name]
+        seconds = duration(trial.seconds_of(step, plan.data))
+        lines.append(f'{role_of(plan, step.name)}: {seconds} ({rate:,.0f} images/s)')
     whole = time_of(plan, trial, jobs)
     lines.append(
-        f'together about {words_of(whole)}, {jobs} run{"s" * (jobs > 1)} at a time'
+        f'together about {duration(whole)}, {jobs} run{"s" * (jobs > 1)} at a time'
         + (f', {trial.memory / 1e9:.1f} GB of memory each' if trial.memory else '')
     )
     return lines

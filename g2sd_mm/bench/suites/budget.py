@@ -158,13 +158,13 @@ def amounts(suite: Suite, rows: Sequence[Row], data: OwnData | None = None) -> I
     steps = list(suite.steps_of(rows))
     seen = 0
     for step in steps:
-        work, root = _work(step, data)
+        work, root = step_work(step, data)
         seen += work.seen
         yield f'{step.name}: {amount(work, root)}'
     known = {step.name: step for step in MINI.steps}
     usual = ''  # nothing to compare with: smoke runs, rows of one's own
     if data and suite.name == MINI.name and all(step.name in known for step in steps):
-        generated = sum(_work(known[step.name])[0].seen for step in steps)
+        generated = sum(step_work(known[step.name])[0].seen for step in steps)
         usual = f', and on the generated data {generated:,}'
     yield f'together {seen:,} images seen in a seed{usual}'
 
@@ -177,7 +177,7 @@ def refuse_too_few(suite: Suite, rows: Sequence[Row], data: OwnData) -> None:
     """
     short = []
     for step in suite.steps_of(rows):
-        work, root = _work(step, data)
+        work, root = step_work(step, data)
         if not work.seen or not work.images:
             every = raw_config(step.config, step.options).train_dataloader.dataset.get('every', 1)
             # with one in ten used, the last ten need not be whole
@@ -195,7 +195,7 @@ def refuse_too_few(suite: Suite, rows: Sequence[Row], data: OwnData) -> None:
     )
 
 
-def _work(step: Step, data: OwnData | None = None) -> tuple[Work, str]:
+def step_work(step: Step, data: OwnData | None = None) -> tuple[Work, str]:
     """A step's arithmetic, and the folder of its data as the config names it."""
     cfg = raw_config(step.config, step.options)
     root = train_root(cfg)

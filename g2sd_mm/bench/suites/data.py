@@ -163,11 +163,8 @@ def find_data(folders: Sequence[str]) -> OwnData:
 def _recognise(root: Path) -> Source:
     if not root.is_dir():
         raise UserError(f'{root}: no such folder')
-    try:
-        layout = find_layout(root)
-        train, val = (layout.split(name) for name in ('train', 'val'))
-    except DataError as error:
-        raise UserError(str(error)) from error
+    layout = find_layout(root)
+    train, val = (layout.split(name) for name in ('train', 'val'))
     if train is None or val is None:
         raise UserError(
             f'{root} has {", ".join(split.name for split in layout.splits)} and no '

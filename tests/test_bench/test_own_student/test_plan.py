@@ -11,7 +11,6 @@ from g2sd_mm.bench.own_student.plan import (
     look_at,
     make_plan,
     seconds_of,
-    words_of,
 )
 from g2sd_mm.bench.own_student.trial import LEAST_SCALE, Trial, fit_to_time, time_of
 from g2sd_mm.bench.suites.budget import raw_config, train_root, work_of
@@ -148,10 +147,6 @@ def test_times_as_a_person_writes_them(text, seconds):
 def test_other_times_are_refused(text):
     with pytest.raises(UserError, match='--time-budget'):
         seconds_of(text)
-
-
-def test_times_as_a_person_reads_them():
-    assert [words_of(s) for s in (40, 720, 12600)] == ['40 s', '12 min', '3.5 h']
 
 
 # Bad choices --------------------------------------------------------------------------------------
