@@ -13,6 +13,7 @@ from .distillation import Distillation
 from .distiller import SpecificDistiller
 from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
+from .meta import MetaTemperatureHook
 from .students import MaskedStudent
 from .taps import Taps
 from .teacher_metric import TeacherMetricHook
@@ -27,6 +28,7 @@ __all__ = [
     'FrozenTeacher',
     'LossWarmupHook',
     'MaskedStudent',
+    'MetaTemperatureHook',
     'SpecificDistiller',
     'Taps',
     'TeacherCostHook',

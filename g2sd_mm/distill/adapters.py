@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from timm.layers import Mlp
@@ -15,6 +16,8 @@ from ..models.mae import init_linear_xavier
 class TokenAdapter(nn.Linear):
     """One linear map for every token [B, N, in_channels] -> [B, N, out_channels].
 
+    Of a tap that hears several layers, the same map for each of them.
+
     Args:
         in_channels: of the student's tokens.
         out_channels: of the teacher's.
@@ -22,6 +25,26 @@ class TokenAdapter(nn.Linear):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels)
+        self.token_width, self.out_width = in_channels, out_channels
+
+    def forward(self, tokens: Any) -> Any:
+        """Tokens, or a list of them -> the same in the other width."""
+        if isinstance(tokens, (list, tuple)):
+            return [self(layer) for layer in tokens]
+        return super().forward(tokens)
+
+
+@MODELS.register_module()
+class NormLinearAdapter(nn.Sequential):
+    """LayerNorm, then one linear map for every token (the heads of Proteus).
+
+    Args:
+        in_channels: of the student's tokens.
+        out_channels: of the teacher's.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(nn.LayerNorm(in_channels), nn.Linear(in_channels, out_channels))
         self.token_width, self.out_width = in_channels, out_channels
 
 

@@ -85,7 +85,7 @@ class Distillation(nn.Module):
         for one in self.teachers.values():
             one.check_student(student)
         taps, adapters = flat(taps, names), flat(adapters, names)
-        heard: dict[str, dict[str, str]] = {name: {} for name in names}
+        heard: dict[str, dict[str, Any]] = {name: {} for name in names}
         for tap in (*taps, *adapters):
             owner(tap, names)
         for tap, path in _side(taps, 'teacher').items():
@@ -177,6 +177,10 @@ class Distillation(nn.Module):
         """Adapters that have a rule for it, after the student."""
         for adapter in self.adapters.values():
             getattr(adapter, 'init_weights', lambda: None)()
+
+    def loss_places(self, name: str) -> Mapping[str, Any]:
+        """Argument of a loss -> where it comes from."""
+        return self._inputs[name]
 
     def warmup_factor(self, name: str) -> float:
         """Share of a loss's weight that counts now: ``min(update / warmup, 1)``."""
@@ -378,7 +382,9 @@ def _weights(given: Mapping[str, float] | None, names: Sequence[str]) -> dict[st
     return dict(given or {})
 
 
-def _side(taps: Mapping[str, str | Mapping[str, str]], side: str) -> dict[str, str]:
+def _side(taps: Mapping[str, Any], side: str) -> dict[str, Any]:
     """The modules to listen to on one side; a tap may exist on one side only."""
-    modules = {tap: path if isinstance(path, str) else path.get(side) for tap, path in taps.items()}
+    modules = {
+        tap: path.get(side) if isinstance(path, Mapping) else path for tap, path in taps.items()
+    }
     return {tap: path for tap, path in modules.items() if path is not None}

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from timm.models.vision_transformer import Attention as TimmAttention
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..models.vit import Attention
+
+#: What a path may ask of a module behind a colon, in the place of its output.
+_PARTS = ('input', 'q', 'k', 'v', 'scores')
 
 
 class Taps:
@@ -18,29 +25,44 @@ class Taps:
 
     Args:
         model: the network to listen to.
-        modules: tap name -> dotted module name. ``blocks.-1`` is the last of the blocks, and
-            ``blocks.*.attn.qkv`` the list of what all of them put out.
+        modules: tap name -> dotted module name, or several of them, whose records are one list.
+            ``blocks.-1`` is the last of the blocks, and ``blocks.*.attn.qkv`` the list of what all
+            of them put out. ``NAME:input`` is a module's first input. Of a self-attention,
+            ``NAME:q``, ``:k`` and ``:v`` are queries, keys and values [B, H, N, D / H], and
+            ``:scores`` is ``q k' / sqrt(D / H)`` before the softmax, [B, H, N, N]: computed anew
+            from what ``qkv`` put out, so that the network itself stays on its fused kernel.
 
     Raises:
         ValueError: for a module that the network does not have; the message lists what stands at
             the place where the name leaves the network.
+        ConfigError: for parts of a module that has none, or whose scores are more than ``q k'``.
     """
 
-    def __init__(self, model: nn.Module, modules: Mapping[str, str]) -> None:
+    def __init__(self, model: nn.Module, modules: Mapping[str, str | Sequence[str]]) -> None:
         self._records: dict[str, list[Any]] | None = None
+        self._paths = {
+            tap: (path,) if isinstance(path, str) else tuple(path) for tap, path in modules.items()
+        }
         self._handles = [
-            module.register_forward_hook(self._recorder(tap))
-            for tap, path in modules.items()
-            for module in _find(model, path)
+            self._listen(tap, path, module)
+            for tap, paths in self._paths.items()
+            for path in paths
+            for module in _find(model, path.partition(':')[0])
         ]
-        self._paths = dict(modules)
 
-    def _recorder(self, tap: str) -> Any:
-        def hook(module: nn.Module, args: tuple, output: Any) -> None:
+    def _listen(self, tap: str, path: str, module: Any) -> Any:
+        part = path.partition(':')[2]
+        if part and part not in _PARTS:
+            raise ConfigError(f'tap {tap!r}: {path!r} ends with none of :{", :".join(_PARTS)}')
+        heard = module.qkv if part in _PARTS[1:] and _is_plain(tap, path, module) else module
+
+        def hook(_: nn.Module, args: tuple, output: Any) -> None:
             if self._records is not None:
-                self._records.setdefault(tap, []).append(output)
+                value = args[0] if part == 'input' else output
+                value = value if heard is module else attention_part(module, value, part)
+                self._records.setdefault(tap, []).append(value)
 
-        return hook
+        return heard.register_forward_hook(hook)
 
     @contextmanager
     def record(self) -> Iterator[dict[str, Any]]:
@@ -56,14 +78,15 @@ class Taps:
             records = self._records
         finally:
             self._records = None
-        for tap, path in self._paths.items():
+        for tap, paths in self._paths.items():
+            path = ', '.join(paths)
             if tap not in records:
                 raise RuntimeError(
                     f'tap {tap!r}: module {path!r} was not called in this forward pass; tap a '
                     'module that runs in training, or list it in the teacher\'s "forward"'
                 )
             outputs = records[tap]
-            single = len(outputs) == 1 and '*' not in path
+            single = len(outputs) == 1 and len(paths) == 1 and '*' not in path
             seen[tap] = outputs[0] if single else outputs
 
     def __iter__(self) -> Iterator[str]:
@@ -77,6 +100,38 @@ class Taps:
         """Stop listening for good."""
         for handle in self._handles:
             handle.remove()
+
+
+def attention_part(attention: Any, qkv: Tensor, part: str) -> Tensor:
+    """Queries, keys, values or scores of an attention whose projection gave ``qkv``.
+
+    Args:
+        attention: with ``num_heads`` and, in timm, norms of queries and keys.
+        qkv: [B, N, 3 D].
+        part: ``q``, ``k``, ``v`` [B, H, N, D / H], or ``scores`` [B, H, N, N].
+    """
+    heads = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    q, k, v = heads.unbind(0)
+    if part == 'v':
+        return v
+    q, k = (
+        getattr(attention, f'{name}_norm', nn.Identity())(x) for name, x in (('q', q), ('k', k))
+    )
+    if part != 'scores':
+        return q if part == 'q' else k
+    return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+
+
+def _is_plain(tap: str, path: str, module: Any) -> bool:
+    """Whether queries and keys alone decide what an attention's tokens look at; else an error."""
+    ours = isinstance(module, Attention) and type(module).attend is Attention.attend
+    if not (ours or type(module) is TimmAttention) or not hasattr(module, 'qkv'):
+        raise ConfigError(
+            f'tap {tap!r}: {path!r} is a {type(module).__name__}, and queries, keys, values and '
+            'scores are heard of a plain self-attention alone (blocks.N.attn), without relative '
+            'positions or rotation'
+        )
+    return True
 
 
 def _find(model: nn.Module, path: str) -> list[nn.Module]:

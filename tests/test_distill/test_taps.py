@@ -7,11 +7,14 @@ import weakref
 
 import pytest
 import torch
+from timm.models import vision_transformer
 from torch import nn
 
 from g2sd_mm.distill import Taps
+from g2sd_mm.models.cross_decoder import CrossAttention
+from g2sd_mm.models.vit import Attention, Block
 
-from ..helpers.toys import words
+from ..helpers.toys import refused, words
 
 
 class Net(nn.Module):
@@ -120,3 +123,58 @@ def test_a_star_hears_all_of_a_row_in_order():
     assert isinstance(heard['all'], list)
     with pytest.raises(ValueError, match=words("no module '*.1' to tap", '* has 0')):
         Taps(net, {'x': '*.1'})
+
+
+# Parts of attention -------------------------------------------------------------------------------
+
+
+def test_attention_is_heard_without_leaving_the_fused_kernel(monkeypatch):
+    block, x = Block(12, 3), torch.randn(2, 5, 12)
+    fused, calls = torch.nn.functional.scaled_dot_product_attention, []
+    monkeypatch.setattr(
+        torch.nn.functional, 'scaled_dot_product_attention',
+        lambda *args: calls.append(args) or fused(*args),
+    )  # fmt: skip
+    paths = {part: f'attn:{part}' for part in ('q', 'k', 'v', 'scores')}
+    with Taps(block, paths).record() as heard:
+        block(x)
+    ((q, k, v),) = calls
+    assert all(torch.equal(heard[part], t) for part, t in zip('qkv', (q, k, v), strict=True))
+    assert torch.allclose(heard['scores'], q @ k.transpose(-2, -1) / 2, atol=1e-6)  # sqrt(12 / 3)
+    attended = heard['scores'].softmax(-1) @ heard['v']
+    own = block.attn.proj(attended.transpose(1, 2).reshape(2, 5, 12))
+    assert torch.allclose(own, block.attn(block.norm1(x)), atol=1e-6)
+    assert heard['scores'].requires_grad
+
+
+def test_scores_of_timm_follow_its_norms_of_queries_and_keys():
+    timm_block = vision_transformer.Block(12, 3, qk_norm=True)
+    attention, x = timm_block.attn, torch.randn(2, 5, 12)
+    with Taps(timm_block, {'scores': 'attn:scores'}).record() as heard:
+        timm_block(x)
+    q, k, _ = attention.qkv(timm_block.norm1(x)).reshape(2, 5, 3, 3, 4).permute(2, 0, 3, 1, 4)
+    expected = attention.q_norm(q) * attention.scale @ attention.k_norm(k).transpose(-2, -1)
+    assert torch.allclose(heard['scores'], expected, atol=1e-6)
+
+
+def test_inputs_and_outputs_are_one_list():
+    net, x = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))), torch.randn(3, 4)
+    with Taps(net, {'all': ('0:input', '*'), 'first': '0:input'}).record() as heard:
+        net(x)
+    assert heard['first'] is x
+    expected = [x, *(net[:i](x) for i in (1, 2, 3))]
+    assert all(torch.equal(a, b) for a, b in zip(heard['all'], expected, strict=True))
+
+
+def test_parts_that_a_module_does_not_have():
+    class Biased(Attention):
+        def attend(self, q, k, v, grid):
+            return v
+
+    for module, path in (
+        (nn.Linear(4, 4), 'x:scores'), (Biased(12, 3), 'x:q'), (CrossAttention(12, 3), 'x:k')
+    ):
+        with refused(f"'{path}' is a {type(module).__name__}", 'plain self-attention'):
+            Taps(nn.ModuleDict({'x': module}), {'tap': path})
+    with refused("'x:weights' ends with none of :input, :q"):
+        Taps(nn.ModuleDict({'x': Attention(12, 3)}), {'tap': 'x:weights'})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from .targets import check_choice
 
 
 def hard_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -74,3 +78,75 @@ class NKDLoss(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
         """Logits [B, K] each, target [B] or [B, K] -> scalar."""
         return self.loss_weight * nkd_loss(student, teacher, target, self.alpha, self.tau)
+
+
+def soft_distillation_loss(
+    student: Tensor,
+    teacher: Tensor,
+    tau: Tensor | float = 1.0,
+    teacher_tau: Tensor | float | None = None,
+    reduction: str = 'batchmean',
+) -> Tensor:
+    """``tau teacher_tau KL(softmax(teacher / teacher_tau) || softmax(student / tau))``, [B, K].
+
+    Hinton et al. (2015), where both temperatures are one.
+
+    Args:
+        student, teacher: logits [B, K].
+        tau: temperature of the student, and of the teacher if ``teacher_tau`` is None.
+        teacher_tau: temperature of the teacher.
+        reduction: ``batchmean`` over images, or ``mean`` over all elements, K times smaller
+            (TinyBERT).
+
+    Returns:
+        scalar.
+    """
+    teacher_tau = tau if teacher_tau is None else teacher_tau
+    own, other = (student / tau).log_softmax(dim=1), (teacher / teacher_tau).log_softmax(dim=1)
+    divergence = F.kl_div(own, other, reduction='none', log_target=True).sum()
+    parts = {'batchmean': len(student), 'mean': student.numel()}
+    return tau * teacher_tau * divergence / parts[reduction]
+
+
+@MODELS.register_module()
+class SoftDistillationLoss(nn.Module):
+    """:func:`soft_distillation_loss` at one temperature, times ``loss_weight``."""
+
+    def __init__(
+        self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'batchmean'
+    ) -> None:
+        super().__init__()
+        check_choice('reduction', reduction, ('batchmean', 'mean'))
+        self.tau, self.loss_weight, self.reduction = tau, loss_weight, reduction
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Logits [B, K] each -> scalar."""
+        value = soft_distillation_loss(student, teacher, self.tau, reduction=self.reduction)
+        return self.loss_weight * value
+
+
+@MODELS.register_module()
+class MetaSoftDistillationLoss(nn.Module):
+    """:func:`soft_distillation_loss` whose two temperatures are adapted while it trains.
+
+    A :class:`~g2sd_mm.distill.meta.MetaTemperatureHook` adapts them; they are buffers (as
+    logarithms), so they are in training checkpoints, and no optimizer sees them.
+
+    Args:
+        tau: both temperatures at the start.
+        loss_weight: factor on the result.
+    """
+
+    log_tau: Tensor  # of student and teacher
+
+    def __init__(self, tau: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.register_buffer('log_tau', torch.full((2,), math.log(tau)))
+
+    def forward(
+        self, student: Tensor, teacher: Tensor, log_tau: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, K] each -> scalar; at other temperatures [2] if they are given."""
+        own, other = (self.log_tau if log_tau is None else log_tau).exp().unbind()
+        return self.loss_weight * soft_distillation_loss(student, teacher, own, other)

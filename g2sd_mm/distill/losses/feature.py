@@ -34,6 +34,11 @@ def cosine_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (1 - F.cosine_similarity(student, teacher, dim=-1)).mean()
 
 
+def unit_l1_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean absolute difference of the elements of tokens [..., C] at unit length (DMAE)."""
+    return F.l1_loss(F.normalize(student, dim=-1), F.normalize(teacher, dim=-1))
+
+
 class TokenLoss(nn.Module):
     """What losses on tokens share: targets, which tokens are compared, and their weights.
 
@@ -182,13 +187,8 @@ class MSEFeatureLoss(RegressionLoss):
         return F.mse_loss(predicted, target)
 
 
-@MODELS.register_module()
-class CosineFeatureLoss(TokenLoss):
-    """:func:`cosine_feature_loss` of prediction and target; arguments of :class:`TokenLoss`."""
-
-    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """One minus the cosine of the tokens."""
-        return cosine_feature_loss(predicted, target)
+class _AngularLoss(TokenLoss):
+    """A loss for which lengths do not count; arguments of :class:`TokenLoss`."""
 
     def explained_variance(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
@@ -196,6 +196,24 @@ class CosineFeatureLoss(TokenLoss):
         """Of prediction and target at unit length, since lengths do not count."""
         compared = self._compared(student, teacher, view)
         return explained_variance(*(F.normalize(t, dim=-1) for t in compared))
+
+
+@MODELS.register_module()
+class CosineFeatureLoss(_AngularLoss):
+    """:func:`cosine_feature_loss` of prediction and target; arguments of :class:`TokenLoss`."""
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """One minus the cosine of the tokens."""
+        return cosine_feature_loss(predicted, target)
+
+
+@MODELS.register_module()
+class UnitL1FeatureLoss(_AngularLoss):
+    """:func:`unit_l1_feature_loss` of prediction and target; arguments of :class:`TokenLoss`."""
+
+    def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Absolute difference of the tokens at unit length."""
+        return unit_l1_feature_loss(predicted, target)
 
 
 @MODELS.register_module()

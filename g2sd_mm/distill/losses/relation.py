@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import torch
@@ -14,24 +13,31 @@ from torch import Tensor, nn
 from ...models.masking import Masking
 from ..teachers.protocol import Features
 from .feature import TokenLoss
+from .targets import check_choice
 
 Triple = tuple[Tensor, ...]  # queries, keys, values
+#: Of which the relations are: queries to queries, queries to keys, ...
+PAIRS = tuple(x + y for x in 'qkv' for y in 'qkv')
 
 
 def token_relation_loss(
-    student: Sequence[Triple], teacher: Sequence[Triple], heads: int = 1
+    student: Sequence[Triple],
+    teacher: Sequence[Triple],
+    heads: int = 1,
+    pairs: Sequence[str] = PAIRS,
 ) -> Tensor:
-    """KL divergence of token-to-token relations, over all pairs of {q, k, v} and all layers.
+    """KL divergence of token-to-token relations, over pairs of {q, k, v} and all layers.
 
     For each ordered pair (X, Y) the relation is ``softmax(X Y' / sqrt(C / heads))``; the loss is
-    the mean over batch, heads and rows of ``KL(teacher || student)``, summed over the 9 pairs and
-    the layers and divided by ``9 * layers``.
+    the mean over batch, heads and rows of ``KL(teacher || student)``, averaged over the pairs and
+    the layers. All 9 pairs are what the release of G2SD defines, ``('qk', 'vv')`` is TinyMIM's.
 
     Args:
         student: per layer (q, k, v), each [B, N, Cs], un-scaled, attention heads concatenated.
         teacher: the same of the teacher, [B, N, Ct]; layer i is compared with layer i, and the
             layers of a deeper teacher that are left over are not.
         heads: relation heads that the channels are split into.
+        pairs: of :data:`PAIRS`.
 
     Returns:
         scalar.
@@ -46,10 +52,10 @@ def token_relation_loss(
         )
     total = torch.zeros((), device=student[0][0].device, dtype=student[0][0].dtype)
     for own, other in zip(student, teacher, strict=False):
-        for x, y in product(range(3), repeat=2):
+        for x, y in (map('qkv'.index, pair) for pair in pairs):
             logits = (_relation_logits(side[x], side[y], heads) for side in (own, other))
             total = total + _mean_row_divergence(*logits)
-    return total / (9 * len(student))
+    return total / (len(pairs) * len(student))
 
 
 def token_similarity_loss(
@@ -92,11 +98,16 @@ class TokenRelationLoss(nn.Module):
     Args:
         heads: relation heads.
         loss_weight: factor on the result.
+        pairs: relations that are compared, see :func:`token_relation_loss`.
     """
 
-    def __init__(self, heads: int = 1, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, heads: int = 1, loss_weight: float = 1.0, pairs: Sequence[str] = PAIRS
+    ) -> None:
         super().__init__()
-        self.heads, self.loss_weight = heads, loss_weight
+        for pair in pairs:
+            check_choice('pairs', pair, PAIRS)
+        self.heads, self.loss_weight, self.pairs = heads, loss_weight, tuple(pairs)
 
     def forward(
         self, student: Sequence[Tensor] | Tensor, teacher: Sequence[Tensor] | Tensor
@@ -110,7 +121,9 @@ class TokenRelationLoss(nn.Module):
         own, other = (
             [layer.to(dtype).chunk(3, dim=-1) for layer in layers] for layers in sides
         )
-        return self.loss_weight * token_relation_loss(own, other, self.heads)
+        return self.loss_weight * token_relation_loss(
+            own, other, self.heads, self.pairs
+        )
 
 
 @MODELS.register_module()
