@@ -17,10 +17,15 @@ help:  ## list the targets
 
 # OpenCV comes last: dependencies bring its build with windows, which does not start on a machine
 # without graphics libraries, and the headless build has to be written over it.
+# A shim of pyenv may be there and start nothing: it is tried first. With the compat mode the package
+# is found too in the folder that holds the checkout, whose own folder has the package's name.
 setup:  ## make .venv and install everything, once and again when setup.py changes
+	@test -x $(RUN) || $(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+	  || { echo "error: $(PYTHON) does not start, has no venv, or is no Python 3.10, 3.11 or 3.12: \
+	name one that does, PYTHON=/usr/bin/python3.11 make setup" >&2; exit 2; }
 	@if ! cmp -s setup.py $(STAMP); then set -ex; \
 	  test -x $(RUN) || $(PYTHON) -m venv $(VENV); \
-	  $(RUN) -m pip install -e '.[dev]'; \
+	  $(RUN) -m pip install -e '.[dev]' --config-settings editable_mode=compat; \
 	  $(RUN) -m pip install --force-reinstall --no-deps $(OPENCV); \
 	  cp setup.py $(STAMP); \
 	fi

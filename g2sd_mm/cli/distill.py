@@ -12,6 +12,7 @@ EXAMPLES = """examples:
   python tools/distill.py my_images --time-budget 2h
   python tools/distill.py my_coco --epochs 20 --no-twin --out work_dirs/small_detector
   python tools/distill.py my_images --dry-run
+  python tools/distill.py my_images --teacher dinov2_vits14.pth --time-budget 4h
   python tools/distill.py my_images --plain-config my_configs --dry-run
 
 DATA is a folder: train/<class>/ and val/<class>/ with images; images with COCO annotations
@@ -31,6 +32,17 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument('data', metavar='DATA', help='folder of your images and labels')
+    p.add_argument(
+        '--teacher', metavar='NAME|FILE',
+        help='weights of a masked autoencoder, a network fine-tuned on the task, or an encoder '
+        '(DINOv2 and the like); or a name of timm, whose weights are fetched; or NAME=FILE '
+        '(one is trained on your images)',
+    )  # fmt: skip
+    p.add_argument(
+        '--student', metavar='NAME',
+        help='demo-student, tiny, small, ... or a name of timm such as convnext_atto (what fits '
+        'the machine)',
+    )  # fmt: skip
     p.add_argument('--task', help='cls, det or seg (found by how the folder is laid out)')
     p.add_argument('--epochs', type=float, help="epochs of the student's fine-tuning; the other "
                    'runs in proportion')  # fmt: skip

@@ -30,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--show-dir', help='draw predictions into this folder')
     p.add_argument('--data', metavar='CONFIG', help='use the test data of this config instead')
     p.add_argument('--tta', action='store_true', help="use the config's test-time augmentation")
+    p.add_argument(
+        '--data-root', metavar='DIR', help='your folder of class folders in the place of the data '
+        'of the config',
+    )  # fmt: skip
+    p.add_argument('--verbose', action='store_true', help='all of the log on the terminal')
     add_common_options(p)
     return p
 
@@ -42,10 +47,10 @@ def main() -> None:
 
     def command() -> None:
         from ..runs.test import evaluate
+        from ..tasks import in_units
         from ..text import printable
 
         metrics = evaluate(options=parse_options(args.pop('cfg_options')), **args)
-        said = '  '.join(f'{name} {value:.4f}' for name, value in metrics.items())
-        print(printable(said))
+        print(printable('  '.join(in_units(metrics))))
 
     run_command(command)

@@ -64,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
+    p.add_argument(
+        '--data-root', metavar='DIR', help='your folder in the place of the data of the config: '
+        'class folders, or, without labels, images of any layout',
+    )  # fmt: skip
+    p.add_argument(
+        '--verbose', action='store_true', help='all of the log on the terminal, not its gist'
+    )
     p.add_argument('--tensorboard', action='store_true', help='also log scalars for TensorBoard')
     add_common_options(p)
     return p

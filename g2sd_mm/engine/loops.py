@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
+from mmengine.dist import broadcast_object_list
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
@@ -15,8 +18,50 @@ from ..errors import UserError
 from .position import Position
 
 
+class _ValidatesByTime:
+    """Leaves validations out where they would take more than a tenth of the time.
+
+    They are due by count: on a small data set an epoch may be over before a validation is. The last
+    one is never left out, nor is one that takes less than two seconds.
+    """
+
+    runner: Any
+    val_interval: int
+    _counts: str  # attribute in whose steps validations are due
+    #: Of the time of training, that validations may take on the way.
+    share = 0.1
+    quick = 2.0  # seconds
+
+    def run(self) -> Any:
+        """Launch training."""
+        loop = self.runner.val_loop
+        self._ended, self._took = time.monotonic(), 0.0
+        if loop is not None:
+            validate = loop.run
+
+            def timed() -> Any:
+                began = time.monotonic()
+                metrics = validate()
+                self._ended = time.monotonic()
+                self._took = self._ended - began
+                return metrics
+
+            loop.run = timed
+        return super().run()  # type: ignore[misc]
+
+    def _decide_current_val_interval(self) -> None:
+        super()._decide_current_val_interval()  # type: ignore[misc]
+        if getattr(self, self._counts) % self.val_interval:
+            return  # not due
+        trained = time.monotonic() - self._ended
+        early = [self._took > self.quick and self._took > self.share * trained]
+        broadcast_object_list(early)  # or some processes would wait for the others
+        if early[0]:
+            self.val_interval = sys.maxsize
+
+
 @LOOPS.register_module()
-class ResumableEpochLoop(EpochBasedTrainLoop):
+class ResumableEpochLoop(_ValidatesByTime, EpochBasedTrainLoop):
     """mmengine's epochs, begun where a checkpoint of the middle of an epoch was taken.
 
     Attributes:
@@ -27,6 +72,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     """
 
     start: Position | None = None
+    _counts = '_epoch'
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,7 +115,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 
 @LOOPS.register_module()
-class ResumableIterLoop(IterBasedTrainLoop):
+class ResumableIterLoop(_ValidatesByTime, IterBasedTrainLoop):
     """mmengine's iterations, whose data go on after the images that were seen.
 
     mmengine skips as many iterations as the run has made, of whatever batch it has now.
@@ -79,6 +125,7 @@ class ResumableIterLoop(IterBasedTrainLoop):
     """
 
     start: Position | None = None
+    _counts = '_iter'
 
     def run(self) -> Any:
         """Launch training."""

@@ -11,6 +11,7 @@ from typing import Any
 import g2sd_mm
 
 from ..errors import UserError
+from ..threads import use_threads
 from . import measures
 from .data import find_images
 from .dense import dense_probe
@@ -82,6 +83,8 @@ def probe(
     images = find_images(data, options if config is None else None)
     wanted = _wanted(probes, images.dense)
     encoder = find_encoder(weights, timm, config, options, block, norm, heads)
+    if device == 'cpu':
+        use_threads(sum(parameter.numel() for parameter in encoder.network.parameters()))
     folder, started = Path(cache) if cache else None, time.perf_counter()
     size = size or 224
     parts = {'train': images.train.first(train_images), 'val': images.val.first(val_images)}

@@ -13,6 +13,7 @@ import g2sd_mm
 from ..config.load import load_config
 from ..students.load import student_of
 from ..students.student import check_image
+from ..threads import use_threads
 from .processes import best_device
 
 
@@ -47,6 +48,8 @@ def infer(
         check_image(image)
     device = device or best_device()
     student = student_of(load_config(config, options), checkpoint, config).to(device)
+    if device == 'cpu':
+        use_threads(sum(parameter.numel() for parameter in student.parameters()))
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     predictions = []

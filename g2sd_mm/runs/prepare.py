@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,15 +22,16 @@ import g2sd_mm
 from ..agreement.runs import agree_for_training
 from ..agreement.weights import say
 from ..config.load import load_config
-from ..config.parts import add_hook, innermost_datasets, teachers_in
+from ..config.parts import LOADERS, add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
 from ..engine.optimizers import MIXED, mixed_dtype
 from ..errors import UserError
-from .data import prepare_data
+from ..threads import enough_workers
+from .data import own_data_options, prepare_data
 from .resume import find_start
 from .verify import verify_named_files
-from .work_dir import check_work_dir, work_dir_lock
+from .work_dir import check_work_dir, refuse_other_data, work_dir_lock
 
 #: Entry of ``reliability`` in a config -> hook that it has the arguments of.
 _ALARMS = {
@@ -113,6 +115,7 @@ def prepare_training(
     runs: str = 'work_dirs',
     tensorboard: bool = False,
     compiled: bool | None = None,
+    data_root: str | None = None,
     hold: ExitStack | None = None,
 ) -> Config:
     """A config as it will be trained: loaded, fitted to this machine, checked.
@@ -127,6 +130,7 @@ def prepare_training(
     """
     g2sd_mm.register_all()
     notes: list[str] = []
+    options = {**own_data_options(config, data_root), **(options or {})} if data_root else options
     cfg = load_config(config, options, runs, notes)
     cfg.work_dir = work_dir or default_work_dir(config, runs)
     name_run(cfg, config)
@@ -144,9 +148,13 @@ def prepare_training(
     check_work_dir(cfg.work_dir)
     if hold is not None:
         hold.enter_context(work_dir_lock(cfg.work_dir))
+    if not resume:
+        refuse_other_data(cfg)
     make_reliable(cfg)
     find_start(cfg, resume, notes)
     add_hook(cfg, 'ThroughputHook')
+    add_hook(cfg, 'ConsoleHook')
+    fit_workers(cfg, options)
     export_weights(cfg)
     if tensorboard:
         use_tensorboard(cfg)
@@ -167,6 +175,7 @@ def prepare_test(
     tta: bool = False,
     runs: str = 'work_dirs',
     data: str | None = None,
+    data_root: str | None = None,
 ) -> Config:
     """A config as it will be tested: without what only training needs.
 
@@ -176,6 +185,7 @@ def prepare_test(
         UserError: if the config has nothing to test.
     """
     g2sd_mm.register_all()
+    options = {**own_data_options(config, data_root), **(options or {})} if data_root else options
     cfg = load_config(config, options, runs)
     if data:
         use_test_data(cfg, data)
@@ -189,11 +199,22 @@ def prepare_test(
     for key in ('auto_scale_lr', 'model_wrapper_cfg'):
         cfg.pop(key, None)
     cfg.model.backbone.init_cfg = None  # everything comes from the checkpoint
+    add_hook(cfg, 'ConsoleHook')
+    fit_workers(cfg, options)
     if show_dir:
-        cfg.custom_hooks = [dict(type='DrawPredictionsHook', folder=show_dir)]
+        add_hook(cfg, 'DrawPredictionsHook', folder=show_dir)
     if tta:
         use_test_time_augmentation(cfg)
     return cfg
+
+
+def fit_workers(cfg: Config, options: Mapping[str, Any] | None = None) -> None:
+    """No more reading processes than cores are free for them, in place; what is asked for stays."""
+    asked = set(options or ())
+    for name in LOADERS:
+        loader = cfg.get(name)
+        if loader and f'{name}.num_workers' not in asked and loader.get('num_workers'):
+            loader.num_workers = enough_workers(loader.num_workers)
 
 
 def name_run(cfg: Config, config: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -11,6 +13,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..config.parts import peer_timeout, sync_batch_norm
+from ..engine.hooks.console import shorten
 from ..errors import UserError
 
 _PORT = '29500'
@@ -46,9 +49,26 @@ def start_processes(cfg: Config, launcher: str) -> None:
     )
 
 
-def build_runner(cfg: Config) -> Runner:
-    """The config's runner; mmengine's own where it names none."""
-    return RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+class _Short:
+    """Of a runner whose terminal is not for all of the log."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> logging.Logger:
+        logger: logging.Logger = super().build_logger(*args, **kwargs)  # type: ignore[misc]
+        shorten(logger)
+        return logger
+
+
+def build_runner(cfg: Config, verbose: bool = False) -> Runner:
+    """The config's runner; mmengine's own where it names none.
+
+    Args:
+        cfg: of the run.
+        verbose: whether the terminal gets all of the log.
+    """
+    family: Any = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
+    if family is None:
+        return RUNNERS.build(cfg)  # which says that there is none
+    return (family if verbose else type(family.__name__, (_Short, family), {})).from_cfg(cfg)
 
 
 def name_rank_by_slurm() -> None:

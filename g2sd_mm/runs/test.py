@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner
 
 from ..agreement.runs import agree_for_test
 from ..checkpoints.fill import fill
 from ..students.mask_head import fit_to_weights
 from .prepare import prepare_test
-from .processes import start_processes
+from .processes import build_runner, start_processes
 
 
 def evaluate(
@@ -27,6 +26,8 @@ def evaluate(
     launcher: str = 'none',
     runs: str = 'work_dirs',
     data: str | None = None,
+    verbose: bool = False,
+    data_root: str | None = None,
 ) -> dict[str, float]:
     """Evaluate weights in this process; the function behind the command.
 
@@ -39,11 +40,11 @@ def evaluate(
         UserError: if the config has nothing to test.
         CheckpointError: if the file does not fit the student exactly.
     """
-    cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data)
+    cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data, data_root)
     fit_to_weights(cfg, checkpoint)
     agree_for_test(cfg, checkpoint, config)
     start_processes(cfg, launcher)
-    runner = Runner.from_cfg(cfg)
+    runner = build_runner(cfg, verbose)
     model = runner.model
     while hasattr(model, 'module'):  # inside of DDP, inside of test-time augmentation
         model = model.module

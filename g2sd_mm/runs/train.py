@@ -21,11 +21,12 @@ def train(
     options: dict[str, Any] | None = None,
     work_dir: str | None = None,
     launcher: str = 'none',
+    verbose: bool = False,
     **prepared: Any,
 ) -> Runner:
     """Train a config in this process; the function behind ``tools/train.py``.
 
-    Args are the command's; all but ``launcher`` go to
+    Args are the command's; all but ``launcher`` and ``verbose`` go to
     :func:`~g2sd_mm.runs.prepare.prepare_training`.
 
     Returns:
@@ -43,6 +44,6 @@ def train(
         cfg = prepare_training(config, options, work_dir, hold=hold, **prepared)
         with listening(), explained(cfg):
             start_processes(cfg, launcher)
-            runner = build_runner(g2sd_mm.distill_config(cfg))
+            runner = build_runner(g2sd_mm.distill_config(cfg), verbose)
             runner.train()
     return runner

@@ -6,12 +6,15 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
+from mmengine.config import Config
 
+from ..checkpoints.record import describe_data, read_sidecar
 from ..datasets.seeded import LOOK
 from ..errors import UserError
 from ..lock import file_lock
@@ -41,6 +44,33 @@ def check_work_dir(folder: str) -> None:
             f'cannot write into the work dir {folder}: {error.strerror}; give another with '
             '--work-dir DIR, or make room'
         ) from error
+
+
+def refuse_other_data(cfg: Config) -> None:
+    """Stop where a run by the same name has left weights of other data, which it would replace.
+
+    Raises:
+        UserError: naming both folders.
+    """
+    weights = Path(cfg.work_dir) / 'weights.pth'
+    try:
+        record = read_sidecar(weights) if weights.is_file() else None
+    except UserError:
+        return  # whose weights they are is not known
+    there = _folders((record or {}).get('origin', {}).get('dataset'))
+    here = _folders(describe_data(cfg))
+    if there and here and there != here:
+        folder = Path(cfg.work_dir)
+        raise UserError(
+            f'{weights} was trained on {", ".join(there)}, and this run on {", ".join(here)} would '
+            f'replace it: give --runs {folder.parent}_{Path(here[0]).name} for all runs on these '
+            'data, or --work-dir DIR for this one'
+        )
+
+
+def _folders(described: Mapping[str, Any] | None) -> list[str]:
+    parts = (described or {}).get('datasets') or [described or {}]
+    return [os.path.abspath(part['data_root']) for part in parts if part.get('data_root')]
 
 
 def is_first_process(launcher: str) -> bool:

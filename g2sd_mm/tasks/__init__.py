@@ -21,6 +21,7 @@ __all__ = [
     'Task',
     'best_by',
     'class_name',
+    'in_units',
     'more_is_better',
     'register',
     'scopes',
@@ -82,6 +83,27 @@ def more_is_better(logged: str) -> bool:
     """Whether more of a logged metric is better; of one that no task has, that is taken for so."""
     metrics = (metric for task in TASKS.values() for metric in task.metrics)
     return not any(metric.lower_is_better for metric in metrics if metric.logged == logged)
+
+
+def in_units(metrics: Mapping[str, float]) -> list[str]:
+    """An evaluation's figures as people read them: ``top1 88.27 %``, ``bbox_mAP 59.30 %``.
+
+    Names and units are those of all tables. A figure that no table has goes by its own name, and by
+    the unit of others of the same evaluation (``coco/bbox_mAP_50``).
+    """
+    known = {m.logged: m for task in reversed(TASKS.values()) for m in task.metrics}
+    beside = {m.logged.rpartition('/')[0]: m for m in known.values() if '/' in m.logged}
+    said = []
+    for logged, value in metrics.items():
+        group, _, name = logged.rpartition('/')
+        like = beside.get(group)
+        metric = known.get(logged) or (
+            Metric(name, logged, like.factor, like.unit)
+            if like
+            else Metric(logged, logged, unit='')
+        )
+        said.append(f'{metric.name} {metric.factor * value:.2f} {metric.unit}'.rstrip())
+    return said
 
 
 for _module in import_modules(__name__, __path__):

@@ -95,6 +95,8 @@ def test_outside_of_slurm_it_is_said_what_to_do(started, slurm, monkeypatch):
 def test_a_config_may_name_its_runner(monkeypatch):
     made = []
     monkeypatch.setattr(Runner, 'from_cfg', classmethod(lambda cls, cfg: made.append(cls)))
-    build_runner(config('imagenet/vitb_mae.py'))
-    build_runner(config('imagenet/vitb_mae.py', runner_type='ShardedRunner'))
-    assert made == [Runner, ShardedRunner]
+    for verbose in (True, False):
+        build_runner(config('imagenet/vitb_mae.py'), verbose)
+        build_runner(config('imagenet/vitb_mae.py', runner_type='ShardedRunner'), verbose)
+    assert made[:2] == [Runner, ShardedRunner]
+    assert issubclass(made[2], Runner) and issubclass(made[3], ShardedRunner)

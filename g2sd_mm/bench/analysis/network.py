@@ -13,14 +13,13 @@ from ...distill.taps import Taps
 from ...errors import UserError
 from ...models.backbones.base import Backbone
 from ...students.student import Student
+from ...threads import SMALL
 
 #: Networks by name, the teacher first.
 Networks = Mapping[str, Student]
 #: Told how many images a network has just seen.
 Advance = Callable[[int], None]
 BATCH = 50
-#: Parameters of the largest backbone up to which one thread is enough; ViT-Ti has 5.5 million.
-SMALL = 3_000_000
 
 
 def nothing(_: int) -> None:
@@ -93,9 +92,7 @@ def patch_tokens(tokens: Tensor, number: int) -> slice:
 def enough_threads(networks: Networks) -> Iterator[None]:
     """Within the block torch computes on one thread if all backbones are small, else as it did.
 
-    A pass of a small network is thousands of computations of microseconds each. OpenMP's threads
-    wait for each other after every one of them, spinning: with other work on the cores that takes
-    eight times as long as one thread, and saves little where the cores are idle.
+    See :mod:`g2sd_mm.threads`.
     """
     sizes = [
         sum(parameter.numel() for parameter in network.model.backbone.parameters())

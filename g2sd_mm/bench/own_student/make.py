@@ -33,10 +33,12 @@ from ..suites.pictures import draw_pictures
 from ..suites.run import run_suite
 from .card import Figures, write_card
 from .plan import Plan, Wishes, describe, look_at, make_plan, same_choices, seconds_of
-from .trial import Trial, fit_to_time, measured, plain, try_out
+from .trial import Trial, fit_to_time, jobs_in_memory, measured, plain, try_out
 
 _PLAN = 'plan.json'
 _LEAST_ROOM = 1e9  # bytes on the disk
+#: Harm to one object, which training passes over.
+_LEFT_OUT = ('degenerate-box',)
 _TIMED = 10  # predictions, for the milliseconds of one
 Say = Callable[[str], None]
 
@@ -62,6 +64,8 @@ class Made:
 def distill(
     data: str,
     *,
+    teacher: str | None = None,
+    student: str | None = None,
     task: str | None = None,
     epochs: float | None = None,
     time_budget: str | float | None = None,
@@ -82,6 +86,8 @@ def distill(
 
     Args:
         data: folder, see :data:`~g2sd_mm.data_layouts.LAYOUTS`.
+        teacher: file of weights, name of timm, or both as ``NAME=FILE``; one is trained by default.
+        student: arch of this project or name of timm; chosen for the machine by default.
         task: cls, det or seg; found by itself.
         epochs: of the student's fine-tuning; the other runs in proportion.
         time_budget: of all training: ``2h``, ``90m`` or seconds.
@@ -101,8 +107,9 @@ def distill(
         RunError: if a run fails.
     """
     seconds = seconds_of(time_budget) if isinstance(time_budget, str) else time_budget
-    wishes = Wishes(data, task, epochs, seconds, twin, seed)
+    wishes = Wishes(data, task, epochs, seconds, twin, seed, student, teacher)
     _use_device(device)
+    at_once = jobs_in_memory(jobs or default_jobs())
     own = look_at(wishes)
     folder = Path(out or Path('work_dirs') / f'distill_{own.name}')
     kept = _read_plan(folder, wishes, own.fingerprints)
@@ -111,12 +118,13 @@ def distill(
     plan = make_plan(wishes, own, kept['scale'] if kept else None)
     for line in describe(plan):
         say(line)
-    jobs = jobs or default_jobs()
+    jobs = jobs or at_once
     if kept:
         trial = Trial(**kept['trial'])
     else:
         say(f'trying a few updates of every run on {os.cpu_count()} cores, for its time ...')
         trial = try_out(plan, folder / 'trial', jobs, bars)
+        jobs = jobs_in_memory(jobs, trial.memory)
         plan = fit_to_time(plan, trial, jobs)
         _write_plan(folder, plan, trial)
     for line in measured(plan, trial, jobs):
@@ -168,8 +176,11 @@ def _check_data(data: str, force: bool, say: Say, bars: Bars | None) -> None:
         + f', {report.harmful} harmful findings, {notes} worth knowing'
         + (f' ({command} lists them)' if report.findings else '')
     )
-    if report.harmful and not force:
-        first = next(finding for finding in report.findings if finding.harmful)
+    harm = [finding for finding in report.findings if finding.harmful]
+    if harm and all(finding.kind in _LEFT_OUT for finding in harm):
+        say(f'{len(harm)} objects of no size, which training leaves out')
+    elif harm and not force:
+        first = next(finding for finding in harm if finding.kind not in _LEFT_OUT)
         said = f'{first.path}: {first.detail}'.removesuffix(': ')
         raise UserError(
             f'the data have {report.harmful} harmful findings, the first: [{first.kind}] {said}; '
@@ -185,6 +196,10 @@ def _read_plan(
     if not place.is_file():
         return None
     kept = json.loads(place.read_text())
+    if not (folder / f'seed{kept["wishes"]["seed"]}').exists() and (
+        kept['fingerprints'] != fingerprints or same_choices(kept['wishes'], wishes)
+    ):
+        return None  # of a dry run: nothing was trained
     if kept['fingerprints'] != fingerprints:
         raise UserError(f'{folder} is of other data, or they changed: give another --out DIR')
     if other := same_choices(kept['wishes'], wishes):
@@ -210,6 +225,13 @@ def _write_configs(plan: Plan, folder: Path) -> Iterator[str]:
     """The configs of the runs, and a line for each with its command."""
     folder.mkdir(parents=True, exist_ok=True)
     for step in plan.steps():
+        if step.file:
+            run = f'work_dirs/{step.name}'
+            yield (
+                f'mkdir -p {run} && '
+                + shlex.join(['ln', '-s', str(Path(step.file).absolute()), f'{run}/weights.pth'])
+            )
+            continue
         place = folder / f'{step.name}.py'
         write_text(place, config_over(find_config(step.config), step.options))
         yield shlex.join(['python', 'tools/train.py', str(place), '--seed', str(plan.wishes.seed)])
@@ -238,6 +260,8 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
 
 def _command(wishes: Wishes) -> str:
     words = ['g2sd', 'distill', wishes.data]
+    words += ['--teacher', wishes.teacher] if wishes.teacher else []
+    words += ['--student', wishes.student] if wishes.student else []
     words += ['--epochs', f'{wishes.epochs:g}'] if wishes.epochs else []
     words += ['--time-budget', f'{wishes.seconds:g}s'] if wishes.seconds else []
     words += [] if wishes.twin else ['--no-twin']

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...image_files import is_image
 from ...tasks import TASKS
 from ..suites.budget import raw_config, refuse_too_few, step_work, train_root, work_of
 from ..suites.catalogue import MINI
 from ..suites.data import OwnData, find_data
 from ..suites.suites import Row, Step, Suite
+from .given import Networks, choose_networks
+from .networks import FROM_ENCODER, PATCH, PRE_TRAINING, STAGE_1, use_networks
 
 #: Passes over the images at most: beyond that a small data set is learnt by heart.
 MOST_PASSES = {'without labels': 800, 'with labels': 200}
@@ -32,6 +36,7 @@ class Wishes:
     seconds: that all training may take.
     twin: whether the student is also fine-tuned without its teacher, to compare with.
     seed: of all runs.
+    student, teacher: see :func:`~.given.choose_networks`.
     """
 
     data: str
@@ -40,6 +45,8 @@ class Wishes:
     seconds: float | None = None
     twin: bool = True
     seed: int = _SEED
+    student: str | None = None
+    teacher: str | None = None
 
     def __post_init__(self) -> None:
         for name in ('epochs', 'seconds'):
@@ -58,12 +65,14 @@ class Plan:
 
     suite: with the runs as steps and the table rows as rows.
     scale: length of the runs, 1 for that of the mini suite.
+    networks: that are trained.
     reasons: one line for each choice.
     """
 
     wishes: Wishes
     data: OwnData
     suite: Suite
+    networks: Networks
     scale: float = 1.0
     reasons: tuple[str, ...] = field(default=())
 
@@ -94,6 +103,7 @@ def look_at(wishes: Wishes) -> OwnData:
     """
     if wishes.task and wishes.task not in TASKS:
         raise UserError(f'--task {wishes.task}: there are {", ".join(TASKS)}')
+    _refuse_no_data(Path(wishes.data))
     data = find_data([wishes.data])
     (task,) = data.tasks
     if wishes.task and wishes.task != task:
@@ -104,38 +114,65 @@ def look_at(wishes: Wishes) -> OwnData:
     return data
 
 
-def make_plan(wishes: Wishes, data: OwnData, scale: float | None = None) -> Plan:
+def _refuse_no_data(folder: Path) -> None:
+    """What is no folder of data in any layout, with what to do."""
+    how = 'put images into train/<class>/ and val/<class>/, or see docs/distill.md for other data'
+    if not folder.is_dir():
+        what = 'is a file' if folder.exists() else 'is not there'
+        raise UserError(f'{folder} {what}: give the folder of your images and labels')
+    files = [path.name for path in folder.iterdir()]
+    if not files:
+        raise UserError(f'{folder} is empty: {how}')
+    if not any(path.is_dir() for path in folder.iterdir()):
+        number = sum(map(is_image, files))
+        raise UserError(f'{folder} has {number} images and no folders, so no labels: {how}')
+
+
+def make_plan(
+    wishes: Wishes, data: OwnData, scale: float | None = None, networks: Networks | None = None
+) -> Plan:
     """The runs for these data, fitted in length to the data and to what is asked for.
 
     Args:
         wishes: what is asked for; ``seconds`` is for :func:`~.trial.fit_to_time`.
         data: from :func:`look_at`.
         scale: length of all runs, where it is known already.
+        networks: where they are chosen already.
 
     Raises:
         UserError: if there are too few images for a single update.
     """
     methods = _METHODS if wishes.twin else tuple(m for m in _METHODS if m != TWIN)
-    suite = data.apply(MINI)
+    task = data.tasks[0]
+    networks = networks or choose_networks(wishes.student, wishes.teacher, task)
+    suite = use_networks(data.apply(MINI), networks, task)
     rows = [r for r in suite.rows if r.table == 'main' and r.method in methods]
     rows.sort(key=lambda row: _METHODS.index(row.method))
     suite = replace(
         suite, name='distill', rows=tuple(rows), seeds=(wishes.seed,), record=None, recipe='',
         note='',
     )  # fmt: skip
-    refuse_too_few(suite, rows, data)
-    reasons = [f'task {TASKS[data.tasks[0]].name}: how {wishes.data} is laid out']
+    try:
+        refuse_too_few(suite, rows, data)
+    except UserError as error:
+        raise UserError(f'{error}: add images, a hundred of a class are a beginning') from error
+    reasons = [
+        f'task {TASKS[task].name}: how {wishes.data} is laid out', *networks.reasons,
+        *_images(suite, rows),
+    ]
     student = next(row for row in rows if row.method == 'g2sd')
     if scale is None:
         scale = 1.0
         if wishes.epochs:
             usual = _usual(suite.step(student.step), data)
             scale = wishes.epochs * usual.images / usual.seen
-    lengths = {step.name: _fitted(step, data, scale) for step in suite.steps_of(rows)}
+    needed = list(suite.steps_of(rows))
+    lengths = {step.name: _fitted(step, data, scale) for step in needed if not step.file}
     steps = [
         replace(step, options={**step.options, **lengths[step.name].options})
-        for step in suite.steps
         if step.name in lengths
+        else step
+        for step in needed
     ]
     limited = [length.limited for length in lengths.values() if length.limited]
     if wishes.epochs and not limited:
@@ -147,7 +184,20 @@ def make_plan(wishes: Wishes, data: OwnData, scale: float | None = None) -> Plan
             f'length: {scale:.2g} times the updates of the mini suite, whatever the number of '
             'images'
         )
-    return Plan(wishes, data, replace(suite, steps=tuple(steps)), scale, tuple(reasons))
+    suite = replace(suite, steps=tuple(steps))
+    return Plan(wishes, data, suite, networks, scale, tuple(reasons))
+
+
+def _images(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
+    """What the student sees, and how much of it at once."""
+    last = raw_config(suite.step(rows[-1].step).config, suite.step(rows[-1].step).options)
+    size, patch = last.model.backbone.get('img_size'), PATCH
+    if isinstance(size, int):
+        yield (
+            f'images of {size} px, {size // patch} x {size // patch} patches of {patch} px, in '
+            f'batches of {last.train_dataloader.batch_size}: as the mini suite, whose recipes '
+            'were made for so many'
+        )
 
 
 @dataclass(frozen=True)
@@ -166,7 +216,9 @@ class _Usual:
 
 
 def _usual(step: Step, data: OwnData) -> _Usual:
-    raw = raw_config(step.config)
+    # at the length of its recipe: folders are those of the generated data
+    length = {key: step.options[key] for key in step.options if key.startswith('train_cfg.')}
+    raw = raw_config(step.config, length)
     batch = raw.auto_scale_lr.base_batch_size
     own = raw_config(step.config, step.options)
     images = data.size(train_root(own)) or 0
@@ -204,6 +256,9 @@ def describe(plan: Plan) -> Iterator[str]:
     """The choices with their reasons, and what each run does."""
     yield from plan.reasons
     for step in plan.steps():
+        if step.file:
+            yield f'{role_of(plan, step.name)}: {step.file}, as it is'
+            continue
         work, _ = step_work(step, plan.data)
         passes = f'{work.passes:.3g} passes over {work.images:,} images' if work.passes else ''
         yield f'{role_of(plan, step.name)}: {passes}, {work.updates:,.0f} updates of {work.batch}'
@@ -213,8 +268,9 @@ def role_of(plan: Plan, name: str) -> str:
     """What a run is for, in words."""
     ends = {row.step: row.method for row in plan.suite.rows}
     roles = {
-        'vitb_mae': 'pre-training of the teacher, without labels',
-        'g2sd_vits_generic': 'stage 1 of the student, without labels',
+        PRE_TRAINING: 'pre-training of the teacher, without labels',
+        FROM_ENCODER: 'stage 1 of the larger network, without labels',
+        STAGE_1: 'stage 1 of the student, without labels',
     }
     of_rows = {
         'teacher': 'fine-tuning of the teacher',

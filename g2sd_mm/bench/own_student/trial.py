@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import statistics
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ...data_layouts import find_layout
 from ...errors import RunError, UserError
+from ...image_files import files_below, is_image
 from ...progress import Bars, duration
 from ..logs import read_scalars
-from ..suites.budget import step_work
+from ..suites.budget import raw_config, step_work
 from ..suites.data import OwnData
-from ..suites.derived import smoke
+from ..suites.derived import IMAGES, smoke
 from ..suites.run import run_suite
 from ..suites.suites import Step
 from .plan import Plan, make_plan, role_of
@@ -26,8 +29,11 @@ _COUNTED = 4
 #: Runs shorter than this share of the mini suite's are not worth their time.
 LEAST_SCALE = 0.02
 _MOST_SCALE = 4.0
-#: Of the time that is allowed, training may plan with so much: validation and export need some.
+#: Of the time that is allowed, runs may plan with so much: pictures and export need some.
 _FOR_TRAINING = 0.85
+#: Bytes that a run takes at least, and what is taken for it before it is measured.
+_LEAST_MEMORY, _USUAL_MEMORY = 0.8e9, 1.5e9
+_KILLED = re.compile(r'exit code (-9|137)\b')
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,20 @@ class Trial:
     update: run -> seconds of an update.
     start: run -> seconds beside the updates: libraries, building, writing.
     memory: bytes of the largest process, as far as the system tells.
+    evaluation: run -> seconds of its validation of all images, at the end.
     """
 
     update: Mapping[str, float]
     start: Mapping[str, float]
     memory: int
+    evaluation: Mapping[str, float] = field(default_factory=dict)
 
     def seconds_of(self, step: Step, data: OwnData) -> float:
-        """That a run of the plan takes."""
-        updates = step_work(step, data)[0].updates
-        return self.start[step.name] + updates * self.update[step.name]
+        """That a run of the plan takes, or, of a given file, its evaluation."""
+        beside = self.start[step.name] + self.evaluation.get(step.name, 0.0)
+        if step.file:
+            return beside
+        return beside + step_work(step, data)[0].updates * self.update[step.name]
 
 
 def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Trial:
@@ -60,6 +70,7 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
 
     Raises:
         RunError: with the first error, if a run does not work.
+        UserError: if the system ended one for want of memory.
     """
     suite = smoke(plan.suite, UPDATES)
     results = run_suite(
@@ -68,16 +79,72 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
     )  # fmt: skip
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:
-        raise RunError(f'a trial of a few updates failed: {failed[0]["error"]}')
-    update, start = {}, {}
+        error = failed[0]['error']
+        if _KILLED.search(error):
+            raise UserError(
+                f'the system ended a trial run, most likely for want of memory: end other '
+                f'programs, or run fewer at once with --jobs 1 ({error})'
+            )
+        raise RunError(f'a trial of a few updates failed: {error}')
+    validated = validation_images(plan.data)
+    update, start, evaluation = {}, {}, {}
     for step in suite.steps_of(suite.rows):
         run = folder / f'seed{suite.seeds[0]}' / step.name
-        logged = [entry for entry in read_scalars(run) if 'loss' in entry]
-        times = [entry['time'] for entry in logged if 'time' in entry]
+        if step.file:
+            continue
+        logged = read_scalars(run)
+        times = [entry['time'] for entry in logged if 'loss' in entry and 'time' in entry]
         update[step.name] = statistics.median(times[-_COUNTED:])
+        tested = [entry['time'] for entry in logged if 'loss' not in entry and 'time' in entry]
         start[step.name] = max(_seconds(run) - sum(times), 0.0)
+        if tested:
+            loader = raw_config(step.config, step.options).val_dataloader
+            each = statistics.median(tested) / min(loader.batch_size, IMAGES, validated)
+            evaluation[step.name] = each * validated
+    for step in suite.steps_of(suite.rows):
+        if step.file:  # a link; of a network that is tested, a command of its own
+            ends = any(row.step == step.name for row in suite.rows)
+            start[step.name] = statistics.median(start.values()) if ends else 0.0
+            evaluation[step.name] = max(evaluation.values(), default=0.0) if ends else 0.0
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return Trial(update, start, peak * (1 if sys.platform == 'darwin' else 1024))
+    return Trial(update, start, peak * (1 if sys.platform == 'darwin' else 1024), evaluation)
+
+
+def validation_images(data: OwnData) -> int:
+    """How many there are."""
+    val = find_layout(data.sources[0].root).split('val')
+    return sum(is_image(path.name) for path in files_below(val.images)) if val else 0
+
+
+def available_memory() -> float | None:
+    """Bytes that new processes may take here, within a container's limit; None if nobody says."""
+    found = []
+    try:
+        text = Path('/proc/meminfo').read_text()
+        found += [1024.0 * int(kb) for kb in re.findall(r'^MemAvailable:\s+(\d+)', text, re.M)]
+        group = Path('/sys/fs/cgroup')
+        limit, used = ((group / f'memory.{name}').read_text() for name in ('max', 'current'))
+        found += [float(limit) - float(used)] if limit.strip() != 'max' else []
+    except (OSError, ValueError):
+        pass  # another system, or another kind of limit
+    return min(found, default=None)
+
+
+def jobs_in_memory(jobs: int, each: float = _USUAL_MEMORY) -> int:
+    """Runs at once that memory admits, at most ``jobs``.
+
+    Raises:
+        UserError: if there is too little for one.
+    """
+    free = available_memory()
+    if free is None:
+        return jobs
+    if free < _LEAST_MEMORY:
+        raise UserError(
+            f'{free / 1e9:.1f} GB of memory are free and a run needs about '
+            f'{max(each, _LEAST_MEMORY) / 1e9:.1f}: end other programs, or use a machine with more'
+        )
+    return max(1, min(jobs, int(free // max(each, 1.0))))
 
 
 def _seconds(run: Path) -> float:
@@ -107,7 +174,7 @@ def fit_to_time(plan: Plan, trial: Trial, jobs: int) -> Plan:
         return plan
 
     def made(scale: float) -> Plan:
-        return make_plan(plan.wishes, plan.data, scale)
+        return make_plan(plan.wishes, plan.data, scale, plan.networks)
 
     most = plan.scale if plan.wishes.epochs else _MOST_SCALE
     low, high = min(LEAST_SCALE, most), most
@@ -126,16 +193,19 @@ def fit_to_time(plan: Plan, trial: Trial, jobs: int) -> Plan:
         scale = most
     fitted = made(scale)
     reason = f'time: {duration(allowed)} are allowed, of which training gets {_FOR_TRAINING:.0%}'
-    return Plan(fitted.wishes, fitted.data, fitted.suite, fitted.scale, (*fitted.reasons, reason))
+    return replace(fitted, reasons=(*fitted.reasons, reason))
 
 
 def measured(plan: Plan, trial: Trial, jobs: int) -> list[str]:
     """What the trial says of each run and of all of them, one line each."""
     lines = []
     for step in plan.steps():
-        rate = step_work(step, plan.data)[0].batch / trial.update[step.name]
         seconds = duration(trial.seconds_of(step, plan.data))
-        lines.append(f'{role_of(plan, step.name)}: {seconds} ({rate:,.0f} images/s)')
+        rate = ''
+        if not step.file:
+            images = step_work(step, plan.data)[0].batch / trial.update[step.name]
+            rate = f' ({images:,.0f} images/s)'
+        lines.append(f'{role_of(plan, step.name)}: {seconds}{rate}')
     whole = time_of(plan, trial, jobs)
     lines.append(
         f'together about {duration(whole)}, {jobs} run{"s" * (jobs > 1)} at a time'
@@ -146,4 +216,4 @@ def measured(plan: Plan, trial: Trial, jobs: int) -> list[str]:
 
 def plain(trial: Trial) -> dict[str, Any]:
     """For JSON."""
-    return {'update': dict(trial.update), 'start': dict(trial.start), 'memory': trial.memory}
+    return asdict(trial)

@@ -75,7 +75,7 @@ class Work:
 def raw_config(path: str, options: dict[str, Any] | None = None) -> Config:
     """A config with options, as it is written: not fitted to this machine's folders or devices."""
     cfg = copy.deepcopy(_read(path))
-    cfg.merge_from_dict(options or {})
+    cfg.merge_from_dict(copy.deepcopy(options or {}))  # which takes _delete_ out of them
     return cfg
 
 

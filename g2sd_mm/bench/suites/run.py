@@ -175,7 +175,7 @@ class SuiteRun:
         On this machine's cores the last validation counts, where rows have no other test data.
         """
         for row in {row.data: row for row in rows}.values():
-            if row.data or self.launcher is not HERE:
+            if row.data or step.file or self.launcher is not HERE:
                 digest, room = self._of_rows[key[0], row], self._room(key)
                 yield row.data, launch_test(step, row, runs, self.launcher, digest, **room)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,15 @@ class Teaching:
         command: the whole command line; empty if there is none.
         reason: why there is none; empty if there is one.
         note: what to know before it is used.
+        teacher: the config's entry ``distillation.teacher`` for it; empty if there is no command.
+        width: channels of what it answers with.
     """
 
     command: str = ''
     reason: str = ''
     note: str = ''
+    teacher: Mapping[str, Any] = field(default_factory=dict)
+    width: int = 0
 
 
 def how_to_teach(weights: Weights, encoder: VisionEncoder, file: str) -> Teaching:
@@ -54,7 +58,7 @@ def how_to_teach(weights: Weights, encoder: VisionEncoder, file: str) -> Teachin
         options['block'] = model.block
     if not model.has_norm:
         options['norm'] = False
-    return Teaching(_command(encoder, options, model.width))
+    return _teaching(encoder, options, model.width)
 
 
 def _of_folder(weights: Weights, encoder: VisionEncoder, file: str) -> Teaching:
@@ -78,10 +82,12 @@ def _of_folder(weights: Weights, encoder: VisionEncoder, file: str) -> Teaching:
             'distillation.teacher.mean and distillation.teacher.std'
         )
     options = {'type': 'HuggingFaceTeacher', 'model': file}
-    return Teaching(_command(encoder, options, encoder.width), note=note)
+    return _teaching(encoder, options, encoder.width, note)
 
 
-def _command(encoder: VisionEncoder, options: Mapping[str, Any], width: int) -> str:
+def _teaching(
+    encoder: VisionEncoder, options: Mapping[str, Any], width: int, note: str = ''
+) -> Teaching:
     """The config whose teacher is the most like it, with what differs as options."""
     teacher = 'siglip2'
     if encoder.class_token or encoder.family.network != 'ViT':
@@ -89,7 +95,11 @@ def _command(encoder: VisionEncoder, options: Mapping[str, Any], width: int) -> 
     given = {f'distillation.teacher.{key}': value for key, value in options.items()}
     given['distillation.adapters.tokens.out_channels'] = width
     config, words = _CONFIG.format(teacher=teacher), shlex.join(option_words(given))
-    return f'python tools/train.py {config} --cfg-options {words}'
+    command = f'python tools/train.py {config} --cfg-options {words}'
+    no_class = {} if encoder.class_token else {'cls': 'mean'}
+    return Teaching(
+        command, note=note, teacher={'type': 'TimmTeacher', **options, **no_class}, width=width
+    )
 
 
 def _file_of(weights: Weights, file: str) -> str:

@@ -13,6 +13,8 @@ import g2sd_mm
 from g2sd_mm.bench.own_student import card, make
 from g2sd_mm.bench.own_student.trial import Trial
 from g2sd_mm.config.load import load_config
+from g2sd_mm.data_checks.findings import Finding
+from g2sd_mm.data_checks.run import Report
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.export import export_student
 
@@ -32,6 +34,9 @@ def folder(tmp_path, monkeypatch):
 def untrained(monkeypatch, tmp_path):
     """Runs take no time and leave a toy student; what they were asked is kept."""
     asked = []
+
+    # the same on a machine with little free memory
+    monkeypatch.setattr(make, 'jobs_in_memory', lambda jobs, each=0.0: jobs)
 
     def try_out(plan, folder, jobs, bars=None):
         names = [step.name for step in plan.steps()]
@@ -124,6 +129,39 @@ def test_other_choices_in_the_same_folder_are_refused(folder, untrained):
     with pytest.raises(UserError, match=words('epochs', '5', '--out')):
         g2sd_mm.distill(folder, epochs=6, say=lambda line: None)
     g2sd_mm.distill(folder, epochs=6, out='other', say=lambda line: None)
+
+
+def test_a_dry_run_binds_nothing(folder, untrained):
+    g2sd_mm.distill(folder, epochs=5, dry_run=True, say=lambda line: None)
+    g2sd_mm.distill(folder, epochs=6, say=lambda line: None)
+    assert len(untrained) == 1
+
+
+def test_objects_of_no_size_are_left_out(folder, untrained, monkeypatch):
+    found = [Finding('degenerate-box', 'a.jpg')]
+    monkeypatch.setattr(make, 'check', lambda *args: Report((), 1, 0, tuple(found), 1.0, 1))
+    said = []
+    g2sd_mm.distill(folder, epochs=5, say=said.append)
+    assert any('1 objects of no size' in line for line in said)
+    found.append(Finding('unreadable', 'b.jpg'))
+    with pytest.raises(UserError, match=words('b.jpg')):
+        g2sd_mm.distill(folder, epochs=5, out='other', say=lambda line: None)
+
+
+def test_one_class(tmp_path, untrained):
+    image_folder(tmp_path / 'own' / 'train', classes=1, each=100, size=8)
+    image_folder(tmp_path / 'own' / 'val', classes=1, each=4, size=8, seed=1)
+    with pytest.raises(UserError, match=words('one-class', 'own/train', 'check_data.py')):
+        g2sd_mm.distill(str(tmp_path / 'own'), say=lambda line: None)
+
+
+def test_teacher_and_student_stand_in_plan_and_command(folder, untrained, monkeypatch):
+    said = []
+    made = g2sd_mm.distill(folder, epochs=5, student='demo-student', say=said.append)
+    assert any('student demo-student' in line and 'as asked for' in line for line in said)
+    assert '--student demo-student' in (made.folder / 'student' / 'README.md').read_text()
+    with pytest.raises(UserError, match=words('--teacher nowhere.pth')):
+        g2sd_mm.distill(folder, teacher='nowhere.pth', out='other', say=lambda line: None)
 
 
 def test_other_data_in_the_same_folder_are_refused(folder, untrained):

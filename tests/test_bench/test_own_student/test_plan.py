@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from g2sd_mm.bench.own_student import trial as trial_module
 from g2sd_mm.bench.own_student.plan import (
     MOST_PASSES,
     Wishes,
@@ -12,7 +15,16 @@ from g2sd_mm.bench.own_student.plan import (
     make_plan,
     seconds_of,
 )
-from g2sd_mm.bench.own_student.trial import LEAST_SCALE, Trial, fit_to_time, time_of
+from g2sd_mm.bench.own_student.trial import (
+    LEAST_SCALE,
+    Trial,
+    available_memory,
+    fit_to_time,
+    jobs_in_memory,
+    time_of,
+    try_out,
+    validation_images,
+)
 from g2sd_mm.bench.suites.budget import raw_config, train_root, work_of
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
@@ -149,6 +161,57 @@ def test_other_times_are_refused(text):
         seconds_of(text)
 
 
+def test_validation_counts(folder):
+    plan = plan_of(Wishes(folder), 0.05)
+    quick = trial_of(plan)
+    slow = replace(quick, evaluation=dict.fromkeys(quick.update, 7.0))
+    assert time_of(plan, slow, 1) == pytest.approx(time_of(plan, quick, 1) + 7 * len(STEPS))
+    assert validation_images(plan.data) == 6
+
+
+def test_a_given_file_takes_no_training(folder):
+    plan = plan_of(Wishes(folder), 0.05)
+    trial = trial_of(plan)
+    given = [replace(s, file='a.pth') if s.name == 'vitb_mae' else s for s in plan.suite.steps]
+    other = replace(plan, suite=replace(plan.suite, steps=tuple(given)))
+    pre_training = works(plan)['vitb_mae'].updates * 0.1
+    assert time_of(other, trial, 1) == pytest.approx(time_of(plan, trial, 1) - pre_training)
+    assert any('a.pth, as it is' in line for line in describe(other))
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+def test_as_many_runs_at_once_as_memory_admits(monkeypatch):
+    monkeypatch.setattr(trial_module, 'available_memory', lambda: 5e9)
+    assert jobs_in_memory(4, 2e9) == 2
+    assert jobs_in_memory(1, 2e9) == 1
+    assert jobs_in_memory(4, 0) == 4
+    monkeypatch.setattr(trial_module, 'available_memory', lambda: 1e9)
+    assert jobs_in_memory(4, 2e9) == 1
+    monkeypatch.setattr(trial_module, 'available_memory', lambda: None)
+    assert jobs_in_memory(4, 2e9) == 4
+
+
+def test_too_little_memory(monkeypatch):
+    monkeypatch.setattr(trial_module, 'available_memory', lambda: 0.4e9)
+    with pytest.raises(UserError, match=words('0.4 GB of memory are free', 'end other programs')):
+        jobs_in_memory(2)
+
+
+def test_a_trial_that_the_system_ended(folder, tmp_path, monkeypatch):
+    def run_suite(suite, rows, seeds, folder, **how):
+        return {'rows': [{'method': 'teacher', 'error': 'no output (exit code -9, a.log)'}]}
+
+    monkeypatch.setattr(trial_module, 'run_suite', run_suite)
+    with pytest.raises(UserError, match=words('memory', '--jobs 1', 'a.log')):
+        try_out(plan_of(Wishes(folder)), tmp_path, 2)
+
+
+def test_free_memory_is_found_here():
+    assert available_memory() is None or available_memory() > 1e8
+
+
 # Bad choices --------------------------------------------------------------------------------------
 
 
@@ -158,7 +221,15 @@ def test_no_folder(tmp_path):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(UserError, match=words(str(tmp_path), 'train', 'instances_')):
+    with pytest.raises(UserError, match=words(f'{tmp_path} is empty', 'train/<class>/')):
+        look_at(Wishes(str(tmp_path)))
+
+
+def test_a_file_and_images_without_folders(tmp_path):
+    (tmp_path / 'a.jpg').touch()
+    with pytest.raises(UserError, match=words(f'{tmp_path}/a.jpg is a file', 'folder')):
+        look_at(Wishes(f'{tmp_path}/a.jpg'))
+    with pytest.raises(UserError, match=words('1 images and no folders', 'train/<class>/')):
         look_at(Wishes(str(tmp_path)))
 
 
@@ -176,7 +247,7 @@ def test_another_task(folder):
 
 
 def test_too_few_images(tmp_path):
-    with pytest.raises(UserError, match=words('6 training images', 'needs')):
+    with pytest.raises(UserError, match=words('6 training images', 'needs', 'add images')):
         plan_of(Wishes(images(tmp_path / 'few', each=2)))
 
 

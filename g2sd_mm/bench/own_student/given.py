@@ -1,0 +1,272 @@
+"""Which networks are trained: the student that is asked for, and what becomes of a given teacher.
+
+A masked autoencoder takes the place of the teacher's pre-training. A network that was fine-tuned on
+the task takes that of the fine-tuned teacher, and its encoder teaches stage 1. Any other encoder
+teaches both networks without labels: the larger one, fine-tuned, is then the teacher of stage 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+
+from ...checkpoints import read_weights
+from ...checkpoints.facts import Facts, facts_of
+from ...checkpoints.identify import Kind
+from ...checkpoints.vision import unsuitable
+from ...checkpoints.vision.teaching import how_to_teach
+from ...errors import UserError
+from ...models.sizes import ENCODERS, EncoderSize
+from ...models.timm_network import level_strides, level_widths, timm_network
+from ...provenance import file_digest
+from ...tasks import TASKS
+
+PATCH = 8  # px, of the mini configs: 56 px are 7 x 7 patches
+#: Student -> the teacher that is trained for it, where none is given: the next larger one.
+_TEACHER_OF = {
+    'demo-student': 'demo-teacher', 'demo-teacher': 'small', 'tiny': 'small', 'small': 'base',
+    'base': 'large',
+}  # fmt: skip
+_AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN)
+_OF_TASK = {'cls': Kind.MM_CLASSIFIER, 'det': Kind.MM_DETECTOR, 'seg': Kind.MM_SEGMENTOR}
+_STRIDES = [4, 8, 16, 32]  # px, of the maps that necks of detection and segmentation take
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is trained from what.
+
+    student: name; ``arch`` is its size, None of a network of timm, whose ``widths`` are those of
+        its last four maps.
+    teacher: size of the large network; ``decoder`` are width and depth of its decoder.
+    kind: of what was given: ``''`` for nothing, ``autoencoder``, ``task`` or ``encoder``.
+    file: that was given, with its ``digest``; empty for a hub name.
+    entry: ``distillation.teacher`` of stage 1, of an encoder; ``width`` is that of its answer.
+    reasons: a line for each choice.
+    """
+
+    student: str
+    arch: EncoderSize | None
+    widths: tuple[int, ...]
+    teacher: EncoderSize
+    decoder: tuple[int, int] = (64, 2)
+    kind: str = ''
+    file: str = ''
+    digest: str = ''
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    width: int = 0
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def usual(self) -> bool:
+        """Whether all is as the mini suite has it."""
+        demo = ENCODERS['demo-student'], ENCODERS['demo-teacher']
+        return not self.kind and (self.arch, self.teacher) == demo
+
+
+def choose_networks(student: str | None, teacher: str | None, task: str) -> Networks:
+    """The networks for what is asked for.
+
+    Args:
+        student: an arch of this project or a name of timm; None for one that fits the machine.
+        teacher: a file or folder of weights, a name of timm, or both as ``NAME=FILE``; None to
+            train one.
+        task: cls, det, seg or depth.
+
+    Raises:
+        UserError, CheckpointError: for what is unknown, or cannot teach or learn here.
+    """
+    asked, student = student, student or _usual_student()
+    arch, widths = _student(student, task)
+    small = timm_size(student) if arch is None else _parameters(arch)
+    reason = 'as asked for' if asked else _why(student)
+    said = f'student {student}, {small / 1e6:.1f} M parameters: {reason}'
+    if teacher:
+        found = _given(teacher, student, task)
+    else:
+        name = _TEACHER_OF.get(student) or _larger_than(small)
+        found = Networks(student, arch, widths, _in_patches(name), reasons=(
+            f'teacher {name}, {_parameters(_in_patches(name)) / 1e6:.1f} M parameters: the next '
+            'larger network, pre-trained on your images, since no --teacher was given',
+        ))  # fmt: skip
+    found = replace(found, arch=arch, widths=widths, reasons=(said, *found.reasons))
+    if _parameters(found.teacher) <= small:
+        raise UserError(
+            f'--student {student} has {small / 1e6:.1f} M parameters and its teacher '
+            f'{_parameters(found.teacher) / 1e6:.1f} M: take a smaller student or a larger teacher'
+        )
+    return found
+
+
+def _usual_student() -> str:
+    return 'tiny' if torch.cuda.is_available() else 'demo-student'
+
+
+def _why(student: str) -> str:
+    if torch.cuda.is_available():
+        return 'there is a GPU; --student demo-student is smaller'
+    return 'there is no GPU, and CPUs train it in minutes to hours; --student tiny is larger'
+
+
+def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]:
+    """Size of a ViT of this project, or None and the widths of a timm network's last maps."""
+    if name in ENCODERS:
+        return _in_patches(name), ()
+    if not timm.is_model(name.partition('.')[0]):
+        # a student's mistyped name is more often one of ours
+        raise UserError(f'--student {name}: there are {", ".join(ENCODERS)}, and all names of timm')
+    with torch.device('meta'):
+        network = timm_network(name, '--student')
+    strides = level_strides(network)[-4:]
+    if task not in ('cls', 'depth') and strides != _STRIDES:
+        raise UserError(
+            f'--student {name} has maps of stride {strides} px, and {TASKS[task].name} takes '
+            f'{_STRIDES}: take another, such as convnext_atto, or one of {", ".join(ENCODERS)}'
+        )
+    if task == 'depth':
+        raise UserError(f'--student {name}: depth takes {", ".join(ENCODERS)}, no network of timm')
+    return None, tuple(level_widths(network)[-4:])
+
+
+def timm_size(name: str) -> int:
+    """Parameters of a network of timm without its classifier."""
+    with torch.device('meta'):
+        network = timm_network(name, '--student')
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _in_patches(name: str) -> EncoderSize:
+    return replace(ENCODERS[name], patch_size=PATCH)
+
+
+def _parameters(size: EncoderSize) -> int:
+    return 12 * size.depth * size.embed_dim**2 + 3 * size.patch_size**2 * size.embed_dim
+
+
+def _larger_than(parameters: int) -> str:
+    sizes = [name for name in ('demo-teacher', 'small', 'base', 'large')
+             if _parameters(_in_patches(name)) > 1.5 * parameters]  # fmt: skip
+    return sizes[0] if sizes else 'large'
+
+
+# What was given ----------------------------------------------------------------------------------
+
+
+def _given(teacher: str, student: str, task: str) -> Networks:
+    name, _, file = teacher.partition('=')
+    if Path(teacher).exists():
+        return _of_file(teacher, student, task)
+    if file and timm.is_model(name.partition('.')[0]):
+        if not Path(file).exists():
+            raise UserError(f'--teacher {teacher}: no file {file}')
+        return _of_timm(name, student, {'checkpoint': file})
+    if timm.is_model(name.partition('.')[0]):
+        return _of_timm(name, student, {'pretrained': True})
+    raise UserError(
+        f'--teacher {teacher}: neither a file nor a name of timm {timm.__version__}; give a file '
+        'of weights, a name (timm.list_pretrained() has them), or NAME=FILE'
+    )
+
+
+def _of_file(file: str, student: str, task: str) -> Networks:
+    weights = read_weights(file, mmap=True)
+    if reason := unsuitable(weights.state, weights.config):
+        raise UserError(f'--teacher {file}: {reason}')
+    facts = facts_of(weights)
+    if facts.broken:
+        raise UserError(f'--teacher {file}: {facts.notes[-1]}')
+    if facts.kind in _AUTOENCODERS and facts.size.get('patch') == PATCH:
+        return _of_autoencoder(facts, file, student)
+    if facts.kind in _AUTOENCODERS and facts.family:
+        # patches of another size than the student's: its encoder sees whole images instead
+        size = {768: 'base', 1024: 'large', 1280: 'huge'}.get(facts.size['width'])
+        if size:
+            model = f'vit_{size}_patch{facts.size["patch"]}_224.mae'
+            return _of_timm(model, student, {'checkpoint': file})
+    if facts.kind in (*_OF_TASK.values(), Kind.MAE_FINETUNED) and facts.family:
+        return _of_task(facts, file, student, task)
+    teaching = how_to_teach(weights, facts.encoder, file) if facts.encoder else None
+    if teaching is None or not teaching.teacher:
+        why = teaching.reason if teaching else 'it is no encoder of images that can teach here'
+        raise UserError(
+            f'--teacher {file} is {facts.title}: {why} (python tools/checkpoint.py inspect {file})'
+        )
+    model = str(teaching.teacher.get('model', file))
+    return _of_encoder(model, dict(teaching.teacher), teaching.width, student, file)
+
+
+def _of_autoencoder(facts: Facts, file: str, student: str) -> Networks:
+    size = _size_of(facts, file)
+    if 'decoder width' not in facts.size:
+        raise UserError(f'--teacher {file}: its decoder is missing')
+    decoder = (facts.size['decoder width'], facts.size['decoder depth'])
+    return Networks(
+        student, None, (), size, decoder, 'autoencoder', file, file_digest(file),
+        reasons=(f'teacher {file}: {facts.title}, so its pre-training is left out',),
+    )  # fmt: skip
+
+
+def _of_task(facts: Facts, file: str, student: str, task: str) -> Networks:
+    wanted = _OF_TASK.get(task)
+    if facts.kind is not wanted:
+        raise UserError(
+            f'--teacher {file} is {facts.title}, and the data are of {TASKS[task].name}: give a '
+            'teacher of that task, a masked autoencoder or another encoder'
+        )
+    if facts.size.get('patch') != PATCH:
+        raise UserError(
+            f'--teacher {file} has patches of {facts.size.get("patch")} px, and the networks here '
+            f'have {PATCH}: distil it with the configs of configs/imagenet, coco or ade20k '
+            '(docs/own_images.md, own_coco.md, own_masks.md)'
+        )
+    entry = {'type': 'EncoderTeacher', 'img_size': 7 * PATCH, 'checkpoint': file}
+    size = _size_of(facts, file)
+    return Networks(
+        student, None, (), size, (64, 2), 'task', file, file_digest(file), entry, size.embed_dim,
+        (f'teacher {file}: {facts.title}, fine-tuned already; its encoder teaches stage 1',),
+    )  # fmt: skip
+
+
+def _size_of(facts: Facts, file: str) -> EncoderSize:
+    """Of the sizes that have a name; the number of heads is not in a file."""
+    width, depth = facts.size.get('width'), facts.size.get('depth')
+    for size in ENCODERS.values():
+        if (size.embed_dim, size.depth) == (width, depth):
+            return replace(size, patch_size=PATCH)
+    known = ', '.join(f'{size.embed_dim} x {size.depth}' for size in ENCODERS.values())
+    raise UserError(
+        f'--teacher {file} has width {width} and depth {depth}, and networks here have {known}'
+    )
+
+
+def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
+    with torch.device('meta'):
+        try:
+            network = timm.create_model(model, num_classes=0)
+        except RuntimeError as error:
+            raise UserError(f'--teacher {model}: {error}') from error
+    if not hasattr(network, 'forward_intermediates'):
+        raise UserError(f'--teacher {model}: timm gives no feature maps of it; take another')
+    entry = {'type': 'TimmTeacher', 'model': model, **weights}
+    if getattr(network, 'cls_token', None) is None:
+        entry['cls'] = 'mean'
+    width = int(level_widths(network)[-1])
+    return _of_encoder(model, entry, width, student, str(weights.get('checkpoint', '')))
+
+
+def _of_encoder(
+    model: str, entry: Mapping[str, Any], width: int, student: str, file: str
+) -> Networks:
+    name = _TEACHER_OF.get(student) or _larger_than(timm_size(student))
+    where = file or 'weights from the hub that timm names'
+    digest = file_digest(file) if Path(file).is_file() else ''
+    return Networks(
+        student, None, (), _in_patches(name), (64, 2), 'encoder', file, digest, entry, width,
+        (f'teacher {model} ({where}): it teaches two networks without labels, the student and '
+         f'{name}, which is then fine-tuned on your labels and teaches stage 2',),
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""Data of one's own in the place of a config's, and the weights of other data by the same name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from g2sd_mm.config.load import load_config
+from g2sd_mm.errors import UserError
+from g2sd_mm.runs.data import own_data_options
+from g2sd_mm.runs.prepare import fit_workers
+from g2sd_mm.runs.work_dir import refuse_other_data
+
+from ..helpers.toys import image_folder, words
+
+
+@pytest.fixture
+def fruit(tmp_path):
+    for split in ('train', 'val'):
+        image_folder(tmp_path / 'fruit' / split, classes=3, each=2, size=8)
+    return str(tmp_path / 'fruit')
+
+
+@pytest.mark.parametrize('config', ['imagenet/vitb_cls.py', 'shapes/vits_scratch_cls.py'])
+def test_class_folders_take_the_place_of_a_configs_data(fruit, config):
+    cfg = load_config(f'configs/{config}', own_data_options(f'configs/{config}', fruit))
+    assert cfg.train_dataloader.dataset.dataset.data_root == f'{fruit}/train'
+    assert cfg.val_dataloader.dataset.data_root == f'{fruit}/val'
+    assert cfg.num_classes == cfg.model.head.num_classes == 3 and not cfg.get('shapes')
+
+
+def test_without_labels_images_of_any_layout_do(tmp_path, fruit):
+    config = 'configs/imagenet/g2sd_vits_generic.py'
+
+    def root(folder):
+        cfg = load_config(config, own_data_options(config, str(folder)))
+        return cfg.train_dataloader.dataset.dataset.data_root
+
+    assert root(fruit) == f'{fruit}/train'
+    for split in ('train', 'val'):
+        (tmp_path / 'masks' / 'images' / split).mkdir(parents=True)
+        (tmp_path / 'masks' / 'annotations' / split).mkdir(parents=True)
+    assert root(tmp_path / 'masks') == f'{tmp_path}/masks/images/train'
+    (tmp_path / 'flat').mkdir()
+    (tmp_path / 'flat' / 'a.jpg').touch()
+    assert root(tmp_path / 'flat') == f'{tmp_path}/flat'
+
+
+def test_what_needs_more_than_a_folder_is_refused(fruit):
+    config = 'configs/coco/vitb_maskrcnn.py'
+    with pytest.raises(UserError, match=words(f'--data-root {fruit}', config, 'own_coco.md')):
+        own_data_options(config, fruit)
+
+
+def test_weights_of_other_data_are_not_replaced(tmp_path, fruit):
+    config = 'configs/shapes/vitb_mae.py'
+    cfg = load_config(config, own_data_options(config, fruit))
+    cfg.work_dir = str(tmp_path / 'runs' / 'vitb_mae')
+    refuse_other_data(cfg)  # nothing is there
+    folder = tmp_path / 'runs' / 'vitb_mae'
+    folder.mkdir(parents=True)
+    (folder / 'weights.pth').touch()
+
+    def left(data_root):
+        origin = {'dataset': {'type': 'CustomDataset', 'data_root': data_root}}
+        record = {'format': 1, 'network': None, 'origin': origin}
+        (folder / 'weights.json').write_text(json.dumps(record))
+
+    left(f'{fruit}/train')
+    refuse_other_data(cfg)
+    left('/data/cars/train')
+    with pytest.raises(UserError, match=words('/data/cars/train', f'{fruit}/train', '--runs',
+                                              '--work-dir')):  # fmt: skip
+        refuse_other_data(cfg)
+
+
+def test_workers_that_were_asked_for_stay(monkeypatch):
+    monkeypatch.setattr('g2sd_mm.runs.prepare.enough_workers', lambda number: min(number, 2))
+    cfg = load_config('configs/imagenet/vitb_cls.py')
+    fit_workers(cfg)
+    assert cfg.train_dataloader.num_workers == 2
+    asked = {'train_dataloader.num_workers': 5}
+    cfg = load_config('configs/imagenet/vitb_cls.py', asked)
+    fit_workers(cfg, asked)
+    assert cfg.train_dataloader.num_workers == 5 and cfg.val_dataloader.num_workers <= 2
