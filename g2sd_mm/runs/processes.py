@@ -68,7 +68,8 @@ def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     family: Any = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
     if family is None:
         return RUNNERS.build(cfg)  # which says that there is none
-    return (family if verbose else type(family.__name__, (_Short, family), {})).from_cfg(cfg)
+    chosen: Any = family if verbose else type(family.__name__, (_Short, family), {})
+    return chosen.from_cfg(cfg)
 
 
 def name_rank_by_slurm() -> None:
