@@ -8,6 +8,26 @@ import numpy as np
 import torch
 
 
+class Generators:
+    """The state that python's, numpy's and torch's global generators (GPUs too) have now."""
+
+    def __init__(self) -> None:
+        self._host = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        self._gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+
+    def restore(self) -> None:
+        """Give the generators that state again; those of GPUs that were not in use stay."""
+        random.setstate(self._host[0])
+        np.random.set_state(self._host[1])
+        torch.set_rng_state(self._host[2])
+        if self._gpus is not None:
+            torch.cuda.set_rng_state_all(self._gpus)
+
+    def same(self, other: Generators) -> bool:
+        """Whether torch's generator on the host, which draws weights, had the same state."""
+        return torch.equal(self._host[2], other._host[2])
+
+
 def seed_everything(*entropy: int) -> None:
     """Seed python's, numpy's and torch's global generators (GPUs too).
 

@@ -14,6 +14,10 @@ if __name__ == '__main__':
         )
         sys.exit(2)
     sys.path.insert(0, str(ROOT))
+    if any(word == '--plan' or word.startswith('--plan=') for word in sys.argv[1:]):
+        from benchmarks.speed.plan import main as plan  # needs Python alone
+
+        sys.exit(plan())
     from benchmarks.speed.command import main
 
     main()

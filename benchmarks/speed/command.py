@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.errors import UserError
 
-from . import command_suite
+from . import command_suite, plan
 from .stages import SIZES, STAGES
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from .suite import Settings
 
 PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory', 'startup', 'scaling')
-DTYPES = ('float32', 'bfloat16')
-EXTRAS = ('decode50', 'tokens50', 'labels', 'recompute', 'channels_last')
+DTYPES = ('float32', 'bfloat16', 'float16')
+EXTRAS = (
+    'both', 'decode50', 'answers', 'tokens50', 'attended50', 'labels', 'recompute', 'channels_last',
+)  # fmt: skip
 EXAMPLES = """parts:
   step        whole training steps: preprocessing, teacher, student, backward pass, update
   teacher     the part of the teacher that the stage needs
@@ -34,8 +36,11 @@ EXAMPLES = """parts:
   scaling     two processes over gloo compared with one, one core each (CPU)
 
 options (--with; all are off by default, see docs/performance.md):
+  both           stage 1: ViT-S and ViT-Ti learn in one step from one answer of the teacher
   decode50       stage 1: both decoders see half of the hidden patches
+  answers        stage 1: the teacher's features are read from a file
   tokens50       classification: the teacher sees half of the patches
+  attended50     classification: the teacher sees the half that the student attends to
   labels         classification: the teacher's decisions are read from a file
   recompute      activations of the student's blocks are recomputed, not kept
   channels_last  weights of convolutions in channels-last order
@@ -53,6 +58,7 @@ examples:
   python tools/benchmark.py --parts input --stages generic_vits --threads 1 --images FOLDER
   python tools/benchmark.py --device cuda --parts all --compile --out speed.json
   python tools/benchmark.py --suite paper --out speed.json
+  python tools/benchmark.py --device cuda --plan short --out gpu.json
   python tools/benchmark.py --loading mae_pretrain_vit_base_full.pth
 """
 
@@ -73,8 +79,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--batch', type=int, help='images per step (depends on the stage or recipe)')
     p.add_argument('--pairs', type=int, help='measured rounds of ours and the reference (5)')
     p.add_argument('--dtype', nargs='+', choices=DTYPES,
-                   help='precision of our implementation, teacher included (both; with --suite '
-                   "each step's own)")
+                   help='precision of our implementation, teacher included (float32 and bfloat16; '
+                   "with --suite each step's own; float16 with a loss scale, on a GPU)")
     p.add_argument('--compile', action='store_true',
                    help='also measure with compiled blocks')
     p.add_argument('--with', nargs='+', choices=EXTRAS, default=[], dest='extras', metavar='OPTION',
@@ -93,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
                    help='measure only the memory and time of loading these weights files')
     p.add_argument('--out', type=Path, help='write all figures to this JSON file')
     command_suite.add_options(p)
+    plan.add_options(p)
     return p
 
 
@@ -107,6 +114,8 @@ def settings(args: argparse.Namespace) -> Settings:
 
     _refuse_too_few(args)
     device = _device(args)
+    if device == 'cpu' and 'float16' in (args.dtype or ()):
+        raise UserError('--dtype float16 needs a GPU: use bfloat16')
     parts = args.parts or (('step',) if args.quick else ('step', 'memory'))
     stages = args.stages or (('generic_vits', 'cls_vits') if args.quick else tuple(STAGES))
     batch = args.batch if args.batch is not None else (4 if args.quick else None)
@@ -124,7 +133,7 @@ def settings(args: argparse.Namespace) -> Settings:
             Variant(dtype, compiled, extra)
             for compiled in ((False, True) if args.compile else (False,))
             for extra in (None, *args.extras)
-            for dtype in args.dtype or DTYPES
+            for dtype in args.dtype or DTYPES[:2]
         ),
         size=args.size,
         device=device,

@@ -22,10 +22,22 @@ class Extra:
 
 
 EXTRAS = {
+    'both': Extra(
+        ('generic',),
+        {
+            'students.small': {},
+            'students.tiny': {
+                'model': {'arch': 'tiny', 'decoder': 'dec128d4b'},
+                'distillation': {'adapters': {'tokens': {'in_channels': 128}}},
+            },
+        },
+    ),
     'decode50': Extra(('generic',), {'model.decode_share': 0.5}),
     'tokens50': Extra(
         ('cls',), {'distillation.teacher.overrides': {'model.backbone.visible_share': 0.5}}
     ),
+    'attended50': Extra(('cls',), {'distillation.teacher_patches': {'share': 0.5}}),
+    'answers': Extra(('generic',), {}),
     'labels': Extra(('cls',), {}),
     'recompute': Extra(_TASKS, {}),
     'channels_last': Extra(_TASKS, {}),
@@ -45,6 +57,8 @@ def change_model(model: Any, extra: str | None) -> None:
     """Turn an option on that is none of the config, in place."""
     if extra == 'labels':
         model.distillation.use_labels(KnownLabels())
+    if extra == 'answers':
+        model.distillation.answers = KnownAnswers()
     if extra == 'channels_last':
         for network in (model, *model.frozen_networks):
             network.to(memory_format=torch.channels_last)
@@ -56,3 +70,18 @@ class KnownLabels:
     def find(self, samples: Sequence[Any]) -> Tensor:
         """Class 0 of each sample: int64 [B]."""
         return torch.zeros(len(samples), dtype=torch.int64)
+
+
+class KnownAnswers:
+    """The teacher's answers to one batch, in memory: reading a disk is not part of a step."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] | None = None
+
+    def find(self, samples: Any, device: torch.device) -> dict[str, Any] | None:
+        """None at the first step."""
+        return self._kept
+
+    def keep(self, samples: Any, taught: dict[str, Any]) -> None:
+        """All that the teacher said."""
+        self._kept = dict(taught)

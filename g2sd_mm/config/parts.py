@@ -98,6 +98,17 @@ def teachers_in(block: Mapping[str, Any] | None) -> dict[str, Any]:
     return {'': block['teacher']} if block.get('teacher') else {}
 
 
+def students_in(cfg: Config) -> dict[str, Config]:
+    """A distilled config of each student by name; of a config of one, itself, called ``''``."""
+    if (cfg.get('model') or {}).get('type') != 'SeveralStudents':
+        return {'': cfg}
+    configs = {}
+    for name, part in cfg.model.students.items():
+        configs[name] = one = cfg.copy()
+        one.model = ConfigDict(type='SpecificDistiller', **part)
+    return configs
+
+
 def teacher_place(name: str) -> str:
     """Where a teacher of that name stands in a config."""
     return f'distillation.teachers.{name}' if name else 'distillation.teacher'

@@ -21,7 +21,7 @@ from ..text import some
 _READ = (
     'backend_args', 'boxes_only', 'classes', 'classes_by_position', 'custom_imports',
     'data_layout', 'distillation', 'model_wrapper_cfg', 'num_classes', 'online_knn', 'reliability',
-    'row', 'runner_type', 'shapes', 'tta_model', 'tta_pipeline',
+    'row', 'runner_type', 'shapes', 'students', 'tta_model', 'tta_pipeline',
 )  # fmt: skip
 #: Names that something reads.
 _TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}
@@ -37,7 +37,8 @@ _KNOWN = {
         'visualization',
     ),
     'distillation': (
-        'adapters', 'losses', 'taps', 'teacher', 'teacher_drop', 'teacher_weights', 'teachers',
+        'adapters', 'losses', 'taps', 'teacher', 'teacher_drop', 'teacher_patches',
+        'teacher_weights', 'teachers',
     ),
     'env_cfg': ('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
     'online_knn': (

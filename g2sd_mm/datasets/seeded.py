@@ -99,6 +99,7 @@ class SeededDataset(Dataset):
         every: only each ``every``-th sample is used; of data in the order of their classes, as
             folders of classes are, the same share of every class.
         samples: of those, at most so many are used, taken evenly (None: all).
+        views: in how many ways each image is augmented, over and over; None for anew in each pass.
     """
 
     def __init__(
@@ -107,11 +108,14 @@ class SeededDataset(Dataset):
         on_error: str = 'skip',
         every: int = 1,
         samples: int | None = None,
+        views: int | None = None,
     ) -> None:
+        if views is not None and views < 1:
+            raise ValueError(f'views={views}: at least 1 is needed, or None')
         if on_error not in ('skip', 'raise'):
             raise ValueError(f"on_error={on_error!r} is neither 'skip' nor 'raise'")
         self.dataset = DATASETS.build(dataset)
-        self.on_error = on_error
+        self.on_error, self.views = on_error, views
         self._chosen: list[int] | None = None
         if every > 1 or samples is not None:
             used = range(0, len(self.dataset), every)
@@ -155,6 +159,8 @@ class SeededDataset(Dataset):
                 cannot be read.
         """
         key = key if isinstance(key, SampleKey) else SampleKey(key, 0, 0)
+        if self.views is not None:
+            key = key._replace(epoch=key.epoch % self.views)
         sample_seed = key.sample_seed()
         problems: list[str] = []
         candidates = None

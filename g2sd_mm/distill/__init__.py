@@ -8,12 +8,14 @@ from types import ModuleType
 from typing import Any
 
 from . import adapters
+from .answers import TeacherAnswersHook
 from .costs import TeacherCostHook
 from .distillation import Distillation
 from .distiller import SpecificDistiller
 from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .meta import MetaTemperatureHook
+from .several_students import SeveralStudents
 from .students import MaskedStudent
 from .taps import Taps
 from .teacher_metric import TeacherMetricHook
@@ -29,8 +31,10 @@ __all__ = [
     'LossWarmupHook',
     'MaskedStudent',
     'MetaTemperatureHook',
+    'SeveralStudents',
     'SpecificDistiller',
     'Taps',
+    'TeacherAnswersHook',
     'TeacherCostHook',
     'TeacherGuardHook',
     'TeacherLabelsHook',

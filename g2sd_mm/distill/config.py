@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+
 from mmengine.config import Config, ConfigDict
 
 from ..config.load import refuse_old_names
 from ..config.parts import plain_model
+from ..errors import UserError
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
 _KEYS = {
-    'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'taps', 'losses', 'adapters',
+    'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'teacher_patches', 'taps', 'losses',
+    'adapters',
 }  # fmt: skip
 
 
@@ -21,12 +25,15 @@ def distill_config(cfg: Config) -> Config:
     name, ``taps``, ``losses`` and optionally ``adapters``, ``teacher_weights`` and
     ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`. Everything else
     of the config (data, schedule, evaluation) stays; the hooks that distillation needs are added.
+    With ``students`` beside it, see :func:`configs_of_students`, the model is that of all of them.
 
     Raises:
         ValueError: if the block lacks a part or has an unknown one.
         UserError: for a config in the words of an earlier version.
     """
     refuse_old_names(cfg)
+    if cfg.get('students'):
+        return _together(cfg)
     block = cfg.get('distillation')
     if not block:
         return cfg
@@ -55,3 +62,57 @@ def distill_config(cfg: Config) -> Config:
     added = _HOOKS if one == 'teacher' else (*_HOOKS, 'TeacherCostHook')
     cfg.custom_hooks = hooks + [dict(type=name) for name in added if name not in present]
     return cfg
+
+
+def configs_of_students(cfg: Config) -> dict[str, Config]:
+    """What each student of a config with ``students`` would be trained with in a run of its own.
+
+    ``students`` has, by name, the changes of ``model`` and ``distillation``, merged as a config
+    merges its base; ``{}`` is the config's own student.
+
+    Raises:
+        UserError: for a config of one student's start or validation, and for students that are not
+            like that.
+    """
+    own = {
+        'val_dataloader': 'several students are for stage 1, which validates nothing',
+        'load_from': 'a file starts one student; init_cfg of its model starts each',
+        'online_knn': 'it looks at one student: probe NAME/weights.pth when the run has ended',
+    }
+    for key, why in own.items():
+        if cfg.get(key) and not (key == 'load_from' and cfg.get('resume')):
+            raise UserError(f'the config has students and {key} ({why}): set {key}=None')
+    if (cfg.get('optim_wrapper') or {}).get('clip_grad'):
+        raise UserError(
+            'the config has students and optim_wrapper.clip_grad, whose norm is that of all '
+            'students together: set it to None, or train them one by one'
+        )
+    if not cfg.get('distillation'):
+        raise UserError('the config has students and no distillation block: add the teacher')
+    configs = {}
+    for name, changes in cfg.students.items():
+        if not name.isidentifier() or 'loss' in name:
+            raise UserError(
+                f'students has {name!r}: a student is called by letters, digits and underscores, '
+                'without "loss", since its figures and its folder are'
+            )
+        if unknown := set(changes or ()) - {'model', 'distillation'}:
+            raise UserError(
+                f'students.{name} has {", ".join(sorted(unknown))}: students differ in model and '
+                'distillation, and share data and schedule'
+            )
+        configs[name] = one = copy.deepcopy(cfg)
+        one.pop('students')
+        one.merge_from_dict(copy.deepcopy(dict(changes or {})))
+    return configs
+
+
+def _together(cfg: Config) -> Config:
+    """A config of several students with the model of all of them."""
+    distilled = {name: distill_config(one) for name, one in configs_of_students(cfg).items()}
+    parts = {name: {**one.model} for name, one in distilled.items()}
+    for part in parts.values():
+        part.pop('type')
+    together = next(iter(distilled.values()))
+    together.model = ConfigDict(type='SeveralStudents', students=parts)
+    return together

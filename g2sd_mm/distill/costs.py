@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..engine.hooks.access import bare_model
-from .hooks import teachers_of
+from .hooks import distillations_of, teachers_of
 
 _MIB = 2**20
 
@@ -50,13 +50,13 @@ class TeacherCostHook(Hook):
         """Let the teachers' answers be measured at steps that are looked at."""
         if not self._sized or self.every_n_train_iters(runner, self.interval or 50):
             self._seconds = {}
-            bare_model(runner).distillation.stopwatch = self._measuring
+            distillations_of(bare_model(runner))[0].stopwatch = self._measuring
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Write the figures where the logger finds them."""
-        distillation = bare_model(runner).distillation
+        distillation = distillations_of(bare_model(runner))[0]
         if distillation.stopwatch is None:
             return
         distillation.stopwatch = None

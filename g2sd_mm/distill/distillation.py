@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from ..engine.tensors import tensors_in
 from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
+from . import attended
 from .labels import TeacherLabels
 from .loss_inputs import NOTHING, look_up, loss_inputs
 from .losses.classification import HardDistillationLoss
@@ -29,10 +30,14 @@ from .several import (
     listed,
     owner,
     some_images,
+    teacher_factors,
     teacher_of_loss,
 )
-from .taps import Taps
+from .taps import Taps, side_of
 from .teachers import Features, FrozenTeacher, build_teacher
+
+if TYPE_CHECKING:
+    from .answers import TeacherAnswers
 
 #: What a teacher of features answers, by the names that losses take it.
 _ANSWERS = ('tokens', 'cls', 'patches')
@@ -57,6 +62,8 @@ class Distillation(nn.Module):
         teacher_weights: teacher's name -> factor on all of its losses; 1 if it is not named.
         teacher_drop: arguments of a :class:`~g2sd_mm.distill.several.TeacherDrop`, if teachers are
             left out by chance.
+        teacher_patches: arguments of an :class:`~g2sd_mm.distill.attended.AttendedPatches`, if the
+            teacher sees only the patches that the student attends to; the student then runs first.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Distillation(nn.Module):
         teachers: Mapping[str, FrozenTeacher | Mapping[str, Any]] | None = None,
         teacher_weights: Mapping[str, float] | None = None,
         teacher_drop: Mapping[str, Any] | None = None,
+        teacher_patches: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if (teacher is None) == (teachers is None):
@@ -88,16 +96,20 @@ class Distillation(nn.Module):
         heard: dict[str, dict[str, Any]] = {name: {} for name in names}
         for tap in (*taps, *adapters):
             owner(tap, names)
-        for tap, path in _side(taps, 'teacher').items():
+        for tap, path in side_of(taps, 'teacher').items():
             name, own = owner(tap, names)
             heard[name][own] = path
-        self.student_taps = Taps(student, _side(taps, 'student'))
+        self.student_taps = Taps(student, side_of(taps, 'student'))
         self.teacher_taps = {
             name: Taps(one.model, heard[name]) for name, one in self.teachers.items()
         }
         self.adapters = nn.ModuleDict({_key(k): MODELS.build(v) for k, v in adapters.items()})
         self.drop = TeacherDrop(names, **teacher_drop) if teacher_drop is not None else None
-        self._weights = _weights(teacher_weights, names)
+        self.patches = None
+        if teacher_patches is not None:
+            attended.check_teacher(self.teacher)
+            self.patches = attended.AttendedPatches(student, **teacher_patches)
+        self._weights = teacher_factors(teacher_weights, names)
         self._inputs: dict[str, dict[str, Any]] = {}
         self._owners: dict[str, str | None] = {}
         self._warmups: dict[str, int] = {}
@@ -108,6 +120,7 @@ class Distillation(nn.Module):
         self.update = 0  # optimizer updates so far; LossWarmupHook keeps it, and the run's seed
         self.seed = 0
         self.labels: TeacherLabels | None = None  # of earlier runs; TeacherLabelsHook gives them
+        self.answers: TeacherAnswers | None = None  # on disk; TeacherAnswersHook gives them
         #: Measures what a teacher takes while it is set; by the teacher's name.
         self.stopwatch: Callable[[str], AbstractContextManager] | None = None
 
@@ -193,6 +206,7 @@ class Distillation(nn.Module):
         images: Tensor,
         data_samples: Sequence | None,
         view: Masking | None = None,
+        taught: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The student's own losses, and those of distillation.
 
@@ -201,11 +215,20 @@ class Distillation(nn.Module):
             images: preprocessed images [B, 3, height, width], mixed up or not, as the student sees.
             data_samples: the batch's samples.
             view: which patches the student sees, if not all.
+            taught: what :meth:`ask_teacher` answers, if it was asked already.
         """
-        # first: what it takes is gone before the student keeps anything for its backward pass
-        taught = self.ask_teacher(images, data_samples, view)
-        with self.student_taps.record() as heard:
+        if taught is None and self.patches is None:
+            # first: what it takes is gone before the student keeps anything for its backward pass
+            taught = self.ask_teacher(images, data_samples, view)
+        with (
+            self.student_taps.record() as heard,
+            self.patches.record() if self.patches else nullcontext({}) as attention,
+        ):
             own = task_losses()
+        if self.patches is not None:
+            shown = self.patches.view(attention, self.teacher, images)
+            taught = self.ask_teacher(images, data_samples, shown)
+        assert taught is not None
         student = {tap: self._adapted(tap, value, images) for tap, value in heard.items()}
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
@@ -298,15 +321,15 @@ class Distillation(nn.Module):
         """Raise ValueError if a loss needs more of the teacher than its decisions."""
         others = [n for n, m in self.losses.items() if not isinstance(m, HardDistillationLoss)]
         taps = sum(map(len, self.teacher_taps.values()))
-        if others or taps != 1 or len(self.teachers) > 1:
+        if others or taps != 1 or len(self.teachers) > 1 or self.patches:
             raise ValueError(
-                f'a file of labels holds decisions, which is enough for one HardDistillationLoss; '
-                f'here are {", ".join(others) or "several taps or teachers"}: take '
-                'TeacherLabelsHook out'
+                'a file of labels holds decisions, which is enough for one HardDistillationLoss; '
+                f'here are {", ".join(others) or "several taps or teachers, or teacher_patches"}: '
+                'take TeacherLabelsHook out'
             )
 
     def ask_teacher(
-        self, images: Tensor, data_samples: Sequence | None = None, view: Masking | None = None
+        self, images: Tensor, data_samples: Sequence | None = None, view: Any = None
     ) -> dict[str, Any]:
         """What the teachers' taps record of these images, or decisions that are on file.
 
@@ -318,6 +341,8 @@ class Distillation(nn.Module):
             ((tap,),) = self.teacher_taps.values()
             # all that the loss asks of logits is which one is the largest
             return {tap: F.one_hot(known).to(images.device, torch.float32)}
+        if self.answers and (kept := self.answers.find(data_samples, images.device)) is not None:
+            return kept
         taught: dict[str, Any] = {}
         for name in self._asked():
             with (
@@ -331,6 +356,8 @@ class Distillation(nn.Module):
         if self.labels:
             (logits,) = taught.values()
             self.labels.keep(data_samples or (), logits.argmax(dim=1))
+        if self.answers:
+            self.answers.keep(data_samples, taught)
         return taught
 
     def _adapter(self, tap: str) -> nn.Module:
@@ -370,21 +397,3 @@ def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[st
 def _key(tap: str) -> str:
     """A tap's name as that of a submodule, which cannot have a dot."""
     return tap.replace('.', '/')
-
-
-def _weights(given: Mapping[str, float] | None, names: Sequence[str]) -> dict[str, float]:
-    for name in given or ():
-        if name not in names:
-            raise UserError(
-                f'distillation.teacher_weights has {name!r}, and the teachers are '
-                f'{", ".join(filter(None, names)) or "one, without a name: set loss_weight"}'
-            )
-    return dict(given or {})
-
-
-def _side(taps: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """The modules to listen to on one side; a tap may exist on one side only."""
-    modules = {
-        tap: path.get(side) if isinstance(path, Mapping) else path for tap, path in taps.items()
-    }
-    return {tap: path for tap, path in modules.items() if path is not None}

@@ -77,14 +77,28 @@ class SpecificDistiller(BaseModel):
         return self.losses(inputs, data_samples, view)
 
     def losses(
-        self, images: Tensor, data_samples: list | None = None, view: Masking | None = None
+        self,
+        images: Tensor,
+        data_samples: list | None = None,
+        view: Masking | None = None,
+        taught: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """All losses of one batch, of a student that draws views under a given one."""
+        """All losses of one batch, of a student that draws views under a given one.
+
+        ``taught`` is the teacher's answer where it is known already.
+        """
         given = {} if view is None else {'view': view}
         return self.distillation(
             lambda: self.student(images, data_samples, mode='loss', **given), images, data_samples,
-            view,
+            view, taught,
         )  # fmt: skip
+
+    def share_teachers(self, other: SpecificDistiller) -> None:
+        """Take the teachers of another distiller in the place of one's own, which are alike."""
+        self.distillation.teachers = other.distillation.teachers
+        self.distillation.teacher_taps = other.distillation.teacher_taps
+        if 'teacher' in self.__dict__:
+            object.__setattr__(self, 'teacher', other.teacher)
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the plain student, for its own library; of stage 1 the encoder's."""

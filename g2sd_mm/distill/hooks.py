@@ -93,10 +93,12 @@ class LossWarmupHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Say what does not change in the run."""
-        distillation = bare_model(runner).distillation
-        distillation.seed = runner.seed or 0
+        losses: dict[str, Any] = {}
+        for distillation in distillations_of(bare_model(runner)):
+            distillation.seed = runner.seed or 0
+            losses |= dict(getattr(distillation, 'losses', {}))
         updates = updates_before(runner, runner.max_iters)
-        for name, loss in getattr(distillation, 'losses', {}).items():
+        for name, loss in losses.items():
             if _is_measured(loss) and loss.target.updates >= updates:
                 runner.logger.warning(
                     'the targets of %s are measured over %d updates and the run has %d: they never '
@@ -108,7 +110,8 @@ class LossWarmupHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the count before the losses are computed; 0 at the first step."""
-        bare_model(runner).distillation.update = updates_so_far(runner)
+        for distillation in distillations_of(bare_model(runner)):
+            distillation.update = updates_so_far(runner)
 
 
 @HOOKS.register_module()
@@ -184,6 +187,12 @@ class TeacherGuardHook(Hook):
 def teachers_of(model: Any) -> dict[str, FrozenTeacher]:
     """Teachers of a distiller by name; the only one of a config is called ``''``."""
     return getattr(model, 'teachers', None) or {'': model.teacher}
+
+
+def distillations_of(model: Any) -> list[Distillation]:
+    """What was added to the student of a distiller, or to each of several."""
+    parts = model.students.values() if hasattr(model, 'students') else [model]
+    return [part.distillation for part in parts if hasattr(part, 'distillation')]
 
 
 def _common_checksum(teacher: Any) -> str:

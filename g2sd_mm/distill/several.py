@@ -83,6 +83,19 @@ def teacher_of_loss(loss: str, inputs: Mapping[str, Any], names: Sequence[str]) 
     return found[0] if found else None
 
 
+def teacher_factors(
+    given: Mapping[str, float] | None, names: Sequence[str]
+) -> dict[str, float]:
+    """Factors on the losses of teachers by name; UserError for a name that none has."""
+    for name in given or ():
+        if name not in names:
+            raise UserError(
+                f'distillation.teacher_weights has {name!r}, and the teachers are '
+                f'{", ".join(filter(None, names)) or "one, without a name: set loss_weight"}'
+            )
+    return dict(given or {})
+
+
 class TeacherDrop:
     """Leaves teachers out by chance (after UNIC, 2024): at least one stays.
 

@@ -40,12 +40,12 @@ class Taps:
 
     def __init__(self, model: nn.Module, modules: Mapping[str, str | Sequence[str]]) -> None:
         self._records: dict[str, list[Any]] | None = None
-        self._paths = {
+        self.paths = {
             tap: (path,) if isinstance(path, str) else tuple(path) for tap, path in modules.items()
         }
         self._handles = [
             self._listen(tap, path, module)
-            for tap, paths in self._paths.items()
+            for tap, paths in self.paths.items()
             for path in paths
             for module in _find(model, path.partition(':')[0])
         ]
@@ -78,7 +78,7 @@ class Taps:
             records = self._records
         finally:
             self._records = None
-        for tap, paths in self._paths.items():
+        for tap, paths in self.paths.items():
             path = ', '.join(paths)
             if tap not in records:
                 raise RuntimeError(
@@ -91,15 +91,23 @@ class Taps:
 
     def __iter__(self) -> Iterator[str]:
         """Names of the taps."""
-        return iter(self._paths)
+        return iter(self.paths)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def remove(self) -> None:
         """Stop listening for good."""
         for handle in self._handles:
             handle.remove()
+
+
+def side_of(taps: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """The modules to listen to on one side; a tap may exist on one side only."""
+    modules = {
+        tap: path.get(side) if isinstance(path, Mapping) else path for tap, path in taps.items()
+    }
+    return {tap: path for tap, path in modules.items() if path is not None}
 
 
 def attention_part(attention: Any, qkv: Tensor, part: str) -> Tensor:

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import io
 import logging
-import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
 from torch import nn
+
+from ..seeding import Generators
 
 #: Attributes of metrics that name files which they write.
 _WRITES = ('outfile_prefix', 'output_dir', 'out_file_path', 'out_dir')
@@ -29,8 +30,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     Args:
         model: put into eval mode for the block.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    generators = Generators()
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
@@ -43,11 +43,7 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if on_gpus is not None:
-            torch.cuda.set_rng_state_all(on_gpus)
+        generators.restore()
 
 
 @contextmanager

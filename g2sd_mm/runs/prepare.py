@@ -25,6 +25,7 @@ from ..config.load import load_config
 from ..config.parts import LOADERS, add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
+from ..distill.config import configs_of_students
 from ..engine.optimizers import MIXED, mixed_dtype
 from ..errors import UserError
 from ..threads import enough_workers
@@ -132,6 +133,8 @@ def prepare_training(
     notes: list[str] = []
     options = {**own_data_options(config, data_root), **(options or {})} if data_root else options
     cfg = load_config(config, options, runs, notes)
+    if cfg.get('students'):
+        configs_of_students(cfg)  # what it refuses is moved elsewhere below
     cfg.work_dir = work_dir or default_work_dir(config, runs)
     name_run(cfg, config)
     if amp:

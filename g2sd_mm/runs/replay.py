@@ -16,6 +16,7 @@ import g2sd_mm
 from ..checkpoints import CheckpointError
 from ..checkpoints.load import compare
 from ..config.load import load_config
+from ..distill.hooks import distillations_of
 from ..engine.failure_dump import read_bundle
 from ..engine.hooks.access import bare_model, frozen_networks
 from ..engine.tensors import all_finite, as_number, tensors_in
@@ -73,8 +74,8 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
         content['steps'], content['updates'], content['batches'], content['files'], strict=True
     ):
         seed_everything(content['seed'], number, content['rank'])
-        if hasattr(model, 'distillation'):
-            model.distillation.update = updates
+        for distillation in distillations_of(model):
+            distillation.update = updates
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)

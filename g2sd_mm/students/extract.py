@@ -142,6 +142,11 @@ def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ..
 
 def _known_record(weights: Weights, checkpoint: Path) -> Record:
     record = read_sidecar(checkpoint) or weights.meta.get('student')
+    if isinstance(several := weights.meta.get('students'), Mapping):
+        raise UserError(
+            f'{checkpoint} has several students, {", ".join(several)}: its run writes each to '
+            'NAME/weights.pth of its work dir when it ends; finish it with --resume'
+        )
     if record is None:
         raise UserError(
             f'nothing says which student is in {weights.name} (no {sidecar_path(checkpoint).name} '

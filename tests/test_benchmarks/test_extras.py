@@ -53,6 +53,7 @@ def test_with_labels_on_file_the_teacher_never_runs():
 @pytest.mark.parametrize(('name', 'place', 'extra'), [
     ('g2sd_vits_generic_decode50', ('model',), 'decode50'),
     ('g2sd_vits_cls_tokens50', ('distillation', 'teacher'), 'tokens50'),
+    ('g2sd_vits_cls_attended50', ('distillation',), 'attended50'),
 ])
 def test_what_is_measured_is_what_the_configs_say(name, place, extra):
     found = config(f'faster/{name}.py')
@@ -68,8 +69,12 @@ def test_a_stage_is_measured_with_the_options_that_it_has():
     variants = tuple(Variant(extra=extra) for extra in (None, *EXTRAS))
     settings = Settings(tuple(STAGES), ('step',), variants)
     names = {n: [v.extra for v in settings.variants_of(s)] for n, s in STAGES.items()}
-    assert names['generic_vits'] == [None, 'decode50', 'recompute', 'channels_last']
-    assert names['cls_vits'] == [None, 'tokens50', 'labels', 'recompute', 'channels_last']
+    assert names['generic_vits'] == [
+        None, 'both', 'decode50', 'answers', 'recompute', 'channels_last',
+    ]
+    assert names['cls_vits'] == [
+        None, 'tokens50', 'attended50', 'labels', 'recompute', 'channels_last',
+    ]
     assert names['det_vits'] == [None, 'recompute', 'channels_last']
 
 

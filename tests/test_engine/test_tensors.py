@@ -47,6 +47,7 @@ def test_a_number_on_a_cpu_is_there_at_once(value):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 def test_a_number_on_a_gpu_waits_only_for_what_stood_before_it():
     value = torch.ones((), device='cuda') + 2
     number = DeferredScalar(value)

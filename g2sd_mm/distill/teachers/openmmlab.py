@@ -16,6 +16,7 @@ from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
 from ...config.project import find_config
 from ...models.masking import Masking
+from ..attended import Attended
 from .images import Pixels
 from .protocol import FrozenTeacher
 
@@ -41,11 +42,13 @@ class ChainTeacher(FrozenTeacher):
         super().__init__(model, **kwargs)
         self.forward = tuple(forward)
 
-    def answer(self, images: Tensor, view: Masking | None) -> Any:
-        """Run the chain on preprocessed images [B, 3, height, width]."""
+    def answer(self, images: Tensor, view: Masking | Attended | None) -> Any:
+        """Run the chain on preprocessed images [B, 3, height, width], or on patches of them."""
         x: Any = images
+        shown = (view.keep,) if isinstance(view, Attended) else ()
         for part in self.forward:
-            x = getattr(self.model, part)(x)
+            x = getattr(self.model, part)(x, *shown)
+            shown = ()
         return x
 
 

@@ -94,7 +94,7 @@ class FrozenTeacher:
         """
         raise NotImplementedError
 
-    def __call__(self, images: Tensor, view: Masking | None = None) -> Any:
+    def __call__(self, images: Tensor, view: Any = None) -> Any:
         """:meth:`answer` without gradients or autocast; the listener hears it if there is one."""
         with self.answering(images) as images_:
             return self.tell(self.answer(images_, view))

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -14,9 +15,11 @@ from mmengine.runner import Runner
 from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
 from ...checkpoints.positions import grid_text
+from ...checkpoints.read import below
 from ...checkpoints.record import Record, describe_network, describe_origin, write_sidecar
 from ...checkpoints.taught_by import licences_beside
 from ...checkpoints.write import write_weights
+from ...config.parts import students_in
 from ...version import __version__
 from ..sharding import ShardedDataParallel
 from .access import about_teachers, bare_model, resumed_here
@@ -36,6 +39,9 @@ class WeightsExportHook(Hook):
     What is validated is what is saved: where a hook averages weights, both files have those that
     the validation was made with. Metrics stand beside the very weights that they were measured
     with, and nowhere else.
+
+    Of several students each has its files in a folder of its name; training checkpoints of such a
+    run have ``meta.students``.
     """
 
     priority = 'LOW'
@@ -44,7 +50,7 @@ class WeightsExportHook(Hook):
         self._best: tuple[str, float] | None = None  # by which metric, and how much
         self._validated: Record = {'metrics': {}}
         self._state: State | None = None  # what was validated; gone when training goes on
-        self._files: Record | None = None
+        self._files: dict[str, Record] = {}  # by student; one alone has no name
         self._compared, self._differs = False, False
 
     def before_train(self, runner: Runner) -> None:
@@ -59,7 +65,7 @@ class WeightsExportHook(Hook):
         """
         check_averaging(runner)
         if is_main_process():
-            self._files = _origin(runner)
+            self._files = _origins(runner)
         path = Path(runner.work_dir) / 'best_weights.pth'
         if runner.iter > 0 and path.is_file() and resumed_here(runner):
             metrics = read_weights(path, mmap=True).meta.get('metrics')
@@ -106,10 +112,14 @@ class WeightsExportHook(Hook):
         """Training checkpoints say what their student is."""
         self._compare(runner)  # the best one is saved in its validation
         meta = checkpoint['meta']
-        record = self._record(runner, meta['iter'], validated=not self._differs)
-        # it is saved inside of the epoch or iteration that it completes
-        record['origin'].update(epoch=meta['epoch'], iter=meta['iter'])
-        meta['student'], meta['grid'] = record, grid_text(bare_model(runner))
+        records = {}
+        for name in students_in(runner.cfg):
+            record = self._record(runner, meta['iter'], not self._differs, name)
+            # it is saved inside of the epoch or iteration that it completes
+            record['origin'].update(epoch=meta['epoch'], iter=meta['iter'])
+            records[name] = record
+        meta |= {'student': records['']} if '' in records else {'students': records}
+        meta['grid'] = grid_text(_part(bare_model(runner), next(iter(records))))
 
     def after_train(self, runner: Runner) -> None:
         """Keep the last weights."""
@@ -143,7 +153,17 @@ class WeightsExportHook(Hook):
             state = saved_deployable(runner, self)
         if not is_main_process():
             return
-        record = self._record(runner, runner.iter)
+        for student in students_in(runner.cfg):
+            own = below(state, f'{student}.') if student else state
+            path = Path(runner.work_dir) / student / name
+            path.parent.mkdir(exist_ok=True)
+            self._write_one(runner, path, _part(model, student), own, metrics, student)
+
+    def _write_one(
+        self, runner: Runner, path: Path, model: Any, state: State, metrics: dict[str, float],
+        student: str,
+    ) -> None:
+        record = self._record(runner, runner.iter, name=student)
         meta: dict[str, Any] = {
             'g2sd_mm': __version__,
             'model': type(getattr(model, 'student', model)).__name__,
@@ -156,26 +176,30 @@ class WeightsExportHook(Hook):
             'grid': grid_text(model),
             'student': record,
         }
-        path = Path(runner.work_dir) / name
         write_weights(path, state, meta)
         write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
         runner.logger.info('weights for the next stage or a stock library: %s', path)
 
-    def _record(self, runner: Runner, step: int, validated: bool = True) -> Record:
-        """What the student is after a step, in plain values.
+    def _record(
+        self, runner: Runner, step: int, validated: bool = True, name: str | None = None
+    ) -> Record:
+        """What a student (the first one) is after a step, in plain values.
 
         Metrics of an earlier step, or of other weights, are those of the last validation.
         """
-        if self._files is None:  # validation outside of training
-            self._files = _origin(runner)
+        if not self._files:  # validation outside of training
+            self._files = _origins(runner)
+        students = students_in(runner.cfg)
+        name = next(iter(students)) if name is None else name
+        cfg = students[name]
         known = self._validated
         if known['metrics'] and not (validated and known['metrics_iter'] == step):
             known = {'metrics': {}, 'last_validation': known}
         return {
-            'network': describe_network(runner.cfg, _class_names(runner)),
-            'inputs': inputs_of(runner.cfg, seen_size(runner)).plain(),
+            'network': describe_network(cfg, _class_names(runner)),
+            'inputs': inputs_of(cfg, seen_size(runner)).plain(),
             'origin': {
-                **self._files,
+                **self._files[name],
                 **known,
                 'experiment': runner.experiment_name,
                 'epoch': runner.epoch,
@@ -185,9 +209,18 @@ class WeightsExportHook(Hook):
         }
 
 
-def _origin(runner: Runner) -> Record:
+def _part(model: Any, student: str) -> Any:
+    """Of a model with several students, that of one."""
+    return model.students[student] if student else model
+
+
+def _origins(runner: Runner) -> dict[str, Record]:
+    return {name: _origin(runner, cfg) for name, cfg in students_in(runner.cfg).items()}
+
+
+def _origin(runner: Runner, cfg: Config) -> Record:
     """What the config says, what built teachers say of themselves, and who taught the start."""
-    origin = describe_origin(runner.cfg)
+    origin = describe_origin(cfg)
     for name, about in about_teachers(bare_model(runner)).items():
         part, key = (origin.setdefault('teachers', {}), name) if name else (origin, 'teacher')
         part[key] = {**(part.get(key) or {}), **about}

@@ -70,9 +70,16 @@ class G2SDViT(Backbone):
             self.may_miss, self.may_ignore = ('dist_token',), ('fc_norm.*',)
         self.train()  # freezes the norm, which is there now
 
-    def forward(self, images: Tensor) -> tuple[Tensor | tuple[Tensor, Tensor]]:
-        """[B, C, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each."""
-        x = self.embed(images)[0] if self.visible_share == 1 else self._embed_some(images)
+    def forward(
+        self, images: Tensor, keep: Tensor | None = None
+    ) -> tuple[Tensor | tuple[Tensor, Tensor]]:
+        """[B, C, height, width] -> one entry: [B, D], or (class, dist) with [B, D] each.
+
+        ``keep``, int64 [B, n], has the raster numbers of the patches that are looked at.
+        """
+        if keep is None and self.visible_share < 1:
+            keep = self._some(images)
+        x = self.embed(images)[0] if keep is None else self.embed_kept(images, keep)
         if self.out_type == 'dist_token':
             x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         for block in self.blocks:
@@ -82,12 +89,15 @@ class G2SDViT(Backbone):
         x = self.norm(x)
         return ((x[:, 0], x[:, -1]),) if self.out_type == 'dist_token' else (x[:, 0],)
 
-    def _embed_some(self, images: Tensor) -> Tensor:
-        """Tokens [B, 1 + n, D] of the class token and of a random share of the patches."""
+    def _some(self, images: Tensor) -> Tensor:
+        """A random share of the patches: int64 [B, n]."""
         grid = self.patch_embed.grid(images)
-        positions = self.positions(grid)
         noise = torch.rand(len(images), grid[0] * grid[1], device=images.device)
-        keep = random_masking(noise, 1 - self.visible_share).keep
+        return random_masking(noise, 1 - self.visible_share).keep
+
+    def embed_kept(self, images: Tensor, keep: Tensor) -> Tensor:
+        """Tokens [B, 1 + n, D] of the class token and of the patches in ``keep`` [B, n]."""
+        positions = self.positions(self.patch_embed.grid(images))
         patches = self.patch_embed.visible(images, keep) + positions[0, 1:][keep]
         cls = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1)

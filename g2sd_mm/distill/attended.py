@@ -1,0 +1,91 @@
+"""A teacher that sees the patches its student looks at (MaskedKD, Son et al., arXiv 2302.10494).
+
+The student runs first; of each image the patches that its class token attends to least are left out
+of the teacher, whose arithmetic falls with their share.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, UserError
+from .taps import Taps
+
+
+class Attended(NamedTuple):
+    """What of each image a teacher is shown: int64 [B, n], raster numbers in ascending order."""
+
+    keep: Tensor
+
+
+def class_attention(qkv: Tensor, heads: int) -> Tensor:
+    """How much the class token attends to every other one, as a mean over heads: [B, N - 1].
+
+    ``softmax(q_cls k' / sqrt(d))`` without its first column, of the projections [B, N, 3 D] of a
+    layer's queries, keys and values.
+    """
+    B, N, width = qkv.shape
+    q, k, _ = qkv.detach().float().reshape(B, N, 3, heads, width // (3 * heads)).unbind(2)
+    logits = torch.einsum('bhd,bnhd->bhn', q[:, 0], k) * q.shape[-1] ** -0.5
+    return logits.softmax(dim=-1).mean(dim=1)[:, 1:]
+
+
+def most_attended(attention: Tensor, share: float) -> Tensor:
+    """Numbers of a share of the L patches, at least one, of most attention [B, L]: int64 [B, n]."""
+    number = max(1, round(share * attention.shape[1]))
+    return attention.topk(number, dim=1).indices.sort(dim=1).values
+
+
+class AttendedPatches:
+    """Hears what a student's attention put out, and says which patches its teacher is shown.
+
+    Args:
+        student: with the module; its tokens are the class token, the patches in raster order, and
+            whatever else it appends to them.
+        share: of the patches, above 0 and up to 1.
+        module: the attention whose class token decides, by its dotted name in the student.
+
+    Raises:
+        UserError: for a share or a module that there cannot be.
+    """
+
+    def __init__(
+        self, student: nn.Module, share: float = 0.5, module: str = 'backbone.blocks.-1.attn'
+    ) -> None:
+        if not 0 < share <= 1:
+            raise UserError(
+                f'distillation.teacher_patches.share={share} is not above 0 and at most 1'
+            )
+        self.share = share
+        self._tap = Taps(student, {'qkv': f'{module}.qkv'})
+        found: Any = student
+        for part in module.split('.'):
+            found = found[int(part)] if part.lstrip('-').isdecimal() else getattr(found, part)
+        self._heads: int = found.num_heads
+
+    def record(self) -> Any:
+        """Yields what :meth:`view` takes, see :meth:`~g2sd_mm.distill.taps.Taps.record`."""
+        return self._tap.record()
+
+    def view(self, heard: dict[str, Any], teacher: Any, images: Tensor) -> Attended:
+        """What a teacher is shown of images that the student was heard on."""
+        rows, columns = teacher.model.backbone.patch_embed.grid(images)
+        attention = class_attention(heard['qkv'], self._heads)[:, : rows * columns]
+        return Attended(most_attended(attention, self.share))
+
+
+def check_teacher(teacher: Any) -> None:
+    """Refuse a teacher whose network cannot leave patches out.
+
+    Raises:
+        ConfigError: naming the entry.
+    """
+    network = getattr(getattr(teacher, 'model', None), 'backbone', None)
+    if not hasattr(network, 'embed_kept'):
+        raise ConfigError(
+            'distillation.teacher_patches is for a teacher with a G2SDViT as its backbone, which '
+            f'can leave patches out; {type(network or teacher).__name__} cannot: leave it out'
+        )

@@ -1,0 +1,123 @@
+"""A teacher's answers on disk: the same training, and a teacher that is not run any more."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.distill import answers
+from g2sd_mm.distill.answers import TeacherAnswers
+from g2sd_mm.distill.teachers import Features
+from g2sd_mm.errors import UserError
+from g2sd_mm.runs.train import train
+
+from ..helpers import imagenet
+from ..helpers.toys import autoencoder, save
+
+CPU = torch.device('cpu')
+
+
+def samples(*seeds: int | None) -> list:
+    return [SimpleNamespace(sample_seed=seed) for seed in seeds]
+
+
+def answer(dtype: torch.dtype = torch.float32) -> dict:
+    return {'tokens': torch.arange(12.0).reshape(2, 3, 2).to(dtype), 'other': torch.zeros(2)}
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_kept_is_found_by_its_sample_in_another_run(tmp_path, dtype):
+    kept = TeacherAnswers(tmp_path, 4, 1e9, ['teacher.tokens'])
+    assert kept.find(samples(5, 6), CPU) is None
+    kept.keep(samples(5, 6), answer(dtype))
+    again = TeacherAnswers(tmp_path, 4, 1e9, ['teacher.tokens'])
+    found = again.find(samples(6, 5), CPU)
+    assert found.keys() == {'tokens'}
+    assert found['tokens'].dtype == dtype
+    assert torch.equal(found['tokens'], answer(dtype)['tokens'][[1, 0]])
+    assert again.find(samples(5, 7), CPU) is None
+    again.keep(samples(5, 7), answer(dtype))  # of 5 the first answer stays
+    assert torch.equal(again.find(samples(5, 7), CPU)['tokens'], answer(dtype)['tokens'])
+    assert (again.found, again.asked) == (2, 1)
+
+
+def test_features_are_features_again(tmp_path):
+    features = Features(torch.rand(2, 4), torch.rand(2, 3, 3, 4))
+    taught = {**features._asdict(), 'features': features}
+    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.features', 'teacher.tokens']])
+    kept.keep(samples(1, 2), taught)
+    found = kept.find(samples(1, 2), CPU)
+    assert torch.equal(found['features'].tokens, features.tokens)
+
+
+def test_answers_that_do_not_fit_are_refused_before_they_are_written(tmp_path):
+    kept = TeacherAnswers(tmp_path, 10**6, 1e6, ['teacher.tokens'])
+    with pytest.raises(UserError, match='limit_gb'):
+        kept.keep(samples(1, 2), answer())
+    assert kept.size({'tokens': answer()['tokens']}) == 24 * 10**6
+
+
+@pytest.mark.parametrize('seeds', [(), (None, 3)])
+def test_samples_without_seeds_are_refused(tmp_path, seeds):
+    with pytest.raises(UserError, match='SeededDataset'):
+        TeacherAnswers(tmp_path, 1, 1e9, ['teacher.tokens']).find(samples(*seeds), CPU)
+
+
+def test_parts_that_are_no_tensors_are_refused(tmp_path):
+    kept = TeacherAnswers(tmp_path, 4, 1e9, ['teacher.tokens'])
+    with pytest.raises(UserError, match='tokens'):
+        kept.keep(samples(1, 2), {'tokens': [torch.zeros(2)]})
+
+
+def options(teacher: str, folder: str | None, views: int | None = 2) -> dict:
+    hooks = [dict(type=name) for name in ('StepSeedHook', 'WeightsExportHook')]
+    if folder:
+        hooks.append(dict(type='TeacherAnswersHook', folder=folder))
+    return imagenet.stage1(
+        teacher,
+        **{
+            'custom_hooks': hooks, 'train_cfg.max_epochs': 4,
+            'train_dataloader.dataset.views': views, 'optim_wrapper.optimizer.lr': 1e-3,
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture
+def teacher(image_data, tmp_path, monkeypatch):
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    sizes = dict(arch='demo-teacher', decoder='dec64d2b', img_size=32)
+    return save(tmp_path / 'teacher.pth', autoencoder(sizes))
+
+
+@pytest.mark.slow
+def test_a_run_has_the_bits_of_one_that_asks_every_time(teacher, tmp_path, monkeypatch):
+    made = []
+
+    class Seen(TeacherAnswers):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(answers, 'TeacherAnswers', Seen)
+    config = imagenet.path('g2sd_vits_generic')
+    for name, folder in (('plain', None), ('first', 'kept'), ('second', 'kept')):
+        train(config, options(teacher, folder and str(tmp_path / folder)), str(tmp_path / name))
+    # 4 batches an epoch: both views of every image are asked for in the first two of four epochs
+    assert made[0].asked == 8 and made[0].found == 8
+    assert made[1].asked == 0 and made[1].found == 16
+    files = [tmp_path / name / 'weights.pth' for name in ('plain', 'first', 'second')]
+    states = [read_weights(file).state for file in files]
+    for other in states[1:]:
+        assert all(torch.equal(tensor, other[key]) for key, tensor in states[0].items())
+
+
+@pytest.mark.slow
+def test_images_that_are_new_in_every_epoch_are_refused(teacher, tmp_path):
+    with pytest.raises(UserError, match='views=K'):
+        train(
+            imagenet.path('g2sd_vits_generic'), options(teacher, str(tmp_path / 'kept'), None),
+            str(tmp_path / 'run'),
+        )  # fmt: skip

@@ -1,0 +1,76 @@
+"""A teacher that sees the patches its student attends to."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from g2sd_mm.distill.attended import class_attention, most_attended
+from g2sd_mm.errors import ConfigError, UserError
+
+from ..helpers.toys import PATCHES, images, labelled
+from .test_specific import LABELS, losses_of, specific
+
+
+def test_attention_of_the_class_token_is_that_of_a_written_out_layer():
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, 5, 4, generator=generator, dtype=torch.float64)  # [B, H, N, d]
+    qkv = torch.stack([q, k, v]).permute(1, 3, 0, 2, 4).reshape(2, 5, 36)
+    expected = ((q @ k.transpose(-2, -1)) / 4**0.5).softmax(-1).mean(1)[:, 0, 1:]
+    assert torch.allclose(class_attention(qkv, heads=3).double(), expected, atol=1e-6)
+
+
+def test_the_most_attended_are_kept_in_raster_order():
+    attention = torch.tensor([[0.1, 0.4, 0.2, 0.3], [0.9, 0.0, 0.05, 0.05]])
+    assert most_attended(attention, 0.5).tolist() == [[1, 3], [0, 2]]
+    assert most_attended(attention, 0.01).tolist() == [[1], [0]]
+
+
+def test_with_all_patches_nothing_changes():
+    plain, guided = specific(), specific(teacher_patches=dict(share=1.0))
+    for name, value in losses_of(plain).items():
+        assert torch.allclose(value, losses_of(guided)[name], rtol=1e-5), name
+
+
+def test_the_teacher_sees_what_its_student_attends_to():
+    model, pixels = specific(teacher_patches=dict(share=0.25)), images(4)
+    student, teacher = model.student.backbone, model.teacher.model.backbone
+    heard, shown = [], []
+    student.blocks[-1].attn.qkv.register_forward_hook(lambda *call: heard.append(call[2]))
+    embed = teacher.embed_kept
+    teacher.embed_kept = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
+    losses = model(pixels, labelled(LABELS), mode='loss')
+    # behind the patches of the student comes its distillation token, which is no patch
+    attention = class_attention(heard[0], heads=2)[:, :PATCHES]
+    assert torch.equal(shown[0], most_attended(attention, 0.25))
+    assert shown[0].shape == (4, PATCHES // 4)
+    sum(losses.values()).backward()
+    assert all(p.grad is None for p in teacher.parameters())
+    # what is left out changes nothing: grey there, and the same answer
+    hidden = torch.ones(4, PATCHES).scatter(1, shown[0], 0).bool().reshape(4, 4, 4)
+    grey = pixels.clone()
+    grey[hidden.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None].expand_as(grey)] = 0
+    answers = [teacher(x, keep=shown[0])[0] for x in (pixels, grey)]
+    assert torch.allclose(*answers, atol=1e-5)
+
+
+@pytest.mark.parametrize('share', [0.0, 1.5])
+def test_a_share_that_there_cannot_be_is_refused(share):
+    with pytest.raises(UserError, match=f'teacher_patches.share={share}'):
+        specific(teacher_patches=dict(share=share))
+
+
+def test_a_teacher_that_cannot_leave_patches_out_is_refused(monkeypatch):
+    monkeypatch.delattr('g2sd_mm.models.backbones.classification.G2SDViT.embed_kept')
+    with pytest.raises(ConfigError, match=r'distillation\.teacher_patches'):
+        specific(teacher_patches={})
+
+
+def test_its_decisions_cannot_be_kept():
+    with pytest.raises(ValueError, match='teacher_patches'):
+        specific(teacher_patches={}).distillation.check_labels()
+
+
+def test_the_student_and_nothing_else_is_saved():
+    model = specific(teacher_patches={})
+    assert model.state_dict().keys() == specific().state_dict().keys()
