@@ -10,16 +10,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..text import printable
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_data_options, add_options, parse_options, take_choices
 
 if TYPE_CHECKING:
     from ..data_checks import Report, Source
+    from ..data_layouts import Choices
 
 EXAMPLES = """examples:
   python tools/check_data.py data/imagenet
   python tools/check_data.py configs/coco/coco_mini_example.py --fix-list fix.jsonl
   python tools/check_data.py train.json val.json --images train2017 val2017
+  python tools/check_data.py my_yolo --report look.html
   python tools/check_data.py images/train --masks masks/train --num-classes 21
 """
 
@@ -28,9 +31,10 @@ def parser() -> argparse.ArgumentParser:
     """The command line of ``check_data``."""
     p = argparse.ArgumentParser(
         prog='check_data.py',
-        description='Find files and annotations that would stop a training run, or silently '
-        'degrade it: unreadable images, annotations that do not fit, labels without a class, '
-        'the same pixels in training and evaluation. Exit code 1 if there is anything harmful.',
+        description='Say what is in a data set, and find files and annotations that would stop a '
+        'training run, or silently degrade it: unreadable images, annotations that do not fit, '
+        'labels without a class, the same pixels in training and evaluation. Exit code 1 if there '
+        'is anything harmful.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--workers', type=int, default=os.cpu_count(), help='processes (one per CPU)')
     p.add_argument('--examples', type=int, default=3, help='files named for each finding (3)')
     p.add_argument('--out', metavar='FILE', help='write the whole report to this JSON file')
+    p.add_argument('--report', metavar='FILE', help='write an HTML page with a contact sheet')
     p.add_argument('--fix-list', metavar='FILE', help='write what to do to this file (JSON lines)')
+    add_data_options(p)
     add_options(p)
     return p
 
@@ -62,6 +68,8 @@ def check_data(
     workers: int = 1,
     options: dict[str, Any] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    choices: Choices | None = None,
+    report: str | None = None,
 ) -> Report:
     """Check a data set; the function behind the command, whose options the arguments are.
 
@@ -72,7 +80,15 @@ def check_data(
     from ..data_checks.masks import Labels
 
     labels = Labels(num_classes, ignore_index, reduce_zero_label)
-    return check(_sources(data, images, masks, labels, options), workers, progress)
+    notes: list[str] = []
+    sources = _sources(data, images, masks, labels, options, choices, notes)
+    found = check(sources, workers, progress, notes)
+    if report:
+        from ..data_checks.page import render
+
+        title = ', '.join(map(printable, data))
+        Path(report).write_text(render(found, sources, title), encoding='utf-8')
+    return found
 
 
 def _sources(
@@ -81,6 +97,8 @@ def _sources(
     masks: Sequence[str] | None,
     labels: Any,
     options: dict[str, Any] | None,
+    choices: Choices | None,
+    notes: list[str],
 ) -> list[Source]:
     from ..data_checks.coco import CocoSplit
     from ..data_checks.image_masks import ImageMasks
@@ -104,7 +122,7 @@ def _sources(
             CocoSplit(file, folder, Path(file).stem.removeprefix('instances_'))
             for file, folder in pairs
         ]
-    return [source for folder in data for source in recognise(folder, labels)]
+    return [source for folder in data for source in recognise(folder, labels, choices, notes)]
 
 
 def _pairs(data: Sequence[str], folders: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -123,11 +141,11 @@ def main() -> None:
     def command() -> None:
         from ..progress import Bars
 
-        pairs = args.pop('cfg_options')
+        pairs, choices = args.pop('cfg_options'), take_choices(args)
         options = parse_options(pairs) if pairs else None
         with Bars(sys.stderr, every=5) as bars:
             report = check_data(
-                options=options, progress=bars.counter('checked', 'files'), **args
+                options=options, progress=bars.counter('checked', 'files'), choices=choices, **args
             )
         print(report.text(examples))
         if out:

@@ -6,6 +6,7 @@ import argparse
 
 from ..text import printable
 from .exit_codes import run_command
+from .options import add_data_options, take_choices
 
 EXAMPLES = """examples:
   python tools/distill.py my_images
@@ -13,12 +14,14 @@ EXAMPLES = """examples:
   python tools/distill.py my_coco --epochs 20 --no-twin --out work_dirs/small_detector
   python tools/distill.py my_images --dry-run
   python tools/distill.py my_images --teacher dinov2_vits14.pth --time-budget 4h
+  python tools/distill.py my_yolo --val-share 0.2 --dry-run
   python tools/distill.py my_images --plain-config my_configs --dry-run
 
 DATA is a folder: train/<class>/ and val/<class>/ with images; images with COCO annotations
 (train/, val/, annotations/instances_train.json, instances_val.json); or images/{train,val}/ with
-masks of the same names in annotations/{train,val}/. Interrupted or killed, the same command goes
-on where it was.
+masks of the same names in annotations/{train,val}/. Exports of Roboflow, CVAT, Label Studio, YOLO
+and VOC, labels.csv and masks in colours are read too (docs/own_layouts.md). Interrupted or killed,
+the same command goes on where it was.
 """
 
 
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--plain-config', metavar='DIR', help='also write the configs of the runs, to be edited'
     )
+    add_data_options(p)
     p.add_argument(
         '--force', action='store_true', help='train although the data checker found harm'
     )
@@ -74,11 +78,14 @@ def main() -> None:
     args.pop('resume')
 
     def command() -> None:
+        choices = take_choices(args)
         from ..bench.own_student import distill
         from ..progress import Bars
 
         with Bars(every=60) as bars:
-            made = distill(say=lambda line: bars.say(printable(line)), bars=bars, **args)
+            made = distill(
+                say=lambda line: bars.say(printable(line)), bars=bars, choices=choices, **args
+            )
         if made is None:
             return
         print()

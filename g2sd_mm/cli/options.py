@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..data_layouts.choices import Choices
 
 
 def add_options(p: argparse.ArgumentParser) -> None:
@@ -16,6 +19,33 @@ def add_options(p: argparse.ArgumentParser) -> None:
         help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3 '
         '"test_dataloader.dataset.data_root=my images/val"',
     )
+
+
+def add_data_options(p: argparse._ActionsContainer) -> None:
+    """``--val-share``, ``--split-seed`` and ``--read-as``: what a folder of data leaves open."""
+    p.add_argument(
+        '--val-share', type=float, metavar='SHARE',
+        help='where there are no validation images: the share of the training images to hold out, '
+        'of each class, such as 0.2',
+    )  # fmt: skip
+    p.add_argument('--split-seed', type=int, default=0, help='of which images are held out (0)')
+    p.add_argument(
+        '--read-as', nargs='+', default=[], metavar='QUESTION=ANSWER',
+        help='how to read a folder that can be read in two ways, such as format=yolo; the message '
+        'that asks names the answers',
+    )  # fmt: skip
+
+
+def take_choices(args: dict[str, Any]) -> Choices:
+    """The choices of those options, taken out of a command's arguments.
+
+    Raises:
+        UserError: for a share, or a question, that there is not.
+    """
+    from ..data_layouts.choices import Choices, read_answers
+
+    answers = read_answers(args.pop('read_as'))
+    return Choices(args.pop('val_share'), args.pop('split_seed'), answers)
 
 
 def add_common_options(p: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..text import printable
 from .exit_codes import run_command
+from .options import add_data_options, take_choices
 
 if TYPE_CHECKING:
     from ..bench.suites.commands import Launcher
@@ -87,8 +88,9 @@ def parser() -> argparse.ArgumentParser:
         '--data-root',
         nargs='+',
         metavar='DIR',
-        help='your own data: one or more of an ImageFolder, a COCO folder, images with masks',
+        help='your own data: one or more folders, of any layout that check_data reads',
     )
+    add_data_options(mini)
     mini.add_argument(
         '--smoke',
         action='store_true',
@@ -147,6 +149,7 @@ def _run(args: argparse.Namespace) -> None:
     if data:
         from ..bench.suites.budget import refuse_too_few
 
+        print(''.join(f'{printable(note)}\n' for note in data.notes), end='', flush=True)
         refuse_too_few(suite, rows, data)
     launcher = HERE
     if suite.launched:
@@ -211,7 +214,7 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     if args.add:
         suite = with_custom_rows(suite, args.add)
     if args.data_root:
-        data = find_data(args.data_root)
+        data = find_data(args.data_root, take_choices(vars(args)))
         suite = data.apply(suite)
     if args.smoke:
         suite = smoke(suite)

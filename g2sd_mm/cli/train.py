@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from ..preemption import ending_at_once
+from ..text import printable
 from .exit_codes import run_command
-from .options import add_common_options, export_local_rank, parse_options
+from .options import (
+    add_common_options,
+    add_data_options,
+    export_local_rank,
+    parse_options,
+    take_choices,
+)
 
 EXAMPLES = """examples:
   python tools/train.py configs/shapes/g2sd_vits_generic.py
   python tools/train.py configs/imagenet/g2sd_vits_cls.py --amp \\
       --cfg-options distillation.teacher.checkpoint=mae_finetuned_vit_base.pth
   python tools/train.py configs/shapes/g2sd_vits_generic.py --resume
+  python tools/train.py configs/mini/vitb_maskrcnn.py --data-root my_yolo --val-share 0.2
 
 SIGTERM and SIGUSR1 end a run after the current step, with a checkpoint and exit code 0.
 """
@@ -72,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
         '--verbose', action='store_true', help='all of the log on the terminal, not its gist'
     )
     p.add_argument('--tensorboard', action='store_true', help='also log scalars for TensorBoard')
+    p.add_argument(
+        '--data-root', metavar='DIR', help='your own data, of any layout that check_data reads, '
+        "in the place of the config's",
+    )  # fmt: skip
+    add_data_options(p)
     add_common_options(p)
     return p
 
@@ -86,12 +100,21 @@ def _train() -> None:
         args = vars(namespace := parser().parse_args())
         export_local_rank(namespace)
         args.pop('local_rank')
-        options, bundle = args.pop('cfg_options'), args.pop('replay')
+        pairs, bundle = args.pop('cfg_options'), args.pop('replay')
+        choices, root = take_choices(args), args.pop('data_root')
 
         from ..runs.replay import replay
         from ..runs.train import train
 
+        options = parse_options(pairs)
+        if root:
+            from ..runs.own_data import find_source, options_for
+
+            source = find_source(Path(root).absolute(), choices)
+            options = options_for(args['config'], source) | options
+            for note in source.notes:
+                print(printable(note), flush=True)
         if bundle:
-            print(replay(args['config'], bundle, parse_options(options), args['runs']))
+            print(replay(args['config'], bundle, options, args['runs']))
         else:
-            train(options=parse_options(options), **args)
+            train(options=options, **args)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine import fileio
@@ -18,7 +18,7 @@ from ..config.boxes_alone import (
 from ..config.parts import LOADERS, innermost_datasets
 from ..errors import UserError
 from .before_training import OBJECTS, kind_of, outline, reading_of
-from .coco import masks_and_none
+from .coco import coded_masks, masks_and_none
 from .coco_file import read_annotations
 from .findings import Finding
 
@@ -62,10 +62,38 @@ def choose_boxes_or_masks(
         return None
     detail = f'{masks} of {masks + none + broken} objects have a mask, {none} have none'
     if masks:
-        return Finding('mixed-masks', places, detail) if none else None
+        coded = _draw_run_lengths(cfg, loaders, keep)
+        return Finding('mixed-masks', places, detail) if none else coded
     if loader == _TRAINED and not can_do_without_masks(cfg):
         return None  # the check of what there is to learn stops it
     return _boxes_alone(cfg, loader, places, [detail])
+
+
+def _draw_run_lengths(cfg: Config, loaders: Sequence[str], keep: bool) -> Finding | None:
+    """Let pipelines that keep polygons draw masks where some are run lengths, in place."""
+    for loader in loaders:
+        if not cfg.get(loader):
+            continue
+        for dataset, made in _of_objects(cfg, loader):
+            reading = reading_of(made, dataset, loader == _TRAINED)
+            if not reading.polygons:
+                continue
+            with fileio.get_local_path(made.ann_file) as path:
+                content = read_annotations(path, keep=keep).content
+            if number := coded_masks(content, reading):
+                for step in dataset.pipeline:
+                    if step.get('with_mask'):
+                        step.poly2mask = True
+                return Finding('run-lengths', made.ann_file, f'{number} objects')
+    return None
+
+
+def _of_objects(cfg: Config, loader: str) -> Iterator[tuple[Any, Any]]:
+    """Configs and outlines of a loader's data sets with objects."""
+    for dataset in innermost_datasets(cfg[loader].dataset):
+        made: Any = outline(cfg, dataset)
+        if kind_of(made) == OBJECTS:
+            yield dataset, made
 
 
 def _boxes_alone(cfg: Config, loader: str, place: str, reasons: list[str]) -> Finding:
@@ -78,10 +106,7 @@ def _boxes_alone(cfg: Config, loader: str, place: str, reasons: list[str]) -> Fi
 def _counted(cfg: Config, loader: str, keep: bool) -> tuple[str, tuple[int, int, int]]:
     """Files of a loader, and their objects with a mask, without one, with a broken one."""
     total, places = (0, 0, 0), []
-    for dataset in innermost_datasets(cfg[loader].dataset):
-        made: Any = outline(cfg, dataset)
-        if kind_of(made) != OBJECTS:
-            continue
+    for dataset, made in _of_objects(cfg, loader):
         with fileio.get_local_path(made.ann_file) as path:
             content = read_annotations(path, keep=keep).content
         reading = reading_of(made, dataset, loader == _TRAINED)

@@ -9,16 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .coco_file import (
-    are_coordinates,
-    categories_of,
-    complete,
-    image_problem,
-    leads_outside,
-    malformed,
-    polygon_area,
-    read_coco,
-)
+from .coco_file import image_problem, leads_outside, malformed, read_coco
+from .coco_mended import are_coordinates, categories_of, complete, polygon_area
 from .contents import CROWD, NO_MASK, NOT_LISTED, Contents, problems
 from .findings import Finding
 from .images import Picture
@@ -104,6 +96,26 @@ class CocoSplit:
                 listed = f'{entry["width"]}x{entry["height"]}'
                 found = f'{picture.size[0]}x{picture.size[1]}'
                 yield Finding(kind, picture.path, f'listed {listed}, is {found}')
+
+    def names(self) -> dict[Any, str]:
+        """Names of the categories by their ids; none of a file with entries that cannot be read."""
+        return {} if self._malformed else categories_of(self._content)
+
+    def objects(self) -> dict[str, list[tuple[str, list[float]]]]:
+        """Names and boxes ``[x, y, width, height]`` of the objects, by the path of their image."""
+        names = self.names()
+        found: dict[str, list[tuple[str, list[float]]]] = {path: [] for path in self.images()}
+        for annotation in self._content['annotations'] if names else ():
+            entry = self._entries.get(annotation['image_id'])
+            if entry is not None and annotation['category_id'] in names:
+                name, box = names[annotation['category_id']], annotation['bbox']
+                found[self._path(entry)].append((name, box))
+        return found
+
+    def size(self, path: str) -> tuple[int, int] | None:
+        """Listed width and height of an image; None of one that is not listed."""
+        sizes = {self._path(e): (e['width'], e['height']) for e in self._entries.values()}
+        return sizes.get(path)
 
     def _path(self, entry: dict[str, Any]) -> str:
         return str(self.folder / entry['file_name'])
@@ -255,6 +267,17 @@ def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int,
         mask: Any = annotation.get('segmentation')
         counts[0 if has_mask(annotation) else 2 if mask and any(mask) else 1] += 1
     return counts[0], counts[1], counts[2]
+
+
+def coded_masks(content: dict[str, Any], reading: Reading) -> int:
+    """Objects of the classes, no crowd regions among them, whose masks are run lengths."""
+    listed = listed_ids(content, reading)
+    return sum(
+        isinstance(annotation.get('segmentation'), dict)
+        and not annotation.get('iscrowd')
+        and annotation['category_id'] in listed
+        for annotation in content['annotations']
+    )
 
 
 def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:

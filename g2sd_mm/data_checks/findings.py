@@ -107,6 +107,9 @@ KINDS: dict[str, Kind] = {
         False, 'boxes alone are learnt and evaluated, without a mask head',
         'nothing, if there should be no masks',
     ),
+    'run-lengths': Kind(
+        False, 'masks as run lengths: poly2mask=True is set where polygons were kept', 'nothing',
+    ),
     'ignored-object': Kind(False, 'training objects without a mask: they are ignored',
                            'draw the masks, or remove the objects'),
     'mostly-ignored': Kind(False, 'more training objects are ignored than count',

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..data_layouts.copies import original
 from ..image_files import ends_early
 from .findings import Finding
 
@@ -65,7 +66,8 @@ def look_at_image(path: str) -> Picture:
         return Picture(path, findings=(Finding(kind, path, head.format or 'no image'),))
     if any('Corrupt JPEG data' in line for line in messages):
         findings.append(Finding('damaged', path, messages[0]))
-    expected = _FORMATS.get(Path(path).suffix.lower())
+    # links of a converted copy have one ending, whatever they lead to
+    expected = _FORMATS.get(Path(original(path)).suffix.lower())
     if head.format and expected and head.format != expected:
         findings.append(Finding('wrong-ending', path, f'a {head.format} file'))
     if head.mode == 'CMYK':

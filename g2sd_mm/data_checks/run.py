@@ -9,11 +9,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data_layouts import Split, find_layout
+from ..data_layouts import Choices, Layout, Split, find_layout, find_trainable
+from ..data_layouts.copies import original
 from ..text import printable
 from .class_folders import ClassFolders
 from .coco import CocoSplit
@@ -22,6 +23,7 @@ from .findings import KINDS, Finding
 from .image_masks import ImageMasks
 from .images import Picture, look_at_image
 from .masks import Labels, Mask, Reading
+from .overview import Overview, overview_of, suggestions
 from .source import TRAINING, Source, find_duplicates
 
 _CHUNK = 32  # files a process is given at once
@@ -31,7 +33,10 @@ Progress = Callable[[int, int], None]
 
 
 def check(
-    sources: Sequence[Source], workers: int = 1, progress: Progress = lambda done, total: None
+    sources: Sequence[Source],
+    workers: int = 1,
+    progress: Progress = lambda done, total: None,
+    notes: Sequence[str] = (),
 ) -> Report:
     """Everything that is wrong with some splits of a data set.
 
@@ -40,6 +45,7 @@ def check(
         workers: processes that decode files; with 0 it is done in this one, which a file that
             crashes the decoder would end.
         progress: told how many files of how many are done, now and then.
+        notes: on how the folder is read, for the report.
     """
     started = time.perf_counter()
     findings = [finding for source in sources for finding in source.structure()]
@@ -52,6 +58,8 @@ def check(
     seen = {look.path: look for look in looks if isinstance(look, Mask)}
     findings += [f for source in sources for f in source.compare(pictures, seen)]
     findings += find_duplicates(sources, pictures)
+    # a copy has links: what is to be mended are the files that they lead to
+    findings = [replace(finding, path=original(finding.path)) for finding in findings]
     order = list(KINDS)
     findings.sort(key=lambda f: (order.index(f.kind), f.path, f.detail))
     return Report(
@@ -61,6 +69,9 @@ def check(
         findings=tuple(dict.fromkeys(findings)),
         seconds=time.perf_counter() - started,
         workers=workers,
+        overviews=(overviews := tuple(overview_of(s, pictures, seen) for s in sources)),
+        hints=tuple(suggestions(overviews)),
+        notes=tuple(notes),
     )
 
 
@@ -121,6 +132,9 @@ class Report:
     images, masks: how many files.
     findings: what is wrong, the worst first.
     seconds, workers: how long it took, on how many processes.
+    overviews: what is there, of each split.
+    hints: what to set for such data.
+    notes: how the folder is read.
     """
 
     places: tuple[str, ...]
@@ -129,6 +143,9 @@ class Report:
     findings: tuple[Finding, ...]
     seconds: float
     workers: int
+    overviews: tuple[Overview, ...] = ()
+    hints: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def harmful(self) -> int:
@@ -150,6 +167,9 @@ class Report:
     def text(self, examples: int = 3) -> str:
         """Grouped, with counts, the first examples and what to do."""
         lines = [printable(f'looked at {place}') for place in self.places]
+        lines += [printable(note) for note in self.notes]
+        lines += ['', *(line for overview in self.overviews for line in overview.lines())]
+        lines += [f'suggested: {hint}' for hint in self.hints]
         for kind, group in self.by_kind().items():
             mark = 'HARM' if KINDS[kind].harmful else 'note'
             lines += ['', f'{mark}  {len(group)}  {KINDS[kind].title}  [{kind}]']
@@ -159,14 +179,16 @@ class Report:
             if len(group) > examples:
                 lines.append(f'      and {len(group) - examples} more')
             lines.append(f'      to do: {KINDS[kind].remedy}')
+        return '\n'.join([*lines, '', self.count_line()])
+
+    def count_line(self) -> str:
+        """How many files in which time, and how many findings."""
         notes = len(self.findings) - self.harmful
         files = f'{self.images} images' + (f' and {self.masks} masks' if self.masks else '')
-        lines += [
-            '',
+        return (
             f'{files} in {self.seconds:.1f} s ({self.rate:.0f} files/s on {self.workers} '
-            f'process(es)): {self.harmful} harmful, {notes} worth knowing',
-        ]
-        return '\n'.join(lines)
+            f'process(es)): {self.harmful} harmful, {notes} worth knowing'
+        )
 
     def plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -174,6 +196,9 @@ class Report:
             'places': list(self.places),
             'images': self.images,
             'masks': self.masks,
+            'notes': list(self.notes),
+            'splits': [overview.plain() for overview in self.overviews],
+            'suggested': list(self.hints),
             'harmful': self.harmful,
             'counts': {kind: len(group) for kind, group in self.by_kind().items()},
             'same_pixels_by': DIGEST,
@@ -208,33 +233,55 @@ class Report:
         )
 
 
-def recognise(root: str | Path, labels: Labels | None = None) -> list[Source]:
+def recognise(
+    root: str | Path,
+    labels: Labels | None = None,
+    choices: Choices | None = None,
+    notes: list[str] | None = None,
+) -> list[Source]:
     """The splits of a folder.
 
     Args:
         root: folder laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
         labels: how masks are read.
+        choices: where the folder can be read in two ways; with a share to hold out, the splits are
+            those of training.
+        notes: is given what was found and decided, a line each.
 
     Raises:
         DataError: if it is laid out as none of them, or there is no such folder.
     """
-    layout = find_layout(root)
+    held_out = choices is not None and choices.val_share is not None
+    layout = (find_trainable if held_out else find_layout)(root, choices)
+    if notes is not None:
+        notes += layout.notes
+    return sources_of_layout(layout, labels)
+
+
+def sources_of_layout(layout: Layout, labels: Labels | None = None) -> list[Source]:
+    """The splits of a folder that has been looked at."""
     known = None
     sources: list[Source] = []
     for split in layout.splits:
-        if split.labels is None:
+        if not split.labelled:
+            sources.append(ClassFolders(split.images, split.name, labelled=False))
+        elif split.labels is None:
             folders = ClassFolders(split.images, split.name, known)
             known = folders.classes if split.name == TRAINING else known
             sources.append(folders)
         else:
-            sources.append(_annotated(split, layout.task, labels))
+            sources.append(_annotated(split, layout, labels or Labels()))
     return sources
 
 
-def _annotated(split: Split, task: str, labels: Labels | None) -> Source:
+def _annotated(split: Split, layout: Layout, labels: Labels) -> Source:
     assert split.labels is not None
-    if task == 'det':
+    if layout.task == 'det':
         return CocoSplit(split.labels, split.images, split.name)
-    if task == 'depth':
+    if layout.task == 'depth':
         return ImageDepths(split.images, split.labels, split.name)
-    return ImageMasks(split.images, split.labels, split.name, labels)
+    if layout.classes and labels.classes is None:
+        labels = replace(labels, classes=len(layout.classes))
+    return ImageMasks(
+        split.images, split.labels, split.name, labels, names=layout.classes or None
+    )

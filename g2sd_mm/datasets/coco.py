@@ -13,7 +13,8 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from ..compat.coco_files import indexed, say
-from ..data_checks.coco_file import categories_of, read_annotations
+from ..data_checks.coco_file import read_annotations
+from ..data_checks.coco_mended import categories_of
 from ..errors import DataError
 from ..text import some
 

@@ -166,7 +166,9 @@ def test_run_lengths_where_polygons_are_kept_are_named_by_the_checker(tmp_path):
     config = objects(tmp_path, coded, coded)
     assert harmful(config) == []
     options = {'train_dataloader.dataset.dataset.pipeline.1.poly2mask': False}
-    assert harmful(config, **options) == ['coded-mask']
+    assert harmful(config, **options) == []
+    kinds = [f.kind for f in check_data([str(config)], options=options, workers=0).findings]
+    assert 'run-lengths' in kinds
 
 
 def test_several_data_sets_are_looked_at_together(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit, Reading
-from g2sd_mm.data_checks.coco_file import covered, malformed, read_coco, refuse_malformed
+from g2sd_mm.data_checks.coco_file import malformed, read_coco, refuse_malformed
+from g2sd_mm.data_checks.run_lengths import covered
 from g2sd_mm.errors import DataError
 
 from ..helpers import odd_images as odd

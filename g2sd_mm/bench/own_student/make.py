@@ -18,7 +18,8 @@ import torch
 from ...checkpoints.write import write_text
 from ...config.project import find_config
 from ...data_checks import check
-from ...data_checks.run import recognise
+from ...data_checks.run import sources_of_layout
+from ...data_layouts import Choices
 from ...errors import RunError, UserError
 from ...export import export_student
 from ...progress import Bars
@@ -28,6 +29,7 @@ from ..reports.page import render
 from ..reports.summary import summarise
 from ..reports.tables import text_table
 from ..suites.commands import config_over
+from ..suites.data import OwnData
 from ..suites.jobs import default_jobs
 from ..suites.pictures import draw_pictures
 from ..suites.run import run_suite
@@ -77,6 +79,7 @@ def distill(
     force: bool = False,
     dry_run: bool = False,
     plain_config: str | None = None,
+    choices: Choices | None = None,
     say: Say = print,
     bars: Bars | None = None,
 ) -> Made | None:
@@ -98,6 +101,7 @@ def distill(
         jobs: runs at once.
         force: go on although the data checker found harm.
         dry_run: end after the plan with its times; returns None.
+        choices: where the folder can be read in two ways, and what is held out of it.
         plain_config: folder that gets the configs of the runs, for use with ``tools/train.py``.
         say: told what happens, one line each.
         bars: that show how far it is.
@@ -107,14 +111,16 @@ def distill(
         RunError: if a run fails.
     """
     seconds = seconds_of(time_budget) if isinstance(time_budget, str) else time_budget
-    wishes = Wishes(data, task, epochs, seconds, twin, seed, student, teacher)
+    wishes = Wishes(
+        data, task, epochs, seconds, twin, seed, student, teacher, choices or Choices()
+    )
     _use_device(device)
     at_once = jobs_in_memory(jobs or default_jobs())
     own = look_at(wishes)
     folder = Path(out or Path('work_dirs') / f'distill_{own.name}')
     kept = _read_plan(folder, wishes, own.fingerprints)
     _check_room(folder)
-    _check_data(data, force, say, bars)
+    _check_data(own, wishes, force, say, bars)
     plan = make_plan(wishes, own, kept['scale'] if kept else None)
     for line in describe(plan):
         say(line)
@@ -164,11 +170,13 @@ def _check_room(folder: Path) -> None:
         )
 
 
-def _check_data(data: str, force: bool, say: Say, bars: Bars | None) -> None:
+def _check_data(own: OwnData, wishes: Wishes, force: bool, say: Say, bars: Bars | None) -> None:
     """The data checker's findings come first: what it calls harm costs hours later."""
     progress = bars.counter('checked', 'files') if bars else lambda done, total: None
-    report = check(recognise(data), 0, progress)
-    command = f'python tools/check_data.py {shlex.quote(data)}'
+    layouts = [source.layout for source in own.sources if source.layout]
+    report = check([s for layout in layouts for s in sources_of_layout(layout)], 0, progress)
+    data = wishes.data
+    command = shlex.join(['python', 'tools/check_data.py', data, *wishes.choices.words()])
     notes = len(report.findings) - report.harmful
     say(
         f'{data}: {report.images:,} images'
@@ -265,6 +273,7 @@ def _command(wishes: Wishes) -> str:
     words += ['--epochs', f'{wishes.epochs:g}'] if wishes.epochs else []
     words += ['--time-budget', f'{wishes.seconds:g}s'] if wishes.seconds else []
     words += [] if wishes.twin else ['--no-twin']
+    words += wishes.choices.words()
     return shlex.join([*words, '--seed', str(wishes.seed)])
 
 

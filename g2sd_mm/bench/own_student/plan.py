@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError
+from ...data_layouts import Choices
+from ...errors import DataError, UserError
 from ...image_files import is_image
 from ...tasks import TASKS
 from ..suites.budget import raw_config, refuse_too_few, step_work, train_root, work_of
@@ -37,6 +38,7 @@ class Wishes:
     twin: whether the student is also fine-tuned without its teacher, to compare with.
     seed: of all runs.
     student, teacher: see :func:`~.given.choose_networks`.
+    choices: where the folder can be read in two ways, and what is held out.
     """
 
     data: str
@@ -47,6 +49,7 @@ class Wishes:
     seed: int = _SEED
     student: str | None = None
     teacher: str | None = None
+    choices: Choices = field(default_factory=Choices)
 
     def __post_init__(self) -> None:
         for name in ('epochs', 'seconds'):
@@ -103,8 +106,15 @@ def look_at(wishes: Wishes) -> OwnData:
     """
     if wishes.task and wishes.task not in TASKS:
         raise UserError(f'--task {wishes.task}: there are {", ".join(TASKS)}')
-    _refuse_no_data(Path(wishes.data))
-    data = find_data([wishes.data])
+    folder = Path(wishes.data)
+    if not folder.is_dir():
+        _refuse_no_data(folder)
+    try:
+        data = find_data([wishes.data], wishes.choices, wishes.task)
+    except DataError as error:
+        if 'none of' in str(error):
+            _refuse_no_data(folder)
+        raise
     (task,) = data.tasks
     if wishes.task and wishes.task != task:
         raise UserError(
@@ -158,7 +168,7 @@ def make_plan(
         raise UserError(f'{error}: add images, a hundred of a class are a beginning') from error
     reasons = [
         f'task {TASKS[task].name}: how {wishes.data} is laid out', *networks.reasons,
-        *_images(suite, rows),
+        *_images(suite, rows), *data.notes,
     ]
     student = next(row for row in rows if row.method == 'g2sd')
     if scale is None:
@@ -298,4 +308,5 @@ def seconds_of(text: str) -> float:
 def same_choices(kept: Mapping[str, Any], wishes: Wishes) -> Sequence[str]:
     """Names of what was asked for otherwise than in a plan that is kept."""
     now = wishes.plain()
+    kept = {'choices': Choices().plain(), **kept}  # plans that were begun before there were any
     return [name for name in now if kept.get(name) != now[name]]

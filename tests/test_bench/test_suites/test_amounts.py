@@ -8,8 +8,9 @@ import pytest
 
 from g2sd_mm.bench.suites.budget import amounts, refuse_too_few
 from g2sd_mm.bench.suites.catalogue import MINI
-from g2sd_mm.bench.suites.data import OwnData, Source, find_data
+from g2sd_mm.bench.suites.data import OwnData, find_data
 from g2sd_mm.bench.suites.derived import smoke
+from g2sd_mm.runs.own_data import Source
 
 from ...helpers import small_masks
 from ...helpers.toys import image_folder, refused

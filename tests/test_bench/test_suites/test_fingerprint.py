@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.bench.suites.data import difference, fingerprint
+from g2sd_mm.bench.suites.data import difference
 from g2sd_mm.image_files import files_below
+from g2sd_mm.runs.own_data import fingerprint
 
 
 def write(root: Path, files: dict[str, str]) -> list[Path]:

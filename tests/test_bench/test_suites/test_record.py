@@ -16,7 +16,7 @@ from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.budget import _read
 from g2sd_mm.bench.suites.catalogue import MINI, SUITES
-from g2sd_mm.bench.suites.data import OwnData, Source
+from g2sd_mm.bench.suites.data import OwnData
 from g2sd_mm.bench.suites.digests import all_digests, row_digests
 from g2sd_mm.bench.suites.record import Record
 from g2sd_mm.bench.suites.run import merge_rows, run_suite
@@ -24,6 +24,7 @@ from g2sd_mm.bench.suites.suites import Row, Suite
 from g2sd_mm.cli.reproduce import _report
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import RunError
+from g2sd_mm.runs.own_data import Source
 
 from ...helpers.toys import ROOT, refused
 from .fakes import ALL, by_method, suite

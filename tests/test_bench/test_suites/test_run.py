@@ -13,12 +13,13 @@ import pytest
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.commands import HERE
-from g2sd_mm.bench.suites.data import OwnData, Source
+from g2sd_mm.bench.suites.data import OwnData
 from g2sd_mm.bench.suites.launch import launch
 from g2sd_mm.bench.suites.plan import local_commands
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import UserError
+from g2sd_mm.runs.own_data import Source
 
 from ...helpers import imagenet
 from ...helpers.toys import ROOT, words

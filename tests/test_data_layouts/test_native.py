@@ -11,9 +11,9 @@ from g2sd_mm.data_checks.run import recognise
 from g2sd_mm.data_layouts import find_layout
 from g2sd_mm.errors import DataError, UserError
 
-from .helpers import small_masks
-from .helpers.toys import image_folder, words
-from .test_bench.test_suites.test_handover import coco
+from ..helpers import small_masks
+from ..helpers.toys import image_folder, words
+from ..test_bench.test_suites.test_handover import coco
 
 
 @pytest.fixture

@@ -1,0 +1,246 @@
+"""Images with classes: a list in a CSV file, class folders under numbers, parts held out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..errors import DataError
+from ..image_files import files_below, folders_in, is_image
+from ..text import some
+from .choices import Choices
+from .converted import after_holding_out
+from .copies import copy_of, digest_of, held_out, link
+from .layout import Layout, Listing, Split, split_named, split_of
+from .names import names_beside
+
+_LABELS = ('label', 'labels', 'class', 'class_name', 'category', 'target', 'species')
+_SPLIT_COLUMNS = ('split', 'set', 'subset', 'partition', 'usage')
+_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class _Row:
+    image: PurePath
+    label: str
+    split: str
+
+
+class ClassList:
+    """A folder with images and a CSV file that has a class for each.
+
+    Args:
+        listing: of its files.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self.root, self._listing = listing.root, listing
+        self._tables = [
+            table
+            for path in listing.ending('.csv', '.tsv')
+            if len(path.parts) <= 2 and (table := _Table.read(listing.root / path, listing))
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._tables)
+
+    def layout(self, choices: Choices) -> Layout:
+        """Class folders of links, made once.
+
+        Raises:
+            DataError: for images that are not there, several classes of one, two lists of one
+                split, or a list with several columns that can be the class.
+        """
+        tables: dict[str, list[_Table]] = {}
+        for table in self._tables:
+            tables.setdefault(split_of(table.file.relative_to(self.root)), []).append(table)
+        chosen = {}
+        for split, several in tables.items():
+            files = {str(t.file.relative_to(self.root)): t for t in several}
+            readings = {name: f'the list {name}' for name in files}
+            chosen[split] = files[choices.answer('file', readings, self.root)]
+        rows = [row for split, table in chosen.items() for row in table.rows(choices, split)]
+        named = [table.file for table in chosen.values()]
+        key = digest_of(self.root, [*named, *self._listing.images], choices.plain()['read_as'])
+
+        def build(folder: Path) -> dict[str, Any]:
+            for row in rows:
+                name = _one_name(row.image)
+                link(self.root / row.image, folder / _folder(row, self.root) / name)
+            return {'images': len(rows)}
+
+        copy, _, new = copy_of(self.root, f'classes-{key}', build)
+        splits = sorted({row.split for row in rows}, key=['train', 'val', 'test', ''].index)
+        parts = [Split(name or self.root.name, copy / (name or self.root.name)) for name in splits]
+        parts += self._test(rows) if 'test' not in splits else []
+        unlisted = len(self._listing.images) - len(rows)
+        notes = [f'{named[0]}: class folders of links {"are" if new else "were"} made in {copy}']
+        if unlisted:
+            notes.append(f'{unlisted} images are in no list')
+        return Layout(self.root, copy, 'cls', tuple(parts), (), copy, tuple(notes))
+
+    def _test(self, rows: Iterable[_Row]) -> list[Split]:
+        listed = {row.image for row in rows}
+        rest = {i.parent for i in self._listing.images if i not in listed}
+        tests = sorted(folder for folder in rest if split_of(folder / 'x') == 'test')
+        return [Split('test', self.root / tests[0], labelled=False)] if tests else []
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A CSV file with a column of images.
+
+    images: number of that column.
+    """
+
+    file: Path
+    head: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    images: int
+    listing: Listing
+
+    @classmethod
+    def read(cls, file: Path, listing: Listing) -> _Table | None:
+        """None if it has no such column."""
+        try:
+            text = file.read_text(encoding='utf-8-sig')
+            head = text.splitlines()[0] if text.strip() else ''
+            mark = max(',;\t', key=head.count)
+            rows = csv.reader(io.StringIO(text), delimiter=mark)
+            lines = [tuple(cell.strip() for cell in row) for row in rows]
+        except (OSError, ValueError, csv.Error) as error:
+            raise DataError(f'{file}: cannot be read as a table ({error})') from error
+        lines = [line for line in lines if any(line)]
+        widths = {len(line) for line in lines}
+        if len(lines) < 2 or len(widths) != 1 or widths == {1}:
+            return None
+        looked = lines[1 : 1 + _LOOKED_AT]
+        for column in range(len(lines[0])):
+            if all(line[column] and listing.find(line[column]) for line in looked):
+                headless = listing.find(lines[0][column]) is not None
+                names = tuple(map(str, range(len(lines[0])))) if headless else lines[0]
+                return cls(file, names, tuple(lines[0 if headless else 1 :]), column, listing)
+        return None
+
+    def rows(self, choices: Choices, split: str) -> list[_Row]:
+        """All lines; without a split of their own, the file's, or that of the image's folder."""
+        found, labels = [], self._labels(choices)
+        parts = [i for i, name in enumerate(self.head) if name.lower() in _SPLIT_COLUMNS]
+        for line, label in zip(self.lines, labels, strict=True):
+            image = self.listing.find(line[self.images])
+            if image is None:
+                raise DataError(f'{self.file}: {line[self.images]} is not there')
+            if not label:
+                raise DataError(f'{self.file}: {line[self.images]} has no class')
+            own = split_named(line[parts[0]]) if parts else ''
+            found.append(_Row(image, label, own or split or split_of(image.parent)))
+        twice = [i for i, n in Counter(row.image for row in found).items() if n > 1]
+        if twice:
+            raise DataError(f'{self.file}: {twice[0]} has more than one line')
+        return found
+
+    def _labels(self, choices: Choices) -> list[str]:
+        names = [n.lower() for n in self.head]
+        rest = [
+            i for i, n in enumerate(names) if i != self.images and n not in _SPLIT_COLUMNS
+        ]
+        if len(rest) > 1 and all({line[i] for line in self.lines} <= {'0', '1'} for i in rest):
+            return [self._one_of(line, rest) for line in self.lines]
+        known = [i for i in rest if names[i] in _LABELS]
+        column = known if len(known) == 1 and 'column' not in choices.read_as else rest
+        readings = {self.head[i]: f'with the classes in column {self.head[i]}' for i in column}
+        chosen = choices.answer('column', readings, self.file)
+        return [line[self.head.index(chosen)] for line in self.lines]
+
+    def _one_of(self, line: Sequence[str], columns: Sequence[int]) -> str:
+        """The class of a row of noughts and ones."""
+        set_ = [self.head[i] for i in columns if line[i] == '1']
+        if len(set_) != 1:
+            raise DataError(
+                f'{self.file}: {line[self.images]} has {len(set_)} classes ({some(set_)}); each '
+                'image needs one'
+            )
+        return set_[0]
+
+
+def _folder(row: _Row, root: Path) -> PurePath:
+    label = row.label.replace('/', '_')
+    return PurePath(row.split or root.name, f'class {label}' if label.startswith('.') else label)
+
+
+def _one_name(image: PurePath) -> str:
+    """A name that is the image's alone: its path below the split's folder."""
+    parts = [part for part in image.parts[:-1] if not split_named(part)]
+    return '__'.join([*parts, image.name])
+
+
+def with_names(layout: Layout) -> Layout:
+    """Class folders that are called by numbers under the names of a file beside them."""
+    labelled = [split for split in layout.splits if split.labelled]
+    folders = {folder.name for split in labelled for folder in folders_in(split.images)}
+    if not folders or not all(name.isascii() and name.isdigit() for name in folders):
+        return layout
+    names = names_beside(layout.origin)
+    if names is None:
+        return layout
+    number = {name: int(name) for name in folders}
+    first = 0 if 0 in number.values() else 1
+    if max(number.values()) - first >= len(names.by_number):
+        raise DataError(
+            f'{layout.origin} has a class folder {max(number, key=lambda n: number[n])}, and '
+            f'{names.file} names {len(names.by_number)} classes'
+        )
+    called = {n: names.by_number[i - first].replace('/', '_') for n, i in number.items()}
+
+    def build(folder: Path) -> dict[str, Any]:
+        for split in labelled:
+            for own in folders_in(split.images):
+                for file in files_below(own):
+                    place = folder / split.name / called[own.name] / file.relative_to(own)
+                    link(file, place)
+        return {'names': called}
+
+    files = [f.relative_to(layout.origin) for s in labelled for f in files_below(s.images)]
+    key = digest_of(layout.origin, [*files, names.file], called)
+    copy, _, _ = copy_of(layout.origin, f'named-{key}', build)
+    splits = [replace(s, images=copy / s.name) if s.labelled else s for s in layout.splits]
+    note = f'class folders are called by the names of {names.file}'
+    return replace(
+        layout, root=copy, splits=tuple(splits), copy=copy, notes=(*layout.notes, note)
+    )
+
+
+def hold_out_classes(layout: Layout, train: Split, choices: Choices) -> Layout:
+    """Links to the images in class folders, a share of each class in a split of its own."""
+    assert choices.val_share is not None
+    share, root = choices.val_share, train.images
+    images = [
+        file.relative_to(root)
+        for folder in folders_in(root)
+        for file in files_below(folder)
+        if is_image(file.name)
+    ]
+    groups = {image.as_posix(): image.parts[0] for image in images}
+    if alone := [c for c, n in Counter(groups.values()).items() if n < 2]:
+        raise DataError(
+            f'{root / alone[0]} has one image, which cannot be in training and in validation: '
+            'add another, or remove the class'
+        )
+    out = held_out(groups, share, choices.split_seed)
+
+    def build(folder: Path) -> dict[str, Any]:
+        for image in images:
+            split = 'val' if image.as_posix() in out else 'train'
+            link(root / image, folder / split / image)
+        return {'held out': sorted(out), 'of': len(images), **choices.plain()}
+
+    key = digest_of(root, images, share, choices.split_seed)
+    copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
+    splits = [Split(name, copy / name) for name in ('train', 'val')]
+    return after_holding_out(layout, copy, splits, facts)
+

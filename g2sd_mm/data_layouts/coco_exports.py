@@ -1,0 +1,223 @@
+"""COCO JSON as tools export it: Roboflow, CVAT, Label Studio, and whoever names files otherwise."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from ..errors import DataError
+from ..text import some
+from .choices import Choices
+from .converted import Content, annotation_file, size_of, write_content
+from .copies import copy_of, digest_of
+from .layout import Layout, Listing, Split, split_of
+
+_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_LOOKED_AT = 50  # names of images that decide in which folder they are
+
+
+@dataclass(frozen=True)
+class _Read:
+    """One annotation file.
+
+    images: the folder that its names start from, relative to the root; None if they have to be
+        written anew.
+    """
+
+    file: PurePath
+    content: Content
+    images: PurePath | None
+
+
+class CocoExport:
+    """A folder with annotation files that are not called ``instances_<folder>.json``.
+
+    Args:
+        listing: of its files.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self.root, self._listing = listing.root, listing
+        self._files = [
+            file
+            for file in listing.ending('.json')
+            if len(file.parts) <= 4 and _is_coco(listing.root / file)
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._files)
+
+    def layout(self, choices: Choices) -> Layout:
+        """The files as they are, or mended copies where their names lead nowhere.
+
+        Raises:
+            DataError: for two files of one split, images that are not there, and entries that
+                cannot be read.
+        """
+        read = {split: self._read(file) for split, file in self._of_splits(choices).items()}
+        crowds = self._crowds(read, choices)
+        union = list(dict.fromkeys(name for r in read.values() for name in _categories(r.content)))
+        same = all(_categories(r.content) == union for r in read.values())
+        plain = all(r.images is not None and not _lacks_sizes(r.content) for r in read.values())
+        copy, notes = None, []
+        if not (same and plain and crowds == 'regions'):
+            copy = self._mended(read, crowds, union if not same else None)
+            notes.append(f'{self.root}: annotation files are mended in {copy}')
+            splits = [Split(name, self.root, annotation_file(copy, name)) for name in read]
+        else:
+            splits = [
+                Split(name, self.root / str(r.images), self.root / r.file)
+                for name, r in read.items()
+            ]
+        splits += self._unlabelled(read)
+        order = ('train', 'val', 'test')
+        splits.sort(key=lambda s: order.index(s.name) if s.name in order else 3)
+        return Layout(self.root, self.root, 'det', tuple(splits), (), copy, tuple(notes))
+
+    def _of_splits(self, choices: Choices) -> dict[str, PurePath]:
+        files = self._files
+        if chosen := choices.read_as.get('file'):
+            files = [f for f in files if f.as_posix() == chosen or not _same(f, chosen)]
+        found: dict[str, list[PurePath]] = {}
+        for file in files:
+            found.setdefault(split_of(file), []).append(file)
+        for split, several in found.items():
+            instances = [f for f in several if f.name.startswith('instances')]
+            if len(several) > 1 and len(instances) == 1:
+                found[split] = instances
+        if len(found) > 1 and '' in found and 'train' in found:
+            found.pop('')  # all of them in one file, and in parts beside it
+        return {
+            split or self.root.name: PurePath(
+                choices.answer('file', {f.as_posix(): f'{split or "its"} annotations {f}'
+                                        for f in several}, self.root)
+            )
+            for split, several in found.items()
+        }  # fmt: skip
+
+    def _read(self, file: PurePath) -> _Read:
+        from ..data_checks.coco_file import read_for_layout
+
+        content = read_for_layout(self.root / file)
+        names = [str(image.get('file_name')) for image in content['images']]
+        if not names:
+            return _Read(file, content, file.parent)
+        step = max(1, len(names) // _LOOKED_AT)
+        looked = names[::step]
+        for folder in self._folders(file):
+            if all((self.root / folder / name).is_file() for name in looked):
+                return _Read(file, content, folder)
+        anywhere = {PurePath(image).parent for image in self._listing.images}
+        whole = [f for f in sorted(anywhere) if self._there(f, looked) == len(looked)]
+        if len(whole) > 1:
+            raise DataError(
+                f'{self.root / file}: its images can be those in {whole[0]} or in {whole[1]}: put '
+                f'it beside them, or call their folder {split_of(file) or "images"}'
+            )
+        best = max((*whole, *self._folders(file)), key=lambda f: self._there(f, looked))
+        return _Read(file, content, best if 2 * self._there(best, looked) > len(looked) else None)
+
+    def _there(self, folder: PurePath, names: list[str]) -> int:
+        return sum((self.root / folder / name).is_file() for name in names)
+
+    def _folders(self, file: PurePath) -> list[PurePath]:
+        """Where images may be that a file names, what is nearest to it first."""
+        split, here = split_of(file), file.parent
+        whole = PurePath('.')
+        folders = [here, here / 'images', here / 'data', whole, whole / 'images', whole / 'data']
+        words = [file.stem.removeprefix('instances_'), split, 'valid' if split == 'val' else '']
+        for word in filter(None, words):
+            folders += [whole / word, whole / 'images' / word, whole / word / 'images']
+        return list(dict.fromkeys(folders))
+
+    def _crowds(self, read: dict[str, _Read], choices: Choices) -> str:
+        """What annotations mean that are crowd regions one and all: CVAT marks masks so."""
+        annotations = [a for r in read.values() for a in r.content['annotations']]
+        coded = [a for a in annotations if a.get('iscrowd') == 1]
+        if not coded or len(coded) < len(annotations):
+            return 'regions'
+        meanings = {
+            'objects': 'one object each, as CVAT writes masks that were painted',
+            'regions': 'crowd regions, which are neither learnt nor judged',
+        }
+        where = self.root / next(iter(read.values())).file
+        return choices.answer('crowd', meanings, where)
+
+    def _mended(self, read: dict[str, _Read], crowds: str, classes: list[str] | None) -> Path:
+        facts = [*[r.file for r in read.values()], *self._listing.images]
+        key = digest_of(self.root, facts, crowds, [[n, str(r.images)] for n, r in read.items()])
+
+        def build(folder: Path) -> dict[str, Any]:
+            for name, r in read.items():
+                content = dict(r.content)
+                content['images'] = [self._image(image, r) for image in content['images']]
+                if crowds == 'objects':
+                    content['annotations'] = [{**a, 'iscrowd': 0} for a in content['annotations']]
+                if classes is not None:
+                    content = _renumbered(content, classes)
+                write_content(annotation_file(folder, name), content)
+            return {'files': {name: str(r.file) for name, r in read.items()}}
+
+        return copy_of(self.root, f'coco-{key}', build)[0]
+
+    def _image(self, image: dict[str, Any], r: _Read) -> dict[str, Any]:
+        """An entry whose name starts from the root, and which has a size."""
+        name = str(image.get('file_name')).replace('\\', '/')
+        if r.images is not None and (self.root / r.images / name).is_file():
+            path: PurePath | None = PurePath((r.images / name).as_posix())
+        else:
+            path = self._listing.find(name.rpartition('?d=')[2])
+        if path is None:
+            raise DataError(f'{self.root / r.file}: its image {name} is nowhere in {self.root}')
+        entry = {**image, 'file_name': path.as_posix()}
+        if not image.get('width') or not image.get('height'):
+            entry['width'], entry['height'] = size_of(self.root / path)
+        return entry
+
+    def _unlabelled(self, read: dict[str, _Read]) -> list[Split]:
+        """A folder of test images that no file is about."""
+        if 'test' in read:
+            return []
+        parents = {image.parent for image in self._listing.images}
+        tests = sorted(p for p in parents if split_of(p / 'x') == 'test')
+        return [Split('test', self.root / tests[0], labelled=False)] if tests else []
+
+
+def _is_coco(file: Path) -> bool:
+    """Whether the keys stand in the file; it is not parsed."""
+    if file.stat().st_size < 20:
+        return False
+    with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return all(text.find(key) >= 0 for key in _KEYS)
+
+
+def _same(file: PurePath, chosen: str) -> bool:
+    return split_of(file) == split_of(PurePath(chosen))
+
+
+def _categories(content: Content) -> list[str]:
+    """Names in the order of their ids, root categories left out."""
+    from ..data_checks.coco_mended import categories_of
+
+    names = categories_of(content)
+    return [names[key] for key in sorted(names, key=lambda k: (isinstance(k, str), k))]
+
+
+def _lacks_sizes(content: Content) -> bool:
+    return any(not i.get('width') or not i.get('height') for i in content['images'])
+
+
+def _renumbered(content: Content, classes: list[str]) -> Content:
+    """With the categories of all files, in one order; unknown ones stay for the checker."""
+    from ..data_checks.coco_mended import categories_of
+
+    number = {name: i for i, name in enumerate(classes, start=1)}
+    new = {key: number[name] for key, name in categories_of(content).items()}
+    if strange := {a['category_id'] for a in content['annotations']} - set(new):
+        raise DataError(f'annotations of category {some(list(map(str, strange)))}, which is not '
+                        'listed')
+    annotations = [{**a, 'category_id': new[a['category_id']]} for a in content['annotations']]
+    categories = [{'id': i, 'name': name} for name, i in number.items()]
+    return {**content, 'annotations': annotations, 'categories': categories}

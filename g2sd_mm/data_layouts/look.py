@@ -1,0 +1,180 @@
+"""Look at a folder and say how its data are laid out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..image_files import folders_in
+from .choices import Choices
+from .class_lists import ClassList, hold_out_classes, with_names
+from .coco_exports import CocoExport
+from .converted import hold_out_objects
+from .layout import Layout, Listing, Split, split_named
+from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
+from .mask_values import choose_reading
+from .names import names_beside
+from .native import annotated, class_folders, masked, measured
+from .voc import VocFolder
+from .yolo import YoloFolder
+
+LAYOUTS = (
+    'classification: {train,val}/<class>/<image>, or <class>/<image>, or images with labels.csv; '
+    'detection: train*/ and val*/ with [<folder>/]instances_<train*|val*>.json, other COCO JSON, '
+    'YOLO text files, or Pascal VOC XML; '
+    'segmentation: {images,annotations}/{train*,val*}/ with masks as PNG of the same names, or '
+    'images beside a folder masks or labels; '
+    'depth: {images,depth}/{train*,val*}/ with maps as 16-bit PNG or .npy of the same names'
+)
+#: Answer to the question ``format`` -> task, what reads it, and what it is called.
+_FOREIGN: dict[str, tuple[str, Any, str]] = {
+    'coco': ('det', CocoExport, 'COCO JSON'),
+    'yolo': ('det', YoloFolder, 'YOLO text files'),
+    'voc': ('det', VocFolder, 'Pascal VOC XML'),
+    'masks': ('seg', MaskFolder, 'images with masks'),
+    'list': ('cls', ClassList, 'a list of classes'),
+}
+_FOLDERS = 'class folders'
+
+
+def find_layout(
+    root: str | Path, choices: Choices | None = None, task: str | None = None
+) -> Layout:
+    """Recognise how a folder is laid out.
+
+    Args:
+        root: the folder.
+        choices: what a person decided.
+        task: cls, det, seg or depth: what is looked for first.
+
+    Raises:
+        DataError: if it is none of :data:`LAYOUTS`, or not there, or several, or damaged.
+        UserError: if it has to be converted, and there is no room for the copy.
+    """
+    folder, choices = Path(root), choices or Choices()
+    if not folder.is_dir():
+        raise DataError(f'no folder {root}')
+    asked = choices.read_as.get('format')
+    if asked and asked not in (*_FOREIGN, 'folders'):
+        raise DataError(
+            f'--read-as format={asked}: there are {", ".join(_FOREIGN)} and folders'
+        )
+    for wanted in dict.fromkeys((task, None)):
+        layout = _native(folder, choices, wanted) if asked in (None, 'masks', 'coco') else None
+        if layout is None and asked in (None, 'folders') and _are_plain_classes(folder):
+            layout = _classes(folder, wanted)
+        if layout := layout or _foreign(folder, choices, wanted, asked):
+            return layout
+    raise DataError(f'{folder} is laid out as none of: {LAYOUTS}')
+
+
+def find_trainable(
+    root: str | Path, choices: Choices | None = None, task: str | None = None
+) -> Layout:
+    """As :func:`find_layout`, with labelled images to train on and to validate with.
+
+    Raises:
+        DataError: if there are none of the latter and no choice says where to take them.
+    """
+    choices = choices or Choices()
+    layout = find_layout(root, choices, task)
+    train, val, test = (layout.split(name) for name in ('train', 'val', 'test'))
+    there = ', '.join(split.name for split in layout.splits)
+    if not (train or val or test) and len(layout.splits) == 1:
+        (train,) = layout.splits
+    if train is None:
+        raise DataError(f'{root} has {there} and no train*; it is laid out as none of: {LAYOUTS}')
+    if val is not None:
+        return layout
+    if test is not None and choices.read_as.get('test') == 'val':
+        rest = [split for split in layout.splits if split is not test]
+        return replace(layout, splits=(*rest, replace(test, name='val')))
+    if choices.val_share is None:
+        other = ', or --read-as test=val validates with test' if test else ''
+        raise DataError(
+            f'{root} has {there} and no val*: --val-share 0.2 holds out a fifth of its training '
+            f'images{other}'
+        )
+    hold_out = {'cls': hold_out_classes, 'det': hold_out_objects}.get(layout.task, hold_out_masks)
+    return hold_out(layout, train, choices)
+
+
+def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
+    """What is read as it is; None where a closer look is needed."""
+    if task in (None, 'det') and choices.read_as.get('format') != 'masks':
+        try:
+            splits = annotated(folder)
+        except DataError as error:
+            found = CocoExport(Listing(folder))
+            if 'can both be' in str(error) or not found:
+                raise
+            try:
+                return found.layout(choices)
+            except DataError:
+                raise error from None
+        if splits and not choices.read_as.get('crowd'):
+            return Layout(folder, folder, 'det', tuple(splits))
+    if task in (None, 'seg') and choices.read_as.get('format') != 'coco':
+        splits = masked(folder)
+        if splits and (layout := _plain_masks(folder, splits, choices)):
+            return layout
+    if task in (None, 'depth') and (splits := measured(folder)):
+        return Layout(folder, folder, 'depth', tuple(splits))
+    return None
+
+
+def _plain_masks(folder: Path, splits: list[Split], choices: Choices) -> Layout | None:
+    """Masks of class numbers under the names of their images; None for any others."""
+    masks = [
+        path
+        for split in splits
+        for path in Listing(Path(str(split.labels))).ending('.png')[:8]
+        for path in [Path(str(split.labels)) / path]
+    ]
+    if not masks or {'suffix', 'folder'} & set(choices.read_as):
+        return None
+    stems = Listing(splits[0].images).by_stem
+    endings = {i.suffix.lower() for s in splits for i in Listing(s.images).images}
+    if len(endings) > 1 or not any(mask.stem in stems for mask in masks):
+        return None
+    try:
+        reading = choose_reading(masks, names_beside(folder), choices, folder, True)
+    except DataError as error:
+        if '--read-as' in str(error) or 'names' in str(error):
+            raise
+        return Layout(folder, folder, 'seg', tuple(splits))  # the checker names the file
+    if reading.rewritten:
+        return None
+    return Layout(folder, folder, 'seg', tuple(splits), reading.names)
+
+
+def _are_plain_classes(folder: Path) -> bool:
+    """Whether there is nothing but folders, so that no file has to be looked at: ImageNet."""
+    places = [folder, *(f for f in folders_in(folder) if split_named(f.name))]
+    files = [p for place in places for p in place.iterdir() if p.is_file() and p.name[0] != '.']
+    inner = {f.name.lower() for place in places for f in folders_in(place)}
+    return not files and not inner & (IMAGE_FOLDERS | MASK_FOLDERS)
+
+
+def _classes(folder: Path, task: str | None) -> Layout | None:
+    splits = class_folders(folder) if task in (None, 'cls') else []
+    if not splits:
+        return None
+    return with_names(Layout(folder, folder, 'cls', tuple(splits)))
+
+
+def _foreign(
+    folder: Path, choices: Choices, task: str | None, asked: str | None
+) -> Layout | None:
+    listing = Listing(folder)
+    found = {}
+    for name, (kind, reader, _) in _FOREIGN.items():
+        if task in (None, kind) and asked in (None, name) and (made := reader(listing)):
+            found[name] = made
+    if not found:
+        return _classes(folder, task) if asked in (None, 'folders') else None
+    readings = {name: _FOREIGN[name][2] for name in found}
+    return found[choices.answer('format', readings, folder)].layout(choices)
+

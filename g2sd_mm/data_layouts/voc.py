@@ -1,0 +1,201 @@
+"""Pascal VOC: an XML file for each image, as LabelImg, CVAT, Roboflow and VOC itself write it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePath
+from typing import Any
+from xml.etree import ElementTree
+
+from ..errors import DataError
+from .choices import Choices
+from .converted import (
+    Thing,
+    annotation_file,
+    content_of,
+    in_splits,
+    polygon_box,
+    size_of,
+    write_content,
+)
+from .copies import copy_of, digest_of
+from .layout import Layout, Listing, Split, split_named, split_of
+from .names import names_beside
+
+
+def listed_splits(listing: Listing, kind: str) -> dict[str, str]:
+    """Stem of an image -> split, as lists say it; empty without any.
+
+    Args:
+        listing: of the folder.
+        kind: of the lists, the folder below ``ImageSets``; lists in the root serve all.
+    """
+    texts = listing.ending('.txt')
+    for folder in (f'ImageSets/{kind}', ''):
+        lists = {
+            split: path
+            for path in texts
+            if path.parent.as_posix().endswith(folder or '.')
+            and (split := split_named(path.stem))
+        }
+        splits: dict[str, str] = {}
+        for split, path in lists.items():
+            text = (listing.root / path).read_text(encoding='utf-8-sig', errors='replace')
+            names = [line.split()[0] for line in text.splitlines() if line.strip()]
+            splits |= {PurePath(name.replace('\\', '/')).stem: split for name in names}
+        if splits and set(splits) & set(listing.by_stem):
+            return splits
+    return {}
+
+
+class VocFolder:
+    """A folder with images and XML files.
+
+    Args:
+        listing: of its files.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self.root, self._listing = listing.root, listing
+        self._files = [f for f in listing.ending('.xml') if _begins_well(listing.root / f)]
+
+    def __bool__(self) -> bool:
+        return bool(self._files)
+
+    def layout(self, choices: Choices) -> Layout:
+        """The folder as COCO annotations, converted once.
+
+        Raises:
+            DataError: naming the file of what cannot be read.
+        """
+        origin = choices.read_as.get('voc') or self._origin()
+        if origin not in _ORIGINS:
+            choices.answer('voc', _ORIGINS, self.root)
+        names = names_beside(self.root)
+        facts: list[Any] = [*self._files, *self._listing.images, *self._listing.ending('.txt')]
+        facts += [names.file] if names else []
+        key = digest_of(self.root, facts, origin)
+
+        def build(folder: Path) -> dict[str, Any]:
+            read = [self._read(file, origin == 'from-1') for file in self._files]
+            if twice := [i for i, n in Counter(e[0] for e in read).items() if n > 1]:
+                raise DataError(f'{self.root / twice[0]} has two XML files')
+            found = sorted({name for *_, things in read for name, _ in things})
+            classes = names.by_number if names and set(found) <= set(names.by_number) else found
+            number = {name: i for i, name in enumerate(classes)}
+            listed = listed_splits(self._listing, 'Main')
+            splits: dict[str, list[Any]] = {}
+            for (image, size, things), file in zip(read, self._files, strict=True):
+                split = listed.get(image.stem, '') if listed else split_of(file.parent)
+                made = [Thing(number[name], *facts) for name, facts in things]
+                if split or not listed:
+                    splits.setdefault(split, []).append((image, size, made))
+            named = dict(in_splits(splits, self.root))
+            for name, images in named.items():
+                write_content(annotation_file(folder, name), content_of(images, classes))
+            ignored = sum(t.ignored for i in named.values() for *_, ts in i for t in ts)
+            return {'images': {n: len(i) for n, i in named.items()}, 'difficult': ignored}
+
+        copy, kept, new = copy_of(self.root, f'voc-{key}', build)
+        parts = [Split(name, self.root, annotation_file(copy, name)) for name in kept['images']]
+        notes = [
+            f'{self.root}: Pascal VOC files, {"now" if new else "before"} converted to {copy}',
+            f'boxes are read {_ORIGINS[origin]} (--read-as voc={_other(origin)} for the other way)',
+        ]
+        if kept['difficult']:
+            notes.append(f'{kept["difficult"]} difficult objects are neither learnt nor judged')
+        return Layout(self.root, self.root, 'det', tuple(parts), (), copy, tuple(notes))
+
+    def _origin(self) -> str:
+        """VOC counts pixels from 1; the other tools write edges, which begin at 0."""
+        devkit = any('JPEGImages' in path.parts for path in self._listing.images)
+        for file in self._files[:2000] if devkit else ():
+            for box in _parsed(self.root / file).iter('bndbox'):
+                edges = [float(box.findtext(name) or 0) for name in ('xmin', 'ymin')]
+                if min(edges) < 1 or any(edge != int(edge) for edge in edges):
+                    return 'from-0'
+        return 'from-1' if devkit else 'from-0'
+
+    def _read(
+        self, file: PurePath, from_one: bool
+    ) -> tuple[PurePath, tuple[int, int], list[tuple[str, tuple[Any, ...]]]]:
+        place = self.root / file
+        tree = _parsed(place)
+        image = self._image(file, tree.findtext('filename') or '')
+        try:
+            size = tuple(int(float(tree.findtext(f'size/{s}') or 0)) for s in ('width', 'height'))
+            things = [_object(entry, place, from_one) for entry in tree.iter('object')]
+        except (TypeError, ValueError) as error:
+            raise DataError(f'{place}: {error}') from error
+        width, height = size if min(size) > 0 else size_of(self.root / image)
+        return image, (width, height), things
+
+    def _image(self, file: PurePath, named: str) -> PurePath:
+        """By the name of the XML, which stays when images are renamed; else by what it says."""
+        same = self._listing.by_stem.get(file.stem, [])
+        if len(same) > 1:
+            folder = file.parent.parent
+            same = [i for i in same if i.is_relative_to(folder) or i.parent == file.parent]
+        found = same[0] if len(same) == 1 else self._listing.find(named) if named else None
+        if found is None:
+            raise DataError(f'{self.root / file}: its image {named or file.stem} is not there')
+        return found
+
+
+_ORIGINS = {
+    'from-1': 'as numbers of pixels that count from 1, as in VOC itself',
+    'from-0': 'as edges that count from 0, as most tools write them',
+}
+
+
+def _other(origin: str) -> str:
+    return next(name for name in _ORIGINS if name != origin)
+
+
+def _begins_well(file: Path) -> bool:
+    with file.open('rb') as stream:
+        head = stream.read(4096)
+    return b'<annotation' in head and b'<annotations' not in head
+
+
+def _parsed(file: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(file).getroot()
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:
+        raise DataError(f'{file}: cannot be read as XML ({error})') from error
+
+
+def _object(
+    entry: ElementTree.Element, file: Path, from_one: bool
+) -> tuple[str, tuple[Any, ...]]:
+    """Name, and box, polygons and whether it does not count."""
+    name = (entry.findtext('name') or '').strip()
+    if not name:
+        raise DataError(f'{file}: an object without a name')
+    polygon = entry.find('polygon')
+    polygons: tuple[tuple[float, ...], ...] = ()
+    if polygon is not None and len(polygon) >= 6:
+        polygons = (_polygon(polygon),)
+    box = entry.find('bndbox')
+    ignored = (entry.findtext('difficult') or '0').strip() == '1'
+    if box is None:
+        if not polygons:
+            raise DataError(f'{file}: {name} has no bndbox')
+        return name, (polygon_box(polygons), polygons, ignored)
+    left, top, right, bottom = (
+        float(box.findtext(edge) or 'nan') for edge in ('xmin', 'ymin', 'xmax', 'ymax')
+    )
+    if not (left <= right and top <= bottom):
+        raise DataError(f'{file}: {name} has the box {left:g} {top:g} {right:g} {bottom:g}')
+    shift = float(from_one)  # pixels left to right, both included, as edges
+    rect = (left - shift, top - shift, right - left + shift, bottom - top + shift)
+    return name, (rect, polygons, ignored)
+
+
+def _polygon(entry: ElementTree.Element) -> tuple[float, ...]:
+    """``x1 y1 x2 y2 ...`` of Roboflow, in the order of their numbers."""
+    values = {child.tag: float(child.text or 'nan') for child in entry}
+    count = len(values) // 2
+    if count < 3 or not all(f'{a}{i}' in values for i in range(1, count + 1) for a in 'xy'):
+        return ()
+    return tuple(values[f'{axis}{i}'] for i in range(1, count + 1) for axis in 'xy')

@@ -1,0 +1,353 @@
+"""Folders of one's own as entries of a config, whatever tool wrote them.
+
+What they are is known by a fingerprint: the same for the same data, wherever they lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+from PIL import Image
+
+from ..config.parts import LOADERS, task_of_config
+from ..config.project import find_config
+from ..data_checks.coco_file import read_annotations
+from ..data_checks.coco_mended import categories_of
+from ..data_checks.contents import numbered
+from ..data_checks.depth import ARRAY, PICTURE, DepthError, DepthReading, depth_numbers
+from ..data_checks.findings import KINDS
+from ..data_checks.masks import IGNORED
+from ..data_layouts import Choices, Layout, Split, find_trainable
+from ..errors import DataError, UserError
+from ..image_files import ENDINGS, files_below, folders_in, is_image
+from ..provenance import file_digest
+
+CROP, SCENE = 56, 128  # px, as the mini configs have them
+
+
+def fingerprint(
+    root: Path, images: Iterable[Path], labels: Iterable[Path] = (), copy: Path | None = None
+) -> str:
+    """Digest of files by their paths from ``root``, or a copy, so that the folder can be moved.
+
+    Images may be many and large, and are known by name and size. Labels are small, and a corrected
+    one is often as large as before: they are known by what is in them.
+    """
+    digest = hashlib.sha256()
+    for kind, paths in (('image', images), ('labels', labels)):
+        for path in paths:
+            known_by = file_digest(path) if kind == 'labels' else path.stat().st_size
+            # fsencode: names need not be UTF-8
+            base = copy if copy and path.is_relative_to(copy) else root
+            digest.update(os.fsencode(f'{kind} {path.relative_to(base)} {known_by}\n'))
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One folder of data.
+
+    task: cls, det, seg or depth.
+    train: folder of its training images, which pre-training reads without labels.
+    options: config entries that make a config of the task read it.
+    fingerprint: of its files; it stands for the path in digests.
+    sizes: folder of training data, as a config names it -> images that training finds in it.
+    layout: how it was found.
+    """
+
+    task: str
+    root: Path
+    train: Path
+    options: dict[str, Any]
+    fingerprint: str
+    sizes: Mapping[str, int]
+    layout: Layout | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found and decided in the folder, a line each."""
+        return self.layout.notes if self.layout else ()
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Folders in ``options`` -> what stands for them wherever the data lie."""
+        mark = f'{self.fingerprint}/{self.task}'
+        places = {str(self.root): mark}
+        if self.layout and self.layout.copy:
+            places[str(self.layout.copy)] = f'{mark}/copy'
+        return places
+
+
+def find_source(root: Path, choices: Choices | None = None, task: str | None = None) -> Source:
+    """Look at a folder, and say how a config reads it.
+
+    Args:
+        root: absolute path of the folder.
+        choices: where it can be read in two ways.
+        task: that it has to be of; None takes any.
+
+    Raises:
+        UserError: for a folder that is none of :data:`~g2sd_mm.data_layouts.LAYOUTS`, several at
+            once, or without images to validate with.
+    """
+    if not root.is_dir():
+        raise UserError(f'{root}: no such folder')
+    layout = find_trainable(root, choices, task)
+    train, val = layout.split('train') or layout.splits[0], layout.split('val')
+    assert val is not None
+    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks, 'depth': _depths}
+    return readers[layout.task](layout, train, val)
+
+
+def _number(files: Iterable[Path], endings: Sequence[str] = ENDINGS) -> int:
+    return sum(is_image(path.name, endings) for path in files)
+
+
+def _image_folder(layout: Layout, train_split: Split, val_split: Split) -> Source:
+    root = layout.root
+    splits = [train_split.images, val_split.images]
+    classes = [[folder.name for folder in folders_in(split)] for split in splits]
+    if not classes[0] or classes[0] != classes[1]:
+        raise UserError(
+            f'{root}: train and val need the same class folders; only one of them has '
+            f'{", ".join(sorted(set(classes[0]) ^ set(classes[1]))) or "none"}'
+        )
+    load, pack = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+    resized = dict(backend='pillow', interpolation='bicubic')
+    # shapes fill their pictures; photographs are cropped less tightly than for ImageNet's 224 px
+    crop = dict(type='RandomResizedCrop', scale=CROP, crop_ratio_range=(0.3, 1.0), **resized)
+    flip = dict(type='RandomFlip', prob=0.5, direction='horizontal')
+    edge = dict(type='ResizeEdge', scale=CROP * 8 // 7, edge='short', **resized)
+    middle = dict(type='CenterCrop', crop_size=CROP)
+    train = 'train_dataloader.dataset.dataset'
+    options = {
+        'shapes': None,
+        'num_classes': len(classes[0]),
+        f'{train}.data_root': str(splits[0]),
+        f'{train}.pipeline': [load, crop, flip, pack],
+    }
+    for loader in ('val', 'test'):
+        options |= {
+            f'{loader}_dataloader.dataset.data_root': str(splits[1]),
+            f'{loader}_dataloader.dataset.pipeline': [load, edge, middle, pack],
+        }
+    files = [list(files_below(split)) for split in splits]
+    mark = fingerprint(root, [*files[0], *files[1]])
+    return Source(
+        'cls', layout.origin, splits[0], options, mark, {str(splits[0]): _number(files[0])}, layout
+    )
+
+
+def _coco(layout: Layout, train: Split, val: Split) -> Source:
+    root = layout.root
+    files = _labels(train), _labels(val)
+    content = read_annotations(files[0]).content
+    names = categories_of(content)
+    classes = tuple(names[key] for key in sorted(names))
+    options: dict[str, Any] = {'shapes': None, 'classes': classes}
+    for place, split, file in zip(
+        ('train_dataloader.dataset.dataset', 'val_dataloader.dataset', 'test_dataloader.dataset'),
+        (train, val, val),
+        (files[0], files[1], files[1]),
+        strict=True,
+    ):
+        inside = split.images.relative_to(root).as_posix()
+        options |= {
+            f'{place}.data_root': f'{root}/',
+            f'{place}.ann_file': str(_below(file, root)),
+            f'{place}.data_prefix.img': '' if inside == '.' else f'{inside}/',
+        }
+    options |= {f'{name}_evaluator.ann_file': str(files[1]) for name in ('val', 'test')}
+    known = {image['id'] for image in content['images']}
+    with_objects = known & {entry['image_id'] for entry in content['annotations']}
+    pictures = list(files_below(train.images))
+    others = [] if val.images == train.images else files_below(val.images)
+    mark = fingerprint(root, [*pictures, *others], files, layout.copy)
+    sizes = {f'{root}/': len(with_objects), str(train.images): _number(pictures)}
+    return Source('det', layout.origin, train.images, options, mark, sizes, layout)
+
+
+def _below(path: Path, root: Path) -> Path:
+    """A path as it is joined to the root: in it, or as it is."""
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _labels(split: Split) -> Path:
+    assert split.labels is not None
+    return split.labels
+
+
+def _one_ending(folder: Path, pictures: Iterable[Path]) -> str:
+    endings = {path.suffix for path in pictures if is_image(path.name)}
+    if len({ending.lower() for ending in endings}) != 1:
+        raise UserError(f'{folder}: images of one kind, not {sorted(endings)}')
+    return min(endings)
+
+
+def _masks(layout: Layout, train: Split, val: Split) -> Source:
+    root = layout.root
+    pictures = list(files_below(train.images))
+    ending = _one_ending(train.images, pictures)
+    masks = [
+        path
+        for split in (train, val)
+        for path in files_below(_labels(split))
+        if path.suffix == '.png'
+    ]
+    load, annotate = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+    number = max(_mask_classes(root / 'annotations', masks), len(layout.classes))
+    check, pack = dict(type='CheckMasks', num_classes=number), dict(type='PackSegInputs')
+    options: dict[str, Any] = {
+        'shapes': None,
+        'classes': numbered(layout.classes, number),
+    }
+    # resized before the annotations are loaded: scores are counted at the size of the original
+    testing = [load, dict(type='Resize', scale=(SCENE, SCENE)), annotate, check, pack]
+    for loader, split in (('train', train.name), ('val', val.name), ('test', val.name)):
+        place = f'{loader}_dataloader.dataset' + ('.dataset' if loader == 'train' else '')
+        options |= {
+            f'{place}.data_root': str(root),
+            f'{place}.data_prefix.img_path': f'images/{split}',
+            f'{place}.data_prefix.seg_map_path': f'annotations/{split}',
+            f'{place}.img_suffix': ending,
+        }
+        if loader != 'train':
+            options[f'{place}.pipeline'] = testing
+            options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
+    mark = fingerprint(root, [*pictures, *files_below(val.images)], masks)
+    sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
+    return Source('seg', layout.origin, train.images, options, mark, sizes, layout)
+
+
+def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
+    """The largest class number of all masks below a folder, plus 1."""
+    largest = -1
+    for path in masks:
+        try:
+            with Image.open(path) as mask:
+                labels = np.unique(np.asarray(mask))
+        except Exception as error:  # damaged data can make a decoder raise anything
+            raise DataError(f'{path}: cannot be read as a mask ({error})') from error
+        largest = max(largest, *(int(label) for label in labels if label != IGNORED), -1)
+    if largest < 0:
+        raise UserError(f'{folder} has no masks with a class in them')
+    return largest + 1
+
+
+def _depths(layout: Layout, train: Split, val: Split) -> Source:
+    root = layout.root
+    pictures = list(files_below(train.images))
+    ending = _one_ending(train.images, pictures)
+    maps = [
+        path
+        for split in (train, val)
+        for path in files_below(_labels(split))
+        if path.suffix.lower() in (PICTURE, ARRAY)
+    ]
+    kinds = sorted({path.suffix for path in maps})
+    if len(kinds) != 1:
+        raise UserError(f'{root / "depth"}: maps of one kind, .png or .npy, not {kinds}')
+    scale = 1.0 if kinds[0].lower() == ARRAY else 0.001  # arrays in metres, PNG in millimetres
+    near, far = _range(maps, scale)
+    known = dict(min_depth=near, max_depth=far)
+    load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(SCENE, SCENE))
+    measure = dict(type='LoadDepthAnnotations', scale=scale, **known)
+    flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
+    options: dict[str, Any] = {'shapes': None}
+    options |= {f'model.decode_head.{name}': value for name, value in known.items()}
+    for loader, split in (('train', train.name), ('val', val.name), ('test', val.name)):
+        place = f'{loader}_dataloader.dataset' + ('.dataset' if loader == 'train' else '')
+        steps = [measure, resize, flip] if loader == 'train' else [resize, measure]
+        options |= {
+            f'{place}.data_root': str(root),
+            f'{place}.data_prefix.img_path': f'images/{split}',
+            f'{place}.data_prefix.depth_map_path': f'depth/{split}',
+            f'{place}.img_suffix': ending,
+            f'{place}.depth_suffix': kinds[0],
+            f'{place}.pipeline': [load, *steps, pack],
+        }
+        if loader != 'train':
+            options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
+            # both ends count in the metric too, which leaves them out
+            options[f'{loader}_evaluator.min_depth_eval'] = near * (1 - 1e-6)
+            options[f'{loader}_evaluator.max_depth_eval'] = far * (1 + 1e-6)
+    mark = fingerprint(root, [*pictures, *files_below(val.images)], maps)
+    sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
+    return Source('depth', layout.origin, train.images, options, mark, sizes, layout)
+
+
+def _range(maps: Iterable[Path], scale: float) -> tuple[float, float]:
+    """The least and the largest depth of all maps, metres."""
+    near, far = math.inf, 0.0
+    for path in maps:
+        try:
+            metres = DepthReading(scale).metres(depth_numbers(path.read_bytes(), str(path)))
+        except DepthError as error:
+            kind = KINDS[error.kind]
+            raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
+        known = metres[metres > 0]
+        near, far = min(near, float(known.min())), max(far, float(known.max()))
+    if near >= far:
+        raise UserError(f'depth maps that all are {far:g} m, or none: there is nothing to learn')
+    return near, far
+
+
+def pre_training(source: Source) -> dict[str, Any]:
+    """Entries that let a config without labels read the training images."""
+    return {'shapes': None, 'train_dataloader.dataset.dataset.data_root': str(source.train)}
+
+
+def options_for(config: str, source: Source) -> dict[str, Any]:
+    """Entries that let any config read a folder: the config's own pipelines stay as they are.
+
+    Configs on generated data have none for photographs; they get those of the suites.
+
+    Raises:
+        UserError: if the config is of another task.
+    """
+    cfg = Config.fromfile(find_config(config), import_custom_modules=False)
+    task = task_of_config(cfg)
+    if not cfg.get('val_dataloader'):
+        entries = pre_training(source)
+    elif task is not None and task.key != source.task:
+        raise UserError(
+            f'{config} is of {task.name}, and {source.root} is laid out for {source.task}: give '
+            'data or a config of the other'
+        )
+    else:
+        entries = source.options
+    own = bool(cfg.get('shapes'))
+    options = {}
+    for key, value in entries.items():
+        loader = key.partition('.')[0]
+        if (key == 'shapes' and not own) or (loader in LOADERS and not cfg.get(loader)):
+            continue
+        if not own and key.endswith(('.pipeline', '.batch_size')):
+            continue
+        options[_placed(cfg, key)] = value
+    if source.task == 'seg' and not own:
+        for loader in LOADERS:
+            place = _placed(cfg, f'{loader}.dataset.data_root').removesuffix('.data_root')
+            options |= {f'{place}.type': 'BaseSegDataset', f'{place}.reduce_zero_label': False}
+    return options
+
+
+def _placed(cfg: Config, key: str) -> str:
+    """An entry of a data set where the config has it: inside of what seeds or repeats it."""
+    loader, _, rest = key.partition('.')
+    if loader not in LOADERS or not rest.startswith('dataset.'):
+        return key
+    path, part = f'{loader}.dataset', cfg[loader].dataset
+    while isinstance(part.get('dataset'), Mapping):
+        path, part = f'{path}.dataset', part.dataset
+    while rest.startswith('dataset.'):
+        rest = rest.removeprefix('dataset.')
+    return f'{path}.{rest}'
