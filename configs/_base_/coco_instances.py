@@ -6,7 +6,7 @@ data_layout = (
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    # polygons, so that cropped boxes fit tightly; run-length masks need poly2mask=True
+    # polygons, so that cropped boxes fit tightly; where some masks are run lengths, all are drawn
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomResize', scale=(1024, 1024), ratio_range=(0.1, 2.0), keep_ratio=True),

@@ -1,5 +1,5 @@
 # Your own COCO-format data: copy this file and change the first lines. Any config of this folder
-# can be the base. Annotation files with run-length masks: set poly2mask=True in LoadAnnotations.
+# can be the base.
 _base_ = './g2sd_vits_maskrcnn_nosd.py'
 
 classes = ('person', 'car', 'dog')  # categories of the annotation files; others are left out

@@ -9,6 +9,9 @@ from typing import Any
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
+_CROWDED, _WIDE = 6, 960  # objects in a picture, and the side that it is enlarged to, px
+_CANDIDATES = 5000  # samples that are asked for their classes
+
 EXAMPLES = """examples:
   python tools/browse_data.py configs/shapes/vitb_cls.py --out-dir look
   python tools/browse_data.py configs/coco/g2sd_vits_maskrcnn.py --number 20 --out-dir look
@@ -20,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog='browse_data.py',
         description='Write augmented training images as the model sees them, with their '
-        'annotations drawn.',
+        'annotations drawn and their size below: some of all classes and folders.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -57,7 +60,7 @@ def browse(
     from ..datasets import SampleKey
     from ..errors import UserError
     from ..runs.data import find_data
-    from ..tasks.drawing import draw_sample
+    from ..tasks.drawing import LEAST_SIDE, draw_sample
 
     g2sd_mm.register_all()
     cfg = load_config(config, options)
@@ -73,15 +76,55 @@ def browse(
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         classes = dataset.metainfo.get('classes') or ()
-        for index in range(min(number, len(dataset))):
+        for index in _spread(dataset, number):
             item = dataset[SampleKey(index, epoch, seed)]
             image = item['inputs'].permute(1, 2, 0).numpy()[..., ::-1]  # loaded as BGR
             sample = item['data_samples']
-            drawn = draw_sample(task, image.copy(), sample, classes, truth=True)
+            crowded = len(sample.get('gt_instances') or ()) > _CROWDED
+            drawn = draw_sample(
+                task, image.copy(), sample, classes, truth=True,
+                least_side=_WIDE if crowded else LEAST_SIDE,
+            )  # fmt: skip
+            height, width = image.shape[:2]
+            drawn = _with_caption(drawn, f'{width}x{height} px  {Path(sample.img_path).name}')
             path = folder / f'{index:04d}.jpg'
             mmcv.imwrite(mmcv.rgb2bgr(drawn), str(path))
             written.append(path)
     return written
+
+
+def _spread(dataset: Any, number: int) -> list[int]:
+    """Numbers of samples of all classes and folders, from all over the data."""
+    from ..data_checks.overview import spread
+
+    inner = dataset
+    while hasattr(inner, 'dataset') and not hasattr(inner, 'get_data_info'):
+        inner = inner.dataset
+    step = max(1, len(dataset) // _CANDIDATES)
+    places = range(0, len(dataset), step)
+    groups = [_groups(inner, place) for place in places]
+    return [places[i] for i in spread(groups, number)]
+
+
+def _groups(dataset: Any, place: int) -> set[Any]:
+    if not hasattr(dataset, 'get_data_info') or place >= len(dataset):
+        return set()
+    info = dataset.get_data_info(place)
+    classes = {instance['bbox_label'] for instance in info.get('instances') or ()}
+    if 'gt_label' in info:
+        classes.add(int(info['gt_label']))
+    return classes or {str(Path(str(info.get('img_path'))).parent)}
+
+
+def _with_caption(image: Any, text: str) -> Any:
+    """The picture with a line below."""
+    import numpy as np
+
+    from ..tasks.drawing import write
+
+    strip = np.zeros((18, image.shape[1], 3), image.dtype)
+    write(strip, text, (4, 13), (255, 255, 255), outline=False)
+    return np.concatenate([image, strip])
 
 
 def main() -> None:

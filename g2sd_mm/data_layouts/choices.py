@@ -72,7 +72,7 @@ class Choices:
         chosen = self.read_as.get(question)
         if chosen is not None and chosen in readings:
             return chosen
-        if chosen is None and len(readings) == 1:
+        if len(readings) == 1:
             return next(iter(readings))
         said = ' or '.join(
             f'as {printable(meaning)} (--read-as {question}={printable(answer)})'

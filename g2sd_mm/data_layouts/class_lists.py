@@ -121,7 +121,8 @@ class _Table:
             return None
         looked = lines[1 : 1 + _LOOKED_AT]
         for column in range(len(lines[0])):
-            if all(line[column] and listing.find(line[column]) for line in looked):
+            there = sum(bool(line[column] and listing.find(line[column])) for line in looked)
+            if 2 * there > len(looked):  # what lacks is named when it is read
                 headless = listing.find(lines[0][column]) is not None
                 names = tuple(map(str, range(len(lines[0])))) if headless else lines[0]
                 return cls(file, names, tuple(lines[0 if headless else 1 :]), column, listing)

@@ -67,6 +67,8 @@ def find_layout(
             layout = _classes(folder, wanted)
         if layout := layout or _foreign(folder, choices, wanted, asked):
             return layout
+    if asked:
+        raise DataError(f'{folder} has nothing that --read-as format={asked} can read')
     raise DataError(f'{folder} is laid out as none of: {LAYOUTS}')
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from .drawing import Drawing, as_numpy, class_colour, write
+from .drawing import Drawing, LabelPlaces, as_numpy, class_colour
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
 
@@ -56,6 +56,7 @@ def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) ->
     scores = as_numpy(instances.scores) if 'scores' in instances else np.ones(len(labels))
     masks: Any = instances.masks if 'masks' in instances else None
     masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks
+    named = []
     for i in np.argsort(scores):  # the surest on top
         if scores[i] < options.threshold:
             continue
@@ -68,7 +69,10 @@ def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) ->
         text = class_name(classes, int(labels[i])) + (
             f' {scores[i]:.2f}' if 'scores' in instances else ''
         )
-        write(image, text, (left + 2, max(top - 4, 12)), colour)
+        named.append((text, (left, top, right, bottom), colour))
+    places = LabelPlaces(image.shape)
+    for text, box, colour in named:  # above all boxes
+        places.write(image, text, box, colour)
     return image
 
 

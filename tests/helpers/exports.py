@@ -51,7 +51,8 @@ def scenes(splits: Mapping[str, int] | None = None) -> list[Scene]:
     for split, number in (splits or {'train': 4, 'val': 2}).items():
         for i in range(number):
             size = (64 + 8 * i, 48 + 4 * i)
-            objects = tuple((k % 2, (3 + 20 * k, 5 + i, 12, 14 + i)) for k in range(i % 3 + (i > 0)))
+            number_of = i % 3 + (i > 0)
+            objects = tuple((k % 2, (3 + 20 * k, 5 + i, 12, 14 + i)) for k in range(number_of))
             made.append(Scene(f'{split[0]}_{i}', split, size, objects))
     return made
 
@@ -305,7 +306,7 @@ def _renumbered_palette(mask: np.ndarray) -> Image.Image:
 
 
 def class_list(root: Path, labels: Mapping[str, str], header: str = 'filename,label') -> Path:
-    """``images/*.png`` and ``labels.csv``, image names without their ending where it says ``id``."""
+    """``images/*.png`` and ``labels.csv``, names without their ending where it says ``id``."""
     lines = [header]
     for number, (name, label) in enumerate(labels.items()):
         scene = Scene(name, 'train', (40, 40), ((number % 2, (5, 5, 10, 10 + number % 9)),))

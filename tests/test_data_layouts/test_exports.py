@@ -156,10 +156,10 @@ def test_any_objects_are_read_as_they_were_written(tmp_path, kind, drawn, apple,
 def test_one_file_without_splits_is_held_out_from(tmp_path):
     made = scenes({'all': 8})
     root = exports.label_studio_coco(tmp_path / 'fruit', made)
-    (split,) = find_layout(root).splits
+    assert len(find_layout(root).splits) == 1
     with pytest.raises(DataError, match=words(str(root), '--val-share 0.2')):
         find_trainable(root)
-    train, val = find_trainable(root, HELD_OUT).splits
+    _, val = find_trainable(root, HELD_OUT).splits
     found = objects_of(find_trainable(root, HELD_OUT))
     assert {name: entries for (_, name), entries in found.items()} == {
         name: entries for (_, name), entries in written(made).items()
