@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 
 from .exit_codes import run_command
-from .options import add_common_options, export_local_rank, parse_options
+from .options import (
+    add_common_options,
+    add_data_options,
+    export_local_rank,
+    parse_options,
+    take_choices,
+)
 
 EXAMPLES = """examples:
   python tools/test.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth
@@ -31,9 +37,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--data', metavar='CONFIG', help='use the test data of this config instead')
     p.add_argument('--tta', action='store_true', help="use the config's test-time augmentation")
     p.add_argument(
-        '--data-root', metavar='DIR', help='your folder of class folders in the place of the data '
-        'of the config',
+        '--data-root', metavar='DIR', help='your own data, of any layout that check_data reads, '
+        "in the place of the config's",
     )  # fmt: skip
+    add_data_options(p)
     p.add_argument('--verbose', action='store_true', help='all of the log on the terminal')
     add_common_options(p)
     return p
@@ -50,7 +57,8 @@ def main() -> None:
         from ..tasks import in_units
         from ..text import printable
 
-        metrics = evaluate(options=parse_options(args.pop('cfg_options')), **args)
+        choices = take_choices(args)
+        metrics = evaluate(choices=choices, options=parse_options(args.pop('cfg_options')), **args)
         print(printable('  '.join(in_units(metrics))))
 
     run_command(command)

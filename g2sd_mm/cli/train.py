@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..preemption import ending_at_once
-from ..text import printable
 from .exit_codes import run_command
 from .options import (
     add_common_options,
@@ -74,10 +72,6 @@ def parser() -> argparse.ArgumentParser:
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
     p.add_argument(
-        '--data-root', metavar='DIR', help='your folder in the place of the data of the config: '
-        'class folders, or, without labels, images of any layout',
-    )  # fmt: skip
-    p.add_argument(
         '--verbose', action='store_true', help='all of the log on the terminal, not its gist'
     )
     p.add_argument('--tensorboard', action='store_true', help='also log scalars for TensorBoard')
@@ -100,21 +94,13 @@ def _train() -> None:
         args = vars(namespace := parser().parse_args())
         export_local_rank(namespace)
         args.pop('local_rank')
-        pairs, bundle = args.pop('cfg_options'), args.pop('replay')
-        choices, root = take_choices(args), args.pop('data_root')
+        options, bundle = args.pop('cfg_options'), args.pop('replay')
+        choices = take_choices(args)
 
         from ..runs.replay import replay
         from ..runs.train import train
 
-        options = parse_options(pairs)
-        if root:
-            from ..runs.own_data import find_source, options_for
-
-            source = find_source(Path(root).absolute(), choices)
-            options = options_for(args['config'], source) | options
-            for note in source.notes:
-                print(printable(note), flush=True)
         if bundle:
-            print(replay(args['config'], bundle, options, args['runs']))
+            print(replay(args['config'], bundle, parse_options(options), args['runs']))
         else:
-            train(options=options, **args)
+            train(options=parse_options(options), choices=choices, **args)

@@ -135,6 +135,8 @@ def _plain_masks(folder: Path, splits: list[Split], choices: Choices) -> Layout 
         for path in Listing(Path(str(split.labels))).ending('.png')[:8]
         for path in [Path(str(split.labels)) / path]
     ]
+    if not any(Listing(Path(str(split.labels))).files for split in splits):
+        return Layout(folder, folder, 'seg', tuple(splits))  # nothing yet
     if not masks or {'suffix', 'folder'} & set(choices.read_as):
         return None
     stems = Listing(splits[0].images).by_stem

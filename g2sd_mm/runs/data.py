@@ -16,7 +16,6 @@ import g2sd_mm
 from ..agreement.data import TRAINING
 from ..config.load import UNFIT, load_config
 from ..config.parts import LOADERS, PACKED, all_datasets, data_folder, innermost_datasets
-from ..config.project import find_config
 from ..data_checks import Source
 from ..data_checks.before_training import (
     CLASSES,
@@ -33,10 +32,8 @@ from ..data_checks.coco import CocoSplit
 from ..data_checks.image_masks import ImageMasks
 from ..data_checks.source import TRAINING as TRAINED
 from ..data_checks.source import crop_of_whole_image
-from ..data_layouts import Layout, find_layout
 from ..datasets.shapes import ensure_shapes
 from ..errors import DataError, UserError
-from ..image_files import folders_in
 from ..text import one_line, some
 
 #: (library, data set that holds others) -> what it lacks for it.
@@ -44,51 +41,6 @@ _NOT_UPSTREAM = {
     ('mmseg', 'ClassBalancedDataset'): "mmseg's data sets do not say the classes of an image",
     ('mmpretrain', 'MultiImageMixDataset'): 'mmpretrain has no such data set',
 }
-
-
-def own_data_options(path: str, root: str) -> dict[str, Any]:
-    """Config entries by which a config reads a folder of one's own in the place of its data.
-
-    Configs without labels (pre-training, stage 1) read the training images of any layout, or all
-    images below a folder that has none; those of classification read class folders.
-
-    Args:
-        path: config file.
-        root: folder, laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
-
-    Raises:
-        UserError: if the config reads annotations or masks, which need more than a folder.
-    """
-    cfg = Config.fromfile(find_config(path), import_custom_modules=False)
-    labelled = bool(cfg.get('val_dataloader') or cfg.get('test_dataloader'))
-    try:
-        layout = find_layout(root)
-    except DataError:
-        if labelled or not Path(root).is_dir():
-            raise
-        layout = Layout(Path(root), '', ())
-    train, val = layout.split('train'), layout.split('val')
-    options: dict[str, Any] = {'shapes': None} if cfg.get('shapes') else {}
-    for loader in LOADERS:
-        if not cfg.get(loader):
-            continue
-        place, dataset = f'{loader}.dataset', cfg[loader].dataset
-        while isinstance(dataset.get('dataset'), Mapping):
-            place, dataset = f'{place}.dataset', dataset.dataset
-        if dataset.get('type') != 'CustomDataset' or (labelled and layout.task != 'cls'):
-            raise UserError(
-                f'--data-root {root}: {path} reads {dataset.get("type")}, and only configs without '
-                'labels, or with class folders, take a folder alone; write a config of a few lines '
-                '(docs/own_coco.md, docs/own_masks.md), or use tools/distill.py'
-            )
-        split = train if loader == TRAINING else val
-        if labelled and split is None:
-            part = 'train' if loader == TRAINING else 'val'
-            raise UserError(f'--data-root {root} has no folder {part}')
-        options[f'{place}.data_root'] = str(split.images if split else layout.root)
-    if labelled and train is not None and cfg.get('num_classes'):
-        options['num_classes'] = len(folders_in(train.images))
-    return options
 
 
 def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> list[str]:

@@ -25,7 +25,7 @@ from ..data_checks.contents import numbered
 from ..data_checks.depth import ARRAY, PICTURE, DepthError, DepthReading, depth_numbers
 from ..data_checks.findings import KINDS
 from ..data_checks.masks import IGNORED
-from ..data_layouts import Choices, Layout, Split, find_trainable
+from ..data_layouts import Choices, Layout, Split, find_layout, find_trainable
 from ..errors import DataError, UserError
 from ..image_files import ENDINGS, files_below, folders_in, is_image
 from ..provenance import file_digest
@@ -305,39 +305,68 @@ def pre_training(source: Source) -> dict[str, Any]:
     return {'shapes': None, 'train_dataloader.dataset.dataset.data_root': str(source.train)}
 
 
-def options_for(config: str, source: Source) -> dict[str, Any]:
-    """Entries that let any config read a folder: the config's own pipelines stay as they are.
+def own_data_options(
+    path: str, root: str, choices: Choices | None = None, notes: list[str] | None = None
+) -> dict[str, Any]:
+    """Config entries by which a config reads a folder of one's own in the place of its data.
 
-    Configs on generated data have none for photographs; they get those of the suites.
+    Configs without labels (pre-training, stage 1) read the training images of any layout, or all
+    images below a folder that has none. The pipelines of a config stay as they are; those on
+    generated data, which have none for photographs, get those of the suites.
+
+    Args:
+        path: config file.
+        root: folder, laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
+        choices: where it can be read in two ways, and what is held out.
+        notes: is given what was found and decided, a line each.
 
     Raises:
-        UserError: if the config is of another task.
+        UserError: if the folder is laid out for another task than the config's, or cannot be read.
     """
-    cfg = Config.fromfile(find_config(config), import_custom_modules=False)
+    cfg = Config.fromfile(find_config(path), import_custom_modules=False)
+    if not (cfg.get('val_dataloader') or cfg.get('test_dataloader')):
+        entries = {'train_dataloader.dataset.data_root': str(_any_images(Path(root), choices))}
+        return {_placed(cfg, k): v for k, v in entries.items()} | _no_shapes(cfg)
     task = task_of_config(cfg)
-    if not cfg.get('val_dataloader'):
-        entries = pre_training(source)
-    elif task is not None and task.key != source.task:
+    source = find_source(Path(root).absolute(), choices, task.key if task else None)
+    if task is None or task.key != source.task:
         raise UserError(
-            f'{config} is of {task.name}, and {source.root} is laid out for {source.task}: give '
-            'data or a config of the other'
+            f'--data-root {root}: {path} is of {task.name if task else "no task"}, and the folder '
+            f'is laid out for {source.task} (docs/own_layouts.md)'
         )
-    else:
-        entries = source.options
+    if notes is not None:
+        notes += source.notes
     own = bool(cfg.get('shapes'))
-    options = {}
-    for key, value in entries.items():
+    options = _no_shapes(cfg)
+    for key, value in source.options.items():
         loader = key.partition('.')[0]
-        if (key == 'shapes' and not own) or (loader in LOADERS and not cfg.get(loader)):
+        if key == 'shapes' or (loader in LOADERS and not cfg.get(loader)):
             continue
         if not own and key.endswith(('.pipeline', '.batch_size')):
             continue
         options[_placed(cfg, key)] = value
     if source.task == 'seg' and not own:
-        for loader in LOADERS:
+        for loader in filter(cfg.get, LOADERS):
             place = _placed(cfg, f'{loader}.dataset.data_root').removesuffix('.data_root')
             options |= {f'{place}.type': 'BaseSegDataset', f'{place}.reduce_zero_label': False}
     return options
+
+
+def _no_shapes(cfg: Config) -> dict[str, Any]:
+    return {'shapes': None} if cfg.get('shapes') else {}
+
+
+def _any_images(root: Path, choices: Choices | None) -> Path:
+    """The training images of a layout, or the folder itself."""
+    if not root.is_dir():
+        raise UserError(f'{root}: no such folder')
+    try:
+        train = find_layout(root, choices).split('train')
+    except DataError as error:
+        if '--read-as' in str(error):
+            raise
+        train = None
+    return train.images if train else root
 
 
 def _placed(cfg: Config, key: str) -> str:

@@ -25,11 +25,13 @@ from ..config.load import load_config
 from ..config.parts import LOADERS, add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
+from ..data_layouts import Choices
 from ..distill.config import configs_of_students
 from ..engine.optimizers import MIXED, mixed_dtype
 from ..errors import UserError
 from ..threads import enough_workers
-from .data import own_data_options, prepare_data
+from .data import prepare_data
+from .own_data import own_data_options
 from .resume import find_start
 from .verify import verify_named_files
 from .work_dir import check_work_dir, refuse_other_data, work_dir_lock
@@ -117,6 +119,7 @@ def prepare_training(
     tensorboard: bool = False,
     compiled: bool | None = None,
     data_root: str | None = None,
+    choices: Choices | None = None,
     hold: ExitStack | None = None,
 ) -> Config:
     """A config as it will be trained: loaded, fitted to this machine, checked.
@@ -131,7 +134,8 @@ def prepare_training(
     """
     g2sd_mm.register_all()
     notes: list[str] = []
-    options = {**own_data_options(config, data_root), **(options or {})} if data_root else options
+    if data_root:
+        options = own_data_options(config, data_root, choices, notes) | (options or {})
     cfg = load_config(config, options, runs, notes)
     if cfg.get('students'):
         configs_of_students(cfg)  # what it refuses is moved elsewhere below
@@ -179,6 +183,7 @@ def prepare_test(
     runs: str = 'work_dirs',
     data: str | None = None,
     data_root: str | None = None,
+    choices: Choices | None = None,
 ) -> Config:
     """A config as it will be tested: without what only training needs.
 
@@ -188,7 +193,8 @@ def prepare_test(
         UserError: if the config has nothing to test.
     """
     g2sd_mm.register_all()
-    options = {**own_data_options(config, data_root), **(options or {})} if data_root else options
+    if data_root:
+        options = own_data_options(config, data_root, choices) | (options or {})
     cfg = load_config(config, options, runs)
     if data:
         use_test_data(cfg, data)

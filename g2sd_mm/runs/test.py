@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 
 from ..agreement.runs import agree_for_test
 from ..checkpoints.fill import fill
+from ..data_layouts import Choices
 from ..students.mask_head import fit_to_weights
 from .prepare import prepare_test
 from .processes import build_runner, start_processes
@@ -28,6 +29,7 @@ def evaluate(
     data: str | None = None,
     verbose: bool = False,
     data_root: str | None = None,
+    choices: Choices | None = None,
 ) -> dict[str, float]:
     """Evaluate weights in this process; the function behind the command.
 
@@ -40,7 +42,7 @@ def evaluate(
         UserError: if the config has nothing to test.
         CheckpointError: if the file does not fit the student exactly.
     """
-    cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data, data_root)
+    cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data, data_root, choices)
     fit_to_weights(cfg, checkpoint)
     agree_for_test(cfg, checkpoint, config)
     start_processes(cfg, launcher)

@@ -8,7 +8,7 @@ import pytest
 
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
-from g2sd_mm.runs.data import own_data_options
+from g2sd_mm.runs.own_data import own_data_options
 from g2sd_mm.runs.prepare import fit_workers
 from g2sd_mm.runs.work_dir import refuse_other_data
 
@@ -49,7 +49,7 @@ def test_without_labels_images_of_any_layout_do(tmp_path, fruit):
 
 def test_what_needs_more_than_a_folder_is_refused(fruit):
     config = 'configs/coco/vitb_maskrcnn.py'
-    with pytest.raises(UserError, match=words(f'--data-root {fruit}', config, 'own_coco.md')):
+    with pytest.raises(UserError, match=words(f'--data-root {fruit}', config, 'laid out for cls')):
         own_data_options(config, fruit)
 
 
