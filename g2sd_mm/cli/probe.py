@@ -49,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument('-k', type=int, default=20, help='neighbours (20)')
     p.add_argument('--temperature', type=float, default=0.07, help='of their votes (0.07)')
-    p.add_argument('--centred', action='store_true', help='take the mean of the features off')
+    p.add_argument(
+        '--centred', nargs='?', const='train', choices=('train', 'each'),
+        help='take the mean of the training features off, or of each split its own',
+    )  # fmt: skip
     p.add_argument('--train-images', type=int, metavar='N', help='the first N of each class')
     p.add_argument('--val-images', type=int, metavar='N', help='the first N of each class')
     p.add_argument('--cache', default='work_dirs/features', help='folder of features')

@@ -1,7 +1,7 @@
 """Measures of features [N, D] with labels [N]: neighbours, a linear layer, few examples, retrieval.
 
-All are deterministic. Features are compared by cosine, after the mean of the training features was
-taken off where ``centred`` says so.
+All are deterministic. Features are compared by cosine. ``centred='train'`` takes the mean of the
+training features off before, ``'each'`` each split's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import torch.nn.functional as F
 from scipy.optimize import minimize
 from torch import Tensor
 
+from ..errors import UserError
+
 _QUERIES = 512  # that are compared at once
+#: Whose mean is taken off: that of the training images, or of each split its own.
+CENTRES = ('train', 'each')
 #: Strengths among which the linear probe chooses, as scikit-learn counts them.
 STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 2))
 
@@ -24,6 +28,15 @@ def unit(features: Tensor, centre: Tensor | None = None) -> Tensor:
     """Features of length 1, float32, the centre [D] taken off before."""
     features = features.float()
     return F.normalize(features if centre is None else features - centre.float(), dim=1)
+
+
+def _compared(train: Tensor, val: Tensor, centred: str | None) -> tuple[Tensor, Tensor]:
+    """Both splits in unit length, centred as one of :data:`CENTRES` says."""
+    if centred not in (None, *CENTRES):
+        raise UserError(f'centred={centred!r} is none of {", ".join(CENTRES)}')
+    first = train.float().mean(dim=0) if centred else None
+    second = val.float().mean(dim=0) if centred == 'each' else first
+    return unit(train, first), unit(val, second)
 
 
 def neighbour_votes(
@@ -59,14 +72,13 @@ def accuracies(scores: Tensor, labels: Tensor) -> dict[str, float]:
 
 def k_nearest(
     train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor,
-    k: int = 20, temperature: float = 0.07, centred: bool = False, classes: int | None = None,
+    k: int = 20, temperature: float = 0.07, centred: str | None = None,
+    classes: int | None = None,
 ) -> dict[str, Any]:
     """``top1`` and ``top5`` in percent of :func:`neighbour_votes`; DINO's protocol."""
-    centre = train.float().mean(dim=0) if centred else None
     number = _number(labels, val_labels) if classes is None else classes
-    votes = neighbour_votes(
-        unit(train, centre), labels, unit(val, centre), k, temperature, number
-    )
+    x, y = _compared(train, val, centred)
+    votes = neighbour_votes(x, labels, y, k, temperature, number)
     return {**accuracies(votes, val_labels), 'k': k, 'temperature': temperature}
 
 
@@ -159,15 +171,14 @@ def few_shot(
 
 def retrieval(
     gallery: Tensor, labels: Tensor, queries: Tensor, query_labels: Tensor,
-    ranks: Sequence[int] = (1, 5, 10), centred: bool = False,
+    ranks: Sequence[int] = (1, 5, 10), centred: str | None = None,
 ) -> dict[str, Any]:
     """Mean average precision over the whole ranking, and recall at k, in percent.
 
     An image is right for a query of its class. Recall at k is the share of the queries that have a
     right image among the k most similar. Queries of a class without images are left out, counted.
     """
-    centre = gallery.float().mean(dim=0) if centred else None
-    gallery, queries = unit(gallery, centre), unit(queries, centre)
+    gallery, queries = _compared(gallery, queries, centred)
     precisions: list[Tensor] = []
     hits: dict[int, list[Tensor]] = {k: [] for k in ranks}
     for part, own in zip(queries.split(_QUERIES), query_labels.split(_QUERIES), strict=True):

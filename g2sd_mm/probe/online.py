@@ -100,7 +100,7 @@ class OnlineKNNHook(Hook):
                 (split[token], split['labels']) for split in found
             )
             tops[f'knn/{token}_top1'] = k_nearest(
-                x, labels, queries, query_labels, self.k, self.temperature, centred=True,
+                x, labels, queries, query_labels, self.k, self.temperature, centred='train',
                 classes=len(self.data.classes),
             )['top1']
         runner.logger.info(

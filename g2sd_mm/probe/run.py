@@ -38,7 +38,7 @@ def probe(
     crop_share: float = 0.875,
     k: int = 20,
     temperature: float = 0.07,
-    centred: bool = False,
+    centred: str | None = None,
     train_images: int | None = None,
     val_images: int | None = None,
     cache: str | None = None,
@@ -59,7 +59,8 @@ def probe(
         size: side of the images in pixels; None: 224.
         crop_share: of the shorter side that the middle square has.
         k, temperature: of the nearest neighbours.
-        centred: take the mean of the training features off, for neighbours and retrieval.
+        centred: for neighbours and retrieval take off the mean of the training features
+            (``train``), or of each split its own (``each``); None takes nothing off.
         train_images, val_images: the first so many of each class (of images with masks, of all).
         cache: folder of features; None keeps none.
         device, dtype: where and how the network runs.
@@ -139,7 +140,7 @@ def _wanted(probes: Sequence[str] | None, dense: bool) -> tuple[str, ...]:
 
 def _asked(
     name: str, train: Extracted, val: Extracted, token: str, device: str, k: int,
-    temperature: float, centred: bool, classes: int,
+    temperature: float, centred: str | None, classes: int,
 ) -> dict[str, Any]:
     given = [train.token(token), train.labels, val.token(token), val.labels]
     x, labels, queries, query_labels = (tensor.to(device) for tensor in given)

@@ -89,7 +89,7 @@ def test_the_figures_are_those_of_the_weights_afterwards(runs, data):
     (x, y) = (extract(encoder, part, 32, 0.875) for part in parts)
     for token in ('cls', 'mean'):
         found = measures.k_nearest(
-            x.token(token), x.labels, y.token(token), y.labels, k=5, centred=True, classes=3
+            x.token(token), x.labels, y.token(token), y.labels, k=5, centred='train', classes=3
         )
         assert figures(runs[1])[-1][f'knn/{token}_top1'] == pytest.approx(found['top1'])
 
