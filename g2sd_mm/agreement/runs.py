@@ -146,8 +146,9 @@ def compares_classes(block: Mapping[str, Any], teacher: str = '') -> bool:
     model = _config(teachers_in(block).get(teacher) or {}).get('model') or {}
     telling = {name for name, part in model.items() if any(class_counts(part))}
     taps = _taps_of(block, teacher)
-    places = [tap if isinstance(tap, str) else (tap or {}).get('teacher') for tap in taps]
-    return any(place.partition('.')[0] in telling for place in places if place)
+    heard = [(tap or {}).get('teacher') if isinstance(tap or {}, Mapping) else tap for tap in taps]
+    places = [[place] if isinstance(place, str) else place or () for place in heard]
+    return any(name.partition('.')[0] in telling for some in places for name in some)
 
 
 def _taps_of(block: Mapping[str, Any], teacher: str) -> list[Any]:

@@ -43,6 +43,27 @@ _YARDSTICKS = ('g2sd', 'g2sd_nosd')
 _MAE = 'He et al., Masked Autoencoders Are Scalable Vision Learners, CVPR 2022'
 _G2SD = 'Huang et al., Generic-to-Specific Distillation of Masked Autoencoders, CVPR 2023'
 
+#: Systems that the paper compares with, and later ones; docs/baselines.md says what was taken.
+_BASELINES = (
+    ('deit', 'DeiT', '#a0785a', 'Touvron et al., ICML 2021, arXiv 2012.12877'),
+    ('deit_mae', 'DeiT, MAE teacher', '#b99a6b', 'Touvron et al., ICML 2021, arXiv 2012.12877'),
+    ('soft_kd', 'soft labels', '#7d8f5a', 'Hinton et al., 2015, arXiv 1503.02531'),
+    ('nkd', 'NKD', '#4f9e8f', 'Yang et al., ICCV 2023, arXiv 2303.13005'),
+    ('vitkd', 'ViTKD', '#5b8fa8', 'Yang et al., 2022, arXiv 2209.02432'),
+    ('manifold', 'manifold', '#7a7fb5', 'Hao et al., NeurIPS 2022, arXiv 2107.01378'),
+    ('mkd', 'MKD', '#a06fb0', 'Liu et al., 2022, arXiv 2202.07940'),
+    ('ssta', 'SSTA', '#c06c9a', 'Wu et al., ICML 2022, PMLR 162'),
+    ('tinybert', 'TinyBERT', '#c77b7b', 'Jiao et al., EMNLP 2020, arXiv 1909.10351'),
+    ('dmae', 'DMAE', '#c98f4f', 'Bai et al., CVPR 2023, arXiv 2208.12256'),
+    ('tinymim', 'TinyMIM', '#9a9a4a', 'Ren et al., CVPR 2023, arXiv 2301.01296'),
+    ('sami', 'SAMI', '#5fa56f', 'Xiong et al., CVPR 2024, arXiv 2312.00863'),
+    ('proteus', 'Proteus', '#4f97b5', 'Accessing Vision Foundation Models, ICLR 2025'),
+    ('relation', 'token similarity', '#8a8ad0', 'LightlyTrain, third method'),
+    ('cwd', 'CWD', '#b56fae', 'Shu et al., ICCV 2021, arXiv 2011.13256'),
+    ('frs', 'FRS', '#cc7090', 'Du et al., NeurIPS 2021'),
+    ('mgd', 'MGD', '#bd8a62', 'Yang et al., ECCV 2022, arXiv 2205.01529'),
+)
+
 #: From what knows nothing to the teacher: the order of tables and legends.
 METHODS: dict[str, Method] = {
     method.name: method
@@ -50,6 +71,7 @@ METHODS: dict[str, Method] = {
         Method('scratch', 'scratch', '#8d8d8d', pictured=True),
         Method('mae_student', 'MAE student', '#b07cc6', source=_MAE),
         Method('single_stage', 'single stage', '#5aa469', source=_G2SD),
+        *(Method(name, title, shade, source=source) for name, title, shade, source in _BASELINES),
         Method(
             'g2sd_nosd',
             'G2SD, stage 1 only',

@@ -166,6 +166,18 @@ def _autoencoder_state(weights: Weights, _: nn.Module) -> State:
     return below(weights.state, 'autoencoder.') or in_published_names(weights)
 
 
+def _teacher_state(weights: Weights, module: Any) -> State:
+    """Those of a full autoencoder, or of any encoder for a teacher without a decoder."""
+    return _autoencoder_state(weights, module) if module.has_decoder else encoder_state(weights)
+
+
+def _not_run(module: Any, _: State) -> tuple[str, ...]:
+    """Blocks and a head that a teacher does not have, because nothing behind them is asked for."""
+    if module.has_decoder:
+        return ('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*')
+    return ('blocks.*', 'fc_norm.*', 'dist_token', 'rel_pos_bias.*')
+
+
 def _start_state(weights: Weights, _: nn.Module) -> State:
     """An autoencoder's or encoder's tensors, of a run or bare, under published names."""
     prefix = _RUNS.get(identify(weights.state))
@@ -231,9 +243,9 @@ ROLES: dict[str, Role] = {
     # without blocks and a head that it does not have
     'stage-1 teacher': Role(
         'stage-1 teacher',
-        _autoencoder_state,
+        _teacher_state,
         _teacher_advice,
-        may_ignore=('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*'),
+        may_ignore=_not_run,
         warning=_warn_of_raw_pixels,
     ),
     'teacher that draws': Role(

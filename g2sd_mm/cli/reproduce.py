@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco --smoke
   python tools/reproduce.py --suite mini --data-root /data/my_images /data/my_coco
   python tools/reproduce.py --suite mini --tasks cls --add my_idea.py
+  python tools/reproduce.py --suite mini --tables baselines --tasks cls
   python tools/reproduce.py --suite paper --dry-run
   python tools/reproduce.py --suite paper --tables main --launcher slurm --partition gpu --resume
   python tools/reproduce.py report work_dirs/demo
@@ -60,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--tables',
         nargs='+',
-        help='only these tables (mini: main, labels; paper: main, decoder, ...)',
+        help='only these tables (mini: main, labels, and baselines, which run only if they are '
+        'named; paper: main, baselines, decoder, ...)',
     )
     p.add_argument(
         '--add',

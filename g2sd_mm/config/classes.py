@@ -45,7 +45,8 @@ def apply_classes(cfg: Config) -> None:
     cfg.merge_from_dict({f'model.{place}': number for place in places})
     for teacher in teachers_in(cfg.get('distillation')).values():
         run = [place for place in places if place.split('.')[0] in teacher.get('forward', ())]
-        if places:  # the teacher of a student without classes has none either
+        # the teacher of a student without classes has none either, nor has one without a config
+        if places and teacher.get('config'):
             teacher.overrides = {
                 **(teacher.get('overrides') or {}),
                 **{f'model.{place}': number for place in run},

@@ -20,8 +20,9 @@ from ..text import some
 #: Top-level names that mmengine or this project reads beside the arguments of ``Runner``.
 _READ = (
     'backend_args', 'boxes_only', 'classes', 'classes_by_position', 'custom_imports',
-    'data_layout', 'distillation', 'model_wrapper_cfg', 'num_classes', 'online_knn', 'reliability',
-    'row', 'runner_type', 'shapes', 'students', 'tta_model', 'tta_pipeline',
+    'data_layout', 'distillation', 'find_unused_parameters', 'model_wrapper_cfg', 'num_classes',
+    'online_knn', 'reliability', 'row', 'runner_type', 'shapes', 'students', 'tta_model',
+    'tta_pipeline',
 )  # fmt: skip
 #: Names that something reads.
 _TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self', 'cfg'}

@@ -34,6 +34,7 @@ from ..text import one_line
 #: that the libraries assert something about.
 _UNREADABLE = (OSError, AssertionError, ValueError, SyntaxError, cv2.error)
 _TRIES = 10
+_COPIES = 1 << 40  # from the seed of an image to that of its next copy in a pass: no run's own
 
 
 class SampleKey(NamedTuple):
@@ -57,11 +58,15 @@ class SeededSampler(DefaultSampler):
 
     Args:
         infinite: go on with the next pass for ever, for iteration-based training.
+        repeats: times that an image is in a pass, each time augmented anew (repeated augmentation,
+            as DeiT has it). A pass is as long as without: it has fewer images.
     """
 
-    def __init__(self, *args: Any, infinite: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, infinite: bool = False, repeats: int = 1, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.infinite = infinite
+        self.infinite, self.repeats = infinite, repeats
         self._skipped = 0
 
     def skip(self, num_samples: int) -> None:
@@ -78,11 +83,14 @@ class SeededSampler(DefaultSampler):
             if self.shuffle:
                 generator = torch.Generator().manual_seed(self.seed + epoch)
                 order = torch.randperm(len(order), generator=generator).tolist()
-            if self.round_up and order:
+            # one beside the other, so that several ranks, and a batch, have one image
+            copies = ((index, copy) for index in order for copy in range(self.repeats))
+            places = list(itertools.islice(copies, len(order)))
+            if self.round_up and places:
                 # repeat from the front until every rank has as many
-                order = list(itertools.islice(itertools.cycle(order), self.total_size))
-            for index in order[self.rank : self.total_size : self.world_size][rest:]:
-                yield SampleKey(index, epoch, self.seed)
+                places = list(itertools.islice(itertools.cycle(places), self.total_size))
+            for index, copy in places[self.rank : self.total_size : self.world_size][rest:]:
+                yield SampleKey(index, epoch, self.seed + copy * _COPIES)
             rest = 0
 
 

@@ -16,7 +16,7 @@ from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .meta import MetaTemperatureHook
 from .several_students import SeveralStudents
-from .students import MaskedStudent
+from .students import MaskedStudent, TwiceSeeingStudent
 from .taps import Taps
 from .teacher_metric import TeacherMetricHook
 from .teachers import ChainTeacher, Features, FrozenTeacher
@@ -39,6 +39,7 @@ __all__ = [
     'TeacherGuardHook',
     'TeacherLabelsHook',
     'TeacherMetricHook',
+    'TwiceSeeingStudent',
     'adapters',
 ]
 

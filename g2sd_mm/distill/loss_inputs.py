@@ -9,6 +9,8 @@ import torch
 
 #: A place that a loss argument may come from if it comes from no other: it is None then.
 NOTHING = 'nothing'
+#: Entries of a loss in a config that are not arguments of its class.
+LOSS_OPTIONS = ('tap', 'inputs', 'warmup')
 
 
 def loss_inputs(tap: str | None, inputs: Mapping[str, Any], needs_view: bool) -> dict[str, Any]:

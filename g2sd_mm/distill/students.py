@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..models.mae import MaskedAutoencoder
+from ..models.mae import MaskedAutoencoder, pixel_loss
 from ..models.masking import Masking, mask_noise, random_masking, some_hidden
 
 
@@ -24,6 +24,9 @@ class MaskedStudent(MaskedAutoencoder):
         decode_share: share of the hidden patches that both decoders see; below 1 the rest is left
             out of the arithmetic and of the loss (not in the paper: the teacher's features of the
             others are then computed without them).
+        pixels: give it a loss of its own, ``loss_pixels``: the pixels of hidden patches, as in MAE
+            pre-training (DMAE has it beside a teacher's features).
+        norm_pix: whether these are normalised patch by patch.
         autoencoder: arch, decoder, img_size, patch_size, with_cp, in_channels and
             decoder_attention of the :class:`~g2sd_mm.models.mae.MaskedAutoencoder`.
 
@@ -37,9 +40,17 @@ class MaskedStudent(MaskedAutoencoder):
         mask_ratio: float = 0.75,
         decode_share: float = 1.0,
         data_preprocessor: dict | None = None,
+        pixels: bool = False,
+        norm_pix: bool = False,
         **autoencoder: Any,
     ) -> None:
-        super().__init__(**autoencoder, pixel_head=False)
+        super().__init__(**autoencoder, pixel_head=pixels)
+        if pixels and (not self.has_decoder or decode_share < 1 or not mask_ratio):
+            raise ConfigError(
+                'model.pixels=True needs a decoder of all patches, of which some are hidden: give '
+                'model.decoder, model.mask_ratio above 0, and leave out model.decode_share'
+            )
+        self.pixels, self.norm_pix = pixels, norm_pix
         if not 0 < decode_share <= 1:
             raise ValueError(f'decode_share={decode_share} is not above 0 and at most 1')
         if not self.has_decoder and mask_ratio:
@@ -78,18 +89,90 @@ class MaskedStudent(MaskedAutoencoder):
 
         Of a student without one, the encoder's.
 
-        In mode ``loss`` it is listened to and has no loss. ``view=None`` draws one.
+        In mode ``loss`` it is listened to, and has a loss of its own with ``pixels`` alone.
+        ``view=None`` draws one.
         """
         view = self.draw_view(inputs, data_samples) if view is None else view
         features = self.encode(inputs, view).latent
         if self.has_decoder:
             features = self.decode(features, view)
-        return {} if mode == 'loss' else features
+        if mode != 'loss':
+            return features
+        if not self.pixels:
+            return {}
+        patch = self.patch_embed.patch_size
+        predicted = self.predict_pixels(features)
+        return {'loss_pixels': pixel_loss(predicted, inputs, view.mask, patch, self.norm_pix)}
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the encoder alone, under the published names."""
         return {
             name: tensor
             for name, tensor in self.state_dict().items()
-            if not name.startswith(('decoder_', 'mask_token'))
+            if not name.startswith(('decoder_', 'mask_token', 'hidden_token'))
         }
+
+
+@MODELS.register_module()
+class TwiceSeeingStudent(MaskedStudent):
+    """An encoder that sees each image whole, and some of them once more in part (Proteus).
+
+    In the second pass a share of the patches is replaced by a learnt token, as in iBOT: no patch is
+    left out. A tap on ``whole`` hears the tokens of the first pass, [B, 1 + L, D] behind the final
+    norm; a tap on ``again`` those of the second, and of images that are not seen again those of the
+    first. ``tokens='masked'`` of a loss are the replaced patches.
+
+    Args:
+        images: share of the images of a batch that is seen again, the first ones of it.
+        patches: share of their patches that is replaced.
+        encoder: arch, img_size, patch_size, with_cp, in_channels and data_preprocessor of the
+            :class:`MaskedStudent`.
+    """
+
+    def __init__(self, images: float = 0.5, patches: float = 0.5, **encoder: Any) -> None:
+        super().__init__(mask_ratio=0.0, decoder=None, **encoder)
+        for name, share in (('images', images), ('patches', patches)):
+            if not 0 < share < 1:
+                raise ConfigError(f'model.{name}={share} is not between 0 and 1')
+        self.images, self.patches = images, patches
+        self.hidden_token = nn.Parameter(torch.zeros(1, 1, self.embed_dim))
+        self.whole, self.again = nn.Identity(), nn.Identity()
+
+    def draw_view(self, images: Tensor, data_samples: Sequence | None = None) -> Masking:
+        """What is replaced in the second pass; it follows from the samples' seeds, if any."""
+        noise = mask_noise(images, data_samples, self.num_patches)
+        view = random_masking(noise, self.patches)
+        mask = view.mask.clone()
+        mask[self._seen_again(images) :] = 0
+        return view._replace(mask=mask)
+
+    def _seen_again(self, images: Tensor) -> int:
+        return max(1, round(self.images * len(images)))
+
+    def forward(  # type: ignore[override]
+        self,
+        inputs: Tensor,
+        data_samples: Sequence | None = None,
+        mode: str = 'tensor',
+        view: Masking | None = None,
+    ) -> dict[str, Tensor] | Tensor:
+        """Normalised images [B, 3, height, width] -> tokens of the first pass [B, 1 + L, D]."""
+        self._check_grid(inputs)
+        whole = self.whole(self._run(self.patch_embed(inputs)))
+        if mode != 'loss':
+            return whole
+        view = self.draw_view(inputs, data_samples) if view is None else view
+        some = self._seen_again(inputs)
+        mask = view.mask[:some].unsqueeze(-1).to(whole.dtype)
+        patches = self.patch_embed(inputs[:some])
+        patches = patches * (1 - mask) + self.hidden_token.to(patches.dtype) * mask
+        self.again(torch.cat([self._run(patches), whole[some:]]))
+        return {}
+
+    def _run(self, patches: Tensor) -> Tensor:
+        """Embedded patches [B, L, D] -> class token and patches behind the final norm."""
+        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
+        x = torch.cat([cls.to(patches.dtype), patches + self.pos_embed[:, 1:]], dim=1)
+        for block in self.blocks:
+            x = self.run(block, x)
+        return self.norm(x)

@@ -338,3 +338,17 @@ def test_what_joins_or_repeats_is_seeded_and_cut_down_as_any_other(folder, kind)
     key = SampleKey(len(some) - 1, 1, 5)
     assert torch.equal(pixels(some, key), pixels(pickle.loads(pickle.dumps(some)), key))
     assert some[key]['data_samples'].img_path == taken[-1]
+
+
+@pytest.mark.parametrize('infinite', [False, True])
+def test_repeated_images_are_augmented_anew_in_a_pass_as_long(folder, infinite):
+    sampler = SeededSampler(dataset(folder), seed=7, repeats=3, infinite=infinite)
+    keys = [key for key, _ in zip(sampler, range(len(sampler.dataset)), strict=False)]
+    plain = list(SeededSampler(dataset(folder), seed=7))
+    assert len(keys) == len(plain)
+    places = [key.index for key in keys]
+    assert places == [key.index for key in plain for _ in range(3)][: len(plain)]
+    assert len({key.sample_seed() for key in keys}) == len(keys)
+    assert [key for key in keys if key.seed == 7] == plain[: -(-len(plain) // 3)]
+    sampler.skip(4)
+    assert [key for key, _ in zip(sampler, range(len(plain) - 4), strict=False)] == keys[4:]

@@ -13,6 +13,7 @@ from ...distill.teachers.licences import licence_warning
 from ..logs import SHAPES, curves
 from .analyses import analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table
+from .league import league_tables
 from .pictures import method_picture, prediction_grids, reconstruction_grid
 from .plots import curve_figures
 from .summary import orders, shown, summarise, undefined_figures
@@ -31,6 +32,7 @@ _TITLES = {
     'method': 'The method',
     'results': 'Results',
     'order': 'Does the order hold?',
+    'league': 'Beside other systems',
     'labels': 'Fewer labels',
     'elsewhere': 'Published elsewhere',
     'curves': 'Learning curves',
@@ -113,6 +115,7 @@ def _contents(
     tables = result_tables(lines, results['suite'])
     yield 'results', [*_told(results.get('tested')), *tables, *seed_table(lines)]
     yield 'order', [*([Bullets(order)] if order else []), *order_table(lines)]
+    yield 'league', league_tables(lines, results.get('uses', ()))
     yield 'labels', label_table(lines)
     yield 'elsewhere', published_elsewhere() if results['suite'] == 'paper' else ()
     yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))

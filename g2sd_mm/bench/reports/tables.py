@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ...published import content, published
 from ...tasks import TASKS
 from .blocks import Block, Heading, Paragraph, Table
-from .summary import LABELS, Difference, Line, differences, shown
+from .summary import BASELINES, LABELS, Difference, Line, differences, shown
 
 _HEADER = ('task', 'method', 'metric', 'value', 'of teacher', 'params', 'GFLOPs', 'own', 'total')
 
@@ -102,7 +102,7 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[Block]:
     yield Paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
     yield Paragraph(_PUBLISHED if suite == 'paper' else _OTHER_DATA, 'note')
     for name in dict.fromkeys(line.table for line in lines):
-        if name not in ('main', LABELS):
+        if name not in ('main', LABELS, BASELINES):
             yield Heading(f'{_OTHER_TABLES}: {name}')
             yield _results([line for line in lines if line.table == name], suite)
 
@@ -236,6 +236,8 @@ def _value(line: Line | None) -> str:
 _METRICS = {
     'top1': 'top1',
     'mIoU': 'mIoU',
+    'bbox_mAP': 'box AP',
+    'segm_mAP': 'mask AP',
     'imagenet_a': 'ImageNet-A',
     'imagenet_r': 'ImageNet-R',
     'imagenet_c': 'ImageNet-C, mCE (lower is better)',

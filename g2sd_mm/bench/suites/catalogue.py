@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ...tasks import TASKS
+from . import baselines
 from .paper import PAPER
 from .suites import Row, Step, Suite, heads, single_stage
 
@@ -102,7 +103,15 @@ def _rows() -> Iterator[Row]:
             yield Row(task, method, step, data=f'{_TEST_DATA}{task}.py')
 
 
+def _plain(task: str) -> str:
+    """The config of plain fine-tuning on a task."""
+    return f'{_FOLDER}g2sd_vits_{_HEADS[task]}_nosd.py'
+
+
 _MAIN = tuple(_rows())
+_BASELINES = tuple(
+    replace(row, data=f'{_TEST_DATA}{row.task}.py') for row in baselines.rows(('deit_mae',))
+)
 # classification is the task whose labels are dealt out by images
 _FEW = tuple(row for row in _MAIN if row.task == 'cls' and row.method != 'teacher')
 _FEW_STEPS = {row.step for row in _FEW}
@@ -112,6 +121,7 @@ MINI = Suite(
     steps=(
         *_steps(),
         *(_with_a_tenth(step) for step in _steps() if step.name in _FEW_STEPS),
+        *baselines.steps(_FOLDER, _plain, ('deit_mae',)),
     ),
     rows=(
         *_MAIN,
@@ -119,9 +129,11 @@ MINI = Suite(
             replace(row, step=f'{row.step}_labels10', table='labels', setting='10 %')
             for row in _FEW
         ),
+        *_BASELINES,
     ),
     seeds=(0, 1, 2),
     on_request=('depth',),
+    tables_on_request=(baselines.TABLE,),
     record='docs/results/mini',
     recipe=(
         'In this suite all students of classification predict from the mean of their patches, none '

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tasks import TASKS
+from . import baselines
 from .paper_teachers import teacher_rows, teacher_steps
 from .suites import Row, Step, Suite, folder_of, heads, single_stage
 
@@ -251,6 +252,15 @@ _STAGE2_ABLATIONS = (
 )
 
 
+#: Baselines whose teacher timm fetches: method -> the teacher's place in its config.
+_FETCHED = {'proteus': 'distillation.teacher', 'ssta': 'distillation.teachers.assistant'}
+
+
+def _plain(task: str) -> str:
+    """The config of plain fine-tuning on a task."""
+    return f'configs/{folder_of(task)}/g2sd_vits_{TASKS[task].head}_nosd.py'
+
+
 def _rows() -> Iterator[Row]:
     for task in heads():
         yield from _main_rows(task)
@@ -267,6 +277,7 @@ def _rows() -> Iterator[Row]:
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
     yield from (variant.row for variant in _STAGE2_ABLATIONS)
     yield from teacher_rows()
+    yield from baselines.rows()
     for row, data in product(_main_rows('cls'), ROBUSTNESS):
         config, metric = f'configs/robustness/{data}.py', 'mCE' if data == 'imagenet_c' else ''
         yield Row('cls', row.method, row.step, 'robustness', data, config, metric)
@@ -281,6 +292,7 @@ PAPER = Suite(
         Step('configs/ade20k/vitl_upernet.py', needs=('vitl_mae',), amp=True),
         *(variant.step for variant in _STAGE2_ABLATIONS),
         *teacher_steps(),
+        *baselines.steps('configs/baselines/', _plain, pretrained=_FETCHED, amp=True),
     ),
     rows=tuple(_rows()),
     launched=True,

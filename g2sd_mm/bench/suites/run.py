@@ -16,6 +16,7 @@ from ...progress import Bars
 from ...provenance import git_commit
 from ...unexpected import account_of
 from ..results import describe_environment
+from .baselines import TABLE
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
@@ -24,6 +25,7 @@ from .launch import begin, end_all, launch, launch_test
 from .record import HOW, Record
 from .run_progress import RunProgress
 from .suites import Row, Step, Suite
+from .uses import described
 
 Say = Callable[[str], None]
 Result = dict[str, Any]
@@ -138,6 +140,7 @@ class SuiteRun:
                 how = {key: results[key] for key in HOW}
                 state['made'].append({**how, 'rows': len(self.wanted)})
             results |= state
+        results |= _compared(self.suite, results['rows'], self.data)
         self._write(results)
         if self.record and self.suite.keeps:
             self.record.write(results)
@@ -289,6 +292,16 @@ def _said(suite: Suite) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
 
 
+def _compared(
+    suite: Suite, rows: Sequence[Result], data: OwnData | None = None
+) -> dict[str, Any]:
+    """``uses`` of the rows of a comparison of baselines; nothing without such rows."""
+    of_league = [row for row in rows if row.get('table', 'main') in ('main', TABLE)]
+    if not any(row.get('table') == TABLE for row in rows):
+        return {}
+    return {'uses': described(suite, of_league, data)}
+
+
 def _state(
     suite: Suite, record: Record, digests: Mapping[tuple[int, Row], str], rows: Sequence[Result]
 ) -> dict[str, Any]:
@@ -376,4 +389,4 @@ def merge_rows(folder: Path) -> None:
     rows = _in_order(suite, record.find(digests))
     kept = {key: made[key] for key in ('suite', *HOW)}
     state = _state(suite, record, digests, rows)
-    record.write({**kept, **_said(suite), **state, 'rows': rows})
+    record.write({**kept, **_said(suite), **state, **_compared(suite, rows), 'rows': rows})

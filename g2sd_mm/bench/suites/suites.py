@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,6 +84,8 @@ class Suite:
     methods: names of rows that a reader added -> how reports show them.
     tested: what its rows are tested on, where that is not what their runs validate on.
     on_request: tasks whose rows are run only if ``--tasks`` names them.
+    tables_on_request: tables whose rows are run only if ``--tables`` names them, or ``--rows`` the
+        row.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Suite:
     recipe: str = ''
     tested: str = ''
     on_request: tuple[str, ...] = ()
+    tables_on_request: tuple[str, ...] = ()
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def step(self, name: str) -> Step:
@@ -113,7 +116,7 @@ class Suite:
     def select(self, **asked: Sequence[str] | None) -> list[Row]:
         """The rows of the given tasks, methods, ... (None: all), in the table's order.
 
-        Without tasks those of :attr:`on_request` are left out.
+        Without tasks those of :attr:`on_request` are left out, and tables likewise.
 
         Args:
             asked: field of :class:`Row` -> admitted values.
@@ -129,17 +132,26 @@ class Suite:
                     f'{_OPTIONS[name]} {" ".join(unknown)}: the {self.name} suite has '
                     f'{", ".join(sorted(known))}'
                 )
-        offered = self.rows if asked.get('task') else self.usual_rows
+        named = {name: values or () for name, values in asked.items()}
         return [
             row
-            for row in offered
-            if all(not values or getattr(row, name) in values for name, values in asked.items())
+            for row in self.rows
+            if self._is_offered(row, named)
+            and all(not values or getattr(row, name) in values for name, values in named.items())
         ]
+
+    def _is_offered(self, row: Row, named: Mapping[str, Sequence[str]]) -> bool:
+        """Whether a row is run without its task, table or itself being named, or one of them is."""
+        return (row.task not in self.on_request or bool(named.get('task'))) and (
+            row.table not in self.tables_on_request
+            or bool(named.get('table'))
+            or row.method in named.get('method', ())
+        )
 
     @property
     def usual_rows(self) -> tuple[Row, ...]:
-        """The rows that are run if nobody names a task."""
-        return tuple(row for row in self.rows if row.task not in self.on_request)
+        """The rows that are run if nobody names any."""
+        return tuple(row for row in self.rows if self._is_offered(row, {}))
 
     def steps_of(self, rows: Sequence[Row]) -> Iterator[Step]:
         """Every step that the rows need, each once, in an order that can be run."""

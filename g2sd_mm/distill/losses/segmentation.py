@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -102,10 +105,16 @@ class ChannelWiseDivergence(nn.Module):
         super().__init__()
         self.tau, self.loss_weight, self.subtract_entropy = tau, loss_weight, subtract_entropy
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Maps [N, C, H, W] each -> scalar."""
-        value = channel_wise_divergence(student, teacher, self.tau, self.subtract_entropy)
-        return self.loss_weight * value
+    def forward(
+        self, student: Tensor | Sequence[Tensor], teacher: Tensor | Sequence[Tensor]
+    ) -> Tensor:
+        """Maps [N, C, H, W] each -> scalar; of the levels of a pyramid the sum."""
+        sides = [[side] if isinstance(side, Tensor) else side for side in (student, teacher)]
+        values = [
+            channel_wise_divergence(own, other, self.tau, self.subtract_entropy)
+            for own, other in zip(*sides, strict=True)
+        ]
+        return self.loss_weight * torch.stack(values).sum()
 
 
 @MODELS.register_module()

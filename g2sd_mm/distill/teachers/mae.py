@@ -26,8 +26,10 @@ class MAETeacher(FrozenTeacher):
     that predicts positions alone reaches 0.025), so names are checked and not losses.
 
     Args:
-        until: the last module that is run, ``decoder_blocks.N``; None for the last of the decoder.
-        checkpoint: a *full* MAE file, decoder included.
+        until: the last module that is run: ``decoder_blocks.N``; or ``blocks.N`` of the encoder,
+            and there is no decoder then; None for the last of the decoder.
+        checkpoint: a *full* MAE file, decoder included; if there is no decoder, any file with an
+            encoder.
         dtype: precision that it runs in.
         random_weights: admit a teacher without a file, for speed tests.
         autoencoder: arch, decoder, img_size and patch_size of the
@@ -35,7 +37,7 @@ class MAETeacher(FrozenTeacher):
 
     Raises:
         CheckpointError: if the file is of the wrong kind or size, or none was given.
-        UserError: if ``until`` is not a block of the decoder.
+        UserError: if ``until`` is not a block of encoder or decoder.
     """
 
     sees = 'view'
@@ -49,14 +51,18 @@ class MAETeacher(FrozenTeacher):
         random_weights: bool = False,
         **autoencoder: Any,
     ) -> None:
+        part = 'blocks' if (until or '').startswith('blocks.') else 'decoder_blocks'
+        if part == 'blocks':
+            autoencoder = {**autoencoder, 'decoder': None}
         model = MaskedAutoencoder(**autoencoder, pixel_head=False)
-        blocks = [f'decoder_blocks.{i}' for i in range(len(model.decoder_blocks))]
+        row = getattr(model, part)
+        blocks = [f'{part}.{i}' for i in range(len(row))]
         until = blocks[-1] if until is None else until
         if until not in blocks:
             raise UserError(
                 f'distillation.teacher.until={until!r} is not in {blocks[0]} .. {blocks[-1]}'
             )
-        model.decoder_blocks = model.decoder_blocks[: 1 + blocks.index(until)]
+        setattr(model, part, row[: 1 + blocks.index(until)])
         if checkpoint:
             fill(model, checkpoint, 'stage-1 teacher')
         elif random_weights:
@@ -81,12 +87,17 @@ class MAETeacher(FrozenTeacher):
     def answer(self, images: Tensor, view: Masking | None) -> Features:
         """Raw output of the last block that is run, without a norm: C = ``width``.
 
+        Of an encoder's block the visible patches [B, n, C], in the view's order.
+
         Raises:
             ValueError: without a view.
         """
         if view is None:
             raise ValueError('a MAETeacher answers to a view: its student is a MaskedStudent')
-        tokens = self.model.decode(self.model.encode(images, view).latent, view)
+        encoded = self.model.encode(images, view)
+        if not self.model.has_decoder:
+            return Features(encoded.prenorm[:, 0], encoded.prenorm[:, 1:])
+        tokens = self.model.decode(encoded.latent, view)
         patches = tokens[:, 1:]
         if view.hidden is None:
             patches = patches.unflatten(1, self.model.grid_size)

@@ -1,0 +1,111 @@
+"""A league table for each task: G2SD's rows and other systems, with what each of them uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ...tasks import TASKS
+from .blocks import Block, Heading, Paragraph, Table
+from .summary import BASELINES, Difference, Line, paired_difference, paired_differences
+
+_REFERENCE = 'g2sd'
+_HEADER = (
+    'method', '- g2sd', '95 % interval', 'seeds', 'published', 'labels', 'teachers',
+    'passes with labels', 'passes without', 'extra params', 'own time', 'total',
+)  # fmt: skip
+_HOW = (
+    'Differences to g2sd are in points and paired by seed; intervals are Student\'s t with one '
+    'degree of freedom less than there are seeds, not corrected for the number of rows. Passes are '
+    'over the training images of the runs that the student itself went through; extra parameters '
+    'are trained beside it and dropped. Own time is of the last run; total is with all runs that '
+    'it needs, its teachers\' among them: the median over the seeds.'
+)
+_IDENTITY = ('task', 'student', 'method', 'table', 'setting')
+
+
+def league_tables(
+    lines: Sequence[Line], uses: Iterable[Mapping[str, Any]] = ()
+) -> Iterator[Block]:
+    """For each task with rows of other systems all of its rows, the best first.
+
+    Args:
+        lines: of a report.
+        uses: of ``results.json``: what its rows use.
+    """
+    known = {tuple(use[name] for name in _IDENTITY): use for use in uses}
+    tables = list(_tables(lines, known))
+    yield from tables
+    if tables:
+        yield Paragraph(_HOW, 'note')
+
+
+def _tables(
+    lines: Sequence[Line], known: Mapping[tuple[str, ...], Mapping[str, Any]]
+) -> Iterator[Block]:
+    for task in dict.fromkeys(line.task for line in lines if line.table == BASELINES):
+        own = [line for line in lines if line.task == task and line.table in ('main', BASELINES)]
+        metric = own[0].metric
+        yield Heading(TASKS[task].title if task in TASKS else task)
+        header = (_HEADER[0], metric, *_HEADER[1:])
+        rows = []
+        for line in league(own):
+            use = known.get(
+                (line.task, line.student, line.method, line.table, line.setting)
+            )
+            rows.append((*_figures(line, own), *_budget(use), *_times(line)))
+        yield Table(header, rows)
+
+
+def league(lines: Sequence[Line]) -> list[Line]:
+    """Lines of one task, the best mean first, those without a figure last."""
+    sign = 1.0 if lines[0].lower_is_better else -1.0
+    return sorted(lines, key=lambda line: (line.mean is None, sign * (line.mean or 0.0)))
+
+
+def to_reference(line: Line, lines: Sequence[Line]) -> Difference | None:
+    """A line's paired difference to G2SD's of the same student; None without a common seed."""
+    for other in lines:
+        if (other.method, other.table) != (_REFERENCE, 'main') or other is line:
+            continue
+        if line.method != 'teacher' and other.student != line.student:
+            continue
+        if paired_differences(line, other):
+            mean, error = paired_difference(line, other)
+            pairs = len(paired_differences(line, other))
+            less = line.lower_is_better
+            return Difference(line.task, line.name, other.name, mean, error, pairs, less)
+    return None
+
+
+def _figures(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
+    name = line.name.removesuffix(f' {BASELINES}')
+    found = to_reference(line, lines)
+    if line.mean is None:
+        figure = 'not a number' if line.undefined else 'failed'
+    else:
+        figure = f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
+    between = ''
+    if found and found.half_width is not None:
+        between = f'{found.mean - found.half_width:+.2f} to {found.mean + found.half_width:+.2f}'
+    seeds = str(found.seeds if found else len(line.seeds))
+    return name, figure, f'{found.mean:+.2f}' if found else '', between, seeds, line.published
+
+
+def _budget(use: Mapping[str, Any] | None) -> tuple[str, ...]:
+    if use is None:
+        return ('',) * 5
+    return (
+        'yes' if use['labels'] else 'no',
+        ', '.join(use['teachers']) or 'none',
+        f'{use["labelled"]:g}',
+        f'{use["unlabelled"]:g}',
+        f'{use["extra_params_m"]:.2f} M',
+    )
+
+
+def _times(line: Line) -> tuple[str, ...]:
+    return tuple(
+        '' if seconds is None else f'{seconds:.0f} s'
+        for seconds in (line.own_seconds, line.total_seconds)
+    )

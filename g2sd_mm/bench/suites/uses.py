@@ -1,0 +1,133 @@
+"""What a row uses: labels, teachers, passes over data, and parameters that its student never has.
+
+All of it follows from configs, so that unequal budgets are seen beside the figures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from ...config.load import load_config
+from ...config.parts import import_named_libraries, innermost_dataset, plain_model, teachers_in
+from ...distill.loss_inputs import LOSS_OPTIONS
+from .budget import raw_config, step_work
+from .data import OwnData
+from .suites import Row, Step, Suite
+
+_LOADED = re.compile(r'work_dirs/([^/\']+)/')
+#: What tells a row of ``results.json`` from others but its seed.
+IDENTITY = ('task', 'student', 'method', 'table', 'setting')
+
+
+@dataclass(frozen=True)
+class Uses:
+    """Of all runs that train a row's student, its teachers' own not among them.
+
+    labels: whether annotations enter a loss.
+    teachers: the runs whose weights teach it, or the names of published ones, each once.
+    labelled, unlabelled: passes over the training images of runs with and without annotations.
+    images: that all of these runs see together, each as often as it is seen.
+    extra_params_m: millions of parameters that are trained beside the student and dropped:
+        decoders, adapters, what losses have.
+    """
+
+    labels: bool
+    teachers: tuple[str, ...]
+    labelled: float
+    unlabelled: float
+    images: int
+    extra_params_m: float
+
+
+def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
+    """What a row of a suite uses; the networks' sizes are counted, and nothing is computed."""
+    steps = list(_student_steps(suite, suite.step(row.step)))
+    cfgs = [raw_config(step.config, step.options) for step in steps]
+    work = [step_work(step, data)[0] for step in steps]
+    told = [reads_labels(cfg) for cfg in cfgs]
+    passes = [each.passes or 0.0 for each in work]
+    return Uses(
+        labels=any(told),
+        teachers=tuple(dict.fromkeys(name for cfg in cfgs for name in _teachers(cfg))),
+        labelled=round(sum(n for n, yes in zip(passes, told, strict=True) if yes), 2),
+        unlabelled=round(sum(n for n, yes in zip(passes, told, strict=True) if not yes), 2),
+        images=sum(each.seen for each in work),
+        extra_params_m=round(sum(extra_parameters(step) for step in steps) / 1e6, 4),
+    )
+
+
+def described(
+    suite: Suite, lines: Iterable[Mapping[str, Any]], data: OwnData | None = None
+) -> list[dict[str, Any]]:
+    """:class:`Uses` of the rows that lines of ``results.json`` are of, with what tells them apart.
+
+    Rows of teachers have none: they are no students.
+    """
+    there = {_names(line) for line in lines}
+    return [
+        {**dict(zip(IDENTITY, _names(vars(row) | {'student': row.student}), strict=True)),
+         **asdict(uses_of(suite, row, data))}
+        for row in suite.rows
+        if row.method != 'teacher' and _names(vars(row) | {'student': row.student}) in there
+    ]  # fmt: skip
+
+
+def _names(line: Mapping[str, Any]) -> tuple[str, ...]:
+    defaults = {'table': 'main', 'student': '', 'setting': ''}
+    return tuple({**defaults, **line}[name] for name in IDENTITY)
+
+
+def _student_steps(suite: Suite, step: Step) -> Iterator[Step]:
+    """The runs whose weights the student has passed through, the first one first."""
+    cfg = raw_config(step.config, step.options).to_dict()
+    cfg.pop('distillation', None)
+    for name in dict.fromkeys(_LOADED.findall(str(cfg))):
+        if name in step.needs:
+            yield from _student_steps(suite, suite.step(name))
+    yield step
+
+
+def _teachers(cfg: Any) -> Iterator[str]:
+    for teacher in teachers_in(cfg.get('distillation')).values():
+        loaded = _LOADED.findall(str(teacher.get('checkpoint') or ''))
+        yield loaded[0] if loaded else str(teacher.get('model') or teacher.get('type'))
+
+
+def reads_labels(cfg: Any) -> bool:
+    """Whether annotations enter one of a training config's losses."""
+    if innermost_dataset(cfg.train_dataloader.dataset).get('with_label') is False:
+        return False
+    head = cfg.model.get('head') or {}
+    own = (head.get('loss') or {}).get('loss_weight', 1.0)
+    losses = (cfg.get('distillation') or {}).get('losses') or {}
+    return bool(own) or 'batch.gt_' in str(losses)
+
+
+def extra_parameters(step: Step) -> int:
+    """Parameters that a run trains and its student's weights file does not have."""
+    cfg = load_config(step.config, step.options)
+    import_named_libraries(cfg)
+    block = cfg.get('distillation') or {}
+    parts = [part for part in (block.get('adapters') or {}).values() if part]
+    for loss in (block.get('losses') or {}).values():
+        if loss:
+            parts.append({key: v for key, v in loss.items() if key not in LOSS_OPTIONS})
+    with torch.device('meta'), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+        beside = sum(_number(MODELS.build(part).parameters()) for part in parts)
+        if cfg.model.get('backbone'):
+            return beside  # a whole task model is deployed
+        model = MODELS.build(plain_model(cfg))
+    kept = model.deployable_state()
+    trained = (p for name, p in model.named_parameters() if name not in kept)
+    return beside + _number(p for p in trained if p.requires_grad)
+
+
+def _number(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
