@@ -120,6 +120,9 @@ def probe(
         'features_cached': train.cached and val.cached,
         'seconds_of_features': round(seconds, 2),
         'probes': results,
+        # as an evaluator's figures, for suites
+        'metrics': {f'{n}/{key}': v for n, one in results.items() for key, v in one.items()
+                    if isinstance(v, float)},
     }  # fmt: skip
     if out:
         Path(out).parent.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,9 @@ TASK = Task(
         # corrupted images (configs/robustness)
         Metric('top1', 'imagenet_c/top1'),
         Metric('mCE', 'imagenet_c/mCE', lower_is_better=True),
+        # frozen features (tools/probe.py)
+        Metric('knn_top1', 'knn/top1'),
+        Metric('linear_top1', 'linear/top1'),
     ),
     best_by=('accuracy/top1',),
     paper=PaperData(
