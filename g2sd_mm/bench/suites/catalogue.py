@@ -109,6 +109,14 @@ def _plain(task: str) -> str:
 
 
 _MAIN = tuple(_rows())
+# What pre-training and stage 1 alone are worth, from the mean of the patches, at the size that all
+# see. Three quarters of what a masked network learned from were hidden: nothing is hidden here.
+_FROZEN = tuple(
+    Row('cls', method, step, 'probe', 'frozen', f'{_FOLDER}vits_scratch_cls.py', 'knn_top1',
+        probe=('--probes', 'knn', 'linear', '--token', 'mean', '--size', '56'))
+    for method, step in (
+        ('teacher', 'vitb_mae'), ('mae_student', 'vits_mae'), ('g2sd', 'g2sd_vits_generic'))
+)  # fmt: skip
 _BASELINES = tuple(
     replace(row, data=f'{_TEST_DATA}{row.task}.py') for row in baselines.rows(('deit_mae',))
 )
@@ -130,10 +138,11 @@ MINI = Suite(
             for row in _FEW
         ),
         *_BASELINES,
+        *_FROZEN,
     ),
     seeds=(0, 1, 2),
     on_request=('depth',),
-    tables_on_request=(baselines.TABLE,),
+    tables_on_request=(baselines.TABLE, 'probe'),
     record='docs/results/mini',
     recipe=(
         'In this suite all students of classification predict from the mean of their patches, none '

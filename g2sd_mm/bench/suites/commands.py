@@ -43,7 +43,7 @@ class Launcher:
             raise UserError(f'--gpus {self.gpus}: at least 1')
 
     def command(self, action: str, job: str, arguments: Sequence[str], options: str) -> str:
-        """``action`` (train or test) with its positional arguments and further options."""
+        """``action`` (train, test or probe) with its positional arguments and further options."""
         words = shlex.join(arguments)
         if self.kind == 'none':
             start = f'python {script(f"{action}.py")} {words}'
@@ -173,13 +173,18 @@ def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:
 def evaluation_command(step: Step, row: Row, runs: Path, launcher: Launcher) -> str:
     """The command that evaluates a row's weights and writes :func:`evaluation_file`."""
     folder = runs / step.name
-    words = ['--out', str(evaluation_file(row, runs)), '--work-dir', str(folder / 'test')]
+    weights, out = str(folder / 'weights.pth'), ['--out', str(evaluation_file(row, runs))]
+    if row.probe:
+        kept = ['--cache', str(runs / 'features'), *out]
+        return HERE.command('probe', step.name, [weights], shlex.join(
+            ['--data', row.data, *row.probe, *kept]))  # fmt: skip
+    words = [*out, '--work-dir', str(folder / 'test')]
     words += ['--data', row.data] if row.data else []
-    weights = str(folder / 'weights.pth')
     config, options = step_config(step, runs, launcher)
     return launcher.command('test', step.name, [config, weights], shlex.join([*words, *options]))
 
 
 def evaluation_file(row: Row, runs: Path) -> Path:
     """Where a row's evaluation is kept."""
-    return runs / row.step / (f'test_{Path(row.data).stem}.json' if row.data else 'test.json')
+    kind = 'probe' if row.probe else 'test'
+    return runs / row.step / (f'{kind}_{Path(row.data).stem}.json' if row.data else 'test.json')

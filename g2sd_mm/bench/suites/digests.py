@@ -39,7 +39,7 @@ def all_digests(
 def row_digests(suite: Suite, digests: Mapping[Key, str]) -> dict[tuple[int, Row], str]:
     """Fingerprint of every row, by seed and row: its step's, and of other data to test it on."""
     return {
-        (seed, row): _fingerprint([digests[seed, name], _telling(row.data)])
+        (seed, row): _fingerprint([digests[seed, name], _telling(row.data), *row.probe])
         if row.data
         else digests[seed, name]
         for seed, name in digests

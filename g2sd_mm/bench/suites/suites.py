@@ -48,6 +48,8 @@ class Row:
     data: config whose test data take the place of the step's own.
     metric: what it is judged by, where that is not the task's headline.
     network: that is measured, where the step's name does not have it.
+    probe: options of ``tools/probe.py``, which then measures the step's frozen features on the
+        images of ``data``; empty for rows that ``tools/test.py`` evaluates.
     """
 
     task: str
@@ -58,6 +60,7 @@ class Row:
     data: str = ''
     metric: str = ''
     network: str = ''
+    probe: tuple[str, ...] = ()
 
     @property
     def student(self) -> str:
@@ -161,8 +164,12 @@ class Suite:
         return (self.step(name) for name in names)
 
     def on_own_test_data(self) -> Suite:
-        """The same suite with every row tested on what its last step validates on."""
-        return replace(self, rows=tuple(replace(row, data='') for row in self.rows), tested='')
+        """The same suite with every row tested on what its last step validates on.
+
+        Frozen features are left out: their images are named by the suite.
+        """
+        rows = tuple(replace(row, data='') for row in self.rows if not row.probe)
+        return replace(self, rows=rows, tested='')
 
     def with_steps(self, change: Callable[[Step], Step]) -> Suite:
         """The same suite with every step replaced by ``change(step)``."""
