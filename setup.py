@@ -68,6 +68,9 @@ DOCS = [
 # library without dependencies.
 PACKED = ['lmdb']
 
+# The page of tools/serve.py: routes, and the server that runs them.
+SERVE = ['starlette>=1.0', 'uvicorn']
+
 # Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
 # finds them in either place.
 FOLDERS = [
@@ -91,13 +94,16 @@ EXTRAS = {
         'ipykernel',
         'transformers>=5',  # tests compare features with it
         'scikit-learn',  # tests compare probes with it
+        'playwright',  # tests drive the page of tools/serve.py; needs a Chromium of the system
         *EXPORT,
         *PACKED,
+        *SERVE,
     ],
     'docs': DOCS,
     'export': EXPORT,
     'huggingface': ['transformers>=5'],  # of a HuggingFaceTeacher
     'packed': PACKED,
+    'serve': SERVE,
     'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
 }
 
@@ -118,6 +124,7 @@ setup(
     package_data={
         'g2sd_mm.bench.reports': ['*.j2'],
         'g2sd_mm.bench.own_student': ['*.j2'],
+        'g2sd_mm.runs': ['*.html'],
         'g2sd_mm._files.tools': ['*.sh'],
         'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],

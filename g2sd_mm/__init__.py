@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from timm.models.vision_transformer import VisionTransformer
 
-    from .students.student import Image, Student
+    from .students.student import Student
 
 compat.prepare()
 
@@ -75,15 +75,18 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
     return convert(student)
 
 
-def predict(student: Student | str | Path, image: Image, threshold: float = 0.3) -> dict[str, Any]:
-    """Predict on one image; see :meth:`g2sd_mm.students.student.Student.predict`.
+def predict(
+    student: Student | str | Path, source: Any, threshold: float = 0.3, **options: Any
+) -> Any:
+    """Predict on one picture or many; see :meth:`g2sd_mm.students.student.Student.predict`.
 
     Args:
         student: from :func:`load_student`, or what that takes (then it is loaded for this call).
-        image: a file, or uint8 pixels [height, width, 3], RGB.
+        source: a picture, a folder, a video, a list of them, ...
         threshold: least score of a box.
+        options: ``batch_size``, ``tile``, ``progress``.
     """
     from .students import Student, load_student
 
     loaded = student if isinstance(student, Student) else load_student(student)
-    return loaded.predict(image, threshold)
+    return loaded.predict(source, threshold, **options)

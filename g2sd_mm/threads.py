@@ -32,6 +32,11 @@ def free_cores() -> int:
     return max(1, cores() - round(load()))
 
 
+def said_by() -> str:
+    """The variable by which somebody said how many threads there are to be; '' for none."""
+    return next((name for name in _SAID if os.environ.get(name)), '')
+
+
 def use_threads(parameters: int) -> str:
     """Let torch compute on as many threads as pay; returns that in words.
 
@@ -40,7 +45,7 @@ def use_threads(parameters: int) -> str:
     Args:
         parameters: of the largest network that is run on the CPU.
     """
-    said = next((name for name in _SAID if os.environ.get(name)), '')
+    said = said_by()
     if not said:
         torch.set_num_threads(1 if parameters <= SMALL else free_cores())
     number = torch.get_num_threads()

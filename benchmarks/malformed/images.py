@@ -15,7 +15,7 @@ from PIL import Image
 from g2sd_mm.data_checks.images import look_at_image
 from g2sd_mm.data_checks.masks import Labels, look_at_mask
 from g2sd_mm.errors import DataError
-from g2sd_mm.students.student import read_image
+from g2sd_mm.students.images import read_image
 from tests.helpers import odd_images as odd
 
 from .case import Case

@@ -1,4 +1,4 @@
-"""``tools/infer.py``: predictions of a trained student on image files, as JSON and pictures."""
+"""``tools/infer.py``: ``predict`` with the config first, as OpenMMLab users know it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog='infer.py',
         description='Predict images: classes, boxes with masks, a label map, or depth (also as '
-        '16-bit PNG and .npy), depending on the config.',
+        '16-bit PNG and .npy), depending on the config. predict.py does the same from the weights '
+        'alone, and more.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,11 +39,10 @@ def main() -> None:
     args = vars(parser().parse_args())
 
     def command() -> None:
-        from ..runs.infer import infer
-
-        infer(options=parse_options(args.pop('cfg_options')), **args)
+        from ..runs.predict import infer
         from ..text import printable
 
+        infer(options=parse_options(args.pop('cfg_options')), progress=True, **args)
         print(printable(f'{args["out_dir"]}/predictions.json'))
 
     run_command(command)

@@ -236,9 +236,10 @@ class VisionTransformer(BaseModule):
         if own.requires_grad or grid == self.grid_size or traced:
             return resize_positions(own, self.grid_size, grid)
         state = (grid, own.data_ptr(), own._version, own.dtype, own.device)
-        if self._resized is None or self._resized[0] != state:
-            self._resized = state, resize_positions(own.detach(), self.grid_size, grid)
-        return self._resized[1]
+        kept = self._resized  # another thread may replace it
+        if kept is None or kept[0] != state:
+            kept = self._resized = state, resize_positions(own.detach(), self.grid_size, grid)
+        return kept[1]
 
     def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
         """[B, 3, height, width] -> tokens [B, 1 + N, D], class token first, and the grid."""

@@ -19,7 +19,7 @@ from ..config.parts import innermost_dataset
 from ..data_layouts import Layout, Split, find_layout
 from ..errors import DataError, UserError
 from ..image_files import files_below, folders_in, is_image
-from ..students.student import read_image
+from ..students.images import read_image
 from .dense import IGNORED
 
 _WORKERS = 4

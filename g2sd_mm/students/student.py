@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cv2
-import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
-from mmengine.registry import TRANSFORMS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..agreement.inputs import Inputs, cut_of, pixels
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..config.load import image_channels
-from ..errors import DataError, UserError
+from ..errors import UserError
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
+from .batches import predictions
 from .build import registered_only
-
-#: A file, or pixels [height, width, C]: of three channels uint8, in RGB order.
-Image = str | Path | np.ndarray
+from .images import Image, channel_pixels, read_image, rgb_pixels, shown
+from .sources import Item, Source, find
+from .tiles import tiling_for
 
 
 class Student(nn.Module):
@@ -97,36 +97,93 @@ class Student(nn.Module):
         """
         return self._whole(images)
 
-    def predict(self, image: Image, threshold: float = 0.3) -> dict[str, Any]:
-        """Predict on one image, prepared as the student's test images were.
+    def predict(
+        self,
+        source: Any,
+        threshold: float = 0.3,
+        *,
+        batch_size: int | None = None,
+        tile: int | None = None,
+        progress: bool = False,
+    ) -> Any:
+        """Predict on one picture, or on many in batches, prepared as the test images were.
 
         Args:
-            image: a file, or uint8 pixels [height, width, 3], RGB (of a student for other images,
-                [height, width, in_channels] as its files hold them).
+            source: a picture, or several: see :func:`~g2sd_mm.students.sources.find`. A picture is
+                a file or its bytes, an array or tensor of 1 to 4 channels and any type of number,
+                or pillow's image: see :func:`~g2sd_mm.students.images.rgb_pixels`. (Of a student
+                for other images: files, and pixels with its channels, as its files hold them.)
             threshold: least score of a box.
+            batch_size: images at a time; without it, by their size.
+            tile: detection and segmentation: side in pixels of the tiles that larger images are
+                cut into, overlapping by a quarter; see :mod:`~g2sd_mm.students.tiles`.
+            progress: of several, show a bar, and say at the end how many images per second.
 
         Returns:
             plain values. ``scores``: probability by class name, the best five, falling; or
             ``instances``: dicts of ``class``, ``score``, ``box`` (left, top, right, bottom in
             pixels of the image) and ``mask`` (COCO run lengths); or ``classes``: share of the
             pixels by class name; or ``depth``: metres of the nearest, median and farthest pixel.
+            Of several pictures a list, in order, with the picture's name as ``image``; where one
+            cannot be read there is ``error`` in the place of a prediction, and a warning.
 
         Raises:
-            UserError: if the file is missing or no image, or the array is of another type or shape.
+            UserError: if a path leads nowhere; of one picture, if it cannot be read.
         """
-        return self.plain(self.sample(image), threshold)
+        found = find(source)
+        if found.single and tile is None:
+            (item,) = found.items
+            return self.plain(self.sample(item.picture()), threshold)
+        results = []
+        stream = self.stream(
+            found, threshold, batch_size=batch_size, tile=tile, progress=progress
+        )
+        for result in stream:
+            if 'error' in result:
+                if found.single:
+                    raise UserError(result['error'])
+                print_log(result['error'], logger='current', level=logging.WARNING)
+            results.append(result)
+        if found.single:
+            results[0].pop('image')
+            return results[0]
+        return results
+
+    def stream(
+        self,
+        source: Any,
+        threshold: float = 0.3,
+        *,
+        batch_size: int | None = None,
+        tile: int | None = None,
+        progress: bool = False,
+    ) -> Iterator[dict[str, Any]]:
+        """As :meth:`predict` of several pictures, one result after the other: for any number.
+
+        A source that is an iterator is read a few batches ahead.
+        """
+        tiling = tiling_for(self, tile)
+
+        def finish(number: int, item: Item, sample: Any) -> dict[str, Any]:
+            return self.plain(sample, threshold)
+
+        source = source if isinstance(source, Source) else find(source)
+        options: dict[str, Any] = dict(batch_size=batch_size, tiling=tiling, progress=progress)
+        for item, result in predictions(self, source, finish, **options):
+            told = {'error': str(result)} if isinstance(result, UserError) else result
+            yield {'image': item.name, **item.facts, **told}
 
     def plain(self, sample: Any, threshold: float = 0.3) -> dict[str, Any]:
         """A sample of :meth:`sample` as :meth:`predict` gives it."""
         return self._task.plain(sample, self.classes, threshold)
 
-    def files(self, sample: Any, path: Path) -> dict[str, Any]:
-        """Write what plain values of a sample cannot hold, such as a depth map, beside ``path``.
+    def files(self, sample: Any, path: Path, threshold: float = 0.3) -> dict[str, Any]:
+        """Write what plain values of a sample cannot hold, such as label maps, beside ``path``.
 
         Returns:
-            entries for ``predictions.json`` that name the files; empty for most tasks.
+            entries for ``predictions.json`` that name the files; empty for classification.
         """
-        return self._task.files(sample, path)
+        return self._task.files(sample, path, threshold)
 
     def draw(self, image: np.ndarray, sample: Any, **options: Any) -> np.ndarray:
         """A picture of a sample; see :func:`g2sd_mm.tasks.drawing.draw_sample`."""
@@ -141,25 +198,80 @@ class Student(nn.Module):
         ``pred_sem_seg.data`` [1, height, width] and ``seg_logits`` for segmentation,
         ``pred_depth_map.data`` [1, height, width] in metres for depth.
         """
-        with DefaultScope.overwrite_default_scope(self.network['scope']):
-            if self._prepare is None:
-                with quiet_imports():
-                    self._prepare = _preparation(self.network)
-            given = self._as_input(image)
-            inputs = self._prepare(given)
-            self._say_size(given['ori_shape'], tuple(inputs['inputs'].shape[-2:]))
-            (sample,) = self.model.test_step(pseudo_collate([inputs]))
+        with self.scope():
+            (sample,) = self.run([self.prepare(self.load(image))])
         return sample
 
-    def picture(self, path: str | Path) -> np.ndarray:
-        """An image file as a picture to draw on, uint8 [height, width, 3]."""
-        return read_image(path) if self.in_channels == 3 else shown(self._read(str(path)))
+    # The steps of a prediction; within the scope of the student's library.
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Names are found in the student's library first; threads may enter it while it is open."""
+        current = DefaultScope.get_current_instance()
+        if current is not None and current.scope_name == self.network['scope']:
+            yield
+            return
+        with DefaultScope.overwrite_default_scope(self.network['scope']):
+            yield
+
+    def ready(self) -> None:
+        """Build the test pipeline, once."""
+        if self._prepare is None:
+            with quiet_imports():
+                self._prepare = _preparation(self.network)
+            self._cut = cut_of(restore(self.network['test_pipeline']))
+
+    def load(self, image: Image) -> dict[str, Any]:
+        """What the first step of the pipeline leaves: ``img`` in the order of files, its size."""
+        path = str(image) if isinstance(image, (str, Path)) else ''
+        return self.as_loaded(self._pixels(image), path)
+
+    def as_loaded(self, pixels: np.ndarray, path: str = '') -> dict[str, Any]:
+        """The same of ``img`` itself."""
+        size = pixels.shape[:2]
+        return {
+            'img': pixels,
+            'img_shape': size,
+            'ori_shape': size,
+            'img_path': path,
+            'img_id': 0,
+            'reduce_zero_label': False,
+        }
+
+    def prepare(self, given: dict[str, Any]) -> dict[str, Any]:
+        """``inputs`` [C, height, width] and data sample, as the test pipeline makes them."""
+        self.ready()
+        assert self._prepare is not None
+        prepared = self._prepare(given)
+        self._say_size(given['ori_shape'], tuple(prepared['inputs'].shape[-2:]))
+        return prepared
+
+    def run(self, prepared: Sequence[dict[str, Any]]) -> list[Any]:
+        """Data samples of prepared images of one size, predicted together."""
+        return self.model.test_step(pseudo_collate(list(prepared)))
+
+    def picture(self, image: Image) -> np.ndarray:
+        """A picture to draw on, uint8 [height, width, 3]."""
+        if self.in_channels == 3:
+            return rgb_pixels(image)
+        with self.scope():
+            return shown(self._pixels(image))
+
+    def _pixels(self, image: Image) -> np.ndarray:
+        """[height, width, C] in the order of files: BGR, or as they are."""
+        if self.in_channels == 3 and isinstance(image, (str, Path)):
+            return read_image(image, 'bgr')
+        if self.in_channels == 3:
+            return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
+        self.ready()
+        step = restore(self.network['test_pipeline'][0])
+        return channel_pixels(image, self.in_channels, step)
 
     def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:
         """Once for each kind: images that the pipeline leaves at a size that is not the usual."""
         if self.task != 'classification':
             return
-        note, cut = '', cut_of(restore(self.network['test_pipeline']))
+        note, cut = '', self._cut
         if self._size and prepared != self._size:
             note = (
                 f'was trained on images of {pixels(self._size)} and predicts this one at '
@@ -173,23 +285,6 @@ class Student(nn.Module):
         if note and note not in self._unlike:
             self._unlike.add(note)
             print_log(f'the student {note}', logger='current', level=logging.WARNING)
-
-    def _read(self, path: str) -> np.ndarray:
-        check_image(path)
-        with DefaultScope.overwrite_default_scope(self.network['scope']), quiet_imports():
-            return read_pixels(restore(self.network['test_pipeline'][0]), path)
-
-    def _as_input(self, image: Image) -> dict[str, Any]:
-        if self.in_channels == 3:
-            return _as_input(image)
-        path = str(image) if isinstance(image, (str, Path)) else ''
-        array = with_channels(self._read(path) if path else np.asarray(image))
-        if array.ndim != 3 or array.shape[2] != self.in_channels:
-            raise UserError(
-                f'this student takes images of {self.in_channels} channels, and '
-                f'{path or "this array"} is {list(array.shape)}'
-            )
-        return _loaded(array, path)
 
 
 def _is_square(size: tuple[int, int] | None) -> bool:
@@ -216,85 +311,3 @@ def _preparation(network: Record) -> Callable[[dict], dict]:
         return pipeline(item)
 
     return prepare
-
-
-def _as_input(image: Image) -> dict[str, Any]:
-    """What the first step of a pipeline leaves: pixels in BGR order, and their size."""
-    path = str(image) if isinstance(image, (str, Path)) else ''
-    pixels = read_image(path) if path else np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise UserError(
-            f'an image is a file or uint8 pixels [height, width, 3] in RGB order, got '
-            f'{pixels.dtype} {list(pixels.shape)}'
-        )
-    return _loaded(pixels[..., ::-1].copy(), path)
-
-
-def _loaded(pixels: np.ndarray, path: str) -> dict[str, Any]:
-    size = pixels.shape[:2]
-    return {
-        'img': pixels,
-        'img_shape': size,
-        'ori_shape': size,
-        'img_path': path,
-        'img_id': 0,
-        'reduce_zero_label': False,
-    }
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    """Pixels of a file, uint8 [height, width, 3], RGB.
-
-    Raises:
-        UserError: if it is missing or no image.
-    """
-    check_image(path)
-    try:
-        return mmcv.imread(str(path), channel_order='rgb')
-    except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
-        raise UserError(f'{path} is not an image that can be read') from error
-
-
-def check_image(path: str | Path) -> None:
-    """Say in one line that there is no such file.
-
-    Raises:
-        UserError: if so.
-    """
-    if not Path(path).is_file():
-        raise UserError(f'no image file {path}')
-
-
-def read_pixels(step: Mapping[str, Any], path: str) -> np.ndarray:
-    """Pixels [height, width, C] of a file, as the first step of a test pipeline reads them.
-
-    Raises:
-        UserError: if the file cannot be read so.
-    """
-    reader = TRANSFORMS.build(dict(step))
-    try:
-        results = reader({'img_path': path})
-    except (DataError, OSError, ValueError, AssertionError) as error:
-        raise UserError(
-            f'{path} cannot be read by {step.get("type")} of the test pipeline: {error}'
-        ) from error
-    return with_channels(results['img'])
-
-
-def with_channels(pixels: np.ndarray) -> np.ndarray:
-    """[height, width] as [height, width, 1]; three sides as they are."""
-    return pixels[..., None] if pixels.ndim == 2 else pixels
-
-
-def shown(pixels: np.ndarray) -> np.ndarray:
-    """A picture to draw on, uint8 [height, width, 3]: the first three channels, or one as grey.
-
-    Values that are no bytes are stretched from the smallest to the largest.
-    """
-    pixels = with_channels(pixels)
-    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
-    if pixels.dtype != np.uint8:
-        values = pixels.astype(np.float64)
-        low, high = values.min(), values.max()
-        pixels = ((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
-    return np.ascontiguousarray(pixels)

@@ -15,7 +15,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from .drawing import Drawing, as_numpy, write
+from .drawing import Drawing, as_numpy, write, write_png
 from .task import Backbone, Features, Image, Metric, Task
 
 #: What a depth map's PNG has for a metre; the 16 bits end at 65.535 m.
@@ -53,7 +53,7 @@ def predicted(sample: Any) -> np.ndarray:
     return as_numpy(sample.pred_depth_map.data).squeeze(0).astype(np.float32)
 
 
-def files(sample: Any, path: Path) -> dict[str, Any]:
+def files(sample: Any, path: Path, threshold: float) -> dict[str, Any]:
     """Write ``<path>_depth.npy`` (metres, float32) and ``<path>_depth.png`` (16 bits, millimetres).
 
     What is farther than 65.535 m does not fit into the PNG and is 0 there, which means unknown.
@@ -62,7 +62,7 @@ def files(sample: Any, path: Path) -> dict[str, Any]:
     array, picture = (path.with_name(f'{path.name}_depth{end}') for end in ('.npy', '.png'))
     np.save(array, metres)
     counted = np.where(metres <= _FARTHEST_PNG, np.rint(metres * MILLIMETRES), 0)
-    cv2.imwrite(str(picture), counted.astype(np.uint16))
+    write_png(picture, counted.astype(np.uint16))
     return {'depth_files': [array.name, picture.name]}
 
 

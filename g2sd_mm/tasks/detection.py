@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from .drawing import Drawing, LabelPlaces, as_numpy, class_colour
+from .drawing import Drawing, LabelPlaces, as_numpy, class_colour, write_png
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
 
@@ -45,6 +46,25 @@ def _instance(found: Any, i: int, classes: Sequence[str]) -> dict[str, Any]:
         encoded = coco_mask.encode(pixels)
         plain['mask'] = {'size': encoded['size'], 'counts': encoded['counts'].decode()}
     return plain
+
+
+def files(sample: Any, path: Path, threshold: float) -> dict[str, Any]:
+    """Write ``<path>_masks.png`` of 16 bits: at each pixel the place of its instance in the list.
+
+    It begins at 1; 0 is none. Where several overlap, the surest is meant.
+    """
+    found = sample.pred_instances
+    if 'masks' not in found:
+        return {}
+    scores = as_numpy(found.scores)
+    listed = np.flatnonzero(scores >= threshold)
+    height, width = sample.ori_shape
+    numbers = np.zeros((height, width), np.uint16)
+    for place in np.argsort(scores[listed], kind='stable'):  # the surest on top
+        numbers[as_numpy(found.masks[int(listed[place])]) > 0] = place + 1
+    file = path.with_name(f'{path.name}_masks.png')
+    write_png(file, numbers)
+    return {'masks_file': file.name}
 
 
 def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) -> Image:
@@ -107,6 +127,7 @@ TASK = Task(
     parts={'pyramid': Pyramid, 'backbone': Backbone},
     plain=plain,
     draw=draw,
+    files=files,
     fixed_part=fixed_part,
     left_out=(
         'backbone and pyramid are exported, RPN and RoI heads are not: how many proposals, boxes '

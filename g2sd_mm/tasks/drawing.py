@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -129,6 +130,16 @@ class LabelPlaces:
             max(0, min(x + width, a + w) - max(x, a)) * max(0, min(y + height, b + h) - max(y, b))
             for a, b, w, h in self._taken
         )
+
+
+def write_png(path: Path, values: np.ndarray) -> None:
+    """Values of 8 or 16 bits [height, width] as PNG.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    if not cv2.imwrite(str(path), values):
+        raise OSError(f'{path} cannot be written')
 
 
 def as_numpy(values: Any) -> np.ndarray:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch.nn.functional as F
+from PIL import Image as pillow
 from torch import Tensor
 
-from .drawing import Drawing, as_numpy, class_colour, write
+from .drawing import Drawing, as_numpy, class_colour, write, write_png
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
 _VOID = 255
@@ -42,6 +44,22 @@ def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, An
             for label, share in zip(labels, shares, strict=True)
         }
     }
+
+
+def files(sample: Any, path: Path, threshold: float) -> dict[str, Any]:
+    """Write ``<path>_mask.png``: the class number of each pixel, in the colours that are drawn.
+
+    8 bits with a palette, or 16 bits without one where there are more than 256 classes.
+    """
+    labels = as_numpy(sample.pred_sem_seg.data).squeeze(0)
+    file = path.with_name(f'{path.name}_mask.png')
+    if labels.max() > 255:
+        write_png(file, labels.astype(np.uint16))
+    else:
+        picture = pillow.fromarray(labels.astype(np.uint8))
+        picture.putpalette([value for label in range(256) for value in class_colour(label)])
+        picture.save(file)
+    return {'mask_file': file.name}
 
 
 def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) -> Image:
@@ -87,6 +105,7 @@ TASK = Task(
     parts={'segmentor': Segmentor, 'backbone': Backbone},
     plain=plain,
     draw=draw,
+    files=files,
     left_out=(
         'the exported network takes one crop; sliding it over a larger image is left to the caller'
     ),

@@ -68,8 +68,8 @@ class Task:
     plain: (data sample, class names, least score) -> plain values.
     draw: (image, data sample, class names, options) -> picture; see :mod:`g2sd_mm.tasks.drawing`.
     paper: None for a task that the paper does not have.
-    files: (data sample, path without ending) -> entries of ``predictions.json``: writes what plain
-        values cannot hold, such as maps, and names the files.
+    files: (data sample, path without ending, least score) -> entries of ``predictions.json``:
+        writes what plain values cannot hold, such as maps, and names the files.
     fixed_part: (model, images) -> None runs the part whose arithmetic every image costs alike.
     left_out: what an export of the whole leaves out, and why.
     pictures: how many images a report shows.
@@ -86,7 +86,7 @@ class Task:
     plain: Callable[[Any, Sequence[str], float], dict[str, Any]]
     draw: Callable[..., Image]
     paper: PaperData | None = None
-    files: Callable[[Any, Path], dict[str, Any]] = lambda sample, path: {}
+    files: Callable[[Any, Path, float], dict[str, Any]] = lambda sample, path, threshold: {}
     model_types: tuple[str, ...] = ()
     best_by: tuple[str, ...] = ()
     fixed_part: Callable[[Any, Tensor], Any] = lambda model, images: model(images)

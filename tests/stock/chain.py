@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.engine.hooks.access import bare_model
-from g2sd_mm.runs.infer import infer
+from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 from g2sd_mm.students import load_student

@@ -12,7 +12,7 @@ from g2sd_mm.agreement.runs import agree_for_test, agree_for_training
 from g2sd_mm.agreement.weights import cut_note, reconcile, recorded
 from g2sd_mm.checkpoints.record import read_sidecar, write_sidecar
 from g2sd_mm.config.parts import LOADERS
-from g2sd_mm.runs.infer import infer
+from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student

@@ -9,7 +9,7 @@ import pytest
 
 from g2sd_mm.cli.browse_data import browse
 from g2sd_mm.errors import UserError
-from g2sd_mm.runs.infer import infer
+from g2sd_mm.runs.predict import infer
 
 from ..helpers import toys
 

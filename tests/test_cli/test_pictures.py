@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 import g2sd_mm
 from g2sd_mm.cli.browse_data import browse
-from g2sd_mm.runs.infer import infer
+from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.tasks.drawing import class_colour
 

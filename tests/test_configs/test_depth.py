@@ -25,7 +25,7 @@ from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.config.load import load_config
 from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.export import export_student
-from g2sd_mm.runs.infer import infer
+from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 from g2sd_mm.students import load_student

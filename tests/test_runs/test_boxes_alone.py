@@ -18,7 +18,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import plain_model
 from g2sd_mm.data_checks.boxes_or_masks import choose_boxes_or_masks
 from g2sd_mm.errors import DataError, UserError
-from g2sd_mm.runs.infer import infer
+from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train
 from g2sd_mm.runs.verify import verify

@@ -17,10 +17,10 @@ import g2sd_mm
 from g2sd_mm.errors import UserError
 from g2sd_mm.export import export_student
 from g2sd_mm.students import Student, as_timm, load_student
-from g2sd_mm.students.student import shown
+from g2sd_mm.students.images import shown
 
 from ..helpers.students import CLASSES, CONFIGS, student_folder
-from ..helpers.toys import ROOT, config, refused, words
+from ..helpers.toys import ROOT, config, refused
 
 
 @pytest.fixture(scope='module')
@@ -98,16 +98,6 @@ def test_the_function_takes_a_student_or_its_folder(students, tmp_path, photo):
     expected = students['classification'].predict(photo[0])
     assert g2sd_mm.predict(students['classification'], photo[0]) == expected
     assert g2sd_mm.predict(folder, photo[0]) == expected
-
-
-@pytest.mark.parametrize(
-    'pixels',
-    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3), np.float32)],
-)
-def test_other_arrays_are_refused(students, pixels):
-    message = words('uint8 pixels [height, width, 3]', f'got {pixels.dtype} {list(pixels.shape)}')
-    with pytest.raises(UserError, match=message):
-        students['classification'].predict(pixels)
 
 
 def test_bad_files_are_named(students, tmp_path):

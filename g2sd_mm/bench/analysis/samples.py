@@ -15,7 +15,7 @@ from torch import Tensor
 from ...config.parts import innermost_dataset
 from ...errors import UserError
 from ...models.positions import height_and_width
-from ...students.student import read_image
+from ...students.images import read_image
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def _draw_task(
     suite: Suite, rows: Sequence[Row], runs: Path, folder: Path, say: Callable[[str], None]
 ) -> None:
     from ...config.load import load_config
-    from ...runs.infer import infer
+    from ...runs.predict import infer
 
     shutil.rmtree(folder, ignore_errors=True)  # of other images, perhaps
     first = suite.step(rows[0].step)

@@ -22,7 +22,7 @@ from ...agreement.inputs import Size, pixels
 from ...config.load import image_channels
 from ...config.parts import innermost_dataset, task_of_config
 from ...errors import DataError
-from ...students.student import read_pixels, shown
+from ...students.images import read_pixels, shown
 from ...tasks.drawing import draw_sample
 from .access import bare_model
 

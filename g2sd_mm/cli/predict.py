@@ -1,0 +1,85 @@
+"""``tools/predict.py``: predictions of a trained student on files, folders and videos."""
+
+from __future__ import annotations
+
+import argparse
+
+from .exit_codes import run_command
+from .options import add_options, parse_options
+
+EXAMPLES = """examples:
+  python tools/predict.py work_dirs/g2sd_vits_cls photos --out predictions
+  python tools/predict.py work_dirs/g2sd_vits_maskrcnn street.mp4 --every 5 --out street
+  python tools/predict.py weights.pth "photos/*.jpg" more/a.png --out boxes --save csv coco
+  python tools/predict.py weights.pth aerial.tif --tile 1024 --out aerial
+
+exit codes: 0 all were predicted; 1 some could not be read, and the others were predicted;
+2 nothing was predicted.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``predict``."""
+    p = argparse.ArgumentParser(
+        prog='predict.py',
+        description='Predict pictures, in batches: classes, boxes with masks, label maps or depth, '
+        'depending on the student. predictions.json in the folder has them all.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('weights', help="weights file, or a run's folder")
+    p.add_argument(
+        'source', nargs='+', help='image files, folders (with all below them), globs, videos'
+    )
+    p.add_argument('--out', required=True, help='folder for predictions.json and what is saved')
+    p.add_argument(
+        '--save',
+        nargs='*',
+        choices=['csv', 'coco', 'masks', 'drawn'],
+        default=['masks', 'drawn'],
+        help='beside predictions.json: a table, COCO results (detection), masks and depth maps as '
+        'PNG, drawn pictures (masks drawn); without a word, nothing',
+    )
+    p.add_argument('--threshold', type=float, default=0.3, help='minimum score of a box (0.3)')
+    p.add_argument('--batch-size', type=int, help='images at a time (by their size)')
+    p.add_argument(
+        '--tile',
+        type=int,
+        metavar='PIXELS',
+        help='cut larger images into tiles of this side, overlapping by a quarter (detection, '
+        'segmentation)',
+    )
+    p.add_argument('--every', type=int, default=1, help='each so-many-th frame of a video (1)')
+    p.add_argument(
+        '--coco-ids',
+        metavar='ANNOTATIONS',
+        help='COCO file whose ids of images and categories the results get (counted from 1)',
+    )
+    p.add_argument(
+        '--config', help='config to build the student from (the JSON file beside the weights)'
+    )
+    p.add_argument('--device', help='cpu, cuda, ... (cuda if available)')
+    add_options(p)
+    return p
+
+
+def main() -> None:
+    """Entry point of ``tools/predict.py``."""
+    args = vars(parser().parse_args())
+
+    def command() -> None:
+        from ..errors import UserError
+        from ..runs.predict import check, predict_into, student_for
+        from ..text import printable
+
+        config, pairs = args.pop('config'), args.pop('cfg_options')
+        if pairs and not config:
+            raise UserError('--cfg-options changes a config: give --config too')
+        options = parse_options(pairs)
+        student = student_for(args.pop('weights'), config, options, args.pop('device'))
+        out = args.pop('out')
+        report = predict_into(student, args.pop('source'), out, progress=True, **args)
+        print(printable(f'{out}/predictions.json'))
+        check(report, out)
+
+    run_command(command)

@@ -1,0 +1,60 @@
+"""``tools/serve.py``: a web page on which a student is tried on pictures."""
+
+from __future__ import annotations
+
+import argparse
+
+from .exit_codes import run_command
+
+EXAMPLES = """examples:
+  python tools/serve.py work_dirs/g2sd_vits_cls
+  python tools/serve.py work_dirs/g2sd_vits_cls --teacher work_dirs/vitb_cls \\
+      --twin work_dirs/vits_cls --port 8080
+
+It needs: pip install "g2sd_mm[serve]". End it with Ctrl-C.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of ``serve``."""
+    p = argparse.ArgumentParser(
+        prog='serve.py',
+        description='Serve a web page on this machine: drop a picture, and see what the student '
+        'makes of it, beside its teacher and its plain twin if they are given. Nothing is kept.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument('weights', help="weights file of the student, or a run's folder")
+    p.add_argument('--teacher', metavar='WEIGHTS', help='the teacher, to the left')
+    p.add_argument(
+        '--twin', metavar='WEIGHTS', help='the student fine-tuned without teacher, to the right'
+    )
+    p.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to listen at (127.0.0.1: this machine alone; 0.0.0.0: everybody)',
+    )
+    p.add_argument('--port', type=int, default=8000, help='port (8000; 0: any that is free)')
+    p.add_argument('--max-mb', type=float, default=20, help='largest file in MB (20)')
+    p.add_argument('--threshold', type=float, default=0.3, help='minimum score of a box (0.3)')
+    p.add_argument('--device', help='cpu, cuda, ... (cuda if available)')
+    return p
+
+
+def main() -> None:
+    """Entry point of ``tools/serve.py``."""
+    args = parser().parse_args()
+
+    def command() -> None:
+        from ..runs.predict import student_for
+        from ..runs.serve import serve
+
+        given = {'teacher': args.teacher, 'student': args.weights, 'twin': args.twin}
+        networks = {
+            name: student_for(weights, device=args.device)
+            for name, weights in given.items()
+            if weights
+        }
+        serve(networks, args.host, args.port, int(args.max_mb * 2**20), args.threshold)
+
+    run_command(command)

@@ -1,0 +1,213 @@
+"""Predictions as files, written one after the other: JSON, CSV, COCO's, and drawn videos."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+from torch import nn
+
+from ..errors import UserError
+from ..students.student import Student
+from ..tasks import class_name
+
+_RATE = 25.0  # frames per second of a video that does not say
+
+
+class JsonFile:
+    """A list with an entry a line: whole whenever it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.first = path, True
+
+    def __enter__(self) -> JsonFile:
+        self.file: TextIO = self.path.open('w', encoding='utf-8')
+        self.file.write('[')
+        return self
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        self.file.write(('\n' if self.first else ',\n') + json.dumps(entry))
+        self.first = False
+
+    def __exit__(self, *_: object) -> None:
+        self.file.write('\n]\n')
+        self.file.close()
+
+
+_COLUMNS = {
+    'classification': ('class', 'score'),
+    'detection': ('class', 'score', 'left', 'top', 'right', 'bottom'),
+    'segmentation': ('class', 'share'),
+    'depth': ('nearest', 'median', 'farthest'),
+}
+
+
+class CsvFile:
+    """A table: of classification five rows a picture, of detection one an object, of segmentation
+    one a class; a picture in which nothing was found has a row too."""
+
+    def __init__(self, path: Path, task: str) -> None:
+        if task not in _COLUMNS:
+            raise UserError(f'there is no table for {task}: save other than csv')
+        self.path, self.columns = path, ('image', 'frame', *_COLUMNS[task], 'error')
+
+    def __enter__(self) -> CsvFile:
+        self.file = self.path.open('w', encoding='utf-8', newline='')
+        self.writer = csv.DictWriter(self.file, self.columns, restval='', extrasaction='ignore')
+        self.writer.writeheader()
+        return self
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """The rows of an entry of ``predictions.json``."""
+        common = {key: entry[key] for key in ('image', 'frame', 'error') if key in entry}
+        for row in list(_rows(entry)) or [{}]:
+            self.writer.writerow({**common, **row})
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+
+def _rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, score in entry.get('scores', {}).items():
+        yield {'class': name, 'score': score}
+    for found in entry.get('instances', ()):
+        edges = zip(('left', 'top', 'right', 'bottom'), found['box'], strict=True)
+        yield {'class': found['class'], 'score': found['score'], **dict(edges)}
+    for name, share in entry.get('classes', {}).items():
+        yield {'class': name, 'share': share}
+    if 'depth' in entry:
+        yield dict(entry['depth'])
+
+
+class CocoFiles:
+    """``coco_results.json``, for COCO's ``loadRes``, and ``coco_images.json`` with its ids.
+
+    Args:
+        folder: where they go.
+        student: a detector.
+        ids: annotations whose ids are taken; images are found by the end of their path, categories
+            by name. Without them both count from 1, categories in the order of the classes.
+
+    Raises:
+        UserError: if the student is no detector, or a class is not in the annotations.
+    """
+
+    def __init__(self, folder: Path, student: Student, ids: str | Path | None) -> None:
+        if student.task != 'detection':
+            raise UserError(f'COCO results are of detection: this is a student for {student.task}')
+        self.folder, self.ids = folder, ids
+        self.images: list[dict[str, Any]] = []
+        self.known: dict[str, Any] | None = None
+        names = student.classes
+        # a detector whose classes nobody named
+        numbers = range(len(names) or _classes_of(student))
+        categories = {class_name(names, i): i + 1 for i in numbers}
+        if ids is not None:
+            said = _read(ids)
+            theirs = {category['name']: category['id'] for category in said['categories']}
+            if missing := [name for name in categories if name not in theirs]:
+                raise UserError(f'{ids} has no category {missing[0]}, which the student predicts')
+            categories = {name: theirs[name] for name in categories}
+            self.known = {}
+            for image in said['images']:
+                self.known[str(image['file_name']).lstrip('./')] = image['id']
+        self.categories = categories
+
+    def __enter__(self) -> CocoFiles:
+        self.results = JsonFile(self.folder / 'coco_results.json').__enter__()
+        return self
+
+    def add(self, entry: Mapping[str, Any], size: tuple[int, int]) -> None:
+        """The boxes of an entry of ``predictions.json``; ``size`` is height and width."""
+        name = entry['image'] + (f'#{entry["frame"]}' if 'frame' in entry else '')
+        number = len(self.images) + 1 if self.known is None else self._known(name)
+        image = {'id': number, 'file_name': name, 'height': size[0], 'width': size[1]}
+        self.images.append(image)
+        for found in entry['instances']:
+            left, top, right, bottom = found['box']
+            box = [left, top, round(right - left, 1), round(bottom - top, 1)]
+            result = {
+                'image_id': number,
+                'category_id': self.categories[found['class']],
+                'bbox': box,
+                'score': found['score'],
+            }
+            if 'mask' in found:
+                result['segmentation'] = found['mask']
+            self.results.add(result)
+
+    def _known(self, name: str) -> Any:
+        assert self.known is not None
+        parts = Path(name).parts
+        for start in range(len(parts)):
+            if (end := '/'.join(parts[start:])) in self.known:
+                return self.known[end]
+        raise UserError(f'{name} is no image of {self.ids}: predict on its images alone')
+
+    def __exit__(self, *_: object) -> None:
+        self.results.__exit__()
+        categories = [{'id': number, 'name': name} for name, number in self.categories.items()]
+        content = {'images': self.images, 'categories': categories, 'annotations': []}
+        (self.folder / 'coco_images.json').write_text(json.dumps(content), encoding='utf-8')
+
+
+def _classes_of(student: Student) -> int:
+    head = getattr(getattr(student.model, 'roi_head', student.model), 'bbox_head', None)
+    last = list(head)[-1] if isinstance(head, nn.ModuleList) else head
+    return int(getattr(last, 'num_classes', 0))
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        return {key: list(content[key]) for key in ('images', 'categories')}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f'{path} is no file of COCO annotations ({type(error).__name__}: {error})'
+        ) from error
+
+
+class VideoFiles:
+    """Drawn frames of videos, each into ``<number>_<name>.mp4``, at the speed of the source."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+        self.writer: cv2.VideoWriter | None = None
+        self.path: Path | None = None
+
+    def __enter__(self) -> VideoFiles:
+        return self
+
+    def add(self, video: Path, number: int, frame: np.ndarray) -> None:
+        """The next drawn frame of a video, RGB; ``number`` is of its picture.
+
+        Raises:
+            UserError: if OpenCV cannot write it.
+        """
+        if video != self.path:
+            self._close()
+            capture = cv2.VideoCapture(str(video))
+            rate = capture.get(cv2.CAP_PROP_FPS) or _RATE
+            capture.release()
+            target = self.folder / f'{number:04d}_{video.stem}.mp4'
+            code = cv2.VideoWriter.fourcc(*'mp4v')
+            size = (frame.shape[1], frame.shape[0])
+            self.writer = cv2.VideoWriter(str(target), code, rate / self.every, size)
+            if not self.writer.isOpened():
+                raise UserError(f'OpenCV cannot write {target}: leave drawn out of --save')
+            self.path = video
+        assert self.writer is not None
+        self.writer.write(np.ascontiguousarray(frame[..., ::-1]))
+
+    def _close(self) -> None:
+        if self.writer is not None:
+            self.writer.release()
+        self.writer = self.path = None
+
+    def __exit__(self, *_: object) -> None:
+        self._close()

@@ -1,0 +1,243 @@
+"""Many pictures in batches, several at a time, in order, with memory that does not grow."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import torch
+
+from ..errors import UserError
+from ..progress import Bars
+from ..text import one_line
+from ..threads import cores, said_by
+from .sources import Item, Source
+from .tiles import Tiling, tiled_sample
+
+if TYPE_CHECKING:
+    from .student import Student
+
+T = TypeVar('T')
+
+_PIXELS = 2**21  # of a batch, whose activations grow with them
+_MOST = {'cpu': 16, 'cuda': 64}  # images of a batch: larger ones leave a CPU's caches
+_CHUNK = 4  # batches that are prepared together, so that images of one size meet
+_HELD = 2**28  # bytes of prepared images that wait for others of their size, in a lane
+_MEMORY = 2**26  # bytes of frames in a chunk
+_LANES = 4
+#: What layers raise of an image that is too small for them, or too narrow.
+_UNFIT = (RuntimeError, ValueError, AssertionError, IndexError)
+
+
+def predictions(
+    student: Student,
+    source: Source,
+    finish: Callable[[int, Item, Any], T],
+    *,
+    batch_size: int | None = None,
+    tiling: Tiling | None = None,
+    progress: bool = False,
+) -> Iterator[tuple[Item, T | UserError]]:
+    """Predict on all pictures of a source, and give what ``finish`` makes of each, in order.
+
+    Images that the test pipeline leaves at one size share a batch; nothing is padded, so that a
+    picture's prediction does not depend on its neighbours. On a CPU a thread for each core (at most
+    four, and what ``OMP_NUM_THREADS`` says) reads, predicts and finishes pictures of its own; they
+    share torch's threads.
+
+    Args:
+        student: whose.
+        source: see :func:`~g2sd_mm.students.sources.find`.
+        finish: (number of the picture, picture, data sample) -> result; called in a thread.
+        batch_size: images at a time (by their size: about two million pixels, and at most 16 on a
+            CPU and 64 on a GPU).
+        tiling: how large images are cut.
+        progress: show a bar, and say at the end how many images per second were predicted.
+
+    Yields:
+        the picture, and the result, or what is wrong where it cannot be read, or is of a size that
+        the network cannot take.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f'batch_size is {batch_size}: give 1 or more')
+    device = next(student.parameters()).device.type
+    lanes = lanes_of(device)
+    chunk = _CHUNK * (batch_size or _MOST.get(device, 16))
+    if source.total is not None:  # few pictures are shared out too
+        chunk = max(1, min(chunk, -(-source.total // lanes)))
+    waiting: deque[Future[list[tuple[Item, T | UserError]]]] = deque()
+    with (
+        _Meter(source.total, progress) as meter,
+        student.scope(),
+        _shared_threads(lanes if device == 'cpu' else 1),
+        ThreadPoolExecutor(lanes) as pool,
+    ):
+        student.ready()
+        most = _MOST.get(device, 16)
+        lane = _Lane(student, finish, batch_size, most, tiling, meter.advance)
+        try:
+            for pictures in _chunks(source.items, chunk):
+                waiting.append(pool.submit(lane.predict, pictures))
+                if len(waiting) > lanes:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def lanes_of(device: str) -> int:
+    """How many threads predict: on a CPU one a core; on a GPU one reads while the other runs."""
+    if device != 'cpu':
+        return 2
+    return max(1, min(_LANES, torch.get_num_threads() if said_by() else cores()))
+
+
+class _Meter:
+    """A bar that several threads move, and a line at the end; nothing if it is not shown."""
+
+    def __init__(self, total: int | None, shown: bool) -> None:
+        self.bars = Bars() if shown else None
+        self.total, self.done, self.lock = total, 0, Lock()
+
+    def __enter__(self) -> _Meter:
+        if self.bars:
+            self.bars.__enter__()
+            self.bar, self.started = self.bars.add('predict', self.total), time.perf_counter()
+        return self
+
+    def advance(self) -> None:
+        """One more picture is done."""
+        with self.lock:
+            self.done += 1
+            if self.bars:
+                self.bar.at(self.done)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.bars:
+            self.bars.__exit__()
+            seconds = time.perf_counter() - self.started
+            if kind is None and self.done:
+                rate = self.done / max(seconds, 1e-9)
+                per_second = f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'
+                images = 'image' if self.done == 1 else 'images'
+                line = f'{self.done:,} {images} in {seconds:.3g} s: {per_second} images per second'
+                print(line, flush=True)
+
+
+class _Lane:
+    """What one thread does with a chunk of pictures."""
+
+    def __init__(
+        self,
+        student: Student,
+        finish: Callable[[int, Item, T], Any],
+        batch_size: int | None,
+        most: int,
+        tiling: Tiling | None,
+        done: Callable[[], None],
+    ) -> None:
+        self.student, self.finish, self.tiling = student, finish, tiling
+        self.batch_size, self.most, self.done = batch_size, most, done
+
+    @torch.no_grad()
+    def predict(self, pictures: list[tuple[int, Item]]) -> list[tuple[Item, Any]]:
+        results: list[tuple[Item, Any]] = []
+        groups: dict[tuple, list[tuple[int, dict]]] = {}
+        held = 0
+
+        def run(group: list[tuple[int, dict]]) -> None:
+            try:
+                samples = self.student.run([given for _, given in group])
+            except _UNFIT as error:
+                if isinstance(error, torch.OutOfMemoryError) or 'allocate memory' in str(error):
+                    raise  # says something about the machine, or the size of the batch
+                for place, _ in group:  # all are of this size
+                    item = pictures[place][1]
+                    results[place] = (item, _as_user_error(item, error))
+                    self.done()
+                return
+            for (place, _), sample in zip(group, samples, strict=True):
+                number, item = pictures[place]
+                results[place] = (item, self.finish(number, item, sample))
+                self.done()
+
+        for place, (number, item) in enumerate(pictures):
+            try:
+                given = self.student.load(item.picture())
+                height, width = given['ori_shape']
+                tiled = self.tiling is not None and max(height, width) > self.tiling.size
+                prepared = None if tiled else self.student.prepare(given)
+            except MemoryError:
+                raise  # says something about the machine, not about the picture
+            except Exception as error:  # damaged pictures can make a library raise anything
+                results.append((item, _as_user_error(item, error)))
+                self.done()
+                continue
+            results.append((item, None))
+            if prepared is None:
+                assert self.tiling is not None
+                sample = tiled_sample(self.student, given, self.tiling, self.size_of)
+                results[place] = (item, self.finish(number, item, sample))
+                self.done()
+                continue
+            shape = tuple(prepared['inputs'].shape)
+            # mmseg resizes the maps of a batch together
+            key = (shape, () if self.student.task == 'classification' else given['ori_shape'])
+            groups.setdefault(key, []).append((place, prepared))
+            held += prepared['inputs'].nbytes
+            if len(groups[key]) >= self.size_of(shape):
+                held -= sum(p['inputs'].nbytes for _, p in groups[key])
+                run(groups.pop(key))
+            elif held > _HELD:
+                while groups:
+                    run(groups.popitem()[1])
+                held = 0
+        while groups:
+            run(groups.popitem()[1])
+        return results
+
+    def size_of(self, shape: tuple[int, ...]) -> int:
+        """Images of a batch [channels, height, width] each."""
+        return self.batch_size or max(1, min(self.most, _PIXELS // (shape[-2] * shape[-1])))
+
+
+def _as_user_error(item: Item, error: Exception) -> UserError:
+    text = one_line(error)
+    if not isinstance(error, UserError):
+        text = f'cannot be predicted ({type(error).__name__}: {text})'
+    return UserError(text if item.name in text else f'{item.name}: {text}')
+
+
+def _chunks(items: Iterable[Item], most: int) -> Iterator[list[tuple[int, Item]]]:
+    """Numbered pictures in lists of at most ``most``, and of few frames of a large video."""
+    numbered = iter(enumerate(items))
+    while chunk := list(islice(numbered, 1)):
+        held = 0
+        while len(chunk) < most and held < _MEMORY:
+            picture = next(numbered, None)
+            if picture is None:
+                break
+            chunk.append(picture)
+            image = picture[1].image
+            held += image.nbytes if isinstance(image, np.ndarray) else 0
+        yield chunk
+
+
+@contextmanager
+def _shared_threads(lanes: int) -> Iterator[None]:
+    """torch's threads, shared out among so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // lanes))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,220 @@
+"""What a picture may be, and its pixels: files, bytes, arrays, tensors, and pillow's images."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+import mmcv
+import numpy as np
+import torch
+from mmengine.registry import TRANSFORMS
+from PIL import Image as pillow
+from PIL import ImageCms, ImageOps
+
+from ..errors import DataError, UserError
+from ..text import one_line
+
+#: A file, the bytes of one, pixels as an array or tensor, or pillow's image.
+Image: TypeAlias = str | Path | bytes | np.ndarray | torch.Tensor | pillow.Image
+
+_CHANNELS = (1, 2, 3, 4)  # grey, grey and alpha, RGB, RGB and alpha
+
+
+def rgb_pixels(image: Image) -> np.ndarray:
+    """Any picture as uint8 [height, width, 3], RGB; what is transparent is shown as it is.
+
+    Args:
+        image: a file or its bytes; pillow's image of any mode, turned as its EXIF says; an array
+            [height, width] or [height, width, C]; a tensor [C, height, width] or [height, width].
+            Arrays and tensors in the other order are taken where only that fits. Values: see
+            :func:`as_bytes`.
+
+    Raises:
+        UserError: if it cannot be read, or what it means cannot be told.
+    """
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, bytes):
+        try:
+            pixels = mmcv.imfrombytes(image, channel_order='rgb')
+        except (cv2.error, ValueError) as error:
+            raise UserError(f'these bytes are no image: {one_line(error)}') from error
+        if pixels is None:
+            raise UserError('these bytes are no image that can be read')
+        return pixels
+    if isinstance(image, pillow.Image):
+        return _of_pillow(image)
+    if isinstance(image, torch.Tensor):
+        return _three(as_bytes(_last(_values(image), first=True)))
+    return _three(as_bytes(_last(np.asarray(image), first=False)))
+
+
+def as_bytes(values: np.ndarray) -> np.ndarray:
+    """Values of a picture, or of several, as uint8.
+
+    uint8 and other integers up to 255 stay; uint16, and integers beyond 255, are of 16 bits, and
+    their upper eight are taken, as decoders do; bool and floats up to 1 are 0 to 1; floats up to
+    255 are rounded.
+
+    Raises:
+        UserError: for values below 0, beyond those, NaN and infinite ones, and what is no number.
+    """
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind not in 'buif' or not values.size:
+        raise UserError(f'an image has pixels that are numbers, got {_kind(values)}')
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise UserError(f'an image has finite values, got {_kind(values)} with NaN or infinity')
+    most = 255 if values.dtype.kind == 'f' else 65535
+    if low < 0 or high > most:
+        raise UserError(
+            f'an image has values of 0 to 1, 0 to 255, or integers up to 65535, got {_kind(values)}'
+            f' from {low:g} to {high:g}: give the image before it is normalised'
+        )
+    if values.dtype.kind == 'f' or values.dtype == bool:
+        scale = 255 if high <= 1 else 1
+        return np.rint(values.astype(np.float32) * scale).astype(np.uint8)
+    if values.dtype == np.uint16 or high > 255:
+        values = values.astype(np.uint16) >> 8
+    return values.astype(np.uint8)
+
+
+def channel_pixels(image: Image, channels: int, step: Mapping[str, Any]) -> np.ndarray:
+    """A picture of other than three channels as its files hold it, [height, width, channels].
+
+    Args:
+        image: as for :func:`rgb_pixels`; values stay as they are.
+        channels: how many the student takes.
+        step: the first step of its test pipeline, which reads files.
+
+    Raises:
+        UserError: if it has another number of channels, or cannot be read.
+    """
+    name = 'this array'
+    if isinstance(image, bytes):
+        with tempfile.NamedTemporaryFile() as file:  # readers of such files take no bytes
+            file.write(image)
+            file.flush()
+            pixels = read_pixels(step, file.name)
+    elif isinstance(image, (str, Path)):
+        name = str(image)
+        check_image(name)
+        pixels = read_pixels(step, name)
+    else:
+        values = _values(image) if isinstance(image, torch.Tensor) else np.asarray(image)
+        pixels = with_channels(values)
+        if isinstance(image, torch.Tensor) and pixels.ndim == 3 and len(pixels) == channels:
+            pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.ndim != 3 or pixels.shape[2] != channels:
+        raise UserError(
+            f'this student takes images of {channels} channels, and {name} is {list(pixels.shape)}'
+        )
+    return np.ascontiguousarray(pixels)
+
+
+def _values(tensor: torch.Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def _kind(values: np.ndarray) -> str:
+    return f'{values.dtype} {list(values.shape)}'
+
+
+def _of_pillow(image: pillow.Image) -> np.ndarray:
+    try:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith(('I', 'F')):  # convert() would cut values off at 255
+            return rgb_pixels(np.asarray(image))
+        if image.mode == 'LAB':
+            to = ImageCms.createProfile('sRGB')
+            lab = ImageCms.createProfile('LAB')
+            image = ImageCms.profileToProfile(image, lab, to, outputMode='RGB') or image
+        if image.mode in ('La', 'RGBa'):  # premultiplied: convert() knows one way out
+            image = image.convert('LA' if image.mode == 'La' else 'RGBA')
+        return np.array(image.convert('RGB'))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f'pillow cannot read this image: {one_line(error)}') from error
+
+
+def _last(values: np.ndarray, first: bool) -> np.ndarray:
+    """[height, width, channels] of two or three axes, whose order is told by their lengths."""
+    pixels = with_channels(values)
+    if pixels.ndim == 3 and values.ndim == 3:
+        fits_first, fits_last = (pixels.shape[axis] in _CHANNELS for axis in (0, 2))
+        if fits_first and (first or not fits_last):
+            pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim != 3 or pixels.shape[2] not in _CHANNELS or not pixels.size:
+        order = '[channels, height, width]' if first else '[height, width, channels]'
+        raise UserError(
+            f'an image is a file or pixels {order} of 1 to 4 channels, got {_kind(values)}'
+        )
+    return pixels
+
+
+def _three(pixels: np.ndarray) -> np.ndarray:
+    """RGB of one to four channels; alpha is left out, as decoders do."""
+    return pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+
+
+def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
+    """Pixels of a file, uint8 [height, width, 3], RGB (or ``bgr``).
+
+    Raises:
+        UserError: if it is missing or no image.
+    """
+    check_image(path)
+    try:
+        return mmcv.imread(str(path), channel_order=order)
+    except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
+        raise UserError(f'{path} is not an image that can be read') from error
+
+
+def check_image(path: str | Path) -> None:
+    """Say in one line that there is no such file.
+
+    Raises:
+        UserError: if so.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'no image file {path}')
+
+
+def read_pixels(step: Mapping[str, Any], path: str) -> np.ndarray:
+    """Pixels [height, width, C] of a file, as the first step of a test pipeline reads them.
+
+    Raises:
+        UserError: if the file cannot be read so.
+    """
+    reader = TRANSFORMS.build(dict(step))
+    try:
+        results = reader({'img_path': path})
+    except (DataError, OSError, ValueError, AssertionError) as error:
+        raise UserError(
+            f'{path} cannot be read by {step.get("type")} of the test pipeline: {error}'
+        ) from error
+    return with_channels(results['img'])
+
+
+def with_channels(pixels: np.ndarray) -> np.ndarray:
+    """[height, width] as [height, width, 1]; three sides as they are."""
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def shown(pixels: np.ndarray) -> np.ndarray:
+    """A picture to draw on, uint8 [height, width, 3]: the first three channels, or one as grey.
+
+    Values that are no bytes are stretched from the smallest to the largest.
+    """
+    pixels = with_channels(pixels)
+    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+    if pixels.dtype != np.uint8:
+        values = pixels.astype(np.float64)
+        low, high = values.min(), values.max()
+        pixels = ((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,106 @@
+"""Files, folders, globs, videos and lists: which pictures are meant."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image as pillow
+
+from g2sd_mm.errors import UserError
+from g2sd_mm.students.sources import find
+
+from ..helpers.odd_images import encoded, pixels
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ('b.jpg', 'a.PNG', 'deep/c.jpeg', 'notes.txt', '.hidden.jpg', 'deep/Thumbs.db'):
+        path = tmp_path / 'photos' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(kind='PNG' if name == 'a.PNG' else 'JPEG'))
+    return tmp_path / 'photos'
+
+
+def video(path, frames: int = 10, rate: float = 5.0):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate, (64, 48))
+    for number in range(frames):
+        writer.write(np.full((48, 64, 3), (0, 0, 20 * number), np.uint8))  # BGR: more and more red
+    writer.release()
+    return path
+
+
+def names(source, **options):
+    found = find(source, **options)
+    items = list(found.items)
+    assert found.total in (None, len(items))
+    return [item.name.rpartition('/')[2] for item in items]
+
+
+def test_a_folder_has_all_pictures_below_it(folder):
+    assert names(folder) == names(str(folder)) == ['a.PNG', 'b.jpg', 'c.jpeg']
+    assert names(folder, without=folder / 'deep') == ['a.PNG', 'b.jpg']
+
+
+def test_globs(folder):
+    assert names(f'{folder}/*.jp*') == ['b.jpg']
+    assert names(f'{folder}/**/*', ) == ['a.PNG', 'b.jpg', 'c.jpeg']
+    odd = folder / 'odd[1].jpg'  # a file goes before a glob
+    odd.write_bytes(encoded())
+    assert names(str(odd)) == ['odd[1].jpg']
+
+
+def test_lists_and_iterators_are_of_anything(folder):
+    parts = [folder / 'b.jpg', str(folder / 'deep'), f'{folder}/*.PNG', pixels(), encoded(),
+             pillow.fromarray(pixels()), torch.zeros(2, 3, 8, 8)]  # fmt: skip
+    expected = ['b.jpg', 'c.jpeg', 'a.PNG', 'image 3', 'image 4', 'image 5', 'image 6, 0',
+                'image 6, 1']  # fmt: skip
+    assert names(parts) == names(tuple(parts)) == names(iter(parts)) == expected
+    assert find(iter(parts)).total is None
+    assert names([]) == []
+
+
+def test_one_picture_is_told_from_several(folder):
+    for one in (folder / 'b.jpg', pixels(), encoded(), pillow.fromarray(pixels())):
+        assert find(one).single
+    for several in (folder, [folder / 'b.jpg'], pixels()[None], f'{folder}/b*'):
+        assert not find(several).single
+
+
+def test_frames_of_a_video_have_their_number_and_time(tmp_path):
+    path = video(tmp_path / 'x.mp4')
+    found = find(path, every=3)
+    items = list(found.items)
+    assert found.total == len(items) == 4
+    assert [item.facts for item in items] == [
+        {'frame': 3 * i, 'seconds': pytest.approx(0.6 * i)} for i in range(4)
+    ]
+    reds = [int(item.image[..., 0].mean()) for item in items]
+    assert reds == pytest.approx([0, 60, 120, 180], abs=12)
+    assert all(item.image[..., 2].mean() < 12 for item in items)  # red comes first
+    assert len(list(find(tmp_path).items)) == 10
+
+
+def test_a_video_that_ends_too_early_says_so(tmp_path):
+    path = video(tmp_path / 'x.avi', 40)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    *frames, last = find(path).items
+    with pytest.raises(UserError, match=r'x\.avi: .* of this video can be read'):
+        last.picture()
+    assert all(item.facts for item in frames)
+    (tmp_path / 'none.mp4').write_bytes(b'no video')
+    (none,) = find(tmp_path / 'none.mp4').items
+    with pytest.raises(UserError, match=r'none\.mp4: no frame'):
+        none.picture()
+
+
+@pytest.mark.parametrize(
+    'source',
+    ['nowhere.jpg', 'nowhere/*.jpg', 'https://example.org/a.jpg', 3, None, [['a.jpg']], 'EMPTY'],
+)
+def test_what_leads_to_no_picture_is_told_at_once(source, tmp_path):
+    with pytest.raises(UserError):
+        find(tmp_path if source == 'EMPTY' else source)
+    with pytest.raises(UserError):
+        find([pixels(), tmp_path if source == 'EMPTY' else source])
