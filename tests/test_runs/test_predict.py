@@ -94,7 +94,7 @@ def test_rows_of_a_table(students, photos, tmp_path):
     (first, *_) = entries(tmp_path / 'cls')
     table = [row for row in rows(tmp_path / 'cls') if row['image'] == first['image']]
     assert {row['class']: float(row['score']) for row in table} == first['scores']
-    predict_into(students['detection'], photos, tmp_path / 'det', save=['csv'])
+    predict_into(students['detection'], photos, tmp_path / 'det', save=['csv'], threshold=0.0)
     (first, *_) = entries(tmp_path / 'det')
     (row, *_) = rows(tmp_path / 'det')
     box = [float(row[edge]) for edge in ('left', 'top', 'right', 'bottom')]
