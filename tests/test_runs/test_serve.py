@@ -23,7 +23,6 @@ from ..helpers.toys import ROOT
 
 pytest.importorskip('starlette', reason='the extra "serve" is not installed')
 pytest.importorskip('uvicorn', reason='the extra "serve" is not installed')
-pytestmark = pytest.mark.slow  # a process of its own, and a browser
 
 LIMIT = 0.5  # MB
 _NAMES = ('chromium', 'chromium-browser', 'google-chrome')

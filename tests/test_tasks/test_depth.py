@@ -48,7 +48,7 @@ def test_a_prediction_is_told_in_metres():
 
 def test_files_hold_every_pixel(tmp_path):
     metres = np.array([[0.5, 1.2345, 65.535, 70.0]])
-    named = DEPTH.files(sample(metres), tmp_path / '0001_a.b')
+    named = DEPTH.files(sample(metres), tmp_path / '0001_a.b', 0.0)
     assert named == {'depth_files': ['0001_a.b_depth.npy', '0001_a.b_depth.png']}
     array = np.load(tmp_path / '0001_a.b_depth.npy')
     np.testing.assert_array_equal(array, metres.astype(np.float32))
