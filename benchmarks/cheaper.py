@@ -25,7 +25,7 @@ from .speed import surroundings
 from .speed.batches import random_batch
 from .speed.formulation import Formulation, Variant
 from .speed.pairing import Ratio, alternate
-from .speed.stages import SIZES, STAGES
+from .speed.stages import SIZES, STAGES, Stage
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ PAIRS = {
     'both': Pair('generic_vits', 'both', goal=1.4),
     'low_resolution': Pair('generic_vits', side=128),
     'answers': Pair('generic_vits', 'answers'),
+    'int8': Pair('generic_vits', 'int8'),
     'attended50': Pair('cls_vits', 'attended50'),
 }
 
@@ -70,19 +71,33 @@ def measure(
         sides = {'model.img_size': pair.side, 'distillation.teacher.img_size': pair.side}
         changed = replace(stage, side=pair.side, options={**stage.options, **sides})
     sides_of = {'plain': (stage, None), name: (changed, pair.extra)}
-    tasks = {
-        key: Formulation(one, size, device, Variant(dtype, extra=extra)).timed(
-            'step', random_batch(one, batch, size)
-        )
+    built = {
+        key: Formulation(one, size, device, Variant(dtype, extra=extra))
         for key, (one, extra) in sides_of.items()
     }
+    tasks = {
+        key: built[key].timed('step', random_batch(one, batch, size))
+        for key, (one, _) in sides_of.items()
+    }
+    error = feature_error(*built.values(), changed, size) if pair.extra == 'int8' else None
     timings = alternate(tasks, rounds)
     ratio = Ratio.of(timings['plain'], timings[name])
     return {
         'option': name, 'stage': stage.name, 'dtype': dtype, 'batch': batch, 'size': size,
-        'time_ratio': asdict(ratio), 'goal': pair.goal,
+        'time_ratio': asdict(ratio), 'goal': pair.goal, 'feature_error': error,
         'seconds': timings[name].seconds, 'plain_seconds': timings['plain'].seconds,
     }  # fmt: skip
+
+
+def feature_error(plain: Formulation, other: Formulation, stage: Stage, size: str) -> float:
+    """Size of the difference of two teachers' features over that of the first one's.
+
+    Their weights are random, and the same.
+    """
+    ready = plain.prepare('teacher', random_batch(stage, 2, size))
+    view = plain.model.student.draw_view(ready['inputs'], ready['data_samples'])
+    one, two = (f.model.teacher(ready['inputs'], view).tokens.float() for f in (plain, other))
+    return float((two - one).norm() / one.norm())
 
 
 def run(args: argparse.Namespace) -> None:
@@ -96,7 +111,9 @@ def run(args: argparse.Namespace) -> None:
             figures.append(figure)
             gc.collect()
             loads.append(surroundings.load_average())
-            ratio = Ratio(**figure['time_ratio'])
+            ratio: Any = Ratio(**figure['time_ratio'])
+            off = figure['feature_error']
+            ratio = ratio if off is None else f'{ratio} (error of features {off:.2%})'
             goal = f', goal at most {figure["goal"]}' if figure['goal'] else ''
             print(f'{figure["stage"]}, {dtype}, {name}: {ratio} x the time{goal}', flush=True)
             if args.out:

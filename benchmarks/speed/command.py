@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory', 'startup', 'scaling')
 DTYPES = ('float32', 'bfloat16', 'float16')
 EXTRAS = (
-    'both', 'decode50', 'answers', 'tokens50', 'attended50', 'labels', 'recompute', 'channels_last',
+    'both', 'decode50', 'answers', 'tokens50', 'attended50', 'int8', 'labels', 'recompute',
+    'channels_last',
 )  # fmt: skip
 EXAMPLES = """parts:
   step        whole training steps: preprocessing, teacher, student, backward pass, update
@@ -41,6 +42,7 @@ options (--with; all are off by default, see docs/performance.md):
   answers        stage 1: the teacher's features are read from a file
   tokens50       classification: the teacher sees half of the patches
   attended50     classification: the teacher sees the half that the student attends to
+  int8           the teacher's linear layers in 8-bit integers, on a CPU
   labels         classification: the teacher's decisions are read from a file
   recompute      activations of the student's blocks are recomputed, not kept
   channels_last  weights of convolutions in channels-last order

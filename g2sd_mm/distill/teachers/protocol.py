@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...models.masking import Masking
+from .int8 import use_int8
 
-_DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
+_DTYPES = ('float32', 'bfloat16', 'float16', 'float64', 'int8')
 
 
 class Features(NamedTuple):
@@ -44,7 +46,8 @@ class FrozenTeacher:
 
     Args:
         model: the network, weights in place.
-        dtype: precision that it runs in, outside any autocast.
+        dtype: precision that it runs in, outside any autocast; ``int8`` is float32 with linear
+            layers whose products are of 8-bit integers, on a CPU.
         train_mode: the published detection recipe leaves the teacher's stochastic depth on;
             True reproduces that.
 
@@ -64,7 +67,8 @@ class FrozenTeacher:
     def __init__(self, model: nn.Module, dtype: str = 'float32', train_mode: bool = False) -> None:
         if dtype not in _DTYPES:
             raise ValueError(f'teacher dtype {dtype!r} is none of {", ".join(_DTYPES)}')
-        self.dtype = getattr(torch, dtype)
+        self.int8 = dtype == 'int8'
+        self.dtype = torch.float32 if self.int8 else getattr(torch, dtype)
         self.train_mode = train_mode
         self.model = self.frozen(model)
         #: Hears each answer while it is set; nothing is kept here.
@@ -72,6 +76,8 @@ class FrozenTeacher:
 
     def frozen(self, model: nn.Module) -> nn.Module:
         """A network in this teacher's precision and mode, without gradients."""
+        if self.int8:
+            use_int8(model)
         return model.requires_grad_(False).to(self.dtype).train(self.train_mode)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
@@ -112,7 +118,15 @@ class FrozenTeacher:
         return answer
 
     def to(self, device: torch.device) -> None:
-        """Move to a device; the precision stays."""
+        """Move to a device; the precision stays.
+
+        Raises:
+            UserError: off the CPU, for a teacher of int8.
+        """
+        if self.int8 and torch.device(device).type not in ('cpu', 'meta'):
+            raise UserError(
+                "distillation.teacher.dtype='int8' is for CPUs: on a GPU use 'bfloat16'"
+            )
         self.model.to(device)
 
     def checksum(self) -> str:
