@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from torch import nn
 
 from ..seeding import Generators
@@ -51,6 +52,10 @@ def silent() -> Iterator[None]:
     """Without what libraries log, print and warn of; what is raised still says it."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    # mmengine's loggers are outside of logging's list, and remember what was enabled before
+    own = [log for log in MMLogger._instance_dict.values() if not log.disabled]
+    for log in own:
+        log.disabled = True
     try:
         with (
             warnings.catch_warnings(),
@@ -61,6 +66,8 @@ def silent() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+        for log in own:
+            log.disabled = False
 
 
 @contextmanager

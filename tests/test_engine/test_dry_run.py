@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.registry import METRICS
 from mmengine.runner import Runner, ValLoop
 from torch import nn
@@ -360,6 +361,19 @@ def test_the_run_is_bit_for_bit_that_without_it(tmp_path):
         assert one == other
     assert torch.equal(ends[0]['weight'], ends[1]['weight'])
     assert torch.equal(ends[0]['asked'], ends[1]['asked'])
+
+
+def test_what_a_logger_said_before_it_says_no_more():
+    """mmengine's loggers keep what was enabled, and ``logging.disable`` does not reach them."""
+    log = MMLogger.get_instance('tried')
+    heard = []
+    log.addHandler(SimpleNamespace(level=0, handle=lambda record: heard.append(record.msg)))
+    log.warning('before')
+    with silent():
+        log.warning('within')
+    log.warning('after')
+    assert heard == ['before', 'after']
+
 
 
 def test_an_evaluation_that_fails_leaves_nothing_either():
