@@ -15,11 +15,15 @@ EXAMPLES = """examples:
   python tools/export.py work_dirs/g2sd_vits_cls --int8 --test-data configs/shapes/g2sd_vits_cls.py
   python tools/export.py student.safetensors --to torchscript --part backbone --out vit.ts
   python tools/export.py mae_finetuned_vit_base.pth --config configs/imagenet/vitb_cls.py
+  python tools/export.py work_dirs/g2sd_vits_maskrcnn --benchmark
 
 Exported outputs by task (inputs: normalised RGB images, any batch size, one image size):
   classification  classifier (logits), backbone (features)
-  detection       pyramid (feature maps), backbone; RPN and RoI heads cannot be exported
+  detection       detector (one image -> boxes, scores, labels, masks after NMS; ONNX only),
+                  raw (boxes and scores of every proposal, before the last NMS; ONNX only),
+                  pyramid (feature maps), backbone
   segmentation    segmentor (the whole UPerNet: logits of a crop), backbone (feature maps)
+  depth           depth (metres at the size of the images), backbone (feature maps)
 """
 
 
@@ -52,6 +56,17 @@ def parser() -> argparse.ArgumentParser:
         metavar='CONFIG',
         help='print the top-1 accuracy of every file on the test data of CONFIG',
     )
+    p.add_argument(
+        '--benchmark',
+        action='store_true',
+        help='print size and latency of student and teacher, as ONNX in float32 and in int8',
+    )
+    p.add_argument(
+        '--teacher',
+        metavar='RUN',
+        help="of --benchmark: weights or run of the teacher (the file that the student's record "
+        'names)',
+    )
     add_options(p)
     return p
 
@@ -66,6 +81,8 @@ def export(
     size: int | None = None,
     int8: bool = False,
     test_data: str | None = None,
+    benchmark: bool = False,
+    teacher: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> list[Path]:
     """Export a student; the function behind the command, which prints what it wrote.
@@ -86,8 +103,11 @@ def export(
     from ..students import load_student
     from ..students.load import weights_file
 
-    if int8 and to != 'onnx':
-        raise UserError(f'--int8 quantises ONNX files: it cannot be had with --to {to}')
+    for name, asked in {'--int8': int8, '--benchmark': benchmark}.items():
+        if asked and to != 'onnx':
+            raise UserError(f'{name} is about ONNX files: it cannot be had with --to {to}')
+    if teacher and not benchmark:
+        raise UserError('--teacher is of --benchmark: give both, or neither')
     loaded = load_student(student, config, options)
     if test_data and (loaded.task != 'classification' or part == 'backbone'):
         raise UserError('--test-data measures the top-1 accuracy of whole classifiers')
@@ -110,7 +130,32 @@ def export(
         for name, accuracy in accuracies.items():
             print(printable(f'top-1 {accuracy:.2f} %  {name}'))
         add_to_description(exported, top1={'test_data': test_data, **accuracies})
+    if benchmark:
+        _benchmark(loaded, exported, teacher, opset)
     return files
+
+
+def _benchmark(student: Any, exported: Any, teacher: str | None, opset: int) -> None:
+    import tempfile
+    from dataclasses import asdict
+
+    from ..export import benchmark, export_student
+    from ..export.student import add_to_description
+
+    print('exporting the teacher, and measuring ...')
+    with tempfile.TemporaryDirectory(prefix='g2sd_teacher_') as folder:
+        files = {'student': exported}
+        taught_by, note = benchmark.teacher_of(student, teacher)
+        if taught_by is not None:
+            path = Path(folder) / 'teacher.onnx'
+            taught = export_student(taught_by, path, 'onnx', exported.part, opset, exported.size)
+            files = {'teacher': taught, **files}
+        measured = benchmark.benchmark(files)
+    for line in benchmark.lines(measured, exported.size):
+        print(line)
+    if note:
+        print(printable(f'note: {note}'))
+    add_to_description(exported, benchmark=[asdict(one) for one in measured])
 
 
 def _accuracies(

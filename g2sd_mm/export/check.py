@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ..models.positions import height_and_width
 from ..students.student import Student
 from .formats import as_list
 
 #: Largest difference allowed, as a share of the output's largest value. Rounding in float32 comes
 #: to some 1e-6; a wrong operator to 1e-2 and more.
 TOLERANCE = 1e-4
-#: Batch sizes that are tried: none is the one that the file was made with.
-BATCHES = (1, 3)
+#: Batch sizes that are tried, 20 images: none is the size that the file was made with.
+BATCHES = (1, 3) * 5
 
 
 class ExportError(RuntimeError):
@@ -26,15 +28,17 @@ class ExportError(RuntimeError):
 
 
 def random_images(
-    batch: int, size: int | tuple[int, int], seed: int = 0, channels: int = 3
+    batch: int, size: int | tuple[int, int], seed: int = 0, channels: int = 3, grain: int = 0
 ) -> Tensor:
     """Normal noise [batch, channels, height, width], what normalised images are like.
 
-    ``size``: side in pixels, or height and width.
+    ``size``: side in pixels, or height and width. With ``grain``, 8 x 8 patches of one colour.
     """
-    height, width = size if isinstance(size, tuple) else (size, size)
+    height, width = height_and_width(size)
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, channels, height, width, generator=generator)
+    grid = (8, 8) if grain else (height, width)
+    noise = torch.randn(batch, channels, *grid, generator=generator)
+    return F.interpolate(noise, (height, width), mode='nearest') if grain else noise
 
 
 @torch.no_grad()
@@ -45,7 +49,7 @@ def compare(
     names: Sequence[str],
     channels: int = 3,
 ) -> dict[str, Any]:
-    """Run both on the same noise, for several batch sizes.
+    """Run both on the same images, for several batch sizes: noise, and patches of one colour.
 
     Args:
         network: takes images [B, channels, height, width].
@@ -55,15 +59,15 @@ def compare(
         channels: of the images.
 
     Returns:
-        ``batches``, ``tolerance``, and ``difference``: by output, the largest one as a share of its
-        largest value.
+        ``images``, ``batches``, ``tolerance``, and ``difference``: by output, the largest one as a
+        share of its largest value.
 
     Raises:
         ExportError: if an output differs by more than the tolerance, or has another shape.
     """
     worst = dict.fromkeys(names, 0.0)
-    for batch in BATCHES:
-        images = random_images(batch, size, seed=batch, channels=channels)
+    for seed, batch in enumerate(BATCHES):
+        images = random_images(batch, size, seed, channels, grain=seed // 2 % 2)
         pairs = zip(names, as_list(network(images)), run(images), strict=True)
         for name, expected, got in pairs:
             if expected.shape != got.shape:
@@ -79,7 +83,12 @@ def compare(
                     f'{TOLERANCE:.0e}): the file is wrong'
                 )
             worst[name] = max(worst[name], share)
-    return {'batches': list(BATCHES), 'tolerance': TOLERANCE, 'difference': worst}
+    return {
+        'images': sum(BATCHES),
+        'batches': sorted(set(BATCHES)),
+        'tolerance': TOLERANCE,
+        'difference': worst,
+    }
 
 
 Classify = Callable[[Tensor], Tensor]

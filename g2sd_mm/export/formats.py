@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 
+#: An exported file as a function: its inputs -> its outputs.
+Runner = Callable[..., list[Tensor]]
 #: The exporter writes no older one. Its own default is newer; this one runs on more runtimes.
 OPSET = 18
 
@@ -35,7 +38,13 @@ def require(name: str) -> ModuleType:
 
 
 def write_onnx(
-    network: nn.Module, example: Tensor, path: Path, names: Sequence[str], opset: int = OPSET
+    network: nn.Module,
+    example: Tensor,
+    path: Path,
+    names: Sequence[str],
+    opset: int = OPSET,
+    further: Mapping[str, Tensor] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a network as one ONNX file whose batch size is free.
 
@@ -45,6 +54,8 @@ def write_onnx(
         path: the file.
         names: of the outputs, in order. The input is called ``images``.
         opset: operator set.
+        further: inputs after the images, by name; a network that takes any is one of one image.
+        metadata: written into the file as JSON, by name.
 
     Raises:
         UserError: for an operator set that cannot be written, or without the packages.
@@ -53,14 +64,15 @@ def write_onnx(
     require('onnxscript')  # torch's exporter is written in it
     if not OPSET <= opset <= newest:
         raise UserError(f'opset {opset} cannot be written: choose one of {OPSET} to {newest}')
+    further = dict(further or {})
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # the libraries' own deprecations
         program: Any = torch.onnx.export(
             network,
-            (example,),
-            input_names=['images'],
+            (example, *further.values()),
+            input_names=['images', *further],
             output_names=list(names),
-            dynamic_shapes=({0: 'batch'},),
+            dynamic_shapes=None if further else ({0: 'batch'},),
             opset_version=opset,
             dynamo=True,
             verbose=False,
@@ -68,11 +80,13 @@ def write_onnx(
     written = program.model.opset_imports['']
     if written != opset:
         raise UserError(f'opset {opset} cannot be written for this network, but {written} can')
+    for name, value in (metadata or {}).items():
+        program.model.metadata_props[name] = json.dumps(value)
     program.save(path)
 
 
-def onnx_runner(path: Path, threads: int = 0) -> Callable[[Tensor], list[Tensor]]:
-    """The file on onnxruntime's CPU: images [B, 3, height, width] -> outputs.
+def onnx_runner(path: Path, threads: int = 0) -> Runner:
+    """The file on onnxruntime's CPU: images [B, 3, height, width] and further inputs -> outputs.
 
     Args:
         path: ONNX file.
@@ -85,8 +99,11 @@ def onnx_runner(path: Path, threads: int = 0) -> Callable[[Tensor], list[Tensor]
         str(path), options, providers=['CPUExecutionProvider']
     )
 
-    def run(images: Tensor) -> list[Tensor]:
-        outputs: list[np.ndarray] = session.run(None, {'images': images.numpy()})
+    names = [given.name for given in session.get_inputs()]
+
+    def run(*inputs: Tensor) -> list[Tensor]:
+        feed = {name: tensor.numpy() for name, tensor in zip(names, inputs, strict=True)}
+        outputs: list[np.ndarray] = session.run(None, feed)
         return [torch.from_numpy(output) for output in outputs]
 
     return run
@@ -119,9 +136,6 @@ def write_int8(source: Path, path: Path) -> None:
         )
     finally:
         log.setLevel(level)
-
-
-Runner = Callable[[Tensor], list[Tensor]]
 
 
 def write_torchscript(network: nn.Module, example: Tensor, path: Path) -> None:

@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from ..checkpoints.record import FORMAT
 from ..checkpoints.write import write_text
 from ..errors import UserError
+from ..models.positions import height_and_width
 from ..provenance import file_digest
 from ..students.student import Student
 from ..tasks import task_named
 from .check import ExportError, compare, random_images
+from .check_detector import compare_detector
 from .formats import (
     OPSET,
+    Runner,
     as_list,
     onnx_runner,
     torch_export_runner,
@@ -45,7 +48,7 @@ class Exported:
     Attributes:
         path: the file.
         sidecar: the JSON beside it.
-        part: ``classifier``, ``pyramid``, ``segmentor`` or ``backbone``.
+        part: ``classifier``, ``detector``, ``segmentor``, ``backbone``, ...
         difference: the largest difference to the network, as a share of the output's largest value.
         left_out: in words, what of the student is not in the file; None for nothing.
         size: side in pixels of the images that it takes, or height and width.
@@ -70,14 +73,15 @@ def export_student(
     """Write a student as a file that runs without this project.
 
     The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch (of other
-    students their own channels, height and width); the JSON
-    beside it says how to normalise them, what comes out, and where the student comes from.
+    students their own channels, height and width); a whole detector takes one, and its size in it.
+    The JSON beside the file says how to normalise them, what comes out, and where the student comes
+    from; an ONNX file has size, class names, mean and std in its own metadata too.
 
     Args:
         student: from :func:`g2sd_mm.load_student`; left on the CPU.
         path: the file; its folder is made.
         to: ``onnx``, ``torchscript`` or ``torch-export``.
-        part: one of the task's ``parts``; None for the whole that can be exported.
+        part: one of the task's ``parts`` or, of ONNX, ``exports``; None for the largest.
         opset: of ONNX.
         size: side of the images in pixels, or height and width; None for the student's own.
 
@@ -91,59 +95,86 @@ def export_student(
     if path.suffix != FORMATS[to]:
         raise UserError(f'a {to} file ends in {FORMATS[to]}, not as {path.name} does')
     student = student.to('cpu')
-    name, network = choose_part(student, part)
+    name, network = choose_part(student, part, to)
     size = size or student.image_size
     if size is None:
         raise UserError('the backbone does not say what images it is laid out for: give a size')
-    channels = student.in_channels
-    example = random_images(2, size, channels=channels)
+    height, width = height_and_width(size)
+    further: dict[str, Tensor] = network.defaults(height, width) if _is_whole(network) else {}
+    example = random_images(1 if further else 2, size, channels=student.in_channels)
     try:
         with torch.no_grad():
-            outputs = as_list(network(example))
+            outputs = as_list(network(example, *further.values()))
     except ValueError as error:  # the size does not divide into patches
         raise UserError(f'images of {size} px do not fit this student: {error}') from error
     names = output_names(network, len(outputs))
+    about = {
+        'task': student.task, 'part': name, 'size': [height, width], 'mean': student.mean,
+        'std': student.std, 'channels': _channels(student), 'classes': student.classes,
+        **({'threshold': further['threshold'].item()} if 'threshold' in further else {}),
+    }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     if to == 'onnx':
-        write_onnx(network, example, path, names, opset)
+        write_onnx(network, example, path, names, opset, further, about)
     elif to == 'torchscript':
         write_torchscript(network, example, path)
     else:
         write_torch_export(network, example, path)
     try:
-        check = compare(network, runner_of(path, to), size, names, channels)
+        run = runner_of(path, to)
+        if further:
+            check = compare_detector(student.model, network, run, example.shape[1:])
+        else:
+            check = compare(network, run, size, names, student.in_channels)
     except ExportError:
         path.unlink()
         raise
-    left_out = task_named(student.task).left_out if name != 'backbone' else None
+    left_out = task_named(student.task).left_out if not further and name != 'backbone' else None
+    batch = 1 if further else 'batch'
     content: dict[str, Any] = {
         'format': FORMAT,
         'file': {'file': path.name, 'sha256': file_digest(path), 'kind': to, 'part': name},
         'input': {
             'name': 'images',
-            'shape': ['batch', *example.shape[1:]],
+            'shape': [batch, *example.shape[1:]],
             'type': 'float32',
-            'channels': 'RGB' if channels == 3 else f'{channels}, as in the files',
+            'channels': _channels(student),
             'mean': student.mean,
             'std': student.std,
         },
+        'further_inputs': {key: {'shape': list(value.shape), 'type': 'float32',
+                                 'usual': value.tolist()} for key, value in further.items()},
         'outputs': [
-            {'name': n, 'shape': ['batch', *o.shape[1:]]}
+            {'name': n, 'shape': _shape(network, n, o)}
             for n, o in zip(names, outputs, strict=True)
         ],
         'left_out': left_out,
         'check': check,
         'classes': student.classes,
         'origin': student.origin,
-    }
+    }  # fmt: skip
     if to == 'onnx':
         content['file']['opset'] = opset
     difference = max(check['difference'].values())
     return Exported(path, _describe(path, content), name, difference, left_out, size)
 
 
-def runner_of(path: str | Path, to: str) -> Callable[[Tensor], list[Tensor]]:
-    """An exported file as a function: images [B, 3, size, size] -> outputs, on the CPU."""
+def _channels(student: Student) -> str:
+    return 'RGB' if student.in_channels == 3 else f'{student.in_channels}, as in the files'
+
+
+def _is_whole(network: nn.Module) -> bool:
+    return hasattr(network, 'defaults')
+
+
+def _shape(network: nn.Module, name: str, output: Tensor) -> list[int | str]:
+    if not _is_whole(network):
+        return ['batch', *output.shape[1:]]
+    return list(output.shape) if getattr(network, 'raw', False) else ['found', *output.shape[1:]]
+
+
+def runner_of(path: str | Path, to: str) -> Runner:
+    """An exported file as a function: images [B, 3, size, size], further inputs -> outputs."""
     return _RUNNERS[to](Path(path))
 
 
@@ -160,29 +191,34 @@ def _describe(path: Path, content: dict[str, Any]) -> Path:
     return sidecar
 
 
-def choose_part(student: Student, part: str | None = None) -> tuple[str, nn.Module]:
+def choose_part(
+    student: Student, part: str | None = None, to: str = 'onnx'
+) -> tuple[str, nn.Module]:
     """Name and network of the part to export, in eval mode and without gradients.
 
     Args:
         student: any.
-        part: one of the task's ``parts``; None for the whole of the task.
+        part: one of the task's ``parts`` or ``exports``; None for the largest of the format.
+        to: format; only ONNX can have ``exports``.
 
     Raises:
         UserError: if the task has no such part; the message says what can be exported.
     """
     task = task_named(student.task)
-    parts = task.parts
+    parts = {**(task.exports if to == 'onnx' else {}), **task.parts}
     part = part or next(iter(parts))
     if part not in parts:
-        reason = task.left_out
+        only = ' (as ONNX only)' if part in task.exports else ''
         raise UserError(
-            f'a student for {student.task} has no part {part!r} to export, but '
-            f'{" and ".join(parts)}' + (f': {reason}' if reason else '')
+            f'a student for {student.task} has no part {part!r} to export{only}, but '
+            f'{" and ".join(parts)}'
         )
     return part, parts[part](student.model).eval().requires_grad_(False)
 
 
 def output_names(network: nn.Module, number: int) -> list[str]:
-    """Names of the outputs of a part that gives ``number`` tensors: its ``output``."""
+    """Names of the outputs of a part that gives ``number`` tensors: its own, or of ``output``."""
+    if _is_whole(network):
+        return list(network.output_names)
     name = str(getattr(network, 'output', 'features'))
     return [name] if number == 1 else [f'{name}_{i}' for i in range(number)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
-from torch import Tensor
+from torch import Tensor, nn
 
 from .drawing import Drawing, LabelPlaces, as_numpy, class_colour, write_png
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
@@ -21,6 +22,13 @@ class Pyramid(Features):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """One tensor a level."""
         return self.features(images)
+
+
+def whole(model: Any, raw: bool = False) -> nn.Module:
+    """The detector with all heads; see :class:`g2sd_mm.tasks.two_stage.Detector`."""
+    from .two_stage import Detector  # with torchvision, which little else needs
+
+    return Detector(model, raw)
 
 
 def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:
@@ -129,9 +137,7 @@ TASK = Task(
     draw=draw,
     files=files,
     fixed_part=fixed_part,
-    left_out=(
-        'backbone and pyramid are exported, RPN and RoI heads are not: how many proposals, boxes '
-        'and masks there are depends on the image (top-k, NMS, RoIAlign); run those with mmdet'
-    ),
+    exports={'detector': whole, 'raw': partial(whole, raw=True)},
+    left_out='the heads that find boxes and masks in these maps (--part detector has them)',
     place=1,
 )

@@ -65,13 +65,15 @@ class Task:
     best_by: logged names in the order in which the best weights are chosen by them.
     parts: name -> network as a function of one tensor, made from the library's model; the first
         is the whole.
+    exports: further ones, for files alone, ahead of ``parts``: of one image, with ``output_names``
+        and ``defaults`` (see :class:`g2sd_mm.tasks.two_stage.Detector`).
     plain: (data sample, class names, least score) -> plain values.
     draw: (image, data sample, class names, options) -> picture; see :mod:`g2sd_mm.tasks.drawing`.
     paper: None for a task that the paper does not have.
     files: (data sample, path without ending, least score) -> entries of ``predictions.json``:
         writes what plain values cannot hold, such as maps, and names the files.
     fixed_part: (model, images) -> None runs the part whose arithmetic every image costs alike.
-    left_out: what an export of the whole leaves out, and why.
+    left_out: what an export of one of ``parts`` leaves out, and why.
     pictures: how many images a report shows.
     place: in tables.
     """
@@ -87,6 +89,7 @@ class Task:
     draw: Callable[..., Image]
     paper: PaperData | None = None
     files: Callable[[Any, Path, float], dict[str, Any]] = lambda sample, path, threshold: {}
+    exports: Mapping[str, Callable[[Any], nn.Module]] = field(default_factory=dict)
     model_types: tuple[str, ...] = ()
     best_by: tuple[str, ...] = ()
     fixed_part: Callable[[Any, Tensor], Any] = lambda model, images: model(images)

@@ -13,7 +13,10 @@ from torch import nn
 from g2sd_mm.agreement.weights import numbers_of_classes
 from g2sd_mm.checkpoints.record import describe_network, describe_origin, restore, write_sidecar
 from g2sd_mm.checkpoints.write import write_weights
+from g2sd_mm.config.boxes_alone import leave_mask_head_out
+from g2sd_mm.students import Student
 
+from .pictures import picture
 from .toys import config
 
 #: The demo's configs: 0.2 million parameters in the backbone, images of 56, 128, 64 and 128 px.
@@ -52,3 +55,29 @@ def student_folder(
     write_weights(folder / name, state, {})
     write_sidecar(folder / name, known, sum(tensor.numel() for tensor in state.values()))
     return folder
+
+
+def boxes_alone(folder: Path, **options: Any) -> Path:
+    """A random Faster R-CNN of the demo, as data without masks make it; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg = config(CONFIGS['detection'], **options)
+    leave_mask_head_out(cfg)
+    known = {'network': describe_network(cfg, CLASSES[:10]), 'origin': describe_origin(cfg)}
+    state = random_model(known['network']).state_dict()
+    write_weights(folder / 'weights.pth', state, {})
+    write_sidecar(folder / 'weights.pth', known, sum(tensor.numel() for tensor in state.values()))
+    return folder
+
+
+def varied(student: Student, side: int = 128) -> Student:
+    """A random detector whose regions are of several classes, more and less surely; in place."""
+    layer = student.model.roi_head.bbox_head.fc_cls
+    inputs: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda _, given, out: inputs.append(given[0]))
+    student.predict(picture(side, side))
+    hook.remove()
+    (features,) = inputs
+    with torch.no_grad():  # logits that differ by what is special of a region
+        layer.weight.mul_(2 / ((features - features.mean(0)) @ layer.weight.T).std())
+        layer.bias.copy_(-layer.weight @ features.mean(0))
+    return student

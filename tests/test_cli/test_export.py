@@ -75,7 +75,7 @@ def test_a_detector_is_exported_with_a_note(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.startswith(f'{file} (')
     assert 'pyramid, differs from PyTorch by' in said
-    assert 'note: backbone and pyramid are exported, RPN and RoI heads are not' in said
+    assert 'note: the heads that find boxes and masks in these maps' in said
 
 
 def test_what_does_not_go_together_is_refused(tmp_path):

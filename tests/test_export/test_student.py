@@ -90,7 +90,7 @@ def test_torchs_own_formats(students, tmp_path, task, to):
 )
 def test_an_onnx_file_computes_what_the_student_does(students, tmp_path, task):
     student = students[task]
-    exported = export_student(student, tmp_path / 'file.onnx')
+    exported = export_student(student, tmp_path / 'file.onnx', part=WHOLE[task])
     assert exported.difference <= 1e-4
     for batch in (1, 5):
         agree(exported.path, 'onnx', student, student.image_size, batch)
@@ -156,16 +156,18 @@ def test_the_file_is_described_beside_it(students, tmp_path):
 
 def test_what_is_left_out_is_said(students, tmp_path):
     exported = export_student(students['detection'], tmp_path / 'file.ts', 'torchscript')
-    assert 'RPN and RoI heads are not' in exported.left_out
+    assert 'the heads that find boxes and masks' in exported.left_out
     assert json.loads(exported.sidecar.read_text())['left_out'] == exported.left_out
 
 
 # What cannot be exported --------------------------------------------------------------------------
 
 
-def test_a_whole_detector_is_refused_with_the_reason(students, tmp_path):
-    with refused("no part 'detector' to export, but pyramid and backbone", 'RoI heads are not'):
-        export_student(students['detection'], tmp_path / 'file.onnx', part='detector')
+def test_a_whole_detector_is_for_onnx_alone(students, tmp_path):
+    with refused("no part 'detector' to export (as ONNX only), but pyramid and backbone"):
+        export_student(students['detection'], tmp_path / 'file.ts', 'torchscript', 'detector')
+    with refused("no part 'heads' to export, but detector and raw and pyramid and backbone"):
+        export_student(students['detection'], tmp_path / 'file.onnx', part='heads')
 
 
 @pytest.mark.parametrize('opset', [17, 99])
