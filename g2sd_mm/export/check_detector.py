@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .check import TOLERANCE, ExportError, random_images
 from .formats import Runner, as_list
@@ -20,7 +20,7 @@ _TIES = 0.01
 
 @torch.no_grad()
 def compare_detector(
-    model: Any, network: nn.Module, run: Runner, shape: Sequence[int]
+    model: Any, network: Any, run: Runner, shape: Sequence[int]
 ) -> dict[str, Any]:
     """Run both on the same images: noise, and patches of one colour, some smaller than the input.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..checkpoints.record import FORMAT
 from ..checkpoints.write import write_text
@@ -163,11 +163,11 @@ def _channels(student: Student) -> str:
     return 'RGB' if student.in_channels == 3 else f'{student.in_channels}, as in the files'
 
 
-def _is_whole(network: nn.Module) -> bool:
+def _is_whole(network: Any) -> bool:
     return hasattr(network, 'defaults')
 
 
-def _shape(network: nn.Module, name: str, output: Tensor) -> list[int | str]:
+def _shape(network: Any, name: str, output: Tensor) -> list[int | str]:
     if not _is_whole(network):
         return ['batch', *output.shape[1:]]
     return list(output.shape) if getattr(network, 'raw', False) else ['found', *output.shape[1:]]
@@ -193,7 +193,7 @@ def _describe(path: Path, content: dict[str, Any]) -> Path:
 
 def choose_part(
     student: Student, part: str | None = None, to: str = 'onnx'
-) -> tuple[str, nn.Module]:
+) -> tuple[str, Any]:
     """Name and network of the part to export, in eval mode and without gradients.
 
     Args:
@@ -216,7 +216,7 @@ def choose_part(
     return part, parts[part](student.model).eval().requires_grad_(False)
 
 
-def output_names(network: nn.Module, number: int) -> list[str]:
+def output_names(network: Any, number: int) -> list[str]:
     """Names of the outputs of a part that gives ``number`` tensors: its own, or of ``output``."""
     if _is_whole(network):
         return list(network.output_names)

@@ -112,7 +112,7 @@ class Detector(nn.Module):
                 score, best = score.topk(cfg['nms_pre'])
                 delta, prior = delta[best], prior[best]
             found.append((score, delta, prior, torch.full_like(score, level)))
-        scores, deltas, prior, level = (torch.cat(part) for part in zip(*found, strict=True))
+        scores, deltas, prior, groups = (torch.cat(part) for part in zip(*found, strict=True))
         boxes = _decode(head.bbox_coder, prior, deltas, size)
         if (least := cfg.get('min_bbox_size', -1)) >= 0:
             sides = boxes[:, 2:] - boxes[:, :2]
@@ -120,7 +120,7 @@ class Detector(nn.Module):
             scores = torch.where(large, scores, _NO_SCORE)
             boxes = torch.where(large[:, None], boxes, 0.0)  # without area: it suppresses nothing
         number = min(cfg['max_per_img'], len(scores))
-        kept = _first(_nms(boxes, scores, level, cfg['nms']), number)
+        kept = _first(_nms(boxes, scores, groups, cfg['nms']), number)
         none = kept == _NONE
         kept = kept.masked_fill(none, 0)
         return boxes[kept].masked_fill(none[:, None], 0), (scores[kept] >= 0) & ~none
@@ -188,11 +188,10 @@ def _check(model: Any) -> None:
     from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
     from mmdet.models.task_modules import AnchorGenerator, DeltaXYWHBBoxCoder
 
-    head = getattr(model, 'roi_head', None)
-    rpn, box, mask = (
-        getattr(model, 'rpn_head', None), getattr(head, 'bbox_head', None),
-        getattr(head, 'mask_head', None),
-    )  # fmt: skip
+    head: Any = getattr(model, 'roi_head', None)
+    rpn: Any = getattr(model, 'rpn_head', None)
+    box: Any = getattr(head, 'bbox_head', None)
+    mask: Any = getattr(head, 'mask_head', None)
     parts: list[tuple[Any, Any, Sequence[str]]] = [
         (model, TwoStageDetector, ('predict', 'extract_feat')),
         (head, StandardRoIHead, (
@@ -203,7 +202,7 @@ def _check(model: Any) -> None:
     ]  # fmt: skip
     parts += [(getattr(part, 'bbox_coder', None), DeltaXYWHBBoxCoder, ('decode',))
               for part in (rpn, box)]  # fmt: skip
-    extractors = [getattr(head, 'bbox_roi_extractor', None)]
+    extractors: list[Any] = [getattr(head, 'bbox_roi_extractor', None)]
     if mask is not None:
         parts += [(mask, FCNMaskHead, ('predict_by_feat', '_predict_by_feat_single'))]
         extractors += [head.mask_roi_extractor]

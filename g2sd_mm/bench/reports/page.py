@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,16 @@ def render(results: dict[str, Any], *folders: Path) -> str:
     sections = [
         Section(name, _TITLES[name], list(blocks)) for name, blocks in _contents(results, folders)
     ]
+    notes = [*notices(results), *undefined_figures(lines)]
+    return page(results['suite'], _subtitle(results), notes, sections)
+
+
+def page(title: str, subtitle: str, notes: Sequence[str], sections: Iterable[Section]) -> str:
+    """A page of sections; those without content are left out."""
     return _TEMPLATES.get_template('page.html.j2').render(
-        suite=results['suite'],
-        subtitle=_subtitle(results),
-        notices=[*notices(results), *undefined_figures(lines)],
+        suite=title,
+        subtitle=subtitle,
+        notices=notes,
         sections=[section for section in sections if section.blocks],
     )
 

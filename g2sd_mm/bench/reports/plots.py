@@ -118,11 +118,16 @@ def _losses(axes: Any, curves: Sequence[Curve]) -> None:
             name = f'{curve.method} {term.removeprefix("loss_")}'
             axes.plot(*zip(*points, strict=True), label=name, linestyle=style, linewidth=1.0,
                       color=methods.colour(curve.method), alpha=0.85)  # fmt: skip
+    losses(axes)
+    _legend(axes)
+
+
+def losses(axes: Any) -> None:
+    """Axes of training losses by update."""
     axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter('{x:g}')
     axes.yaxis.set_minor_locator(NullLocator())
-    _legend(axes)
 
 
 def _students(curves: Sequence[Curve]) -> list[str]:

@@ -1,0 +1,348 @@
+"""Runs side by side, made by hand or by a suite: figures, what differs in their configs, curves."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from ..errors import UserError
+from ..provenance import READING
+from ..tasks import TASKS, Task, task_of
+from ..text import printable
+from .logs import Entry, Points, read_scalars, run_of
+from .reports.blocks import Figure as Drawing
+from .reports.blocks import Paragraph, Section, Table
+from .reports.page import page
+from .reports.plots import losses, svg
+
+#: Entries of configs that change no result, say where something lies or what happened, or were
+#: copied to where they count.
+IGNORED = READING | {
+    'data_layout', 'experiment_name', 'launcher', 'log_level', 'notes', 'test_pipeline',
+    'train_pipeline', 'val_pipeline', 'visualizer', 'work_dir', '_folder',
+}  # fmt: skip
+#: What a cell has where a run has no such figure or entry.
+ABSENT = '-'
+
+Rows = list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder says.
+
+    Attributes:
+        folder: of the run.
+        name: by which it is told from the others.
+        record: content of ``weights.json``; empty if there is none.
+        config: entries of the config as it ran, dotted key -> value as text.
+        log: what it logged, one dict a line.
+        row: its row of the suite's ``results.json``; empty for a run made by hand.
+        task: None for a run without labels.
+        missing: what is not there, in words.
+    """
+
+    folder: Path
+    name: str
+    record: Mapping[str, Any]
+    config: Mapping[str, str]
+    log: Sequence[Entry]
+    row: Mapping[str, Any]
+    task: Task | None
+    missing: tuple[str, ...]
+
+    def points(self, logged: str, factor: float = 1) -> Points:
+        """(update, value) of everything that was logged under a name."""
+        found, now = [], 0
+        for entry in self.log:
+            now = int(entry.get('iter', now))  # a validation names no update: it is at the last one
+            if isinstance(entry.get(logged), (int, float)):
+                found.append((now, factor * float(entry[logged])))
+        return found
+
+
+def read_runs(folders: Sequence[str | Path]) -> list[Run]:
+    """The runs in some folders.
+
+    Raises:
+        UserError: for less than two, or a folder that is no run; the message says what it lacks.
+    """
+    paths = [Path(folder).expanduser() for folder in folders]
+    whole = [path.resolve() for path in paths]
+    if len(set(whole)) < 2 or len(set(whole)) < len(whole):
+        raise UserError('give at least two folders of runs, each once')
+    return [_read_run(path, name) for path, name in zip(paths, _names(whole), strict=True)]
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as tell them apart."""
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ['/'.join(path.parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return [printable(name) for name in names]
+
+
+def _read_run(folder: Path, name: str) -> Run:
+    if not folder.is_dir():
+        raise UserError(f'no folder {printable(str(folder))}: give the folders of runs')
+    record = _read_json(folder / 'weights.json')
+    texts = sorted(folder.glob('*/vis_data/config.py')) or sorted(folder.glob('*.py'))
+    config = read_config(texts[-1]) if texts else {}
+    log = read_scalars(folder)
+    lacks = {
+        'weights.json (it has not ended)': record, 'config (TIME/vis_data/config.py)': config,
+        'log (TIME/vis_data/scalars.json)': log,
+    }  # fmt: skip
+    missing = tuple(what for what, there in lacks.items() if not there)
+    if len(missing) == len(lacks):
+        inside = sorted(folder.glob('seed*/*')) if (folder / 'results.json').is_file() else []
+        cure = f', but of a suite: give its runs, such as {inside[0]}' if inside else ''
+        raise UserError(f'{folder} is not the folder of a run{cure} (no {", no ".join(missing)})')
+    known = (record.get('network') or {}).get('task')
+    task = next((task for task in TASKS.values() if task.name == known), None) or _task(config)
+    row = _row(folder)
+    return Run(folder, name, record, dict(flat(config)), log, row, task, missing)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+        if not isinstance(content, dict) or not isinstance(content.get('origin', {}), dict):
+            raise ValueError('no record of a run')
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f'{file} cannot be read ({error}): put it back as the run wrote it'
+        ) from error
+    return content
+
+
+def _row(folder: Path) -> Mapping[str, Any]:
+    """The main row that a suite made of a run: ``<suite>/seed<N>/<run>``."""
+    place = folder.resolve()
+    results = place.parent.parent / 'results.json'
+    seed = place.parent.name.removeprefix('seed')
+    if not seed.isdecimal() or not results.is_file():
+        return {}
+    rows = _read_json(results).get('rows') or ()
+    mine = [row for row in rows if row.get('seed') == int(seed) and run_of(row) == place.name]
+    return next((row for row in mine if row.get('table', 'main') == 'main'), {})
+
+
+def _task(config: Mapping[str, Any]) -> Task | None:
+    model = config.get('model') or {}
+    model = model.get('student') or model
+    return task_of(config.get('default_scope'), model) if 'backbone' in model else None
+
+
+# Configs ------------------------------------------------------------------------------------------
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The config that a run wrote down: assignments of plain values, which are read and not run.
+
+    Raises:
+        UserError: if there is anything else in it.
+    """
+    try:
+        lines = ast.parse(file.read_text(encoding='utf-8')).body
+        return {_target(line): _value(line.value) for line in lines if isinstance(line, ast.Assign)}
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+        raise UserError(
+            f'{file} is no config as a run writes it ({error}): put back the file, or take it away'
+        ) from error
+
+
+def _target(line: ast.Assign) -> str:
+    (target,) = line.targets
+    if not isinstance(target, ast.Name):
+        raise ValueError(f'line {line.lineno} is no assignment to a name')
+    return target.id
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        return {str(_value(k)): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        return {str(word.arg): _value(word.value) for word in node.keywords}
+    if isinstance(node, ast.Name):
+        return node.id  # nan, inf
+    return ast.literal_eval(node)
+
+
+def flat(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
+    """Dotted keys and values as text; a part in a list is named by its type, not by its number."""
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            if name not in IGNORED:
+                yield from flat(item, f'{key}.{name}' if key else name)
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        seen: Counter[str] = Counter()
+        for item in value:
+            kind = str(item.get('type', 'item'))
+            seen[kind] += 1
+            yield from flat(item, f'{key}.{kind}' + (f'#{seen[kind]}' if seen[kind] > 1 else ''))
+    else:
+        yield key, value if isinstance(value, str) else str(value)
+
+
+def differences(runs: Sequence[Run]) -> Rows:
+    """Key and each run's value, of every entry that is not the same in all that have a config."""
+    known = [run.config for run in runs if run.config]
+    keys = dict.fromkeys(key for config in known for key in config)
+    return [
+        (printable(key), *(printable(run.config.get(key, ABSENT)) for run in runs))
+        for key in sorted(keys)
+        if len({config.get(key) for config in known}) > 1
+    ]
+
+
+# Figures ------------------------------------------------------------------------------------------
+
+
+def figures(runs: Sequence[Run]) -> Rows:
+    """A row for each figure that any run has: its name, and a cell for each run.
+
+    Metrics of the later runs have their difference to the first run's in brackets.
+    """
+    names = [task.name if (task := run.task) else 'no labels' for run in runs]
+    rows: Rows = [('task', *names)]
+    origins = [run.record.get('origin') or {} for run in runs]
+    for title, key in {'seed': 'seed', 'commit': 'commit', 'epochs': 'epoch'}.items():
+        rows.append((title, *(_word(origin.get(key)) for origin in origins)))
+    rows.append(('updates', *(_word(max((u for u, _ in run.points('loss')), default=None))
+                              for run in runs)))  # fmt: skip
+    for task in TASKS.values():
+        mine = [run if run.task is task else None for run in runs]
+        for metric in task.metrics if any(mine) else ():
+            points = [run.points(metric.logged, metric.factor) if run else [] for run in mine]
+            unit = f' ({metric.unit})' if metric.unit else ''
+            rows.append((f'{metric.name}{unit}, last', *_compared([_last(p) for p in points])))
+            if metric is task.metrics[0]:
+                best = min if metric.lower_is_better else max
+                found = [best((v for _, v in p if not math.isnan(v)), default=None) for p in points]
+                rows.append((f'{metric.name}{unit}, best', *_compared(found)))
+        for metric in task.metrics if any(mine) else ():
+            tested = [(run.row.get('metrics') or {}).get(metric.name) if run else None
+                      for run in mine]  # fmt: skip
+            rows.append((f'{metric.name}, results.json', *_compared(tested)))
+    ends = [_last(run.points('loss')) for run in runs]  # of unlike terms: no differences
+    rows.append(('loss, last', *(_word(end if end is None else f'{end:.4f}') for end in ends)))
+    sizes = [(run.record.get('weights') or {}).get('parameters') for run in runs]
+    rows.append(('parameters', *(_word(size and f'{size:,}') for size in sizes)))
+    rows.append(('GFLOPs', *(_word(run.row.get('gflops')) for run in runs)))
+    rows.append(('images/s', *(_median(run.points('images_per_second')) for run in runs)))
+    rows.append(('training time', *(_minutes(run) for run in runs)))
+    for title, key in {'teacher': 'teacher', 'started from': 'initialised_from'}.items():
+        rows.append((title, *(_word((origin.get(key) or {}).get('file')) for origin in origins)))
+    return [row for row in dict.fromkeys(rows) if set(row[1:]) != {ABSENT}]
+
+
+def _last(points: Points) -> float | None:
+    return points[-1][1] if points else None
+
+
+def _word(value: Any) -> str:
+    return ABSENT if value is None else printable(str(value))
+
+
+def _compared(values: Sequence[float | None]) -> Iterator[str]:
+    """Values, the later ones with their difference to the first."""
+    for i, value in enumerate(values):
+        if value is None:
+            yield ABSENT
+        elif i == 0 or values[0] is None:
+            yield f'{value:.2f}'
+        else:
+            yield f'{value:.2f} ({value - values[0]:+.2f})'
+
+
+def _median(points: Points) -> str:
+    return f'{statistics.median(value for _, value in points):.0f}' if points else ABSENT
+
+
+def _minutes(run: Run) -> str:
+    """What the updates took, by the times that the log has: without evaluations and waiting."""
+    before, seconds = 0, 0.0
+    for update, each in (point for point in run.points('time')):
+        seconds, before = seconds + each * max(update - before, 0), max(update, before)
+    return f'{seconds / 60:.1f} min' if seconds else ABSENT
+
+
+# Output -------------------------------------------------------------------------------------------
+
+
+def text_table(header: Sequence[str], rows: Rows, widest: int = 40) -> str:
+    """Aligned columns; what is longer than ``widest`` is cut in the middle."""
+    lines = [[_cut(cell, widest) for cell in row] for row in (tuple(header), *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cut(text: str, widest: int) -> str:
+    half = (widest - 3) // 2
+    return text if len(text) <= widest else f'{text[:half]}...{text[-half:]}'
+
+
+def curves(runs: Sequence[Run]) -> str:
+    """Training losses, and the headline metric of each task that there is, as ``<svg>``.
+
+    Raises:
+        UserError: if no run has a log.
+    """
+    tasks = [task for task in TASKS.values() if any(run.task is task for run in runs)]
+    shown = [task for task in tasks if any(_validations(run, task) for run in runs)]
+    if not any(run.log for run in runs):
+        raise UserError('no run has a log (TIME/vis_data/scalars.json): there is nothing to draw')
+
+    def draw(figure: Figure) -> None:
+        left, *others = figure.subplots(1, 1 + len(shown), squeeze=False)[0]
+        for i, run in enumerate(runs):
+            if points := run.points('loss'):
+                left.plot(*zip(*points, strict=True), label=run.name, color=f'C{i}', linewidth=1.2)
+        losses(left)
+        left.legend()
+        for axes, task in zip(others, shown, strict=True):
+            for i, run in enumerate(runs):
+                if points := _validations(run, task):
+                    marker = 'o' if len(points) < 3 else None
+                    axes.plot(*zip(*points, strict=True), color=f'C{i}', marker=marker)
+            axes.set(xlabel='update', ylabel=f'{task.headline} ({task.metrics[0].unit})')
+
+    return svg('compared runs', draw, 4.4 * (1 + len(shown)))
+
+
+def _validations(run: Run, task: Task) -> Points:
+    metric = task.metrics[0]
+    return run.points(metric.logged, metric.factor) if run.task is task else []
+
+
+def report(runs: Sequence[Run]) -> str:
+    """One HTML page with all of it."""
+    header = ['', *(run.name for run in runs)]
+    missing = [f'{run.name} has no {what}.' for run in runs for what in run.missing]
+    apart = differences(runs)
+    blocks = [Table(header, apart)] if apart else [Paragraph('Nothing differs.')]
+    left_out = f'Not compared, as they change no result: {", ".join(sorted(IGNORED))}.'
+    sections = [
+        Section('figures', 'Figures', [Table(header, figures(runs))]),
+        Section('configs', 'What differs in the configs', [*blocks, Paragraph(left_out, 'note')]),
+    ]
+    if any(run.log for run in runs):
+        drawing = Drawing(curves(runs), 'Training loss and validation.', 'curves of the runs')
+        sections.append(Section('curves', 'Curves', [drawing]))
+    return page('runs compared', ' · '.join(str(run.folder) for run in runs), missing, sections)
