@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
 
+from ..data_layouts.copies import original
 from .findings import Finding
 from .images import Picture
 from .masks import Mask, Reading
@@ -64,7 +65,7 @@ def find_duplicates(
         first = next(iter(splits[names[0]]))
         for path in chain.from_iterable(splits[name] for name in names[1:]):
             if path not in splits[names[0]]:
-                yield Finding('leakage', path, f'is {first} ({names[0]})')
+                yield Finding('leakage', path, f'is {original(first)} ({names[0]})')
         for labels in splits.values():
             yield from _within(labels)
 
@@ -73,7 +74,7 @@ def _within(labels: Mapping[str, str | None]) -> Iterator[Finding]:
     first, *others = labels
     for path in others:
         kind = 'duplicate' if labels[path] == labels[first] else 'conflicting-labels'
-        yield Finding(kind, path, f'is {first}')
+        yield Finding(kind, path, f'is {original(first)}')
 
 
 #: Cuts that leave a smaller image as small as it is, and what makes each pad it.

@@ -133,14 +133,13 @@ def link(source: Path, place: Path) -> None:
 def original(path: str | os.PathLike[str]) -> str:
     """The file that a path of a copy stands for; any other path as it is."""
     text = os.fspath(path)
-    if os.path.islink(text) and _is_of_copy(text):
-        target = os.readlink(text)
-        return os.path.normpath(os.path.join(os.path.dirname(text), target))
+    while _is_of_copy(text) and os.path.islink(text):
+        text = os.path.normpath(os.path.join(os.path.dirname(text), os.readlink(text)))
     return text
 
 
 def _is_of_copy(path: str) -> bool:
-    return FOLDER in Path(path).parts or path.startswith(str(_cache()))
+    return f'{os.sep}{FOLDER}{os.sep}' in path or path.startswith(str(_cache()))
 
 
 def in_hash_order(names: Iterable[str], seed: int) -> list[str]:
