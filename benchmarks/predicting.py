@@ -2,10 +2,11 @@
 
 ``python -m benchmarks.predicting --out docs/results/speed/predict.json``: for each task a student
 of the demo's config with random weights, and pictures of the demo's data. Both ways take turns in
-one process; the ratio is that within a round, and its median counts, so that a machine that is
-slower for a while changes little. Beside the seconds stand those of the CPU, which other work on
-the machine changes less. ``memory_mb`` is the highest resident memory above that before, while a
-thousand and several thousand pictures are predicted.
+one process, each on the threads that it takes by itself (``use_threads``, ``lanes_of``). The ratio
+is that within a round, and its median counts, so that a machine that is slower for a while changes
+little. Beside the seconds stand those of the CPU, which other work on the machine changes less.
+``memory_mb`` is the highest resident memory above that before, while a thousand and several
+thousand pictures are predicted.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import g2sd_mm
 from g2sd_mm.datasets.shapes import ensure_shapes
 from g2sd_mm.students import Student, load_student
+from g2sd_mm.students.batches import lanes_of
+from g2sd_mm.threads import use_threads
 from tests.helpers.students import CONFIGS, student_folder
 
 from .speed.pairing import Ratio, Timing
@@ -92,23 +93,23 @@ def main() -> None:
     p.add_argument('--tasks', nargs='+', choices=CONFIGS, default=list(CONFIGS))
     p.add_argument('--pictures', type=int, default=1000)
     p.add_argument('--rounds', type=int, default=5)
-    p.add_argument('--threads', type=int, help="torch's threads (torch's own choice)")
     p.add_argument('--out', type=Path)
     args = p.parse_args()
     g2sd_mm.register_all()
-    if args.threads:
-        torch.set_num_threads(args.threads)
     loads, figures = [load_average()], []
     with tempfile.TemporaryDirectory() as folder:
         for task in args.tasks:
             key, side = _DATA[task]
-            data = Path(folder, key)
-            ensure_shapes(str(data), task=key, train=8, val=args.pictures, size=side)
-            pictures = sorted(data.glob('val/**/*.png'))
+            ensure_shapes(folder, task=key, train=8, val=args.pictures, size=side)
+            pictures = sorted(Path(folder).glob(f'{key}_*/val/**/*.png'))
+            assert len(pictures) == args.pictures
             student = load_student(student_folder(Path(folder, task), task))
+            said = use_threads(sum(parameter.numel() for parameter in student.parameters()))
             figure = {
                 'task': task,
                 'pictures': len(pictures),
+                'torch': said,
+                'lanes': lanes_of('cpu'),
                 **measure(student, pictures, args.rounds),
                 'memory_mb': memory(student, pictures, (1000, 4000)) if key == 'cls' else None,
             }

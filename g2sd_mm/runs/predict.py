@@ -13,10 +13,9 @@ import numpy as np
 
 import g2sd_mm
 
-from ..config.load import load_config
 from ..errors import RunError, UserError
 from ..students.batches import predictions
-from ..students.load import load_student, student_of
+from ..students.load import load_student
 from ..students.sources import Item, find
 from ..students.student import Student
 from ..students.tiles import tiling_for
@@ -160,10 +159,7 @@ def student_for(
 ) -> Student:
     """A student of a config, or of what stands beside its weights, where it is quickest."""
     g2sd_mm.register_all()
-    if config is None:
-        student = load_student(weights)
-    else:
-        student = student_of(load_config(config, options), weights, config)
+    student = load_student(weights, config, options)
     device = device or best_device()
     if device == 'cpu':
         use_threads(sum(parameter.numel() for parameter in student.parameters()))

@@ -170,9 +170,12 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
     """
     check_image(path)
     try:
-        return mmcv.imread(str(path), channel_order=order)
+        pixels = mmcv.imread(str(path), channel_order=order)
     except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
         raise UserError(f'{path} is not an image that can be read') from error
+    if pixels is None:  # or this, where it reorders no channels
+        raise UserError(f'{path} is not an image that can be read')
+    return pixels
 
 
 def check_image(path: str | Path) -> None:
