@@ -60,6 +60,7 @@ DOCS = [
         'myst-nb==1.4.0',  # Markdown pages and the notebook
         'sphinx-autoapi==3.9.0',  # API pages from the source, without importing torch
         'sphinx-copybutton==0.5.2',
+        'sphinx-design==0.7.0',  # tabs
         'latex2mathml==3.81.1',  # formulas that browsers draw without a script
     )
 ]
@@ -104,7 +105,10 @@ EXTRAS = {
     'huggingface': ['transformers>=5'],  # of a HuggingFaceTeacher
     'packed': PACKED,
     'serve': SERVE,
-    'tensorboard': ['tensorboard'],  # of tools/train.py --tensorboard
+    # of tools/train.py --tensorboard, --mlflow, --wandb
+    'tensorboard': ['tensorboard'],
+    'mlflow': ['mlflow'],
+    'wandb': ['wandb'],
 }
 
 

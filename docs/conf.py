@@ -19,6 +19,7 @@ extensions = [
     'autoapi.extension',
     'sphinx.ext.napoleon',  # "Args:" in docstrings
     'sphinx_copybutton',
+    'sphinx_design',  # tabs
 ]
 exclude_patterns = ['_ext', '_build']
 suppress_warnings = ['ref.python']  # two modules may have a type of the same name

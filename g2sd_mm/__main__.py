@@ -9,6 +9,7 @@ COMMANDS = {
     'train': 'train a config: pre-training, stage 1, stage 2 or plain fine-tuning',
     'test': 'evaluate a checkpoint',
     'distill': 'from a folder of your images to a deployed student',
+    'watch': 'show runs while they train: one page, or a report',
     'predict': 'predict pictures, folders and videos with a student',
     'serve': 'a web page to try a student on pictures',
     'infer': 'predict images with the student of a config',

@@ -66,9 +66,9 @@ def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[C
             continue
         row = known.get((int(seed), run.name))
         if row:
-            yield _filled(_curve(row), entries)
+            yield filled(_curve(row), entries)
         elif not any(name in entry for entry in entries for name in logged):
-            yield _filled(Curve('', run.name, int(seed)), entries)
+            yield filled(Curve('', run.name, int(seed)), entries)
 
 
 def run_of(row: Mapping[str, Any]) -> str:
@@ -86,7 +86,7 @@ def _of_record(
         log = folder / 'rows' / f'{"_".join(names)}_seed{row["seed"]}.log'
         if log.is_file():
             entries = [_entry(line) for line in log.read_text().splitlines() if line]
-            yield _filled(_curve(row), entries)
+            yield filled(_curve(row), entries)
 
 
 def _curve(row: Mapping[str, Any]) -> Curve:
@@ -135,7 +135,7 @@ def _entry(line: str) -> dict[str, float]:
     return entry | {k: float(v) for k, v in zip(words[::2], words[1::2], strict=True)}
 
 
-def _filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
+def filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
     """Put entries into a curve; validations stand where training was, whatever step they name."""
     task = TASKS.get(curve.task)
     name, factor = (task.metrics[0].logged, task.metrics[0].factor) if task else ('', 1)

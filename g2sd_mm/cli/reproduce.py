@@ -337,7 +337,7 @@ def _report(folder: Path) -> None:
 
 def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     """The table and the page of one ``results.json``, with what lies beside it."""
-    from ..bench.reports.page import notices, render
+    from ..bench.reports.page import SMOKE, notices, render
     from ..bench.reports.summary import summarise, verdicts
     from ..bench.reports.tables import text_table
     from ..bench.results import read_results
@@ -350,7 +350,7 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
         print(f'{notice}\n')
     print(text_table(lines))
     print()
-    for sentence in verdicts(lines):
+    for sentence in verdicts(lines) if not results['suite'].endswith(SMOKE) else ():
         print(sentence)
     made, data = [folder], results.get('data')
     if record:

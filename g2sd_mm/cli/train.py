@@ -75,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
         '--verbose', action='store_true', help='all of the log on the terminal, not its gist'
     )
     p.add_argument('--tensorboard', action='store_true', help='also log scalars for TensorBoard')
+    p.add_argument('--mlflow', action='store_true', help='also log scalars for MLflow')
+    p.add_argument('--wandb', action='store_true', help='also log scalars for Weights & Biases')
     p.add_argument(
         '--data-root', metavar='DIR', help='your own data, of any layout that check_data reads, '
         "in the place of the config's",

@@ -117,6 +117,8 @@ def prepare_training(
     auto_scale_lr: bool = False,
     runs: str = 'work_dirs',
     tensorboard: bool = False,
+    mlflow: bool = False,
+    wandb: bool = False,
     compiled: bool | None = None,
     data_root: str | None = None,
     choices: Choices | None = None,
@@ -161,10 +163,12 @@ def prepare_training(
     find_start(cfg, resume, notes)
     add_hook(cfg, 'ThroughputHook')
     add_hook(cfg, 'ConsoleHook')
+    add_hook(cfg, 'LastPredictionsHook')
     fit_workers(cfg, options)
     export_weights(cfg)
-    if tensorboard:
-        use_tensorboard(cfg)
+    for tracker, wanted in (('tensorboard', tensorboard), ('mlflow', mlflow), ('wandb', wandb)):
+        if wanted:
+            use_tracker(cfg, tracker)
     verify_named_files(cfg, config)
     agree_for_training(cfg, config)
     check_training_data(cfg)
@@ -322,20 +326,43 @@ def use_online_knn(cfg: Config) -> None:
     add_hook(cfg, OnlineKNNHook.__name__, **{**settings, 'data': data})
 
 
-def use_tensorboard(cfg: Config) -> None:
-    """Write scalars for TensorBoard too, beside the JSON lines, in place.
+#: Option of ``tools/train.py`` -> mmengine's backend, and the modules one of which it needs.
+_TRACKERS = {
+    'tensorboard': ('TensorboardVisBackend', ('tensorboard',)),
+    'mlflow': ('MLflowVisBackend', ('mlflow',)),
+    'wandb': ('WandbVisBackend', ('wandb',)),
+}
+
+
+def use_tracker(cfg: Config, name: str) -> None:
+    """Write scalars for TensorBoard, MLflow or Weights & Biases too, in place.
+
+    They go below the work dir unless the tracker's own variables (``MLFLOW_TRACKING_URI``,
+    ``WANDB_MODE``, ...) say otherwise; Weights & Biases is offline unless they do.
 
     Raises:
-        UserError: if TensorBoard is not installed.
+        UserError: if its package is not installed.
     """
-    if find_spec('tensorboard') is None:
+    backend, modules = _TRACKERS[name]
+    if not any(find_spec(module) for module in modules):
         raise UserError(
-            '--tensorboard needs the tensorboard package: pip install tensorboard. Without it the '
-            'same scalars are in vis_data/scalars.json of the work dir, one JSON object a line'
+            f'--{name} needs the {name} package: pip install {name}. Without it the same scalars '
+            'are in vis_data/scalars.json of the work dir, one JSON object a line, and '
+            'tools/watch.py draws them'
         )
+    settings: dict[str, Any] = {}
+    if name == 'mlflow' and not os.environ.get('MLFLOW_TRACKING_URI'):
+        settings['tracking_uri'] = (Path(cfg.work_dir).absolute() / 'mlruns').as_uri()
+        # MLflow 3 wants to be told that files will do
+        os.environ.setdefault('MLFLOW_ALLOW_FILE_STORE', 'true')
+    if name == 'mlflow':
+        settings['exp_name'] = Path(cfg.work_dir).name
+    if name == 'wandb' and not os.environ.get('WANDB_MODE'):
+        mode = 'online' if os.environ.get('WANDB_API_KEY') else 'offline'
+        settings['init_kwargs'] = dict(mode=mode, name=Path(cfg.work_dir).name)
     cfg.setdefault('visualizer', dict(type='Visualizer'))  # mmengine's own
     known = cfg.visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
-    cfg.visualizer.vis_backends = [*known, dict(type='TensorboardVisBackend')]
+    cfg.visualizer.vis_backends = [*known, dict(type=backend, **settings)]
 
 
 def scale_rate(cfg: Config, path: str) -> list[str]:

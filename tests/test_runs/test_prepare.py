@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import VISBACKENDS
 
 from g2sd_mm.cli.train import parser
 from g2sd_mm.config.load import load_config
@@ -269,10 +270,10 @@ def backends() -> Config:
 def test_tensorboard_is_written_beside_the_json_lines(monkeypatch):
     monkeypatch.setattr(scalars, 'find_spec', lambda name: object())
     cfg = backends()
-    scalars.use_tensorboard(cfg)
+    scalars.use_tracker(cfg, 'tensorboard')
     assert [b['type'] for b in cfg.visualizer.vis_backends] == ['A', 'TensorboardVisBackend']
     stock = Config(dict())
-    scalars.use_tensorboard(stock)
+    scalars.use_tracker(stock, 'tensorboard')
     kept = [backend['type'] for backend in stock.visualizer.vis_backends]
     assert kept == ['LocalVisBackend', 'TensorboardVisBackend']
 
@@ -280,7 +281,7 @@ def test_tensorboard_is_written_beside_the_json_lines(monkeypatch):
 def test_without_tensorboard_one_line_says_what_to_do(monkeypatch):
     monkeypatch.setattr(scalars, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=toys.words('pip install tensorboard', 'scalars.json')):
-        scalars.use_tensorboard(backends())
+        scalars.use_tracker(backends(), 'tensorboard')
 
 
 class Writer:
@@ -326,3 +327,46 @@ def test_images_a_second_are_in_every_line_and_in_tensorboard(tmp_path, monkeypa
     first = entries[0]
     assert first['images_per_second'] == pytest.approx(4 / first['time'], rel=0.01)
     assert len(Writer.kept['images_per_second']) == 3
+
+
+@pytest.mark.parametrize('name', ['mlflow', 'wandb'])
+def test_other_trackers_write_below_the_work_dir_unless_told_otherwise(name, monkeypatch):
+    for variable in ('MLFLOW_TRACKING_URI', 'WANDB_MODE', 'WANDB_API_KEY'):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
+    monkeypatch.setattr(scalars, 'find_spec', lambda name: object())
+    cfg = backends()
+    cfg.work_dir = 'work_dirs/vitb_cls'
+    scalars.use_tracker(cfg, name)
+    (_, backend) = cfg.visualizer.vis_backends
+    if name == 'mlflow':
+        assert backend.tracking_uri.startswith('file://')
+        assert backend.tracking_uri.endswith('work_dirs/vitb_cls/mlruns')
+        monkeypatch.setenv('MLFLOW_TRACKING_URI', 'http://there')
+    else:
+        assert backend.init_kwargs.mode == 'offline'
+        monkeypatch.setenv('WANDB_MODE', 'online')
+    again = backends()
+    again.work_dir = cfg.work_dir
+    scalars.use_tracker(again, name)
+    assert not {'tracking_uri', 'init_kwargs'} & set(again.visualizer.vis_backends[1])
+    monkeypatch.setattr(scalars, 'find_spec', lambda name: None)
+    with pytest.raises(UserError, match=toys.words(f'pip install {name}', 'tools/watch.py')):
+        scalars.use_tracker(backends(), name)
+
+
+@pytest.mark.parametrize('name', ['mlflow', 'wandb'])
+def test_trackers_keep_scalars_without_a_network(name, tmp_path, monkeypatch):
+    pytest.importorskip(name)
+    for variable in ('MLFLOW_TRACKING_URI', 'WANDB_MODE', 'WANDB_API_KEY'):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
+    cfg = Config(dict(work_dir=str(tmp_path / 'run')))
+    scalars.use_tracker(cfg, name)
+    settings = dict(cfg.visualizer.vis_backends[1])
+    backend = VISBACKENDS.build(dict(settings, save_dir=str(tmp_path / 'run')))
+    backend.add_scalar('loss', 0.5, step=1)
+    backend.close()
+    kept = [file for file in (tmp_path / 'run').rglob('*') if file.is_file()]
+    marks = {'mlflow': 'loss', 'wandb': '.wandb'}
+    assert any(file.name.endswith(marks[name]) for file in kept), kept

@@ -255,11 +255,14 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
         raise RunError(f'{failed[0]["method"]}: {failed[0]["error"]}')
     runs = folder / f'seed{plan.wishes.seed}'
     draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures')
+    figures = [_figures(plan, row) for row in results['rows']]
+    for row, figure in zip(results['rows'], figures, strict=True):
+        row['milliseconds'] = round(figure.milliseconds, 2)
+    write_text(folder / 'results.json', json.dumps(results, indent=2))
     report = folder / 'report.html'
     write_text(report, render(results, folder))
     for line in text_table(summarise(results['rows'], results['suite'])).splitlines():
         say(line)
-    figures = [_figures(plan, row) for row in results['rows']]
     for figure in figures:
         say(figure.line())
     weights, files = _deliver(plan, results['rows'], figures, folder / 'student', say)

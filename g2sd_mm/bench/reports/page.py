@@ -15,30 +15,33 @@ from .analyses import analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table
 from .league import league_tables
 from .pictures import method_picture, prediction_grids, reconstruction_grid
-from .plots import curve_figures
-from .summary import orders, shown, summarise, undefined_figures
+from .plots import curve_figures, task_charts
+from .summary import headlines, orders, shown, summarise, undefined_figures
 from .tables import label_table, order_table, published_elsewhere, result_tables, seed_table
 
-_TEMPLATES = jinja2.Environment(
+TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('g2sd_mm.bench.reports', '.'),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
 
+#: How the names of suites end that are cut to a few updates.
+SMOKE = '_smoke'
 _NAMED = 6  # longer lists of rows are cut
 
 # (name, title) of the sections, in the page's order
 _TITLES = {
-    'method': 'The method',
+    'short': 'In short',
+    'predictions': 'Predictions',
     'results': 'Results',
     'order': 'Does the order hold?',
     'league': 'Beside other systems',
     'labels': 'Fewer labels',
     'elsewhere': 'Published elsewhere',
     'curves': 'Learning curves',
-    'predictions': 'Predictions',
     'reconstructions': 'Masked reconstructions',
     'analyses': 'Analyses',
+    'method': 'The method',
     'runs': 'Runs',
     'made': 'Made with',
 }
@@ -63,9 +66,22 @@ def render(results: dict[str, Any], *folders: Path) -> str:
     return page(results['suite'], _subtitle(results), notes, sections)
 
 
-def page(title: str, subtitle: str, notes: Sequence[str], sections: Iterable[Section]) -> str:
-    """A page of sections; those without content are left out."""
-    return _TEMPLATES.get_template('page.html.j2').render(
+def page(
+    title: str,
+    subtitle: str,
+    notes: Sequence[str],
+    sections: Iterable[Section],
+    refresh: int = 0,
+) -> str:
+    """A page of sections; those without content are left out.
+
+    Args:
+        title, subtitle, notes: its head.
+        sections: its body.
+        refresh: seconds after which a browser asks anew; 0 for never.
+    """
+    return TEMPLATES.get_template('page.html.j2').render(
+        refresh=refresh,
         suite=title,
         subtitle=subtitle,
         notices=notes,
@@ -75,7 +91,7 @@ def page(title: str, subtitle: str, notes: Sequence[str], sections: Iterable[Sec
 
 def show(blocks: Iterable[Block]) -> str:
     """Blocks as HTML."""
-    macros: Any = _TEMPLATES.get_template('blocks.html.j2').module
+    macros: Any = TEMPLATES.get_template('blocks.html.j2').module
     return ''.join(macros.show(block) for block in blocks)
 
 
@@ -116,18 +132,21 @@ def _contents(
 ) -> Iterator[tuple[str, Iterable[Block]]]:
     rows, source = results['rows'], results.get('data', SHAPES)
     lines = summarise(rows, results['suite'])
-    yield 'method', [method_picture(), *_told(results.get('recipe'))]
-    order = orders(lines)
+    judged = not results['suite'].endswith(SMOKE)  # a few updates judge nothing
+    said = headlines(lines)
+    order = orders(lines) if judged else []
+    yield 'short', [*([Bullets(said)] if said else []), *task_charts(lines)] if judged else []
+    yield 'predictions', _first(folders, lambda folder: prediction_grids(folder / 'pictures'))
     tables = result_tables(lines, results['suite'])
     yield 'results', [*_told(results.get('tested')), *tables, *seed_table(lines)]
-    yield 'order', [*([Bullets(order)] if order else []), *order_table(lines)]
+    yield 'order', [Bullets(order), *order_table(lines)] if order else []
     yield 'league', league_tables(lines, results.get('uses', ()))
     yield 'labels', label_table(lines)
     yield 'elsewhere', published_elsewhere() if results['suite'] == 'paper' else ()
     yield 'curves', _first(folders, lambda folder: curve_figures(curves(folder, rows, source)))
-    yield 'predictions', _first(folders, lambda folder: prediction_grids(folder / 'pictures'))
     yield 'reconstructions', _first(folders, _reconstructions)
     yield 'analyses', _first(folders, lambda folder: analysis_parts(folder / 'analysis'))
+    yield 'method', [method_picture(), *_told(results.get('recipe'))]
     yield 'runs', [Table(_RUNS, [_run_cells(row) for row in rows])]
     yield 'made', [*_made(results), *map(Code, _analysis_commands(folders))]
 

@@ -22,6 +22,7 @@ from ...tasks import TASKS
 from .. import methods
 from ..logs import Curve, Points
 from .blocks import Figure as Drawing
+from .summary import Line
 
 # stands for the colour of the text around the picture, which is light on a dark page
 _INK = '#010203'
@@ -69,6 +70,40 @@ def svg(name: str, draw: Callable[[Figure], None], width: float = 8, height: flo
         FigureCanvasSVG(figure).print_svg(text, metadata={'Date': None})
     content = text.getvalue().replace(_INK, 'currentColor')
     return content[content.index('<svg') :]
+
+
+def task_charts(lines: Sequence[Line]) -> Iterator[Drawing]:
+    """A picture for each task: what every main row is worth, with its 95 % interval."""
+    for task, facts in TASKS.items():
+        own = [line for line in lines if line.task == task and line.table == 'main' and line.values]
+        if len(own) > 1:
+            several = any(line.half_width is not None for line in own)
+            interval = ', with its 95 % interval' if several else ', from one seed'
+            less = ', less is better' if own[0].lower_is_better else ''
+            yield Drawing(
+                svg(f'rows {task}', partial(_rows, lines=own), height=0.7 + 0.3 * len(own)),
+                f'{facts.title}: {own[0].metric}{less}{interval}.',
+                f'figures of all rows, {facts.title}',
+            )
+
+
+def _rows(fig: Figure, lines: Sequence[Line]) -> None:
+    axes = fig.subplots()
+    places = range(len(lines), 0, -1)
+    for place, line in zip(places, lines, strict=True):
+        mean, colour = line.mean or 0.0, methods.colour(line.method)
+        axes.errorbar(
+            mean, place, xerr=line.half_width, fmt='o', color=colour, capsize=3, markersize=7
+        )
+        axes.annotate(f'{mean:.1f}', (mean, place), (0, 6), fontsize=8,
+                      textcoords='offset points', ha='center')  # fmt: skip
+    unit = TASKS[lines[0].task].metric(lines[0].metric).unit
+    axes.set(xlabel=f'{lines[0].metric} ({unit})' if unit else lines[0].metric,
+             ylim=(0.5, len(lines) + 0.8))  # fmt: skip
+    axes.margins(x=0.08)
+    axes.set_yticks(list(places), [line.name for line in lines])
+    axes.grid(axis='y', visible=False)
+
 
 def curve_figures(curves: Sequence[Curve]) -> Iterator[Drawing]:
     """A figure for each task, and one for the runs without labels."""

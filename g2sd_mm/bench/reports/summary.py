@@ -35,6 +35,7 @@ class Line:
     of: seeds that any row of the report has; a line with fewer rests on less than the others.
     undefined: seeds whose figure is not a number (or infinite): in no mean and no comparison.
     published: the paper's figure, '' where there is none.
+    milliseconds: of an image on a CPU; None where it was not measured.
     images_seen: by the row's last run, each as often as it is seen; None where that is not known.
     Times are the median over the seeds, each of its own: a seed beside which the machine did other
     work does not count for more than the others.
@@ -59,6 +60,7 @@ class Line:
     published: str = ''
     images_seen: int | None = None
     undefined: tuple[int, ...] = ()
+    milliseconds: float | None = None
 
     @property
     def mean(self) -> float | None:
@@ -69,6 +71,14 @@ class Line:
     def lower_is_better(self) -> bool:
         """Whether its figures are errors."""
         return _is_error(self.task, self.metric)
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of the 95 % interval of the mean (Student's t); None for fewer than two seeds."""
+        if self.spread is None:
+            return None
+        number = len(self.values)
+        return t_quantile(number - 1) * self.spread / math.sqrt(number)
 
     @property
     def spread(self) -> float | None:
@@ -119,6 +129,7 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
                 metric=metric,
                 published=str(published(group[0], metric) or '') if suite == 'paper' else '',
                 images_seen=good[0].get('images_seen') if good else None,
+                milliseconds=_median(r['milliseconds'] for r in good if 'milliseconds' in r),
             )
         )
     return lines
@@ -218,6 +229,43 @@ def undefined_figures(lines: Sequence[Line]) -> list[str]:
         for line in lines
         if line.undefined
     ]
+
+
+def headlines(lines: Sequence[Line]) -> list[str]:
+    """For each task what the student keeps of its teacher, at what share of size and time."""
+    said = []
+    for task, finished in _finished(lines).items():
+        teacher = next((line for line in finished if line.method == 'teacher'), None)
+        for line in finished:
+            if line.method == 'g2sd' and teacher and line.retained is not None:
+                twin = next((other for other in finished if other.method == 'g2sd_nosd'
+                             and other.student == line.student), None)  # fmt: skip
+                said.append(f'{TASKS[task].title}: {_headline(line, teacher, twin)}')
+    return said
+
+
+def _headline(line: Line, teacher: Line, twin: Line | None) -> str:
+    unit = TASKS[line.task].metric(line.metric).unit
+    shares = []
+    if line.params_m and teacher.params_m:
+        shares.append(f'{100 * line.params_m / teacher.params_m:.0f} % of the parameters')
+    if line.milliseconds and teacher.milliseconds:
+        shares.append(
+            f'{100 * line.milliseconds / teacher.milliseconds:.0f} % of the time '
+            f'({line.milliseconds:.1f} of {teacher.milliseconds:.1f} ms an image)'
+        )
+    elif line.gflops and teacher.gflops:
+        shares.append(f'{100 * line.gflops / teacher.gflops:.0f} % of the arithmetic')
+    text = (
+        f'{line.name} keeps {line.retained:.1f} % of its teacher ({line.metric} {line.mean:.1f} of '
+        f'{teacher.mean:.1f} {unit}'.rstrip() + ')' + (f' at {" and ".join(shares)}' * bool(shares))
+    )
+    if twin is None or not set(twin.seeds) & set(line.seeds):
+        return f'{text}.'
+    mean, error = paired_difference(line, twin)
+    pairs = len(paired_differences(line, twin))
+    sure = 'one seed' if error is None else f'± {t_quantile(pairs - 1) * error:.1f}, 95 % interval'
+    return f'{text}; {mean:+.1f} against its plain twin ({sure}).'
 
 
 def orders(lines: Sequence[Line]) -> list[str]:

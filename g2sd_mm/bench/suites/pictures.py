@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import mmcv
+import numpy as np
 
+from ...data_checks.masks import IGNORED
 from ...tasks import TASKS, Image, Task
 from ...tasks.drawing import class_colour, draw_sample
 from ...text import one_line
@@ -24,6 +26,7 @@ from .suites import Row, Suite
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+_TRIED = 8  # images that are looked at for each that is shown
 _QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 85]
 # images of the validation set, evenly taken; a class is told in a word and takes less room
 
@@ -135,7 +138,7 @@ def _draw_truth(cfg: Config, folder: Path, task: Task) -> list[str]:
         dataset_cfg.pop('filter_cfg', None)
         dataset = DATASETS.build(dataset_cfg)
         classes = dataset.metainfo.get('classes') or ()
-        for place, i in enumerate(evenly(len(dataset), task.pictures)):
+        for place, i in enumerate(_spread(dataset, task.pictures)):
             path = dataset.get_data_info(i)['img_path']
             image = mmcv.imread(path, channel_order='rgb')
             sample = dataset[i]['data_samples']
@@ -156,6 +159,37 @@ def _draw_truth(cfg: Config, folder: Path, task: Task) -> list[str]:
         content = {'colours': colours, 'present': shown}
         (folder / 'truth' / COLOURS).write_text(json.dumps(content))
     return images
+
+
+def _spread(dataset: Any, number: int) -> list[int]:
+    """Images with as many classes as can be had, of some that are evenly taken; in their order."""
+    tried = evenly(len(dataset), _TRIED * number)
+    classes = {i: _classes_in(dataset, i) for i in tried}
+    chosen: list[int] = []
+    seen: set[int] = set()
+    while len(chosen) < min(number, len(tried)):
+        left = [i for i in tried if i not in chosen]
+        if not any(classes[i] - seen for i in left):
+            seen = set()  # every class has one: each may have another
+        best = max(left, key=lambda i: len(classes[i] - seen))  # the first of equals
+        if not classes[best]:
+            return evenly(len(dataset), number)
+        chosen.append(best)
+        seen |= classes[best]
+    return sorted(chosen)
+
+
+def _classes_in(dataset: Any, i: int) -> set[int]:
+    """Labels of an image, without reading it where the data set knows them."""
+    known = dataset.get_data_info(i)
+    if 'gt_label' in known:
+        return {int(label) for label in np.atleast_1d(known['gt_label'])}
+    if 'instances' in known:
+        return {int(each['bbox_label']) for each in known['instances'] if 'bbox_label' in each}
+    sample = dataset[i]['data_samples']
+    if 'gt_sem_seg' not in sample:
+        return set()
+    return set(sample.gt_sem_seg.data.unique().tolist()) - {IGNORED}
 
 
 def _write(path: Path, image: Image) -> None:

@@ -27,6 +27,8 @@ from .access import bare_model, frozen_networks
 
 #: In a work dir: how far its run is, as plain values.
 PROGRESS = 'progress.json'
+#: In a work dir: pictures of what its run predicted at the last validation.
+LAST_PREDICTIONS = 'last_predictions'
 _SHOWN = 'shown'  # of a log record: it is for the terminal, and not for the file
 _WINDOW = 50  # steps whose mean counts
 

@@ -12,7 +12,7 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import all_gather_object, get_world_size
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -24,7 +24,9 @@ from ...config.parts import innermost_dataset, task_of_config
 from ...errors import DataError
 from ...students.images import read_pixels, shown
 from ...tasks.drawing import draw_sample
+from ...text import one_line
 from .access import bare_model
+from .console import LAST_PREDICTIONS
 
 
 @HOOKS.register_module()
@@ -250,6 +252,20 @@ class DrawPredictionsHook(Hook):
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 
+    def draw(self, runner: Runner, loader: str, samples: Sequence[Any]) -> None:
+        """Draw predictions on the images of a loader."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        task = task_of_config(runner.cfg)
+        if task is None:
+            return
+        dataset = getattr(runner, loader).dataset
+        classes = dataset.metainfo.get('classes') or ()
+        for sample in samples:
+            image = _picture(runner.cfg, sample.img_path, loader)
+            drawn = draw_sample(task, image, sample, classes)
+            name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
+            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+
     def after_test_iter(
         self,
         runner: Runner,
@@ -258,21 +274,50 @@ class DrawPredictionsHook(Hook):
         outputs: Sequence[Any] | None = None,
     ) -> None:
         """Draw the batch that was just predicted."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        task = task_of_config(runner.cfg)
-        if task is None:
+        self.draw(runner, 'test_dataloader', outputs or ())
+
+
+@HOOKS.register_module()
+class LastPredictionsHook(DrawPredictionsHook):
+    """Keeps drawn predictions of the last validation in the work dir.
+
+    Args:
+        number: images, the first ones.
+    """
+
+    def __init__(self, number: int = 4) -> None:
+        super().__init__(LAST_PREDICTIONS)
+        self.number = number
+        self._left = 0
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Begin anew."""
+        self.folder = Path(runner.work_dir) / LAST_PREDICTIONS
+        # what checks a run before its first step predicts with a network that has learnt nothing
+        self._left = self.number if runner.iter and is_main_process() else 0
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
+        """Draw the first images."""
+        samples = list(outputs or ())[: self._left]
+        self._left -= len(samples)
+        if not samples:
             return
-        classes = runner.test_dataloader.dataset.metainfo.get('classes') or ()
-        for sample in outputs or ():
-            image = _picture(runner.cfg, sample.img_path)
-            drawn = draw_sample(task, image, sample, classes)
-            name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+        try:
+            self.draw(runner, 'val_dataloader', samples)
+        except Exception as error:  # pictures are an extra, of anybody's images
+            self._left = 0
+            runner.logger.info('no pictures of predictions: %s', one_line(error))
 
 
-def _picture(cfg: Config, path: str) -> np.ndarray:
+def _picture(cfg: Config, path: str, loader: str) -> np.ndarray:
     """What an image file shows, uint8 [height, width, 3], RGB."""
     if image_channels(cfg.model) == 3:
         return mmcv.imread(path, channel_order='rgb')
-    dataset = innermost_dataset(cfg.test_dataloader.dataset)
+    dataset = innermost_dataset(cfg[loader].dataset)
     return shown(read_pixels(dataset.pipeline[0], path))

@@ -97,7 +97,7 @@ def test_sections_are_there_if_they_have_content_and_the_index_names_them(folder
     page = render(results(row('teacher', 80.0), row('g2sd', 60.0)), folder)
     linked = re.findall(r'<a href="#(\w+)">', page)
     assert linked == re.findall(r'<section id="(\w+)">', page)
-    assert linked == ['method', 'results', 'order', 'curves', 'runs', 'made']
+    assert linked == ['short', 'results', 'order', 'curves', 'method', 'runs', 'made']
 
 
 def test_pictures_and_analyses_may_lie_in_another_folder(folder, tmp_path_factory):
@@ -106,6 +106,26 @@ def test_pictures_and_analyses_may_lie_in_another_folder(folder, tmp_path_factor
     page = render(results(row('teacher', 80.0)), record, folder)
     assert 'vitb_mae' in page
     assert render(results(row('teacher', 80.0)), record).count('<svg') == 0
+
+
+def test_it_opens_with_what_the_student_keeps_and_a_chart_with_intervals(folder):
+    rows = [dict(row(method, value + seed, seed=seed), params_m=size, milliseconds=ms)
+            for method, value, size, ms in (('teacher', 80.0, 4.0, 20.0), ('g2sd', 60.0, 1.0, 5.0),
+                                            ('g2sd_nosd', 58.0, 1.0, 5.0)) for seed in (0, 1)]
+    page = render(results(*rows), folder)
+    first = page[page.index('<section'):page.index('</section>')]
+    assert 'g2sd keeps 75.2 % of its teacher (top1 60.5 of 80.5 %)' in first
+    assert '25 % of the parameters' in first
+    assert '25 % of the time (5.0 of 20.0 ms an image)' in first
+    assert '+2.0 against its plain twin (± 0.0, 95 % interval)' in first
+    assert first.count('<svg') == 1 and 'with its 95 % interval' in first
+
+
+def test_a_smoke_run_judges_nothing(folder):
+    found = results(row('teacher', 80.0), row('g2sd', 60.0))
+    page = render({**found, 'suite': f'{found["suite"]}_smoke'}, folder)
+    assert 'keeps' not in page and 'id="short"' not in page and 'id="order"' not in page
+    assert 'id="results"' in page
 
 
 def test_the_head_says_what_is_in_the_page(folder):
@@ -140,7 +160,8 @@ def test_recipe_and_test_data_are_told_where_they_matter(folder):
     few = dict(row('g2sd', 40.0), table='labels', setting='10 %', data='configs/t.py')
     page = render(results(row('teacher', 80.0), few, recipe='NKD & no token', tested='On T.'),
                   folder)
-    places = [page.index(text) for text in ('NKD &amp; no token', 'id="results"', 'On T.')]
+    texts = ('id="results"', 'On T.', 'id="method"', 'NKD &amp; no token')
+    places = [page.index(text) for text in texts]
     assert places == sorted(places)
     assert '<td>g2sd labels 10 %</td>' in page and '<td>configs/t.py</td>' in page
     assert '<td>its validation set</td>' in page

@@ -1,0 +1,108 @@
+"""The report of suites, for runs that were started by hand: rows from what they left."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...checkpoints.record import read_sidecar
+from ...errors import UserError
+from ...tasks import task_named
+from .. import methods
+from ..logs import SHAPES
+from ..results import describe_environment
+from .page import render
+
+_DEPTH = 2  # folders below
+
+
+def report_of_runs(folder: Path) -> str:
+    """The page as text.
+
+    A run's method is what its config is called after the network: ``vitb_cls`` is a teacher,
+    ``g2sd_vits_cls_nosd`` the plain twin, ``vits_scratch_cls`` from scratch, anything else a method
+    of its own name.
+
+    Raises:
+        UserError: if there is no finished run of a task.
+    """
+    rows = list(_rows(folder))
+    if not rows:
+        raise UserError(
+            f'{folder} has no finished run of a task (weights.pth with weights.json): give the '
+            'folder that holds the work dirs'
+        )
+    student = next((row['student'] for row in rows
+                    if row['student'] and row['method'] != 'teacher'), '')  # fmt: skip
+    for row in rows:  # a name that tells no network is of the one that the others are of
+        row['student'] = row['student'] or student
+    for name in {row['method'] for row in rows} - set(methods.METHODS):
+        methods.add(name, {})
+    results = {
+        'suite': folder.name, 'rows': rows, 'environment': describe_environment(),
+        'command': f'python tools/watch.py {folder} --report',
+    }  # fmt: skip
+    names = {row['dataset'] for row in rows}
+    return render({**results, 'data': names.pop() if len(names) == 1 else SHAPES}, folder)
+
+
+def _rows(folder: Path) -> Iterator[dict[str, Any]]:
+    files = [
+        file for depth in range(_DEPTH + 1) for file in folder.glob('*/' * depth + 'weights.json')
+    ]
+    for file in sorted(files):
+        weights = file.with_name('weights.pth')
+        if not weights.is_file():
+            continue
+        record = read_sidecar(weights)
+        if record and record.get('network'):
+            yield _row(weights, record)
+
+
+def _row(weights: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    task, origin = task_named(record['network']['task']), record['origin']
+    config = str(origin.get('config') or weights.parent.name)
+    figures = task.agreed(origin.get('metrics') or {})
+    row: dict[str, Any] = {
+        'task': task.key, 'seed': int(origin.get('seed') or 0), 'config': config,
+        **_method(Path(config).stem, task.head),
+    }  # fmt: skip
+    if task.headline not in figures:
+        return {**row, 'error': f'its validation gave no {task.headline}'}
+    data = (origin.get('dataset') or {}).get('data_root') or ''
+    root = Path(data)
+    seconds = _seconds(weights.parent)
+    return {
+        **row, 'metrics': figures, 'checkpoint': str(weights),
+        'dataset': root.parent.name if root.name.startswith('train') else root.name,
+        'params_m': round(record.get('weights', {}).get('parameters', 0) / 1e6, 4), 'gflops': None,
+        'train_seconds': seconds, 'total_seconds': seconds,
+    }  # fmt: skip
+
+
+def _method(name: str, head: str) -> dict[str, str]:
+    plain = re.sub(rf'_(cls|{head})\b', '', name.replace(f'_{head}_', '_'))
+    student = next((part for part in plain.split('_') if part.startswith('vit')), '')
+    if plain == student and student.startswith(('vitb', 'vitl')):
+        return {'method': 'teacher', 'student': student}
+    rest = '_'.join(part for part in plain.split('_') if part != student)
+    known = {'mae': 'mae_student'}.get(rest, rest)
+    return {'method': known if known in methods.METHODS else name, 'student': student}
+
+
+def _seconds(run: Path) -> float:
+    """From the first to the last word of a run."""
+    logs = sorted(run.glob('*/*.log'))
+    if not logs:
+        return 0.0
+    progress = run / 'progress.json'
+    try:
+        ended = float(json.loads(progress.read_text())['time'])
+    except (OSError, ValueError, KeyError):
+        ended = logs[-1].stat().st_mtime
+    begun = logs[0].parent / 'vis_data' / 'config.py'
+    start = begun.stat().st_mtime if begun.is_file() else logs[0].stat().st_mtime
+    return max(ended - start, 0.0)
