@@ -357,6 +357,8 @@ def use_tracker(cfg: Config, name: str) -> None:
         os.environ.setdefault('MLFLOW_ALLOW_FILE_STORE', 'true')
     if name == 'mlflow':
         settings['exp_name'] = Path(cfg.work_dir).name
+        # a pipeline is longer than a parameter may be; the whole config is kept as a file
+        settings['tracked_config_keys'] = ('train_cfg', 'randomness')
     if name == 'wandb' and not os.environ.get('WANDB_MODE'):
         mode = 'online' if os.environ.get('WANDB_API_KEY') else 'offline'
         settings['init_kwargs'] = dict(mode=mode, name=Path(cfg.work_dir).name)

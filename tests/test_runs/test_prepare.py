@@ -365,6 +365,7 @@ def test_trackers_keep_scalars_without_a_network(name, tmp_path, monkeypatch):
     scalars.use_tracker(cfg, name)
     settings = dict(cfg.visualizer.vis_backends[1])
     backend = VISBACKENDS.build(dict(settings, save_dir=str(tmp_path / 'run')))
+    backend.add_config(Config(dict(cfg, train_cfg=dict(max_epochs=1), randomness=dict(seed=0))))
     backend.add_scalar('loss', 0.5, step=1)
     backend.close()
     kept = [file for file in (tmp_path / 'run').rglob('*') if file.is_file()]
