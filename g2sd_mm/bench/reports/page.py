@@ -19,7 +19,7 @@ from .plots import curve_figures, task_charts
 from .summary import headlines, orders, shown, summarise, undefined_figures
 from .tables import label_table, order_table, published_elsewhere, result_tables, seed_table
 
-TEMPLATES = jinja2.Environment(
+_TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader('g2sd_mm.bench.reports', '.'),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -80,7 +80,7 @@ def page(
         sections: its body.
         refresh: seconds after which a browser asks anew; 0 for never.
     """
-    return TEMPLATES.get_template('page.html.j2').render(
+    return _TEMPLATES.get_template('page.html.j2').render(
         refresh=refresh,
         suite=title,
         subtitle=subtitle,
@@ -91,7 +91,7 @@ def page(
 
 def show(blocks: Iterable[Block]) -> str:
     """Blocks as HTML."""
-    macros: Any = TEMPLATES.get_template('blocks.html.j2').module
+    macros: Any = _TEMPLATES.get_template('blocks.html.j2').module
     return ''.join(macros.show(block) for block in blocks)
 
 
