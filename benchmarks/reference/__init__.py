@@ -7,5 +7,6 @@ tested (``tests/test_benchmarks/test_agreement.py``).
 
 from .attention import plain_attention
 from .formulation import ReferenceFormulation
+from .release import ReleaseFormulation
 
-__all__ = ['ReferenceFormulation', 'plain_attention']
+__all__ = ['ReferenceFormulation', 'ReleaseFormulation', 'plain_attention']

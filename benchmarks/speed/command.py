@@ -87,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
                    help='also measure with compiled blocks')
     p.add_argument('--with', nargs='+', choices=EXTRAS, default=[], dest='extras', metavar='OPTION',
                    help=f'also measure with these options: {", ".join(EXTRAS)}')
+    p.add_argument('--release', action='store_true',
+                   help="also compare steps with those of the published scripts as a whole: the "
+                   "reference with their loss scale, autocast, waits and norm of gradients")
     p.add_argument('--size', choices=SIZES, default='full',
                    help='size of the networks; toy is for tests (full)')
     p.add_argument('--device', choices=('cpu', 'cuda'), help='where to measure (cuda if available)')
@@ -144,6 +147,7 @@ def settings(args: argparse.Namespace) -> Settings:
         threads=args.threads,
         workers=args.workers if args.workers is not None else (8 if device == 'cuda' else 0),
         images=args.images,
+        release=args.release or args.quick,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import cv2
 import torch
 
-from ..reference import ReferenceFormulation
+from ..reference import ReferenceFormulation, ReleaseFormulation
 from . import surroundings
 from .arithmetic import matmul_peak, step_flops
 from .batches import random_batch
@@ -35,7 +36,7 @@ from .scaling import measure_scaling
 from .stages import STAGES, Stage
 from .startup import measure_startup
 
-_REFERENCE = 'reference'
+_REFERENCE, _RELEASE = 'reference', 'release'
 _BATCHES = 4  # that one timing of the input pipeline reads at least
 
 Figure = Speed | Memory | Reading | Startup | Scaling
@@ -57,6 +58,7 @@ class Settings:
         threads: torch's on the CPU; None for its own choice.
         workers: processes that read images; 0 reads in the main one.
         images: folder of images in class folders that ``input`` reads; None generates some.
+        release: also compare steps with those of the published scripts as a whole.
     """
 
     stages: tuple[str, ...]
@@ -69,6 +71,7 @@ class Settings:
     threads: int | None = None
     workers: int = 0
     images: Path | None = None
+    release: bool = False
 
     def batch_of(self, stage: Stage) -> int:
         """Images a step of this stage."""
@@ -156,11 +159,16 @@ def _speeds(
             steps = 1
             raw = random_batch(stage, batch, settings.size)
             tasks = {name: f.timed(part, raw) for name, f in formulations.items()}
+            if part == 'step' and settings.release:
+                tasks[_RELEASE] = ReleaseFormulation(stage, *where).timed(part, raw)
         timings = alternate(tasks, settings.pairs)
-        for variant in settings.variants_of(stage):
+        for variant, other in itertools.product(
+            settings.variants_of(stage), (_REFERENCE, *({_RELEASE} & set(timings)))
+        ):
+            name = variant.name if other == _REFERENCE else f'{variant.name} / {other}'
             yield Speed.of(
-                stage.name, part, variant.name, batch, batch * steps,
-                timings[variant.name], timings[_REFERENCE],
+                stage.name, part, name, batch, batch * steps,
+                timings[variant.name], timings[other],
                 counts=variant.dtype == 'float32' or surroundings.bfloat16_counts(settings.device),
                 flops=flops if part in ('step', 'end_to_end') else None,
                 peaks=(peaks[variant.dtype], peaks['float32']),
