@@ -39,6 +39,8 @@ def test_a_line_of_progress_has_loss_speed_wait_and_time_left():
         'epoch 3/60  1,250/3,750  loss 0.4123  65 images/s  data wait 2%  12 min 5 s left'
     )
     assert progress_line({'step': 1, 'steps': 10}) == '1/10'
+    stage1 = progress_line({'step': 1, 'steps': 10, 'loss': 0.2, 'explained': 0.154})
+    assert stage1 == '1/10  loss 0.2  explains 15%'
 
 
 def test_figures_have_the_units_of_all_tables():

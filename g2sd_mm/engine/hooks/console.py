@@ -147,6 +147,7 @@ def progress(runner: Runner, done: int, seconds: float, since: int) -> dict[str,
         'epoch': min(runner.epoch + 1, runner.max_epochs) if _counts_epochs(runner) else None,
         'epochs': runner.max_epochs if _counts_epochs(runner) else None,
         'loss': mean('loss'),
+        'explained': mean('explained_variance'),  # a low loss on features says little
         'images_per_second': mean('images_per_second'),
         'data_wait': wait / step if step and wait is not None else None,
         # of all that has passed, validations too
@@ -162,6 +163,8 @@ def progress_line(state: Mapping[str, Any]) -> str:
     parts.append(f'{state["step"]:,}/{state["steps"]:,}')
     if state.get('loss') is not None:
         parts.append(f'loss {state["loss"]:.4g}')
+    if state.get('explained') is not None:
+        parts.append(f'explains {state["explained"]:.0%}')
     if state.get('images_per_second') is not None:
         parts.append(f'{state["images_per_second"]:,.0f} images/s')
     if state.get('data_wait') is not None:
