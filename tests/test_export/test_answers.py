@@ -94,6 +94,9 @@ def test_segmentation(tmp_path):
         labels = sample.pred_sem_seg.data[0].numpy()
         assert sure.mean() > 0.95 and len(np.unique(labels)) > 1
         assert (logits.argmax(0) == labels)[sure].all()
+    crop = pixels[:64, :64]
+    exact, rough = (answers(one, crop)['logits'] for one in (file, int8_of(file)))
+    assert 0 < abs(rough - exact).mean() < 0.2 * abs(exact).max()
 
 
 @pytest.mark.slow
@@ -104,6 +107,8 @@ def test_depth(tmp_path):
         there = student.sample(pixels).pred_depth_map.data.numpy()
         np.testing.assert_allclose(answers(file, pixels)['depth'][0], there, rtol=1e-4)
         assert there.max() > 1.1 * there.min()
+    rough = answers(int8_of(file), pixels)['depth'][0]
+    assert 0 < abs(rough - there).mean() < 0.2 * there.mean()
 
 
 def paste(mask: np.ndarray, box: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -153,14 +158,17 @@ def test_detection_with_masks(tmp_path):
     assert described['check']['images'] == 20 and described['check']['detections'] == 600
     assert [out['name'] for out in described['outputs']] == ['boxes', 'scores', 'labels', 'masks']
     assert described['further_inputs']['threshold']['usual'] == pytest.approx([0.05])
-    # eight bits for a weight: the same file with other numbers
-    write_int8(done.path, tmp_path / 'int8.onnx')
-    assert (tmp_path / 'int8.onnx').stat().st_size < 0.8 * done.path.stat().st_size
-    got = answers(
-        tmp_path / 'int8.onnx', picture(128, 128), size=np.array([128, 128], np.float32),
-        threshold=np.array([0.0], np.float32),
-    )  # fmt: skip
+    size, least = np.array([128, 128], np.float32), np.array([0.0], np.float32)
+    got = answers(int8_of(done.path), picture(128, 128), size=size, threshold=least)
     assert len(got['boxes']) == 30 and got['masks'].shape == (30, 28, 28)
+
+
+def int8_of(file: Path) -> Path:
+    """Eight bits for a weight of a matrix product: the same file with nearly the same numbers."""
+    smaller = file.with_name('int8.onnx')
+    write_int8(file, smaller)
+    assert smaller.stat().st_size < 0.8 * file.stat().st_size
+    return smaller
 
 
 @pytest.mark.slow
