@@ -76,6 +76,7 @@ class Figure(Block):
     svg: str
     caption: str
     label: str = ''
+    narrow: bool = False  # it is readable at the width of a telephone, and shrinks to it
     template: ClassVar[str] = 'figure'
 
 

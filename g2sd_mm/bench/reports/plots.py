@@ -81,9 +81,10 @@ def task_charts(lines: Sequence[Line]) -> Iterator[Drawing]:
             interval = ', with its 95 % interval' if several else ', from one seed'
             less = ', less is better' if own[0].lower_is_better else ''
             yield Drawing(
-                svg(f'rows {task}', partial(_rows, lines=own), height=0.7 + 0.3 * len(own)),
+                svg(f'rows {task}', partial(_rows, lines=own), 5.2, 0.7 + 0.3 * len(own)),
                 f'{facts.title}: {own[0].metric}{less}{interval}.',
                 f'figures of all rows, {facts.title}',
+                narrow=True,
             )
 
 

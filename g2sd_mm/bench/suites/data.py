@@ -91,7 +91,8 @@ class OwnData:
         """The suite's steps and rows of these tasks, on these data."""
         by_task = {source.task: source for source in self.sources}
         rows = tuple(row for row in suite.rows if row.task in by_task)
-        tasks = {name: row.task for row in rows for name in [row.step]}
+        # a probe of frozen features ends in a run without labels, which reads images alone
+        tasks = {row.step: row.task for row in rows if not row.probe}
 
         def change(step: Step) -> Step:
             source = by_task.get(tasks.get(step.name, ''))

@@ -94,6 +94,13 @@ def test_schedules_fit_their_length(folder, scale):
         )
 
 
+def test_runs_without_labels_read_images_alone(folder):
+    for step in plan_of(Wishes(folder), 0.05).steps():
+        cfg = raw_config(step.config, step.options)
+        labelled = step.name not in ('vitb_mae', 'g2sd_vits_generic')
+        assert bool(cfg.get('val_dataloader')) is labelled, step.name
+
+
 def test_every_choice_has_its_line(folder):
     lines = list(describe(plan_of(Wishes(folder))))
     assert lines[0].startswith('task classification')
