@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import DataError
 from ..text import some
 from .choices import Choices
-from .converted import Content, annotation_file, size_of, write_content
+from .converted import Content, size_of, split_in, write_split
 from .copies import copy_of, digest_of
 from .layout import Layout, Listing, Split, split_of
 
@@ -62,10 +62,11 @@ class CocoExport:
         same = all(_categories(r.content) == union for r in read.values())
         plain = all(r.images is not None and not _lacks_sizes(r.content) for r in read.values())
         copy, notes = None, []
-        if not (same and plain and crowds == 'regions'):
+        shared = len({r.images for r in read.values()}) < len(read)  # one folder for several
+        if shared or not (same and plain and crowds == 'regions'):
             copy = self._mended(read, crowds, union if not same else None)
             notes.append(f'{self.root}: annotation files are mended in {copy}')
-            splits = [Split(name, self.root, annotation_file(copy, name)) for name in read]
+            splits = [split_in(copy, name) for name in read]
         else:
             splits = [
                 Split(name, self.root / str(r.images), self.root / r.file)
@@ -157,7 +158,7 @@ class CocoExport:
                     content['annotations'] = [{**a, 'iscrowd': 0} for a in content['annotations']]
                 if classes is not None:
                     content = _renumbered(content, classes)
-                write_content(annotation_file(folder, name), content)
+                write_split(folder, name, content, self.root)
             return {'files': {name: str(r.file) for name, r in read.items()}}
 
         return copy_of(self.root, f'coco-{key}', build)[0]

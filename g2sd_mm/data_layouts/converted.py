@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import DataError
 from .choices import Choices
-from .copies import copy_of, digest_of, held_out
+from .copies import copy_of, digest_of, held_out, link
 from .layout import Layout, Split
 
 Content = dict[str, Any]
@@ -92,9 +92,26 @@ def annotation_file(copy: Path, split: str) -> Path:
     return copy / f'instances_{split}.json'
 
 
-def write_content(file: Path, content: Content) -> None:
-    """As JSON, the same bytes for the same content."""
-    file.write_text(json.dumps(content), encoding='utf-8')
+def write_split(copy: Path, split: str, content: Content, images: Path) -> None:
+    """Annotations of a split, and a folder with links to its images and to no others.
+
+    What learns without labels reads the folder: images of another split must not be in it.
+
+    Args:
+        copy: folder to write into.
+        split: its name.
+        content: whose names start from ``images``.
+        images: folder.
+    """
+    annotation_file(copy, split).write_text(json.dumps(content), encoding='utf-8')
+    (copy / split).mkdir()
+    for image in content['images']:
+        link(images / image['file_name'], copy / split / image['file_name'])
+
+
+def split_in(copy: Path, split: str) -> Split:
+    """What :func:`write_split` wrote."""
+    return Split(split, copy / split, annotation_file(copy, split))
 
 
 def hold_out_objects(layout: Layout, train: Split, choices: Choices) -> Layout:
@@ -114,14 +131,13 @@ def hold_out_objects(layout: Layout, train: Split, choices: Choices) -> Layout:
             images = [i for i in content['images'] if (i['file_name'] in out) is here]
             ids = {image['id'] for image in images}
             part = [a for a in content['annotations'] if a['image_id'] in ids]
-            write_content(
-                annotation_file(folder, name), {**content, 'images': images, 'annotations': part}
-            )
+            made = {**content, 'images': images, 'annotations': part}
+            write_split(folder, name, made, train.images)
         return {'held out': sorted(out), 'of': len(content['images']), **choices.plain()}
 
     key = digest_of(file.parent, [file], share, choices.split_seed)
     copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
-    splits = [Split(n, train.images, annotation_file(copy, n)) for n in ('train', 'val')]
+    splits = [split_in(copy, name) for name in ('train', 'val')]
     return after_holding_out(layout, copy, splits, facts)
 
 

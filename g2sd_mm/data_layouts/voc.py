@@ -11,15 +11,15 @@ from ..errors import DataError
 from .choices import Choices
 from .converted import (
     Thing,
-    annotation_file,
     content_of,
     in_splits,
     polygon_box,
     size_of,
-    write_content,
+    split_in,
+    write_split,
 )
 from .copies import copy_of, digest_of
-from .layout import Layout, Listing, Split, split_named, split_of
+from .layout import Layout, Listing, split_named, split_of
 from .names import names_beside
 
 
@@ -92,12 +92,12 @@ class VocFolder:
                     splits.setdefault(split, []).append((image, size, made))
             named = dict(in_splits(splits, self.root))
             for name, images in named.items():
-                write_content(annotation_file(folder, name), content_of(images, classes))
+                write_split(folder, name, content_of(images, classes), self.root)
             ignored = sum(t.ignored for i in named.values() for *_, ts in i for t in ts)
             return {'images': {n: len(i) for n, i in named.items()}, 'difficult': ignored}
 
         copy, kept, new = copy_of(self.root, f'voc-{key}', build)
-        parts = [Split(name, self.root, annotation_file(copy, name)) for name in kept['images']]
+        parts = [split_in(copy, name) for name in kept['images']]
         notes = [
             f'{self.root}: Pascal VOC files, {"now" if new else "before"} converted to {copy}',
             f'boxes are read {_ORIGINS[origin]} (--read-as voc={_other(origin)} for the other way)',

@@ -16,12 +16,12 @@ from ..image_files import is_image
 from .choices import Choices
 from .converted import (
     Thing,
-    annotation_file,
     content_of,
     in_splits,
     polygon_box,
     size_of,
-    write_content,
+    split_in,
+    write_split,
 )
 from .copies import copy_of, digest_of
 from .layout import Layout, Listing, Split, split_named, split_of
@@ -83,16 +83,15 @@ class YoloFolder:
             made = {name: list(self._things(images)) for name, images in splits.items()}
             classes = self._classes(made)
             for name, images in made.items():
-                write_content(annotation_file(folder, name), content_of(images, classes))
+                write_split(folder, name, content_of(images, classes), self.root)
             return {'images': {name: len(images) for name, images in made.items()}}
 
         copy, _, new = copy_of(self.root, f'yolo-{key}', build)
         parts = []
         for name, images in splits.items():
             unlabelled = name == 'test' and not any(self._label(i) in self._texts for i in images)
-            file = None if unlabelled else annotation_file(copy, name)
-            place = self.root / images[0].parent if unlabelled else self.root
-            parts.append(Split(name, place, file, not unlabelled))
+            unread = Split(name, copy / name, labelled=False)
+            parts.append(unread if unlabelled else split_in(copy, name))
         note = f'{self.root}: YOLO text files, {"now" if new else "before"} converted to {copy}'
         return Layout(self.root, self.root, 'det', tuple(parts), (), copy, (note,))
 

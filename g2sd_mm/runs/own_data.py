@@ -159,11 +159,11 @@ def _coco(layout: Layout, train: Split, val: Split) -> Source:
         (files[0], files[1], files[1]),
         strict=True,
     ):
-        inside = split.images.relative_to(root).as_posix()
+        inside = _below(split.images, root).as_posix()
         options |= {
             f'{place}.data_root': f'{root}/',
             f'{place}.ann_file': str(_below(file, root)),
-            f'{place}.data_prefix.img': '' if inside == '.' else f'{inside}/',
+            f'{place}.data_prefix.img': f'{inside}/',
         }
     options |= {f'{name}_evaluator.ann_file': str(files[1]) for name in ('val', 'test')}
     known = {image['id'] for image in content['images']}
