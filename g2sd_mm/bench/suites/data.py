@@ -15,6 +15,7 @@ from typing import Any
 from ...data_layouts import Choices
 from ...errors import UserError
 from ...runs.own_data import Source, find_source, pre_training
+from ...tasks import TASKS
 from ..logs import SHAPES
 from .suites import Step, Suite
 
@@ -95,7 +96,11 @@ class OwnData:
         tasks = {row.step: row.task for row in rows if not row.probe}
 
         def change(step: Step) -> Step:
-            source = by_task.get(tasks.get(step.name, ''))
+            # a teacher that is no row says its task by its name
+            task = tasks.get(step.name) or next(
+                (key for key, task in TASKS.items() if step.name.endswith(f'_{task.head}')), ''
+            )
+            source = by_task.get(task)
             own = source.options if source else pre_training(self.pictures)
             return replace(step, options={**step.options, **own})
 

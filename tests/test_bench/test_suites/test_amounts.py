@@ -27,7 +27,7 @@ def pets(images: int) -> OwnData:
 
 def said(data: OwnData) -> dict[str, str]:
     suite = data.apply(MINI)
-    return dict(line.partition(': ')[::2] for line in amounts(suite, suite.rows, data))
+    return dict(line.partition(': ')[::2] for line in amounts(suite, suite.select(), data))
 
 
 def test_epochs_make_more_updates_of_more_images():
@@ -46,7 +46,7 @@ def test_the_whole_stands_beside_that_of_the_generated_data():
         'together 2,944,000 images seen in a seed, and on the generated data 1,461,760'
     )
     suite = smoke(pets(8_000).apply(MINI))
-    assert 'generated' not in list(amounts(suite, suite.rows, pets(8_000)))[-1]
+    assert 'generated' not in list(amounts(suite, suite.select(), pets(8_000)))[-1]
     assert list(amounts(MINI, MINI.select()))[-1] == 'together 1,969,760 images seen in a seed'
 
 

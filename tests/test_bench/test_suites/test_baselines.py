@@ -10,11 +10,12 @@ from g2sd_mm.bench import methods
 from g2sd_mm.bench.suites.baselines import CLASSIFIERS, DENSE, GENERIC, TABLE
 from g2sd_mm.bench.suites.budget import raw_config, work_of
 from g2sd_mm.bench.suites.catalogue import MINI
+from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.uses import described, extra_parameters, uses_of
 from g2sd_mm.published import published
 
-from ...helpers.toys import ROOT
+from ...helpers.toys import ROOT, image_folder
 
 PAGE = (ROOT / 'docs/baselines.md').read_text()
 
@@ -156,3 +157,17 @@ def test_the_page_has_every_row_its_configs_and_its_published_figure():
     named = set(re.findall(r'^## .*$', PAGE, re.MULTILINE))
     for method in table:
         assert any(f'`{method}`' in heading for heading in named), method
+
+
+# Data of one's own --------------------------------------------------------------------------------
+
+
+def test_a_teacher_that_is_no_row_learns_the_task_of_its_students(tmp_path):
+    for split in ('train', 'val'):
+        image_folder(tmp_path / 'pets' / split, classes=4, each=2)
+    suite = find_data([str(tmp_path / 'pets')]).apply(MINI)
+    for name in ('regnety_cls', 'vits_deit_cls', 'vits_dmae_cls'):
+        assert suite.step(name).options['num_classes'] == 4, name
+    for name in ('vits_tinybert', 'vits_tinybert_task', 'vits_proteus'):
+        assert 'num_classes' not in suite.step(name).options, name
+    assert TABLE not in {r.table for r in suite.select()}

@@ -61,7 +61,8 @@ def test_layouts_are_recognised(pictures, objects, scenes):
     assert data.name == 'objects'
     suite = data.apply(MINI)
     asked = [row for row in MINI.on_own_test_data().rows if row.task in data.tasks]
-    assert list(suite.rows) == asked == suite.select()
+    assert list(suite.rows) == asked
+    assert suite.select() == [row for row in asked if row.table != 'baselines']
     options = steps(suite)['vitb_mae'].options
     assert options['train_dataloader.dataset.dataset.data_root'] == str(pictures / 'train')
 
