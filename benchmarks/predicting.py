@@ -100,8 +100,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for task in args.tasks:
             key, side = _DATA[task]
-            ensure_shapes(folder, task=key, train=8, val=args.pictures, size=side)
-            pictures = sorted(Path(folder).glob(f'{key}_*/val/**/*.png'))
+            data = ensure_shapes(folder, task=key, train=8, val=args.pictures, size=side)
+            pictures = sorted(data.glob('val/**/*.png'))
             assert len(pictures) == args.pictures
             student = load_student(student_folder(Path(folder, task), task))
             said = use_threads(sum(parameter.numel() for parameter in student.parameters()))
