@@ -464,7 +464,7 @@ def test_dry_run_needs_neither_data_nor_gpu(tmp_path):
     done = run_python(tool, '--suite', 'paper', '--dry-run', G2SD_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
-    assert said[0] == '# suite paper: 143 rows, 124 steps, seeds 0'
+    assert said[0] == '# suite paper: 171 rows, 160 steps, seeds 0'
     assert said[-1].endswith('vitl_mae is trained instead')
 
 
