@@ -151,3 +151,9 @@ def test_examples_of_own_data_are_short_and_whole(example, number):
         loaders = (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader)
         assert place not in str(loaders)
         assert place not in str(cfg.test_evaluator)
+
+
+def test_a_teacher_without_a_config_has_no_classes_to_set():
+    teachers = config('mini/vits_ssta_cls.py', num_classes=20).distillation.teachers
+    assert teachers.supervised.overrides == {'model.head.num_classes': 20}
+    assert 'overrides' not in teachers.assistant
