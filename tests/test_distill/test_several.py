@@ -408,7 +408,9 @@ def test_classes_are_compared_with_a_teacher_whose_tap_tells_them_apart(form):
 
 
 def test_class_counts_reach_every_teacher_that_runs_a_head():
-    teachers = dict(a=dict(forward=('backbone', 'head')), b=dict(forward=('backbone',)))
+    own = dict(config='teacher.py')
+    teachers = dict(
+        a=dict(forward=('backbone', 'head'), **own), b=dict(forward=('backbone',), **own))
     cfg = Config(dict(
         num_classes=7, distillation=dict(teachers=teachers),
         model=dict(type='ImageClassifier', head=dict(num_classes=3)),
