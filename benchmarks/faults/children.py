@@ -144,7 +144,9 @@ def _train(
             listens.set()
             if sabotage:
                 sabotage()
-            train(task.config, work_dir=str(work_dir), **{'resume': 'auto', **arguments})
+            # all of the log: incidents happen when a line of it is there
+            told = {'resume': 'auto', 'verbose': True, **arguments}
+            train(task.config, work_dir=str(work_dir), **told)
 
     try:
         run_command(command)

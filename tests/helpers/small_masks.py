@@ -48,6 +48,10 @@ def small_config(name: str) -> Config:
         )
         for adapter in (block.get('adapters') or {}).values():
             adapter.update(in_channels=STUDENT, out_channels=TEACHER)
+        for loss in (block.get('losses') or {}).values():
+            if loss.type == 'MaskedGenerationLoss':  # of the head's features
+                loss.channels = cfg.model.decode_head.channels
+                loss.pop('student_channels', None)
     return sync_batch_norm(cfg, 'none')
 
 

@@ -133,6 +133,6 @@ def test_browsing_masks_shows_the_crop_with_a_legend(segmentor, tmp_path):
     pictures = [cv2.imread(str(path)) for path in browse(config, str(tmp_path), number=3)]
     assert len(pictures) == 3
     for picture in pictures:
-        legend = picture[:, -170:]
+        legend = picture[:-18, -170:]  # without the line that says the size
         assert (legend[-20:, -20:] > 245).all()  # a white panel
         assert _has_colour(legend, 0) or _has_colour(legend, 149)

@@ -69,7 +69,7 @@ STAGE1 = str(ROOT / 'configs/shapes/g2sd_vits_generic.py')
 ABLATIONS = [
     step for step in PAPER.steps
     if 'ablations' not in step.config and not step.config.endswith(f'/{step.name}.py')
-    and 'cls_nosd' not in step.config
+    and 'nosd' not in step.config
 ]
 OLD = "model = dict(type='GenericDistiller', student=dict(arch='tiny'), target_block=4)\n"
 

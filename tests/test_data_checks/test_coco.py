@@ -126,7 +126,6 @@ MALFORMED = [
     ('categories', dict(name=3), 'category 0: no id or name'),
     ('annotations', dict(id=1.5), 'annotation 0: its id is 1.5'),
     ('annotations', dict(image_id=None), 'its image_id is None'),
-    ('annotations', dict(bbox=None), 'its bbox is None'),
     ('annotations', dict(bbox=[1, 2, 3]), 'its bbox is [1, 2, 3]'),
     ('annotations', dict(bbox=[1, 2, 3, math.nan]), 'its bbox is [1, 2, 3, nan]'),
     ('annotations', dict(bbox=[1, 2, 3, 1e30]), 'its bbox is'),

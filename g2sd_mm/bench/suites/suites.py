@@ -148,8 +148,13 @@ class Suite:
         return (row.task not in self.on_request or bool(named.get('task'))) and (
             row.table not in self.tables_on_request
             or bool(named.get('table'))
-            or row.method in named.get('method', ())
+            or (row.method in named.get('method', ()) and row.method not in self._main_methods)
         )
+
+    @property
+    def _main_methods(self) -> set[str]:
+        """Methods whose name asks for their rows of the main table."""
+        return {row.method for row in self.rows if row.table == 'main'}
 
     @property
     def usual_rows(self) -> tuple[Row, ...]:

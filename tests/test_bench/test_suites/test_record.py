@@ -356,7 +356,7 @@ def test_a_row_whose_evaluation_fails_is_not_kept(fake, tmp_path, record, other_
 
 
 def test_the_mini_rows_are_judged_by_more_than_the_runs_validate_on():
-    for row in MINI.rows:
+    for row in (row for row in MINI.rows if not row.probe):
         validated, tested = load_config(MINI.step(row.step).config), load_config(row.data)
         assert tested.shapes.val >= 5 * validated.shapes.val
         same = ('task', 'size', 'seed')  # so that the scenes are drawn by the same rules

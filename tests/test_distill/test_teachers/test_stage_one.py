@@ -97,7 +97,7 @@ def test_a_network_of_timm_teaches_a_masked_student(name, overrides, more, folde
     assert licences_beside(str(weights)) == {name: expected}
     start = {'model.backbone.init_cfg.checkpoint': str(weights)}
     after = SimpleNamespace(cfg=config('imagenet/vits_mae_cls.py', **start), model=nn.Identity())
-    origin = _origin(after)
+    origin = _origin(after, after.cfg)
     assert origin['initialised_from']['licences'] == {name: expected}
     with refused('TimmTeacher', 'MAETeacher'):
         load_pair(load_config(str(folder / 'stage1.py'), options()), weights)
