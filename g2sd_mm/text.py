@@ -31,6 +31,15 @@ def printable(text: str, keep: str = '') -> str:
     )
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of as many cells each as lines with columns of one width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
 def some(names: Sequence[str], shown: int = 3) -> str:
     """The first names of a list and how many more there are: ``a, b, c and 2 more``.
 

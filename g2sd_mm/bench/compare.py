@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ..errors import UserError
 from ..provenance import READING
 from ..tasks import TASKS, Task, task_of
-from ..text import printable
+from ..text import aligned, printable
 from .logs import Entry, Points, read_scalars, run_of
 from .reports.blocks import Figure as Drawing
 from .reports.blocks import Paragraph, Section, Table
@@ -285,12 +285,7 @@ def _minutes(run: Run) -> str:
 
 def text_table(header: Sequence[str], rows: Rows, widest: int = 40) -> str:
     """Aligned columns; what is longer than ``widest`` is cut in the middle."""
-    lines = [[_cut(cell, widest) for cell in row] for row in (tuple(header), *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return '\n'.join(
-        '  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return aligned([[_cut(cell, widest) for cell in row] for row in (tuple(header), *rows)])
 
 
 def _cut(text: str, widest: int) -> str:

@@ -28,6 +28,17 @@ _PACKAGES = (
     'onedl-mmsegmentation',
 )
 
+#: What tells a row from others but its seed.
+IDENTITY = ('task', 'student', 'method', 'table', 'setting')
+#: The table of other systems, beside those of the main table.
+BASELINES = 'baselines'
+
+
+def dataset_name(root: str) -> str:
+    """What a training folder is called: the data set, not its part."""
+    path = Path(root)
+    return path.parent.name if path.name.startswith('train') else path.name
+
 
 def read_results(path: Path) -> dict[str, Any]:
     """A ``results.json``; the methods that it describes are known from then on.

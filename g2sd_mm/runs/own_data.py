@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Source:
     task: cls, det, seg or depth.
     train: folder of its training images, which pre-training reads without labels.
     options: config entries that make a config of the task read it.
-    fingerprint: of its files; it stands for the path in digests.
+    mark: makes the :attr:`fingerprint`.
     sizes: folder of training data, as a config names it -> images that training finds in it.
     layout: how it was found.
     """
@@ -67,9 +68,15 @@ class Source:
     root: Path
     train: Path
     options: dict[str, Any]
-    fingerprint: str
+    mark: Callable[[], str]
     sizes: Mapping[str, int]
     layout: Layout | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of its files; it stands for the path in digests. A run alone does without: it is made
+        from every file's size, and from all that is in the labels."""
+        return self.mark()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -140,7 +147,7 @@ def _image_folder(layout: Layout, train_split: Split, val_split: Split) -> Sourc
             f'{loader}_dataloader.dataset.pipeline': [load, edge, middle, pack],
         }
     files = [list(files_below(split)) for split in splits]
-    mark = fingerprint(root, [*files[0], *files[1]])
+    mark = partial(fingerprint, root, [*files[0], *files[1]])
     return Source(
         'cls', layout.origin, splits[0], options, mark, {str(splits[0]): _number(files[0])}, layout
     )
@@ -153,16 +160,11 @@ def _coco(layout: Layout, train: Split, val: Split) -> Source:
     names = categories_of(content)
     classes = tuple(names[key] for key in sorted(names))
     options: dict[str, Any] = {'shapes': None, 'classes': classes}
-    for place, split, file in zip(
-        ('train_dataloader.dataset.dataset', 'val_dataloader.dataset', 'test_dataloader.dataset'),
-        (train, val, val),
-        (files[0], files[1], files[1]),
-        strict=True,
-    ):
+    for _, place, split in _loaders(train, val):
         inside = _below(split.images, root).as_posix()
         options |= {
             f'{place}.data_root': f'{root}/',
-            f'{place}.ann_file': str(_below(file, root)),
+            f'{place}.ann_file': str(_below(_labels(split), root)),
             f'{place}.data_prefix.img': f'{inside}/',
         }
     options |= {f'{name}_evaluator.ann_file': str(files[1]) for name in ('val', 'test')}
@@ -170,9 +172,16 @@ def _coco(layout: Layout, train: Split, val: Split) -> Source:
     with_objects = known & {entry['image_id'] for entry in content['annotations']}
     pictures = list(files_below(train.images))
     others = [] if val.images == train.images else files_below(val.images)
-    mark = fingerprint(root, [*pictures, *others], files, layout.copy)
+    mark = partial(fingerprint, root, [*pictures, *others], files, layout.copy)
     sizes = {f'{root}/': len(with_objects), str(train.images): _number(pictures)}
     return Source('det', layout.origin, train.images, options, mark, sizes, layout)
+
+
+def _loaders(train: Split, val: Split) -> Iterator[tuple[str, str, Split]]:
+    """Each loader, where its data set is in a config, and what it reads."""
+    for loader, split in (('train', train), ('val', val), ('test', val)):
+        inner = '.dataset' if loader == 'train' else ''  # in what seeds it
+        yield loader, f'{loader}_dataloader.dataset{inner}', split
 
 
 def _below(path: Path, root: Path) -> Path:
@@ -211,18 +220,17 @@ def _masks(layout: Layout, train: Split, val: Split) -> Source:
     }
     # resized before the annotations are loaded: scores are counted at the size of the original
     testing = [load, dict(type='Resize', scale=(SCENE, SCENE)), annotate, check, pack]
-    for loader, split in (('train', train.name), ('val', val.name), ('test', val.name)):
-        place = f'{loader}_dataloader.dataset' + ('.dataset' if loader == 'train' else '')
+    for loader, place, split in _loaders(train, val):
         options |= {
             f'{place}.data_root': str(root),
-            f'{place}.data_prefix.img_path': f'images/{split}',
-            f'{place}.data_prefix.seg_map_path': f'annotations/{split}',
+            f'{place}.data_prefix.img_path': f'images/{split.name}',
+            f'{place}.data_prefix.seg_map_path': f'annotations/{split.name}',
             f'{place}.img_suffix': ending,
         }
         if loader != 'train':
             options[f'{place}.pipeline'] = testing
             options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
-    mark = fingerprint(root, [*pictures, *files_below(val.images)], masks)
+    mark = partial(fingerprint, root, [*pictures, *files_below(val.images)], masks)
     sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
     return Source('seg', layout.origin, train.images, options, mark, sizes, layout)
 
@@ -263,13 +271,12 @@ def _depths(layout: Layout, train: Split, val: Split) -> Source:
     flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
     options: dict[str, Any] = {'shapes': None}
     options |= {f'model.decode_head.{name}': value for name, value in known.items()}
-    for loader, split in (('train', train.name), ('val', val.name), ('test', val.name)):
-        place = f'{loader}_dataloader.dataset' + ('.dataset' if loader == 'train' else '')
+    for loader, place, split in _loaders(train, val):
         steps = [measure, resize, flip] if loader == 'train' else [resize, measure]
         options |= {
             f'{place}.data_root': str(root),
-            f'{place}.data_prefix.img_path': f'images/{split}',
-            f'{place}.data_prefix.depth_map_path': f'depth/{split}',
+            f'{place}.data_prefix.img_path': f'images/{split.name}',
+            f'{place}.data_prefix.depth_map_path': f'depth/{split.name}',
             f'{place}.img_suffix': ending,
             f'{place}.depth_suffix': kinds[0],
             f'{place}.pipeline': [load, *steps, pack],
@@ -279,7 +286,7 @@ def _depths(layout: Layout, train: Split, val: Split) -> Source:
             # both ends count in the metric too, which leaves them out
             options[f'{loader}_evaluator.min_depth_eval'] = near * (1 - 1e-6)
             options[f'{loader}_evaluator.max_depth_eval'] = far * (1 + 1e-6)
-    mark = fingerprint(root, [*pictures, *files_below(val.images)], maps)
+    mark = partial(fingerprint, root, [*pictures, *files_below(val.images)], maps)
     sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
     return Source('depth', layout.origin, train.images, options, mark, sizes, layout)
 

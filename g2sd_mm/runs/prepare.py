@@ -10,7 +10,6 @@ import itertools
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from ..threads import enough_workers
 from .data import prepare_data
 from .own_data import own_data_options
 from .resume import find_start
+from .trackers import use_tracker
 from .verify import verify_named_files
 from .work_dir import check_work_dir, refuse_other_data, work_dir_lock
 
@@ -324,47 +324,6 @@ def use_online_knn(cfg: Config) -> None:
 
     data = settings.get('data') or data_beside(cfg)
     add_hook(cfg, OnlineKNNHook.__name__, **{**settings, 'data': data})
-
-
-#: Option of ``tools/train.py`` -> mmengine's backend, and the modules one of which it needs.
-_TRACKERS = {
-    'tensorboard': ('TensorboardVisBackend', ('tensorboard',)),
-    'mlflow': ('MLflowVisBackend', ('mlflow',)),
-    'wandb': ('WandbVisBackend', ('wandb',)),
-}
-
-
-def use_tracker(cfg: Config, name: str) -> None:
-    """Write scalars for TensorBoard, MLflow or Weights & Biases too, in place.
-
-    They go below the work dir unless the tracker's own variables (``MLFLOW_TRACKING_URI``,
-    ``WANDB_MODE``, ...) say otherwise; Weights & Biases is offline unless they do.
-
-    Raises:
-        UserError: if its package is not installed.
-    """
-    backend, modules = _TRACKERS[name]
-    if not any(find_spec(module) for module in modules):
-        raise UserError(
-            f'--{name} needs the {name} package: pip install {name}. Without it the same scalars '
-            'are in vis_data/scalars.json of the work dir, one JSON object a line, and '
-            'tools/watch.py draws them'
-        )
-    settings: dict[str, Any] = {}
-    if name == 'mlflow' and not os.environ.get('MLFLOW_TRACKING_URI'):
-        settings['tracking_uri'] = (Path(cfg.work_dir).absolute() / 'mlruns').as_uri()
-        # MLflow 3 wants to be told that files will do
-        os.environ.setdefault('MLFLOW_ALLOW_FILE_STORE', 'true')
-    if name == 'mlflow':
-        settings['exp_name'] = Path(cfg.work_dir).name
-        # a pipeline is longer than a parameter may be; the whole config is kept as a file
-        settings['tracked_config_keys'] = ('train_cfg', 'randomness')
-    if name == 'wandb' and not os.environ.get('WANDB_MODE'):
-        mode = 'online' if os.environ.get('WANDB_API_KEY') else 'offline'
-        settings['init_kwargs'] = dict(mode=mode, name=Path(cfg.work_dir).name)
-    cfg.setdefault('visualizer', dict(type='Visualizer'))  # mmengine's own
-    known = cfg.visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
-    cfg.visualizer.vis_backends = [*known, dict(type=backend, **settings)]
 
 
 def scale_rate(cfg: Config, path: str) -> list[str]:

@@ -16,7 +16,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs import data
 from g2sd_mm.runs import prepare as fit
-from g2sd_mm.runs import prepare as scalars
+from g2sd_mm.runs import trackers as scalars
 from g2sd_mm.runs.data import prepare_data
 from g2sd_mm.runs.prepare import scale_rate
 from g2sd_mm.runs.train import train

@@ -13,7 +13,7 @@ from ...errors import UserError
 from ...tasks import task_named
 from .. import methods
 from ..logs import SHAPES
-from ..results import describe_environment
+from ..results import dataset_name, describe_environment
 from .page import render
 
 _DEPTH = 2  # folders below
@@ -73,11 +73,10 @@ def _row(weights: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     if task.headline not in figures:
         return {**row, 'error': f'its validation gave no {task.headline}'}
     data = (origin.get('dataset') or {}).get('data_root') or ''
-    root = Path(data)
     seconds = _seconds(weights.parent)
     return {
         **row, 'metrics': figures, 'checkpoint': str(weights),
-        'dataset': root.parent.name if root.name.startswith('train') else root.name,
+        'dataset': dataset_name(data),
         'params_m': round(record.get('weights', {}).get('parameters', 0) / 1e6, 4), 'gflops': None,
         'train_seconds': seconds, 'total_seconds': seconds,
     }  # fmt: skip

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...tasks import TASKS
+from ..results import BASELINES, IDENTITY
 from .blocks import Block, Heading, Paragraph, Table
-from .summary import BASELINES, Difference, Line, paired_difference, paired_differences
+from .summary import Difference, Line, paired_difference, paired_differences
 
 _REFERENCE = 'g2sd'
 _HEADER = (
@@ -21,7 +22,6 @@ _HOW = (
     'are trained beside it and dropped. Own time is of the last run; total is with all runs that '
     'it needs, its teachers\' among them: the median over the seeds.'
 )
-_IDENTITY = ('task', 'student', 'method', 'table', 'setting')
 
 
 def league_tables(
@@ -33,7 +33,7 @@ def league_tables(
         lines: of a report.
         uses: of ``results.json``: what its rows use.
     """
-    known = {tuple(use[name] for name in _IDENTITY): use for use in uses}
+    known = {tuple(use[name] for name in IDENTITY): use for use in uses}
     tables = list(_tables(lines, known))
     yield from tables
     if tables:

@@ -16,8 +16,6 @@ from .. import methods
 
 #: The table of rows that were trained on part of the labels.
 LABELS = 'labels'
-#: The table of other systems, beside those of the main table.
-BASELINES = 'baselines'
 
 Figures = dict[int, float]  # seed -> figure
 

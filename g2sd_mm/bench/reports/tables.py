@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 
 from ...published import content, published
 from ...tasks import TASKS
+from ...text import aligned
+from ..results import BASELINES
 from .blocks import Block, Heading, Paragraph, Table
-from .summary import BASELINES, LABELS, Difference, Line, differences, shown
+from .summary import LABELS, Difference, Line, differences, shown
 
 _HEADER = ('task', 'method', 'metric', 'value', 'of teacher', 'params', 'GFLOPs', 'own', 'total')
 
@@ -49,12 +51,7 @@ def table(lines: Sequence[Line], header: Sequence[str] = _HEADER) -> list[tuple[
 
 def text_table(lines: Sequence[Line]) -> str:
     """Aligned columns."""
-    rows = table(lines)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join(
-        '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return aligned(table(lines))
 
 
 def markdown_table(lines: Sequence[Line]) -> str:

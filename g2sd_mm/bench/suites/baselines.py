@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ...tasks import TASKS
+from ..results import BASELINES
 from .suites import Row, Step, heads
 
-TABLE = 'baselines'
 #: Without labels, from the MAE teacher's encoder.
 GENERIC = ('dmae', 'tinymim', 'sami', 'proteus', 'relation')
 #: On class labels, from random weights: method -> the runs that teach it.
@@ -85,4 +85,4 @@ def rows(more: Sequence[str] = ()) -> Iterator[Row]:
         dense = (method for method, tasks in DENSE.items() if task in tasks)
         own = (*CLASSIFIERS, *more, 'tinybert') if task == 'cls' else tuple(dense)
         for method in (*own, *GENERIC):
-            yield Row(task, method, f'vits_{method}_{head}', table=TABLE)
+            yield Row(task, method, f'vits_{method}_{head}', table=BASELINES)

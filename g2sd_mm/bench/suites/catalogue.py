@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ...tasks import TASKS
+from ..results import BASELINES
 from . import baselines
 from .paper import PAPER
 from .suites import Row, Step, Suite, heads, single_stage
@@ -142,7 +143,7 @@ MINI = Suite(
     ),
     seeds=(0, 1, 2),
     on_request=('depth',),
-    tables_on_request=(baselines.TABLE, 'probe'),
+    tables_on_request=(BASELINES, 'probe'),
     record='docs/results/mini',
     recipe=(
         'In this suite all students of classification predict from the mean of their patches, none '

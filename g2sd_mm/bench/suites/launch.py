@@ -22,6 +22,7 @@ from ...checkpoints.write import write_text
 from ...errors import RunError
 from ...unexpected import account_of
 from ..logs import read_scalars
+from ..results import dataset_name
 from .budget import raw_config, train_root, work_of
 from .commands import Launcher, evaluation_command, evaluation_file, train_command, write_config
 from .measure import agreed_metrics, measure_config
@@ -112,7 +113,7 @@ def launch(
         'train_seconds': round(seconds, 1),
         # as the run counted them: own data may have fewer images than the config says
         'images_seen': work_of(cfg).seen if trained is None else trained * batch,
-        'dataset': _dataset_name(train_root(cfg)),
+        'dataset': dataset_name(train_root(cfg)),
         'metrics': {} if step.file else _trained(folder, origin),
         **(_measured(step) if cfg.model.get('backbone') else {}),
     }
@@ -160,11 +161,6 @@ def _trained(folder: Path, origin: Result) -> dict[str, float]:
         return found
     losses = [entry['loss'] for entry in read_scalars(folder) if 'loss' in entry]
     return {'loss': float(losses[-1])} if losses else {}
-
-
-def _dataset_name(root: str) -> str:
-    path = Path(root)
-    return path.parent.name if path.name.startswith('train') else path.name
 
 
 def run_shell(

@@ -15,8 +15,7 @@ from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
 from ...unexpected import account_of
-from ..results import describe_environment
-from .baselines import TABLE
+from ..results import BASELINES, describe_environment
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
@@ -296,8 +295,8 @@ def _compared(
     suite: Suite, rows: Sequence[Result], data: OwnData | None = None
 ) -> dict[str, Any]:
     """``uses`` of the rows of a comparison of baselines; nothing without such rows."""
-    of_league = [row for row in rows if row.get('table', 'main') in ('main', TABLE)]
-    if not any(row.get('table') == TABLE for row in rows):
+    of_league = [row for row in rows if row.get('table', 'main') in ('main', BASELINES)]
+    if not any(row.get('table') == BASELINES for row in rows):
         return {}
     return {'uses': described(suite, of_league, data)}
 

@@ -17,13 +17,12 @@ from torch import nn
 from ...config.load import load_config
 from ...config.parts import import_named_libraries, innermost_dataset, plain_model, teachers_in
 from ...distill.loss_inputs import LOSS_OPTIONS
+from ..results import IDENTITY
 from .budget import raw_config, step_work
 from .data import OwnData
 from .suites import Row, Step, Suite
 
 _LOADED = re.compile(r'work_dirs/([^/\']+)/')
-#: What tells a row of ``results.json`` from others but its seed.
-IDENTITY = ('task', 'student', 'method', 'table', 'setting')
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from g2sd_mm.bench import methods
-from g2sd_mm.bench.suites.baselines import CLASSIFIERS, DENSE, GENERIC, TABLE
+from g2sd_mm.bench.results import BASELINES as TABLE
+from g2sd_mm.bench.suites.baselines import CLASSIFIERS, DENSE, GENERIC
 from g2sd_mm.bench.suites.budget import raw_config, work_of
 from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.data import find_data

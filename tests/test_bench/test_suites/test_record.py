@@ -202,7 +202,7 @@ def test_a_suite_on_other_data_of_the_same_name_does_not_begin(fake, tmp_path, r
     toy = replace(suite(), record=str(record))
 
     def on(fingerprint: str) -> dict:
-        source = Source('cls', tmp_path / 'pets', tmp_path, {}, fingerprint, {})
+        source = Source('cls', tmp_path / 'pets', tmp_path, {}, lambda: fingerprint, {})
         data, out = OwnData((source,), 'pets'), tmp_path / fingerprint
         return run_suite(toy, toy.rows, (0,), out, say=lambda line: None, data=data)
 

@@ -203,7 +203,7 @@ def test_a_folder_says_whose_it_is_before_a_run_has_ended(fake, tmp_path, monkey
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    source = Source('cls', tmp_path, tmp_path, {}, 'abc', {})
+    source = Source('cls', tmp_path, tmp_path, {}, lambda: 'abc', {})
     monkeypatch.setattr(run_module, 'RunProgress', stop)
     with pytest.raises(KeyboardInterrupt):
         run_suite(suite(), suite().rows, (0,), tmp_path, data=OwnData((source,), 'pets'))
