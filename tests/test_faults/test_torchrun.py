@@ -24,7 +24,7 @@ def test_the_script_hands_signals_on(number):
         with log.open('w') as output:
             script = subprocess.Popen(
                 ['bash', str(ROOT / 'tools' / 'dist_train.sh'), task.config, '2', '--work-dir',
-                 str(work_dir)],
+                 str(work_dir), '--verbose'],
                 stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
                 env={
                     **os.environ, 'PYTHON': sys.executable, 'PYTHONPATH': str(ROOT),
