@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from g2sd_mm.checkpoints.write import write_text
 from g2sd_mm.cli.exit_codes import run_command
+from g2sd_mm.whole_files import write_text
 
 from .speed import surroundings
 from .speed.batches import random_batch

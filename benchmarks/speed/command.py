@@ -184,7 +184,7 @@ def _device(args: argparse.Namespace) -> str:
 def _run(args: argparse.Namespace) -> None:
     def save(content: dict[str, Any]) -> None:
         if args.out:
-            from g2sd_mm.checkpoints.write import write_text
+            from g2sd_mm.whole_files import write_text
 
             command = shlex.join(['python', 'tools/benchmark.py', *sys.argv[1:]])
             args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,10 @@
-"""Write weights files that are whole or not there."""
+"""Write weights files, whole or not there."""
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
+from ..whole_files import whole_or_not, write_text
 from .convert import Conversion
 from .layouts import LAYOUTS
 
@@ -36,52 +34,6 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[s
     }
     with whole_or_not(path) as temporary, temporary.open('wb') as file:
         torch.save(content, file)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file in the same way: whole or not there."""
-    with whole_or_not(path) as temporary:
-        temporary.write_text(text)
-
-
-@contextmanager
-def whole_or_not(path: str | Path) -> Iterator[Path]:
-    """A temporary file to write; it becomes ``path`` if nothing goes wrong, else it is gone.
-
-    It is on the disk before it takes the name, and the name is before this returns: a machine that
-    goes down at any moment leaves the old file or the new one. Only a killed process leaves the
-    temporary file behind, see :func:`remove_leftovers`.
-    """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_leftovers(folder: str | Path) -> list[Path]:
-    """Remove what killed processes left of files in a folder that nobody else writes to now."""
-    leftovers = list(Path(folder).glob('.*.[0-9]*.tmp'))
-    for file in leftovers:
-        file.unlink(missing_ok=True)
-    return leftovers
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        # some network file systems have nothing to wait for in a folder
-        if error.errno != errno.EINVAL or not path.is_dir():
-            raise
-    finally:
-        os.close(number)
 
 
 def compact_copy(tensor: Tensor) -> Tensor:

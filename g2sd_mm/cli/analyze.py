@@ -119,7 +119,7 @@ def _place(args: argparse.Namespace) -> Path:
 def _keep(name: str, result: dict[str, Any], folder: Path) -> str:
     """Write JSON and plot; returns the result in a sentence."""
     from ..bench.reports.analyses import draw, summary
-    from ..checkpoints.write import write_text
+    from ..whole_files import write_text
 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f'{name}.json', json.dumps(result, indent=1, allow_nan=False) + '\n')

@@ -39,9 +39,9 @@ def compare(runs: list[str], out: str | None = None) -> None:
         UserError: for a folder that is no run, or an ending that is not known.
     """
     from ..bench.compare import curves, differences, figures, read_runs, report, text_table
-    from ..checkpoints.write import write_text
     from ..errors import UserError
     from ..text import printable
+    from ..whole_files import write_text
 
     ending = Path(out).suffix if out else '.html'
     if ending not in ('.html', '.svg'):

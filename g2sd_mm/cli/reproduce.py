@@ -341,7 +341,7 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     from ..bench.reports.summary import summarise, verdicts
     from ..bench.reports.tables import text_table
     from ..bench.results import read_results
-    from ..checkpoints.write import write_text
+    from ..whole_files import write_text
 
     results = read_results(place)
     lines = summarise(results['rows'], results['suite'])

@@ -41,9 +41,9 @@ def main() -> None:
     def command() -> None:
         from ..bench.reports.by_hand import report_of_runs
         from ..bench.reports.live import live_page, serve
-        from ..checkpoints.write import write_text
         from ..errors import UserError
         from ..text import printable
+        from ..whole_files import write_text
 
         folder = Path(args.folder)
         if not folder.is_dir():

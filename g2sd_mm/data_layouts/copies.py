@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, UserError
+from ..whole_files import user_cache
 
 #: Folder beside the data; hidden, so that no reader takes it for data.
 FOLDER = '.g2sd'
@@ -53,7 +54,7 @@ def copy_of(
     Raises:
         UserError: if neither the data's folder nor the user's cache can be written to.
     """
-    places = [root / FOLDER / name, _cache() / f'{_mark(root)}-{name}']
+    places = [root / FOLDER / name, user_cache() / f'{_mark(root)}-{name}']
     for place in places:
         if (place / _NOTE).is_file():
             return place, json.loads((place / _NOTE).read_text(encoding='utf-8')), False
@@ -84,11 +85,6 @@ def _built(place: Path, build: Callable[[Path], dict[str, Any]]) -> dict[str, An
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return facts
-
-
-def _cache() -> Path:
-    base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
-    return Path(base) / 'g2sd_mm'
 
 
 def _mark(root: Path) -> str:
@@ -139,7 +135,7 @@ def original(path: str | os.PathLike[str]) -> str:
 
 
 def _is_of_copy(path: str) -> bool:
-    return f'{os.sep}{FOLDER}{os.sep}' in path or path.startswith(str(_cache()))
+    return f'{os.sep}{FOLDER}{os.sep}' in path or path.startswith(str(user_cache()))
 
 
 def in_hash_order(names: Iterable[str], seed: int) -> list[str]:

@@ -21,9 +21,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..checkpoints.write import write_text
 from ..engine.hooks.access import bare_model
 from ..errors import UserError
+from ..whole_files import write_text
 from .hooks import distillations_of, replayed
 from .several_students import VIEW
 from .teachers import Features

@@ -18,9 +18,10 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from ..checkpoints import CheckpointError
-from ..checkpoints.write import compact_copy, whole_or_not
+from ..checkpoints.write import compact_copy
 from ..compat.safe_load import load_checkpoint
 from ..text import one_line
+from ..whole_files import whole_or_not
 
 FORMAT = 2
 _CLASS = '__class__'

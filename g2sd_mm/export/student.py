@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from ..checkpoints.record import FORMAT
-from ..checkpoints.write import write_text
 from ..errors import UserError
 from ..models.positions import height_and_width
 from ..provenance import file_digest
 from ..students.student import Student
 from ..tasks import task_named
+from ..whole_files import write_text
 from .check import ExportError, compare, random_images
 from .check_detector import compare_detector
 from .formats import (

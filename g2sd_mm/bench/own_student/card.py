@@ -9,11 +9,11 @@ from pathlib import Path
 import jinja2
 
 from ...checkpoints.taught_by import licences_of
-from ...checkpoints.write import write_text
 from ...distill.teachers.licences import licence_sentence
 from ...provenance import git_commit
 from ...students import Student
 from ...version import __version__
+from ...whole_files import write_text
 from .plan import Plan, Wishes, describe
 
 #: Task -> what Hugging Face calls it.

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from ...checkpoints.write import write_text
 from ...config.project import find_config
 from ...data_checks import check
 from ...data_checks.run import sources_of_layout
@@ -25,6 +24,7 @@ from ...export import export_student
 from ...progress import Bars
 from ...students import Student, load_student
 from ...unexpected import account_of
+from ...whole_files import write_text
 from ..reports.page import render
 from ..reports.summary import summarise
 from ..reports.tables import text_table

@@ -9,10 +9,10 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-from ...checkpoints.write import write_text
 from ...config.options import option_words
 from ...config.project import find_config, script
 from ...errors import UserError
+from ...whole_files import write_text
 from .budget import raw_config, work_of
 from .suites import Row, Step
 

@@ -18,9 +18,9 @@ from typing import Any
 
 from ...checkpoints.integrity import POINTER
 from ...checkpoints.record import read_sidecar
-from ...checkpoints.write import write_text
 from ...errors import RunError
 from ...unexpected import account_of
+from ...whole_files import write_text
 from ..logs import read_scalars
 from ..results import dataset_name
 from .budget import raw_config, train_root, work_of

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints.write import write_text
 from ...errors import UserError
 from ...tasks import TASKS
+from ...whole_files import write_text
 from ..logs import SHAPES, read_scalars
 from .data import PRE_TRAINING, difference
 from .suites import Row

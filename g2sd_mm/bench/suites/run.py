@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoints.taught_by import licences_beside
-from ...checkpoints.write import write_text
 from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
 from ...unexpected import account_of
+from ...whole_files import write_text
 from ..results import BASELINES, describe_environment
 from .commands import HERE, Launcher
 from .data import OwnData

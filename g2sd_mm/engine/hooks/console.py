@@ -17,12 +17,12 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ...checkpoints.record import named_teachers
-from ...checkpoints.write import write_text
 from ...config.parts import encoder_start, innermost_datasets, task_of_config
 from ...progress import duration
 from ...tasks import in_units
 from ...text import printable
 from ...threads import use_threads
+from ...whole_files import write_text
 from .access import bare_model, frozen_networks
 
 #: In a work dir: how far its run is, as plain values.

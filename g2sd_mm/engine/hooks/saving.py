@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...checkpoints.integrity import POINTER
-from ...checkpoints.write import remove_leftovers, whole_or_not, write_text
+from ...whole_files import remove_leftovers, whole_or_not, write_text
 from .access import between_updates
 
 

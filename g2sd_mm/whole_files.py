@@ -1,0 +1,68 @@
+"""Write files that are whole or not there, and where those go that can be made again.
+
+Imports nothing heavy: the checker runs without torch.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def user_cache() -> Path:
+    """Folder of the user for what can be made again; it need not exist."""
+    base = os.environ.get('XDG_CACHE_HOME') or os.path.join(os.path.expanduser('~'), '.cache')
+    return Path(base) / 'g2sd_mm'
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file: whole or not there.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written; no partial file stays.
+    """
+    with whole_or_not(path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def whole_or_not(path: str | Path) -> Iterator[Path]:
+    """A temporary file to write; it becomes ``path`` if nothing goes wrong, else it is gone.
+
+    It is on the disk before it takes the name, and the name is before this returns: a machine that
+    goes down at any moment leaves the old file or the new one. Only a killed process leaves the
+    temporary file behind, see :func:`remove_leftovers`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> list[Path]:
+    """Remove what killed processes left of files in a folder that nobody else writes to now."""
+    leftovers = list(Path(folder).glob('.*.[0-9]*.tmp'))
+    for file in leftovers:
+        file.unlink(missing_ok=True)
+    return leftovers
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # some network file systems have nothing to wait for in a folder
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
+    finally:
+        os.close(number)
