@@ -17,6 +17,7 @@ from g2sd_mm.compat import (
     mmcv_ops,
     plain_files,
     quiet,
+    sample_lists,
 )
 
 __all__ = ['prepare']
@@ -39,6 +40,7 @@ def prepare() -> None:
     guards.watch_imports()
     image_files.name_unreadable_files()
     data_folders.read_folders_alike()
+    sample_lists.make_lists_quickly()
     coco_files.read_alike()
     coco_files.count_left_out()
     batches.name_odd_sizes()

@@ -16,6 +16,7 @@ from typing import Any
 
 from g2sd_mm.compat.import_hooks import after_import
 from g2sd_mm.errors import DataError
+from g2sd_mm.folder_index import Walk
 from g2sd_mm.image_files import ENDINGS, UNREAD_ENDINGS, endings_of, is_endless, is_image, is_stray
 
 __all__ = ['noting_strays', 'read_folders_alike']
@@ -24,16 +25,18 @@ __all__ = ['noting_strays', 'read_folders_alike']
 _STOCK = frozenset(('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'))
 
 
-@dataclass
+@dataclass(eq=False)  # each is another one, whatever it has heard
 class Passed:
     """What a reading passes over.
 
     strays: paths of stray files and folders, and of links without end.
     files: names of the other files that are not read.
+    walk: is told of every folder that is read.
     """
 
     strays: set[str] = field(default_factory=set)
     files: list[str] = field(default_factory=list)
+    walk: Walk | None = None
 
 
 _listening: list[Passed] = []
@@ -47,9 +50,9 @@ def read_folders_alike() -> None:
 
 
 @contextmanager
-def noting_strays() -> Iterator[Passed]:
-    """What listings inside of the block pass over."""
-    passed = Passed()
+def noting_strays(walk: Walk | None = None) -> Iterator[Passed]:
+    """What listings inside of the block pass over; the walk is told which folders they read."""
+    passed = Passed(walk=walk)
     _listening.append(passed)
     try:
         yield passed
@@ -61,6 +64,12 @@ def note_stray(path: str) -> None:
     """Tell those who listen that something is passed over."""
     for passed in _listening:
         passed.strays.add(path)
+
+
+def note_files(names: Iterable[str]) -> None:
+    """Tell whoever listens of files that are not read."""
+    if _listening:
+        _listening[-1].files += names
 
 
 def matches(name: str, suffix: str | Iterable[str] | None) -> bool:
@@ -86,6 +95,11 @@ def _list_data_alone(module: ModuleType) -> None:
     module.LocalBackend.list_dir_or_file = list_dir_or_file
 
 
+def files_in(folder: str) -> Iterator[str]:
+    """Names of all files below a local folder, relative to it, as they come."""
+    return _listed(folder, '', list_dir=False, list_file=True, suffix=None, recursive=True)
+
+
 def _listed(
     place: str,
     inside: str,
@@ -95,11 +109,19 @@ def _listed(
     recursive: bool,
 ) -> Iterator[str]:
     """Names below a folder, relative to where the listing began, as mmengine gives them."""
+    walks = [passed.walk for passed in _listening if passed.walk]
+    for walk in walks:
+        walk.enter(place)
+    start = os.path.join(inside, '') if inside else ''
     with os.scandir(place) as entries:
         for entry in entries:
-            name = os.path.join(inside, entry.name)
-            folder = entry.is_dir()
-            if is_stray(entry.name) or (folder and is_endless(entry.path)):
+            name, folder = start + entry.name, entry.is_dir()
+            stray = is_stray(entry.name)
+            endless = folder and not stray and is_endless(entry.path)
+            if walks and not stray and entry.is_symlink() and (endless or not folder):
+                for walk in walks:
+                    walk.pass_link()
+            if stray or endless:
                 note_stray(entry.path)
             elif folder:
                 if list_dir:
@@ -123,8 +145,8 @@ def _count_in_class_folders(module: ModuleType) -> None:
     @functools.wraps(is_valid)
     def is_valid_file(self: Any, filename: str) -> bool:
         valid = is_valid(self, filename)
-        if not valid and _listening:
-            _listening[-1].files.append(filename)
+        if not valid:
+            note_files([filename])
         return valid
 
     @functools.wraps(find)
