@@ -12,14 +12,15 @@ import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from g2sd_mm import folder_index
 from g2sd_mm.compat.data_folders import files_in, note_files, note_stray, noting_strays
 from g2sd_mm.compat.import_hooks import after_import, replace_function
 from g2sd_mm.folder_index import Listing
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ['make_lists_quickly']
 
@@ -34,6 +35,8 @@ def make_lists_quickly() -> None:
 
 
 def _serialise_quickly(module: ModuleType) -> None:
+    import numpy as np  # is loaded by now; reading a command's --help needs none
+
     serialise = module.BaseDataset._serialize_data
 
     @functools.wraps(serialise)
@@ -63,7 +66,7 @@ def _list_quickly(module: ModuleType) -> None:
         usual = getattr(is_valid_file, '__func__', None) is dataset.is_valid_file
         if asked is None or not usual or backend is not None or not _is_local(root):
             return stock(root, folder_to_idx, is_valid_file, backend)
-        classes = sorted(folder_to_idx or {}) if folder_to_idx is not None else ['']
+        classes = [''] if folder_to_idx is None else sorted(folder_to_idx)
         found = images_below(root, classes, asked.extensions)
         note_files(found.others)
         if folder_to_idx is None:
