@@ -28,7 +28,6 @@ from .pairing import Timing, alternate
 from .stages import SIDES, Stage
 
 _WARM_UP = 2  # steps in which kernels are chosen and blocks compiled
-_AUTOENCODERS = ('MaskedStudent', 'MAEPretraining')
 
 Say = Callable[[dict[str, Any]], None]
 
@@ -94,7 +93,7 @@ def stage_of(step: Step) -> Stage:
     """A suite's step as a stage of the benchmark, with the recipe's batch of one GPU."""
     cfg = raw_config(step.config, step.options)
     found = task_of(cfg.default_scope, cfg.model)
-    task = 'generic' if cfg.model.type in _AUTOENCODERS or found is None else found.key
+    task = found.key if found and cfg.model.get('backbone') else 'generic'
     batch = cfg.train_dataloader.batch_size
     return Stage(step.name, task, step.config, SIDES[task], batch, batch, step.options)
 

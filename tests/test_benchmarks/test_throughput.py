@@ -135,9 +135,14 @@ def test_its_figures_give_the_hours_of_every_step(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_every_workload_of_the_paper_can_be_measured():
-    measured = measure(list(ALL.values()), TOY)
+    toy = measure(list(ALL.values()), TOY)
+    whole = [ALL[each['steps'][0]] for each in toy['failed']]  # taps or heads of one size alone
+    others = ('baselines', 'dinov2', 'dinov3', 'siglip2')
+    assert all(any(name in each.stage.config for name in others) for each in whole)
+    measured = measure(whole, Settings(batch=2, rounds=1))
     assert measured['failed'] == []
-    assert len(measured['figures']) == len(ALL) == 53
+    assert len(toy['figures']) > len(measured['figures'])
+    assert len(toy['figures']) + len(measured['figures']) == len(ALL)
 
 
 @pytest.mark.gpu
