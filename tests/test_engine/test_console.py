@@ -10,9 +10,12 @@ import pytest
 import torch
 
 from g2sd_mm import threads
-from g2sd_mm.engine.hooks.console import ConsoleHook, progress_line, shorten
+from g2sd_mm.engine.hooks.console import ConsoleHook, base_rate, progress_line, shorten
 from g2sd_mm.engine.loops import ResumableEpochLoop, _ValidatesByTime
 from g2sd_mm.tasks import in_units
+
+from ..helpers.runs import loader, runner, updates
+from ..helpers.toys import distiller
 
 
 def test_a_terminal_gets_what_is_meant_for_it_and_what_is_wrong(tmp_path):
@@ -49,6 +52,20 @@ def test_figures_have_the_units_of_all_tables():
         'bbox_mAP 59.30 %', 'bbox_mAP_50 80.00 %',
     ]  # fmt: skip
     assert in_units({'rmse': 0.5, 'somebodys': 2.0}) == ['rmse 0.50 m', 'somebodys 2.00']
+
+
+def test_the_rate_that_is_told_is_the_one_that_is_trained_with(tmp_path):
+    for scaling, expected in ((None, 1.0), (dict(enable=True, base_batch_size=8), 0.25)):
+        told = dict(
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)), auto_scale_lr=scaling
+        )
+        run = runner(tmp_path, distiller(), train_dataloader=loader(stacked=True), cfg=told,
+                     auto_scale_lr=scaling)  # fmt: skip
+        rates = updates(run)
+        run.train()
+        assert base_rate(run) == rates[0] == expected
+    run.cfg = {}
+    assert base_rate(run) is None
 
 
 # Threads -----------------------------------------------------------------------------------------

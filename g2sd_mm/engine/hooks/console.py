@@ -235,12 +235,24 @@ def _schedule(runner: Runner) -> str:
     accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
     batch = (runner.train_dataloader.batch_size or 1) * runner.world_size * accumulated
     length = f'{runner.max_epochs} epochs, ' if _counts_epochs(runner) else ''
-    rate = runner.cfg.get('optim_wrapper', {}).get('optimizer', {}).get('lr')
+    rate = base_rate(runner)
     return (
         f'{length}{runner.max_iters // accumulated:,} updates of {batch} images'
-        + (f', learning rate {rate:g}' if isinstance(rate, (int, float)) else '')
+        + (f', learning rate {rate:g}' if rate is not None else '')
         + f', seed {runner.seed}'
     )
+
+
+def base_rate(runner: Runner) -> float | None:
+    """The optimizer's learning rate, scaled as the runner scales it; None where it has none."""
+    rate = runner.cfg.get('optim_wrapper', {}).get('optimizer', {}).get('lr')
+    if not isinstance(rate, (int, float)):
+        return None
+    scaling = runner.cfg.get('auto_scale_lr') or {}
+    if scaling.get('enable'):
+        taken = (runner.train_dataloader.batch_size or 1) * runner.world_size
+        rate *= taken / scaling['base_batch_size']
+    return rate
 
 
 def _validates(runner: Runner) -> bool:
