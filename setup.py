@@ -80,6 +80,7 @@ FOLDERS = [
     'docs/results',
     *sorted(f'configs/{folder.name}' for folder in (ROOT / 'configs').glob('[!_.]*')),
     'configs/_base_',
+    'configs/shapes/teachers',
 ]
 COPIES = {f'g2sd_mm._files.{folder.replace("/", ".")}': folder for folder in FOLDERS}
 
@@ -130,6 +131,7 @@ setup(
         'g2sd_mm.bench.own_student': ['*.j2'],
         'g2sd_mm.runs': ['*.html'],
         'g2sd_mm._files.tools': ['*.sh'],
+        'g2sd_mm._files.configs.shapes.teachers': ['*.safetensors', '*.json', '*.md'],
         'g2sd_mm._files.docs.images': ['method.svg'],
         'g2sd_mm._files.docs.results': ['published.yaml'],
     },

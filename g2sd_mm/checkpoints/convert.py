@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
@@ -233,3 +234,21 @@ def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         head, dot, tail = name.partition('.')
         named[ours[head + dot] + tail if head + dot in ours else name] = tensor
     return named
+
+
+def halved(state: Mapping[str, Tensor]) -> State:
+    """The same with float16 for every floating-point tensor.
+
+    Raises:
+        CheckpointError: for a tensor with a value that float16 cannot hold.
+    """
+    done = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in state.items()
+    }
+    if lost := [n for n, tensor in done.items() if tensor.isinf().any() > state[n].isinf().any()]:
+        raise CheckpointError(
+            f'float16 ends at {torch.finfo(torch.float16).max:.0f}, and {some(lost)} have larger '
+            'values: leave --half out'
+        )
+    return done

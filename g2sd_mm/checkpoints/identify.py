@@ -130,7 +130,7 @@ def raw_pixels(weights: Weights) -> bool:
     """True for an autoencoder that its name or content says was trained on raw pixels."""
     return (
         'visualize' in weights.name
-        or weights.meta.get('norm_pix') is False
+        or str(weights.meta.get('norm_pix')) == 'False'  # text in a .safetensors file
         or weights.args.get('norm_pix_loss') is False
     )
 

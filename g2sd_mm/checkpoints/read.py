@@ -13,7 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..compat.safe_load import CheckpointError, is_bare_pickle, load_checkpoint
+from ..compat.safe_load import (
+    CheckpointError,
+    is_bare_pickle,
+    is_safetensors,
+    load_checkpoint,
+)
 from ..text import printable
 from .numpy_pickle import read_numpy_pickle
 
@@ -88,7 +93,7 @@ def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
     content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
     state, meta = content, _safetensors_meta(path)
     args: Any = {}
-    if path.suffix != '.safetensors' and isinstance(content, Mapping):
+    if not is_safetensors(path) and isinstance(content, Mapping):
         meta, args = content.get('meta') or {}, content.get('args') or {}
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -110,7 +115,7 @@ def _without_wrappers(weights: Weights) -> Weights:
 
 
 def _safetensors_meta(path: Path) -> dict[str, str]:
-    if path.suffix != '.safetensors':
+    if not is_safetensors(path):
         return {}
     from safetensors import safe_open
 

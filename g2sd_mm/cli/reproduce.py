@@ -85,6 +85,14 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument('--dry-run', action='store_true', help='print the commands and stop')
 
+    demo = p.add_argument_group('demo')
+    demo.add_argument(
+        '--teachers',
+        choices=['given', 'train'],
+        default='given',
+        help='take the teachers that come with the project, or train them too (given)',
+    )
+
     mini = p.add_argument_group('mini')
     mini.add_argument(
         '--data-root',
@@ -135,12 +143,15 @@ def main() -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.commands import HERE, Launcher
+    from ..bench.suites.plan import with_given_files
     from ..errors import RunError
 
     suite, data = _suite(args)
     rows = suite.select(
         task=args.tasks, method=args.rows, student=args.students, table=args.tables
     )
+    if args.teachers == 'given':
+        suite = with_given_files(suite, rows)
     seeds = args.seeds or list(suite.seeds)
     named = f'{suite.name}_{data.name}' if data else suite.name
     folder = Path(args.out or Path('work_dirs') / named)

@@ -69,7 +69,7 @@ def load_checkpoint(
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint file')
     refuse_impostors(path)
-    if path.suffix == '.safetensors':
+    if is_safetensors(path):
         return _read_safetensors(path, map_location)
     return _read_torch(str(path), str(path), map_location, mmap=mmap and is_zip(path))
 
@@ -86,7 +86,7 @@ def is_bare_pickle(path: str | os.PathLike[str]) -> bool:
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no such checkpoint file')
     start = _start_of(path)
-    if path.suffix == '.safetensors' or _LEGACY_START.startswith(start[: len(_LEGACY_START)]):
+    if is_safetensors(path) or _LEGACY_START.startswith(start[: len(_LEGACY_START)]):
         return False
     return start.startswith(b'\x80')
 
@@ -97,6 +97,11 @@ def is_bare_pickle(path: str | os.PathLike[str]) -> bool:
 def _start_of(path: Path, size: int = 512) -> bytes:
     with path.open('rb') as file:
         return file.read(size)
+
+
+def is_safetensors(path: Path) -> bool:
+    """True for a file of that ending, and for a link of another name to one."""
+    return path.resolve().suffix == '.safetensors'
 
 
 def is_zip(path: Path) -> bool:
@@ -123,7 +128,7 @@ def refuse_impostors(path: Path) -> None:
         raise CheckpointError(
             f'{path}: this is a Git LFS pointer; run "git lfs pull" to get the file'
         )
-    if path.suffix == '.safetensors':
+    if is_safetensors(path):
         return
     if start.startswith(_ZIP_START):
         _refuse_foreign_zip(path)

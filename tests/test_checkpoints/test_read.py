@@ -48,6 +48,9 @@ def test_safetensors_are_read(tmp_path):
     path = tmp_path / 'file.safetensors'
     safetensors.save_file(STATE, path)
     assert set(read_weights(path).state) == set(STATE)
+    link = tmp_path / 'weights.pth'
+    link.symlink_to(path)
+    assert set(read_weights(link).state) == set(STATE)
 
 
 def test_what_a_file_says_of_itself_is_kept(path):

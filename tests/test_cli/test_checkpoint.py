@@ -14,7 +14,9 @@ import torch
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.layouts import LAYOUTS
 from g2sd_mm.checkpoints.positions import transpose_positions
+from g2sd_mm.checkpoints.record import read_sidecar, write_sidecar
 from g2sd_mm.cli.checkpoint_commands import convert
+from g2sd_mm.provenance import file_digest
 
 from ..helpers.fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
 from ..helpers.toys import TEACHER, autoencoder, save, writes_a_file
@@ -253,6 +255,34 @@ def test_the_command_that_the_note_offers_takes_the_other(tmp_path, tool):
     assert code == 0
     converted = read_weights(tmp_path / 'mae.pth').state
     assert torch.equal(converted['backbone.cls_token'], ema['cls_token'])
+
+
+# Half the size -----------------------------------------------------------------------------------
+
+
+def test_half_the_size_is_written_with_the_record_of_the_source(tmp_path, tool):
+    source, target = tmp_path / 'weights.pth', tmp_path / 'half.safetensors'
+    state = {**random_state(FAKES['timm'].shapes(SMALL)), 'seen': torch.tensor(7)}
+    save(source, state)
+    record = {'network': None, 'origin': {'config': 'c.py', 'metrics': {'top1': 9.5}}}
+    write_sidecar(source, record, 1)
+    code, _, _ = tool('convert', source, target, '--to', 'same', '--half')
+    assert code == 0
+    made = read_weights(target).state
+    assert all(torch.equal(made[n], t.half() if n != 'seen' else t) for n, t in state.items())
+    told = read_sidecar(target)  # checks the digest
+    assert told['weights']['file'] == target.name
+    assert told['origin'].pop('converted_from')['sha256'] == file_digest(source)
+    assert told['origin'] == record['origin']
+    assert told['network'] is None
+
+
+def test_values_that_float16_cannot_hold_are_refused(tmp_path, tool):
+    source = save(tmp_path / 'a.pth', {'big': torch.tensor([1.0, 7e4])})
+    code, _, err = tool('convert', source, tmp_path / 'b.pth', '--to', 'same', '--half')
+    assert code == 2
+    assert 'big' in err and '--half' in err
+    assert not (tmp_path / 'b.pth').exists()
 
 
 # Names that move a terminal's cursor, or look like lines of ours ----------------------------------

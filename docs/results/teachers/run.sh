@@ -28,9 +28,8 @@ for seed in "$@"; do
     run vitb_mae $mini/vitb_mae.py "${unlabelled[@]}" train_cfg.max_epochs=20
     run g2sd_vits_generic $mini/g2sd_vits_generic.py "${stage1[@]}"
     run g2sd_vits_cls_nosd $mini/g2sd_vits_cls_nosd.py "${labelled[@]}"
-    run g2sd_vits_generic_dinov2 $mini/g2sd_vits_generic_dinov2.py "${dinov2[@]}"
-    run dinov2_nosd $mini/g2sd_vits_cls_nosd.py "${labelled[@]}" \
-        "model.backbone.init_cfg.checkpoint=$runs/g2sd_vits_generic_dinov2/weights.pth"
+    run g2sd_vits_generic_cross $mini/g2sd_vits_generic_cross.py "${stage1[@]}"
+    run g2sd_vits_cls_nosd_cross $mini/g2sd_vits_cls_nosd_cross.py "${labelled[@]}"
 
     # four views of each image, over and over: the teacher is run for four epochs of the ten
     config=$runs/unmasked_with_answers.py
@@ -45,4 +44,8 @@ CONFIG
         train_dataloader.dataset.views=4
     run dinov2_unmasked_nosd $mini/g2sd_vits_cls_nosd.py "${labelled[@]}" \
         "model.backbone.init_cfg.checkpoint=$runs/g2sd_vits_generic_dinov2_unmasked/weights.pth"
+
+    run g2sd_vits_generic_dinov2 $mini/g2sd_vits_generic_dinov2.py "${dinov2[@]}"
+    run dinov2_nosd $mini/g2sd_vits_cls_nosd.py "${labelled[@]}" \
+        "model.backbone.init_cfg.checkpoint=$runs/g2sd_vits_generic_dinov2/weights.pth"
 done

@@ -33,7 +33,10 @@ DEMO = Suite(
         Step(_SHAPES + 'vitb_upernet.py', needs=('vitb_mae',)),
         Step(_SHAPES + 'g2sd_vits_upernet_nosd.py', needs=('g2sd_vits_generic',)),
         Step(_SHAPES + 'g2sd_vits_upernet.py', needs=('g2sd_vits_generic', 'vitb_upernet')),
-        Step(_SHAPES + 'vitb_depth.py', needs=('vitb_mae',)),
+        Step(
+            _SHAPES + 'vitb_depth.py', needs=('vitb_mae',), public='vitb_depth.safetensors',
+            origin='the teacher of the mini suite',
+        ),
         Step(_SHAPES + 'vits_scratch_depth.py'),
         Step(_SHAPES + 'g2sd_vits_depth_nosd.py', needs=('g2sd_vits_generic',)),
         Step(_SHAPES + 'g2sd_vits_depth.py', needs=('g2sd_vits_generic', 'vitb_depth')),
@@ -56,6 +59,7 @@ DEMO = Suite(
         Row('depth', 'g2sd', 'g2sd_vits_depth'),
     ),
     on_request=('depth',),  # the demo's time stays what it is
+    given=f'{_SHAPES}teachers',
 )
 
 

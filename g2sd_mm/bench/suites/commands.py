@@ -9,6 +9,7 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
+from ...checkpoints.record import sidecar_path
 from ...config.options import option_words
 from ...config.project import find_config, script
 from ...errors import UserError
@@ -149,11 +150,15 @@ def _link_command(step: Step, runs: Path) -> str:
         f'error: {target} was trained, and {source} is not put in its place: move one of them away'
     )
     place, from_, error = (shlex.quote(str(text)) for text in (target, source, kept))
-    return (
+    command = (
         f'mkdir -p {shlex.quote(str(folder))} && '
         f'if [ -e {place} ] && [ ! -L {place} ]; then echo {error} >&2; false; '
         f'else ln -sfn {from_} {place}; fi'
     )
+    if (beside := sidecar_path(source)).is_file():
+        record = shlex.quote(str(sidecar_path(target)))
+        command += f' && ln -sfn {shlex.quote(str(beside))} {record}'
+    return command
 
 
 def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def launch(
     command = train_command(step, seed, runs, launcher, resume)
     started = time.perf_counter()
     log = folder / 'train_output.log'
-    run_shell(command, log, **how)
+    # a ready-made file is linked by several commands of the shell
+    run_shell(command, log, **(how | {'single': False} if step.file else how))
     seconds = time.perf_counter() - started
     if not (folder / 'weights.pth').exists():
         raise RunError(f'the run ended before its last step ({log})')

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from ...checkpoints import CheckpointError, Kind, identify, read_weights
 from ...compat.safe_load import is_bare_pickle, is_zip, refuse_impostors
 from ...config.parts import PACKED, data_folder, innermost_dataset
+from ...config.project import project_folder
 from ...published import content
 from .budget import (
     NOT_MEASURED,
@@ -49,6 +50,22 @@ def with_public_files(suite: Suite, folder: Path) -> Suite:
         return step
 
     return suite.with_steps(change)
+
+
+def with_given_files(suite: Suite, rows: Sequence[Row]) -> Suite:
+    """The suite in which weights that come with the project stand in for runs that rows need."""
+    if not suite.given:
+        return suite
+    folder = project_folder() / suite.given
+    changed = with_public_files(suite, folder)
+    given = [step.name for step in changed.steps_of(rows) if Path(step.file).parent == folder]
+    if not given:
+        return suite
+    note = (
+        f'Given, and not trained here: {", ".join(given)} ({suite.given}/README.md says how they '
+        'were made). The column "total" has none of their training; with --teachers train it has.'
+    )
+    return replace(changed, note=note)
 
 
 def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:

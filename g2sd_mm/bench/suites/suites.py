@@ -89,6 +89,7 @@ class Suite:
     on_request: tasks whose rows are run only if ``--tasks`` names them.
     tables_on_request: tables whose rows are run only if ``--tables`` names them, or ``--rows`` the
         row.
+    given: folder of the project whose files stand in for runs, unless they are to be trained.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Suite:
     tested: str = ''
     on_request: tuple[str, ...] = ()
     tables_on_request: tuple[str, ...] = ()
+    given: str = ''
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def step(self, name: str) -> Step:

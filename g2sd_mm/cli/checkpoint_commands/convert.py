@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ EXAMPLES = """examples:
 LAYOUTS = ('ours', 'g2sd', 'mae', 'timm', 'huggingface', 'detectron2', 'mmpretrain', 'mmseg')
 #: Names as they are, without what wrappers have added: for networks of any kind.
 SAME = 'same'
-_KEPT = ('positions', 'norm_pix', 'student')  # of a file's meta, with the same tensors
+_KEPT_AS_TEXT = ('positions', 'norm_pix')  # of a file's meta, with the same tensors
+_KEPT = (*_KEPT_AS_TEXT, 'student')
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -63,17 +65,20 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         '--heads', type=int, help='attention heads, for widths that no published network has'
     )
     p.add_argument('--decoder-heads', type=int, help='attention heads of the decoder, likewise')
+    p.add_argument(
+        '--half', action='store_true', help='write float16: half the size, loaded as any other'
+    )
     p.add_argument('--force', action='store_true', help='overwrite DST')
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert one file and say what was left out."""
     from ...checkpoints import read_weights
-    from ...checkpoints.convert import from_published_names, to_published_names
+    from ...checkpoints.convert import from_published_names, halved, to_published_names
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
     from ...checkpoints.positions import known_grid
-    from ...checkpoints.write import write_layout, write_safetensors, write_weights
+    from ...checkpoints.write import write_layout
     from ...errors import UserError
     from ...text import printable
 
@@ -82,16 +87,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f'{target} exists: choose another DST, or overwrite it with --force')
     weights = read_weights(args.source, mmap=True, which=args.weights)
     if args.to == SAME:
-        if target.suffix not in ('.pth', '.safetensors'):
-            raise UserError(f'{target}: --to {SAME} writes .pth or .safetensors')
-        if args.img_size or args.positions:
-            raise UserError(f'--to {SAME} changes no tensor: leave --img-size and --positions out')
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write = write_weights if target.suffix == '.pth' else write_safetensors
-        meta = {key: weights.meta[key] for key in _KEPT if key in weights.meta}
-        write(target, weights.state, {'converted_from': weights.name, **meta})
-        said = f'{weights.name} -> {target}: {len(weights.state)} tensors, names as they are'
-        print(printable(said))
+        _write_same(args, weights, target)
         return
     published = to_published_names(weights.state, args.side)
     published, meta = _with_positions(published, weights, args.positions)
@@ -103,6 +99,8 @@ def run(args: argparse.Namespace) -> None:
     config = None
     if args.to == 'huggingface':
         config = _config(published.state, done, weights, args)
+    if args.half:
+        done = replace(done, state=halved(done.state))
     write_layout(target, done, {'converted_from': weights.name, **meta}, config)
     said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
     print(printable(said))
@@ -112,6 +110,38 @@ def run(args: argparse.Namespace) -> None:
         print('\n'.join(f'    {printable(name)}' for name in done.dropped))
     if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
         print('  the dist token is second there, with a position of zeros: the same features')
+
+
+def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> None:
+    """Write the tensors under their names, and the JSON that describes them beside them."""
+    from ...checkpoints.convert import halved
+    from ...checkpoints.record import read_sidecar, write_sidecar
+    from ...checkpoints.write import write_safetensors, write_weights
+    from ...errors import UserError
+    from ...provenance import file_digest
+    from ...text import printable
+
+    if target.suffix not in ('.pth', '.safetensors'):
+        raise UserError(f'{target}: --to {SAME} writes .pth or .safetensors')
+    if args.img_size or args.positions:
+        raise UserError(f'--to {SAME} changes no shape: leave --img-size and --positions out')
+    record = weights.meta.get('student')
+    if Path(args.source).is_file():
+        record = read_sidecar(args.source) or record
+    state = halved(weights.state) if args.half else weights.state
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write = write_weights if target.suffix == '.pth' else write_safetensors
+    kept = _KEPT if target.suffix == '.pth' else _KEPT_AS_TEXT
+    meta = {key: weights.meta[key] for key in kept if key in weights.meta}
+    write(target, state, {'converted_from': weights.name, **meta})
+    if isinstance(record, dict):
+        source = {'file': str(args.source), 'sha256': file_digest(args.source)}
+        origin = {**record['origin'], 'converted_from': source}
+        known = {key: value for key, value in record.items() if key not in ('format', 'weights')}
+        numbers = sum(tensor.numel() for tensor in state.values())
+        write_sidecar(target, {**known, 'origin': origin}, numbers)
+    said = f'{weights.name} -> {target}: {len(state)} tensors, names as they are'
+    print(printable(said))
 
 
 def _with_positions(

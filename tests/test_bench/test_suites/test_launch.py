@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.suites import launch as launch_module
-from g2sd_mm.bench.suites.commands import Launcher, evaluation_command, train_command
-from g2sd_mm.bench.suites.launch import run_shell
+from g2sd_mm.bench.suites.commands import HERE, Launcher, evaluation_command, train_command
+from g2sd_mm.bench.suites.launch import launch, run_shell
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
+from g2sd_mm.checkpoints.record import sidecar_path
 
 from ...helpers import imagenet
 from ...helpers.toys import ROOT
@@ -191,6 +192,20 @@ def test_torchrun_trains_and_leaves_its_weights(image_data, tmp_path, monkeypatc
     assert Path(result['checkpoint']).is_file()
     assert result['params_m'] == pytest.approx(0.214, abs=0.001)  # with the step's options
     assert (tmp_path / 'vits_toy' / 'train_output.log').stat().st_size
+
+
+def test_a_given_file_stands_where_the_runs_would_with_what_is_said_of_it(tmp_path):
+    file = tmp_path / 'given' / 'vitb_mae.safetensors'
+    file.parent.mkdir()
+    file.write_bytes(b'weights')
+    sidecar_path(file).write_text(json.dumps({'network': None, 'origin': {}}))
+    step = Step(f'{CONFIG}/vitb_mae.py', file=str(file))
+    for _ in range(2):  # a suite that goes on does it again
+        result = launch(step, 0, tmp_path / 'runs', HERE, single=True)
+    assert result['images_seen'] == 0 and result['metrics'] == {}
+    weights = tmp_path / 'runs' / 'vitb_mae' / 'weights.pth'
+    assert weights.resolve() == file
+    assert sidecar_path(weights).resolve() == sidecar_path(file)
 
 
 def test_a_shell_runs_nothing_of_what_names_and_options_say(tmp_path, monkeypatch):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from g2sd_mm.bench.suites.budget import raw_config
 from g2sd_mm.bench.suites.catalogue import DEMO, SUITES
+from g2sd_mm.bench.suites.plan import with_given_files
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import UserError
 
@@ -98,6 +100,17 @@ def test_what_a_config_loads_is_what_its_step_needs(suite):
 def test_the_demo_has_the_rows_that_its_claims_need():
     methods = {row.method for row in DEMO.rows if row.task == 'cls'}
     assert methods == {'teacher', 'scratch', 'g2sd_nosd', 'g2sd', 'single_stage'}
+
+
+def test_a_teacher_that_comes_with_the_project_is_not_trained():
+    suite = with_given_files(DEMO, DEMO.select(task=['depth']))
+    (given,) = (step for step in suite.steps if step.file)
+    assert given.name == 'vitb_depth' and not given.needs
+    assert Path(given.file).is_file()
+    assert given.name in suite.note and suite.given in suite.note
+    assert not any(step.file for step in DEMO.steps)
+    assert with_given_files(DEMO, DEMO.select(task=['cls'])) is DEMO  # needs none of them
+    assert with_given_files(SUITE, SUITE.rows) is SUITE
 
 
 def test_a_student_is_what_the_step_says():
