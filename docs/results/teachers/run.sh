@@ -16,7 +16,7 @@ dinov2=(
     distillation.teacher.block=9 distillation.teacher.dtype=bfloat16)
 
 for seed in "$@"; do
-    runs=work_dirs/teachers/seed$seed
+    runs=$PWD/work_dirs/teachers/seed$seed  # --runs would stand before a relative path
     run() { # NAME CONFIG OPTION...
         [ -e "$runs/$1/weights.pth" ] || python tools/train.py "$2" --seed "$seed" --runs "$runs" \
             --work-dir "$runs/$1" --resume --cfg-options "${@:3}"
