@@ -1,6 +1,6 @@
 """What ``run.sh`` left, as the files of this folder: ``python docs/results/teachers/collect.py``.
 
-Works on ``work_dirs/teachers/seed<N>`` of the working folder. Rows of seeds that are not there stay.
+Works on ``work_dirs/teachers/seed<N>`` of the working folder. Rows of other seeds stay.
 """
 
 from __future__ import annotations
