@@ -130,6 +130,8 @@ def test_an_interrupt_is_130(capsys):
 TWICE = """
 import atexit, os, signal, sys, time
 from g2sd_mm.cli.exit_codes import run_command
+# ignored where the tests run in the background of a script
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def command():
     atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(200)))
     os.kill(os.getpid(), signal.SIGINT)
