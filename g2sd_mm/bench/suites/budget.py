@@ -158,6 +158,9 @@ def amounts(suite: Suite, rows: Sequence[Row], data: OwnData | None = None) -> I
     steps = list(suite.steps_of(rows))
     seen = 0
     for step in steps:
+        if step.file:
+            yield f'{step.name}: given ({step.origin}), not trained'
+            continue
         work, root = step_work(step, data)
         seen += work.seen
         yield f'{step.name}: {amount(work, root)}'

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.suites.budget import amounts, refuse_too_few
-from g2sd_mm.bench.suites.catalogue import MINI
+from g2sd_mm.bench.suites.catalogue import DEMO, MINI
 from g2sd_mm.bench.suites.data import OwnData, find_data
 from g2sd_mm.bench.suites.derived import smoke
+from g2sd_mm.bench.suites.plan import with_given_files
 from g2sd_mm.runs.own_data import Source
 
 from ...helpers import small_masks
@@ -48,6 +49,15 @@ def test_the_whole_stands_beside_that_of_the_generated_data():
     suite = smoke(pets(8_000).apply(MINI))
     assert 'generated' not in list(amounts(suite, suite.select(), pets(8_000)))[-1]
     assert list(amounts(MINI, MINI.select()))[-1] == 'together 1,969,760 images seen in a seed'
+
+
+def test_what_is_given_is_not_trained():
+    rows = DEMO.select(task=['depth'])
+    lines = list(amounts(with_given_files(DEMO, rows), rows))
+    assert 'vitb_depth: given (the teacher of the mini suite), not trained' in lines
+    whole, without = (int(told[-1].split()[1].replace(',', '')) for told in (
+        list(amounts(DEMO, rows)), lines))  # fmt: skip
+    assert whole - without == 800 * 8
 
 
 def test_sizes_are_what_training_finds(tmp_path):
