@@ -44,9 +44,9 @@ def test_a_start_that_fails_is_told(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['generic_vits', 'det_vits', 'seg_vits'])
 def test_a_run_gets_to_its_first_batch_soon(tmp_path, name):
-    """At full size at most 5 s over the imports; the machine may be busy, so the best of two."""
+    """At full size less than as long again as the imports, whatever else the machine does."""
     figure = startup.measure_startup(STAGES[name], tmp_path, STAGES[name].batch, rounds=2)
-    assert min(o - b for o, b in zip(figure.seconds, figure.bare_seconds, strict=True)) < 5.0
+    assert min(o / b for o, b in zip(figure.seconds, figure.bare_seconds, strict=True)) < 2.0
 
 
 def test_scaling_is_written_down_as_a_ratio():
