@@ -277,6 +277,14 @@ def test_half_the_size_is_written_with_the_record_of_the_source(tmp_path, tool):
     assert told['network'] is None
 
 
+def test_a_record_in_a_file_that_is_none_is_a_line(tmp_path, tool):
+    torch.save({'state_dict': {'a': torch.ones(2)}, 'meta': {'student': {}}}, tmp_path / 'a.pth')
+    code, _, err = tool('convert', tmp_path / 'a.pth', tmp_path / 'b.pth', '--to', 'same')
+    assert code == 2
+    assert 'meta.student' in err and err.count('\n') == 1
+    assert not (tmp_path / 'b.pth').exists()
+
+
 def test_values_that_float16_cannot_hold_are_refused(tmp_path, tool):
     source = save(tmp_path / 'a.pth', {'big': torch.tensor([1.0, 7e4])})
     code, _, err = tool('convert', source, tmp_path / 'b.pth', '--to', 'same', '--half')

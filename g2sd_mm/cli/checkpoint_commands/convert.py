@@ -115,28 +115,30 @@ def run(args: argparse.Namespace) -> None:
 def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> None:
     """Write the tensors under their names, and the JSON that describes them beside them."""
     from ...checkpoints.convert import halved
-    from ...checkpoints.record import read_sidecar, write_sidecar
+    from ...checkpoints.record import write_sidecar
     from ...checkpoints.write import write_safetensors, write_weights
     from ...errors import UserError
     from ...provenance import file_digest
+    from ...students.load import known_record
     from ...text import printable
 
     if target.suffix not in ('.pth', '.safetensors'):
         raise UserError(f'{target}: --to {SAME} writes .pth or .safetensors')
     if args.img_size or args.positions:
         raise UserError(f'--to {SAME} changes no shape: leave --img-size and --positions out')
-    record = weights.meta.get('student')
-    if Path(args.source).is_file():
-        record = read_sidecar(args.source) or record
+    source = Path(args.source)
+    record = known_record(source) if source.is_file() else None
     state = halved(weights.state) if args.half else weights.state
     target.parent.mkdir(parents=True, exist_ok=True)
     write = write_weights if target.suffix == '.pth' else write_safetensors
     kept = _KEPT if target.suffix == '.pth' else _KEPT_AS_TEXT
     meta = {key: weights.meta[key] for key in kept if key in weights.meta}
     write(target, state, {'converted_from': weights.name, **meta})
-    if isinstance(record, dict):
-        source = {'file': str(args.source), 'sha256': file_digest(args.source)}
-        origin = {**record['origin'], 'converted_from': source}
+    if record is not None:
+        origin = {
+            **record['origin'],
+            'converted_from': {'file': str(source), 'sha256': file_digest(source)},
+        }
         known = {key: value for key, value in record.items() if key not in ('format', 'weights')}
         numbers = sum(tensor.numel() for tensor in state.values())
         write_sidecar(target, {**known, 'origin': origin}, numbers)
