@@ -33,10 +33,11 @@ setup:  ## make .venv and install everything, once and again when setup.py chang
 # One worker per core, one thread each: the models of the tests are too small to share out.
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto
 
-# Classification alone: make demo TASKS=cls
-TASKS := cls det seg
-demo: setup  ## both stages for all three tasks on the embedded data: work_dirs/demo/report.html
-	$(RUN) tools/reproduce.py --suite demo --tasks $(TASKS)
+# Classification alone: make demo TASKS=cls; with teachers trained here: make demo TEACHERS=train
+TASKS := cls det seg depth
+TEACHERS := given
+demo: setup  ## both stages for all tasks on the embedded data: work_dirs/demo/report.html
+	$(RUN) tools/reproduce.py --suite demo --tasks $(TASKS) --teachers $(TEACHERS)
 
 test: setup  ## the tests, without the slow ones and those for a GPU
 	$(PYTEST) -m "not slow and not gpu"

@@ -1,5 +1,6 @@
-# G2SD, depth: the demo's for 2,000 updates.
-_base_ = '../shapes/g2sd_vits_depth.py'
+# G2SD, depth, for 2,000 updates; its head starts from random weights.
+_base_ = ['./g2sd_vits_depth_nosd.py', '../_base_/depth_distillation.py']
 
-distillation = dict(teacher=dict(config='configs/mini/vitb_depth.py'))
-train_cfg = dict(max_iters=2000, val_interval=2000)
+distillation = dict(
+    teacher=dict(config='configs/mini/vitb_depth.py'),
+    adapters=dict(tokens=dict(in_channels=64, out_channels=128)))

@@ -1,5 +1,4 @@
-# G2SD, detection: the demo's for 1,500 updates.
-_base_ = '../shapes/g2sd_vits_maskrcnn.py'
+# G2SD, detection: as published, for 1,500 updates.
+_base_ = ['./g2sd_vits_maskrcnn_nosd.py', '../_base_/shapes_maskrcnn_distillation.py']
 
 distillation = dict(teacher=dict(config='configs/mini/vitb_maskrcnn.py'))
-train_cfg = dict(max_iters=1500, val_interval=1500)

@@ -1,5 +1,4 @@
-# G2SD, segmentation: the demo's for 4,000 updates.
-_base_ = '../shapes/g2sd_vits_upernet.py'
+# G2SD, segmentation: as published, for 4,000 updates.
+_base_ = ['./g2sd_vits_upernet_nosd.py', '../_base_/shapes_upernet_distillation.py']
 
 distillation = dict(teacher=dict(config='configs/mini/vitb_upernet.py'))
-train_cfg = dict(max_iters=4000, val_interval=4000)

@@ -286,6 +286,13 @@ ROLES: dict[str, Role] = {
         _task_state,
         'Give the config that the file was trained with, or that of its kind and size.',
     ),
+    # of a student: modules that start as the teacher's
+    'inherited': Role(
+        "the teacher's {name}",
+        _task_state,
+        'distillation.inherit can only name modules that teacher and student have alike.',
+        may_ignore=('*',),
+    ),
     'task teacher': Role(
         'teacher {name}',
         _task_state,

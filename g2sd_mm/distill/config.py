@@ -13,7 +13,7 @@ from ..errors import UserError
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
 _KEYS = {
     'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'teacher_patches', 'taps', 'losses',
-    'adapters',
+    'adapters', 'inherit',
 }  # fmt: skip
 
 
@@ -23,8 +23,9 @@ def distill_config(cfg: Config) -> Config:
     Without a ``distillation`` block the config stays as it is. The block has ``teacher`` (a type
     and its arguments; without one: config, checkpoint, forward, dtype) or several ``teachers`` by
     name, ``taps``, ``losses`` and optionally ``adapters``, ``teacher_weights`` and
-    ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`. Everything else
-    of the config (data, schedule, evaluation) stays; the hooks that distillation needs are added.
+    ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`; and ``inherit``, see
+    :class:`g2sd_mm.distill.distiller.SpecificDistiller`. Everything else of the config (data,
+    schedule, evaluation) stays; the hooks that distillation needs are added.
     With ``students`` beside it, see :func:`configs_of_students`, the model is that of all of them.
 
     Raises:

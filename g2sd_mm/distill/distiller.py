@@ -6,15 +6,17 @@ model of mmpretrain, mmdet or mmseg, which computes its own task losses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..models.masking import Masking
 from .distillation import Distillation
+from .inherit import inherit
 from .teachers import FrozenTeacher, build_teacher, sees_view
 
 
@@ -25,6 +27,13 @@ class SpecificDistiller(BaseModel):
     ``g2sd_mm.distill_config(cfg)`` makes one from a config with a ``distillation`` block. Outside
     training it behaves as the student alone. Its teachers, which torch does not see, follow it
     between devices; ``teacher`` is the only one of a config that has no more.
+
+    Args:
+        student: config of it.
+        teacher, teachers: see :class:`Distillation`, which has the other arguments too.
+        data_preprocessor: the student's, where its config has none.
+        inherit: modules of the student that start as the only teacher's, see
+            :func:`~g2sd_mm.distill.inherit.inherit`.
     """
 
     teacher: FrozenTeacher
@@ -35,6 +44,7 @@ class SpecificDistiller(BaseModel):
         teacher: Mapping[str, Any] | None = None,
         data_preprocessor: dict | None = None,
         teachers: Mapping[str, Mapping[str, Any]] | None = None,
+        inherit: Sequence[str] = (),
         **distillation: Any,
     ) -> None:
         if data_preprocessor is not None:
@@ -49,6 +59,18 @@ class SpecificDistiller(BaseModel):
         )
         if teachers is None:
             object.__setattr__(self, 'teacher', self.distillation.teacher)
+        elif inherit:
+            raise ConfigError(
+                f'distillation.inherit={list(inherit)} needs teacher=dict(...), a single one: of '
+                'several teachers nothing says whose modules are meant'
+            )
+        self.inherited = tuple(inherit)
+
+    def init_weights(self) -> None:
+        """The student's and the adapters' own ways; then what is the teacher's."""
+        super().init_weights()
+        if self.inherited:
+            inherit(self.student, self.distillation.teacher, self.inherited)
 
     @property
     def teachers(self) -> dict[str, FrozenTeacher]:

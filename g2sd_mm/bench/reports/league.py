@@ -13,13 +13,17 @@ from .summary import Difference, Line, paired_difference, paired_differences
 _REFERENCE = 'g2sd'
 _HEADER = (
     'method', '- g2sd', '95 % interval', 'seeds', 'published', 'labels', 'teachers',
-    'passes with labels', 'passes without', 'extra params', 'own time', 'total',
+    'passes with labels', 'passes without', 'extra params', 'PFLOP', 'of teachers', 'own time',
+    'total',
 )  # fmt: skip
+_ARITHMETIC = ('pflop', 'teachers_pflop')
 _HOW = (
     'Differences to g2sd are in points and paired by seed; intervals are Student\'s t with one '
     'degree of freedom less than there are seeds, not corrected for the number of rows. Passes are '
     'over the training images of the runs that the student itself went through; extra parameters '
-    'are trained beside it and dropped. Own time is of the last run; total is with all runs that '
+    'are trained beside it and dropped. PFLOP is the arithmetic of these runs in 1e15 operations, '
+    'forward and backward, with what teachers answer in them; beside it that of training the '
+    'teachers. Own time is of the last run; total is with all runs that '
     'it needs, its teachers\' among them: the median over the seeds.'
 )
 
@@ -94,13 +98,15 @@ def _figures(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
 
 def _budget(use: Mapping[str, Any] | None) -> tuple[str, ...]:
     if use is None:
-        return ('',) * 5
+        return ('',) * 7
     return (
         'yes' if use['labels'] else 'no',
         ', '.join(use['teachers']) or 'none',
         f'{use["labelled"]:g}',
         f'{use["unlabelled"]:g}',
         f'{use["extra_params_m"]:.2f} M',
+        # files from before they were counted have none
+        *(f'{use[key]:.3g}' if use.get(key) is not None else '' for key in _ARITHMETIC),
     )
 
 

@@ -99,7 +99,7 @@ def step_config(step: Step, runs: Path, launcher: Launcher) -> tuple[str, list[s
 def write_config(step: Step, runs: Path, launcher: Launcher) -> None:
     """Write the small config that the step's commands name, if they name one."""
     config, _ = step_config(step, runs, launcher)
-    if config != step.config and not step.file:
+    if config != step.config:
         options = {**step.options, **_batch_options(step, launcher)}
         Path(config).parent.mkdir(parents=True, exist_ok=True)
         write_text(Path(config), config_over(find_config(step.config), options))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,10 @@ from ...checkpoints.taught_by import licences_beside
 from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
+from ...threads import cores, said_by
 from ...unexpected import account_of
 from ...whole_files import write_text
-from ..results import BASELINES, describe_environment
+from ..results import BASELINES, describe_environment, read_results
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
@@ -139,7 +139,8 @@ class SuiteRun:
                 how = {key: results[key] for key in HOW}
                 state['made'].append({**how, 'rows': len(self.wanted)})
             results |= state
-        results |= _compared(self.suite, results['rows'], self.data)
+        known = (self.record.folder if self.record else self.folder) / 'results.json'
+        results |= _compared(self.suite, results['rows'], known, self.data)
         self._write(results)
         if self.record and self.suite.keeps:
             self.record.write(results)
@@ -165,7 +166,9 @@ class SuiteRun:
         """What a run on this machine's own cores gets of them."""
         if self.launcher is not HERE:
             return {}
-        threads = max(1, (os.cpu_count() or 1) // self.jobs)
+        # alone, a run knows better how many pay
+        shared = self.jobs > 1 and not said_by()
+        threads = max(1, cores() // self.jobs) if shared else None
         # a run that nothing waits for makes way for one that something does
         return {'threads': threads, 'nice': 0 if key in self._needed else 5, 'single': True}
 
@@ -292,13 +295,17 @@ def _said(suite: Suite) -> dict[str, str]:
 
 
 def _compared(
-    suite: Suite, rows: Sequence[Result], data: OwnData | None = None
+    suite: Suite, rows: Sequence[Result], known: Path, data: OwnData | None = None
 ) -> dict[str, Any]:
-    """``uses`` of the rows of a comparison of baselines; nothing without such rows."""
+    """``uses`` of the rows of a comparison of baselines; nothing without such rows.
+
+    ``known`` is a ``results.json`` that may have them from before.
+    """
     of_league = [row for row in rows if row.get('table', 'main') in ('main', BASELINES)]
     if not any(row.get('table') == BASELINES for row in rows):
         return {}
-    return {'uses': described(suite, of_league, data)}
+    before = read_results(known).get('uses', []) if known.is_file() else []
+    return {'uses': described(suite, of_league, data, before)}
 
 
 def _state(
@@ -388,4 +395,5 @@ def merge_rows(folder: Path) -> None:
     rows = _in_order(suite, record.find(digests))
     kept = {key: made[key] for key in ('suite', *HOW)}
     state = _state(suite, record, digests, rows)
-    record.write({**kept, **_said(suite), **state, **_compared(suite, rows), 'rows': rows})
+    compared = _compared(suite, rows, folder / 'results.json')
+    record.write({**kept, **_said(suite), **state, **compared, 'rows': rows})

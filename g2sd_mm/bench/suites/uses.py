@@ -5,8 +5,9 @@ All of it follows from configs, so that unequal budgets are seen beside the figu
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,10 @@ from ..results import IDENTITY
 from .budget import raw_config, step_work
 from .data import OwnData
 from .suites import Row, Step, Suite
+from .training_compute import training_gflops
 
+#: Fields of :class:`Uses` that are counted in a step.
+ARITHMETIC = ('pflop', 'teachers_pflop')
 _LOADED = re.compile(r'work_dirs/([^/\']+)/')
 
 
@@ -35,6 +39,9 @@ class Uses:
     images: that all of these runs see together, each as often as it is seen.
     extra_params_m: millions of parameters that are trained beside the student and dropped:
         decoders, adapters, what losses have.
+    pflop: arithmetic of all of these runs in 1e15, forward and backward, with what teachers
+        answer in them; None where the images are not there to count it.
+    teachers_pflop: likewise that of the runs that trained the teachers.
     """
 
     labels: bool
@@ -43,10 +50,24 @@ class Uses:
     unlabelled: float
     images: int
     extra_params_m: float
+    pflop: float | None = None
+    teachers_pflop: float | None = None
 
 
-def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
-    """What a row of a suite uses; the networks' sizes are counted, and nothing is computed."""
+def uses_of(
+    suite: Suite,
+    row: Row,
+    data: OwnData | None = None,
+    gflops: Callable[[Step], float | None] = lambda _: None,
+) -> Uses:
+    """What a row of a suite uses.
+
+    Args:
+        suite, row: which.
+        data: of one's own, in the place of the generated ones.
+        gflops: arithmetic of a training image of a step, see :func:`training_gflops`; without it
+            the networks' sizes are counted, and nothing is computed.
+    """
     steps = list(_student_steps(suite, suite.step(row.step)))
     cfgs = [raw_config(step.config, step.options) for step in steps]
     work = [step_work(step, data)[0] for step in steps]
@@ -59,23 +80,70 @@ def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
         unlabelled=round(sum(n for n, yes in zip(passes, told, strict=True) if not yes), 2),
         images=sum(each.seen for each in work),
         extra_params_m=round(sum(extra_parameters(step) for step in steps) / 1e6, 4),
-    )
+        pflop=_pflop(steps, gflops, data),
+        teachers_pflop=_pflop(
+            [s for name in suite.chain(row.step) if (s := suite.step(name)) not in steps],
+            gflops, data,
+        ),
+    )  # fmt: skip
+
+
+def _pflop(
+    steps: Iterable[Step], gflops: Callable[[Step], float | None], data: OwnData | None
+) -> float | None:
+    """Arithmetic of steps together, in 1e15; runs that a file stands in for have none."""
+    total = 0.0
+    for step in steps:
+        each = 0.0 if step.file else gflops(step)
+        if each is None:
+            return None
+        total += each * step_work(step, data)[0].seen / 1e6
+    return float(f'{total:.4g}')
 
 
 def described(
-    suite: Suite, lines: Iterable[Mapping[str, Any]], data: OwnData | None = None
+    suite: Suite,
+    lines: Iterable[Mapping[str, Any]],
+    data: OwnData | None = None,
+    before: Iterable[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """:class:`Uses` of the rows that lines of ``results.json`` are of, with what tells them apart.
 
     Rows of teachers have none: they are no students.
+
+    Args:
+        suite, lines, data: what is described.
+        before: what this returned earlier. Arithmetic is not counted again where all else is the
+            same: a detector's takes seconds.
     """
     there = {_names(line) for line in lines}
-    return [
-        {**dict(zip(IDENTITY, _names(vars(row) | {'student': row.student}), strict=True)),
-         **asdict(uses_of(suite, row, data))}
-        for row in suite.rows
-        if row.method != 'teacher' and _names(vars(row) | {'student': row.student}) in there
-    ]  # fmt: skip
+    known = {_without_arithmetic(line): line for line in before}
+    counted: dict[str, float | None] = {}
+
+    def gflops(step: Step) -> float | None:
+        if step.name not in counted:
+            counted[step.name] = training_gflops(step)
+        return counted[step.name]
+
+    found = []
+    for row in suite.rows:
+        names = _names(vars(row) | {'student': row.student})
+        if row.method == 'teacher' or names not in there:
+            continue
+        named = dict(zip(IDENTITY, names, strict=True))
+        plain = {**named, **asdict(uses_of(suite, row, data))}
+        old = known.get(_without_arithmetic(plain), {})
+        if any(old.get(key) is None for key in ARITHMETIC):
+            plain = {**named, **asdict(uses_of(suite, row, data, gflops))}
+        else:
+            plain |= {key: old[key] for key in ARITHMETIC}
+        found.append(plain)
+    return found
+
+
+def _without_arithmetic(line: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in line.items() if key not in ARITHMETIC}
+    return json.dumps(rest, sort_keys=True)
 
 
 def _names(line: Mapping[str, Any]) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def test_what_is_given_is_not_trained():
     assert 'vitb_depth: given (the teacher of the mini suite), not trained' in lines
     whole, without = (int(told[-1].split()[1].replace(',', '')) for told in (
         list(amounts(DEMO, rows)), lines))  # fmt: skip
-    assert whole - without == 800 * 8
+    assert whole - without == 60 * 62 * 64 + 3500 * 8  # of the autoencoder, and of the teacher
 
 
 def test_sizes_are_what_training_finds(tmp_path):

@@ -12,6 +12,7 @@ from g2sd_mm.bench.suites.catalogue import DEMO, SUITES
 from g2sd_mm.bench.suites.plan import with_given_files
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import UserError
+from g2sd_mm.tasks import TASKS
 
 from ...helpers.toys import ROOT, words
 
@@ -55,10 +56,10 @@ def test_a_task_on_request_is_run_only_if_it_is_named():
     assert suite.select() == list(suite.usual_rows) == list(SUITE.rows[:2])
     assert suite.select(method=['g2sd']) == [SUITE.rows[0]]
     assert suite.select(task=['cls', 'det']) == list(SUITE.rows)
-    for each in (DEMO, SUITES['mini']):
-        assert {row.task for row in each.select()} == {'cls', 'det', 'seg'}
-        asked = each.select(task=['depth'])
-        assert {'teacher', 'scratch', 'g2sd_nosd', 'g2sd'} <= {row.method for row in asked}
+    mini = SUITES['mini']
+    assert {row.task for row in mini.select()} == {'cls', 'det', 'seg'}
+    asked = mini.select(task=['depth'])
+    assert {'teacher', 'scratch', 'g2sd_nosd', 'g2sd'} <= {row.method for row in asked}
 
 
 def test_unknown_tasks_and_methods_are_told_the_known_ones():
@@ -98,18 +99,25 @@ def test_what_a_config_loads_is_what_its_step_needs(suite):
 
 
 def test_the_demo_has_the_rows_that_its_claims_need():
-    methods = {row.method for row in DEMO.rows if row.task == 'cls'}
-    assert methods == {'teacher', 'scratch', 'g2sd_nosd', 'g2sd', 'single_stage'}
+    for task in TASKS:
+        methods = {row.method for row in DEMO.select(task=[task])}
+        assert methods == {'teacher', 'scratch', 'g2sd_nosd', 'g2sd'}
 
 
-def test_a_teacher_that_comes_with_the_project_is_not_trained():
-    suite = with_given_files(DEMO, DEMO.select(task=['depth']))
-    (given,) = (step for step in suite.steps if step.file)
-    assert given.name == 'vitb_depth' and not given.needs
-    assert Path(given.file).is_file()
-    assert given.name in suite.note and suite.given in suite.note
+def test_the_demos_teachers_are_given_and_its_students_are_trained():
+    suite = with_given_files(DEMO, DEMO.rows)
+    given = {step.name for step in suite.steps if step.file}
+    assert given == {'vitb_mae', 'vitb_cls', 'vitb_maskrcnn', 'vitb_upernet', 'vitb_depth'}
+    assert all(Path(step.file).is_file() for step in suite.steps if step.file)
+    assert not any(suite.step(name).needs for name in given)
+    assert all(name in suite.note for name in given) and suite.given in suite.note
     assert not any(step.file for step in DEMO.steps)
-    assert with_given_files(DEMO, DEMO.select(task=['cls'])) is DEMO  # needs none of them
+
+
+def test_only_what_rows_need_is_said_to_be_given():
+    suite = with_given_files(DEMO, DEMO.select(task=['cls'], method=['g2sd']))
+    assert 'vitb_cls' in suite.note and 'vitb_maskrcnn' not in suite.note
+    assert with_given_files(DEMO, DEMO.select(method=['scratch'])) is DEMO  # needs none of them
     assert with_given_files(SUITE, SUITE.rows) is SUITE
 
 

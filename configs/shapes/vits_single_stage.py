@@ -1,5 +1,0 @@
-# Row "single_stage" at demo size: distilled on the task from random weights.
-_base_ = './g2sd_vits_cls.py'
-
-model = dict(backbone=dict(init_cfg=None), head=dict(class_std=0.02))
-optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=1.0))

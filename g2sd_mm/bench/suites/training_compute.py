@@ -1,0 +1,71 @@
+"""The arithmetic of a training step, with its teachers': what a row costs on any machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+import g2sd_mm
+
+from ...config.load import load_config
+from ...config.parts import import_named_libraries, plain_model, sync_batch_norm, teachers_in
+from ...engine.undisturbed import silent
+from ...errors import UserError
+from ...seeding import Generators
+from .suites import Step
+
+_IMAGES = 2  # batch norm over one value refuses
+
+
+def training_gflops(step: Step) -> float | None:
+    """Arithmetic of one training image of a step, forward and backward, in 1e9.
+
+    A multiply-add counts as two operations. Products, convolutions and attention are counted (on
+    the unfused kernel, which the counter can see into), those of teachers too; the optimizer is
+    not. Counted on the first images of the training data and with random weights: what a detector
+    does with regions is as it is at the start.
+
+    Returns:
+        None where the step's images are not there; none are generated for this.
+    """
+    g2sd_mm.register_all()
+    cfg = _untrained(sync_batch_norm(load_config(step.config, step.options), 'none'))
+    import_named_libraries(cfg)
+    generators = Generators()
+    scope = cfg.get('default_scope') or 'mmengine'
+    try:
+        with silent(), DefaultScope.overwrite_default_scope(scope):
+            batch = next(iter(Runner.build_dataloader(_few(cfg.train_dataloader))))
+            model: Any = MODELS.build(plain_model(g2sd_mm.distill_config(cfg)))
+            model.train()
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                losses = model(**model.data_preprocessor(batch, True), mode='loss')
+                model.parse_losses(losses)[0].backward()
+    except (FileNotFoundError, UserError):
+        return None
+    finally:
+        generators.restore()
+    return counter.get_total_flops() / _IMAGES / 1e9
+
+
+def _untrained(cfg: Config) -> Config:
+    """The config with random weights in the place of all files, in place."""
+    if cfg.model.get('backbone'):
+        cfg.model.backbone.init_cfg = None
+    for teacher in teachers_in(cfg.get('distillation')).values():
+        teacher.update(checkpoint=None, random_weights=True, dtype='float32')
+        teacher.pop('pretrained', None)
+    return cfg
+
+
+def _few(loader: Any) -> dict[str, Any]:
+    """A training loader that gives one small batch, in this process."""
+    few = loader.to_dict() | dict(batch_size=_IMAGES, num_workers=0, persistent_workers=False)
+    for key in ('prefetch_factor', 'batch_sampler', 'pin_memory'):
+        few.pop(key, None)
+    return {**few, 'sampler': dict(type='DefaultSampler', shuffle=False)}
