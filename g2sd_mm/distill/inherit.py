@@ -1,8 +1,7 @@
 """Parts of the student that start as the teacher's: its heads, mostly.
 
 A head that the teacher trained needs no learning anew if the student's features come to be those
-that it was trained on, which is what distillation is for. Kang et al. 2021 (instance-conditional
-distillation) start a student's neck and heads so; SimKD (Chen et al. 2022) keeps a classifier.
+that it was trained on, which is what distillation is for.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The files of this folder, from the root of the checkout: 1.4 hours of one core.
+# The files of this folder, from the root of the checkout: two and a half hours of a core.
 set -euo pipefail
 python tools/reproduce.py --suite mini --tasks cls det seg depth --rows teacher --seeds 0 --record work_dirs/teachers
 for name in mae cls maskrcnn upernet depth; do

@@ -16,9 +16,9 @@ PRE_TRAINING, STAGE_1, FROM_ENCODER = 'vitb_mae', 'g2sd_vits_generic', 'vitb_gen
 _DECODERS = (32, 64, 96, 128, 192, 256, 512)  # widths that decoders have a name for
 
 
-
 def use_networks(suite: Suite, networks: Networks, task: str) -> Suite:
     """The mini suite's steps of one task with these networks."""
+    suite = _with_inherited_heads(suite, networks, task)
     if networks.usual:
         return suite
     head = TASKS[task].head
@@ -43,6 +43,17 @@ def use_networks(suite: Suite, networks: Networks, task: str) -> Suite:
         for row in suite.rows
     )
     return replace(suite, steps=tuple(steps), rows=rows)
+
+
+def _with_inherited_heads(suite: Suite, networks: Networks, task: str) -> Suite:
+    """Stage 2 with heads that start as the teacher's, where both are ours and hence alike."""
+    if task == 'cls' or networks.arch is None or networks.kind == 'task':
+        return suite
+    name = f'g2sd_vits_{TASKS[task].head}'
+    config = f'configs/mini/g2sd_plus_vits_{TASKS[task].head}.py'
+    return suite.with_steps(
+        lambda step: replace(step, config=config, label=name) if step.name == name else step
+    )
 
 
 def _with(step: Step, options: Mapping[str, Any], **changes: Any) -> Step:

@@ -141,8 +141,14 @@ _FROZEN = tuple(
     for method, step in (
         ('teacher', 'vitb_mae'), ('mae_student', 'vits_mae'), ('g2sd', 'g2sd_vits_generic'))
 )  # fmt: skip
+#: Beyond the paper: the tasks in which the student's head starts as the teacher's.
+_PLUS = {task: f'g2sd_plus_vits_{_HEADS[task]}' for task in ('det', 'seg')}
 _BASELINES = tuple(
-    replace(row, data=f'{_TEST_DATA}{row.task}.py') for row in baselines.rows(('deit_mae',))
+    replace(row, data=f'{_TEST_DATA}{row.task}.py')
+    for row in (
+        *baselines.rows(('deit_mae',)),
+        *(Row(task, 'g2sd_plus', step, table=BASELINES) for task, step in _PLUS.items()),
+    )
 )
 # classification is the task whose labels are dealt out by images
 _FEW = tuple(row for row in _MAIN if row.task == 'cls' and row.method != 'teacher')
@@ -154,6 +160,10 @@ MINI = Suite(
         *_steps(),
         *(_with_a_tenth(step) for step in _steps() if step.name in _FEW_STEPS),
         *baselines.steps(_MINI, _plain, ('deit_mae',)),
+        *(
+            Step(f'{_MINI}{name}.py', needs=('g2sd_vits_generic', f'vitb_{_HEADS[task]}'))
+            for task, name in _PLUS.items()
+        ),
     ),
     rows=(
         *_MAIN,

@@ -116,6 +116,7 @@ def launch(
         'images_seen': work_of(cfg).seen if trained is None else trained * batch,
         'dataset': dataset_name(train_root(cfg)),
         'metrics': {} if step.file else _trained(folder, origin),
+        **({'given': True} if step.file else {}),
         **(_measured(step) if cfg.model.get('backbone') else {}),
     }
 

@@ -339,6 +339,7 @@ def _outcome(result: Result) -> str:
         for name, value in some.items()
     )
     when = 'done before' if result.get('reused') else f'{result["train_seconds"]:.0f} s'
+    when = 'given' if result.get('given') else when
     return f'{when}  {metrics}'.rstrip()
 
 

@@ -17,6 +17,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.config.project import find_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
+from g2sd_mm.tasks import TASKS
 
 from ...helpers.encoders import as_real, timm_state
 from ...helpers.students import student_folder
@@ -145,6 +146,28 @@ def test_other_students_fit_their_heads_and_teachers(student, task):
         assert cfg.model.decode_head.in_channels[-1] == width
     if task == 'det':
         assert cfg.model.neck.in_channels == (192 if student == 'tiny' else [40, 80, 160, 320])
+
+
+@pytest.mark.parametrize('task', ['det', 'seg', 'depth'])
+@pytest.mark.parametrize('student', [None, 'tiny'])
+def test_heads_are_inherited_where_both_are_alike(student, task):
+    steps = steps_of(choose_networks(student, None, task), task)
+    name = f'g2sd_vits_{TASKS[task].head}'
+    assert config_of(steps[name]).distillation.inherit
+    published = config_of(MINI.step(name))
+    assert config_of(steps[name]).train_cfg == published.train_cfg
+    assert not published.distillation.get('inherit')
+
+
+def test_heads_of_their_own_stay(files, tmp_path):
+    for student, task in (('convnext_atto', 'det'), ('convnext_atto', 'seg'), (None, 'cls')):
+        steps = steps_of(choose_networks(student, None, task), task)
+        name = f'g2sd_vits_{TASKS[task].head}'
+        assert not config_of(steps[name]).distillation.get('inherit'), (student, task)
+    size = {'model.backbone.arch': 'demo-teacher', 'model.neck.in_channels': 128}
+    given = str(student_folder(tmp_path / 'large', 'detection', **size) / 'weights.pth')
+    steps = steps_of(choose_networks(None, given, 'det'), 'det')
+    assert not config_of(steps['g2sd_vits_maskrcnn']).distillation.get('inherit')
 
 
 def test_its_configs_are_written_as_they_are_meant(tmp_path):
