@@ -8,7 +8,7 @@ import shlex
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ...config.project import find_config
 from ...data_checks import check
 from ...data_checks.run import sources_of_layout
 from ...data_layouts import Choices
+from ...distill.teacher_metric import known_metric
 from ...errors import RunError, UserError
 from ...export import export_student
 from ...progress import Bars
@@ -265,8 +266,23 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
         say(line)
     for figure in figures:
         say(figure.line())
+    for line in _doubts(results['rows']):
+        say(line)
     weights, files = _deliver(plan, results['rows'], figures, folder / 'student', say)
     return Made(folder, weights, tuple(files), report, tuple(results['rows']))
+
+
+def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What a reader has to know before the student is used, of a teacher that learned nothing."""
+    for row in rows:
+        known = known_metric(row['checkpoint']) if row['method'] == 'teacher' else None
+        if known and known.near_chance:
+            yield (
+                f'note: the teacher learned next to nothing ({known.metric} {known.value:.4g}, and '
+                f'guessing gives about {known.chance:.4g}), so the student cannot have learned it '
+                'from it: add images, give more time (--time-budget, --epochs), or a network that '
+                'knows the task (--teacher)'
+            )
 
 
 def _command(wishes: Wishes) -> str:

@@ -12,6 +12,7 @@ import yaml
 import g2sd_mm
 from g2sd_mm.bench.own_student import card, make
 from g2sd_mm.bench.own_student.trial import Trial
+from g2sd_mm.checkpoints.record import sidecar_path
 from g2sd_mm.config.load import load_config
 from g2sd_mm.data_checks.findings import Finding
 from g2sd_mm.data_checks.run import Report
@@ -78,6 +79,29 @@ def test_a_student_is_delivered_with_all_that_goes_with_it(folder, untrained, mo
     onnxruntime.InferenceSession(str(made.folder / 'student' / 'student.onnx'))
     for method in ('teacher', 'plain twin', 'student'):
         assert any(line.startswith(method) and 'ms an image' in line for line in said)
+
+
+@pytest.mark.parametrize(('top1', 'doubted'), [(5.0, True), (95.0, False)])
+def test_a_teacher_that_learned_nothing_is_told_beside_the_student(
+    folder, untrained, monkeypatch, top1, doubted
+):
+    whole = make.run_suite
+
+    def run_suite(suite, rows, seeds, place, **how):
+        results = whole(suite, rows, seeds, place, **how)
+        (teacher,) = (row for row in results['rows'] if row['method'] == 'teacher')
+        sidecar = sidecar_path(teacher['checkpoint'])
+        record = json.loads(sidecar.read_text())
+        record['origin'] = {**(record.get('origin') or {}), 'metrics': {'accuracy/top1': top1}}
+        sidecar.write_text(json.dumps(record))
+        return results
+
+    monkeypatch.setattr(make, 'run_suite', run_suite)
+    said = []
+    g2sd_mm.distill(folder, epochs=5, say=said.append)
+    told = [line for line in said if 'learned next to nothing' in line]
+    assert bool(told) is doubted
+    assert all('--teacher' in line for line in told)
 
 
 def test_a_student_that_cannot_be_exported_is_not_lost(folder, untrained):
