@@ -4,5 +4,5 @@ _base_ = ['./g2sd_vits_maskrcnn_nosd.py', '../_base_/shapes_maskrcnn_distillatio
 
 distillation = dict(
     inherit=['rpn_head', 'roi_head'],
-    adapters=None,
+    adapters=dict(_delete_=True),
     losses=dict(loss_maps=dict(type='LayerwiseMSELoss', tap='pyramid', loss_weight=1.0)))

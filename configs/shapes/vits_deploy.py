@@ -1,4 +1,4 @@
-# The plain student that the demo's distilled classifier loads into.
+# The plain student that g2sd_vits_two_token_cls leaves.
 _base_ = '../imagenet/vits_deploy.py'
 
 model = dict(

@@ -8,7 +8,7 @@ from .exit_codes import run_command
 from .options import add_options, parse_options
 
 EXAMPLES = """examples:
-  python tools/infer.py configs/shapes/vits_deploy.py work_dirs/g2sd_vits_cls/weights.pth \\
+  python tools/infer.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth \\
       photo.jpg other.png --out-dir predictions
   python tools/infer.py configs/coco/g2sd_vits_maskrcnn_nosd.py weights.pth *.jpg --out-dir boxes
 """

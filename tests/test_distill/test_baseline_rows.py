@@ -23,15 +23,17 @@ from g2sd_mm.runs.train import train
 from ..helpers.toys import ROOT, autoencoder, save
 
 #: Its own configs, without those that are a main row's with another encoder.
+_OF_MINI = {'vits_deit_mae_cls', 'g2sd_plus_vits_maskrcnn', 'g2sd_plus_vits_upernet'}
 RUNS = sorted(
     path.stem for path in (ROOT / 'configs/mini').glob('*.py')
-    if (ROOT / 'configs/baselines' / path.name).is_file() or path.stem == 'vits_deit_mae_cls'
+    if (ROOT / 'configs/baselines' / path.name).is_file() or path.stem in _OF_MINI
 )  # fmt: skip
 #: Those with the most parts of their own are quick enough for every test run.
-QUICK = {'vits_mkd_cls', 'vits_tinybert_task', 'vits_proteus'}
+QUICK = {'vits_mkd_cls', 'vits_tinybert_task', 'vits_proteus', 'g2sd_plus_vits_upernet'}
 _FOUR_HEADS = dict(vars(ENCODERS['demo-student']), num_heads=4)
 AUTOENCODERS = {
     'vitb_mae': ('demo-teacher', 'dec64d2b'), 'vits_mae': ('demo-student', 'dec32d2b'),
+    'g2sd_vits_generic': ('demo-student', 'dec32d2b'),
     'vits_tinybert': (_FOUR_HEADS, None), 'vits_tinybert_task': (_FOUR_HEADS, None),
 }  # fmt: skip
 STEPS = 2

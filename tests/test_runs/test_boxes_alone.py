@@ -306,6 +306,7 @@ def test_a_distilled_run_with_a_teacher_of_masks(run, teacher, tmp_path):
     config = written(run.root, DISTILLED)
     options = {
         'distillation.teacher.checkpoint': teacher,
+        'distillation.inherit': None,  # the teacher has other classes
         'distillation.taps.masks': dict(student='roi_head.mask_head.convs.0', teacher='neck'),
         'distillation.adapters.masks': dict(type='LevelAdapters', channels=64, num_levels=4),
         'distillation.losses.loss_masks': dict(type='ObjectnessDistillationLoss', tap='masks'),

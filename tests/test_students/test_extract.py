@@ -95,7 +95,7 @@ def test_a_config_says_what_a_silent_checkpoint_is(tmp_path):
     with pytest.raises(UserError, match=words('nothing says which student is in epoch_3.pth',
                                               'give the config of its run with --config')):
         extract_student(source, tmp_path / 'student.pth')
-    config = ROOT / 'configs' / 'shapes' / 'g2sd_vits_cls.py'
+    config = ROOT / 'configs' / 'shapes' / 'g2sd_vits_two_token_cls.py'
     extract_student(source, tmp_path / 'student.pth', config=str(config))
     sidecar = read_sidecar(tmp_path / 'student.pth')
     assert sidecar['network']['model']['head']['type'] == 'TwoTokenClsHead'

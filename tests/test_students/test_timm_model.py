@@ -74,7 +74,7 @@ def test_other_tasks_are_refused(tmp_path, task, backbone):
 
 
 def test_a_student_that_does_not_average_is_refused(tmp_path):
-    config = ROOT / 'configs' / 'shapes' / 'g2sd_vits_cls.py'
+    config = ROOT / 'configs' / 'shapes' / 'g2sd_vits_two_token_cls.py'
     write_weights(tmp_path / 'weights.pth', random_model(record()['network']).state_dict(), {})
     student = load_student(tmp_path, config, {'model.head.average': False})
     with pytest.raises(UserError, match='from the class token alone, and timm averages'):
