@@ -66,11 +66,17 @@ def find_config(name: str) -> str:
 
 
 def refuse_old_config(name: str) -> None:
-    """Raise UserError for a config of ``configs/ablations`` that is an option now.
+    """Raise UserError for a config of ``configs/ablations`` or the demo that is an option now.
 
     Args:
         name: a config's path, or a message with one.
     """
+    if found := re.search(r'shapes[/\\]vits_single_stage(\.py)?\b', name):
+        raise UserError(
+            f'{found[0]} is now configs/shapes/g2sd_vits_two_token_cls.py with --cfg-options '
+            'model.backbone.init_cfg=None model.head.class_std=0.02 '
+            'optim_wrapper.paramwise_cfg.layer_decay_rate=1.0'
+        )
     for setting, options in _SETTINGS.items():
         found = re.search(rf'ablations[/\\]g2sd_(vit[st])_{setting}(\.py)?\b', name)
         if found:

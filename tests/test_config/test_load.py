@@ -132,6 +132,16 @@ def test_a_config_that_became_an_option_names_the_options_which_do_the_same(step
     assert options and '\n' not in str(caught.value)
 
 
+def test_the_demos_row_without_stage_1_is_options_of_the_two_token_config():
+    for name in ('configs/shapes/vits_single_stage.py', 'shapes/vits_single_stage'):
+        with refused('vits_single_stage', 'g2sd_vits_two_token_cls.py', 'init_cfg=None') as caught:
+            find_config(name)
+        said = str(caught.value).split()
+        options = said[said.index('--cfg-options') + 1 :]
+        cfg = raw_config('configs/shapes/g2sd_vits_two_token_cls.py', parse_options(options))
+        assert cfg.model.backbone.init_cfg is None and cfg.model.head.class_std == 0.02
+
+
 def test_a_config_of_a_reader_that_begins_from_one_is_told_the_same(tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = './ablations/g2sd_vits_generic_mask50.py'\n")
     with refused('g2sd_vits_generic_mask50.py is now', 'model.mask_ratio=0.5'):
