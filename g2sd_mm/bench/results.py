@@ -32,6 +32,8 @@ _PACKAGES = (
 IDENTITY = ('task', 'student', 'method', 'table', 'setting')
 #: The table of other systems, beside those of the main table.
 BASELINES = 'baselines'
+#: Of what a row uses: arithmetic in 1e15, of its own runs and of those that trained its teachers.
+ARITHMETIC = ('pflop', 'teachers_pflop')
 
 
 def dataset_name(root: str) -> str:

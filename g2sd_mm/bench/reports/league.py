@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...tasks import TASKS
-from ..results import BASELINES, IDENTITY
+from ..results import ARITHMETIC, BASELINES, IDENTITY
 from .blocks import Block, Heading, Paragraph, Table
 from .summary import Difference, Line, paired_difference, paired_differences
 
@@ -16,7 +16,6 @@ _HEADER = (
     'passes with labels', 'passes without', 'extra params', 'PFLOP', 'of teachers', 'own time',
     'total',
 )  # fmt: skip
-_ARITHMETIC = ('pflop', 'teachers_pflop')
 _HOW = (
     'Differences to g2sd are in points and paired by seed; intervals are Student\'s t with one '
     'degree of freedom less than there are seeds, not corrected for the number of rows. Passes are '
@@ -106,7 +105,7 @@ def _budget(use: Mapping[str, Any] | None) -> tuple[str, ...]:
         f'{use["unlabelled"]:g}',
         f'{use["extra_params_m"]:.2f} M',
         # files from before they were counted have none
-        *(f'{use[key]:.3g}' if use.get(key) is not None else '' for key in _ARITHMETIC),
+        *(f'{use[key]:.3g}' if use.get(key) is not None else '' for key in ARITHMETIC),
     )
 
 

@@ -17,10 +17,8 @@ from .paper import PAPER
 from .suites import Row, Step, Suite, heads, single_stage
 
 _SHAPES = 'configs/shapes/'
-_HEADS = {**heads(), 'depth': TASKS['depth'].head}
-
-
 _MINI = 'configs/mini/'
+_HEADS = {**heads(), 'depth': TASKS['depth'].head}
 
 
 def _validated_once(key: str, number: int, rate: float | None = None) -> dict[str, Any]:

@@ -18,14 +18,12 @@ from torch import nn
 from ...config.load import load_config
 from ...config.parts import import_named_libraries, innermost_dataset, plain_model, teachers_in
 from ...distill.loss_inputs import LOSS_OPTIONS
-from ..results import IDENTITY
+from ..results import ARITHMETIC, IDENTITY
 from .budget import raw_config, step_work
 from .data import OwnData
 from .suites import Row, Step, Suite
 from .training_compute import training_gflops
 
-#: Fields of :class:`Uses` that are counted in a step.
-ARITHMETIC = ('pflop', 'teachers_pflop')
 _LOADED = re.compile(r'work_dirs/([^/\']+)/')
 
 
@@ -54,20 +52,8 @@ class Uses:
     teachers_pflop: float | None = None
 
 
-def uses_of(
-    suite: Suite,
-    row: Row,
-    data: OwnData | None = None,
-    gflops: Callable[[Step], float | None] = lambda _: None,
-) -> Uses:
-    """What a row of a suite uses.
-
-    Args:
-        suite, row: which.
-        data: of one's own, in the place of the generated ones.
-        gflops: arithmetic of a training image of a step, see :func:`training_gflops`; without it
-            the networks' sizes are counted, and nothing is computed.
-    """
+def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
+    """What a row of a suite uses, its arithmetic left out: sizes are counted, nothing computed."""
     steps = list(_student_steps(suite, suite.step(row.step)))
     cfgs = [raw_config(step.config, step.options) for step in steps]
     work = [step_work(step, data)[0] for step in steps]
@@ -80,12 +66,22 @@ def uses_of(
         unlabelled=round(sum(n for n, yes in zip(passes, told, strict=True) if not yes), 2),
         images=sum(each.seen for each in work),
         extra_params_m=round(sum(extra_parameters(step) for step in steps) / 1e6, 4),
-        pflop=_pflop(steps, gflops, data),
-        teachers_pflop=_pflop(
-            [s for name in suite.chain(row.step) if (s := suite.step(name)) not in steps],
-            gflops, data,
-        ),
-    )  # fmt: skip
+    )
+
+
+def arithmetic_of(
+    suite: Suite, row: Row, gflops: Callable[[Step], float | None], data: OwnData | None = None
+) -> dict[str, float | None]:
+    """Of a row's own runs, and of those that trained its teachers; see :class:`Uses`.
+
+    Args:
+        suite, row, data: as of :func:`uses_of`.
+        gflops: of a training image of a step, see :func:`training_gflops`.
+    """
+    own = list(_student_steps(suite, suite.step(row.step)))
+    others = [s for name in suite.chain(row.step) if (s := suite.step(name)) not in own]
+    counted = (_pflop(steps, gflops, data) for steps in (own, others))
+    return dict(zip(ARITHMETIC, counted, strict=True))
 
 
 def _pflop(
@@ -130,14 +126,13 @@ def described(
         names = _names(vars(row) | {'student': row.student})
         if row.method == 'teacher' or names not in there:
             continue
-        named = dict(zip(IDENTITY, names, strict=True))
-        plain = {**named, **asdict(uses_of(suite, row, data))}
-        old = known.get(_without_arithmetic(plain), {})
+        uses = {**dict(zip(IDENTITY, names, strict=True)), **asdict(uses_of(suite, row, data))}
+        old = known.get(_without_arithmetic(uses), {})
         if any(old.get(key) is None for key in ARITHMETIC):
-            plain = {**named, **asdict(uses_of(suite, row, data, gflops))}
+            uses |= arithmetic_of(suite, row, gflops, data)
         else:
-            plain |= {key: old[key] for key in ARITHMETIC}
-        found.append(plain)
+            uses |= {key: old[key] for key in ARITHMETIC}
+        found.append(uses)
     return found
 
 
