@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
 from g2sd_mm.bench import methods
 from g2sd_mm.bench.results import BASELINES as TABLE
+from g2sd_mm.bench.suites import uses
 from g2sd_mm.bench.suites.baselines import CLASSIFIERS, DENSE, GENERIC
 from g2sd_mm.bench.suites.budget import raw_config, work_of
 from g2sd_mm.bench.suites.catalogue import MINI
@@ -126,6 +128,21 @@ def test_parameters_beside_the_student_are_counted():
     block = 12 * 32**2 + 13 * 32
     decoder = 64 * 32 + 32 + 32 + 2 * block + 2 * 32 + 32 * 192 + 192
     assert extra_parameters(MINI.step('vits_dmae')) == decoder + linear
+
+
+def test_arithmetic_is_counted_once_a_step_and_not_again_where_nothing_changed(monkeypatch):
+    counted = []
+    monkeypatch.setattr(uses, 'training_gflops', lambda step: counted.append(step.name) or 2.0)
+    lines = [dict(task='cls', student='vits', method='nkd', table=TABLE, seed=0)]
+    (first,) = described(MINI, lines)
+    seen = {'vits_nkd_cls': 20, 'vitb_cls': 40, 'vitb_mae': 60}  # epochs of 62 steps of 64 images
+    assert sorted(counted) == sorted(seen)
+    assert first['pflop'] == pytest.approx(2.0 * 20 * 62 * 64 / 1e6, rel=1e-3)
+    assert first['teachers_pflop'] == pytest.approx(2.0 * 100 * 62 * 64 / 1e6, rel=1e-3)
+    assert described(MINI, lines, before=[json.loads(json.dumps(first))]) == [first]
+    assert len(counted) == len(seen)
+    described(MINI, lines, before=[{**first, 'images': 0}])
+    assert len(counted) == 2 * len(seen)
 
 
 def test_rows_are_described_by_what_tells_them_apart():
