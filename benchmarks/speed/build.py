@@ -12,7 +12,7 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 from g2sd_mm.config.load import load_config
-from g2sd_mm.config.parts import plain_model, sync_batch_norm, teachers_in
+from g2sd_mm.config.parts import plain_model, sync_batch_norm, use_random_weights
 from g2sd_mm.engine.optimizers import MIXED
 from g2sd_mm.seeding import seed_everything
 
@@ -35,11 +35,7 @@ def stage_config(stage: Stage, size: str = 'full', teacher_dtype: str = 'float32
         shrink_config(cfg, stage.task)
     if stage.task == 'generic':
         cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
-    else:
-        cfg.model.backbone.init_cfg = None
-    for teacher in teachers_in(cfg.get('distillation')).values():
-        teacher.update(checkpoint=None, random_weights=True, dtype=teacher_dtype)
-        teacher.pop('pretrained', None)
+    use_random_weights(cfg, teacher_dtype)
     cfg.optim_wrapper.accumulative_counts = 1
     cfg.optim_wrapper.optimizer.lr = _LR
     return sync_batch_norm(cfg, 'none')

@@ -98,6 +98,19 @@ def teachers_in(block: Mapping[str, Any] | None) -> dict[str, Any]:
     return {'': block['teacher']} if block.get('teacher') else {}
 
 
+def use_random_weights(cfg: Config, dtype: str = 'float32') -> Config:
+    """Random weights where a network and its teachers would start from files, in place.
+
+    ``dtype`` is the precision of the teachers.
+    """
+    if cfg.model.get('backbone'):
+        cfg.model.backbone.init_cfg = None
+    for teacher in teachers_in(cfg.get('distillation')).values():
+        teacher.update(checkpoint=None, random_weights=True, dtype=dtype)
+        teacher.pop('pretrained', None)
+    return cfg
+
+
 def students_in(cfg: Config) -> dict[str, Config]:
     """A distilled config of each student by name; of a config of one, itself, called ``''``."""
     if (cfg.get('model') or {}).get('type') != 'SeveralStudents':

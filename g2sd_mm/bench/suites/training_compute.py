@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -13,7 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 import g2sd_mm
 
 from ...config.load import load_config
-from ...config.parts import import_named_libraries, plain_model, sync_batch_norm, teachers_in
+from ...config.parts import (
+    import_named_libraries,
+    plain_model,
+    sync_batch_norm,
+    use_random_weights,
+)
 from ...engine.undisturbed import silent
 from ...errors import UserError
 from ...seeding import Generators
@@ -34,7 +38,7 @@ def training_gflops(step: Step) -> float | None:
         None where the step's images are not there; none are generated for this.
     """
     g2sd_mm.register_all()
-    cfg = _untrained(sync_batch_norm(load_config(step.config, step.options), 'none'))
+    cfg = use_random_weights(sync_batch_norm(load_config(step.config, step.options), 'none'))
     import_named_libraries(cfg)
     generators = Generators()
     scope = cfg.get('default_scope') or 'mmengine'
@@ -51,16 +55,6 @@ def training_gflops(step: Step) -> float | None:
     finally:
         generators.restore()
     return counter.get_total_flops() / _IMAGES / 1e9
-
-
-def _untrained(cfg: Config) -> Config:
-    """The config with random weights in the place of all files, in place."""
-    if cfg.model.get('backbone'):
-        cfg.model.backbone.init_cfg = None
-    for teacher in teachers_in(cfg.get('distillation')).values():
-        teacher.update(checkpoint=None, random_weights=True, dtype='float32')
-        teacher.pop('pretrained', None)
-    return cfg
 
 
 def _few(loader: Any) -> dict[str, Any]:
