@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         help='"report DIR" runs nothing: it rewrites report.html from the results in DIR '
         '(results.json, or a record with rows/)',
     )
-    p.add_argument('--suite', choices=['demo', 'mini', 'paper'], help='suite to run')
+    p.add_argument('--suite', choices=['demo', 'mini', 'league', 'paper'], help='suite to run')
     p.add_argument(
         '--tasks', nargs='+',
         help='only these tasks (cls, det, seg, and depth, which runs only if it is named)',
@@ -137,7 +137,7 @@ def main() -> None:
     if args.report and (args.report[0] != 'report' or len(args.report) != 2):
         parser().error(f'expected "report DIR", got {" ".join(args.report)}')
     if not args.report and not args.suite:
-        parser().error('say which suite: --suite demo, mini or paper (or "report DIR")')
+        parser().error('say which suite: --suite demo, mini, league or paper (or "report DIR")')
     run_command(lambda: _report(Path(args.report[1])) if args.report else _run(args))
 
 

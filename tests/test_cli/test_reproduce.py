@@ -19,7 +19,7 @@ def test_nothing_is_trained_before_a_suite_is_named(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         reproduce.main()
     assert ended.value.code == 2
-    assert 'say which suite: --suite demo, mini or paper' in capsys.readouterr().err
+    assert 'say which suite: --suite demo, mini, league or paper' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('failed', [False, True])

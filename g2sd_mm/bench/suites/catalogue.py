@@ -1,7 +1,7 @@
-"""All suites by name: the demo, mini and the paper's.
+"""All suites by name: the demo, mini, the league and the paper's.
 
 The demo is short runs on Shapes; mini is the main tables, and depth, at a size for two CPU cores,
-on Shapes or on data of one's own.
+on Shapes or on data of one's own; the league is mini with all other systems.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from ...tasks import TASKS
 from ..results import BASELINES
 from . import baselines
+from .league import league_of
 from .paper import PAPER
 from .suites import Row, Step, Suite, heads, single_stage
 
@@ -190,4 +191,8 @@ MINI = Suite(
 )
 
 
-SUITES = {suite.name: suite for suite in (DEMO, MINI, PAPER)}
+#: The teachers that are given.
+_GIVEN = {step.name: step for step in DEMO.steps if step.public}
+LEAGUE = league_of(MINI, DEMO.given, _GIVEN)
+
+SUITES = {suite.name: suite for suite in (DEMO, MINI, LEAGUE, PAPER)}
