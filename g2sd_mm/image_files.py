@@ -36,6 +36,8 @@ def is_stray(name: str) -> bool:
 
 def is_image(name: str, endings: Iterable[str] = ENDINGS) -> bool:
     """Whether a file of this name is read as an image."""
+    if endings is ENDINGS:  # asked of every file of a folder
+        return name.lower().endswith(ENDINGS)
     return name.lower().endswith(tuple(ending.lower() for ending in endings))
 
 

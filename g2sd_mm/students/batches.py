@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 
 _PIXELS = 2**21  # of a batch, whose activations grow with them
-_MOST = {'cpu': 16, 'cuda': 64}  # images of a batch: larger ones leave a CPU's caches
+_MOST = 64  # images of a batch
+_CACHED = (16, 2**18)  # of a CPU, whose caches larger batches leave: images, or pixels if more
 _CHUNK = 4  # batches that are prepared together, so that images of one size meet
 _HELD = 2**28  # bytes of prepared images that wait for others of their size, in a lane
 _MEMORY = 2**26  # bytes of frames in a chunk
@@ -56,8 +57,8 @@ def predictions(
         student: whose.
         source: see :func:`~g2sd_mm.students.sources.find`.
         finish: (number of the picture, picture, data sample) -> result; called in a thread.
-        batch_size: images at a time (by their size: about two million pixels, and at most 16 on a
-            CPU and 64 on a GPU).
+        batch_size: images at a time (by their size: at most 64, or about two million pixels; on a
+            CPU 16, or as many as have a quarter of a million pixels).
         tiling: how large images are cut.
         progress: show a bar, and say at the end how many images per second were predicted.
 
@@ -69,7 +70,7 @@ def predictions(
         raise UserError(f'batch_size is {batch_size}: give 1 or more')
     device = next(student.parameters()).device.type
     lanes = lanes_of(device)
-    chunk = _CHUNK * (batch_size or _MOST.get(device, 16))
+    chunk = _CHUNK * (batch_size or _MOST)
     if source.total is not None:  # few pictures are shared out too
         chunk = max(1, min(chunk, -(-source.total // lanes)))
     waiting: deque[Future[list[tuple[Item, T | UserError]]]] = deque()
@@ -80,8 +81,7 @@ def predictions(
         ThreadPoolExecutor(lanes) as pool,
     ):
         student.ready()
-        most = _MOST.get(device, 16)
-        lane = _Lane(student, finish, batch_size, most, tiling, meter.advance)
+        lane = _Lane(student, finish, batch_size, device, tiling, meter.advance)
         try:
             for pictures in _chunks(source.items, chunk):
                 waiting.append(pool.submit(lane.predict, pictures))
@@ -141,12 +141,12 @@ class _Lane:
         student: Student,
         finish: Callable[[int, Item, T], Any],
         batch_size: int | None,
-        most: int,
+        device: str,
         tiling: Tiling | None,
         done: Callable[[], None],
     ) -> None:
         self.student, self.finish, self.tiling = student, finish, tiling
-        self.batch_size, self.most, self.done = batch_size, most, done
+        self.batch_size, self.device, self.done = batch_size, device, done
 
     @torch.no_grad()
     def predict(self, pictures: list[tuple[int, Item]]) -> list[tuple[Item, Any]]:
@@ -207,7 +207,14 @@ class _Lane:
 
     def size_of(self, shape: tuple[int, ...]) -> int:
         """Images of a batch [channels, height, width] each."""
-        return self.batch_size or max(1, min(self.most, _PIXELS // (shape[-2] * shape[-1])))
+        if self.batch_size:
+            return self.batch_size
+        pixels = shape[-2] * shape[-1]
+        most = _MOST
+        if self.device == 'cpu':
+            images, cached = _CACHED
+            most = min(most, max(images, cached // pixels))
+        return max(1, min(most, _PIXELS // pixels))
 
 
 def _as_user_error(item: Item, error: Exception) -> UserError:

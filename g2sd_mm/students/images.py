@@ -168,9 +168,11 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
     Raises:
         UserError: if it is missing or no image.
     """
-    check_image(path)
     try:
         pixels = mmcv.imread(str(path), channel_order=order)
+    except OSError:
+        check_image(path)  # asked only now: many pictures are read one after the other
+        raise
     except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
         raise UserError(f'{path} is not an image that can be read') from error
     if pixels is None:  # or this, where it reorders no channels

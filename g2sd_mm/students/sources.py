@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from stat import S_IFDIR, S_IFMT, S_IFREG
 from typing import Any
 
 import cv2
@@ -116,15 +118,18 @@ def _one(source: Any, name: str, every: int, without: Path | None) -> Source:
 def _at(text: str, every: int, without: Path | None) -> Source:
     if '://' in text:
         raise UserError(f'{text} is an address: download it, and give the file')
-    path = Path(text).expanduser()
-    if path.is_dir():
+    place = os.path.expanduser(text)
+    kind = _kind(place)
+    if kind == S_IFREG and not place.lower().endswith(VIDEOS):
+        return Source([Item(text, place)], 1, True)
+    path = Path(place)
+    if kind == S_IFDIR:
         files = [file for file in files_below(path) if _is_taken(file)]
         return _files(_outside(files, without), f'in {text}', every)
-    if path.is_file() or not glob.has_magic(text):
-        if _is_video(path) and path.is_file():
-            return _files([path], text, every)
+    if kind == S_IFREG:
+        return _files([path], text, every)
+    if not glob.has_magic(text):
         check_image(path)
-        return Source([Item(text, text)], 1, True)
     found = sorted(map(Path, glob.glob(str(path), recursive=True)))
     files = [file for file in found if file.is_file() and _is_taken(file)]
     return _files(_outside(files, without), f'fits {text}', every)
@@ -154,6 +159,14 @@ def _outside(files: list[Path], folder: Path | None) -> list[Path]:
         return files
     place = folder.resolve()
     return [file for file in files if place not in file.resolve().parents]
+
+
+def _kind(path: str) -> int:
+    """The kind of file, as ``stat`` has it; 0 if there is none."""
+    try:
+        return S_IFMT(os.stat(path).st_mode)
+    except (OSError, ValueError):  # ValueError: a character that no path has
+        return 0
 
 
 def _is_taken(path: Path) -> bool:

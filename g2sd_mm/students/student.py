@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ from ..errors import UserError
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .batches import predictions
-from .build import registered_only
 from .images import Image, channel_pixels, read_image, rgb_pixels, shown
+from .preparation import Preparation, preparation
 from .sources import Item, Source, find
 from .tiles import tiling_for
 
@@ -76,7 +76,7 @@ class Student(nn.Module):
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
         # a second name for modules of `model`: outside of the state dict
         object.__setattr__(self, '_whole', self._task.whole(model))
-        self._prepare: Callable[[dict], dict] | None = None
+        self._prepare: Preparation | None = None
         self.eval()
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> Student:
@@ -218,7 +218,7 @@ class Student(nn.Module):
         """Build the test pipeline, once."""
         if self._prepare is None:
             with quiet_imports():
-                self._prepare = _preparation(self.network)
+                self._prepare = preparation(self.network)
             self._cut = cut_of(restore(self.network['test_pipeline']))
 
     def load(self, image: Image) -> dict[str, Any]:
@@ -248,7 +248,10 @@ class Student(nn.Module):
 
     def run(self, prepared: Sequence[dict[str, Any]]) -> list[Any]:
         """Data samples of prepared images of one size, predicted together."""
-        return self.model.test_step(pseudo_collate(list(prepared)))
+        batch = pseudo_collate(list(prepared))
+        if self.task == 'classification':  # whose preprocessor normalises a whole batch at once
+            batch['inputs'] = torch.stack(batch['inputs'])
+        return self.model.test_step(batch)
 
     def picture(self, image: Image) -> np.ndarray:
         """A picture to draw on, uint8 [height, width, 3]."""
@@ -295,19 +298,3 @@ def _size(size: int | Sequence[int] | None) -> int | tuple[int, int] | None:
     if isinstance(size, Sequence):
         return size[0] if size[0] == size[1] else (size[0], size[1])
     return size
-
-
-def _preparation(network: Record) -> Callable[[dict], dict]:
-    """The test pipeline after its first step, which reads the file: it is given pixels."""
-    if not network['test_pipeline']:
-        raise UserError('the config of this student has no test pipeline to prepare images with')
-    read, *steps = restore(network['test_pipeline'])
-    with registered_only():
-        pipeline = Compose(steps)
-
-    def prepare(item: dict) -> dict:
-        if read.get('to_float32'):
-            item['img'] = item['img'].astype(np.float32)
-        return pipeline(item)
-
-    return prepare

@@ -69,6 +69,16 @@ def test_batches_predict_what_single_pictures_do(students, photos, task, lanes):
             assert close(alone, result)
 
 
+@pytest.mark.parametrize(
+    ('device', 'side', 'images'),
+    [('cpu', 56, 64), ('cpu', 128, 16), ('cpu', 96, 28), ('cpu', 224, 16), ('cpu', 1024, 2),
+     ('cuda', 56, 64), ('cuda', 224, 41), ('cuda', 4096, 1)],
+)  # fmt: skip
+def test_a_batch_is_as_large_as_its_pictures_allow(students, device, side, images):
+    lane = batches._Lane(students['classification'], None, None, device, None, None)
+    assert lane.size_of((3, side, side)) == images
+
+
 def test_pictures_of_a_batch_are_of_one_size(students, photos, monkeypatch):
     student, shapes = students['detection'], []
     run = student.run

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from mmengine.dataset import Compose
 from PIL import Image
 from torch import nn
 
 import g2sd_mm
+from g2sd_mm.checkpoints.record import restore
 from g2sd_mm.errors import UserError
 from g2sd_mm.export import export_student
 from g2sd_mm.students import Student, as_timm, load_student
@@ -223,3 +225,16 @@ def test_timm_takes_those_images(student):
     with torch.no_grad():
         logits = model(images)
     assert torch.allclose(logits.softmax(-1), student(images).softmax(-1), atol=1e-4)
+
+
+@pytest.mark.parametrize('size', [(64, 64), (64, 90), (90, 64), (65, 64), (63, 80), (200, 128), (64, 65)])
+def test_an_image_that_fits_is_prepared_as_if_it_were_resized(students, size):
+    student = students['classification']
+    _, *steps = restore(student.network['test_pipeline'])
+    assert steps[0]['type'] == 'ResizeEdge' and steps[0]['scale'] == 64
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    with student.scope():
+        wanted = Compose(steps)(student.load(pixels))
+        got = student.prepare(student.load(pixels))
+    assert torch.equal(got['inputs'], wanted['inputs'])
+    assert got['data_samples'].metainfo == wanted['data_samples'].metainfo

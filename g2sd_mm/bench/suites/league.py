@@ -61,10 +61,10 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
         given=given,
         record='docs/results/mini/league',
         recipe=(
-            "All rows are those of the mini suite, shorter: 20 epochs without labels (there 60), 10 "
-            'of classification (20), 500 updates of detection (1,500), 1,300 of segmentation '
-            '(4,000). Their teachers are given, the same for all seeds: those of seed 0 of the mini '
-            "suite; RegNetY, DeiT's, is trained for 20 epochs."
+            'All rows are those of the mini suite, shorter: 20 epochs without labels (there 60), '
+            '10 of classification (20), 500 updates of detection (1,500), 1,300 of segmentation '
+            '(4,000). Their teachers are given, the same for all seeds: those of seed 0 of the '
+            "mini suite; RegNetY, DeiT's, is trained for 20 epochs."
         ),
         tested=mini.tested,
     )
