@@ -169,7 +169,8 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
         UserError: if it is missing or no image.
     """
     try:
-        pixels = mmcv.imread(str(path), channel_order=order)
+        with open(path, 'rb') as file:
+            pixels = mmcv.imfrombytes(file.read(), channel_order=order)
     except OSError:
         check_image(path)  # asked only now: many pictures are read one after the other
         raise

@@ -227,7 +227,9 @@ def test_timm_takes_those_images(student):
     assert torch.allclose(logits.softmax(-1), student(images).softmax(-1), atol=1e-4)
 
 
-@pytest.mark.parametrize('size', [(64, 64), (64, 90), (90, 64), (65, 64), (63, 80), (200, 128), (64, 65)])
+@pytest.mark.parametrize(
+    'size', [(64, 64), (64, 90), (90, 64), (65, 64), (64, 65), (63, 80), (200, 128)]
+)
 def test_an_image_that_fits_is_prepared_as_if_it_were_resized(students, size):
     student = students['classification']
     _, *steps = restore(student.network['test_pipeline'])
