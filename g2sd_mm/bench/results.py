@@ -30,8 +30,9 @@ _PACKAGES = (
 
 #: What tells a row from others but its seed.
 IDENTITY = ('task', 'student', 'method', 'table', 'setting')
-#: The table of other systems, beside those of the main table.
-BASELINES = 'baselines'
+#: Tables whose rows are compared with the main ones, with what each of them uses: other systems,
+#: and G2SD with less arithmetic.
+BASELINES, CHEAPER = COMPARED = ('baselines', 'cheaper')
 #: Of what a row uses: arithmetic in 1e15, of its own runs and of those that trained its teachers.
 ARITHMETIC = ('pflop', 'teachers_pflop')
 

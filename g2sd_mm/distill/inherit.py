@@ -12,7 +12,7 @@ from torch import nn
 
 from ..checkpoints.fill import fill
 from ..errors import ConfigError
-from .teachers import FrozenTeacher
+from .teachers import FrozenTeacher, OpenMMLabTeacher
 
 
 def inherit(student: nn.Module, teacher: FrozenTeacher, modules: Sequence[str]) -> None:
@@ -20,17 +20,23 @@ def inherit(student: nn.Module, teacher: FrozenTeacher, modules: Sequence[str]) 
 
     Args:
         student: the network that is trained.
-        teacher: a task model; its file has all of it, parts that are not run here too. One with
-            random weights leaves the student as it is.
+        teacher: a task model of an OpenMMLab library; its file has all of it, parts that are not
+            run here too. One with random weights (speed tests) leaves the student as it is.
         modules: names that both have, such as ``rpn_head`` or ``decode_head.conv_seg``.
 
     Raises:
-        ConfigError: for a name that the student does not have.
+        ConfigError: for a name that the student does not have, or a teacher of another type.
         CheckpointError: if the teacher lacks one of them, or has it in another size.
     """
-    source = getattr(teacher, 'source', None)
-    if source:
-        fill(_only(student, modules), source, 'inherited', ', '.join(modules))
+    own = _only(student, modules)
+    if not isinstance(teacher, OpenMMLabTeacher):
+        raise ConfigError(
+            f'distillation.inherit={list(modules)} needs a task model as teacher '
+            f'(teacher=dict(config=..., checkpoint=...)): {type(teacher).__name__} has no such '
+            'modules'
+        )
+    if teacher.source:
+        fill(own, teacher.source, 'inherited', ', '.join(modules))
 
 
 def _only(student: nn.Module, modules: Sequence[str]) -> nn.Module:

@@ -38,7 +38,8 @@ class Known:
     classes: int
 
     def __str__(self) -> str:
-        return f'{self.file} with {self.metric} {self.value:.4g}'
+        name = self.metric.removeprefix('coco/')
+        return f'{self.file} with {name} {_as_in_tables(self.metric, self.value)}'
 
     @property
     def chance(self) -> float:
@@ -64,6 +65,11 @@ class Known:
             return self.value < 0.01 * best
         return self.value < min(2 * self.chance, self.chance + 0.1 * (best - self.chance))
 
+    def too_little(self, called: str = 'the teacher') -> str:
+        """What is wrong with one that is near chance, for whoever trains a student from it."""
+        guess = f', and guessing gives about {self.chance:.4g}' if self.chance else ''
+        return f'{called} knows next to nothing: {self}{guess}'
+
     def worse_than(self, value: float) -> bool:
         """Whether another figure of the same metric is better."""
         return self.value < value if more_is_better(self.metric) else self.value > value
@@ -73,6 +79,11 @@ class Known:
         keys = ('data_root', 'ann_file')
         mine, theirs = ([(part or {}).get(key) for key in keys] for part in (self.data, data))
         return self.metric == metric and any(mine) and mine == theirs
+
+
+def _as_in_tables(metric: str, value: float) -> str:
+    """COCO's average precision in percent too."""
+    return f'{100 * value if metric.startswith("coco/") else value:.4g}'
 
 
 def known_metric(file: str) -> Known | None:
@@ -134,10 +145,9 @@ class TeacherMetricHook(Hook):
         runner.logger.info('teacher%s: %s', called, teacher)
         if teacher.near_chance:
             runner.logger.warning(
-                'the teacher%s knows next to nothing: %s, and guessing gives about %.4g; a student '
-                'learns nothing good from it. Train the teacher longer, or give another by '
-                '--cfg-options %s.checkpoint=FILE',
-                called, teacher, teacher.chance, teacher_place(name),
+                '%s; a student learns nothing good from it. Train the teacher longer, or give '
+                'another by --cfg-options %s.checkpoint=FILE',
+                teacher.too_little(f'the teacher{called}'), teacher_place(name),
             )
         for start in _starts(runner):
             known = known_metric(start)
@@ -163,8 +173,9 @@ class TeacherMetricHook(Hook):
             if same and teacher.worse_than(value):
                 called = f' {name}' if name else ''
                 runner.logger.warning(
-                    'the teacher%s is below its student: %s, and the student ends with %.4g; a '
-                    'better teacher may take it further', called, teacher, value,
+                    'the teacher%s is below its student: %s, and the student ends with %s; a '
+                    'better teacher may take it further', called, teacher,
+                    _as_in_tables(teacher.metric, value),
                 )
 
 

@@ -75,6 +75,19 @@ def test_nothing_says_whose_modules_are_meant_of_several_teachers(teacher):
         )  # fmt: skip
 
 
+def test_a_teacher_that_is_no_task_model_has_nothing_to_inherit():
+    encoder = dict(
+        type='EncoderTeacher', arch=dict(embed_dim=16, depth=2, num_heads=2, patch_size=8),
+        img_size=32, random_weights=True,
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=words('distillation.inherit', 'EncoderTeacher')):
+        distiller(
+            encoder, inherit=['head.fc'],
+            taps=dict(tokens=dict(student='backbone.blocks.-1', teacher='norm')),
+            losses=dict(loss_tokens=dict(type='MSEFeatureLoss', tap='tokens')),
+        )  # fmt: skip
+
+
 def test_a_teacher_with_random_weights_leaves_the_student_as_it_is(teacher):
     random = {**teacher, 'checkpoint': None, 'random_weights': True}
     states = [distiller(random, inherit=names).student.state_dict() for names in ((), ['head'])]

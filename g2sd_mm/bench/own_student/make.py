@@ -278,10 +278,9 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         known = known_metric(row['checkpoint']) if row['method'] == 'teacher' else None
         if known and known.near_chance:
             yield (
-                f'note: the teacher learned next to nothing ({known.metric} {known.value:.4g}, and '
-                f'guessing gives about {known.chance:.4g}), so the student cannot have learned it '
-                'from it: add images, give more time (--time-budget, --epochs), or a network that '
-                'knows the task (--teacher)'
+                f'note: {known.too_little()}; the student cannot have learned from it: add images, '
+                'give more time (--time-budget, --epochs), or a network that knows the task '
+                '(--teacher)'
             )
 
 

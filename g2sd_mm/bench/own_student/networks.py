@@ -65,7 +65,7 @@ def _pre_training(step: Step, networks: Networks) -> Iterator[Step]:
     if networks.kind == 'autoencoder':
         origin = 'the --teacher that was given'
         yield _with(step, {**arch, 'model.decoder': _decoder(*networks.decoder)},
-                    file=networks.file, public=networks.digest, origin=origin)  # fmt: skip
+                    file=networks.file, given=networks.digest, origin=origin)  # fmt: skip
     elif networks.kind == 'encoder':
         yield replace(
             _from_encoder(step, networks, {**arch, 'model.decoder': 'dec64d2b'}, 64),
@@ -134,7 +134,7 @@ def _stage_1(step: Step, networks: Networks) -> Step:
 def _fine_tuned(step: Step, networks: Networks, sized: Mapping[str, Any]) -> Step:
     if networks.kind == 'task':
         origin = 'the --teacher that was given'
-        return _with(step, sized, file=networks.file, public=networks.digest, origin=origin,
+        return _with(step, sized, file=networks.file, given=networks.digest, origin=origin,
                      needs=())  # fmt: skip
     if networks.kind == 'encoder':
         start = {'model.backbone.init_cfg.checkpoint': f'work_dirs/{FROM_ENCODER}/weights.pth'}

@@ -1,16 +1,19 @@
-"""A league table for each task: G2SD's rows and other systems, with what each of them uses."""
+"""League tables: the main rows of a task, and others beside them, with what each of them uses."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...tasks import TASKS
-from ..results import ARITHMETIC, BASELINES, IDENTITY
+from ..results import ARITHMETIC, BASELINES, CHEAPER, COMPARED, IDENTITY
 from .blocks import Block, Heading, Paragraph, Table
+from .plots import arithmetic_chart
 from .summary import Difference, Line, paired_difference, paired_differences
 
 _REFERENCE = 'g2sd'
+_TITLES = {BASELINES: 'other systems', CHEAPER: 'less arithmetic'}
 _HEADER = (
     'method', '- g2sd', '95 % interval', 'seeds', 'published', 'labels', 'teachers',
     'passes with labels', 'passes without', 'extra params', 'PFLOP', 'of teachers', 'own time',
@@ -30,34 +33,46 @@ _HOW = (
 def league_tables(
     lines: Sequence[Line], uses: Iterable[Mapping[str, Any]] = ()
 ) -> Iterator[Block]:
-    """For each task with rows of other systems all of its rows, the best first.
+    """For each task with rows to compare all of its rows, the best first, and a picture of them.
+
+    The picture sets what each row is worth against its arithmetic, where that was counted.
 
     Args:
         lines: of a report.
         uses: of ``results.json``: what its rows use.
     """
     known = {tuple(use[name] for name in IDENTITY): use for use in uses}
-    tables = list(_tables(lines, known))
+    tables = [block for name in COMPARED for block in _tables(lines, known, name)]
     yield from tables
     if tables:
         yield Paragraph(_HOW, 'note')
 
 
 def _tables(
-    lines: Sequence[Line], known: Mapping[tuple[str, ...], Mapping[str, Any]]
+    lines: Sequence[Line], known: Mapping[tuple[str, ...], Mapping[str, Any]], name: str
 ) -> Iterator[Block]:
-    for task in dict.fromkeys(line.task for line in lines if line.table == BASELINES):
-        own = [line for line in lines if line.task == task and line.table in ('main', BASELINES)]
+    for task in dict.fromkeys(line.task for line in lines if line.table == name):
+        own = [line for line in lines if line.task == task and line.table in ('main', name)]
         metric = own[0].metric
-        yield Heading(TASKS[task].title if task in TASKS else task)
+        yield Heading(f'{TASKS[task].title if task in TASKS else task}: {_TITLES[name]}')
         header = (_HEADER[0], metric, *_HEADER[1:])
-        rows = []
-        for line in league(own):
-            use = known.get(
-                (line.task, line.student, line.method, line.table, line.setting)
-            )
-            rows.append((*_figures(line, own), *_budget(use), *_times(line)))
+        uses = {line.name: known.get(tuple(getattr(line, key) for key in IDENTITY)) for line in own}
+        rows = [
+            (*_figures(line, own), *_budget(uses[line.name]), *_times(line)) for line in league(own)
+        ]
         yield Table(header, rows)
+        counted = []
+        for line in own:
+            pflop = (uses[line.name] or {}).get(ARITHMETIC[0])
+            if pflop is not None and line.mean is not None:
+                counted.append((replace(line, name=_short(line)), pflop))
+        if len(counted) > 2:
+            yield arithmetic_chart(counted)
+
+
+def _short(line: Line) -> str:
+    """Its name without that of the table, which is in the heading."""
+    return line.name if line.table == 'main' else line.name.replace(f' {line.table}', '', 1)
 
 
 def league(lines: Sequence[Line]) -> list[Line]:
@@ -82,7 +97,7 @@ def to_reference(line: Line, lines: Sequence[Line]) -> Difference | None:
 
 
 def _figures(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
-    name = line.name.removesuffix(f' {BASELINES}')
+    name = _short(line)
     found = to_reference(line, lines)
     if line.mean is None:
         figure = 'not a number' if line.undefined else 'failed'

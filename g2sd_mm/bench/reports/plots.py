@@ -98,12 +98,58 @@ def _rows(fig: Figure, lines: Sequence[Line]) -> None:
         )
         axes.annotate(f'{mean:.1f}', (mean, place), (0, 6), fontsize=8,
                       textcoords='offset points', ha='center')  # fmt: skip
-    unit = TASKS[lines[0].task].metric(lines[0].metric).unit
-    axes.set(xlabel=f'{lines[0].metric} ({unit})' if unit else lines[0].metric,
-             ylim=(0.5, len(lines) + 0.8))  # fmt: skip
+    axes.set(xlabel=_with_unit(lines[0]), ylim=(0.5, len(lines) + 0.8))
     axes.margins(x=0.08)
     axes.set_yticks(list(places), [line.name for line in lines])
     axes.grid(axis='y', visible=False)
+
+
+def arithmetic_chart(lines: Sequence[tuple[Line, float]]) -> Drawing:
+    """What the lines of a task are worth against their arithmetic, in 1e15 operations.
+
+    A broken line joins those that no other one beats with as little arithmetic or less.
+    """
+    first = lines[0][0]
+    less = ', less is better' if first.lower_is_better else ''
+    name = f'arithmetic {first.task} {lines[-1][0].table}'
+    return Drawing(
+        svg(name, partial(_arithmetic, lines=lines), 6.2, 4.2),
+        f'{first.metric}{less} against the arithmetic of all runs that a row went through, without '
+        'that of training its teachers. The broken line joins the rows that no other one beats '
+        'with as little arithmetic.',
+        f'{first.metric} and arithmetic of all rows, {TASKS[first.task].title}',
+    )
+
+
+def _arithmetic(fig: Figure, lines: Sequence[tuple[Line, float]]) -> None:
+    axes = fig.subplots()
+    for number, (line, pflop) in enumerate(sorted(lines, key=lambda pair: pair[0].mean or 0.0)):
+        mean = line.mean or 0.0
+        axes.plot(pflop, mean, 'o', color=methods.colour(line.method), markersize=6)
+        left = number % 2  # neighbours in height have their names on both sides
+        axes.annotate(line.name, (pflop, mean), (-6 if left else 6, -3), fontsize=7,
+                      textcoords='offset points', ha='right' if left else 'left')  # fmt: skip
+    best = front([(pflop, line.mean or 0.0) for line, pflop in lines], lines[0][0].lower_is_better)
+    axes.plot(*zip(*best, strict=True), '--', color=_INK, linewidth=0.8, alpha=0.5, zorder=0)
+    axes.set(xlabel='PFLOP', ylabel=_with_unit(lines[0][0]))
+    axes.margins(x=0.16)
+
+
+def _with_unit(line: Line) -> str:
+    unit = TASKS[line.task].metric(line.metric).unit
+    return f'{line.metric} ({unit})' if unit else line.metric
+
+
+def front(
+    points: Sequence[tuple[float, float]], lower_is_better: bool
+) -> list[tuple[float, float]]:
+    """The points (cost, value) that no other one beats at the same cost or less, by their cost."""
+    sign = -1.0 if lower_is_better else 1.0
+    found: list[tuple[float, float]] = []
+    for cost, value in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+        if not found or sign * value > sign * found[-1][1]:
+            found.append((cost, value))
+    return found
 
 
 def curve_figures(curves: Sequence[Curve]) -> Iterator[Drawing]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from ...published import content, published
 from ...tasks import TASKS
 from ...text import aligned
-from ..results import BASELINES
+from ..results import COMPARED
 from .blocks import Block, Heading, Paragraph, Table
 from .summary import LABELS, Difference, Line, differences, shown
 
@@ -99,7 +99,7 @@ def result_tables(lines: Sequence[Line], suite: str) -> Iterator[Block]:
     yield Paragraph(f'{_FIGURES} {_budgets(main)}'.rstrip(), 'note')
     yield Paragraph(_PUBLISHED if suite == 'paper' else _OTHER_DATA, 'note')
     for name in dict.fromkeys(line.table for line in lines):
-        if name not in ('main', LABELS, BASELINES):
+        if name not in ('main', LABELS, *COMPARED):
             yield Heading(f'{_OTHER_TABLES}: {name}')
             yield _results([line for line in lines if line.table == name], suite)
 

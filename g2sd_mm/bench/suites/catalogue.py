@@ -42,7 +42,7 @@ _FROM_NOTHING = {'cls': _validated_once('max_epochs', 6, 2e-3)}
 def _teacher(name: str, needs: tuple[str, ...] = ()) -> Step:
     """A teacher of the demo, which is given: that of the mini suite."""
     return Step(
-        f'{_MINI}{name}.py', needs=needs, public=f'{name}.safetensors',
+        f'{_MINI}{name}.py', needs=needs, given=f'{name}.safetensors',
         origin='the teacher of the mini suite',
     )  # fmt: skip
 
@@ -192,7 +192,7 @@ MINI = Suite(
 
 
 #: The teachers that are given.
-_GIVEN = {step.name: step for step in DEMO.steps if step.public}
+_GIVEN = {step.name: step for step in DEMO.steps if step.given}
 LEAGUE = league_of(MINI, DEMO.given, _GIVEN)
 
 SUITES = {suite.name: suite for suite in (DEMO, MINI, LEAGUE, PAPER)}

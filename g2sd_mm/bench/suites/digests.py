@@ -64,7 +64,7 @@ def digest(
         amp: whether it is run in mixed precision.
     """
     if step.file:
-        return _fingerprint([step.public, Path(step.file).stat().st_size], data)
+        return _fingerprint([step.given, Path(step.file).stat().st_size], data)
     told = [_telling(step.config, step.options), seed, list(needs)]
     return _fingerprint([*told, 'amp'] if amp else told, data)
 

@@ -3,6 +3,9 @@
 All of the mini suite's baselines would take a day of two cores. Here stage 1 and pre-training are a
 third as long, detection and segmentation too, classification half, and the teachers are given: what
 a seed then changes is the student alone.
+
+Its table ``cheaper`` has G2SD with less arithmetic, in classification; docs/performance.md says
+what each row is.
 """
 
 from __future__ import annotations
@@ -11,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..results import BASELINES
-from .suites import PAPER_TASKS, Step, Suite
+from ..results import BASELINES, CHEAPER
+from .suites import PAPER_TASKS, Row, Step, Suite
 
 #: Task -> schedule of each of its rows; '' -> of each run without labels.
 _LONG: dict[str, tuple[str, int]] = {
@@ -42,6 +45,7 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
         for row in mini.rows
         if row.task in PAPER_TASKS and row.table in ('main', BASELINES) and not row.probe
     )
+    cheaper = tuple(_cheaper())
     tasks = {row.step: row.task for row in rows}
     needed = {step.name for step in mini.steps_of(rows)}
 
@@ -52,11 +56,20 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
             elif step.name in needed:
                 options = {**step.options, **_schedule(step.name, tasks.get(step.name, ''))}
                 yield replace(step, options=options)
+        for _, *chain in cheaper:
+            yield from chain
 
     return Suite(
         name='league',
         steps=tuple(steps()),
-        rows=rows,
+        rows=(
+            *rows,
+            *(
+                Row('cls', 'g2sd', chain[-1].name, CHEAPER, setting, f'{_TESTED}cls.py')
+                for setting, *chain in cheaper
+            ),
+        ),
+        tables_on_request=(CHEAPER,),
         seeds=(0, 1, 2),
         given=given,
         record='docs/results/mini/league',
@@ -68,6 +81,57 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
         ),
         tested=mini.tested,
     )
+
+
+_TESTED = 'configs/shapes_test/'
+_GENERIC, _CLS = 'g2sd_vits_generic', 'g2sd_vits_cls'
+_DTYPE = 'distillation.teacher.dtype'
+
+
+def _cheaper() -> Iterator[tuple[Any, ...]]:
+    """Setting of a row of the table, and its steps, the last one of them the row's."""
+
+    def first(label: str, config: str = _GENERIC, **options: Any) -> Step:
+        return Step(
+            f'configs/mini/{config}.py', needs=('vitb_mae',), label=f'{_GENERIC}_{label}',
+            options={**_schedule(_GENERIC, ''), **_dotted(options)},
+        )  # fmt: skip
+
+    def then(label: str, start: str, config: str = _CLS, **options: Any) -> Step:
+        loaded = {'model.backbone.init_cfg.checkpoint': f'work_dirs/{start}/weights.pth'}
+        return Step(
+            f'configs/mini/{config}.py', needs=(start, 'vitb_cls'), label=f'{_CLS}_{label}',
+            options={**loaded, **_schedule(_CLS, 'cls'), **_dotted(options)},
+        )  # fmt: skip
+
+    half = first('half', train_cfg__max_epochs=_LONG[''][1] // 2)
+    yield 'half of stage 1', half, then('half', half.name)
+    yield 'teacher of half the patches', then(
+        'patches', _GENERIC, distillation__teacher_patches__share=0.5
+    )
+    for dtype in ('bfloat16', 'int8'):
+        stage = first(dtype, distillation__teacher__dtype=dtype)
+        yield (
+            f'{dtype} teacher', stage, then(dtype, stage.name, distillation__teacher__dtype=dtype)
+        )  # fmt: skip
+    cross = first('cross', f'{_GENERIC}_cross')
+    yield 'cross-attention decoder', cross, then('cross', cross.name)
+    low = Step(
+        f'configs/shapes/{_GENERIC}_32.py', needs=('vitb_mae',), label=f'{_GENERIC}_low',
+        options={'train_cfg.max_epochs': 17},
+    )  # fmt: skip
+    finish = Step(
+        f'configs/shapes/{_GENERIC}_32_finish.py', needs=(low.name, 'vitb_mae'),
+        label=f'{_GENERIC}_low_finish',
+        options={'load_from': f'work_dirs/{low.name}/epoch_17.pth', 'train_cfg.max_epochs': 3},
+    )  # fmt: skip
+    yield 'low resolution first', low, finish, then('low', finish.name)
+    kept = first('answers', f'{_GENERIC}_answers')
+    yield 'four views, answers on disk', kept, then('answers', kept.name, f'{_CLS}_answers')
+
+
+def _dotted(options: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace('__', '.'): value for name, value in options.items()}
 
 
 def _schedule(name: str, task: str) -> dict[str, Any]:

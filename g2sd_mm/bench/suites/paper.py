@@ -124,7 +124,7 @@ def _public(config: str, needs: tuple[str, ...] = ()) -> Step:
     """A teacher's run, for which a published file may stand in."""
     public, origin = _PUBLIC[config]
     path = f'configs/{config}.py'
-    return Step(path, needs=needs, amp=True, public=public, origin=origin)
+    return Step(path, needs=needs, amp=True, given=public, origin=origin)
 
 
 def _pre_training() -> Iterator[Step]:

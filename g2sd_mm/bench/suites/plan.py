@@ -43,8 +43,8 @@ def with_public_files(suite: Suite, folder: Path) -> Suite:
     """
 
     def change(step: Step) -> Step:
-        file = folder / step.public
-        if step.public and file.is_file():
+        file = folder / step.given
+        if step.given and file.is_file():
             refuse_other(file, step)
             return replace(step, needs=(), file=str(file))
         return step
@@ -83,9 +83,9 @@ def missing_data(suite: Suite, rows: Sequence[Row]) -> list[str]:
 def missing_weights(suite: Suite, rows: Sequence[Row], folder: Path) -> list[str]:
     """One line for each published file that could stand in for a run and is not there."""
     return [
-        f'{folder / step.public} ({step.origin}): {step.name} is trained instead'
+        f'{folder / step.given} ({step.origin}): {step.name} is trained instead'
         for step in suite.steps_of(rows)
-        if step.public and not step.file
+        if step.given and not step.file
     ]
 
 
@@ -311,5 +311,5 @@ def refuse_other(file: Path, step: Step) -> None:
         kind = identify(read_weights(file, mmap=True).state)
     except CheckpointError as error:
         raise CheckpointError(f'{error} ({advice})') from error
-    if kind not in _KINDS.get(step.public, tuple(Kind)):
+    if kind not in _KINDS.get(step.given, tuple(Kind)):
         raise CheckpointError(f'{file} is {kind.value}: {advice}')

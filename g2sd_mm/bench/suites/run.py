@@ -15,7 +15,7 @@ from ...provenance import git_commit
 from ...threads import cores, said_by
 from ...unexpected import account_of
 from ...whole_files import write_text
-from ..results import BASELINES, describe_environment, read_results
+from ..results import COMPARED, describe_environment, read_results
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
@@ -297,15 +297,15 @@ def _said(suite: Suite) -> dict[str, str]:
 def _compared(
     suite: Suite, rows: Sequence[Result], known: Path, data: OwnData | None = None
 ) -> dict[str, Any]:
-    """``uses`` of the rows of a comparison of baselines; nothing without such rows.
+    """``uses`` of the rows of a comparison with the main ones; nothing without such rows.
 
     ``known`` is a ``results.json`` that may have them from before.
     """
-    of_league = [row for row in rows if row.get('table', 'main') in ('main', BASELINES)]
-    if not any(row.get('table') == BASELINES for row in rows):
+    compared = [row for row in rows if row.get('table', 'main') in ('main', *COMPARED)]
+    if not any(row.get('table') in COMPARED for row in rows):
         return {}
     before = read_results(known).get('uses', []) if known.is_file() else []
-    return {'uses': described(suite, of_league, data, before)}
+    return {'uses': described(suite, compared, data, before)}
 
 
 def _state(

@@ -19,7 +19,7 @@ class Step:
     options: config entries that the suite changes.
     label: the run's name where several steps have one config.
     amp: whether the published run was in mixed precision.
-    public: name of a published weights file that may stand in for the run.
+    given: name of a weights file that may stand in for the run.
     origin: what that file is.
     file: where that file lies, once it is known to be there; the run is then not trained.
     """
@@ -29,7 +29,7 @@ class Step:
     options: dict[str, Any] = field(default_factory=dict)
     label: str = ''
     amp: bool = False
-    public: str = ''
+    given: str = ''
     origin: str = ''
     file: str = ''
 

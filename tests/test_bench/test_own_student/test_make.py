@@ -99,7 +99,7 @@ def test_a_teacher_that_learned_nothing_is_told_beside_the_student(
     monkeypatch.setattr(make, 'run_suite', run_suite)
     said = []
     g2sd_mm.distill(folder, epochs=5, say=said.append)
-    told = [line for line in said if 'learned next to nothing' in line]
+    told = [line for line in said if 'knows next to nothing' in line]
     assert bool(told) is doubted
     assert all('--teacher' in line for line in told)
 

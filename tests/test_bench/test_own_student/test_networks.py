@@ -71,7 +71,7 @@ def test_the_usual_networks_are_those_of_the_mini_suite():
 
 def test_a_masked_autoencoder_takes_the_place_of_pre_training(files):
     steps = steps_of(choose_networks(None, files['autoencoder'], 'cls'))
-    assert steps['vitb_mae'].file == files['autoencoder'] and steps['vitb_mae'].public
+    assert steps['vitb_mae'].file == files['autoencoder'] and steps['vitb_mae'].given
     assert not steps['vitb_cls'].file
     assert config_of(steps['g2sd_vits_generic']).distillation.teacher.type == 'MAETeacher'
 

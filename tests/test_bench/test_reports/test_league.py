@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from g2sd_mm.bench.reports.blocks import Figure, Table
 from g2sd_mm.bench.reports.league import league, league_tables, to_reference
 from g2sd_mm.bench.reports.page import render, show
+from g2sd_mm.bench.reports.plots import front
 from g2sd_mm.bench.reports.summary import summarise, t_quantile
 from g2sd_mm.tasks import TASKS
 
@@ -51,7 +53,7 @@ def test_differences_are_paired_to_g2sd_of_the_main_table():
 
 def test_the_table_prints_figures_and_budgets():
     heading, table, note = league_tables(summarise(THREE), [USE])
-    assert heading.text == TASKS['cls'].title
+    assert heading.text.startswith(TASKS['cls'].title)
     first = dict(zip(table.header, table.rows[0], strict=True))
     assert first['method'] == 'mkd' and first['top1'] == '82.00 ± 1.00'
     half = t_quantile(2) / 3**0.5
@@ -63,6 +65,41 @@ def test_the_table_prints_figures_and_budgets():
     second = dict(zip(table.header, table.rows[1], strict=True))
     assert (second['method'], second['- g2sd'], second['labels']) == ('g2sd', '', '')
     assert 'paired by seed' in note.text
+
+
+COUNTED = [
+    {**USE, 'method': method, 'table': table, 'pflop': pflop, 'teachers_pflop': 0.0}
+    for method, table, pflop in (
+        ('mkd', 'baselines', 3.0), ('g2sd', 'main', 2.0), ('scratch', 'main', 1.0)
+    )
+]  # fmt: skip
+
+
+def test_figures_are_set_against_arithmetic_where_it_was_counted():
+    blocks = list(league_tables(summarise(THREE), COUNTED))
+    (drawing,) = [block for block in blocks if isinstance(block, Figure)]
+    assert all(f'>{name}<' in drawing.svg for name in ('mkd', 'g2sd', 'scratch', 'PFLOP'))
+    fewer = league_tables(summarise(THREE), COUNTED[:2])  # two points are no picture
+    assert not any(isinstance(block, Figure) for block in fewer)
+
+
+@pytest.mark.parametrize('less_is_better', [False, True])
+def test_the_front_is_what_nothing_beats_at_its_cost(less_is_better):
+    sign = -1 if less_is_better else 1
+    points = [(3.0, 9.0), (1.0, 5.0), (2.0, 4.0), (2.0, 7.0), (4.0, 9.0), (0.5, 5.0)]
+    found = front([(cost, sign * value) for cost, value in points], less_is_better)
+    assert found == [(0.5, sign * 5.0), (2.0, sign * 7.0), (3.0, sign * 9.0)]
+
+
+def test_rows_with_less_arithmetic_have_a_table_of_their_own():
+    cheaper = [
+        {**row('g2sd', 79.0, seed=0), 'student': 'vits', 'table': 'cheaper', 'setting': 'int8'}
+    ]
+    blocks = list(league_tables(summarise([*THREE, *cheaper])))
+    other, less = [block for block in blocks if isinstance(block, Table)]
+    assert [cells[0] for cells in other.rows] == ['mkd', 'g2sd', 'scratch']
+    assert [cells[0] for cells in less.rows] == ['g2sd', 'g2sd int8', 'scratch']
+    assert less.rows[1][2] == '-1.00'
 
 
 def test_a_report_without_other_systems_has_no_league():

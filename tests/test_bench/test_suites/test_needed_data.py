@@ -101,7 +101,7 @@ def test_rows_need_the_training_data_of_what_is_trained_for_them_alone(data):
         f'{data}/coco/val2017',
     ]
     published = PAPER.with_steps(
-        lambda step: replace(step, file='there.pth', needs=()) if step.public else step
+        lambda step: replace(step, file='there.pth', needs=()) if step.given else step
     )
     assert [line.partition(': ')[0] for line in missing_data(published, [teacher])] == [
         f'{data}/coco/annotations/instances_val2017.json',
