@@ -16,6 +16,7 @@ from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .meta import MetaTemperatureHook
 from .several_students import SeveralStudents
+from .sliced import SlicedStartHook
 from .students import MaskedStudent, TwiceSeeingStudent
 from .taps import Taps
 from .teacher_metric import TeacherMetricHook
@@ -32,6 +33,7 @@ __all__ = [
     'MaskedStudent',
     'MetaTemperatureHook',
     'SeveralStudents',
+    'SlicedStartHook',
     'SpecificDistiller',
     'Taps',
     'TeacherAnswersHook',

@@ -13,7 +13,7 @@ from ..errors import UserError
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
 _KEYS = {
     'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'teacher_patches', 'taps', 'losses',
-    'adapters', 'inherit',
+    'adapters', 'inherit', 'sliced',
 }  # fmt: skip
 
 
@@ -23,8 +23,9 @@ def distill_config(cfg: Config) -> Config:
     Without a ``distillation`` block the config stays as it is. The block has ``teacher`` (a type
     and its arguments; without one: config, checkpoint, forward, dtype) or several ``teachers`` by
     name, ``taps``, ``losses`` and optionally ``adapters``, ``teacher_weights`` and
-    ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`; and ``inherit``, see
-    :class:`g2sd_mm.distill.distiller.SpecificDistiller`. Everything else of the config (data,
+    ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`; ``inherit``, see
+    :class:`g2sd_mm.distill.distiller.SpecificDistiller`; and ``sliced``, the arguments of
+    :class:`g2sd_mm.distill.sliced.SlicedStartHook`. Everything else of the config (data,
     schedule, evaluation) stays; the hooks that distillation needs are added.
     With ``students`` beside it, see :func:`configs_of_students`, the model is that of all of them.
 
@@ -57,11 +58,14 @@ def distill_config(cfg: Config) -> Config:
     if cfg.get('data_preprocessor'):
         cfg.pop('data_preprocessor')  # the student has it now
     cfg.pop('distillation')
+    sliced = block.pop('sliced', None)
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}
     added = _HOOKS if one == 'teacher' else (*_HOOKS, 'TeacherCostHook')
     cfg.custom_hooks = hooks + [dict(type=name) for name in added if name not in present]
+    if sliced is not None:
+        cfg.custom_hooks.append(dict(type='SlicedStartHook', **sliced))
     return cfg
 
 

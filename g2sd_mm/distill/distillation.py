@@ -165,7 +165,7 @@ class Distillation(nn.Module):
         if teacher and tap.removeprefix(f'{name}.') not in taps and teacher.width:
             return teacher.width
         student = str(places.get('student'))
-        adapter = self._adapter(student.removeprefix('student.'))
+        adapter = self.adapter(student.removeprefix('student.'))
         for attribute in ('out_width', 'out_features', 'out_channels'):
             if width := getattr(adapter, attribute, None):
                 return int(width)
@@ -360,12 +360,13 @@ class Distillation(nn.Module):
             self.answers.keep(data_samples, taught)
         return taught
 
-    def _adapter(self, tap: str) -> nn.Module:
+    def adapter(self, tap: str) -> nn.Module:
+        """Between a student's tap and its losses; an identity where there is none."""
         key = _key(tap)
         return self.adapters[key] if key in self.adapters else nn.Identity()
 
     def _adapted(self, tap: str, value: Any, images: Tensor) -> Any:
-        adapter = self._adapter(tap)
+        adapter = self.adapter(tap)
         width = getattr(adapter, 'token_width', None)
         if width and isinstance(value, Tensor) and width != value.shape[-1]:
             raise UserError(

@@ -107,7 +107,7 @@ class TokenLoss(nn.Module):
     ) -> Tensor:
         """Tokens of both, see :func:`~.alignment.align`, and the masking -> scalar."""
         if self.token_weights is None:
-            return self.loss_weight * self.distance(*self._compared(student, teacher, view))
+            return self.loss_weight * self.distance(*self.compared(student, teacher, view))
         predicted, target, first = self._standardised(student, teacher, view)
         parts = {'cls': slice(0, first), 'patches': slice(first, None)}
         weighted = [
@@ -136,7 +136,7 @@ class TokenLoss(nn.Module):
         target = self.target(aligned.teacher.to(aligned.student.dtype), aligned.first)
         return aligned.student, target, aligned.first
 
-    def _compared(
+    def compared(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None
     ) -> tuple[Tensor, Tensor]:
         """Prediction and target of the tokens that count."""
@@ -152,7 +152,7 @@ class RegressionLoss(TokenLoss):
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
     ) -> Tensor:
         """See :func:`~g2sd_mm.distill.explained.explained_variance`, of what is compared."""
-        return explained_variance(*self._compared(student, teacher, view))
+        return explained_variance(*self.compared(student, teacher, view))
 
 
 @MODELS.register_module()
@@ -194,7 +194,7 @@ class _AngularLoss(TokenLoss):
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
     ) -> Tensor:
         """Of prediction and target at unit length, since lengths do not count."""
-        compared = self._compared(student, teacher, view)
+        compared = self.compared(student, teacher, view)
         return explained_variance(*(F.normalize(t, dim=-1) for t in compared))
 
 

@@ -144,10 +144,10 @@ class TokenSimilarityLoss(TokenLoss):
         super().__init__(tokens=tokens, **options)
         self.temperature = temperature
 
-    def _compared(
+    def compared(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None
     ) -> tuple[Tensor, Tensor]:
-        compared = super()._compared(student, teacher, view)
+        compared = super().compared(student, teacher, view)
         # image by image: as many tokens are hidden of each
         predicted, target = (t.unflatten(0, (len(student), -1)) if t.ndim == 2 else t
                              for t in compared)  # fmt: skip

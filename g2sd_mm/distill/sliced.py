@@ -1,0 +1,186 @@
+"""A student that starts as a slice of its teacher, before the first step of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import broadcast, get_world_size
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ..engine.hooks.access import bare_model, updates_so_far
+from ..errors import ConfigError
+from ..models.masking import Masking, random_masking
+from ..models.slicing import Moments, Slice, slice_of
+from ..models.vit import VisionTransformer
+from ..seeding import Generators
+from .adapters import TokenAdapter
+from .distiller import SpecificDistiller
+from .loss_inputs import look_up
+from .losses.feature import RegressionLoss
+from .losses.standardisation import MeasuredTarget
+from .teachers import FrozenTeacher
+
+_BATCH = 16
+_RIDGE = 1e-6  # of the mean square of what an adapter sees
+
+
+@HOOKS.register_module()
+class SlicedStartHook(Hook):
+    """Fills the student's ViT with a slice of its teacher's, see :mod:`g2sd_mm.models.slicing`.
+
+    ``distillation.sliced`` in a config has its arguments. What the teacher's layers see of some
+    training images, without their labels, says what is kept; nothing is trained. A run that goes on
+    has its student already.
+
+    Args:
+        images: how many, spread over the training data.
+        linear: linear layers that both networks have right behind the ViT's last norm, such as
+            ``head.fc``: they are cut to the student's width.
+
+    Linear adapters between tokens that both networks have in one order start where least squares
+    put them: else the first steps would pull the student away from where it starts.
+    """
+
+    priority = 'HIGH'  # before averages of weights and checksums are begun
+
+    def __init__(self, images: int = 256, linear: Sequence[str] = ()) -> None:
+        if images < 1:
+            raise ConfigError(f'distillation.sliced.images={images}: give 1 or more')
+        self.images, self.linear = images, tuple(linear)
+
+    def before_train(self, runner: Runner) -> None:
+        """Slice, unless the run goes on.
+
+        Raises:
+            ConfigError: if teacher or student is no ViT of this project, or they do not fit.
+        """
+        if updates_so_far(runner):
+            return
+        model = bare_model(runner)
+        if not isinstance(model, SpecificDistiller) or len(model.teachers) != 1:
+            raise ConfigError(
+                'distillation.sliced is for one student and its single teacher (teacher=dict(...))'
+            )
+        training, generators = model.training, Generators()
+        model.eval()
+        try:
+            with torch.no_grad():
+                found = self._fill(model, runner)
+        finally:
+            model.train(training)
+            generators.restore()
+        if get_world_size() > 1:  # moments differ by rounding between devices
+            for parameter in model.parameters():
+                broadcast(parameter.data)
+        wide, narrow = found.basis.shape
+        runner.logger.info(
+            'the student starts as a slice of its teacher: %d of %d directions, with %.1f%% of '
+            'what its layers see, by %d training images', narrow, wide, 100 * found.kept,
+            self.images,
+        )
+
+    def _fill(self, model: SpecificDistiller, runner: Runner) -> Slice:
+        teacher, student = model.teacher, model.student
+        large, small = _vit(teacher.model, 'teacher'), _vit(student, 'student')
+        moments = Moments()
+        with moments.record(large):
+            for images in _batches(runner, model, self.images):
+                teacher(images, _all_patches(small, images))
+        found = slice_of(large, moments, small)
+        small.load_state_dict(found.state, strict=False)
+        for path in self.linear:
+            _cut(teacher, student, path, found)
+        if not hasattr(student, 'draw_view'):
+            _fit_adapters(model, _batches(runner, model, self.images))
+        return found
+
+
+def _vit(network: nn.Module, whose: str) -> VisionTransformer:
+    for part in (network, getattr(network, 'backbone', None)):
+        if isinstance(part, VisionTransformer):
+            return part
+    raise ConfigError(
+        f'distillation.sliced needs a ViT of this project on both sides: the {whose} is '
+        f'{type(network).__name__}'
+    )
+
+
+def _batches(runner: Runner, model: Any, number: int) -> Iterator[Tensor]:
+    """Preprocessed training images [B, C, height, width], evenly spread over the data."""
+    loader = runner.train_dataloader
+    dataset = loader.dataset
+    number = min(number, len(dataset))
+    places = [i * len(dataset) // number for i in range(number)]
+    for begin in range(0, number, _BATCH):
+        batch = loader.collate_fn([dataset[i] for i in places[begin : begin + _BATCH]])
+        images = model.data_preprocessor(batch, False)['inputs']
+        yield images if isinstance(images, Tensor) else torch.stack(images)
+
+
+def _all_patches(student: Any, images: Tensor) -> Masking | None:
+    """For a student that hides patches, a view with none hidden."""
+    if not hasattr(student, 'draw_view'):
+        return None
+    order = torch.arange(student.num_patches, device=images.device)
+    return random_masking(order.expand(len(images), -1), 0.0)
+
+
+def _cut(teacher: FrozenTeacher, student: nn.Module, path: str, found: Slice) -> None:
+    """A linear layer behind the last norm, in place."""
+    try:
+        theirs, own = teacher.model.get_submodule(path), student.get_submodule(path)
+    except AttributeError as error:
+        raise ConfigError(f'distillation.sliced.linear names {path!r}: {error}') from error
+    norms = [name for name in ('norm', 'fc_norm') if name in found.scales]
+    fits = isinstance(own, nn.Linear) and isinstance(theirs, nn.Linear) and norms
+    if not fits or own.weight.shape != (theirs.out_features, found.basis.shape[1]):
+        raise ConfigError(
+            f'distillation.sliced.linear={path!r} is not a linear layer of both networks, as many '
+            "outputs each, behind the ViT's last norm: leave it out"
+        )
+    assert isinstance(theirs, nn.Linear)
+    norm: Any = getattr(_vit(teacher.model, 'teacher'), norms[0])
+    weight, bias = found.behind(norm, norms[0], theirs)
+    own.load_state_dict({'weight': weight, 'bias': bias})
+
+
+def _fit_adapters(model: SpecificDistiller, batches: Iterator[Tensor]) -> None:
+    """Linear adapters of tokens, by least squares from the student's to the target of their loss.
+
+    In place; left as they are where a target is not known before training.
+    """
+    distillation: Any = model.distillation
+    fitted = {name: loss for name, loss in distillation.losses.items() if _is_known(loss)}
+    sums: dict[str, list[Tensor]] = {}
+    for images in batches if fitted else ():
+        taught = distillation.ask_teacher(images)
+        with distillation.student_taps.record() as heard:
+            model.student(images, mode='tensor')
+        for name, loss in fitted.items():
+            places = distillation.loss_places(name)
+            tap = str(places.get('student')).removeprefix('student.')
+            if not isinstance(distillation.adapter(tap), TokenAdapter):
+                continue
+            if not isinstance(heard.get(tap), Tensor):
+                continue  # several layers
+            theirs = look_up(places['teacher'], {'teacher': taught}, None)
+            ours, target = loss.compared(heard[tap].float(), theirs, None)
+            x = nn.functional.pad(ours.flatten(0, -2).double(), (0, 1), value=1.0)
+            new = [x.T @ x, x.T @ target.flatten(0, -2).double()]
+            sums[tap] = [a + b for a, b in zip(sums.get(tap, [0.0, 0.0]), new, strict=True)]
+    for tap, (seen, wanted) in sums.items():
+        ridge = _RIDGE * seen.diag().mean() * torch.eye(len(seen), device=seen.device).double()
+        solution = torch.linalg.solve(seen + ridge, wanted)
+        adapter: Any = distillation.adapter(tap)
+        adapter.weight.copy_(solution[:-1].T)
+        adapter.bias.copy_(solution[-1])
+
+
+def _is_known(loss: Any) -> bool:
+    """Whether a loss compares tokens with a target that needs no statistics of the run."""
+    return isinstance(loss, RegressionLoss) and not isinstance(loss.target, MeasuredTarget)
