@@ -90,7 +90,7 @@ METHODS: dict[str, Method] = {
             pictured=True,
             source=_G2SD,
         ),
-        Method('g2sd_plus', 'G2SD, inherited head', '#b5342a', claims=('g2sd',), source=_G2SD),
+        Method('g2sd_plus', 'G2SD plus', '#b5342a', claims=('g2sd',), source=_G2SD),
         Method('teacher', 'teacher', '#4c86c6', claims=('g2sd',), pictured=True, source=_MAE),
     )
 }

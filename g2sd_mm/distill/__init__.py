@@ -16,7 +16,7 @@ from .feature_student import FeatureStudent
 from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
 from .meta import MetaTemperatureHook
 from .several_students import SeveralStudents
-from .sliced import SlicedStartHook
+from .starts import FittedAdaptersHook, SlicedStartHook
 from .students import MaskedStudent, TwiceSeeingStudent
 from .taps import Taps
 from .teacher_metric import TeacherMetricHook
@@ -28,6 +28,7 @@ __all__ = [
     'DistillationHook',
     'FeatureStudent',
     'Features',
+    'FittedAdaptersHook',
     'FrozenTeacher',
     'LossWarmupHook',
     'MaskedStudent',

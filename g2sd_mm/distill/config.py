@@ -11,9 +11,11 @@ from ..config.parts import plain_model
 from ..errors import UserError
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
+#: Entry of the block -> hook that it has the arguments of.
+_STARTS = {'sliced': 'SlicedStartHook', 'fitted': 'FittedAdaptersHook'}
 _KEYS = {
     'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'teacher_patches', 'taps', 'losses',
-    'adapters', 'inherit', 'sliced',
+    'adapters', 'inherit', *_STARTS,
 }  # fmt: skip
 
 
@@ -24,8 +26,8 @@ def distill_config(cfg: Config) -> Config:
     and its arguments; without one: config, checkpoint, forward, dtype) or several ``teachers`` by
     name, ``taps``, ``losses`` and optionally ``adapters``, ``teacher_weights`` and
     ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`; ``inherit``, see
-    :class:`g2sd_mm.distill.distiller.SpecificDistiller`; and ``sliced``, the arguments of
-    :class:`g2sd_mm.distill.sliced.SlicedStartHook`. Everything else of the config (data,
+    :class:`g2sd_mm.distill.distiller.SpecificDistiller`; and ``sliced`` and ``fitted``, the
+    arguments of the hooks in :mod:`g2sd_mm.distill.starts`. Everything else of the config (data,
     schedule, evaluation) stays; the hooks that distillation needs are added.
     With ``students`` beside it, see :func:`configs_of_students`, the model is that of all of them.
 
@@ -58,14 +60,13 @@ def distill_config(cfg: Config) -> Config:
     if cfg.get('data_preprocessor'):
         cfg.pop('data_preprocessor')  # the student has it now
     cfg.pop('distillation')
-    sliced = block.pop('sliced', None)
+    starts = {name: block.pop(name) for name in _STARTS if name in block}
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
     hooks = list(cfg.get('custom_hooks') or [])
     present = {hook['type'] for hook in hooks}
     added = _HOOKS if one == 'teacher' else (*_HOOKS, 'TeacherCostHook')
     cfg.custom_hooks = hooks + [dict(type=name) for name in added if name not in present]
-    if sliced is not None:
-        cfg.custom_hooks.append(dict(type='SlicedStartHook', **sliced))
+    cfg.custom_hooks += [dict(type=_STARTS[name], **given) for name, given in starts.items()]
     return cfg
 
 

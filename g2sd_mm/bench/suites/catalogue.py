@@ -140,8 +140,8 @@ _FROZEN = tuple(
     for method, step in (
         ('teacher', 'vitb_mae'), ('mae_student', 'vits_mae'), ('g2sd', 'g2sd_vits_generic'))
 )  # fmt: skip
-#: Beyond the paper: the tasks in which the student's head starts as the teacher's.
-_PLUS = {task: f'g2sd_plus_vits_{_HEADS[task]}' for task in ('det', 'seg')}
+#: Beyond the paper: the student starts as a slice of its teacher, and its head as the teacher's.
+_PLUS = {task: f'g2sd_plus_vits_{head}' for task, head in heads().items()}
 _BASELINES = tuple(
     replace(row, data=f'{_TEST_DATA}{row.task}.py')
     for row in (
@@ -160,7 +160,7 @@ MINI = Suite(
         *(_with_a_tenth(step) for step in _steps() if step.name in _FEW_STEPS),
         *baselines.steps(_MINI, _plain, ('deit_mae',)),
         *(
-            Step(f'{_MINI}{name}.py', needs=('g2sd_vits_generic', f'vitb_{_HEADS[task]}'))
+            Step(f'{_MINI}{name}.py', needs=(f'vitb_{_HEADS[task]}',))
             for task, name in _PLUS.items()
         ),
     ),

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
 
 from g2sd_mm.distill import SpecificDistiller
-from g2sd_mm.distill.sliced import SlicedStartHook
+from g2sd_mm.distill.config import distill_config
+from g2sd_mm.distill.starts import FittedAdaptersHook, SlicedStartHook
 from g2sd_mm.errors import ConfigError
 from g2sd_mm.seeding import Generators
 
@@ -93,9 +95,27 @@ def test_linear_adapters_start_where_least_squares_put_them(model):
         with torch.no_grad():
             return float(model(**batch(model), mode='loss')['explained_variance'])
 
-    assert explained() < 0.2
+    assert explained() < 0
+    before = {name: tensor.clone() for name, tensor in model.student.state_dict().items()}
+    FittedAdaptersHook(24).before_train(runner(model))
+    random_student = explained()
+    assert random_student > 0.0
+    after = model.student.state_dict()
+    assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
     SlicedStartHook(24).before_train(runner(model))
-    assert explained() > 0.5
+    assert explained() > max(0.5, random_student)
+
+
+def test_a_config_names_them_in_its_distillation_block():
+    block = dict(teacher=dict(config='teacher.py'), taps=BLOCK['taps'], losses=BLOCK['losses'])
+    starts = dict(sliced=dict(images=8, linear=['head.fc']), fitted=dict(images=4))
+    cfg = distill_config(Config(dict(model=student_cfg(), distillation={**block, **starts})))
+    found = [dict(hook) for hook in cfg.custom_hooks if 'images' in hook]
+    assert found == [
+        dict(type='SlicedStartHook', images=8, linear=['head.fc']),
+        dict(type='FittedAdaptersHook', images=4),
+    ]
+    assert not set(starts) & set(cfg.model)
 
 
 def test_a_run_that_goes_on_keeps_its_student(model):

@@ -1,4 +1,4 @@
-"""A student that starts as a slice of its teacher, before the first step of a run."""
+"""Where a student starts, by what its teacher says of training images: nothing is trained."""
 
 from __future__ import annotations
 
@@ -30,73 +30,104 @@ _RIDGE = 1e-6  # of the mean square of what an adapter sees
 
 
 @HOOKS.register_module()
-class SlicedStartHook(Hook):
-    """Fills the student's ViT with a slice of its teacher's, see :mod:`g2sd_mm.models.slicing`.
+class FittedAdaptersHook(Hook):
+    """Linear adapters start where least squares put them, not at random.
 
-    ``distillation.sliced`` in a config has its arguments. What the teacher's layers see of some
-    training images, without their labels, says what is kept; nothing is trained. A run that goes on
-    has its student already.
+    ``distillation.fitted`` in a config has its arguments. Both networks answer some training
+    images, without their labels; a ``TokenAdapter`` then starts as the linear map that takes the
+    student's tokens nearest to the target of their loss. A random one pulls the student away from
+    where it starts. In stage 1 views are drawn anew in each step, and adapters are no linear maps:
+    there this does nothing. A run that goes on has its adapters already.
 
     Args:
         images: how many, spread over the training data.
-        linear: linear layers that both networks have right behind the ViT's last norm, such as
-            ``head.fc``: they are cut to the student's width.
-
-    Linear adapters between tokens that both networks have in one order start where least squares
-    put them: else the first steps would pull the student away from where it starts.
     """
 
     priority = 'HIGH'  # before averages of weights and checksums are begun
+    option = 'fitted'
 
-    def __init__(self, images: int = 256, linear: Sequence[str] = ()) -> None:
+    def __init__(self, images: int = 256) -> None:
         if images < 1:
-            raise ConfigError(f'distillation.sliced.images={images}: give 1 or more')
-        self.images, self.linear = images, tuple(linear)
+            raise ConfigError(f'distillation.{self.option}.images={images}: give 1 or more')
+        self.images = images
 
     def before_train(self, runner: Runner) -> None:
-        """Slice, unless the run goes on.
+        """Start the student, unless the run goes on.
 
         Raises:
-            ConfigError: if teacher or student is no ViT of this project, or they do not fit.
+            ConfigError: if there is no single teacher, or a network that does not fit.
         """
         if updates_so_far(runner):
             return
         model = bare_model(runner)
         if not isinstance(model, SpecificDistiller) or len(model.teachers) != 1:
             raise ConfigError(
-                'distillation.sliced is for one student and its single teacher (teacher=dict(...))'
+                f'distillation.{self.option} is for one student and its single teacher '
+                '(teacher=dict(...))'
             )
         training, generators = model.training, Generators()
         model.eval()
         try:
             with torch.no_grad():
-                found = self._fill(model, runner)
+                told = self.start(model, runner)
         finally:
             model.train(training)
             generators.restore()
-        if get_world_size() > 1:  # moments differ by rounding between devices
+        if get_world_size() > 1:  # sums differ by rounding between devices
             for parameter in model.parameters():
                 broadcast(parameter.data)
+        runner.logger.info('by %d training images %s', self.images, told)
+
+    def start(self, model: SpecificDistiller, runner: Runner) -> str:
+        """Change the model in place; returns what was done."""
+        fitted = _fit_adapters(model, _batches(runner, model, self.images))
+        return f'adapters of {", ".join(fitted) or "nothing"} start where least squares put them'
+
+
+@HOOKS.register_module()
+class SlicedStartHook(FittedAdaptersHook):
+    """The student's ViT starts as a slice of its teacher's, see :mod:`g2sd_mm.models.slicing`.
+
+    ``distillation.sliced`` in a config has its arguments. What the teacher's layers see of some
+    training images says what is kept. Adapters start as of :class:`FittedAdaptersHook`.
+
+    Args:
+        images: as there.
+        linear: linear layers that both networks have right behind the ViT's last norm, such as
+            ``head.fc``: they are cut to the student's width.
+    """
+
+    option = 'sliced'
+
+    def __init__(self, images: int = 256, linear: Sequence[str] = ()) -> None:
+        super().__init__(images)
+        self.linear = tuple(linear)
+
+    def start(self, model: SpecificDistiller, runner: Runner) -> str:
+        """Change the model in place; returns what was done.
+
+        Raises:
+            ConfigError: if teacher or student is no ViT of this project, or they do not fit.
+        """
+        found = self._slice(model, runner)
+        told = super().start(model, runner)
         wide, narrow = found.basis.shape
-        runner.logger.info(
-            'the student starts as a slice of its teacher: %d of %d directions, with %.1f%% of '
-            'what its layers see, by %d training images', narrow, wide, 100 * found.kept,
-            self.images,
+        return (
+            f'the student starts as a slice of its teacher: {narrow} of {wide} directions, with '
+            f'{found.kept:.1%} of what its layers see; {told}'
         )
 
-    def _fill(self, model: SpecificDistiller, runner: Runner) -> Slice:
+    def _slice(self, model: SpecificDistiller, runner: Runner) -> Slice:
         teacher, student = model.teacher, model.student
         large, small = _vit(teacher.model, 'teacher'), _vit(student, 'student')
         moments = Moments()
         with moments.record(large):
             for images in _batches(runner, model, self.images):
-                teacher(images, _all_patches(small, images))
+                teacher(images, _all_patches(student, images))
         found = slice_of(large, moments, small)
         small.load_state_dict(found.state, strict=False)
         for path in self.linear:
             _cut(teacher, student, path, found)
-        if not hasattr(student, 'draw_view'):
-            _fit_adapters(model, _batches(runner, model, self.images))
         return found
 
 
@@ -149,19 +180,18 @@ def _cut(teacher: FrozenTeacher, student: nn.Module, path: str, found: Slice) ->
     own.load_state_dict({'weight': weight, 'bias': bias})
 
 
-def _fit_adapters(model: SpecificDistiller, batches: Iterator[Tensor]) -> None:
-    """Linear adapters of tokens, by least squares from the student's to the target of their loss.
-
-    In place; left as they are where a target is not known before training.
-    """
+def _fit_adapters(model: SpecificDistiller, batches: Iterator[Tensor]) -> list[str]:
+    """Fit them in place where the target is known before training; returns their taps."""
     distillation: Any = model.distillation
-    fitted = {name: loss for name, loss in distillation.losses.items() if _is_known(loss)}
-    sums: dict[str, list[Tensor]] = {}
-    for images in batches if fitted else ():
+    losses = {name: loss for name, loss in distillation.losses.items() if _is_known(loss)}
+    if hasattr(model.student, 'draw_view') or not losses:
+        return []
+    sums: dict[str, list[Any]] = {}
+    for images in batches:
         taught = distillation.ask_teacher(images)
         with distillation.student_taps.record() as heard:
             model.student(images, mode='tensor')
-        for name, loss in fitted.items():
+        for name, loss in losses.items():
             places = distillation.loss_places(name)
             tap = str(places.get('student')).removeprefix('student.')
             if not isinstance(distillation.adapter(tap), TokenAdapter):
@@ -176,9 +206,10 @@ def _fit_adapters(model: SpecificDistiller, batches: Iterator[Tensor]) -> None:
     for tap, (seen, wanted) in sums.items():
         ridge = _RIDGE * seen.diag().mean() * torch.eye(len(seen), device=seen.device).double()
         solution = torch.linalg.solve(seen + ridge, wanted)
-        adapter: Any = distillation.adapter(tap)
+        adapter = distillation.adapter(tap)
         adapter.weight.copy_(solution[:-1].T)
         adapter.bias.copy_(solution[-1])
+    return list(sums)
 
 
 def _is_known(loss: Any) -> bool:
