@@ -23,13 +23,15 @@ from g2sd_mm.runs.train import train
 from ..helpers.toys import ROOT, autoencoder, save
 
 #: Its own configs, without those that are a main row's with another encoder.
-_OF_MINI = {'vits_deit_mae_cls', 'g2sd_plus_vits_maskrcnn', 'g2sd_plus_vits_upernet'}
+_OF_MINI = {
+    'vits_deit_mae_cls', 'g2sd_plus_vits_cls', 'g2sd_plus_vits_maskrcnn', 'g2sd_plus_vits_upernet',
+}  # fmt: skip
 RUNS = sorted(
     path.stem for path in (ROOT / 'configs/mini').glob('*.py')
     if (ROOT / 'configs/baselines' / path.name).is_file() or path.stem in _OF_MINI
 )  # fmt: skip
 #: Those with the most parts of their own are quick enough for every test run.
-QUICK = {'vits_mkd_cls', 'vits_tinybert_task', 'vits_proteus', 'g2sd_plus_vits_upernet'}
+QUICK = {'vits_mkd_cls', 'vits_tinybert_task', 'vits_proteus', 'g2sd_plus_vits_cls'}
 _FOUR_HEADS = dict(vars(ENCODERS['demo-student']), num_heads=4)
 AUTOENCODERS = {
     'vitb_mae': ('demo-teacher', 'dec64d2b'), 'vits_mae': ('demo-student', 'dec32d2b'),

@@ -69,6 +69,15 @@ class Networks:
         return not self.kind and (self.arch, self.teacher) == demo
 
 
+    @property
+    def sliceable(self) -> bool:
+        """Whether the student's ViT can start as a slice of the teacher's."""
+        own, theirs = self.arch, self.teacher
+        return own is not None and (own.depth, own.embed_dim // own.num_heads, own.patch_size) == (
+            theirs.depth, theirs.embed_dim // theirs.num_heads, theirs.patch_size,
+        )  # fmt: skip
+
+
 def choose_networks(student: str | None, teacher: str | None, task: str) -> Networks:
     """The networks for what is asked for.
 

@@ -18,7 +18,7 @@ _DECODERS = (32, 64, 96, 128, 192, 256, 512)  # widths that decoders have a name
 
 def use_networks(suite: Suite, networks: Networks, task: str) -> Suite:
     """The mini suite's steps of one task with these networks."""
-    suite = _with_inherited_heads(suite, networks, task)
+    suite = _with_better_start(suite, networks, task)
     if networks.usual:
         return suite
     head = TASKS[task].head
@@ -45,14 +45,39 @@ def use_networks(suite: Suite, networks: Networks, task: str) -> Suite:
     return replace(suite, steps=tuple(steps), rows=rows)
 
 
-def _with_inherited_heads(suite: Suite, networks: Networks, task: str) -> Suite:
-    """Stage 2 with heads that start as the teacher's, where both are ours and hence alike."""
-    if task == 'cls' or networks.arch is None or networks.kind == 'task':
+def _with_better_start(suite: Suite, networks: Networks, task: str) -> Suite:
+    """Stage 2 from a slice of the teacher, and with its head, where the networks allow it.
+
+    A slice needs two ViTs that are equally deep, with heads equally wide; a head that starts as the
+    teacher's one that is built alike, which that of a given file may not be.
+    """
+    if networks.arch is None:
         return suite
-    name = f'g2sd_vits_{TASKS[task].head}'
-    config = f'configs/mini/g2sd_plus_vits_{TASKS[task].head}.py'
+    head, given = TASKS[task].head, networks.kind == 'task'
+    sliced, inherited = networks.sliceable, task != 'cls' and not given
+    if not sliced and not inherited:
+        return suite
+    options: dict[str, Any] = {}
+    if not sliced:
+        start = f'work_dirs/{STAGE_1}/weights.pth'
+        options = {
+            'distillation.sliced': None,
+            'model.backbone.init_cfg': {
+                '_delete_': True, 'type': 'Pretrained', 'checkpoint': start,
+            },
+        }
+    elif given and task == 'cls':
+        options = {'distillation.sliced.linear': []}
+    elif given:
+        options = {'distillation.sliced': dict(images=64), 'model.backbone.init_cfg': None}
+    name = f'g2sd_vits_{head}'
+    plus = task == 'cls' or inherited
+    changes: dict[str, Any] = {
+        **(dict(config=f'configs/mini/g2sd_plus_vits_{head}.py', label=name) if plus else {}),
+        **(dict(needs=(f'vitb_{head}',)) if sliced else {}),
+    }
     return suite.with_steps(
-        lambda step: replace(step, config=config, label=name) if step.name == name else step
+        lambda step: _with(step, options, **changes) if step.name == name else step
     )
 
 

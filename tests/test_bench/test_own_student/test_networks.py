@@ -65,8 +65,33 @@ def files(tmp_path_factory):
 
 def test_the_usual_networks_are_those_of_the_mini_suite():
     networks = choose_networks(None, None, 'cls')
-    assert networks.usual and suite_of(networks) is MINI
-    assert len(networks.reasons) == 2
+    assert networks.usual and len(networks.reasons) == 2
+    own = {step.name: step for step in suite_of(networks).steps}
+    assert {name for name in own if own[name] != MINI.step(name)} == {STUDENT}
+
+
+@pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'depth'])
+@pytest.mark.parametrize(
+    ('student', 'sliced'),
+    [('demo-student', True), ('tiny', True), ('small', True), ('demo-teacher', False),
+     ('base', False), ('convnext_atto', False)],
+)  # fmt: skip
+def test_the_student_starts_as_a_slice_where_it_can(student, sliced, task):
+    if (student, task) == ('convnext_atto', 'depth'):
+        return
+    networks = choose_networks(student, None, task)
+    assert networks.sliceable is sliced
+    head = TASKS[task].head
+    step = steps_of(networks, task)[f'g2sd_vits_{head}']
+    cfg = config_of(step)
+    start = cfg.model.backbone.get('init_cfg')
+    assert bool(cfg.distillation.get('sliced')) is sliced
+    assert (start is None) is sliced
+    assert set(step.needs) == {f'vitb_{head}'} | (set() if sliced else {'g2sd_vits_generic'})
+    if not sliced:
+        assert start.checkpoint == 'work_dirs/g2sd_vits_generic/weights.pth'
+    inherited = task != 'cls' and student != 'convnext_atto'
+    assert bool(cfg.distillation.get('inherit')) is inherited
 
 
 def test_a_masked_autoencoder_takes_the_place_of_pre_training(files):
