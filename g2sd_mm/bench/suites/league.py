@@ -11,7 +11,7 @@ what each row is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..results import BASELINES, CHEAPER
@@ -56,8 +56,8 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
             elif step.name in needed:
                 options = {**step.options, **_schedule(step.name, tasks.get(step.name, ''))}
                 yield replace(step, options=options)
-        for _, *chain in cheaper:
-            yield from chain
+        for way in cheaper:
+            yield from way.steps
 
     return Suite(
         name='league',
@@ -65,8 +65,8 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
         rows=(
             *rows,
             *(
-                Row('cls', 'g2sd', chain[-1].name, CHEAPER, setting, f'{_TESTED}cls.py')
-                for setting, *chain in cheaper
+                Row('cls', way.method, way.steps[-1].name, CHEAPER, way.setting, f'{_TESTED}cls.py')
+                for way in cheaper
             ),
         ),
         tables_on_request=(CHEAPER,),
@@ -88,8 +88,17 @@ _GENERIC, _CLS = 'g2sd_vits_generic', 'g2sd_vits_cls'
 _DTYPE = 'distillation.teacher.dtype'
 
 
-def _cheaper() -> Iterator[tuple[Any, ...]]:
-    """Setting of a row of the table, and its steps, the last one of them the row's."""
+@dataclass(frozen=True)
+class _Way:
+    """A row with less arithmetic, and its runs, the last one of them the row's."""
+
+    setting: str
+    steps: tuple[Step, ...]
+    method: str = 'g2sd'
+
+
+def _cheaper() -> Iterator[_Way]:
+    """The rows of the table."""
 
     def first(label: str, config: str = _GENERIC, **options: Any) -> Step:
         return Step(
@@ -105,17 +114,17 @@ def _cheaper() -> Iterator[tuple[Any, ...]]:
         )  # fmt: skip
 
     half = first('half', train_cfg__max_epochs=_LONG[''][1] // 2)
-    yield 'half of stage 1', half, then('half', half.name)
-    yield 'teacher of half the patches', then(
-        'patches', _GENERIC, distillation__teacher_patches__share=0.5
-    )
+    yield _Way('half of stage 1', (half, then('half', half.name)))
+    fitted = then('fitted', _GENERIC, distillation__fitted=dict(images=256))
+    yield _Way('fitted adapter', (fitted,))
+    patches = then('patches', _GENERIC, distillation__teacher_patches__share=0.5)
+    yield _Way('teacher of half the patches', (patches,))
     for dtype in ('bfloat16', 'int8'):
         stage = first(dtype, distillation__teacher__dtype=dtype)
-        yield (
-            f'{dtype} teacher', stage, then(dtype, stage.name, distillation__teacher__dtype=dtype)
-        )  # fmt: skip
+        last = then(dtype, stage.name, distillation__teacher__dtype=dtype)
+        yield _Way(f'{dtype} teacher', (stage, last))
     cross = first('cross', f'{_GENERIC}_cross')
-    yield 'cross-attention decoder', cross, then('cross', cross.name)
+    yield _Way('cross-attention decoder', (cross, then('cross', cross.name)))
     low = Step(
         f'configs/shapes/{_GENERIC}_32.py', needs=('vitb_mae',), label=f'{_GENERIC}_low',
         options={'train_cfg.max_epochs': 17},
@@ -125,9 +134,15 @@ def _cheaper() -> Iterator[tuple[Any, ...]]:
         label=f'{_GENERIC}_low_finish',
         options={'load_from': f'work_dirs/{low.name}/epoch_17.pth', 'train_cfg.max_epochs': 3},
     )  # fmt: skip
-    yield 'low resolution first', low, finish, then('low', finish.name)
+    yield _Way('low resolution first', (low, finish, then('low', finish.name)))
     kept = first('answers', f'{_GENERIC}_answers')
-    yield 'four views, answers on disk', kept, then('answers', kept.name, f'{_CLS}_answers')
+    last = then('answers', kept.name, f'{_CLS}_answers')
+    yield _Way('four views, answers on disk', (kept, last))
+    fast = Step(
+        'configs/mini/g2sd_plus_vits_cls.py', needs=('vitb_cls',), label='g2sd_plus_vits_cls_fast',
+        options={key: value // 2 for key, value in _schedule(_CLS, 'cls').items()},
+    )  # fmt: skip
+    yield _Way('fast', (fast,), 'g2sd_plus')
 
 
 def _dotted(options: dict[str, Any]) -> dict[str, Any]:
