@@ -51,9 +51,11 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
 
     def steps() -> Iterator[Step]:
         for step in mini.steps:
+            if step.name not in needed:
+                continue
             if step.name in teachers:
                 yield teachers[step.name]
-            elif step.name in needed:
+            else:
                 options = {**step.options, **_schedule(step.name, tasks.get(step.name, ''))}
                 yield replace(step, options=options)
         for way in cheaper:

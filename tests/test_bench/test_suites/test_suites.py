@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_what_a_config_loads_is_what_its_step_needs(suite):
     """Each ``work_dirs/NAME/weights.pth`` in a config is a step that is run before."""
     for step in suite.steps:
         text = str(raw_config(str(ROOT / step.config), step.options).to_dict())
-        loaded = {part.split('/')[0] for part in text.split('work_dirs/')[1:]}
+        loaded = set(re.findall(r'work_dirs/(\w+)/', text))
         assert loaded == set(step.needs), step.name
 
 
