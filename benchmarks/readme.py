@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from g2sd_mm.bench.methods import METHODS
+from g2sd_mm.bench.reports.blocks import Heading, Table
+from g2sd_mm.bench.reports.league import league_tables
 from g2sd_mm.bench.reports.summary import Line, summarise, verdicts
 from g2sd_mm.bench.reports.tables import markdown_table
 from g2sd_mm.bench.results import read_results
@@ -19,11 +21,11 @@ from .bars import bars
 from .speed.stages import ROOT
 from .speed.table import speed_table
 
-#: A Markdown table of some files.
-Table = Callable[[list[Path]], str]
+#: Makes Markdown of some files.
+Maker = Callable[[list[Path]], str]
 
 _SECTION = re.compile(
-    r'(?P<start><!-- (?P<kind>results|excerpt|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
+    r'(?P<start><!-- (?P<kind>results|excerpt|league|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
     r'(?P<end><!-- end of (?P=kind) -->)',
     re.DOTALL,
 )
@@ -34,8 +36,9 @@ def with_results(text: str, root: Path) -> str:
 
     Args:
         text: Markdown with ``<!-- results: FILE -->`` ... ``<!-- end of results -->`` for a
-            ``results.json``, ``<!-- excerpt: FILE -->`` for a line a task of its main rows, or
-            ``<!-- speed: FILES -->`` for what ``tools/benchmark.py`` wrote.
+            ``results.json``, ``<!-- excerpt: FILE -->`` for a line a task of its main rows,
+            ``<!-- league: FILE -->`` for its league tables, or ``<!-- speed: FILES -->`` for what
+            ``tools/benchmark.py`` wrote.
         root: folder that FILE is relative to.
 
     Raises:
@@ -74,13 +77,35 @@ def _excerpt(files: list[Path]) -> str:
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
 
 
+#: Columns of a league table that are shown beside the method and its figure.
+_LEAGUE = ('- g2sd', '95 % interval', 'seeds', 'labels', 'teachers', 'PFLOP', 'own time')
+
+
+def _league(files: list[Path]) -> str:
+    """The league tables of a ``results.json``, with fewer columns than its report has."""
+    (file,) = files
+    results = read_results(file)
+    parts = []
+    for block in league_tables(summarise(results['rows']), results.get('uses', ())):
+        if isinstance(block, Heading):
+            parts.append(f'**{block.text}**')
+        elif isinstance(block, Table):
+            shown = [0, 1, *(i for i, name in enumerate(block.header) if name in _LEAGUE)]
+            rows = [block.header, ['---'] * len(block.header), *block.rows]
+            lines = ('| ' + ' | '.join(row[i] for i in shown) + ' |' for row in rows)
+            parts.append('\n'.join(lines))
+    return '\n\n'.join(parts)
+
+
 def _figure(line: Line | None) -> str:
     if line is None or line.mean is None:
         return ''
     return f'{line.mean:.1f}' + (f' ± {line.spread:.1f}' if line.spread is not None else '')
 
 
-_KINDS: dict[str, Table] = {'results': _results, 'excerpt': _excerpt, 'speed': speed_table}
+_KINDS: dict[str, Maker] = {
+    'results': _results, 'excerpt': _excerpt, 'league': _league, 'speed': speed_table,
+}  # fmt: skip
 
 
 def pages(root: Path = ROOT) -> dict[Path, str]:

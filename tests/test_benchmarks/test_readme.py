@@ -39,3 +39,19 @@ def test_a_marked_section_is_filled_and_the_rest_is_kept(tmp_path):
 def test_a_missing_results_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r'r\.json is not a results\.json'):
         with_results(MARKED, tmp_path)
+
+
+def test_a_league_is_shown_with_what_its_rows_use(tmp_path):
+    common = dict(task='cls', student='vits', params_m=1.0, gflops=0.5, train_seconds=10.0,
+                  total_seconds=12.0)  # fmt: skip
+    rows = [
+        {**common, 'method': method, 'seed': seed, 'metrics': {'top1': value}, 'table': table}
+        for method, table, values in (('g2sd', 'main', (80, 81)), ('mkd', 'baselines', (82, 84)))
+        for seed, value in enumerate(values)
+    ]
+    (tmp_path / 'r.json').write_text(json.dumps({'suite': 'league', 'rows': rows}))
+    text = with_results('<!-- league: r.json -->\n<!-- end of league -->\n', tmp_path)
+    header, _, first, second = [line for line in text.splitlines() if line.startswith('|')]
+    assert header.startswith('| method | top1 | - g2sd | 95 % interval | seeds |')
+    assert first.startswith('| mkd | 83.00 ± 1.41 | +2.50 |')
+    assert second.startswith('| g2sd | 80.50 ± 0.71 |')
