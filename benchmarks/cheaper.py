@@ -46,8 +46,13 @@ PAIRS = {
     'low_resolution': Pair('generic_vits', side=128),
     'answers': Pair('generic_vits', 'answers'),
     'int8': Pair('generic_vits', 'int8'),
+    'float8': Pair('generic_vits', 'float8'),
     'attended50': Pair('cls_vits', 'attended50'),
 }
+
+
+#: Options whose teacher answers otherwise, by rounding.
+_ROUNDED = ('int8', 'float8')
 
 
 def measure(
@@ -79,7 +84,7 @@ def measure(
         key: built[key].timed('step', random_batch(one, batch, size))
         for key, (one, _) in sides_of.items()
     }
-    error = feature_error(*built.values(), changed, size) if pair.extra == 'int8' else None
+    error = feature_error(*built.values(), changed, size) if pair.extra in _ROUNDED else None
     timings = alternate(tasks, rounds)
     ratio = Ratio.of(timings['plain'], timings[name])
     return {

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 PARTS = ('step', 'teacher', 'student', 'input', 'end_to_end', 'memory', 'startup', 'scaling')
 DTYPES = ('float32', 'bfloat16', 'float16')
 EXTRAS = (
-    'both', 'decode50', 'answers', 'tokens50', 'attended50', 'int8', 'labels', 'recompute',
-    'channels_last',
+    'both', 'decode50', 'answers', 'tokens50', 'attended50', 'int8', 'float8', 'labels',
+    'recompute', 'channels_last',
 )  # fmt: skip
 EXAMPLES = """parts:
   step        whole training steps: preprocessing, teacher, student, backward pass, update

@@ -39,6 +39,7 @@ EXTRAS = {
     'attended50': Extra(('cls',), {'distillation.teacher_patches': {'share': 0.5}}),
     'answers': Extra(('generic',), {}),
     'int8': Extra(_TASKS, {'distillation.teacher.dtype': 'int8'}),
+    'float8': Extra(_TASKS, {'distillation.teacher.dtype': 'float8'}),
     'labels': Extra(('cls',), {}),
     'recompute': Extra(_TASKS, {}),
     'channels_last': Extra(_TASKS, {}),

@@ -71,6 +71,8 @@ def short_plan(device: str, size: str, tests: Path | None = None) -> list[Part]:
         arguments += ['--pairs', '1' if toy else '2', '--dtype', 'bfloat16']
         return Part(name, (*arguments, '--workers', str(1 if toy else workers)), seconds)
 
+    float8 = ['--stages', 'generic_vits', *step, '--batch', str(2 if toy else 512)]
+    float8 += ['--dtype', 'bfloat16', *compiled, '--with', 'float8']
     python = sys.executable
     script = ROOT / 'benchmarks' / 'speed' / 'bare.py'
     bare = (python, str(script), device, *(['small'] if toy else []))
@@ -87,6 +89,7 @@ def short_plan(device: str, size: str, tests: Path | None = None) -> list[Part]:
         other('memory generic_vits', 'generic_vits', 'memory', 512, 60),
         other('memory det_vits', 'det_vits', 'memory', 8, 60),
         steps('generic_vitt', 512, 90),
+        Part('step generic_vits, float8 teacher', tuple(float8), 75),
         other('fed steps', 'generic_vits', 'end_to_end', 256, 60),
         other('memory seg_vits', 'seg_vits', 'memory', 16, 60),
     ]

@@ -70,12 +70,12 @@ def test_a_stage_is_measured_with_the_options_that_it_has():
     settings = Settings(tuple(STAGES), ('step',), variants)
     names = {n: [v.extra for v in settings.variants_of(s)] for n, s in STAGES.items()}
     assert names['generic_vits'] == [
-        None, 'both', 'decode50', 'answers', 'int8', 'recompute', 'channels_last',
+        None, 'both', 'decode50', 'answers', 'int8', 'float8', 'recompute', 'channels_last',
     ]
     assert names['cls_vits'] == [
-        None, 'tokens50', 'attended50', 'int8', 'labels', 'recompute', 'channels_last',
+        None, 'tokens50', 'attended50', 'int8', 'float8', 'labels', 'recompute', 'channels_last',
     ]
-    assert names['det_vits'] == [None, 'int8', 'recompute', 'channels_last']
+    assert names['det_vits'] == [None, 'int8', 'float8', 'recompute', 'channels_last']
 
 
 def test_the_command_knows_every_option():

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ...models.masking import Masking
+from .float8 import check_device, use_float8
 from .int8 import use_int8
 
-_DTYPES = ('float32', 'bfloat16', 'float16', 'float64', 'int8')
+_DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
+#: Precision of the products of linear layers -> that of the rest.
+_PRODUCTS = {'int8': 'float32', 'float8': 'bfloat16'}
 
 
 class Features(NamedTuple):
@@ -47,7 +50,8 @@ class FrozenTeacher:
     Args:
         model: the network, weights in place.
         dtype: precision that it runs in, outside any autocast; ``int8`` is float32 with linear
-            layers whose products are of 8-bit integers, on a CPU.
+            layers whose products are of 8-bit integers, on a CPU; ``float8`` is bfloat16 with
+            linear layers whose products are of float8 numbers, on a GPU that has them.
         train_mode: the published detection recipe leaves the teacher's stochastic depth on;
             True reproduces that.
 
@@ -65,10 +69,11 @@ class FrozenTeacher:
     licence: str | None = None
 
     def __init__(self, model: nn.Module, dtype: str = 'float32', train_mode: bool = False) -> None:
-        if dtype not in _DTYPES:
-            raise ValueError(f'teacher dtype {dtype!r} is none of {", ".join(_DTYPES)}')
-        self.int8 = dtype == 'int8'
-        self.dtype = torch.float32 if self.int8 else getattr(torch, dtype)
+        if dtype not in (*_DTYPES, *_PRODUCTS):
+            known = ', '.join((*_DTYPES, *_PRODUCTS))
+            raise ValueError(f'teacher dtype {dtype!r} is none of {known}')
+        self.products = dtype if dtype in _PRODUCTS else None
+        self.dtype = getattr(torch, _PRODUCTS.get(dtype, dtype))
         self.train_mode = train_mode
         self.model = self.frozen(model)
         #: Hears each answer while it is set; nothing is kept here.
@@ -76,8 +81,10 @@ class FrozenTeacher:
 
     def frozen(self, model: nn.Module) -> nn.Module:
         """A network in this teacher's precision and mode, without gradients."""
-        if self.int8:
+        if self.products == 'int8':
             use_int8(model)
+        elif self.products == 'float8':
+            use_float8(model)
         return model.requires_grad_(False).to(self.dtype).train(self.train_mode)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTeacher:
@@ -121,9 +128,11 @@ class FrozenTeacher:
         """Move to a device; the precision stays.
 
         Raises:
-            UserError: off the CPU, for a teacher of int8.
+            UserError: for int8 off the CPU, and for float8 on a GPU that has none.
         """
-        if self.int8 and torch.device(device).type not in ('cpu', 'meta'):
+        if self.products == 'float8':
+            check_device(torch.device(device))
+        if self.products == 'int8' and torch.device(device).type not in ('cpu', 'meta'):
             raise UserError(
                 "distillation.teacher.dtype='int8' is for CPUs: on a GPU use 'bfloat16'"
             )
