@@ -28,7 +28,7 @@ T = TypeVar('T')
 
 _PIXELS = 2**21  # of a batch, whose activations grow with them
 _MOST = 64  # images of a batch
-_CACHED = (16, 2**18)  # of a CPU, whose caches larger batches leave: images, or pixels if more
+_CACHED = (16, 32 * 56**2)  # of a CPU, whose caches larger ones leave: images, or pixels if more
 _CHUNK = 4  # batches that are prepared together, so that images of one size meet
 _HELD = 2**28  # bytes of prepared images that wait for others of their size, in a lane
 _MEMORY = 2**26  # bytes of frames in a chunk
@@ -58,7 +58,7 @@ def predictions(
         source: see :func:`~g2sd_mm.students.sources.find`.
         finish: (number of the picture, picture, data sample) -> result; called in a thread.
         batch_size: images at a time (by their size: at most 64, or about two million pixels; on a
-            CPU 16, or as many as have a quarter of a million pixels).
+            CPU 16, or as many as have a hundred thousand pixels).
         tiling: how large images are cut.
         progress: show a bar, and say at the end how many images per second were predicted.
 

@@ -248,10 +248,14 @@ class Student(nn.Module):
 
     def run(self, prepared: Sequence[dict[str, Any]]) -> list[Any]:
         """Data samples of prepared images of one size, predicted together."""
-        batch = pseudo_collate(list(prepared))
-        if self.task == 'classification':  # whose preprocessor normalises a whole batch at once
-            batch['inputs'] = torch.stack(batch['inputs'])
-        return self.model.test_step(batch)
+        if self.task != 'classification':
+            return self.model.test_step(pseudo_collate(list(prepared)))
+        # a whole batch is normalised at once, and samples, which hold no tensors yet, stay as
+        # they are: the preprocessor would copy each
+        batch = {'inputs': torch.stack([one['inputs'] for one in prepared])}
+        inputs = self.model.data_preprocessor(batch, False)['inputs']
+        samples = [one['data_samples'] for one in prepared]
+        return self.model(inputs, samples, mode='predict')
 
     def picture(self, image: Image) -> np.ndarray:
         """A picture to draw on, uint8 [height, width, 3]."""

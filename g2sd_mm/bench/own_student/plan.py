@@ -168,7 +168,7 @@ def make_plan(
         raise UserError(f'{error}: add images, a hundred of a class are a beginning') from error
     reasons = [
         f'task {TASKS[task].name}: how {wishes.data} is laid out', *networks.reasons,
-        *_images(suite, rows), *data.notes,
+        *_start(networks), *_images(suite, rows), *data.notes,
     ]
     student = next(row for row in rows if row.method == 'g2sd')
     if scale is None:
@@ -196,6 +196,14 @@ def make_plan(
         )
     suite = replace(suite, steps=tuple(steps))
     return Plan(wishes, data, suite, networks, scale, tuple(reasons))
+
+
+def _start(networks: Networks) -> Iterator[str]:
+    if networks.sliceable:
+        yield (
+            'start: the student starts as a slice of its teacher, which is as deep, with heads as '
+            'wide, so it needs no stage 1'
+        )
 
 
 def _images(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
@@ -277,10 +285,11 @@ def describe(plan: Plan) -> Iterator[str]:
 def role_of(plan: Plan, name: str) -> str:
     """What a run is for, in words."""
     ends = {row.step: row.method for row in plan.suite.rows}
+    whose = 'plain twin' if plan.networks.sliceable else 'student'
     roles = {
         PRE_TRAINING: 'pre-training of the teacher, without labels',
         FROM_ENCODER: 'stage 1 of the larger network, without labels',
-        STAGE_1: 'stage 1 of the student, without labels',
+        STAGE_1: f'stage 1 of the {whose}, without labels',
     }
     of_rows = {
         'teacher': 'fine-tuning of the teacher',
