@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..engine.hooks.access import bare_model, updates_so_far
+from ..engine.tensors import is_sharded
 from ..errors import ConfigError
 from ..models.masking import Masking, random_masking
 from ..models.slicing import Moments, Slice, slice_of
@@ -64,6 +65,12 @@ class FittedAdaptersHook(Hook):
             raise ConfigError(
                 f'distillation.{self.option} is for one student and its single teacher '
                 '(teacher=dict(...))'
+            )
+        if is_sharded(list(model.parameters())):
+            raise ConfigError(
+                f'distillation.{self.option} needs whole weights, and those of this run are '
+                f'sharded: train one update without sharding, then begin with load_from=WEIGHTS '
+                f'and distillation.{self.option}=None'
             )
         training, generators = model.training, Generators()
         model.eval()
