@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 
 
 def user_cache() -> Path:
@@ -39,12 +40,22 @@ def whole_or_not(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
+        mode = _usual_mode(temporary)
         yield temporary
+        os.chmod(temporary, mode)  # safetensors lets nobody but its owner read what it writes
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(path: Path) -> int:
+    """Who may read and write a file that this process makes there; nothing stays of it."""
+    path.touch()
+    mode = S_IMODE(path.stat().st_mode)
+    path.unlink()
+    return mode
 
 
 def remove_leftovers(folder: str | Path) -> list[Path]:

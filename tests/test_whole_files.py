@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from g2sd_mm.whole_files import remove_leftovers, user_cache, write_text
+from g2sd_mm.checkpoints.write import write_safetensors
+from g2sd_mm.whole_files import remove_leftovers, user_cache, whole_or_not, write_text
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch):
@@ -66,3 +68,18 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
         (tmp_path / name).write_text('x')
     assert remove_leftovers(tmp_path) == [tmp_path / '.epoch_1.pth.123.tmp']
     assert sorted(os.listdir(tmp_path)) == ['.hidden', 'epoch_1.pth', 'notes.tmp']
+
+
+def test_others_may_read_what_they_may_read_of_any_file(tmp_path):
+    (tmp_path / 'usual').touch()
+    with whole_or_not(tmp_path / 'file') as temporary:
+        os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))
+    modes = {(tmp_path / name).stat().st_mode for name in ('usual', 'file')}
+    assert len(modes) == 1 and {path.name for path in tmp_path.iterdir()} == {'usual', 'file'}
+
+
+def test_weights_in_safetensors_can_be_read_by_others(tmp_path):
+    (tmp_path / 'usual').touch()
+    write_safetensors(tmp_path / 'weights.safetensors', {'a': torch.zeros(2)}, {})
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
