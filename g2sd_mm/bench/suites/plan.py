@@ -52,13 +52,17 @@ def with_public_files(suite: Suite, folder: Path) -> Suite:
     return suite.with_steps(change)
 
 
-def with_given_files(suite: Suite, rows: Sequence[Row]) -> Suite:
-    """The suite in which weights that come with the project stand in for runs that rows need."""
+def with_given_files(suite: Suite, rows: Sequence[Row] | None = None) -> Suite:
+    """The suite in which weights that come with the project stand in for runs that rows need.
+
+    Without ``rows`` all of the suite's are meant.
+    """
     if not suite.given:
         return suite
     folder = project_folder() / suite.given
     changed = with_public_files(suite, folder)
-    given = [step.name for step in changed.steps_of(rows) if Path(step.file).parent == folder]
+    needed = changed.steps_of(suite.rows if rows is None else rows)
+    given = [step.name for step in needed if Path(step.file).parent == folder]
     if not given:
         return suite
     note = (

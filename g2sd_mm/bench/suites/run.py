@@ -21,6 +21,7 @@ from .data import OwnData
 from .digests import Key, all_digests, row_digests
 from .jobs import longest_chains_first, run_graph
 from .launch import begin, end_all, launch, launch_test
+from .plan import with_given_files
 from .record import HOW, Record
 from .run_progress import RunProgress
 from .suites import Row, Step, Suite
@@ -365,13 +366,11 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
     if error:
         return {**line, 'error': error}
     chain = [finished[seed, name] for name in suite.chain(row.step)]
-    keys = (
-        'dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen', 'commit',
-    )  # fmt: skip
+    made = 'dataset', 'params_m', 'gflops', 'train_seconds', 'checkpoint', 'images_seen', 'commit'
     licences = licences_beside(result.get('checkpoint'))
     return {
         **line,
-        **{key: result.get(key) for key in keys},
+        **{key: result.get(key) for key in made},
         **({'licences': licences} if licences else {}),
         'metrics': metrics,
         'total_seconds': round(sum(step['train_seconds'] for step in chain), 1),
@@ -391,7 +390,7 @@ def merge_rows(folder: Path) -> None:
     if not files:
         return
     made = files[-1]
-    suite = SUITES[made['suite']]
+    suite = with_given_files(SUITES[made['suite']])
     digests = row_digests(suite, all_digests(suite, record.seeds()))
     rows = _in_order(suite, record.find(digests))
     kept = {key: made[key] for key in ('suite', *HOW)}

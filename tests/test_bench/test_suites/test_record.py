@@ -18,6 +18,7 @@ from g2sd_mm.bench.suites.budget import _read
 from g2sd_mm.bench.suites.catalogue import MINI, SUITES
 from g2sd_mm.bench.suites.data import OwnData
 from g2sd_mm.bench.suites.digests import all_digests, row_digests
+from g2sd_mm.bench.suites.plan import with_given_files
 from g2sd_mm.bench.suites.record import Record
 from g2sd_mm.bench.suites.run import merge_rows, run_suite
 from g2sd_mm.bench.suites.suites import Row, Suite
@@ -234,11 +235,13 @@ def test_a_file_that_is_no_row_is_named(fake, tmp_path, record):
         go(tmp_path / 'out', record)
 
 
-def test_committed_rows_count(monkeypatch):
-    """Of the mini suite: their names, what is in them, and their digests."""
+@pytest.mark.parametrize('name', ['mini', 'league'])
+def test_committed_rows_count(name, monkeypatch):
+    """Their names, what is in them, and their digests."""
     monkeypatch.chdir(ROOT)
-    kept = Record(Path(MINI.record or ''))
-    digests = row_digests(MINI, all_digests(MINI, kept.seeds()))
+    suite = with_given_files(SUITES[name])
+    kept = Record(Path(suite.record or ''))
+    digests = row_digests(suite, all_digests(suite, kept.seeds()))
     assert len(kept.find(digests)) == len(kept.files()) > 0
     assert kept.left_out(digests) == []
 
