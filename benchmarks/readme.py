@@ -14,7 +14,7 @@ from g2sd_mm.bench.reports.blocks import Heading, Table
 from g2sd_mm.bench.reports.league import league_tables
 from g2sd_mm.bench.reports.summary import Line, summarise, verdicts
 from g2sd_mm.bench.reports.tables import markdown_table
-from g2sd_mm.bench.results import read_results
+from g2sd_mm.bench.results import BASELINES, read_results
 from g2sd_mm.tasks import TASKS
 
 from .bars import bars
@@ -103,6 +103,27 @@ def _figure(line: Line | None) -> str:
     return f'{line.mean:.1f}' + (f' ± {line.spread:.1f}' if line.spread is not None else '')
 
 
+def with_figures(text: str, results: Path) -> str:
+    """A page whose table has a line a method, with the fourth column filled from a league.
+
+    Args:
+        text: Markdown; lines of the table begin with the method in backquotes.
+        results: ``results.json`` of the league.
+    """
+    lines = summarise(read_results(results)['rows'])
+
+    def fill(line: str) -> str:
+        if not (found := re.match(r'\| `(\w+)` \|', line)):
+            return line
+        own = [row for row in lines if row.method == found[1] and row.table == BASELINES]
+        figures = [f'{TASKS[row.task].name} {_figure(row)}' for row in own if row.values]
+        cells = line.split('|')
+        cells[4] = f' {"; ".join(figures)} ' if figures else ' '
+        return '|'.join(cells)
+
+    return '\n'.join(map(fill, text.split('\n')))
+
+
 _KINDS: dict[str, Maker] = {
     'results': _results, 'excerpt': _excerpt, 'league': _league, 'speed': speed_table,
 }  # fmt: skip
@@ -127,6 +148,8 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
             files[page] = with_results(text, root)
         for results in {root / s['files'] for s in sections if s['kind'] != 'speed'}:
             files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
+    page = root / 'docs/baselines.md'
+    files[page] = with_figures(page.read_text(), root / 'docs/results/mini/league/results.json')
     return files
 
 

@@ -173,7 +173,6 @@ def test_the_page_has_every_row_its_configs_and_its_published_figure():
             assert (ROOT / 'configs/mini' / config).is_file()
             of_mini = method in ('deit_mae', 'g2sd_plus')
             assert (ROOT / 'configs/baselines' / config).is_file() or of_mini
-        assert line.split('|')[4].strip() == '', 'no row is on record'
     named = set(re.findall(r'^## .*$', PAGE, re.MULTILINE))
     for method in table:
         assert any(f'`{method}`' in heading for heading in named), method
