@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeAlias
 
 import cv2
@@ -168,12 +170,10 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
     Raises:
         UserError: if it is missing or no image.
     """
+    check_image(path)
     try:
         with open(path, 'rb') as file:
             pixels = mmcv.imfrombytes(file.read(), channel_order=order)
-    except OSError:
-        check_image(path)  # asked only now: many pictures are read one after the other
-        raise
     except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
         raise UserError(f'{path} is not an image that can be read') from error
     if pixels is None:  # or this, where it reorders no channels
@@ -187,7 +187,11 @@ def check_image(path: str | Path) -> None:
     Raises:
         UserError: if so.
     """
-    if not Path(path).is_file():
+    try:
+        found = S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):  # ValueError: a character that no path has
+        found = False
+    if not found:
         raise UserError(f'no image file {path}')
 
 

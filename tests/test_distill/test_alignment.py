@@ -188,8 +188,8 @@ def test_a_tap_on_the_students_side_alone_is_compared_with_the_teachers_features
     )
     seen = []
     loss = model.distillation.losses['loss_tokens']
-    inner = loss._compared
-    loss._compared = lambda *given: seen.append(inner(*given)) or seen[-1]
+    inner = loss.compared
+    loss.compared = lambda *given: seen.append(inner(*given)) or seen[-1]
     losses = model(images(), mode='loss')
     (predicted, target), _ = seen
     number = 64 if side == 8 and share == 1 else 16 if share == 1 else 4 + 6

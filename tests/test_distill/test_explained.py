@@ -55,13 +55,13 @@ def test_it_has_no_gradient_and_adds_nothing_to_the_loss():
 def test_stage_one_logs_it_of_the_tokens_that_its_loss_compares(tokens, monkeypatch):
     model = distiller(tokens=tokens)
     loss = model.distillation.losses['loss_tokens']
-    seen, compared = [], loss._compared
+    seen, compared = [], loss.compared
 
     def watched(*given):
         seen.append(compared(*given))
         return seen[-1]
 
-    monkeypatch.setattr(loss, '_compared', watched)
+    monkeypatch.setattr(loss, 'compared', watched)
     torch.manual_seed(0)
     losses = model(images(), mode='loss')
     (predicted, target), again = seen
