@@ -148,8 +148,8 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
             files[page] = with_results(text, root)
         for results in {root / s['files'] for s in sections if s['kind'] != 'speed'}:
             files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
-    page = root / 'docs/baselines.md'
-    files[page] = with_figures(page.read_text(), root / 'docs/results/mini/league/results.json')
+    page, league = root / 'docs/baselines.md', root / 'docs/results/mini/league/results.json'
+    files[page] = with_figures(files.get(page, page.read_text()), league)
     return files
 
 

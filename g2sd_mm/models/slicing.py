@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from .sizes import EncoderSize
 from .vit import VisionTransformer
 
 _RIDGE = 1e-3  # of the mean square of what a linear map sees
@@ -152,11 +153,18 @@ def _plain_norm(width: int) -> dict[str, Tensor]:
     return {'weight': torch.ones(width), 'bias': torch.zeros(width)}
 
 
+def is_sliceable(large: EncoderSize, small: EncoderSize) -> bool:
+    """Whether a ViT of the small size can be a slice of one of the large size."""
+    shapes = [(s.depth, s.embed_dim // s.num_heads, s.patch_size) for s in (large, small)]
+    return shapes[0] == shapes[1] and small.embed_dim <= large.embed_dim
+
+
 def _check(large: VisionTransformer, small: VisionTransformer) -> None:
-    widths = [vit.embed_dim // _heads(vit) for vit in (large, small)]
-    patches = [vit.patch_embed.patch_size for vit in (large, small)]
-    fits = large.depth == small.depth and widths[0] == widths[1] and patches[0] == patches[1]
-    if not fits or small.embed_dim > large.embed_dim or small.in_channels != large.in_channels:
+    sizes = (
+        EncoderSize(vit.embed_dim, vit.depth, _heads(vit), vit.patch_embed.patch_size)
+        for vit in (large, small)
+    )
+    if not is_sliceable(*sizes) or small.in_channels != large.in_channels:
         raise ConfigError(
             'a slice of a teacher is as deep, with patches, heads and images of its sizes, and no '
             f'wider: the teacher has {_size(large)}, the student {_size(small)}; leave '

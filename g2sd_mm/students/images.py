@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_IFMT, S_IFREG
 from typing import Any, TypeAlias
 
 import cv2
@@ -187,12 +187,16 @@ def check_image(path: str | Path) -> None:
     Raises:
         UserError: if so.
     """
-    try:
-        found = S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):  # ValueError: a character that no path has
-        found = False
-    if not found:
+    if kind_of(path) != S_IFREG:
         raise UserError(f'no image file {path}')
+
+
+def kind_of(path: str | Path) -> int:
+    """The kind of file, as ``stat`` has it; 0 if there is none."""
+    try:
+        return S_IFMT(os.stat(path).st_mode)
+    except (OSError, ValueError):  # ValueError: a character that no path has
+        return 0
 
 
 def read_pixels(step: Mapping[str, Any], path: str) -> np.ndarray:

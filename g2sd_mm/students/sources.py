@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from stat import S_IFDIR, S_IFMT, S_IFREG
+from stat import S_IFDIR, S_IFREG
 from typing import Any
 
 import cv2
@@ -18,7 +18,7 @@ from PIL import Image as pillow
 
 from ..errors import UserError
 from ..image_files import ENDINGS, files_below, is_image
-from .images import Image, as_bytes, check_image
+from .images import Image, as_bytes, check_image, kind_of
 
 #: Endings of the videos that are taken from folders, whatever their case.
 VIDEOS = (
@@ -119,7 +119,7 @@ def _at(text: str, every: int, without: Path | None) -> Source:
     if '://' in text:
         raise UserError(f'{text} is an address: download it, and give the file')
     place = os.path.expanduser(text)
-    kind = _kind(place)
+    kind = kind_of(place)
     if kind == S_IFREG and not place.lower().endswith(VIDEOS):
         return Source([Item(text, place)], 1, True)
     path = Path(place)
@@ -159,14 +159,6 @@ def _outside(files: list[Path], folder: Path | None) -> list[Path]:
         return files
     place = folder.resolve()
     return [file for file in files if place not in file.resolve().parents]
-
-
-def _kind(path: str) -> int:
-    """The kind of file, as ``stat`` has it; 0 if there is none."""
-    try:
-        return S_IFMT(os.stat(path).st_mode)
-    except (OSError, ValueError):  # ValueError: a character that no path has
-        return 0
 
 
 def _is_taken(path: Path) -> bool:

@@ -22,6 +22,7 @@ from ...checkpoints.vision import unsuitable
 from ...checkpoints.vision.teaching import how_to_teach
 from ...errors import UserError
 from ...models.sizes import ENCODERS, EncoderSize
+from ...models.slicing import is_sliceable
 from ...models.timm_network import level_strides, level_widths, timm_network
 from ...provenance import file_digest
 from ...tasks import TASKS
@@ -72,10 +73,7 @@ class Networks:
     @property
     def sliceable(self) -> bool:
         """Whether the student's ViT can start as a slice of the teacher's."""
-        own, theirs = self.arch, self.teacher
-        return own is not None and (own.depth, own.embed_dim // own.num_heads, own.patch_size) == (
-            theirs.depth, theirs.embed_dim // theirs.num_heads, theirs.patch_size,
-        )  # fmt: skip
+        return self.arch is not None and is_sliceable(self.teacher, self.arch)
 
 
 def choose_networks(student: str | None, teacher: str | None, task: str) -> Networks:

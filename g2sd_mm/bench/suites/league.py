@@ -47,6 +47,7 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
     )
     cheaper = tuple(_cheaper())
     tasks = {row.step: row.task for row in rows}
+    tested = {row.task: row.data for row in rows}
     needed = {step.name for step in mini.steps_of(rows)}
 
     def steps() -> Iterator[Step]:
@@ -67,7 +68,7 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
         rows=(
             *rows,
             *(
-                Row('cls', way.method, way.steps[-1].name, CHEAPER, way.setting, f'{_TESTED}cls.py')
+                Row('cls', way.method, way.steps[-1].name, CHEAPER, way.setting, tested['cls'])
                 for way in cheaper
             ),
         ),
@@ -85,7 +86,6 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
     )
 
 
-_TESTED = 'configs/shapes_test/'
 _GENERIC, _CLS = 'g2sd_vits_generic', 'g2sd_vits_cls'
 _DTYPE = 'distillation.teacher.dtype'
 
