@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config.parts import LOADERS, innermost_dataset
+from ..config.parts import LOADERS, innermost_dataset, preprocessor_of
 
 Size = tuple[int, int]
 
@@ -120,10 +120,7 @@ def inputs_of(cfg: Mapping[str, Any], size: Size | None = None) -> Inputs:
         cfg: mmengine config.
         size: of the images, where they have been seen.
     """
-    model = cfg.get('model') or {}
-    if model.get('type') == 'SpecificDistiller':
-        model = model['student']
-    preprocessor = cfg.get('data_preprocessor') or model.get('data_preprocessor') or {}
+    preprocessor = preprocessor_of(cfg)
     classifies = cfg.get('default_scope') == 'mmpretrain'
     if size is None and classifies:
         size = cut_of(pipeline_of(cfg, 'test_dataloader', 'val_dataloader', *LOADERS)).size

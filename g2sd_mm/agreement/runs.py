@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from ..config.classes import class_counts
-from ..config.parts import LOADERS, add_hook, encoder_start, teachers_in
+from ..config.parts import LOADERS, add_hook, encoder_start, preprocessor_of, teachers_in
 from ..config.project import find_config
 from ..errors import UserError
 from .data import BY_POSITION, Names, comparable, difference
@@ -123,8 +123,7 @@ def prepares_images(teacher: Mapping[str, Any]) -> bool:
 
 def _check_reader(cfg: Config, student: Inputs) -> None:
     """Such a teacher knows the student's preprocessor, and takes it that files are read as BGR."""
-    preprocessor = cfg.get('data_preprocessor') or (cfg.get('model') or {}).get('data_preprocessor')
-    expected = channel_order(preprocessor or {})
+    expected = channel_order(preprocessor_of(cfg))
     if expected and student.channels and expected != student.channels:
         raise UserError(
             'train_pipeline reads images as RGB, and a teacher that normalises them anew takes it '

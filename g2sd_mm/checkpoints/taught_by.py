@@ -13,7 +13,7 @@ Licences = dict[str, str]
 
 
 def licences_of(origin: Any) -> Licences:
-    """Licences of the teachers in a record's ``origin``, and of those of what it started from."""
+    """Licences of the teachers in a record's ``origin``, and of those who taught its files."""
     return dict(_named(origin)) if isinstance(origin, Mapping) else {}
 
 
@@ -29,12 +29,12 @@ def licences_beside(weights: str | None) -> Licences:
 
 
 def _named(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    start = origin.get('initialised_from')
-    if isinstance(start, Mapping) and isinstance(start.get('licences'), Mapping):
-        yield from ((str(name), str(licence)) for name, licence in start['licences'].items())
     several = origin.get('teachers')
     teachers = list(several.values()) if isinstance(several, Mapping) else []
-    for teacher in [origin.get('teacher'), *teachers]:
-        licence = teacher.get('licence') if isinstance(teacher, Mapping) else None
-        if isinstance(licence, str):
-            yield str(teacher.get('model') or teacher.get('config') or teacher.get('file')), licence
+    for source in [origin.get('initialised_from'), origin.get('teacher'), *teachers]:
+        if not isinstance(source, Mapping):
+            continue
+        if isinstance(source.get('licences'), Mapping):  # of who taught what is in the file
+            yield from ((str(name), str(licence)) for name, licence in source['licences'].items())
+        if isinstance(licence := source.get('licence'), str):
+            yield str(source.get('model') or source.get('config') or source.get('file')), licence

@@ -92,9 +92,9 @@ def class_counts(value: Any) -> Iterator[int]:
 
 
 def _classify(cfg: Config, number: int) -> None:
-    preprocessor = cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor')
-    if preprocessor is not None:
-        preprocessor.num_classes = number  # for one-hot targets
+    for part in (cfg, cfg.model):
+        if part.get('data_preprocessor'):
+            part.data_preprocessor.num_classes = number  # for one-hot targets
     _fit_ranks(cfg, number)
 
 

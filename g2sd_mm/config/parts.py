@@ -90,6 +90,19 @@ def plain_model(cfg: Config) -> ConfigDict:
     return model
 
 
+def preprocessor_of(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The preprocessor of a config's network (of a distilled config, the student's).
+
+    A model's own counts before the one beside it, as where the network is built; empty if there is
+    none.
+    """
+    model = cfg.get('model') or {}
+    model = model.get('module') or model  # of test-time augmentation
+    inner = model.get('student') if model.get('type') == 'SpecificDistiller' else None
+    parts = (part.get('data_preprocessor') for part in (inner or {}, model, cfg))
+    return next(filter(None, parts), {})
+
+
 def teachers_in(block: Mapping[str, Any] | None) -> dict[str, Any]:
     """Configs of a ``distillation`` block's teachers by name; the only one is called ``''``."""
     block = block or {}

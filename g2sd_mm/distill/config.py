@@ -7,7 +7,7 @@ import copy
 from mmengine.config import Config, ConfigDict
 
 from ..config.load import refuse_old_names
-from ..config.parts import plain_model
+from ..config.parts import encoder_start, plain_model
 from ..errors import UserError
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
@@ -33,7 +33,7 @@ def distill_config(cfg: Config) -> Config:
 
     Raises:
         ValueError: if the block lacks a part or has an unknown one.
-        UserError: for a config in the words of an earlier version.
+        UserError: for a config in the words of an earlier version, or with two starts.
     """
     refuse_old_names(cfg)
     if cfg.get('students'):
@@ -55,6 +55,8 @@ def distill_config(cfg: Config) -> Config:
             f'the distillation block needs teacher, taps and losses, and may have adapters: '
             f'lacking {sorted(lacking) or "nothing"}, unknown {sorted(unknown) or "nothing"}'
         )
+    if block.get('sliced'):
+        _check_start(cfg)
     cfg = cfg.copy()
     student = plain_model(cfg)
     if cfg.get('data_preprocessor'):
@@ -68,6 +70,18 @@ def distill_config(cfg: Config) -> Config:
     cfg.custom_hooks = hooks + [dict(type=name) for name in added if name not in present]
     cfg.custom_hooks += [dict(type=_STARTS[name], **given) for name, given in starts.items()]
     return cfg
+
+
+def _check_start(cfg: Config) -> None:
+    """A slice is all of a student's ViT: no file can say besides where it starts."""
+    load_from = None if cfg.get('resume') else cfg.get('load_from')
+    files = {'model.backbone.init_cfg': encoder_start(cfg), 'load_from': load_from}
+    for key, file in files.items():
+        if file:
+            raise UserError(
+                f'distillation.sliced and {key} ({file}) both say where the student starts: set '
+                f'{key}=None, or distillation.sliced=None'
+            )
 
 
 def configs_of_students(cfg: Config) -> dict[str, Config]:

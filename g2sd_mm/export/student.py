@@ -72,9 +72,10 @@ def export_student(
 ) -> Exported:
     """Write a student as a file that runs without this project.
 
-    The file takes normalised RGB images, float32 [batch, 3, size, size] with any batch (of other
-    students their own channels, height and width); a whole detector takes one, and its size in it.
-    The JSON beside the file says how to normalise them, what comes out, and where the student comes
+    The file takes normalised images, RGB unless the student saw others, float32
+    [batch, 3, size, size] with any batch (of other students their own channels, height and width);
+    a whole detector takes one, and its size in it. The JSON beside the file says the order of the
+    channels, how to normalise them, what comes out, and where the student comes
     from; an ONNX file has size, class names, mean and std in its own metadata too.
 
     Args:
@@ -160,7 +161,7 @@ def export_student(
 
 
 def _channels(student: Student) -> str:
-    return 'RGB' if student.in_channels == 3 else f'{student.in_channels}, as in the files'
+    return student.channels or f'{student.in_channels}, as in the files'
 
 
 def _is_whole(network: Any) -> bool:

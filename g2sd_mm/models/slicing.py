@@ -164,7 +164,8 @@ def _check(large: VisionTransformer, small: VisionTransformer) -> None:
         EncoderSize(vit.embed_dim, vit.depth, _heads(vit), vit.patch_embed.patch_size)
         for vit in (large, small)
     )
-    if not is_sliceable(*sizes) or small.in_channels != large.in_channels:
+    fits = small.in_channels == large.in_channels and _positions(small) == _positions(large)
+    if not is_sliceable(*sizes) or not fits:
         raise ConfigError(
             'a slice of a teacher is as deep, with patches, heads and images of its sizes, and no '
             f'wider: the teacher has {_size(large)}, the student {_size(small)}; leave '
@@ -176,8 +177,15 @@ def _size(vit: VisionTransformer) -> str:
     return (
         f'width {vit.embed_dim}, {vit.depth} blocks, heads of {vit.embed_dim // _heads(vit)}, '
         'patches of '
-        f'{vit.patch_embed.patch_size} px, {vit.in_channels} channels'
+        f'{vit.patch_embed.patch_size} px, {vit.in_channels} channels, images of {vit.img_size} px '
+        f'({_positions(vit)} tokens)'
     )
+
+
+def _positions(vit: VisionTransformer) -> int:
+    """Tokens that have a position of their own."""
+    positions: Any = getattr(vit, 'pos_embed', None)
+    return 0 if positions is None else positions.shape[1]
 
 
 def _heads(vit: VisionTransformer) -> int:

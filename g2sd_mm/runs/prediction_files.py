@@ -103,6 +103,7 @@ class CocoFiles:
         self.folder, self.ids = folder, ids
         self.images: list[dict[str, Any]] = []
         self.known: dict[str, Any] | None = None
+        self.taken: dict[str, str] = {}
         names = student.classes
         # a detector whose classes nobody named
         numbers = range(len(names) or _classes_of(student))
@@ -144,9 +145,15 @@ class CocoFiles:
     def _known(self, name: str) -> Any:
         assert self.known is not None
         parts = Path(name).parts
-        for start in range(len(parts)):
-            if (end := '/'.join(parts[start:])) in self.known:
-                return self.known[end]
+        ends = ('/'.join(parts[start:]) for start in range(len(parts)))
+        if (end := next((end for end in ends if end in self.known), None)) is not None:
+            other = self.taken.setdefault(end, name)
+            if other != name:
+                raise UserError(
+                    f'{other} and {name} would both be {end} of {self.ids}: predict on the folder '
+                    'of its images alone'
+                )
+            return self.known[end]
         raise UserError(f'{name} is no image of {self.ids}: predict on its images alone')
 
     def __exit__(self, *_: object) -> None:

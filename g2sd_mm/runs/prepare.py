@@ -194,14 +194,19 @@ def prepare_test(
     Args are those of :func:`g2sd_mm.runs.test.evaluate`.
 
     Raises:
-        UserError: if the config has nothing to test.
+        UserError: if the config has nothing to test, or both kinds of other data are asked for.
     """
     g2sd_mm.register_all()
+    if data and data_root:
+        raise UserError(
+            f'--data {data} and --data-root {data_root} both name the test data: give one of them'
+        )
     if data_root:
         options = own_data_options(config, data_root, choices) | (options or {})
-    cfg = load_config(config, options, runs)
+    of_data = {k: v for k, v in (options or {}).items() if data and k.split('.')[0] in _OF_DATA}
+    cfg = load_config(config, {k: v for k, v in (options or {}).items() if k not in of_data}, runs)
     if data:
-        use_test_data(cfg, data)
+        use_test_data(cfg, data, of_data)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
     cfg.work_dir = work_dir or default_work_dir(config, runs)
@@ -243,16 +248,20 @@ def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
     return str(Path(runs) / Path(config).stem)
 
 
-def use_test_data(cfg: Config, path: str) -> None:
-    """Take test data and metric from another config, in place.
+#: What another config's test data come with.
+_OF_DATA = ('test_dataloader', 'test_evaluator', 'data_layout', 'shapes')
+
+
+def use_test_data(cfg: Config, path: str, options: Mapping[str, Any] | None = None) -> None:
+    """Take test data and metric from another config with options of its own, in place.
 
     Raises:
         UserError: if there is no such config, or it has no test data.
     """
-    other = load_config(path)
+    other = load_config(path, dict(options or {}))
     if not other.get('test_dataloader'):
         raise UserError(f'--data {path} has no test data')
-    for key in ('test_dataloader', 'test_evaluator', 'data_layout', 'shapes'):
+    for key in _OF_DATA:
         cfg[key] = other.get(key)
 
 
@@ -308,6 +317,8 @@ def use_test_time_augmentation(cfg: Config) -> None:
         raise UserError('--tta needs tta_model and tta_pipeline in the config')
     for dataset in innermost_datasets(cfg.test_dataloader.dataset):
         dataset.pipeline = cfg.tta_pipeline
+    if cfg.model.get('data_preprocessor'):
+        cfg.pop('data_preprocessor', None)  # mmengine's wrapper would prefer it
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 

@@ -86,8 +86,36 @@ def as_bytes(values: np.ndarray) -> np.ndarray:
     return values.astype(np.uint8)
 
 
+class FileReader:
+    """The first step of a student's test pipeline, which reads files.
+
+    Attributes:
+        step: its config, for files on this machine.
+        bgr: whether it gives bytes in the order BGR, so that pictures in memory can be turned.
+        plain: whether, besides, it reads files as :func:`read_image` does.
+    """
+
+    def __init__(self, step: Mapping[str, Any], channels: int) -> None:
+        elsewhere = ('backend_args', 'file_client_args')  # where the training images were
+        self.step = {key: value for key, value in step.items() if key not in elsewhere}
+        kind = str(step.get('type', 'LoadImageFromFile')).rpartition('.')[2]
+        colours, decoder = step.get('color_type', 'color'), step.get('imdecode_backend') or 'cv2'
+        usual = channels == 3 and kind == 'LoadImageFromFile' and 'channel_order' not in step
+        self.bgr = usual and colours.startswith('color') and decoder != 'tifffile'
+        self.plain = self.bgr and colours == 'color' and decoder == 'cv2'
+
+    def pixels(self, image: Image, channels: int) -> np.ndarray:
+        """A picture as the step gives it, [height, width, channels]; see :func:`rgb_pixels`."""
+        in_file = isinstance(image, (str, Path, bytes))
+        if self.plain and isinstance(image, (str, Path)):
+            return read_image(image, 'bgr')
+        if self.plain or (self.bgr and not in_file):
+            return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
+        return channel_pixels(image, channels, self.step)
+
+
 def channel_pixels(image: Image, channels: int, step: Mapping[str, Any]) -> np.ndarray:
-    """A picture of other than three channels as its files hold it, [height, width, channels].
+    """A picture as its files hold it, [height, width, channels].
 
     Args:
         image: as for :func:`rgb_pixels`; values stay as they are.

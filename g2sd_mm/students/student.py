@@ -15,7 +15,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..agreement.inputs import Inputs, cut_of, pixels
+from ..agreement.inputs import Inputs, channel_order, cut_of, pixels
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..config.load import image_channels
@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .batches import predictions
-from .images import Image, channel_pixels, read_image, rgb_pixels, shown
+from .images import FileReader, Image, rgb_pixels, shown
 from .preparation import Preparation, preparation
 from .sources import Item, Source, find
 from .tiles import tiling_for
@@ -44,7 +44,9 @@ class Student(nn.Module):
         task: ``classification``, ``detection``, ``segmentation`` or ``depth``.
         classes: names by number; empty if nobody told.
         inputs: the images that it was trained on.
-        mean, std: of the RGB channels, in values of 0 to 255; images are normalised with them.
+        mean, std: of the channels in their order, in values of 0 to 255; images are normalised
+            with them.
+        channels: ``RGB`` or ``BGR``, as the network sees them; None where they are others.
         image_size: side in pixels of the images that it was trained on, or else that the network
             is laid out for, or (height, width); None where neither is known.
         in_channels: of the images; 3 is RGB.
@@ -74,6 +76,9 @@ class Student(nn.Module):
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
+        steps = restore(network['test_pipeline']) or [{}]
+        self._reader = FileReader(steps[0], self.in_channels)
+        self.channels = channel_order(preprocessor, steps) if self._reader.bgr else None
         # a second name for modules of `model`: outside of the state dict
         object.__setattr__(self, '_whole', self._task.whole(model))
         self._prepare: Preparation | None = None
@@ -86,7 +91,7 @@ class Student(nn.Module):
         return module
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Normalised RGB images [B, 3, height, width] -> what the task's network computes of them.
+        """Normalised images [B, C, height, width] -> what the task's network computes of them.
 
         Classification: logits [B, classes]. Segmentation: logits [B, classes, height, width].
         Depth: metres [B, 1, height, width].
@@ -224,7 +229,7 @@ class Student(nn.Module):
     def load(self, image: Image) -> dict[str, Any]:
         """What the first step of the pipeline leaves: ``img`` in the order of files, its size."""
         path = str(image) if isinstance(image, (str, Path)) else ''
-        return self.as_loaded(self._pixels(image), path)
+        return self.as_loaded(self._reader.pixels(image, self.in_channels), path)
 
     def as_loaded(self, pixels: np.ndarray, path: str = '') -> dict[str, Any]:
         """The same of ``img`` itself."""
@@ -259,20 +264,11 @@ class Student(nn.Module):
 
     def picture(self, image: Image) -> np.ndarray:
         """A picture to draw on, uint8 [height, width, 3]."""
-        if self.in_channels == 3:
+        if self._reader.plain:
             return rgb_pixels(image)
         with self.scope():
-            return shown(self._pixels(image))
-
-    def _pixels(self, image: Image) -> np.ndarray:
-        """[height, width, C] in the order of files: BGR, or as they are."""
-        if self.in_channels == 3 and isinstance(image, (str, Path)):
-            return read_image(image, 'bgr')
-        if self.in_channels == 3:
-            return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
-        self.ready()
-        step = restore(self.network['test_pipeline'][0])
-        return channel_pixels(image, self.in_channels, step)
+            pixels = shown(self._reader.pixels(image, self.in_channels))
+        return np.ascontiguousarray(pixels[..., ::-1]) if self._reader.bgr else pixels
 
     def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:
         """Once for each kind: images that the pipeline leaves at a size that is not the usual."""

@@ -113,3 +113,12 @@ def test_a_file_may_say_anything():
     for nonsense in (None, 3, 'x', {'size': [10**9, 1]}, {'size': 'ab'}, {'mean': ['x']},
                      {'channels': '__import__'}, {'size': [True, True]}, {'std': []}):  # fmt: skip
         assert read_inputs(nonsense) == Inputs()
+
+
+def test_a_models_own_preprocessor_counts_before_the_one_beside_it():
+    own = dict(model=dict(data_preprocessor=dict(mean=MEAN)), data_preprocessor=dict(mean=STD))
+    wrapped = dict(own, model=dict(type='ClsTTA', module=own['model']))
+    distilled = dict(own, model=dict(type='SpecificDistiller', student=own['model']))
+    for cfg in (own, wrapped, distilled):
+        assert inputs_of(cfg).mean == tuple(MEAN)
+    assert inputs_of(dict(own, model={})).mean == tuple(STD)

@@ -20,6 +20,9 @@ def test_licences_of_the_teacher_of_several_and_of_those_before():
     assert licences_of(before) == {'c': 'x'}
     both = {**before, 'teacher': {'config': 'd.py', 'licence': 'y'}}
     assert licences_of(both) == {'c': 'x', 'd.py': 'y'}
+    passed_on = {'teacher': {'file': 't.pth', 'licences': {'e': 'z'}}}
+    assert licences_of(passed_on) == licences_of({'teachers': {'one': passed_on['teacher']}})
+    assert licences_of(passed_on) == {'e': 'z'}
 
 
 def test_odd_records_say_nothing():

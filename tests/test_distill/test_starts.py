@@ -12,11 +12,14 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
+from mmengine.runner import get_priority
 
 from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.distill.config import distill_config
 from g2sd_mm.distill.starts import FittedAdaptersHook, SlicedStartHook
+from g2sd_mm.engine.hooks.resuming import StrictLoadingHook
 from g2sd_mm.errors import ConfigError
+from g2sd_mm.models.slicing import Moments, slice_of
 from g2sd_mm.seeding import Generators
 
 from ..helpers.toys import IMAGE, arch, classifier_cfg, distiller, labelled, refused, save
@@ -161,3 +164,25 @@ def test_a_model_that_has_no_single_teacher_is_refused():
 def test_the_number_of_images_is_at_least_one():
     with pytest.raises(ConfigError, match='images=0'):
         SlicedStartHook(0)
+
+
+@pytest.mark.parametrize('key', ['model.backbone.init_cfg', 'load_from'])
+def test_a_file_that_says_the_start_too_is_refused(key):
+    block = dict(teacher=dict(config='t.py'), taps=BLOCK['taps'], losses=BLOCK['losses'])
+    cfg = Config(dict(model=student_cfg(), distillation={**block, 'sliced': dict(images=8)}))
+    file = 'weights.pth'
+    cfg.merge_from_dict({key: dict(checkpoint=file) if key.endswith('init_cfg') else file})
+    with refused('distillation.sliced', key, file):
+        distill_config(cfg)
+
+
+def test_images_of_another_size_are_refused(model):
+    large = copy.deepcopy(model.student.backbone)
+    large.pos_embed = torch.nn.Parameter(torch.zeros(1, 99, 8))
+    with refused('(99 tokens)', '(17 tokens)', 'distillation.sliced'):
+        slice_of(large, Moments(), model.student.backbone)
+
+
+def test_weights_are_loaded_before_adapters_are_fitted_to_them():
+    order = [get_priority(hook.priority) for hook in (StrictLoadingHook, FittedAdaptersHook)]
+    assert order == sorted(set(order))

@@ -220,3 +220,10 @@ def test_a_file_that_computes_something_else_is_deleted(
     with pytest.raises(check.ExportError, match=words(message, 'the file is wrong')):
         export_student(students['classification'], tmp_path / 'file.ts', 'torchscript')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_student_that_sees_bgr_says_so(tmp_path):
+    student = load_student(student_folder(tmp_path, **{'data_preprocessor.to_rgb': False}))
+    exported = export_student(student, tmp_path / 'x.ts', 'torchscript')
+    described = json.loads(exported.sidecar.read_text())
+    assert described['input']['channels'] == 'BGR'

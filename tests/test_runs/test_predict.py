@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from g2sd_mm.runs.predict import SAVED, check, predict_into
 from g2sd_mm.students import load_student
 
 from ..helpers.students import CLASSES, CONFIGS, student_folder
+from ..helpers.toys import words
 from ..test_students.test_sources import video
 
 TASKS = list(CONFIGS)
@@ -135,6 +137,13 @@ def test_coco_results_with_the_ids_of_annotations(students, photos, tmp_path):
     ids.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r'0\.png is no image of'):
         predict_into(student, photos, tmp_path / 'b', save=['coco'], coco_ids=ids)
+    content['images'] = [{'id': 1, 'file_name': '0.png'}]
+    ids.write_text(json.dumps(content))
+    for folder in ('x', 'x/old'):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos / '0.png', tmp_path / folder)
+    with pytest.raises(UserError, match=words('old/0.png', str(ids))):
+        predict_into(student, tmp_path / 'x', tmp_path / 'd', save=['coco'], coco_ids=ids)
     content['categories'].pop()
     ids.write_text(json.dumps(content))
     with pytest.raises(UserError, match='has no category'):

@@ -371,3 +371,23 @@ def test_trackers_keep_scalars_without_a_network(name, tmp_path, monkeypatch):
     kept = [file for file in (tmp_path / 'run').rglob('*') if file.is_file()]
     marks = {'mlflow': 'loss', 'wandb': '.wandb'}
     assert any(file.name.endswith(marks[name]) for file in kept), kept
+
+
+def test_other_test_data_take_the_options_of_test_data():
+    cfg = fit.prepare_test(
+        str(toys.ROOT / 'configs/shapes/g2sd_vits_cls.py'), {'test_dataloader.batch_size': 3},
+        data=str(toys.ROOT / 'configs/shapes/vitb_cls.py'),
+    )
+    assert cfg.test_dataloader.batch_size == 3
+    with refused('--data a.py', '--data-root b'):
+        fit.prepare_test('x.py', data='a.py', data_root='b')
+
+
+def test_a_models_own_preprocessor_counts_in_test_time_augmentation():
+    model = dict(type='ImageClassifier', data_preprocessor=dict(mean=[1.0]))
+    cfg = Config(dict(
+        model=model, data_preprocessor=dict(mean=[2.0]), tta_model=dict(type='TTA'),
+        tta_pipeline=[dict(type='Y')], test_dataloader=dict(dataset=dict(type='X', pipeline=[])),
+    ))  # fmt: skip
+    fit.use_test_time_augmentation(cfg)
+    assert cfg.model.module == model and 'data_preprocessor' not in cfg

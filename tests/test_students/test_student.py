@@ -21,6 +21,7 @@ from g2sd_mm.export import export_student
 from g2sd_mm.students import Student, as_timm, load_student
 from g2sd_mm.students.images import shown
 
+from ..helpers.odd_images import rotated
 from ..helpers.students import CLASSES, CONFIGS, student_folder
 from ..helpers.toys import ROOT, config, refused
 
@@ -244,3 +245,32 @@ def test_an_image_that_fits_is_prepared_as_if_it_were_resized(students, size):
         got = student.prepare(student.load(pixels))
     assert torch.equal(got['inputs'], wanted['inputs'])
     assert got['data_samples'].metainfo == wanted['data_samples'].metainfo
+
+
+# Readers of files ---------------------------------------------------------------------------------
+
+TURNED = dict(color_type='color_ignore_orientation')
+SIXTEEN = dict(color_type='unchanged', imdecode_backend='tifffile', to_float32=True)
+
+
+@pytest.mark.parametrize('reader', [TURNED, SIXTEEN])
+def test_files_are_read_as_the_test_pipeline_reads_them(tmp_path, reader):
+    steps = [dict(type='LoadImageFromFile', **reader), dict(type='PackInputs')]
+    where = 'test_dataloader.dataset.pipeline'
+    student = load_student(student_folder(tmp_path, **{where: steps}))
+    if reader is TURNED:
+        path = tmp_path / 'x.jpg'
+        path.write_bytes(rotated(orientation=6))
+    else:
+        pixels = np.random.default_rng(1).integers(0, 4000, (56, 56, 3)).astype(np.uint16)
+        tifffile.imwrite(path := tmp_path / 'x.tif', pixels)
+    with student.scope():
+        wanted = Compose([dict(step) for step in steps])(dict(img_path=str(path)))['inputs']
+        assert torch.equal(student.prepare(student.load(path))['inputs'], wanted)
+        if reader is SIXTEEN:  # in memory as in the file, all of its bits
+            assert torch.equal(student.prepare(student.load(pixels))['inputs'], wanted)
+        else:
+            image = wanted.permute(1, 2, 0).numpy()
+            turned = student.prepare(student.load(image[..., ::-1]))
+            assert torch.equal(turned['inputs'], wanted)
+            assert np.array_equal(student.picture(path), image[..., ::-1])

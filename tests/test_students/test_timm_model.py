@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import timm.data
 import torch
+from PIL import Image as pillow
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
@@ -14,7 +16,7 @@ from g2sd_mm.errors import UserError
 from g2sd_mm.students import load_student
 
 from ..helpers.students import CLASSES, random_model, record, student_folder
-from ..helpers.toys import ROOT, images, words
+from ..helpers.toys import ROOT, images, logged, words
 
 LINEAR = {
     'model.head': dict(
@@ -79,3 +81,47 @@ def test_a_student_that_does_not_average_is_refused(tmp_path):
     student = load_student(tmp_path, config, {'model.head.average': False})
     with pytest.raises(UserError, match='from the class token alone, and timm averages'):
         g2sd_mm.as_timm(student)
+
+
+RESIZED = dict(type='ResizeEdge', scale=64, edge='short', backend='pillow', interpolation='bicubic')
+
+
+def student_of(folder, *steps, **options):
+    pipeline = [dict(type='LoadImageFromFile'), *steps, dict(type='PackInputs')]
+    where = 'test_dataloader.dataset.pipeline'
+    return load_student(student_folder(folder, **{where: pipeline, **options}))
+
+
+@pytest.mark.parametrize('steps', [
+    [RESIZED, dict(type='CenterCrop', crop_size=56)],
+    [{**RESIZED, 'scale': 57}, dict(type='CenterCrop', crop_size=56)],
+    [dict(type='Resize', scale=(56, 56), backend='pillow', interpolation='bilinear')],
+])  # fmt: skip
+def test_timms_own_transform_shows_what_the_test_pipeline_shows(tmp_path, steps):
+    student = student_of(tmp_path, *steps)
+    model = g2sd_mm.as_timm(student)
+    config = timm.data.resolve_model_data_config(model)
+    transform = timm.data.create_transform(**config, is_training=False)
+    image = np.random.default_rng(1).integers(0, 255, (9, 12, 3)).astype(np.uint8)
+    image = pillow.fromarray(image).resize((120, 90))
+    with torch.no_grad():
+        theirs = model(transform(image)[None]).softmax(dim=1)[0]
+    ours = student.predict(image)['scores']
+    top = theirs.topk(5)
+    named = {student.classes[i]: float(v) for v, i in zip(*top, strict=True)}
+    assert named == pytest.approx(ours, abs=0.005)
+
+
+def test_a_pipeline_that_timm_has_no_words_for_is_told(tmp_path):
+    with logged() as lines:
+        g2sd_mm.as_timm(student_of(tmp_path, dict(type='CenterCrop', crop_size=56)))
+    assert any('CenterCrop' in line for line in lines)
+
+
+def test_timms_network_of_a_student_that_sees_bgr_takes_rgb(tmp_path):
+    options = {'data_preprocessor.to_rgb': False, 'data_preprocessor.mean': [10.0, 20.0, 30.0]}
+    student = load_student(student_folder(tmp_path, **options))
+    model, x = g2sd_mm.as_timm(student), images(3, 56)
+    assert model.pretrained_cfg['mean'] == pytest.approx((30 / 255, 20 / 255, 10 / 255))
+    with torch.no_grad():
+        torch.testing.assert_close(model(x.flip(1)), student(x), rtol=0, atol=1e-5)

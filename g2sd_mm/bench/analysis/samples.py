@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor
 
-from ...config.parts import innermost_dataset
+from ...config.parts import innermost_dataset, preprocessor_of
 from ...errors import UserError
 from ...models.positions import height_and_width
 from ...students.images import read_image
@@ -47,7 +47,7 @@ def labelled_samples(cfg: Config, number: int) -> Samples:
     Raises:
         UserError: if they are not all of one size.
     """
-    preprocessor = cfg.get('data_preprocessor') or cfg.model.get('data_preprocessor') or {}
+    preprocessor = preprocessor_of(cfg)
     swap = preprocessor.get('to_rgb') or preprocessor.get('bgr_to_rgb')
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)

@@ -91,6 +91,8 @@ def write_card(
         pipeline=_PIPELINES.get(student.task, student.task),
         task=student.task,
         own=own,
+        sliced=plan.networks.sliceable,
+        given=plan.wishes.teacher,
         licences=[*map(licence_sentence, licences_of(student.origin).items())],
         teacher=next((figure for figure in figures if figure.method == 'teacher'), None),
         figures=figures,

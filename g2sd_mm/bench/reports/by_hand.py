@@ -24,7 +24,8 @@ def report_of_runs(folder: Path) -> str:
 
     A run's method is what its config is called after the network: ``vitb_cls`` is a teacher,
     ``g2sd_vits_cls_nosd`` the plain twin, ``vits_scratch_cls`` from scratch, anything else a method
-    of its own name.
+    of its own name. Of runs of one method and seed, all but the one of the shortest path have their
+    folder in the name.
 
     Raises:
         UserError: if there is no finished run of a task.
@@ -39,6 +40,7 @@ def report_of_runs(folder: Path) -> str:
                     if row['student'] and row['method'] != 'teacher'), '')  # fmt: skip
     for row in rows:  # a name that tells no network is of the one that the others are of
         row['student'] = row['student'] or student
+    _tell_apart(rows, folder)
     for name in {row['method'] for row in rows} - set(methods.METHODS):
         methods.add(name, {})
     results = {
@@ -49,16 +51,31 @@ def report_of_runs(folder: Path) -> str:
     return render({**results, 'data': names.pop() if len(names) == 1 else SHAPES}, folder)
 
 
+def _tell_apart(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Give runs that nothing but their folders distinguish a name with these, in place."""
+    seen = set()
+    for row in sorted(rows, key=lambda row: (len(row['folder'].parts), str(row['folder']))):
+        run = row.pop('folder').relative_to(folder)
+        if (key := (row['task'], row['student'], row['method'], row['seed'])) in seen:
+            row['method'] = f'{row["method"]} ({run})'
+        seen.add(key)
+
+
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:
     files = [
         file for depth in range(_DEPTH + 1) for file in folder.glob('*/' * depth + 'weights.json')
     ]
-    for file in sorted(files):
+    known: set[tuple[Any, Any]] = set()  # a copy of weights is no run of its own
+    for file in sorted(files, key=lambda file: (not any(file.parent.glob('*/*.log')), file)):
         weights = file.with_name('weights.pth')
         if not weights.is_file():
             continue
         record = read_sidecar(weights)
-        if record and record.get('network'):
+        if not record or not record.get('network'):
+            continue
+        same = record.get('weights', {}).get('sha256'), record['origin'].get('config')
+        if same not in known:
+            known.add(same)
             yield _row(weights, record)
 
 
@@ -68,6 +85,7 @@ def _row(weights: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     figures = task.agreed(origin.get('metrics') or {})
     row: dict[str, Any] = {
         'task': task.key, 'seed': int(origin.get('seed') or 0), 'config': config,
+        'folder': weights.parent,
         **_method(Path(config).stem, task.head),
     }  # fmt: skip
     if task.headline not in figures:

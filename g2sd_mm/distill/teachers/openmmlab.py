@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -108,6 +110,15 @@ class OpenMMLabTeacher(ChainTeacher):
         """Both see the same images: raise ValueError if they normalise or order them otherwise."""
         own = [list((self._preprocessor or {}).get(key) or ()) for key in ('mean', 'std')]
         theirs = _normalisation(student)
+        if own != [[], []] and theirs is None:
+            print_log(
+                f'the teacher was trained on images of mean, std = {own}, and the '
+                "student's data_preprocessor normalises none: the teacher sees images as the "
+                'pipeline leaves them. If that normalises nothing, give the student the '
+                "teacher's mean and std",
+                logger='current',
+                level=logging.WARNING,
+            )
         if own == [[], []] or theirs is None:
             return
         *numbers, order = theirs

@@ -219,14 +219,15 @@ def _origins(runner: Runner) -> dict[str, Record]:
 
 
 def _origin(runner: Runner, cfg: Config) -> Record:
-    """What the config says, what built teachers say of themselves, and who taught the start."""
+    """What the config says, what built teachers say of themselves, and who taught the files."""
     origin = describe_origin(cfg)
     for name, about in about_teachers(bare_model(runner)).items():
         part, key = (origin.setdefault('teachers', {}), name) if name else (origin, 'teacher')
         part[key] = {**(part.get(key) or {}), **about}
-    start = origin['initialised_from']
-    if start and (licences := licences_beside(start['file'])):
-        origin['initialised_from'] = {**start, 'licences': licences}
+    sources = [origin['initialised_from'], origin['teacher'], *origin.get('teachers', {}).values()]
+    for source in filter(None, sources):
+        if licences := licences_beside(source.get('file')):
+            source['licences'] = licences
     return origin
 
 

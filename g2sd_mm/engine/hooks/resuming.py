@@ -99,6 +99,8 @@ class StrictLoadingHook(Hook):
             :func:`g2sd_mm.checkpoints.fill.fill_start`.
     """
 
+    priority = 'VERY_HIGH'  # what else is fitted before the first step is fitted to these weights
+
     def __init__(self, start: str | None = None) -> None:
         self.start = start
 

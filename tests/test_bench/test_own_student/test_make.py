@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import onnxruntime
 import pytest
@@ -18,6 +19,7 @@ from g2sd_mm.data_checks.findings import Finding
 from g2sd_mm.data_checks.run import Report
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.export import export_student
+from g2sd_mm.models.sizes import ENCODERS
 
 from ...helpers.students import student_folder
 from ...helpers.toys import image_folder, words
@@ -131,6 +133,32 @@ def test_the_card_names_the_licences_of_teachers(folder, untrained, monkeypatch)
     assert 'no other licence is passed on' not in text
     assert 'dino: its licence is apache-2.0.' in text
     assert 'hiera: its licence cc-by-nc-4.0 forbids commercial use' in text
+
+
+@pytest.mark.parametrize('sliced', [False, True])
+def test_the_card_says_how_the_student_came_about(folder, untrained, monkeypatch, sliced):
+    monkeypatch.setattr(make, 'write_card', kept := Kept(card.write_card))
+    made = g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    plan, *others = kept.args
+    networks = replace(plan.networks, arch=ENCODERS['demo-student' if sliced else 'tiny'])
+    assert networks.sliceable == sliced
+    given = replace(plan, networks=networks, wishes=replace(plan.wishes, teacher='dino.pth'))
+    card.write_card(given, *others)
+    text = (made.folder / 'student' / 'README.md').read_text()
+    assert ('it started as a slice' in text) == sliced
+    assert ('without labels it learned' in text) != sliced
+    assert 'no other licence is passed on' not in text and '`dino.pth`' in text
+
+
+class Kept:
+    """Calls a function, and keeps what it was given."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args):
+        self.args = args
+        return self.function(*args)
 
 
 def test_a_dry_run_says_how_long_and_trains_nothing(folder, untrained):

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from g2sd_mm.bench.reports.by_hand import report_of_runs
 from g2sd_mm.bench.reports.live import live_page, runs_below, serve
 from g2sd_mm.errors import UserError
+from g2sd_mm.provenance import file_digest
 
 from ...helpers.students import student_folder
 from ...helpers.toys import words
@@ -99,3 +101,18 @@ def test_runs_by_hand_have_the_same_report(tmp_path):
 def test_without_a_finished_run_it_says_so(tmp_path):
     with pytest.raises(UserError, match=words(str(tmp_path), 'weights.json')):
         report_of_runs(tmp_path)
+
+
+def test_runs_that_differ_by_their_folders_alone_are_all_told(tmp_path):
+    for place, seed, top1 in (('a', 0, 80.0), ('b', 1, 60.0), ('c', 0, 80.0)):
+        folder = student_folder(tmp_path / place)
+        if seed:  # other weights; the third are a copy of the first
+            torch.save(torch.load(folder / 'weights.pth') | {'seed': seed}, folder / 'weights.pth')
+        record = json.loads((folder / 'weights.json').read_text())
+        record['weights']['sha256'] = file_digest(folder / 'weights.pth')
+        record['origin'] |= {'config': 'configs/shapes/g2sd_vits_cls.py', 'seed': 0,
+                             'metrics': {'accuracy/top1': top1}}  # fmt: skip
+        (folder / 'weights.json').write_text(json.dumps(record))
+    page = report_of_runs(tmp_path)
+    assert '<td>g2sd (b)</td>' in page and '60.0' in page and '80.0' in page
+    assert '(c)' not in page

@@ -32,6 +32,7 @@ from ...helpers.toys import (
     decoder,
     distiller,
     images,
+    logged,
     save,
     stage1_cfg,
     words,
@@ -459,6 +460,17 @@ def test_teacher_and_student_must_normalise_alike(std, agrees):
     message = words('normalise images alike', 'the teacher has', '3.0', 'the student', '2]')
     with pytest.raises(ValueError, match=message):
         teacher.check_student(student)
+
+
+def test_a_student_that_normalises_nothing_is_told_of(tmp_path):
+    preprocessor = dict(mean=[1.0, 1.0, 1.0], std=[2.0, 2.0, 2.0])
+    config = dict(model=classifier_cfg(dim=24), data_preprocessor=preprocessor)
+    teacher = task_teacher(None, config=config, random_weights=True)
+    student = nn.Module()
+    student.data_preprocessor = ImgDataPreprocessor()
+    with logged() as lines:
+        teacher.check_student(student)
+    assert any('data_preprocessor' in line and '2.0' in line for line in lines)
 
 
 def test_a_config_is_found_from_another_folder(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from torch import nn
 
 from g2sd_mm.bench.analysis.reconstruction import load_pair
@@ -99,6 +100,10 @@ def test_a_network_of_timm_teaches_a_masked_student(name, overrides, more, folde
     after = SimpleNamespace(cfg=config('imagenet/vits_mae_cls.py', **start), model=nn.Identity())
     origin = _origin(after, after.cfg)
     assert origin['initialised_from']['licences'] == {name: expected}
+    # and a student that such a network teaches
+    taught = {'type': 'SpecificDistiller', 'teacher': {'checkpoint': str(weights)}, 'student': {}}
+    after.cfg = Config(dict(model=taught))
+    assert _origin(after, after.cfg)['teacher']['licences'] == {name: expected}
     with refused('TimmTeacher', 'MAETeacher'):
         load_pair(load_config(str(folder / 'stage1.py'), options()), weights)
 
