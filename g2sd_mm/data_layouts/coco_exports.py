@@ -151,9 +151,18 @@ class CocoExport:
         key = digest_of(self.root, facts, crowds, [[n, str(r.images)] for n, r in read.items()])
 
         def build(folder: Path) -> dict[str, Any]:
+            said: dict[str, str] = {}
             for name, r in read.items():
                 content = dict(r.content)
                 content['images'] = [self._image(image, r) for image in content['images']]
+                for old, new in zip(r.content['images'], content['images'], strict=True):
+                    own = str(old.get('file_name'))
+                    if said.setdefault(new['file_name'], own) != own:
+                        raise DataError(
+                            f'{self.root / r.file}: its image {own} and '
+                            f'{said[new["file_name"]]} are both {new["file_name"]} in '
+                            f'{self.root}: add the one that is missing'
+                        )
                 if crowds == 'objects':
                     content['annotations'] = [{**a, 'iscrowd': 0} for a in content['annotations']]
                 if classes is not None:
@@ -169,13 +178,19 @@ class CocoExport:
         if r.images is not None and (self.root / r.images / name).is_file():
             path: PurePath | None = PurePath((r.images / name).as_posix())
         else:
-            path = self._listing.find(name.rpartition('?d=')[2])
+            path = self._elsewhere(name.rpartition('?d=')[2], r)
         if path is None:
             raise DataError(f'{self.root / r.file}: its image {name} is nowhere in {self.root}')
         entry = {**image, 'file_name': path.as_posix()}
         if not image.get('width') or not image.get('height'):
             entry['width'], entry['height'] = size_of(self.root / path)
         return entry
+
+    def _elsewhere(self, name: str, r: _Read) -> PurePath | None:
+        """An image that is not where the others are; one of another split is another image."""
+        path = self._listing.find(name)
+        splits = {split_of(folder / 'x') for folder in (r.images, path and path.parent) if folder}
+        return path if len(splits - {''}) < 2 else None
 
     def _unlabelled(self, read: dict[str, _Read]) -> list[Split]:
         """A folder of test images that no file is about."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path, PurePath
 
 from ..errors import DataError
@@ -95,10 +96,11 @@ class Listing:
 
     Args:
         root: the folder.
+        images: those that are looked among, relative to the root; None for all.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, images: Iterable[PurePath] | None = None) -> None:
+        self.root, self._only = root, images
 
     @cached_property
     def files(self) -> tuple[PurePath, ...]:
@@ -108,6 +110,8 @@ class Listing:
     @cached_property
     def images(self) -> tuple[PurePath, ...]:
         """Those that are read as images."""
+        if self._only is not None:
+            return tuple(self._only)
         return tuple(path for path in self.files if is_image(path.name))
 
     def ending(self, *endings: str) -> list[PurePath]:
@@ -125,28 +129,54 @@ class Listing:
         return _grouped((path.stem, path) for path in self.images)
 
     def find(self, name: str) -> PurePath | None:
-        """The one image that a list means: by its path, else its name, with ending or without.
+        """The one image that a list means: by its path, else as :meth:`alike`.
 
         Raises:
-            DataError: if several have the name.
+            DataError: if it can be several.
+        """
+        found = self.alike(name)
+        if len(found) > 1:
+            raise DataError(
+                f'{self.root}: {name} can be {found[0]} or {found[1]}: write the path from '
+                'the folder in the list'
+            )
+        return found[0] if found else None
+
+    def alike(self, name: str) -> list[PurePath]:
+        """Images that a list can mean by a path or a name, with ending or without.
+
+        A path may begin above the folder, within it, or be one of another machine. Folders that
+        the data have count: a namesake elsewhere does not replace a file that is missing.
         """
         path = PurePath(name.replace('\\', '/'))
         if path in self._known:
-            return path
-        found = self.by_name.get(path.name) or self.by_stem.get(path.name) or []
-        if len(found) > 1:
-            within = [f for f in found if f.parts[-len(path.parts) :] == path.parts]
-            if len(within) != 1:
-                raise DataError(
-                    f'{self.root}: {name} can be {found[0]} or {found[1]}: write the path from '
-                    'the folder in the list'
-                )
-            found = within
-        return found[0] if found else None
+            return [path]
+        same = self.by_name.get(path.name) or self.by_stem.get(path.name) or []
+        levels = {image: n for image in same if (n := self._agreement(image, path)) is not None}
+        return [image for image, n in levels.items() if n == max(levels.values())]
+
+    def _agreement(self, image: PurePath, listed: PurePath) -> int | None:
+        """How many folders above the file agree; None if others say that it is another file."""
+        own, said = image.parts[:-1], listed.parts[:-1]
+        pairs = zip(reversed(own), reversed(said), strict=False)
+        number = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        rest = said[: len(said) - number]
+        if not rest or (number == len(own) and rest[-1] == self.root.absolute().name):
+            return number
+        others = [folder for folder in rest if folder not in own]
+        if rest[-1] in self._folders or self._folders.intersection(others):
+            return None
+        splits, own_splits = ({*map(split_named, parts)} - {''} for parts in (others, own))
+        return None if splits and own_splits and not splits & own_splits else number
 
     @cached_property
     def _known(self) -> frozenset[PurePath]:
         return frozenset(self.images)
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        """Names of folders above images."""
+        return frozenset(part for i in self._known for part in i.parts[:-1])
 
 
 def _grouped(pairs: Iterable[tuple[str, PurePath]]) -> dict[str, list[PurePath]]:

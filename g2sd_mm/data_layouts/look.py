@@ -114,8 +114,8 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
                 raise
             try:
                 return found.layout(choices)
-            except DataError:
-                raise error from None
+            except DataError as other:
+                raise DataError(f'{error}; as an export of another tool: {other}') from None
         if splits and not choices.read_as.get('crowd'):
             return Layout(folder, folder, 'det', tuple(splits))
     if task in (None, 'seg') and choices.read_as.get('format') != 'coco':

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,7 +18,7 @@ from .copies import copy_of, digest_of, held_out, link
 from .layout import Layout, Listing, Split, split_of
 from .mask_values import MaskReading, choose_reading
 from .names import names_beside
-from .voc import listed_splits
+from .split_lists import listed_splits
 
 #: Folders of masks, in lower case; those of single objects are none.
 MASK_FOLDERS = frozenset((
@@ -83,8 +84,8 @@ class MaskFolder:
         splits = dict(in_splits(self._splits(pairs), self.root))
         key = digest_of(
             self.root, [f for pair in pairs for f in (pair.image, pair.mask)] + test,
-            {n: len(p) for n, p in splits.items()}, reading.how, list(reading.table.items()),
-            reading.names,
+            {n: [str(pair.image) for pair in p] for n, p in splits.items()},
+            reading.how, list(reading.table.items()), reading.names,
         )  # fmt: skip
         ending = _usual_ending([pair.image for pair in pairs])
 
@@ -112,13 +113,21 @@ class MaskFolder:
             f'{pairs[0].mask} of {pairs[0].image}',
             *reading.lines(),
         ]
+        if unlisted := len(pairs) - sum(map(len, splits.values())):
+            notes.append(f'{unlisted} images with a mask are in no list of a split')
         return Layout(self.root, copy, 'seg', tuple(parts), reading.names, copy, tuple(notes))
 
+    @cached_property
+    def _listed(self) -> dict[PurePath, str]:
+        return listed_splits(
+            self._listing, 'Segmentation', self._images, frozenset(self._images)
+        )
+
     def _splits(self, pairs: Sequence[_Pair]) -> dict[str, list[_Pair]]:
-        listed = listed_splits(self._listing, 'Segmentation')
+        listed = self._listed
         found: dict[str, list[_Pair]] = {}
         for pair in pairs:
-            split = listed.get(pair.image.stem, '?') if listed else split_of(pair.image.parent)
+            split = listed.get(pair.image, '?') if listed else split_of(pair.image.parent)
             found.setdefault(split, []).append(pair)
         found.pop('?', None)  # in no list
         return found
@@ -154,11 +163,11 @@ class MaskFolder:
             else:
                 alone.append(image)
         test = [image for image in alone if split_of(image.parent) == 'test']
-        listed = listed_splits(self._listing, 'Segmentation')
+        listed = self._listed
         lacking = [
             image
             for image in alone
-            if (image.stem in listed if listed else split_of(image.parent) != 'test')
+            if (image in listed if listed else split_of(image.parent) != 'test')
         ]
         if lacking:
             raise DataError(

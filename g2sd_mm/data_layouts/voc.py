@@ -19,33 +19,12 @@ from .converted import (
     write_split,
 )
 from .copies import copy_of, digest_of
-from .layout import Layout, Listing, split_named, split_of
+from .layout import Layout, Listing, split_of
 from .names import names_beside
+from .split_lists import listed_splits
 
-
-def listed_splits(listing: Listing, kind: str) -> dict[str, str]:
-    """Stem of an image -> split, as lists say it; empty without any.
-
-    Args:
-        listing: of the folder.
-        kind: of the lists, the folder below ``ImageSets``; lists in the root serve all.
-    """
-    texts = listing.ending('.txt')
-    for folder in (f'ImageSets/{kind}', ''):
-        lists = {
-            split: path
-            for path in texts
-            if path.parent.as_posix().endswith(folder or '.')
-            and (split := split_named(path.stem))
-        }
-        splits: dict[str, str] = {}
-        for split, path in lists.items():
-            text = (listing.root / path).read_text(encoding='utf-8-sig', errors='replace')
-            names = [line.split()[0] for line in text.splitlines() if line.strip()]
-            splits |= {PurePath(name.replace('\\', '/')).stem: split for name in names}
-        if splits and set(splits) & set(listing.by_stem):
-            return splits
-    return {}
+#: Folders of VOC whose images are masks.
+_MASKS = frozenset(('segmentationclass', 'segmentationobject', 'masks', 'mask'))
 
 
 class VocFolder:
@@ -58,6 +37,11 @@ class VocFolder:
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing
         self._files = [f for f in listing.ending('.xml') if _begins_well(listing.root / f)]
+        self._pictures = [
+            image
+            for image in listing.images
+            if not _MASKS.intersection(part.lower() for part in image.parts[:-1])
+        ]
 
     def __bool__(self) -> bool:
         return bool(self._files)
@@ -83,10 +67,12 @@ class VocFolder:
             found = sorted({name for *_, things in read for name, _ in things})
             classes = names.by_number if names and set(found) <= set(names.by_number) else found
             number = {name: i for i, name in enumerate(classes)}
-            listed = listed_splits(self._listing, 'Main')
+            labelled = {image for image, *_ in read}
+            pictures = sorted({*self._pictures, *labelled})
+            listed = listed_splits(self._listing, 'Main', pictures, labelled)
             splits: dict[str, list[Any]] = {}
             for (image, size, things), file in zip(read, self._files, strict=True):
-                split = listed.get(image.stem, '') if listed else split_of(file.parent)
+                split = listed.get(image, '') if listed else split_of(file.parent)
                 made = [Thing(number[name], *facts) for name, facts in things]
                 if split or not listed:
                     splits.setdefault(split, []).append((image, size, made))
@@ -94,7 +80,12 @@ class VocFolder:
             for name, images in named.items():
                 write_split(folder, name, content_of(images, classes), self.root)
             ignored = sum(t.ignored for i in named.values() for *_, ts in i for t in ts)
-            return {'images': {n: len(i) for n, i in named.items()}, 'difficult': ignored}
+            return {
+                'images': {n: len(i) for n, i in named.items()},
+                'difficult': ignored,
+                'without XML': len(pictures) - len(labelled),
+                'in no list': len(labelled - set(listed)) if listed else 0,
+            }
 
         copy, kept, new = copy_of(self.root, f'voc-{key}', build)
         parts = [split_in(copy, name) for name in kept['images']]
@@ -104,6 +95,10 @@ class VocFolder:
         ]
         if kept['difficult']:
             notes.append(f'{kept["difficult"]} difficult objects are neither learnt nor judged')
+        if kept['without XML']:
+            notes.append(f'{kept["without XML"]} images have no XML file and are left out')
+        if kept['in no list']:
+            notes.append(f'{kept["in no list"]} images with an XML file are in no list of a split')
         return Layout(self.root, self.root, 'det', tuple(parts), (), copy, tuple(notes))
 
     def _origin(self) -> str:
@@ -132,11 +127,15 @@ class VocFolder:
 
     def _image(self, file: PurePath, named: str) -> PurePath:
         """By the name of the XML, which stays when images are renamed; else by what it says."""
-        same = self._listing.by_stem.get(file.stem, [])
+        same = self._listing.alike(str(file.with_suffix('')))
         if len(same) > 1:
             folder = file.parent.parent
             same = [i for i in same if i.is_relative_to(folder) or i.parent == file.parent]
-        found = same[0] if len(same) == 1 else self._listing.find(named) if named else None
+        if len(same) != 1 and named:
+            alone = len(PurePath(named.replace('\\', '/')).parts) == 1
+            found = self._listing.find(str(file.parent / named) if alone else named)
+        else:
+            found = same[0] if len(same) == 1 else None
         if found is None:
             raise DataError(f'{self.root / file}: its image {named or file.stem} is not there')
         return found
