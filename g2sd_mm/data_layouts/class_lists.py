@@ -20,6 +20,10 @@ from .layout import Layout, Listing, Split, split_named, split_of
 from .names import names_beside
 
 _LABELS = ('label', 'labels', 'class', 'class_name', 'category', 'target', 'species')
+_IMAGES = (
+    'filename', 'file_name', 'file', 'files', 'image', 'images', 'img', 'image_name', 'img_name',
+    'image_file', 'path', 'filepath', 'file_path', 'image_path', 'img_path', 'image_id',
+)  # fmt: skip
 _SPLIT_COLUMNS = ('split', 'set', 'subset', 'partition', 'usage')
 _LOOKED_AT = 20
 
@@ -64,7 +68,7 @@ class ClassList:
             files = {str(t.file.relative_to(self.root)): t for t in several}
             readings = {name: f'the list {name}' for name in files}
             chosen[split] = files[choices.answer('file', readings, self.root)]
-        rows = [row for split, table in chosen.items() for row in table.rows(choices, split)]
+        rows = self._rows(chosen, choices)
         named = [table.file for table in chosen.values()]
         key = digest_of(self.root, [*named, *self._listing.images], choices.plain()['read_as'])
 
@@ -84,6 +88,22 @@ class ClassList:
             notes.append(f'{unlisted} images are in no list')
         return Layout(self.root, copy, 'cls', tuple(parts), (), copy, tuple(notes))
 
+    def _rows(self, chosen: dict[str, _Table], choices: Choices) -> list[_Row]:
+        """Of all lists; one of all images is left out where the splits have lists of them all."""
+        read = {split: table.rows(choices, split) for split, table in chosen.items()}
+        parts = {row.image for split, rows in read.items() if split for row in rows}
+        if parts.issuperset(row.image for row in read.get('', ())):
+            read.pop('', None)
+        first: dict[PurePath, str] = {}
+        for split, rows in read.items():
+            for row in rows:
+                if (other := first.setdefault(row.image, split)) != split:
+                    raise DataError(
+                        f'{chosen[split].file}: {row.image} is in {chosen[other].file} too: leave '
+                        'it in one of the two'
+                    )
+        return [row for rows in read.values() for row in rows]
+
     def _test(self, rows: Iterable[_Row]) -> list[Split]:
         listed = {row.image for row in rows}
         rest = {i.parent for i in self._listing.images if i not in listed}
@@ -95,13 +115,13 @@ class ClassList:
 class _Table:
     """A CSV file with a column of images.
 
-    images: number of that column.
+    columns: numbers of those that can be it; more than one where they mean different images.
     """
 
     file: Path
     head: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
-    images: int
+    columns: tuple[int, ...]
     listing: Listing
 
     @classmethod
@@ -119,17 +139,37 @@ class _Table:
         widths = {len(line) for line in lines}
         if len(lines) < 2 or len(widths) != 1 or widths == {1}:
             return None
-        looked = lines[1 : 1 + _LOOKED_AT]
-        for column in range(len(lines[0])):
-            there = sum(bool(line[column] and listing.find(line[column])) for line in looked)
-            if 2 * there > len(looked):  # what lacks is named when it is read
-                headless = listing.find(lines[0][column]) is not None
-                names = tuple(map(str, range(len(lines[0])))) if headless else lines[0]
-                return cls(file, names, tuple(lines[0 if headless else 1 :]), column, listing)
-        return None
+        columns = _image_columns(lines, listing)
+        if not columns:
+            return None
+        headless = bool(listing.alike(lines[0][columns[0]]))
+        names = tuple(map(str, range(len(lines[0])))) if headless else lines[0]
+        table = cls(file, names, tuple(lines[0 if headless else 1 :]), columns, listing)
+        return table if table.classes else None
+
+    @property
+    def images(self) -> int:
+        """Number of the column of images."""
+        return self.columns[0]
+
+    @property
+    def classes(self) -> list[int]:
+        """Numbers of the columns that can have classes."""
+        others = ('', *_IMAGES, *_SPLIT_COLUMNS)  # pandas leaves the head of its index empty
+        return [
+            i
+            for i, name in enumerate(map(str.lower, self.head))
+            if i != self.images and name not in others and not name.startswith('unnamed: ')
+        ]
 
     def rows(self, choices: Choices, split: str) -> list[_Row]:
         """All lines; without a split of their own, the file's, or that of the image's folder."""
+        if len(self.columns) > 1:
+            first, second = (f'{i + 1} ({self.head[i]!r})' for i in self.columns[:2])
+            raise DataError(
+                f'{self.file}: column {first} and column {second} name different images: call the '
+                'one that counts filename, or remove the other'
+            )
         found, labels = [], self._labels(choices)
         parts = [i for i, name in enumerate(self.head) if name.lower() in _SPLIT_COLUMNS]
         for line, label in zip(self.lines, labels, strict=True):
@@ -147,9 +187,7 @@ class _Table:
 
     def _labels(self, choices: Choices) -> list[str]:
         names = [n.lower() for n in self.head]
-        rest = [
-            i for i, n in enumerate(names) if i != self.images and n not in _SPLIT_COLUMNS
-        ]
+        rest = self.classes
         if len(rest) > 1 and all({line[i] for line in self.lines} <= {'0', '1'} for i in rest):
             return [self._one_of(line, rest) for line in self.lines]
         known = [i for i in rest if names[i] in _LABELS]
@@ -169,6 +207,29 @@ class _Table:
         return set_[0]
 
 
+def _image_columns(lines: Sequence[Sequence[str]], listing: Listing) -> tuple[int, ...]:
+    """Columns whose cells are images, those that say so most clearly; one if they mean the same."""
+    rows = lines[1:]
+    looked = rows[:_LOOKED_AT]  # what lacks is named when it is read
+    clear, fits = set(), []
+    for column, head in enumerate(lines[0]):
+        cells = [row[column] for row in looked if row[column] and listing.alike(row[column])]
+        if 2 * len(cells) > len(looked) and head.lower() not in (*_LABELS, *_SPLIT_COLUMNS):
+            fits.append(column)
+            said = [cell for cell in cells if is_image(cell) or {'/', '\\'} & set(cell)]
+            if 2 * len(said) > len(looked):
+                clear.add(column)
+    for better in (
+        clear,
+        {column for column in fits if lines[0][column].lower() in _IMAGES},
+        {column for column in fits if len({row[column] for row in rows}) == len(rows)},
+    ):
+        fits = [column for column in fits if column in better] or fits
+    meant = {column: [listing.alike(row[column]) for row in rows] for column in fits}
+    same = len(fits) < 2 or all(meant[column] == meant[fits[0]] for column in fits)
+    return tuple(fits[:1] if same else fits)
+
+
 def _folder(row: _Row, root: Path) -> PurePath:
     label = row.label.replace('/', '_')
     return PurePath(row.split or root.name, f'class {label}' if label.startswith('.') else label)
@@ -180,8 +241,12 @@ def _one_name(image: PurePath) -> str:
     return '__'.join([*parts, image.name])
 
 
-def with_names(layout: Layout) -> Layout:
-    """Class folders that are called by numbers under the names of a file beside them."""
+def with_names(layout: Layout, choices: Choices) -> Layout:
+    """Class folders that are called by numbers under the names of a file beside them.
+
+    Raises:
+        DataError: for a number without a name, or if numbers can count from 0 and from 1.
+    """
     labelled = [split for split in layout.splits if split.labelled]
     folders = {folder.name for split in labelled for folder in folders_in(split.images)}
     if not folders or not all(name.isascii() and name.isdigit() for name in folders):
@@ -190,12 +255,21 @@ def with_names(layout: Layout) -> Layout:
     if names is None:
         return layout
     number = {name: int(name) for name in folders}
-    first = 0 if 0 in number.values() else 1
-    if max(number.values()) - first >= len(names.by_number):
+    lowest, highest = min(number.values()), max(number.values())
+    last = len(names.by_number) - 1
+    if highest > last + (lowest > 0):
         raise DataError(
             f'{layout.origin} has a class folder {max(number, key=lambda n: number[n])}, and '
-            f'{names.file} names {len(names.by_number)} classes'
+            f'{names.file} names {last + 1} classes'
         )
+    readings = {
+        f'from-{first}': f'class folders that count from {first}: {lowest} is '
+        f'{names.by_number[lowest - first]}'
+        for first in (0, 1)
+        if first <= lowest and highest - first <= last
+    }
+    how = choices.answer('numbers', readings, layout.origin)
+    first = int(how.removeprefix('from-'))
     called = {n: names.by_number[i - first].replace('/', '_') for n, i in number.items()}
 
     def build(folder: Path) -> dict[str, Any]:
@@ -210,7 +284,7 @@ def with_names(layout: Layout) -> Layout:
     key = digest_of(layout.origin, [*files, names.file], called)
     copy, _, _ = copy_of(layout.origin, f'named-{key}', build)
     splits = [replace(s, images=copy / s.name) if s.labelled else s for s in layout.splits]
-    note = f'class folders are called by the names of {names.file}'
+    note = f'{names.file} names {readings[how]}'
     return replace(
         layout, root=copy, splits=tuple(splits), copy=copy, notes=(*layout.notes, note)
     )

@@ -64,7 +64,7 @@ def find_layout(
     for wanted in dict.fromkeys((task, None)):
         layout = _native(folder, choices, wanted) if asked in (None, 'masks', 'coco') else None
         if layout is None and asked in (None, 'folders') and _are_plain_classes(folder):
-            layout = _classes(folder, wanted)
+            layout = _classes(folder, choices, wanted)
         if layout := layout or _foreign(folder, choices, wanted, asked):
             return layout
     if asked:
@@ -162,11 +162,11 @@ def _are_plain_classes(folder: Path) -> bool:
     return not files and not inner & (IMAGE_FOLDERS | MASK_FOLDERS)
 
 
-def _classes(folder: Path, task: str | None) -> Layout | None:
+def _classes(folder: Path, choices: Choices, task: str | None) -> Layout | None:
     splits = class_folders(folder) if task in (None, 'cls') else []
     if not splits:
         return None
-    return with_names(Layout(folder, folder, 'cls', tuple(splits)))
+    return with_names(Layout(folder, folder, 'cls', tuple(splits)), choices)
 
 
 def _foreign(
@@ -178,7 +178,7 @@ def _foreign(
         if task in (None, kind) and asked in (None, name) and (made := reader(listing)):
             found[name] = made
     if not found:
-        return _classes(folder, task) if asked in (None, 'folders') else None
+        return _classes(folder, choices, task) if asked in (None, 'folders') else None
     readings = {name: _FOREIGN[name][2] for name in found}
     return found[choices.answer('format', readings, folder)].layout(choices)
 

@@ -112,3 +112,84 @@ def test_a_class_of_one_image_cannot_be_split(tmp_path):
     image_folder(tmp_path / 'pets', classes=2, each=1)
     with pytest.raises(DataError, match=words('class_0', 'has one image')):
         find_trainable(tmp_path / 'pets', Choices(val_share=0.2))
+
+
+def listed(root, **tables: str):
+    """Images that are called by numbers, and lists of them."""
+    for i in range(6):
+        exports.write_image(exports.Scene(f'{i}', '', (8, 8), ()), root / 'images' / f'{i}.png')
+    for name, text in tables.items():
+        (root / f'{name}.csv').write_text(text)
+    return root
+
+
+@pytest.mark.parametrize('head', [',filename,label', 'id,filename,label', ',image,label',
+                                  'Unnamed: 0,filename,animal'])
+def test_numbers_of_rows_are_no_images(tmp_path, head):
+    ending = '' if 'image' in head else '.png'
+    rows = [f'{i},{n}{ending},{"cat" if n < 3 else "dog"}' for i, n in enumerate((3, 1, 0, 2, 5))]
+    root = listed(tmp_path / 'pets', labels='\n'.join([head, *rows]))
+    assert read(find_layout(root).splits[0].images) == {
+        f'{n}': 'cat' if n < 3 else 'dog' for n in (0, 1, 2, 3, 5)
+    }
+
+
+def test_two_columns_of_other_images_are_asked_for(tmp_path):
+    rows = ''.join(f'{i},{i + 1},cat\n' for i in range(5))
+    root = listed(tmp_path / 'pets', labels=f'first,second,label\n{rows}')
+    with pytest.raises(DataError, match=words('labels.csv', "'first'", "'second'")):
+        find_layout(root)
+    same = ''.join(f'{i}.png,images/{i}.png,{"dog" if i else "cat"}\n' for i in range(5))
+    (root / 'labels.csv').write_text(f'filename,path,animal\n{same}')
+    assert read(find_layout(root).splits[0].images)['0'] == 'cat'
+
+
+def test_an_image_is_in_one_list(tmp_path):
+    table = 'file,label\n0.png,cat\n1.png,dog\n'
+    root = listed(tmp_path / 'pets', train=table, val='file,label\n2.png,cat\n3,dog\n')
+    assert [split.name for split in find_layout(root).splits] == ['train', 'val']
+    (root / 'all.csv').write_text(table + '2.png,cat\n3.png,dog\n')  # of both
+    assert [split.name for split in find_layout(root).splits] == ['train', 'val']
+    (root / 'val.csv').write_text('file,label\nimages/1.png,dog\n2.png,cat\n')
+    (root / 'all.csv').unlink()
+    with pytest.raises(DataError, match=words('val.csv', 'images/1.png', 'train.csv')):
+        find_layout(root)
+
+
+def test_a_missing_image_of_a_list_has_no_substitute(tmp_path):
+    root = tmp_path / 'pets'
+    for split, names in (('train', 'abcd'), ('val', 'ef')):
+        for name in names:
+            scene = exports.Scene(name, split, (8, 8), ())
+            exports.write_image(scene, root / split / f'{name}.png')
+    for split, names in (('train', 'bcd'), ('val', 'aef')):
+        rows = ''.join(f'{split}/{n}.png,{"x" if n < "c" else "y"}\n' for n in names)
+        (root / f'{split}.csv').write_text(f'file,label\n{rows}')
+    with pytest.raises(DataError, match=words('val.csv', 'val/a.png')):
+        find_layout(root)
+
+
+@pytest.mark.parametrize(
+    ('folders', 'number', 'expected'),
+    [((0, 1, 4), 6, 'from-0'), ((1, 2, 4), 4, 'from-1'), ((1, 2, 4), 6, None)],
+)
+def test_numbers_count_from_0_or_1(tmp_path, folders, number, expected):
+    root = tmp_path / 'pets'
+    for split in ('train', 'val'):
+        for folder in folders:
+            place = root / split / str(folder) / 'a.png'
+            exports.write_image(exports.Scene(f'{folder}', split, (8, 8), ()), place)
+    (root / 'labels.txt').write_text(''.join(f'name{i}\n' for i in range(number)))
+
+    def numbers(**answers: str) -> set[str]:
+        layout = find_layout(root, Choices(read_as=answers))
+        return {folder.name for folder in folders_in(layout.split('train').images)}
+
+    names = {how: {f'name{i - int(how[-1])}' for i in folders} for how in ('from-0', 'from-1')}
+    if expected is not None:
+        assert numbers() == names[expected]
+        return
+    with pytest.raises(DataError, match=words('--read-as numbers=from-0', 'numbers=from-1')):
+        numbers()
+    for how, called in names.items():
+        assert numbers(numbers=how) == called
