@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+_Item = TypeVar('_Item')
 #: Endings of the images that are read, whatever their case.
 ENDINGS = (
     '.jpg', '.jpeg', '.jfif', '.png', '.ppm', '.pgm', '.bmp', '.tif', '.tiff', '.webp', '.gif',
@@ -75,6 +77,12 @@ def folders_in(folder: str | Path) -> list[Path]:
     return sorted(
         path for path in Path(folder).iterdir() if not is_stray(path.name) and path.is_dir()
     )
+
+
+def spread(items: Sequence[_Item], number: int) -> list[_Item]:
+    """All of them, in an order whose first ``number`` are spread over the whole list."""
+    step = max(1, -(-len(items) // number))
+    return [item for start in range(step) for item in items[start::step]]
 
 
 def endings_of(names: Iterable[str]) -> str:

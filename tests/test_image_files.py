@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.image_files import endings_of, files_below, folders_in, is_image, is_stray
+from g2sd_mm.image_files import endings_of, files_below, folders_in, is_image, is_stray, spread
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_endings_count_whatever_their_case():
     assert not any(map(is_image, ['a.heic', 'a.txt', 'jpg', 'a.jpg.part', 'a.png~']))
     assert is_image('A_left.PNG', ('_left.png',)) and not is_image('A.PNG', ('_left.png',))
     assert endings_of(['a.png', 'b.png', 'c', 'd.txt']) == '2 .png, 1 without an ending, 1 .txt'
+
+
+@pytest.mark.parametrize('number', [1, 23, 24, 47, 1000])
+def test_the_first_of_spread_items_lie_over_the_whole_list(number):
+    items = spread(range(number), 24)
+    assert sorted(items) == list(range(number))
+    first = sorted(items[:24])
+    gaps = [b - a for a, b in zip(first, [*first[1:], number], strict=True)]
+    assert max(gaps) <= max(1, 3 * number // 24)
 
 
 def test_strays_are_passed_over_with_all_below_them_and_told(tmp_path):

@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS, DefaultScope
 
 from ..config.parts import add_hook, innermost_datasets
 from ..errors import DataError
-from ..image_files import is_image, is_stray
+from ..image_files import is_image, is_stray, spread
 from .class_folders import count_labels
 from .coco import Reading, count_objects, lacking_masks
 from .coco_file import read_annotations
@@ -83,6 +83,7 @@ def labels_of(made: Any, dataset: Mapping[str, Any]) -> Labels:
 
 #: Masks that are opened to find a class; to find that there is more than one, all are.
 _LOOKS = 2000
+_NAMES = 20  # masks that are looked for by name
 _SPLITS = {'train': True, 'val': False}
 
 
@@ -177,7 +178,7 @@ def _masks(made: Any, dataset: Mapping[str, Any]) -> Contents:
     _check_names(masks, made)
     found: list[tuple[int, ...]] = []
     seen: set[int] = set()
-    for path in _spread(masks):
+    for path in spread(masks, _LOOKS):
         try:
             numbers = labels_in(fileio.get(path))
         except FileNotFoundError:
@@ -208,7 +209,7 @@ def _mapped(
 def _check_names(masks: Sequence[str], made: Any) -> None:
     """Stop if no mask is there by its name, before ten images in a row cannot be read."""
     folder, suffix = made.data_prefix['seg_map_path'], made.seg_map_suffix
-    if any(fileio.exists(path) for path in _spread(masks)[:20]):
+    if any(fileio.exists(path) for path in spread(masks, _NAMES)[:_NAMES]):
         return
     there = {str(fileio.join_path(folder, name)) for name in _names_below(folder)}
     if not there.isdisjoint(masks):
@@ -225,9 +226,3 @@ def _names_below(folder: str) -> Iterator[str]:
     if fileio.isdir(folder):
         names = fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
         yield from (name for name in names if not is_stray(PurePosixPath(name).name))
-
-
-def _spread(paths: Sequence[str]) -> list[str]:
-    """All of them, so that the first ones are spread over the whole list."""
-    step = max(1, len(paths) // _LOOKS)
-    return [path for start in range(step) for path in paths[start::step]]

@@ -14,7 +14,7 @@ from .coco_exports import CocoExport
 from .converted import hold_out_objects
 from .layout import Layout, Listing, Split, split_named
 from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
-from .mask_values import choose_reading
+from .mask_values import UnreadableMask, choose_reading
 from .names import names_beside
 from .native import annotated, class_folders, masked, measured
 from .voc import VocFolder
@@ -129,13 +129,9 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
 
 def _plain_masks(folder: Path, splits: list[Split], choices: Choices) -> Layout | None:
     """Masks of class numbers under the names of their images; None for any others."""
-    masks = [
-        path
-        for split in splits
-        for path in Listing(Path(str(split.labels))).ending('.png')[:8]
-        for path in [Path(str(split.labels)) / path]
-    ]
-    if not any(Listing(Path(str(split.labels))).files for split in splits):
+    listings = [Listing(Path(str(split.labels))) for split in splits]
+    masks = [listing.root / path for listing in listings for path in listing.ending('.png')]
+    if not any(listing.files for listing in listings):
         return Layout(folder, folder, 'seg', tuple(splits))  # nothing yet
     if not masks or {'suffix', 'folder'} & set(choices.read_as):
         return None
@@ -145,9 +141,7 @@ def _plain_masks(folder: Path, splits: list[Split], choices: Choices) -> Layout 
         return None
     try:
         reading = choose_reading(masks, names_beside(folder), choices, folder, True)
-    except DataError as error:
-        if '--read-as' in str(error) or 'names' in str(error):
-            raise
+    except UnreadableMask:
         return Layout(folder, folder, 'seg', tuple(splits))  # the checker names the file
     if reading.rewritten:
         return None

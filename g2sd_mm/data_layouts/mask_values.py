@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
+from ..image_files import spread
 from ..text import some
 from .choices import Choices
 from .names import Colour, Names
@@ -27,6 +28,10 @@ _MEANINGS = {
     'colours': 'grey levels, one class each',
     'binary': '255 for the object and 0 for background',
 }
+
+
+class UnreadableMask(DataError):
+    """A file that holds no numbers or colours of classes, whatever the others hold."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,13 @@ class MaskReading:
         """Class numbers of a mask, uint8 [height, width].
 
         Raises:
-            DataError: for a file that cannot be read, or a value that is not in the table.
+            DataError: for a file that cannot be read, colours where numbers are read, or a value
+                that is not in the table.
         """
         if self.how == 'numbers':
-            return _grey(pixels_of(file))
+            return _grey(file)
         if self.how == 'binary':
-            grey = _grey(pixels_of(file))
+            grey = _grey(file)
             if others := set(np.unique(grey).tolist()) - {0, 1, _IGNORED}:
                 raise DataError(
                     f'{file} has {min(others)} beside 0 and 255: {_ask("binary", "numbers")}'
@@ -99,6 +105,8 @@ def choose_reading(
 ) -> MaskReading:
     """How all masks of a folder are read: a sample decides, and all give their colours.
 
+    The sample goes on until a mask shows more than 0: objects may be rare.
+
     Args:
         files: the masks.
         names: of the classes, and of colours, where a file beside the data has them.
@@ -109,15 +117,14 @@ def choose_reading(
     Raises:
         DataError: for masks that cannot be read, or can be read in two ways.
     """
-    step = max(1, len(files) // _SAMPLE)
-    looks = [_Look.at(file) for file in files[::step]]
+    looks = _sample(files)
     kinds = {look.kind for look in looks}
     given = names.by_number if names else ()
     asked = choices.read_as.get('masks')
     if asked and asked not in _MEANINGS:
         choices.answer('masks', _MEANINGS, where)
-    palettes = {look.palette for look in looks if look.palette}
-    if asked == 'colours' or (not asked and ('colour' in kinds or len(palettes) > 1)):
+    coloured = 'colour' in kinds or _own_palettes(looks)
+    if asked == 'colours' or (not asked and coloured):
         return _colours(files, names, where)
     values = set().union(*(look.values for look in looks))
     if asked == 'binary' or (not asked and _IGNORED in values and values <= {0, _IGNORED}):
@@ -140,34 +147,64 @@ def choose_reading(
 
 @dataclass(frozen=True)
 class _Look:
-    """What a mask shows: ``number``, ``grey`` (three equal channels) or ``colour``."""
+    """What a mask shows: ``number``, ``grey`` (three equal channels) or ``colour``.
+
+    palette: colours of the numbers that occur; none of a file without a palette.
+    """
 
     kind: str
-    values: frozenset[int]
-    palette: bytes = b''
+    values: frozenset[int] = frozenset()
+    palette: Mapping[int, Colour] = field(default_factory=dict)
 
     @classmethod
     def at(cls, file: Path) -> _Look:
         pixels = pixels_of(file)
         if pixels.ndim == 2:
-            return cls('number', frozenset(np.unique(pixels).tolist()), _palette(file))
-        if (pixels == pixels[..., :1]).all():
+            values = frozenset(np.unique(pixels).tolist())
+            return cls('number', values, _palette(file, values))
+        if _is_grey(pixels):
             return cls('grey', frozenset(np.unique(pixels[..., 0]).tolist()))
-        return cls('colour', frozenset())
+        return cls('colour')
+
+    @property
+    def shows_object(self) -> bool:
+        """Whether there is more than background."""
+        return self.kind == 'colour' or bool(self.values - {0})
+
+
+def _sample(files: Sequence[Path]) -> list[_Look]:
+    looks: list[_Look] = []
+    seen = False
+    for file in spread(files, _SAMPLE):
+        if seen and len(looks) >= _SAMPLE:
+            break
+        looks.append(_Look.at(file))
+        seen = seen or looks[-1].shows_object
+    return looks
+
+
+def _own_palettes(looks: Iterable[_Look]) -> bool:
+    """Whether a number has several colours: then the files do not share one palette."""
+    first: dict[int, Colour] = {}
+    return any(
+        first.setdefault(number, colour) != colour
+        for look in looks
+        for number, colour in look.palette.items()
+    )
 
 
 def pixels_of(file: Path) -> np.ndarray:
     """uint8 [height, width], or [height, width, 3] of a colour picture; palettes stay numbers.
 
     Raises:
-        DataError: if it cannot be read, or compression has changed its pixels.
+        UnreadableMask: if it cannot be read, or compression has changed its pixels.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             with Image.open(file) as image:
                 if image.format == 'JPEG':
-                    raise DataError(
+                    raise UnreadableMask(
                         f'{file} is a JPEG, which changes pixels: write masks as PNG'
                     )
                 if image.mode == '1':
@@ -175,22 +212,23 @@ def pixels_of(file: Path) -> np.ndarray:
                 if image.mode in ('LA', 'RGBA', 'CMYK', 'PA'):
                     image = image.convert('L' if image.mode == 'LA' else 'RGB')
                 pixels = np.asarray(image)
-    except DataError:
+    except UnreadableMask:
         raise
     except Exception as error:  # damaged data can make a decoder raise anything
-        raise DataError(f'{file}: cannot be read as a mask ({error})') from error
+        raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
     if pixels.dtype != np.uint8:
         if pixels.dtype.kind not in 'iu' or pixels.min() < 0 or pixels.max() > _IGNORED:
-            raise DataError(f'{file} has numbers beyond 0 to 255')
+            raise UnreadableMask(f'{file} has numbers beyond 0 to 255')
         pixels = pixels.astype(np.uint8)
     return pixels
 
 
-def _palette(file: Path) -> bytes:
-    """The colours of the numbers that occur; none of a file without a palette."""
+def _palette(file: Path, values: Iterable[int]) -> dict[int, Colour]:
+    """The colours of numbers; a palette may be cut to those that a file uses."""
     with Image.open(file) as image:
-        palette = image.getpalette() if image.mode == 'P' else None
-    return bytes(palette[:768]) if palette else b''
+        palette = (image.getpalette() if image.mode == 'P' else None) or []
+    rows = {value: palette[3 * value : 3 * value + 3] for value in values}
+    return {value: (row[0], row[1], row[2]) for value, row in rows.items() if len(row) == 3}
 
 
 def _as_colours(file: Path) -> np.ndarray:
@@ -200,7 +238,17 @@ def _as_colours(file: Path) -> np.ndarray:
     return pixels_of(file)
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
+def _is_grey(pixels: np.ndarray) -> bool:
+    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+
+
+def _grey(file: Path) -> np.ndarray:
+    pixels = pixels_of(file)
+    if not _is_grey(pixels):
+        raise DataError(
+            f'{file} has colours, and numbers are read: write its class numbers, or read all masks '
+            'as colours, one class each (--read-as masks=colours)'
+        )
     return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
@@ -220,7 +268,12 @@ def _unpack(value: int) -> Colour:
 
 
 def _colours(files: Iterable[Path], names: Names | None, where: Path) -> MaskReading:
-    """Colours by the list beside the data, else those that occur, black first."""
+    """Colours by the list beside the data, else those that occur, black first.
+
+    Raises:
+        DataError: for more colours than there are classes, and for names that no colours are
+            given for: their order would be a guess.
+    """
     found: Counter[int] = Counter()
     if names and names.colours:
         number = {name: i for i, name in enumerate(names.by_number)}
@@ -234,7 +287,12 @@ def _colours(files: Iterable[Path], names: Names | None, where: Path) -> MaskRea
                 'blended or compressed; write one colour for each class'
             )
     ordered = sorted(found)
-    given = names.by_number if names and len(names.by_number) == len(ordered) else ()
     colours = [_unpack(value) for value in ordered]
+    if names:
+        raise DataError(
+            f'{where} has masks of the colours {some([hex_of(c) for c in colours], 6)}, and '
+            f'{names.file} does not say which class has which: write them into labelmap.txt '
+            '(name:red,green,blue:: on a line) or class_dict.csv (name,r,g,b) in its place'
+        )
     table = {colour: number for number, colour in enumerate(colours)}
-    return MaskReading('colours', table, given or tuple(map(hex_of, colours)), True)
+    return MaskReading('colours', table, tuple(map(hex_of, colours)), True)

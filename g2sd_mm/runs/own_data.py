@@ -236,8 +236,13 @@ def _masks(layout: Layout, train: Split, val: Split) -> Source:
 
 
 def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
-    """The largest class number of all masks below a folder, plus 1."""
-    largest = -1
+    """The largest class number of all masks below a folder, plus 1.
+
+    Raises:
+        DataError: for a file that cannot be read, and for 255 beside class 0 alone.
+        UserError: for masks without a class.
+    """
+    largest, ignored = -1, ''
     for path in masks:
         try:
             with Image.open(path) as mask:
@@ -245,8 +250,15 @@ def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
         except Exception as error:  # damaged data can make a decoder raise anything
             raise DataError(f'{path}: cannot be read as a mask ({error})') from error
         largest = max(largest, *(int(label) for label in labels if label != IGNORED), -1)
+        ignored = ignored or (str(path) if IGNORED in labels else '')
     if largest < 0:
         raise UserError(f'{folder} has no masks with a class in them')
+    if largest == 0 and ignored:
+        raise DataError(
+            f'{folder} has masks of 0 and {IGNORED} alone, such as {ignored}: as class numbers '
+            f'only class 0 is left, since {IGNORED} is ignored; --read-as masks=binary reads '
+            f'{IGNORED} as the object'
+        )
     return largest + 1
 
 

@@ -113,6 +113,79 @@ def test_0_and_255_are_background_and_object(tmp_path):
     assert len(list(files_below(split.images))) == len(list(files_below(split.labels))) == 1
 
 
+def masked(root: Path, folder: str, number: int, mask: np.ndarray) -> Path:
+    """Images of which one shows what ``mask`` does; the other masks are black."""
+    for split in ('train', 'val'):
+        for i in range(number):
+            for place in (root / 'images', root / folder):
+                (place / split).mkdir(parents=True, exist_ok=True)
+            Image.new('RGB', (4, 4)).save(root / 'images' / split / f'{i:03}.png')
+            last = split == 'train' and i == number - 2
+            written = mask if last else np.zeros_like(mask)
+            Image.fromarray(written).save(root / folder / split / f'{i:03}.png')
+    return root
+
+
+RARE = np.array([[0, 255], [0, 0]], np.uint8)
+
+
+@pytest.mark.parametrize('folder', ['masks', 'annotations'])
+def test_one_object_among_many_black_masks_decides(tmp_path, folder):
+    layout = find_layout(masked(tmp_path, folder, 40, RARE))
+    assert layout.copy and layout.classes == ('background', 'object')
+    assert np.asarray(Image.open(layout.split('train').labels / '038.png')).max() == 1
+
+
+@pytest.mark.parametrize('channel', [0, 2])
+def test_one_coloured_object_among_many_black_masks_decides(tmp_path, channel):
+    colour = np.zeros((2, 2, 3), np.uint8)
+    colour[0, 0, channel] = 255
+    layout = find_layout(masked(tmp_path, 'masks', 40, colour))
+    assert layout.classes[0] == '#000000' and len(layout.classes) == 2
+    assert np.asarray(Image.open(layout.split('train').labels / '038.png'))[0, 0] == 1
+
+
+def test_a_coloured_mask_among_grey_ones_is_refused(tmp_path):
+    root = masked(tmp_path, 'masks', 60, np.full((2, 2, 3), 1, np.uint8))
+    for file in (root / 'masks' / 'train').iterdir():
+        Image.new('RGB', (2, 2), (1, 1, 1)).save(file)
+    file = root / 'masks' / 'train' / '001.png'
+    Image.new('RGB', (2, 2), (0, 0, 9)).save(file)
+    with pytest.raises(DataError, match=words(str(file), '--read-as masks=colours')):
+        find_layout(root)
+
+
+def with_palette(root: Path, colours: list[list[int]]) -> Path:
+    """Masks of the number 0 and of one more each, whose palettes end with what they use."""
+    for i, palette in enumerate(colours):
+        for place in ('images/train', 'masks/train'):
+            (root / place).mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(root / f'images/train/{i}.png')
+        mask = Image.fromarray(np.array([[0, len(palette) // 3 - 1]], np.uint8), 'P')
+        mask.putpalette(palette)
+        mask.save(root / f'masks/train/{i}.png')
+    (root / 'classes.txt').write_text('ground\napple\nberry\n')
+    return root
+
+
+def test_one_palette_cut_to_what_is_used_leaves_numbers(tmp_path):
+    palette = [0, 0, 0, 128, 0, 0, 0, 0, 128]
+    layout = find_layout(with_palette(tmp_path, [palette[:6], palette]))
+    assert layout.classes == ('ground', 'apple', 'berry')
+    masks = sorted(files_below(layout.splits[0].labels))
+    assert [np.asarray(Image.open(mask)).max() for mask in masks] == [1, 2]
+
+
+def test_names_are_not_given_to_colours_in_the_order_of_their_values(tmp_path):
+    root = with_palette(tmp_path, [[0, 0, 0, 128, 0, 0], [0, 0, 0, 0, 0, 128]])
+    message = words('#000080', str(root / 'classes.txt'), 'labelmap.txt', 'class_dict.csv')
+    with pytest.raises(DataError, match=message):
+        find_layout(root)
+    (root / 'classes.txt').unlink()
+    (root / 'labelmap.txt').write_text('ground:0,0,0::\nberry:128,0,0::\napple:0,0,128::\n')
+    assert find_layout(root).classes == ('ground', 'berry', 'apple')
+
+
 def test_a_labelled_test_split_may_validate(tmp_path):
     for split in ('train', 'test'):
         image_folder(tmp_path / 'pets' / split, classes=2, each=3)

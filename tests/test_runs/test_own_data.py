@@ -7,11 +7,13 @@ import json
 import pytest
 
 from g2sd_mm.config.load import load_config
-from g2sd_mm.errors import UserError
-from g2sd_mm.runs.own_data import own_data_options
+from g2sd_mm.data_layouts import Choices
+from g2sd_mm.errors import DataError, UserError
+from g2sd_mm.runs.own_data import find_source, own_data_options
 from g2sd_mm.runs.prepare import fit_workers
 from g2sd_mm.runs.work_dir import refuse_other_data
 
+from ..helpers import exports
 from ..helpers.toys import image_folder, words
 
 
@@ -51,6 +53,13 @@ def test_what_needs_more_than_a_folder_is_refused(fruit):
     config = 'configs/coco/vitb_maskrcnn.py'
     with pytest.raises(UserError, match=words(f'--data-root {fruit}', config, 'laid out for cls')):
         own_data_options(config, fruit)
+
+
+def test_255_as_a_number_beside_background_alone_is_refused(tmp_path):
+    root = exports.masks(tmp_path / 'fruit', exports.scenes({'all': 4}), 'labels')
+    choices = Choices(val_share=0.25, read_as={'masks': 'numbers'})
+    with pytest.raises(DataError, match=words('annotations', '255', '--read-as masks=binary')):
+        find_source(root, choices)
 
 
 def test_weights_of_other_data_are_not_replaced(tmp_path, fruit):
