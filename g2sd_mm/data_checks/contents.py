@@ -98,6 +98,8 @@ def problems(contents: Contents, training: bool) -> Iterator[Finding]:
         yield Finding('ignored-object', place, _reasons(contents))
     elif training and counting < sum(_reasons_of_listed(contents).values()):
         yield Finding('mostly-ignored', place, _reasons(contents))
+    elif contents.left_out.get(CROWD):
+        yield Finding('crowd-regions', place, _reasons(contents))
 
 
 def _kind_of_nothing(contents: Contents, training: bool) -> str:

@@ -114,6 +114,11 @@ KINDS: dict[str, Kind] = {
                            'draw the masks, or remove the objects'),
     'mostly-ignored': Kind(False, 'more training objects are ignored than count',
                            'look at some of them'),
+    'crowd-regions': Kind(
+        False, 'objects marked as crowd regions: they are neither learnt nor judged',
+        'nothing, if that is meant; set iscrowd to 0 for what is one object (--read-as '
+        'crowd=objects does so for a whole folder)',
+    ),
     'filled-in': Kind(False, 'optional entries that are missing and filled in when read',
                       'nothing, if the values are right'),
     'box-beyond': Kind(False, 'boxes that reach beyond the image (cut off when read)',

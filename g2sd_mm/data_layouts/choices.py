@@ -15,7 +15,7 @@ QUESTIONS = {
     'format': 'which of several kinds of labels is read: coco, yolo, voc, masks, list, folders',
     'file': 'which of several annotation files is read, by its path in the folder',
     'column': 'which column of a list has the classes',
-    'crowd': 'whether annotations that are all crowd regions are regions, or objects',
+    'crowd': 'whether annotations with iscrowd 1 are crowd regions, or objects',
     'voc': 'whether pixels of VOC boxes count from-1 or from-0',
     'numbers': 'whether class folders 1, 2, ... count the names beside them from-0 or from-1',
     'folder': 'which of several folders of masks is read, by its name',

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,6 +18,12 @@ from .layout import Layout, Listing, Split, split_of
 
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _LOOKED_AT = 50  # names of images that decide in which folder they are
+_CROWDS = 0.05  # of the annotations: COCO has a hundredth, what was painted in CVAT is more
+_MARK = re.compile(rb'"iscrowd"\s*:\s*([01])')
+
+
+class ImagesNowhere(DataError):
+    """No folder has most of the images that an annotation file names."""
 
 
 @dataclass(frozen=True)
@@ -134,16 +142,19 @@ class CocoExport:
         return list(dict.fromkeys(folders))
 
     def _crowds(self, read: dict[str, _Read], choices: Choices) -> str:
-        """What annotations mean that are crowd regions one and all: CVAT marks masks so."""
+        """What crowd regions mean: CVAT marks what was painted so, and keeps it as run lengths."""
         annotations = [a for r in read.values() for a in r.content['annotations']]
-        coded = [a for a in annotations if a.get('iscrowd') == 1]
-        if not coded or len(coded) < len(annotations):
+        crowds = [a for a in annotations if a.get('iscrowd') == 1]
+        coded = sum(isinstance(a.get('segmentation'), dict) for a in crowds)
+        few = coded <= _CROWDS * len(annotations) and len(crowds) < len(annotations)
+        if not crowds or few:
             return 'regions'
         meanings = {
             'objects': 'one object each, as CVAT writes masks that were painted',
             'regions': 'crowd regions, which are neither learnt nor judged',
         }
-        where = self.root / next(iter(read.values())).file
+        file = self.root / next(iter(read.values())).file
+        where = f'{file}: of {len(annotations)} annotations {len(crowds)} have iscrowd 1, which'
         return choices.answer('crowd', meanings, where)
 
     def _mended(self, read: dict[str, _Read], crowds: str, classes: list[str] | None) -> Path:
@@ -180,7 +191,8 @@ class CocoExport:
         else:
             path = self._elsewhere(name.rpartition('?d=')[2], r)
         if path is None:
-            raise DataError(f'{self.root / r.file}: its image {name} is nowhere in {self.root}')
+            kind = ImagesNowhere if r.images is None else DataError
+            raise kind(f'{self.root / r.file}: its image {name} is nowhere in {self.root}')
         entry = {**image, 'file_name': path.as_posix()}
         if not image.get('width') or not image.get('height'):
             entry['width'], entry['height'] = size_of(self.root / path)
@@ -207,6 +219,15 @@ def _is_coco(file: Path) -> bool:
         return False
     with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         return all(text.find(key) >= 0 for key in _KEYS)
+
+
+def has_many_crowds(file: Path) -> bool:
+    """Whether so many annotations are crowd regions that some may be objects; nothing is parsed."""
+    if file.stat().st_size == 0:
+        return False
+    with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        marks = Counter(match[1] for match in _MARK.finditer(text))
+    return marks[b'1'] > _CROWDS * marks.total()
 
 
 def _same(file: PurePath, chosen: str) -> bool:

@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..image_files import folders_in
 from .choices import Choices
 from .class_lists import ClassList, hold_out_classes, with_names
-from .coco_exports import CocoExport
+from .coco_exports import CocoExport, ImagesNowhere, has_many_crowds
 from .converted import hold_out_objects
 from .layout import Layout, Listing, Split, split_named
 from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
@@ -114,9 +114,14 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
                 raise
             try:
                 return found.layout(choices)
-            except DataError as other:
-                raise DataError(f'{error}; as an export of another tool: {other}') from None
-        if splits and not choices.read_as.get('crowd'):
+            except ImagesNowhere:
+                raise error from None
+        crowds = choices.read_as.get('crowd') or any(
+            has_many_crowds(split.labels) for split in splits if split.labels
+        )
+        if splits and crowds:
+            return CocoExport(Listing(folder)).layout(choices)
+        if splits:
             return Layout(folder, folder, 'det', tuple(splits))
     if task in (None, 'seg') and choices.read_as.get('format') != 'coco':
         splits = masked(folder)

@@ -70,6 +70,16 @@ def test_nothing_to_learn_is_harmful(tmp_path, edit, reading, kind):
     assert kinds(counted(tmp_path, edit, reading)) == [(kind, True)]
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_crowd_regions_among_objects_are_a_note(tmp_path, training):
+    def one(content):
+        content['annotations'][3]['iscrowd'] = 1
+
+    (finding,) = problems(counted(tmp_path, one), training)
+    assert (finding.kind, finding.harmful) == ('crowd-regions', False)
+    assert finding.path == 'x.json' and '1 of 8' in finding.detail
+
+
 def test_categories_that_are_not_listed_are_no_ignored_objects(tmp_path):
     def berries(content):
         for annotation in content['annotations'][:-2]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,12 @@ def test_a_file_without_its_images_is_left_out_or_named(annotated):
     with pytest.raises(UserError, match=words(str(annotated), 'no val*')):
         find_data([str(annotated)])
     (annotated / 'train2017').rename(annotated / 'more')
-    with pytest.raises(DataError, match=words('instances_train2017.json', 'train2017')):
+    with pytest.raises(DataError, match=words('instances_train2017.json', 'more', 'other')):
+        find_layout(annotated)  # the images of both have the same names
+    for folder in ('more', 'other'):
+        shutil.rmtree(annotated / folder)
+    missing = words('instances_train2017.json', str(annotated / 'train2017'))
+    with pytest.raises(DataError, match=missing):
         find_layout(annotated)
 
 

@@ -77,6 +77,69 @@ def test_annotations_that_are_all_crowd_regions(tmp_path):
         assert {a['iscrowd'] for a in content['annotations']} == {crowd}
 
 
+PAINTED = dict(iscrowd=1, segmentation=dict(size=[52, 72], counts=[3744]))
+
+
+def cvat_file(root: Path, change) -> Path:
+    """CVAT's own folders of one subset; ``change`` is given the content of its file."""
+    exports.cvat_coco(root, scenes({'default': 6}))
+    file = root / 'annotations' / 'instances_default.json'
+    content = json.loads(file.read_text('utf-8-sig'))
+    change(content)
+    file.write_text(json.dumps(content))
+    return file
+
+
+def painted(content: dict) -> None:
+    """One object in twelve has run lengths in the place of polygons."""
+    annotation = next(a for a in content['annotations'] if a['image_id'] == 2)
+    annotation.update(PAINTED)
+
+
+@pytest.mark.parametrize('native', [False, True])
+def test_painted_objects_among_polygons(tmp_path, native):
+    root = tmp_path / 'fruit'
+    file = cvat_file(root, painted)
+    if native:
+        (root / 'images' / 'default').rename(root / 'default')
+    asked(root, 'crowd', 'objects', 'regions')
+    for answer, crowds in (('objects', 0), ('regions', 1)):
+        (split,) = find_layout(root, chosen(crowd=answer)).splits
+        annotations = read_annotations(split.labels).content['annotations']
+        assert sum(a['iscrowd'] for a in annotations) == crowds
+        assert (split.labels == file) == (answer == 'regions')
+
+
+def test_few_crowd_regions_are_what_they_say(tmp_path):
+    def few(content):
+        painted(content)
+        first = content['annotations'][-1]
+        content['annotations'] += [{**first, 'id': 100 + i} for i in range(20)]
+
+    cvat_file(tmp_path / 'fruit', few)
+    assert find_layout(tmp_path / 'fruit').copy is None
+
+
+def damaged(content: dict) -> None:
+    painted(content)
+    for annotation in content['annotations']:
+        if annotation['iscrowd']:
+            annotation['segmentation'] = dict(size=[52, 72], counts=[1])
+
+
+def twice(content: dict) -> None:
+    content['annotations'][1]['id'] = content['annotations'][0]['id']
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'), [(damaged, 'run lengths'), (twice, 'annotations: id')]
+)
+def test_what_is_wrong_in_cvats_folders_is_told(tmp_path, change, said):
+    file = cvat_file(tmp_path / 'fruit', change)
+    with pytest.raises(DataError, match=words(str(file), said)):
+        find_layout(tmp_path / 'fruit')
+
+
 def test_masks_of_several_kinds_for_each_image(tmp_path):
     root = exports.masks(tmp_path / 'fruit', scenes(), 'cityscapes')
     for mask in list(root.rglob('*labelTrainIds.png')):
