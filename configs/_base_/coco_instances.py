@@ -6,6 +6,7 @@ data_layout = (
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='CheckListedSize'),
     # polygons, so that cropped boxes fit tightly; where some masks are run lengths, all are drawn
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=False),
     dict(type='RandomFlip', prob=0.5),
@@ -25,6 +26,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1024, 1024), keep_ratio=True),
+    dict(type='CheckListedSize'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',

@@ -7,6 +7,7 @@ _classes = ('arrow', 'crescent', 'cross', 'disc', 'heart', 'pentagon', 'ring', '
             'triangle')
 train_pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='CheckListedSize'),
     # the masks are run-length coded
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomFlip', prob=0.5),
@@ -23,6 +24,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(128, 128), keep_ratio=True),
+    dict(type='CheckListedSize'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',

@@ -10,6 +10,7 @@ data_root = 'data/coco16/'
 data_layout = 'data/coco16/images/*.jpg and data/coco16/instances.json'
 pipeline = [
     dict(type='LoadImageFromFile'),
+    dict(type='CheckListedSize'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='Resize', scale=(256, 256), keep_ratio=True),
     dict(

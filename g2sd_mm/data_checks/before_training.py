@@ -1,13 +1,14 @@
 """What a run would learn from, looked at before its first step: from the labels alone.
 
-No image is opened. Class folders are listed by name, annotation files are parsed once for this and
-for the data set, and of masks as many are opened as it takes to see every class.
+No image is decoded. Class folders are listed by name, annotation files are parsed once for this and
+for the data set, a few images tell whether they are as large as those say, and of masks as many are
+opened as it takes to see every class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmengine import fileio
@@ -15,10 +16,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from ..config.parts import add_hook, innermost_datasets
+from ..data_layouts.converted import sizes_of
 from ..errors import DataError
 from ..image_files import is_image, is_stray, spread
 from .class_folders import count_labels
-from .coco import Reading, count_objects, lacking_masks
+from .coco import Reading, count_objects, lacking_masks, wrong_size
 from .coco_file import read_annotations
 from .contents import Contents, merged, problems
 from .findings import Finding
@@ -84,6 +86,10 @@ def labels_of(made: Any, dataset: Mapping[str, Any]) -> Labels:
 #: Masks that are opened to find a class; to find that there is more than one, all are.
 _LOOKS = 2000
 _NAMES = 20  # masks that are looked for by name
+#: Images whose size is compared with the listed one, the share of them that must not be wrong, and
+#: what reads them as they are meant to be seen: other colour types leave them unturned.
+_SIZES, _WRONG = 20, 0.1
+_LOADING, _UPRIGHT = 'LoadImageFromFile', ('color', 'grayscale')
 _SPLITS = {'train': True, 'val': False}
 
 
@@ -165,7 +171,33 @@ def _objects(made: Any, dataset: Mapping[str, Any], training: bool, evaluator: A
     if not training and reading.masks and (lacking := lacking_masks(content, reading)):
         detail = f'{lacking} of {len(content["annotations"])} objects'
         raise DataError(Finding('lacking-mask', made.ann_file, detail).line)
+    _check_sizes(content['images'], made, dataset)
     return count_objects(content, made.ann_file, reading)
+
+
+def _check_sizes(
+    images: Sequence[Mapping[str, Any]], made: Any, dataset: Mapping[str, Any]
+) -> None:
+    """Stop if images are of other sizes than listed; training leaves a stray one out."""
+    loads = [s for s in dataset.get('pipeline') or () if str(s['type']).endswith(_LOADING)]
+    if not loads or loads[0].get('color_type', 'color') not in _UPRIGHT:
+        return
+    looked, wrong = 0, []
+    for image in spread(images, _SIZES)[:_SIZES]:
+        path = fileio.join_path(made.data_prefix.get('img', ''), image['file_name'])
+        try:
+            with fileio.get_local_path(path) as file:
+                stored, upright = sizes_of(Path(file))
+        except (OSError, DataError):
+            continue  # training names and counts it
+        looked += 1
+        size = image['width'], image['height']
+        if size != upright:
+            wrong.append(wrong_size(path, size, upright, stored == size))
+    if wrong and len(wrong) >= _WRONG * looked:
+        one, number = wrong[0], f'{len(wrong)} of {looked} images looked at'
+        detail = f'{one.detail}; so are {number} of {made.ann_file}'
+        raise DataError(Finding(one.kind, one.path, detail).line)
 
 
 # Masks --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..data_layouts.copies import original
 from ..errors import DataError
 from .coco_file import image_problem, leads_outside, malformed, read_coco
 from .coco_mended import are_coordinates, categories_of, complete, polygon_area
@@ -92,10 +93,8 @@ class CocoSplit:
         for entry in self._entries.values():
             picture = pictures[self._path(entry)]
             if picture.size and picture.size != (entry['width'], entry['height']):
-                kind = 'rotated-annotated' if picture.rotated else 'size-mismatch'
-                listed = f'{entry["width"]}x{entry["height"]}'
-                found = f'{picture.size[0]}x{picture.size[1]}'
-                yield Finding(kind, picture.path, f'listed {listed}, is {found}')
+                listed = entry['width'], entry['height']
+                yield wrong_size(picture.path, listed, picture.size, picture.rotated)
 
     def names(self) -> dict[Any, str]:
         """Names of the categories by their ids; none of a file with entries that cannot be read."""
@@ -161,6 +160,20 @@ class CocoSplit:
             return 'lacking-mask'
         coded = isinstance(annotation.get('segmentation'), dict) and not annotation.get('iscrowd')
         return 'coded-mask' if reading.polygons and coded else ''
+
+
+def wrong_size(path: str, listed: Any, found: tuple[int, int], turned: bool) -> Finding:
+    """What there is to say of an image that is not as large as its annotations say.
+
+    Args:
+        path: of the image; of a link in a copy the file is named.
+        listed: width and height in the annotations.
+        found: width and height as it is read.
+        turned: whether an EXIF tag turns it when it is read.
+    """
+    kind = 'rotated-annotated' if turned else 'size-mismatch'
+    sizes = ' px, is '.join(f'{width}x{height}' for width, height in (listed, found))
+    return Finding(kind, original(path), f'listed as {sizes} px')
 
 
 def _key(value: Any) -> int | str:

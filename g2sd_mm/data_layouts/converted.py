@@ -17,6 +17,7 @@ from .layout import Layout, Split
 
 Content = dict[str, Any]
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+_TURNED = ('JPEG', 'MPO', 'PNG')  # what is turned when it is read; pillow has turned TIFF already
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,22 @@ def size_of(path: Path) -> tuple[int, int]:
     Raises:
         DataError: if it is none.
     """
+    return sizes_of(path)[1]
+
+
+def sizes_of(path: Path) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height as stored, and as :func:`size_of` tells them.
+
+    Raises:
+        DataError: if it is no image.
+    """
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = image.format in _TURNED and image.getexif().get(_ORIENTATION, 1) in range(5, 9)
     except Exception as error:  # damaged data can make a parser raise anything
         raise DataError(f'{path}: cannot be read as an image') from error
-    return (height, width) if turned else (width, height)
+    return (width, height), ((height, width) if turned else (width, height))
 
 
 def polygon_box(polygons: Iterable[Sequence[float]]) -> tuple[float, float, float, float]:

@@ -1,11 +1,13 @@
 """Data: the embedded Shapes set, and reading any set so that a run can be repeated exactly."""
 
 from .cropping import DecodingPreprocessor, LoadRandomResizedCrop, SplitPlanes
+from .listed_sizes import CheckListedSize
 from .masks import CheckMasks
 from .packed import PackedBackend
 from .seeded import SampleKey, SeededDataset, SeededSampler, patient_worker
 
 __all__ = [
+    'CheckListedSize',
     'CheckMasks',
     'DecodingPreprocessor',
     'LoadRandomResizedCrop',

@@ -392,7 +392,7 @@ def test_broken_masks_stop_evaluation_before_it_starts(odd, tmp_path):
     dataset.ann_file = 'train.json'
     with pytest.raises(ValueError, match=r'3 instances whose mask is no polygon.*broken\.png'):
         DATASETS.build(dataset)
-    dataset.pipeline[2].with_mask = False
+    dataset.pipeline[3].with_mask = False
     assert len(DATASETS.build(dataset)) == len(IMAGES)
 
 
@@ -411,7 +411,7 @@ def test_run_length_masks_need_bitmaps(tmp_path):
     cfg = small(NOSD, folder, tmp_path)
     with pytest.raises(ValueError, match='poly2mask=True'):
         training_set(cfg)
-    cfg.train_dataloader.dataset.dataset.pipeline[1].poly2mask = True
+    cfg.train_dataloader.dataset.dataset.pipeline[2].poly2mask = True
     assert len(training_set(cfg)) == len(IMAGES)
 
 

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import pytest
 from mmengine import fileio
+from PIL import Image
 
 from g2sd_mm.cli.check_data import check_data
 from g2sd_mm.config.load import load_config
 from g2sd_mm.data_checks import before_training
 from g2sd_mm.data_checks.before_training import check_training_data
+from g2sd_mm.datasets.packing import pack_folder
 from g2sd_mm.errors import DataError
 from g2sd_mm.runs.train import train
 
@@ -121,9 +123,9 @@ def test_boxes_without_masks_train_where_no_masks_are_asked_for(tmp_path):
     """A config of boxes, as it is written by hand."""
     config = objects(tmp_path, without('segmentation'), without('segmentation'))
     options = {
-        'train_dataloader.dataset.dataset.pipeline.1.with_mask': False,
-        'val_dataloader.dataset.pipeline.2.with_mask': False,
-        'test_dataloader.dataset.pipeline.2.with_mask': False,
+        'train_dataloader.dataset.dataset.pipeline.2.with_mask': False,
+        'val_dataloader.dataset.pipeline.3.with_mask': False,
+        'test_dataloader.dataset.pipeline.3.with_mask': False,
         'val_evaluator.metric': 'bbox',
         'test_evaluator.metric': 'bbox',
     }
@@ -145,7 +147,7 @@ def test_validation_on_nothing_is_refused(tmp_path, edit, kind):
 def test_masks_that_only_the_metric_needs_are_missed_too(tmp_path):
     config = objects(tmp_path, val=without('segmentation'))
     options = {
-        f'{loader}_dataloader.dataset.pipeline.2.with_mask': False for loader in ('val', 'test')
+        f'{loader}_dataloader.dataset.pipeline.3.with_mask': False for loader in ('val', 'test')
     }
     with pytest.raises(DataError, match=words('instances_val.json', '8 of 8 objects')):
         notes(config, **options)
@@ -165,10 +167,70 @@ def test_run_lengths_where_polygons_are_kept_are_named_by_the_checker(tmp_path):
     coded = with_values(segmentation=dict(size=[64, 64], counts=[100, 50, 64 * 64 - 150]))
     config = objects(tmp_path, coded, coded)
     assert harmful(config) == []
-    options = {'train_dataloader.dataset.dataset.pipeline.1.poly2mask': False}
+    options = {'train_dataloader.dataset.dataset.pipeline.2.poly2mask': False}
     assert harmful(config, **options) == []
     kinds = [f.kind for f in check_data([str(config)], options=options, workers=0).findings]
     assert 'run-lengths' in kinds
+
+
+def larger(content):
+    for image in content['images']:
+        image.update(width=128, height=96)
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_images_of_another_size_than_listed_stop_a_run_and_the_checker_names_them(tmp_path, split):
+    config = objects(tmp_path, **{split: larger})
+    first = str(tmp_path / split / '0.png')
+    message = words(first, '128x96 px', '64x64 px', '4 of 4', f'instances_{split}.json')
+    with pytest.raises(DataError, match=message):
+        notes(config)
+    assert harmful(config) == ['size-mismatch']
+    colour = {f'{place}.pipeline.0.color_type': 'unchanged' for place in (
+        'train_dataloader.dataset.dataset', 'val_dataloader.dataset')}  # fmt: skip
+    assert notes(config, **colour) == []  # nobody knows how those are turned
+
+
+def test_sizes_of_packed_images_are_looked_at_too(tmp_path):
+    pytest.importorskip('lmdb')
+    (tmp_path / 'coco').mkdir()
+    config = objects(tmp_path / 'coco', train=larger)
+    pack_folder(tmp_path / 'coco', tmp_path / 'coco.lmdb')
+    root = f'packed://{tmp_path}/coco.lmdb/'
+    with pytest.raises(DataError, match=words(f'{root}train/0.png', '128x96 px', '4 of 4')):
+        notes(config, **{'train_dataloader.dataset.dataset.data_root': root})
+
+
+def test_photographs_that_are_annotated_as_stored_stop_a_run(tmp_path):
+    config = objects(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file in (tmp_path / 'train').iterdir():
+        Image.new('RGB', (80, 64)).save(file, exif=exif)
+    listing = tmp_path / 'annotations' / 'instances_train.json'
+    content = json.loads(listing.read_text())
+    for image in content['images']:
+        image['width'] = 80
+    listing.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=words('0.png', '80x64 px', '64x80 px', 'EXIF tag')):
+        notes(config)
+    assert harmful(config) == ['rotated-annotated']
+
+
+def test_one_image_of_another_size_among_many_is_left_to_training(tmp_path):
+    def first(number):
+        return lambda content: [image.update(width=128) for image in content['images'][:number]]
+
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        for split in ('train', 'val'):
+            write_split(tmp_path / str(number), split, number=12, edit=first(number))
+    assert notes(written(tmp_path / '1', DETECTION)) == []
+    with pytest.raises(DataError, match=words('0.png', '2 of 12')):
+        notes(written(tmp_path / '2', DETECTION))
+    for i in range(3):
+        (tmp_path / '1' / 'train' / f'{i}.png').unlink()  # training names and counts it
+    assert notes(written(tmp_path / '1', DETECTION)) == []
 
 
 def test_several_data_sets_are_looked_at_together(tmp_path):

@@ -218,6 +218,6 @@ def test_annotations_of_nothing(folder):
 
 def test_an_image_that_is_turned_when_it_is_read(folder):
     (folder / 'a.jpg').write_bytes(odd.rotated())
-    assert ('rotated-annotated', 'listed 60x40, is 40x60') in found(folder, GOOD)
+    assert ('rotated-annotated', 'listed as 60x40 px, is 40x60 px') in found(folder, GOOD)
     upright = changed('images', width=40, height=60)
     assert 'rotated-annotated' not in {kind for kind, _ in found(folder, upright)}

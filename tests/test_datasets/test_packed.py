@@ -142,6 +142,7 @@ def test_coco_is_read_with_its_annotations(tmp_path):
                 metainfo=dict(classes=CLASSES),
                 pipeline=[
                     dict(type='LoadImageFromFile'),
+                    dict(type='CheckListedSize'),
                     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
                     dict(type='PackDetInputs'),
                 ],
