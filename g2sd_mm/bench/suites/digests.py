@@ -18,6 +18,8 @@ Key = tuple[int, str]  # seed, step
 # What a run shows and keeps may change without another result.
 _SHOWN = {'log_level', 'log_processor', 'visualizer', 'vis_backends', 'data_layout', 'env_cfg'}
 _HOOKS = {'logger', 'timer', 'checkpoint', 'visualization'}
+#: Steps of a pipeline that stop a run or change nothing.
+_CHECKS = {'CheckListedSize'}
 
 
 def all_digests(
@@ -54,8 +56,8 @@ def digest(
     """Fingerprint of what a step is told: configuration, seed, data, and the same of what it loads.
 
     The configuration is taken as it is written, so that folders and devices do not matter; what it
-    says of logs, checkpoints and reading processes is left out. The code is not in it either: after
-    a change that moves results, start in a new folder.
+    says of logs, checkpoints, reading processes and checks is left out. The code is not in it
+    either: after a change that moves results, start in a new folder.
 
     Args:
         step, seed: what is run.
@@ -76,7 +78,16 @@ def _telling(config: str, options: dict[str, Any] | None = None) -> dict[str, An
     for name, left_out in (('default_hooks', _HOOKS), *((name, READING) for name in LOADERS)):
         if isinstance(cfg.get(name), dict):
             cfg[name] = {key: v for key, v in cfg[name].items() if key not in left_out}
-    return cfg
+    return _without_checks(cfg)
+
+
+def _without_checks(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_checks(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        kept = (v for v in value if not (isinstance(v, dict) and v.get('type') in _CHECKS))
+        return type(value)(map(_without_checks, kept))
+    return value
 
 
 def _fingerprint(content: Any, data: OwnData | None = None) -> str:

@@ -51,6 +51,15 @@ def test_how_a_run_is_shown_kept_and_read_does_not(changed):
     assert of(**changed) == of()
 
 
+def test_a_step_that_only_checks_does_not_count_and_any_other_does():
+    def with_steps(*kinds):
+        return of(train_pipeline=[dict(type=kind) for kind in ('LoadImageFromFile', *kinds)],
+                  **{'train_dataloader.dataset.dataset.pipeline': [dict(type=k) for k in kinds]})
+
+    assert with_steps('CheckListedSize', 'PackInputs') == with_steps('PackInputs')
+    assert with_steps('RandomFlip', 'PackInputs') != with_steps('PackInputs')
+
+
 def test_a_hook_that_takes_part_in_training_counts():
     assert of(default_hooks__param_scheduler=None) != of()
 
