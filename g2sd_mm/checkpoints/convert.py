@@ -13,6 +13,7 @@ from ..text import some
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
+from .positions import known_grid
 from .read import Weights, below
 
 _SIDES = ('student', 'teacher')
@@ -99,25 +100,29 @@ def in_published_names(weights: Weights) -> State:
     Raises:
         CheckpointError: if a file of another library has names that its layout does not have.
     """
-    kind = identify(weights.state)
+    grid = known_grid(weights.meta)
+    kind = identify(weights.state, grid)
     foreign = LAYOUT_OF.get(kind) in ('huggingface', 'mmpretrain', 'mmseg')
     if foreign or kind is Kind.TIMM_DISTILLED:
-        return to_published_names(weights.state).state
+        return to_published_names(weights.state, grid=grid).state
     return weights.state
 
 
-def to_published_names(state: Mapping[str, Tensor], side: str = 'student') -> Published:
+def to_published_names(
+    state: Mapping[str, Tensor], side: str = 'student', grid: tuple[int, int] | None = None
+) -> Published:
     """A state dict of any known layout under published names.
 
     Args:
         state, side: see :func:`convert_state`.
+        grid: rows and columns of patches, where the file says them.
 
     Raises:
         CheckpointError: if its layout is not known or has no such names.
     """
-    outer = identify(state)
+    outer = identify(state, grid)
     inner, wrapped, dropped = _unwrap(state, outer, side)
-    kind = identify(inner)
+    kind = identify(inner, grid)
     if kind not in LAYOUT_OF:
         raise CheckpointError(
             f'cannot convert {describe(state)}: none of the layouts {", ".join(LAYOUTS)} has names '

@@ -79,7 +79,8 @@ class Facts:
 def facts_of(weights: Weights) -> Facts:
     """Look at names, shapes and, once, at every value: a broken one is named."""
     state = weights.state
-    kind = identify(state)
+    grid = known_grid(weights.meta)
+    kind = identify(state, grid)
     notes = _notes(weights, kind)
     title = title_of(state)
     if kind in _AUTOENCODERS and raw_pixels(weights):
@@ -88,9 +89,9 @@ def facts_of(weights: Weights) -> Facts:
     stock = False
     encoder: VisionEncoder | None = None
     try:
-        published = to_published_names(outlines(state))
+        published = to_published_names(outlines(state), grid=grid)
         family = family_of(published.state)
-        size = network_size(published.state, weights.config, known_grid(weights.meta))
+        size = network_size(published.state, weights.config, grid)
     except CheckpointError as error:
         family, size = None, {}
         stock = record is not None or kind in _STOCK

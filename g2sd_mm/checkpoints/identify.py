@@ -121,9 +121,17 @@ LAYOUT_OF: dict[Kind, str] = {
 }
 
 
-def identify(state: Mapping[str, Tensor]) -> Kind:
-    """The kind of a state dict (names as they stand in the file)."""
-    return next((kind for kind, holds in _RULES if holds(state)), Kind.UNKNOWN)
+def identify(state: Mapping[str, Tensor], grid: tuple[int, int] | None = None) -> Kind:
+    """The kind of a state dict (names as they stand in the file).
+
+    ``grid``: rows and columns of patches, where the file says them; else two kinds of classifiers
+    with a dist token are told apart by which of them leaves a square.
+    """
+    kind = next((kind for kind, holds in _RULES if holds(state)), Kind.UNKNOWN)
+    if grid is None or kind not in (Kind.TIMM_DISTILLED, Kind.G2SD_CLASSIFIER):
+        return kind
+    has_row = 'pos_embed' in state and state['pos_embed'].shape[1] == grid[0] * grid[1] + 2
+    return Kind.TIMM_DISTILLED if has_row else Kind.G2SD_CLASSIFIER
 
 
 def raw_pixels(weights: Weights) -> bool:

@@ -184,13 +184,27 @@ def _check_optimizer(part: _Part) -> None:
             f'{len(sizes[0])} groups, that of the checkpoint {sum(sizes[1])} in {len(sizes[1])}: '
             f'frozen stages or optim_wrapper.paramwise_cfg differ; give them as they were, {_ANEW}'
         )
+    for group, was in zip(live, saved, strict=True):
+        names = [[*map(_plain_name, each.get('param_names') or ())] for each in (group, was)]
+        moved = [(new, old) for new, old in zip(*names, strict=False) if new != old]
+        if moved:
+            raise CheckpointError(
+                'cannot resume: the groups of the optimizer are as large as those of the '
+                f'checkpoint and have other parameters ({moved[0][0]} in the place of '
+                f'{moved[0][1]}): optim_wrapper.paramwise_cfg or frozen stages differ; give them '
+                f'as they were, {_ANEW}'
+            )
+
+
+def _plain_name(parameter: str) -> str:
+    return parameter.replace('_orig_mod.', '').replace('module.', '')
 
 
 def _take_settings(part: _Part, scheduled: set[str]) -> list[str]:
     """Settings of the config in the place of the checkpoint's, but for what schedules set."""
     changed: dict[str, tuple[Any, Any]] = {}
     for saved, live in zip(part.saved['param_groups'], _groups(part), strict=True):
-        for name in live.keys() - scheduled - {'params'}:
+        for name in live.keys() - scheduled - {'params', 'param_names'}:
             was, value = saved.get(name), live[name]
             if _plain(was) != _plain(value):
                 saved[name] = value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from timm.models import adapt_input_conv
 from torch import Tensor
 
@@ -142,7 +144,16 @@ def stored_grid(patches: int, own: Grid, known: Grid | None = None) -> Grid:
     if known is not None and known[0] * known[1] == patches:
         return known
     try:
-        return square_grid(patches)
+        square = square_grid(patches)
+        if own[0] * own[1] == patches and own != square:
+            print_log(
+                f'a table of {patches} patch positions whose file does not say its grid is read '
+                f'as {square[0]}x{square[1]} and resized to {own[0]}x{own[1]}: if it was of that '
+                'grid already, take the file that it was converted from',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return square
     except ValueError:
         if own[0] * own[1] == patches:
             return own

@@ -12,14 +12,16 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.layouts import LAYOUTS
 from g2sd_mm.checkpoints.positions import transpose_positions
 from g2sd_mm.checkpoints.record import read_sidecar, write_sidecar
 from g2sd_mm.cli.checkpoint_commands import convert
+from g2sd_mm.models.backbones import G2SDViT
 from g2sd_mm.provenance import file_digest
 
 from ..helpers.fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
-from ..helpers.toys import TEACHER, autoencoder, save, writes_a_file
+from ..helpers.toys import TEACHER, arch, autoencoder, classifier, logged, save, writes_a_file
 
 
 @pytest.fixture
@@ -325,3 +327,46 @@ def test_a_files_name_cannot_forge_a_line(tool, tmp_path):
         assert out or err
         assert '\x1b' not in out + err
         assert not any(line.startswith('error: forged') for line in (out + err).splitlines())
+
+# Rectangular images ------------------------------------------------------------------------------
+
+
+def rectangular(path, out_type, grid):
+    """A classifier for images of so many patches of 8 px; its file says the grid."""
+    height, width = (8 * side for side in grid)
+    model = classifier(out_type, img_size=(height, width))
+    torch.nn.init.normal_(model.backbone.pos_embed)
+    return model.backbone, save(path, model, grid=f'{grid[0]}x{grid[1]}')
+
+
+@pytest.mark.parametrize('to', ['mmpretrain', 'timm', 'g2sd'])
+@pytest.mark.parametrize('grid', [(6, 8), (2, 5)])  # one less and one more than a square
+def test_the_row_of_a_dist_token_is_known_by_layout_and_grid(tmp_path, tool, to, grid):
+    own, source = rectangular(tmp_path / 'own.pth', 'dist_token', grid)
+    target = tmp_path / 'there.safetensors'
+    assert tool('convert', source, target, '--to', to)[0] == 0
+    assert tool('convert', target, tmp_path / 'back.pth', '--to', 'ours')[0] == 0
+    back = read_weights(tmp_path / 'back.pth').state['backbone.pos_embed']
+    assert torch.equal(back, own.pos_embed)
+
+
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+def test_a_copy_keeps_the_grid_of_its_positions(tmp_path, tool, ending):
+    own, source = rectangular(tmp_path / 'own.pth', 'cls_token', (2, 8))
+    target = tmp_path / f'copy{ending}'
+    assert tool('convert', source, target, '--to', 'same')[0] == 0
+    filled = G2SDViT(own_arch(own), img_size=(16, 64), out_type='cls_token')
+    fill(filled, str(target), 'encoder')
+    assert torch.equal(filled.pos_embed, own.pos_embed)
+
+
+def test_a_table_whose_grid_is_guessed_is_told(tmp_path, tool):
+    own, source = rectangular(tmp_path / 'own.pth', 'cls_token', (2, 8))
+    assert tool('convert', source, tmp_path / 'bare.pth', '--to', 'timm')[0] == 0
+    with logged() as lines:
+        fill(G2SDViT(own_arch(own), img_size=(16, 64)), str(tmp_path / 'bare.pth'), 'encoder')
+    assert any('4x4' in line and '2x8' in line for line in lines)
+
+
+def own_arch(vit):
+    return arch(vit.embed_dim, vit.depth, vit.blocks[0].attn.num_heads)

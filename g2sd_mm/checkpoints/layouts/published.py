@@ -13,7 +13,6 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from ..identify import has_dist_position
 from .rules import Rule, State
 
 BLOCK = (
@@ -137,7 +136,7 @@ def dist_second(state: State) -> State:
 
 def dist_last(state: State) -> State:
     """Undoes :func:`dist_second`; a position that DeiT learnt is added to the token itself."""
-    if 'dist_token' not in state or not has_dist_position(state):
+    if 'dist_token' not in state:
         return state
     positions = state['pos_embed']
     row, token = positions[:, 1:2], state['dist_token']

@@ -20,7 +20,7 @@ EXAMPLES = """examples:
 LAYOUTS = ('ours', 'g2sd', 'mae', 'timm', 'huggingface', 'detectron2', 'mmpretrain', 'mmseg')
 #: Names as they are, without what wrappers have added: for networks of any kind.
 SAME = 'same'
-_KEPT_AS_TEXT = ('positions', 'norm_pix')  # of a file's meta, with the same tensors
+_KEPT_AS_TEXT = ('positions', 'norm_pix', 'grid')  # of a file's meta, with the same tensors
 _KEPT = (*_KEPT_AS_TEXT, 'student')
 
 
@@ -89,10 +89,11 @@ def run(args: argparse.Namespace) -> None:
     if args.to == SAME:
         _write_same(args, weights, target)
         return
-    published = to_published_names(weights.state, args.side)
+    grid = known_grid(weights.meta)
+    published = to_published_names(weights.state, args.side, grid)
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
-        resized = _resized(published.state, args.img_size, known_grid(weights.meta))
+        resized = _resized(published.state, args.img_size, grid)
         published = published.replaced(resized)
     meta |= _grid_of(published.state, args.img_size, weights)
     done = from_published_names(published, layouts[args.to])
