@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..agreement.weights import recorded
-from ..checkpoints import encoder_state, read_weights
+from ..checkpoints import describe, encoder_state, read_weights
 from ..distill.teachers import Features
+from ..distill.teachers.encoder import tokens_features
 from ..errors import UserError
 from ..models.backbones import G2SDViT
 from ..models.backbones.base import Backbone
 from ..models.sizes import ENCODERS
-from ..models.vit import VisionTransformer
 from ..provenance import file_digest
 from ..students.load import known_record, load_student, student_of, weights_file
 
@@ -34,7 +34,9 @@ class Encoder:
 
     name: for people.
     digest: of its weights.
-    mean, std: of RGB values 0 to 255.
+    built: what it was made of, for JSON: the same weights fit networks that compute other things.
+    channels: ``RGB`` or ``BGR``, as the network sees them.
+    mean, std: of its channels in their order, in values of 0 to 255.
     block: whose output it gives, from 0; None where that is not known.
     normed: whether the final norm is behind that.
     features: normalised images [B, 3, H, W] -> class token [B, C] or None, map [B, h, w, C].
@@ -45,6 +47,8 @@ class Encoder:
 
     name: str
     digest: str
+    built: dict[str, Any]
+    channels: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     block: int | str | None
@@ -63,6 +67,7 @@ class Encoder:
         """
         mean, std = (images.new_tensor(v, dtype=torch.float32)[:, None, None]
                      for v in (self.mean, self.std))  # fmt: skip
+        images = images.flip(1) if self.channels == 'BGR' else images
         try:
             cls, patches = self.features((images.float() - mean) / std)
         except (RuntimeError, AssertionError, ValueError) as error:
@@ -72,27 +77,6 @@ class Encoder:
                 f'({" ".join(str(error).split())[:200]})'
             ) from error
         return Features(None if cls is None else cls.float(), patches.float())
-
-
-def tokens_features(
-    vit: VisionTransformer, images: Tensor, block: int = -1, normed: bool = True
-) -> Features:
-    """Class token and patch map of one of this project's ViTs, all patches seen.
-
-    Args:
-        vit: a backbone or masked autoencoder without windows.
-        images: normalised [B, C, H, W].
-        block: whose output, from 0, or from the end if negative.
-        normed: pass it through the network's ``norm``.
-    """
-    x, grid = vit.embed(images)
-    if (dist := getattr(vit, 'dist_token', None)) is not None:  # the others attend to it
-        x = torch.cat([x, dist.to(x.dtype).expand(len(x), -1, -1)], dim=1)
-    for layer in vit.blocks[: block % vit.depth + 1]:
-        x = layer(x)
-    x = vit.norm(x) if normed else x
-    patches = x[:, 1 : 1 + grid[0] * grid[1]]
-    return Features(x[:, 0], patches.unflatten(1, grid))
 
 
 def find_encoder(
@@ -148,6 +132,8 @@ def _of_teacher(kind: str, weights: str, block: Any, normed: bool | None, **give
     return Encoder(
         teacher.name,
         _digest(source),
+        {'type': kind},
+        'RGB',
         tuple(teacher.pixels.mean),
         tuple(teacher.pixels.std),
         block,
@@ -160,8 +146,10 @@ def _of_teacher(kind: str, weights: str, block: Any, normed: bool | None, **give
 def _of_student(student: Any, path: Path, block: int, norm: bool | None) -> Encoder:
     backbone = student.model.backbone
     name = f'{path.parent.name}/{path.name}'
+    built = {key: student.network[key] for key in ('scope', 'model')}
+    pixels = student.channels or 'RGB', student.mean, student.std
     if isinstance(backbone, G2SDViT):
-        return _of_vit(backbone, name, path, block, norm, student.mean, student.std)
+        return _of_vit(backbone, name, path, built, block, norm, *pixels)
     if block != -1 or norm is not None:
         raise UserError(
             f'{name}: of a {type(backbone).__name__} the output is probed, not a block; leave out '
@@ -176,7 +164,7 @@ def _of_student(student: Any, path: Path, block: int, norm: bool | None) -> Enco
         return Features(None, found.permute(0, 2, 3, 1))
 
     return Encoder(
-        name, file_digest(path), student.mean, student.std, None, False, features, backbone
+        name, file_digest(path), built, *pixels, None, False, features, backbone
     )
 
 
@@ -184,12 +172,21 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     """A bare encoder: its sizes are those of its tensors."""
     weights = read_weights(path, mmap=True)
     state = encoder_state(weights)
+    absent = [part for part in ('cls_token', 'pos_embed', 'blocks.')
+              if not any(name.startswith(part) for name in state)]  # fmt: skip
+    if absent:
+        raise UserError(
+            f'{path} is no plain ViT (no {", no ".join(absent)}): it is {describe(weights.state)}; '
+            'give --timm MODEL, or --config of the network'
+        )
     width, channels, patch, _ = state['patch_embed.proj.weight'].shape
     depth = 1 + max(int(name.split('.')[1]) for name in state if name.startswith('blocks.'))
     places = state['pos_embed'].shape[1] - 1
     side = round(places**0.5)
     if side * side != places:
-        raise UserError(f'{path} is of images that are no squares: give --config')
+        raise UserError(
+            f'{path} is of images that are no squares: give --config, or, of timm, --timm MODEL'
+        )
     known = [size.num_heads for size in ENCODERS.values()
              if (size.embed_dim, size.depth) == (width, depth)]  # fmt: skip
     chosen = heads or (known[0] if known else width // 64 if width % 64 == 0 else 0)
@@ -197,28 +194,29 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
         raise UserError(f'{path} does not say how many heads go with width {width}: give --heads')
     if not {'norm.weight', 'fc_norm.weight'} & set(state):
         raise UserError(f'{path} has no final norm: it is the backbone of a task; give --config')
-    vit: Backbone = G2SDViT(
-        dict(embed_dim=width, depth=depth, num_heads=chosen, patch_size=patch),
+    pooled = 'cls_token' if 'norm.weight' in state else 'avg_featmap'
+    built = dict(
+        arch=dict(embed_dim=width, depth=depth, num_heads=chosen, patch_size=patch),
         img_size=side * patch,
-        out_type='cls_token' if 'norm.weight' in state else 'avg_featmap',
+        out_type='dist_token' if 'dist_token' in state else pooled,
         in_channels=channels,
-        init_cfg=dict(type='Pretrained', checkpoint=str(path)),
     )
+    vit: Backbone = G2SDViT(**built, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
     vit.init_weights()
     inputs = recorded(path).inputs
-    mean, std = inputs.mean or IMAGENET[0], inputs.std or IMAGENET[1]
-    if inputs.channels == 'BGR':
-        mean, std = mean[::-1], std[::-1]
+    order = inputs.channels or 'RGB'
+    usual = [values[::-1] if order == 'BGR' else values for values in IMAGENET]
+    mean, std = inputs.mean or usual[0], inputs.std or usual[1]
     notes = [f'{chosen} heads of attention are taken (--heads), as its width has them']
     if inputs.mean is None:
         notes.append("the file does not say how images are normalised: ImageNet's mean and std")
-    encoder = _of_vit(vit, path.name, path, block, norm, mean, std, inputs.channels == 'BGR')
-    return Encoder(**{**vars(encoder), 'notes': tuple(notes if not heads else notes[1:])})
+    encoder = _of_vit(vit, path.name, path, built, block, norm, order, mean, std)
+    return replace(encoder, notes=tuple(notes if not heads else notes[1:]))
 
 
 def _of_vit(
-    vit: Any, name: str, path: Path, block: int, norm: bool | None,
-    mean: tuple[float, ...], std: tuple[float, ...], turned: bool = False,
+    vit: Any, name: str, path: Path, built: dict[str, Any], block: int, norm: bool | None,
+    channels: str, mean: tuple[float, ...], std: tuple[float, ...],
 ) -> Encoder:
     if not -vit.depth <= block < vit.depth:
         raise UserError(f'--block {block}: {name} has blocks 0 to {vit.depth - 1}')
@@ -228,15 +226,14 @@ def _of_vit(
     pool = None if own or not normed else vit.fc_norm
 
     def features(images: Tensor) -> Features:
-        images = images.flip(1) if turned else images
         cls, patches = tokens_features(vit, images, block, normed and own)
         # a network that pools its patches was trained without its class token
         return Features(cls if own or not normed else None, patches)
 
     vit.eval()
     return Encoder(
-        name, file_digest(path), tuple(mean), tuple(std), block % vit.depth, normed, features, vit,
-        pool,
+        name, file_digest(path), built, channels, tuple(mean), tuple(std), block % vit.depth,
+        normed, features, vit, pool,
     )  # fmt: skip
 
 

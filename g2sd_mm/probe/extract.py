@@ -19,7 +19,7 @@ from .data import Part, batches
 from .encoders import Encoder
 
 #: Changes when features of the same inputs would be others.
-_VERSION = 1
+_VERSION = 2
 _BATCH = 64
 TOKENS = ('cls', 'mean', 'both')
 
@@ -76,8 +76,9 @@ def extract(
         advance: told how many images were looked at.
     """
     key = {
-        'version': _VERSION, 'weights': encoder.digest, 'data': part.digest(), 'size': size,
-        'share': share, 'block': encoder.block, 'normed': encoder.normed, 'mean': encoder.mean,
+        'version': _VERSION, 'weights': encoder.digest, 'built': encoder.built,
+        'data': part.digest(), 'size': size, 'share': share, 'block': encoder.block,
+        'normed': encoder.normed, 'channels': encoder.channels, 'mean': encoder.mean,
         'std': encoder.std, 'patches': patches, 'dtype': dtype, 'name': encoder.name,
     }  # fmt: skip
     file = cache / f'{_digest(key)}.safetensors' if cache is not None else None

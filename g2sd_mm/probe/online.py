@@ -12,12 +12,12 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..agreement.inputs import inputs_of
+from ..distill.teachers.encoder import tokens_features
 from ..engine.hooks.access import bare_model
 from ..engine.undisturbed import undisturbed
 from ..errors import UserError
 from ..models.vit import VisionTransformer
 from .data import Data, batches, find_images
-from .encoders import tokens_features
 from .measures import k_nearest
 
 _BATCH = 64

@@ -161,8 +161,8 @@ def _asked(
 def _described(encoder: Encoder, weights: str) -> dict[str, Any]:
     return {
         'weights': weights, 'name': encoder.name, 'sha256': encoder.digest, 'block': encoder.block,
-        'normed': encoder.normed, 'mean': encoder.mean, 'std': encoder.std,
-        'notes': list(encoder.notes),
+        'normed': encoder.normed, 'channels': encoder.channels, 'mean': encoder.mean,
+        'std': encoder.std, 'notes': list(encoder.notes),
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from ..helpers.toys import (
     TEACHER,
     arch,
     autoencoder,
+    classifier,
     distiller,
     images,
     refused,
@@ -290,6 +291,15 @@ def test_the_encoder_of_an_autoencoder_teaches_whole_images(size, tmp_path):
         torch.testing.assert_close(answer.patches.flatten(1, 2), expected[:, 1:])
         torch.testing.assert_close(answer.cls, expected[:, 0])
     assert not any(p.requires_grad for p in teacher.model.parameters())
+
+
+def test_a_distillation_token_of_the_teacher_is_looked_at(tmp_path):
+    source = classifier('dist_token', dim=24).eval()
+    torch.nn.init.normal_(source.backbone.dist_token)
+    teacher = encoder_teacher(save(tmp_path / 'two.pth', source), arch=arch(24))
+    answer = teacher(images(2))
+    torch.testing.assert_close(answer.cls, source.backbone(images(2))[0][0].detach())
+    assert answer.patches.shape == (2, IMAGE // 8, IMAGE // 8, 24)
 
 
 def test_a_teacher_without_its_file_is_refused(tmp_path):

@@ -9,7 +9,7 @@ from g2sd_mm.checkpoints import encoder_state, read_weights
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.masking import random_masking
-from g2sd_mm.probe.encoders import IMAGENET, find_encoder, tokens_features
+from g2sd_mm.probe.encoders import IMAGENET, find_encoder
 from g2sd_mm.students import load_student
 
 from ..helpers.students import student_folder
@@ -86,16 +86,11 @@ def test_heads_are_asked_for_where_no_width_says_them(tmp_path):
 def test_a_classifier_gives_what_its_head_gets(tmp_path, out_type):
     model = classifier(out_type, dim=64).eval()
     for name, parameter in model.backbone.named_parameters():
-        if 'norm' in name:
+        if 'norm' in name or name == 'dist_token':
             torch.nn.init.normal_(parameter)
     path = save(tmp_path / 'classifier.pth', model)
-    if out_type == 'dist_token':
-        encoder = None
-        with torch.no_grad():
-            answer = tokens_features(model.backbone, normalised(pixels(), *IMAGENET))
-    else:
-        encoder = find_encoder(path, heads=2)
-        answer = encoder.answer(pixels())
+    encoder = find_encoder(path, heads=2)
+    answer = encoder.answer(pixels())
     with torch.no_grad():
         (pooled,) = model.backbone(normalised(pixels(), *IMAGENET))
     if out_type == 'avg_featmap':
@@ -123,6 +118,33 @@ def test_students_of_all_tasks(tmp_path, task):
         assert torch.allclose(answer.patches.permute(0, 3, 1, 2), found[-1], atol=1e-3)
         with refused('--block'):
             find_encoder(str(folder), block=1)
+
+
+@pytest.mark.parametrize(
+    ('task', 'switch', 'size'),
+    [('classification', 'to_rgb', 56), ('segmentation', 'bgr_to_rgb', 64)],
+)
+def test_a_student_of_bgr_images_is_shown_them(tmp_path, task, switch, size):
+    options = {'mean': [100.0, 120.0, 140.0], 'std': [50.0, 60.0, 70.0], switch: False}
+    place = 'model.data_preprocessor' if task == 'segmentation' else 'data_preprocessor'
+    folder = student_folder(tmp_path, task, **{f'{place}.{k}': v for k, v in options.items()})
+    student, encoder = load_student(folder), find_encoder(str(folder))
+    assert student.channels == encoder.channels == 'BGR'
+    assert encoder.mean == student.mean == (100.0, 120.0, 140.0)
+    x = normalised(pixels(size=size).flip(1), student.mean, student.std)
+    with torch.no_grad():
+        found = student.model.backbone(x)[-1]
+    answer = encoder.answer(pixels(size=size))
+    got = answer.cls if task == 'classification' else answer.patches.permute(0, 3, 1, 2)
+    assert torch.allclose(got, found[0] if isinstance(found, tuple) else found, atol=1e-4)
+
+
+@pytest.mark.parametrize('lost', ['pos_embed', 'cls_token', 'blocks.'])
+def test_networks_of_timm_without_their_name_are_refused(tmp_path, lost):
+    state = autoencoder(SIZE).state_dict()
+    path = save(tmp_path / 'x.pth', {k: v for k, v in state.items() if not k.startswith(lost)})
+    with refused('x.pth', lost, '--timm'):
+        find_encoder(path)
 
 
 def test_what_is_no_encoder(tmp_path):

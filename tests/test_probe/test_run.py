@@ -22,6 +22,7 @@ from g2sd_mm.probe.extract import extract
 from g2sd_mm.probe.run import probe, table
 
 from ..helpers import imagenet
+from ..helpers.students import CONFIGS, student_folder
 from ..helpers.toys import ROOT, autoencoder, refused, save
 from .test_encoders import SIZE
 
@@ -105,6 +106,7 @@ def test_features_are_kept_and_found_again_by_all_that_they_depend_on(weights, d
     assert cached(token='mean', k=3), 'these do not change features'
     assert not cached(block=0) and not cached(size=40) and not cached(crop_share=0.5)
     assert not cached(norm=False) and not cached(train_images=3)
+    assert not cached(heads=2), 'the weights are the same, the features are not'
     other = save(tmp_path / 'other.pth', autoencoder(SIZE, seed=1))
     assert not cached(weights=other)
     file = data / 'train' / 'class_0' / 'image_0.jpg'
@@ -113,6 +115,21 @@ def test_features_are_kept_and_found_again_by_all_that_they_depend_on(weights, d
     assert cached()
     first = probe(weights, str(data), cache=str(cache), **ASKED)
     assert first['probes'] == probe(weights, str(data), **ASKED)['probes']
+
+
+def test_features_of_another_network_with_the_same_weights_are_not_taken(data, tmp_path):
+    folder = student_folder(tmp_path / 'student')
+    config = str(ROOT / 'configs' / CONFIGS['classification'])
+
+    def cached(**arch) -> bool:
+        heads = {'model.backbone.arch': {'_delete_': True, **arch}} if arch else {}
+        return probe(
+            str(folder), str(data), ['knn'], config=config, options=heads, size=56,
+            train_images=2, cache=str(tmp_path / 'features'),
+        )['features_cached']  # fmt: skip
+
+    assert not cached() and cached()
+    assert not cached(embed_dim=64, depth=4, num_heads=4, patch_size=8)
 
 
 def test_a_cache_that_was_not_finished_is_not_read(weights, data, tmp_path, monkeypatch):
