@@ -175,7 +175,7 @@ def _not_run(module: Any, _: State) -> tuple[str, ...]:
     """Blocks and a head that a teacher does not have, because nothing behind them is asked for."""
     if module.has_decoder:
         return ('decoder_blocks.*', 'decoder_norm.*', 'decoder_pred.*')
-    return ('blocks.*', 'fc_norm.*', 'dist_token', 'rel_pos_bias.*')
+    return ('blocks.*', 'fc_norm.*')
 
 
 def _start_state(weights: Weights, _: nn.Module) -> State:
@@ -214,6 +214,8 @@ def _teacher_advice(weights: Weights) -> str:
         'configs/imagenet/vitb_mae.py.'
     )
     kind = identify(weights.state)
+    if any(name.endswith('dist_token') for name in weights.state):
+        return 'All of its tokens see the dist token: use type=EncoderTeacher, which has it.'
     if kind in (Kind.MAE_FULL, Kind.MAE_RUN):
         return 'Give a file of the arch and decoder in the config, or change distillation.teacher.'
     if kind in (Kind.STAGE1_RUN, Kind.G2SD_STUDENT):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill import MaskedStudent, SpecificDistiller, TwiceSeeingStudent
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.mae import patchify
@@ -23,6 +24,7 @@ from ..helpers.toys import (
     labelled,
     refused,
     save,
+    words,
 )
 
 
@@ -84,6 +86,13 @@ def test_a_teacher_ends_at_a_block_of_its_encoder(tmp_path):
     assert torch.equal(answer.cls, expected[:, 0]) and torch.equal(answer.patches, expected[:, 1:])
     with refused("until='blocks.3'", 'blocks.0 .. blocks.2'):
         MAETeacher(until='blocks.3', checkpoint=file, **TEACHER)
+
+
+def test_a_token_that_the_others_see_is_not_left_out_of_a_teacher(tmp_path):
+    state = autoencoder(TEACHER, seed=3).state_dict()
+    file = save(tmp_path / 'two.pth', {**state, 'dist_token': torch.zeros(1, 1, 24)})
+    with pytest.raises(CheckpointError, match=words('dist_token', 'EncoderTeacher')):
+        MAETeacher(until='blocks.1', checkpoint=file, **TEACHER)
 
 
 def test_its_visible_tokens_are_beside_the_students():
