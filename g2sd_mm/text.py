@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 #: Control and format characters (escape sequences, line ends, changes of writing direction), lone
 #: surrogates, and the two separators that end a line without being control characters.
@@ -57,3 +58,13 @@ def one_line(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message; empty where it has none."""
     return printable((str(error).strip().splitlines() or [''])[0].strip())
+
+
+def telling_names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of paths, as many as tell them apart; control characters are escaped."""
+    names: list[str] = []
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ['/'.join(path.parts[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            break
+    return [printable(name) for name in names]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from ..errors import UserError
 from ..provenance import READING
 from ..tasks import TASKS, Task, task_of
-from ..text import aligned, printable
+from ..text import aligned, printable, telling_names
 from .logs import Entry, Points, read_scalars, run_of
 from .reports.blocks import Figure as Drawing
 from .reports.blocks import Paragraph, Section, Table
@@ -80,16 +80,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
     whole = [path.resolve() for path in paths]
     if len(set(whole)) < 2 or len(set(whole)) < len(whole):
         raise UserError('give at least two folders of runs, each once')
-    return [_read_run(path, name) for path, name in zip(paths, _names(whole), strict=True)]
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The last parts of paths, as many as tell them apart."""
-    for parts in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ['/'.join(path.parts[-parts:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return [printable(name) for name in names]
+    return [_read_run(path, name) for path, name in zip(paths, telling_names(whole), strict=True)]
 
 
 def _read_run(folder: Path, name: str) -> Run:

@@ -203,9 +203,9 @@ class Subjects:
         if self.classifiers:
             samples = labelled_samples(self.data, number)
         else:
-            size = next(iter(self.networks.values())).image_size
-            assert size is not None  # the project's networks say it
-            samples = square_samples(self.data, number, size)
+            first = next(iter(self.networks.values()))
+            assert first.image_size is not None  # the project's networks say it
+            samples = square_samples(self.data, number, first.image_size, first.channels)
         passes = analysis.passes(len(self.networks))
         bar = bars.add(name, passes * len(samples.images))
         try:
@@ -290,14 +290,23 @@ def _of_files(args: argparse.Namespace) -> Subjects:
 
 
 def _named(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
-    """Networks by name: a student is called by the folder that its checkpoint lies in."""
-    named: dict[str, list[str]] = {'teacher': args.teacher}
-    for config, checkpoint in args.student:
-        name = Path(checkpoint).resolve().parent.name
-        named[name if name not in named else f'{name}/{Path(checkpoint).stem}'] = [
-            config, checkpoint,
-        ]  # fmt: skip
-    return list(named.items())
+    """Networks by name: a student is called by the folder that its checkpoint lies in.
+
+    Raises:
+        UserError: if one is given twice.
+    """
+    from ..errors import UserError
+    from ..text import telling_names
+
+    files = [Path(checkpoint).resolve() for _, checkpoint in args.student]
+    for i, file in enumerate(files):
+        if file in files[:i]:
+            raise UserError(f'--student {args.student[i][1]} is given twice')
+    folders = [file.parent for file in files]
+    if len(set(folders)) < len(folders):
+        folders = [file.with_suffix('') for file in files]
+    names = telling_names([Path('teacher'), *folders])[1:]
+    return [('teacher', args.teacher), *zip(names, args.student, strict=True)]
 
 
 def _generic(args: argparse.Namespace) -> tuple[Config, Path]:

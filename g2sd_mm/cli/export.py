@@ -8,7 +8,7 @@ from typing import Any
 
 from ..text import printable
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, image_size, parse_options
 
 EXAMPLES = """examples:
   python tools/export.py work_dirs/g2sd_vits_cls
@@ -49,7 +49,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--out', help='file to write (beside the weights, ending in .onnx, .ts or .pt2)')
     p.add_argument('--part', help='part of the network, see below (the largest exportable part)')
     p.add_argument('--opset', type=int, default=18, help='ONNX operator set (18)')
-    p.add_argument('--size', type=int, help="side of the images in pixels (the student's own)")
+    p.add_argument(
+        '--size', type=image_size, metavar='PX',
+        help="size of the images: 224, or 224x448, height x width (the student's own)",
+    )  # fmt: skip
     p.add_argument('--int8', action='store_true', help='also write NAME_int8.onnx, quantised')
     p.add_argument(
         '--test-data',
@@ -78,7 +81,7 @@ def export(
     out: str | None = None,
     part: str | None = None,
     opset: int = 18,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     int8: bool = False,
     test_data: str | None = None,
     benchmark: bool = False,
@@ -99,6 +102,7 @@ def export(
     from ..export import export_student
     from ..export.formats import write_int8
     from ..export.student import FORMATS, add_to_description
+    from ..models.positions import plain_size
     from ..provenance import file_digest
     from ..students import load_student
     from ..students.load import weights_file
@@ -112,6 +116,7 @@ def export(
     if test_data and (loaded.task != 'classification' or part == 'backbone'):
         raise UserError('--test-data measures the top-1 accuracy of whole classifiers')
     path = Path(out) if out else weights_file(student).with_suffix(FORMATS[to])
+    size = None if size is None else plain_size(size)
     exported = export_student(loaded, path, to, part, opset, size)
     _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
     if exported.size != loaded.image_size and loaded.image_size:

@@ -74,3 +74,11 @@ def parse_options(pairs: list[str] | None) -> dict[str, Any]:
 def export_local_rank(args: argparse.Namespace) -> None:
     """Launchers that pass ``--local-rank`` instead of setting the variable."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """``224`` or ``224x448``: height and width."""
+    sides = text.split('x')
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f'{text!r} is neither 224 nor 224x448')
+    return int(sides[0]), int(sides[-1])

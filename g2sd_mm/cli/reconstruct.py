@@ -12,8 +12,10 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
+from ..agreement.inputs import channel_order
 from ..bench.analysis.reconstruction import load_pair, reconstruct
 from ..bench.analysis.samples import square_samples
+from ..config.parts import preprocessor_of
 
 _SMALL = [cv2.IMWRITE_PNG_COMPRESSION, 9]
 
@@ -41,14 +43,15 @@ def reconstruct_images(
     size = pair.teacher.img_size
     preprocessor: Any = pair.distiller.data_preprocessor
     mean, std = preprocessor.mean, preprocessor.std  # [3, 1, 1]
-    images = square_samples(data, max(number, 256), size).images.to(device)
+    channels = channel_order(preprocessor_of(cfg))
+    images = square_samples(data, max(number, 256), size, channels).images.to(device)
     found = reconstruct(pair, (images.float() - mean) / std)
     # the same images again, of which the pictures are evenly taken
     shown = torch.linspace(0, len(images) - 1, min(number, len(images))).round().long()
     for what, pictures in found['pictures'].items():
         (folder / what).mkdir(parents=True, exist_ok=True)
         for i, picture in enumerate(pictures[shown.to(device)] * std + mean):
-            mmcv.imwrite(_pixels(picture), str(folder / what / f'{i:04d}.png'), _SMALL)
+            mmcv.imwrite(_pixels(picture, channels), str(folder / what / f'{i:04d}.png'), _SMALL)
     return {
         'checkpoint': str(checkpoint),
         'images': len(images),
@@ -59,10 +62,10 @@ def reconstruct_images(
     }
 
 
-def _pixels(image: Tensor) -> np.ndarray:
-    """Values of 0 to 255 [3, side, side], RGB -> pixels [side, side, 3], BGR.
+def _pixels(image: Tensor, channels: str | None) -> np.ndarray:
+    """Values of 0 to 255 [3, side, side] -> pixels [side, side, 3], BGR.
 
     In their own size: a report enlarges them.
     """
     pixels = image.round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-    return np.ascontiguousarray(pixels[..., ::-1])
+    return np.ascontiguousarray(pixels if channels == 'BGR' else pixels[..., ::-1])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from stat import S_IFMT, S_IFREG
 from typing import Any, TypeAlias
@@ -21,9 +23,40 @@ from ..errors import DataError, UserError
 from ..text import one_line
 
 #: A file, the bytes of one, pixels as an array or tensor, or pillow's image.
-Image: TypeAlias = str | Path | bytes | np.ndarray | torch.Tensor | pillow.Image
+Image: TypeAlias = 'str | Path | bytes | np.ndarray | torch.Tensor | pillow.Image | OfStack'
 
 _CHANNELS = (1, 2, 3, 4)  # grey, grey and alpha, RGB, RGB and alpha
+
+
+class Stack:
+    """Pictures of one array [N, height, width, C] or tensor [N, C, height, width].
+
+    What their values mean is told by all of them: a dark one alone tells nothing.
+    """
+
+    def __init__(self, values: np.ndarray | torch.Tensor) -> None:
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[OfStack]:
+        return (OfStack(self, i) for i in range(len(self)))
+
+    @cached_property
+    def as_bytes(self) -> list[np.ndarray]:
+        """uint8 [height, width, C] of each."""
+        first = isinstance(self.values, torch.Tensor)
+        values = _values(self.values) if isinstance(self.values, torch.Tensor) else self.values
+        return [_last(one, first) for one in as_bytes(values)]
+
+
+@dataclass(frozen=True)
+class OfStack:
+    """A picture of a :class:`Stack`, by its number."""
+
+    stack: Stack
+    number: int
 
 
 def rgb_pixels(image: Image) -> np.ndarray:
@@ -40,6 +73,8 @@ def rgb_pixels(image: Image) -> np.ndarray:
     """
     if isinstance(image, (str, Path)):
         return read_image(image)
+    if isinstance(image, OfStack):
+        return _three(image.stack.as_bytes[image.number])
     if isinstance(image, bytes):
         try:
             pixels = mmcv.imfrombytes(image, channel_order='rgb')
@@ -106,6 +141,8 @@ class FileReader:
 
     def pixels(self, image: Image, channels: int) -> np.ndarray:
         """A picture as the step gives it, [height, width, channels]; see :func:`rgb_pixels`."""
+        if isinstance(image, OfStack) and not self.bgr:
+            image = image.stack.values[image.number]
         in_file = isinstance(image, (str, Path, bytes))
         if self.plain and isinstance(image, (str, Path)):
             return read_image(image, 'bgr')

@@ -164,6 +164,11 @@ def agree_on_test_data(
                     f'{differs}. Networks of other classes cannot be compared; if only the names '
                     f'differ, --cfg-options {BY_POSITION}=True'
                 )
+        if {reference.channels, student.channels} == {'RGB', 'BGR'}:
+            raise UserError(
+                f'{first} sees {reference.channels} images and {called} {student.channels}: they '
+                'cannot be asked about the same ones'
+            )
     for called, student in students.items():
         if student.task == 'classification' and (differs := unlike(student.inputs, here)):
             raise UserError(f'{called} and {name} prepare images differently ({differs})')

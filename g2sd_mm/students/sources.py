@@ -18,7 +18,7 @@ from PIL import Image as pillow
 
 from ..errors import UserError
 from ..image_files import ENDINGS, files_below, is_image
-from .images import Image, as_bytes, check_image, kind_of
+from .images import Image, Stack, check_image, kind_of
 
 #: Endings of the videos that are taken from folders, whatever their case.
 VIDEOS = (
@@ -104,11 +104,8 @@ def _one(source: Any, name: str, every: int, without: Path | None) -> Source:
     if isinstance(source, (np.ndarray, torch.Tensor)):
         if source.ndim != 4:
             return Source([Item(name, source)], 1, True)
-        if isinstance(source, torch.Tensor):
-            source = source.permute(0, 2, 3, 1) if source.shape[1] in (1, 2, 3, 4) else source
-            source = (source.float() if source.is_floating_point() else source).cpu().numpy()
-        pixels = as_bytes(source)  # all at once: a dark one of them tells nothing of its values
-        return Source([Item(f'{name}, {i}', one) for i, one in enumerate(pixels)], len(pixels))
+        stack = Stack(source)
+        return Source([Item(f'{name}, {i}', one) for i, one in enumerate(stack)], len(stack))
     raise UserError(
         f'no picture: a {type(source).__name__}; give a file, folder, glob, bytes, array, tensor, '
         'pillow image, or a list of them'

@@ -71,7 +71,8 @@ class Student(nn.Module):
         self._size = self.inputs.size
         self._unlike: set[str] = set()  # what was said of images of other sizes
         own = getattr(model.backbone, 'img_size', None)
-        self.image_size = _size(self._size if _is_square(self._size) else own)
+        seen = self.task == 'classification' or _is_square(self._size)
+        self.image_size = _size((self._size if seen else None) or own)
         self.in_channels = image_channels(network['model'])
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 _INSIDE = 0.6  # of a cut box lies in the one that it gives way to
+_AS_SURE = 0.5  # least score of that box, relative to the cut one's
 _EDGE = 2.0  # px from the border of a tile, within which a box is cut
 _SAME = 0.5  # overlap over union of two boxes of one object
 _ROWS = 512  # cut boxes that are compared with all at once
@@ -173,7 +174,7 @@ def _merge_instances(
             has_masks = True
             masks += [_cropped(mask.numpy(), left, top) for mask in found.masks]
     boxes, scores, labels, cut, owner = (torch.cat(part) for part in zip(*columns, strict=True))
-    kept = torch.nonzero(~_inside_others(boxes, labels, cut, owner)).flatten()
+    kept = torch.nonzero(~_inside_others(boxes, scores, labels, cut, owner)).flatten()
     kept = kept[batched_nms(boxes[kept], scores[kept], labels[kept], _SAME)]
     merged = InstanceData(bboxes=boxes[kept], scores=scores[kept], labels=labels[kept])
     if has_masks:
@@ -189,8 +190,14 @@ def _cropped(mask: np.ndarray, left: int, top: int) -> tuple[np.ndarray, int, in
     return part.copy(), left + int(columns[0]), top + int(rows[0])
 
 
-def _inside_others(boxes: Tensor, labels: Tensor, cut: Tensor, owner: Tensor) -> Tensor:
-    """Which cut boxes [n] lie in a larger one of their class that another tile found."""
+def _inside_others(
+    boxes: Tensor, scores: Tensor, labels: Tensor, cut: Tensor, owner: Tensor
+) -> Tensor:
+    """Which cut boxes [n] lie in a larger one of their class that another tile found.
+
+    One that is much less sure says nothing: the threshold would take it away later, and both would
+    be lost.
+    """
     areas = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(1)
     inside = torch.zeros_like(cut)
     for part in torch.nonzero(cut).flatten().split(_ROWS):
@@ -200,7 +207,9 @@ def _inside_others(boxes: Tensor, labels: Tensor, cut: Tensor, owner: Tensor) ->
         other = owner[part, None] != owner[None]
         alike = labels[part, None] == labels[None]
         larger = areas[None] > areas[part, None]
-        inside[part] = (other & alike & larger & (shared > _INSIDE * areas[part, None])).any(1)
+        sure = scores[None] >= _AS_SURE * scores[part, None]
+        within = shared > _INSIDE * areas[part, None]
+        inside[part] = (other & alike & larger & sure & within).any(1)
     return inside
 
 

@@ -22,7 +22,7 @@ from ...students.images import read_image
 class Samples:
     """Images of one size, and what they show.
 
-    images: uint8 [N, 3, height, width], channels as the networks take them (RGB).
+    images: uint8 [N, 3, height, width], channels as the networks take them.
     labels: int64 [N]; None where a whole image has no class.
     """
 
@@ -60,7 +60,9 @@ def labelled_samples(cfg: Config, number: int) -> Samples:
     return Samples(images.flip(1) if swap else images, labels)
 
 
-def square_samples(cfg: Config, number: int, size: int | tuple[int, int]) -> Samples:
+def square_samples(
+    cfg: Config, number: int, size: int | tuple[int, int], channels: str | None = 'RGB'
+) -> Samples:
     """Middle squares of a config's test images (training images, where it tests nothing).
 
     Args:
@@ -68,6 +70,7 @@ def square_samples(cfg: Config, number: int, size: int | tuple[int, int]) -> Sam
         number: how many, at most.
         size: side in pixels that they are brought to; height and width for other shapes than a
             square.
+        channels: ``RGB`` or ``BGR``, as the networks see them.
     """
     loader = cfg.get('test_dataloader') or cfg.train_dataloader
     dataset_cfg = innermost_dataset(loader.dataset).copy()
@@ -75,7 +78,8 @@ def square_samples(cfg: Config, number: int, size: int | tuple[int, int]) -> Sam
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(dataset_cfg)
         paths = [dataset.get_data_info(i)['img_path'] for i in evenly(len(dataset), number)]
-    return Samples(squares([read_image(path) for path in paths], size))
+    images = squares([read_image(path) for path in paths], size)
+    return Samples(images.flip(1) if channels == 'BGR' else images)
 
 
 def squares(images: Sequence[np.ndarray], size: int | tuple[int, int]) -> Tensor:

@@ -67,6 +67,11 @@ class Figures:
         )
 
 
+def _sides(size: int | tuple[int, int] | None) -> str:
+    """Width first, as image viewers say it."""
+    return f'{size[1]}x{size[0]}' if isinstance(size, tuple) else str(size or '')
+
+
 def write_card(
     plan: Plan,
     student: Student,
@@ -98,7 +103,7 @@ def write_card(
         figures=figures,
         images=plan.data.size(str(plan.data.pictures.train)),
         classes=student.classes,
-        size=student.image_size,
+        size=_sides(student.image_size),
         files=[file.name for file in files],
         choices=list(describe(plan)),
         command=command(plan.wishes),

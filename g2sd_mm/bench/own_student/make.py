@@ -123,7 +123,8 @@ def distill(
     _check_room(folder)
     _check_data(own, wishes, force, say, bars)
     plan = make_plan(wishes, own, kept['scale'] if kept else None)
-    for line in describe(plan):
+    told = list(describe(plan))
+    for line in told:
         say(line)
     jobs = jobs or at_once
     if kept:
@@ -133,6 +134,9 @@ def distill(
         trial = try_out(plan, folder / 'trial', jobs, bars)
         jobs = jobs_in_memory(jobs, trial.memory)
         plan = fit_to_time(plan, trial, jobs)
+        for line in describe(plan):
+            if line not in told:
+                say(line)
         _write_plan(folder, plan, trial)
     for line in measured(plan, trial, jobs):
         say(line)

@@ -171,11 +171,11 @@ def make_plan(
         *_start(networks), *_images(suite, rows), *data.notes,
     ]
     student = next(row for row in rows if row.method == 'g2sd')
-    if scale is None:
-        scale = 1.0
-        if wishes.epochs:
-            usual = _usual(suite.step(student.step), data)
-            scale = wishes.epochs * usual.images / usual.seen
+    wanted = 1.0
+    if wishes.epochs:
+        usual = _usual(suite.step(student.step), data)
+        wanted = wishes.epochs * usual.images / usual.seen
+    scale = wanted if scale is None else scale
     needed = list(suite.steps_of(rows))
     lengths = {step.name: _fitted(step, data, scale) for step in needed if not step.file}
     steps = [
@@ -185,7 +185,13 @@ def make_plan(
         for step in needed
     ]
     limited = [length.limited for length in lengths.values() if length.limited]
-    if wishes.epochs and not limited:
+    if wishes.epochs and scale < 0.99 * wanted:
+        epochs = wishes.epochs * scale / wanted
+        reasons.append(
+            f'length: {epochs:.3g} of the {wishes.epochs:g} epochs that are asked for, to fit the '
+            'time'
+        )
+    elif wishes.epochs and not limited:
         reasons.append(f'length: {wishes.epochs:g} epochs of fine-tuning, as asked for')
     elif limited:
         reasons.append(f'length: {limited[0]}, so that a small data set is not learnt by heart')

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..options import image_size
+
 if TYPE_CHECKING:
     from ...checkpoints import Weights
     from ...checkpoints.convert import Conversion, Published
@@ -51,7 +53,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         '--img-size',
-        type=_image_size,
+        type=image_size,
         metavar='PX',
         help='resize position embeddings to this image size: 224, or 224x448 (height x width)',
     )
@@ -172,14 +174,6 @@ def _with_positions(
     if choice is None and published.layout != layouts['mmpretrain'].name:
         check_positions(weights, table)
     return published, dict(TRAINED_TRANSPOSED)
-
-
-def _image_size(text: str) -> tuple[int, int]:
-    """``224`` or ``224x448``: height and width."""
-    sides = text.split('x')
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise argparse.ArgumentTypeError(f'{text!r} is neither 224 nor 224x448')
-    return int(sides[0]), int(sides[-1])
 
 
 def _grid_of(state: State, size: tuple[int, int] | None, weights: Weights) -> dict[str, Any]:
