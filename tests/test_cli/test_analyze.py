@@ -10,9 +10,11 @@ import torch
 
 import g2sd_mm
 from g2sd_mm import distill_config
+from g2sd_mm.bench.analysis.samples import square_samples
 from g2sd_mm.cli import analyze
 from g2sd_mm.cli.analyze import NAMES, parser
 from g2sd_mm.errors import UserError
+from g2sd_mm.students.load import agree_on_test_data
 
 from ..helpers import toys
 from ..helpers.students import student_folder
@@ -143,6 +145,38 @@ def test_a_reconstruction_needs_no_classifier(suite, tmp_path):
     result = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())
     assert result['mask_ratio'] == 0.75 and result['images'] == 20 and result['pictures'] == 3
     assert set(result['losses']) == {'student', 'teacher', 'nothing'}
+
+
+def test_networks_are_named_by_what_tells_them_apart(tmp_path):
+    def named(*files):
+        args = ['--teacher', 'c', 't', '--out-dir', 'x']
+        for file in files:
+            args += ['--student', 'c', str(tmp_path / file)]
+        return [name for name, _ in analyze._named(parser().parse_args(args))]
+
+    runs = [f'seed{i}/g2sd/weights.pth' for i in range(3)]
+    assert named(*runs) == ['teacher', 'seed0/g2sd', 'seed1/g2sd', 'seed2/g2sd']
+    assert named('a/weights.pth', 'a/best_weights.pth') == ['teacher', 'weights', 'best_weights']
+    assert named('x/teacher/weights.pth') == ['teacher', 'x/teacher']
+    with pytest.raises(UserError, match=r'a\.pth is given twice'):
+        named('a.pth', 'a.pth')
+
+
+def test_networks_that_see_other_channels_are_not_compared(tmp_path):
+    cfg = toys.config('shapes/vits_deploy.py')
+    students = {}
+    for turned in (True, False):
+        folder = student_folder(
+            tmp_path / str(turned), 'segmentation', **{'model.data_preprocessor.bgr_to_rgb': turned}
+        )
+        students[str(turned)] = g2sd_mm.load_student(folder)
+    with pytest.raises(UserError, match=toys.words('True sees RGB', 'False BGR')):
+        agree_on_test_data(students, cfg, 'x')
+    cfg.test_dataloader.dataset.data_root = str(
+        toys.image_folder(tmp_path / 'images', classes=1, each=2, size=64)
+    )
+    images = [square_samples(cfg, 2, 32, order).images for order in ('RGB', 'BGR')]
+    assert torch.equal(images[0], images[1].flip(1)) and images[0].float().std() > 1
 
 
 def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):

@@ -67,6 +67,14 @@ def test_an_image_that_stays_smaller_is_said(tmp_path, said):
     assert 'trained on images of 56x56 px and predicts this one at 32x32 px' in line
 
 
+def test_what_was_trained_on_rectangles_is_exported_for_them(tmp_path):
+    student = trained_on(tmp_path, [32, 64])
+    assert student.image_size == (32, 64)
+    exported = export_student(student, tmp_path / 'student.ts', 'torchscript')
+    content = json.loads(exported.sidecar.read_text())
+    assert content['input']['shape'] == ['batch', 3, 32, 64]
+
+
 def test_what_was_trained_at_a_size_is_exported_at_it(tmp_path, said):
     """The network is laid out for 56 px and has seen 32 px."""
     student = trained_on(tmp_path, [32, 32], **{'test_dataloader.dataset.pipeline': OLD})

@@ -9,6 +9,7 @@ import torch
 from PIL import Image as pillow
 
 from g2sd_mm.errors import UserError
+from g2sd_mm.students.images import FileReader, rgb_pixels
 from g2sd_mm.students.sources import find
 
 from ..helpers.odd_images import encoded, pixels
@@ -66,6 +67,25 @@ def test_one_picture_is_told_from_several(folder):
         assert find(one).single
     for several in (folder, [folder / 'b.jpg'], pixels()[None], f'{folder}/b*'):
         assert not find(several).single
+
+
+@pytest.mark.parametrize('dtype', [np.uint16, np.float32])
+def test_a_stack_is_its_pictures_for_a_reader_that_keeps_values(dtype):
+    stack = np.random.default_rng(0).uniform(0, 0.9, (2, 4, 5, 3))
+    stack = (stack * (1 if dtype == np.float32 else 40000)).astype(dtype)
+    raw = FileReader(dict(type='LoadImageFromFile', color_type='unchanged'), 3)
+    for one, item in zip(stack, find(stack).items, strict=True):
+        assert np.array_equal(raw.pixels(item.picture(), 3), one)
+    many = torch.rand(2, 6, 4, 5)
+    reader = FileReader(dict(type='LoadChannels'), 6)
+    for one, item in zip(many, find(many).items, strict=True):
+        assert np.array_equal(reader.pixels(item.picture(), 6), one.permute(1, 2, 0))
+
+
+def test_a_dark_picture_of_a_stack_has_the_range_of_all():
+    stack = np.stack([np.full((4, 5, 3), 1.0), np.full((4, 5, 3), 200.0)])
+    dark, bright = (rgb_pixels(item.picture()) for item in find(stack).items)
+    assert (dark == 1).all() and (bright == 200).all()
 
 
 def test_frames_of_a_video_have_their_number_and_time(tmp_path):

@@ -119,6 +119,23 @@ def test_nothing_in_any_tile_is_nothing():
     assert len(sample.pred_instances) == 0
 
 
+@pytest.mark.parametrize(('score', 'kept'), [(0.06, True), (0.9, False)])
+def test_an_object_gives_way_to_none_that_is_hardly_seen(score, kept):
+    """A box that ends at its tile's border, inside of a larger one of the next tile."""
+    boxes = {0: ([80.0, 10, 100, 60], 0.95), 1: ([2.0, 5, 60, 70], score)}
+    tiles = iter(range(9))
+
+    def answer(tile):
+        box, sure = boxes.get(next(tiles), ([], 0))
+        return DetDataSample(pred_instances=InstanceData(
+            bboxes=torch.tensor(box).reshape(-1, 4), scores=torch.tensor([sure] if box else []),
+            labels=torch.zeros(len(box) // 4, dtype=torch.long)))
+
+    image = np.zeros((100, 175, 3), np.uint8)
+    found = tiled(with_answers('detection', answer), image).pred_instances
+    assert (found.scores.max().item() == pytest.approx(0.95)) == kept
+
+
 @pytest.mark.parametrize('task', ['detection', 'segmentation'])
 def test_a_student_predicts_in_tiles(tmp_path, task):
     student = load_student(student_folder(tmp_path, task))

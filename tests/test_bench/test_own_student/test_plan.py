@@ -143,6 +143,16 @@ def test_time_that_is_not_needed_is_not_used_beyond_the_epochs_asked_for(folder)
     assert fit_to_time(plan, trial_of(plan), 2).scale == plan.scale
 
 
+def test_epochs_that_do_not_fit_the_time_are_told(folder):
+    wishes = Wishes(folder, epochs=100, seconds=200.0)
+    plan = plan_of(wishes)
+    fitted = fit_to_time(plan, trial_of(plan), 2)
+    assert fitted.scale < plan.scale
+    for kept in (fitted, plan_of(wishes, fitted.scale)):
+        (line,) = (reason for reason in kept.reasons if reason.startswith('length'))
+        assert ' of the 100 epochs' in line and '100 epochs of' not in line
+
+
 def test_too_short_a_time_is_refused_with_the_least(folder):
     wishes = Wishes(folder, seconds=10.0)
     plan = plan_of(wishes)
