@@ -221,7 +221,7 @@ class Distillation(nn.Module):
             # first: what it takes is gone before the student keeps anything for its backward pass
             taught = self.ask_teacher(images, data_samples, view)
         with (
-            self.student_taps.record() as heard,
+            self.student_taps.record(trained=self.training) as heard,
             self.patches.record() if self.patches else nullcontext({}) as attention,
         ):
             own = task_losses()

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from timm.models.vision_transformer import Attention as TimmAttention
 from torch import Tensor, nn
 
+from ..engine.tensors import tensors_in
 from ..errors import ConfigError
 from ..models.vit import Attention
 
@@ -27,7 +29,8 @@ class Taps:
         model: the network to listen to.
         modules: tap name -> dotted module name, or several of them, whose records are one list.
             ``blocks.-1`` is the last of the blocks, and ``blocks.*.attn.qkv`` the list of what all
-            of them put out. ``NAME:input`` is a module's first input. Of a self-attention,
+            of them put out. Lists are in the order of the paths; a star's, in the network's.
+            ``NAME:input`` is a module's first input. Of a self-attention,
             ``NAME:q``, ``:k`` and ``:v`` are queries, keys and values [B, H, N, D / H], and
             ``:scores`` is ``q k' / sqrt(D / H)`` before the softmax, [B, H, N, N]: computed anew
             from what ``qkv`` put out, so that the network itself stays on its fused kernel.
@@ -39,55 +42,86 @@ class Taps:
     """
 
     def __init__(self, model: nn.Module, modules: Mapping[str, str | Sequence[str]]) -> None:
-        self._records: dict[str, list[Any]] | None = None
+        self._records: dict[int, list[Any]] | None = None  # by the place of what is listened to
+        self._trained = False
         self.paths = {
             tap: (path,) if isinstance(path, str) else tuple(path) for tap, path in modules.items()
         }
-        self._handles = [
-            self._listen(tap, path, module)
+        # a path may stand in a list twice, so that its number in the list counts
+        heard = [
+            (tap, number, module)
             for tap, paths in self.paths.items()
-            for path in paths
+            for number, path in enumerate(paths)
             for module in _find(model, path.partition(':')[0])
         ]
+        self._places = [(tap, number) for tap, number, _ in heard]
+        self._handles = [
+            self._listen(place, tap, self.paths[tap][number], module)
+            for place, (tap, number, module) in enumerate(heard)
+        ]
 
-    def _listen(self, tap: str, path: str, module: Any) -> Any:
+    def _listen(self, place: int, tap: str, path: str, module: Any) -> Any:
         part = path.partition(':')[2]
         if part and part not in _PARTS:
             raise ConfigError(f'tap {tap!r}: {path!r} ends with none of :{", :".join(_PARTS)}')
         heard = module.qkv if part in _PARTS[1:] and _is_plain(tap, path, module) else module
 
-        def hook(_: nn.Module, args: tuple, output: Any) -> None:
-            if self._records is not None:
-                value = args[0] if part == 'input' else output
-                value = value if heard is module else attention_part(module, value, part)
-                self._records.setdefault(tap, []).append(value)
+        def hear(value: Any) -> None:
+            if self._records is None:
+                return
+            if self._trained and not torch.is_grad_enabled():
+                raise ConfigError(
+                    f'tap {tap!r}: {path!r} lies inside of a checkpointed block, where the '
+                    'forward pass has no gradients: tap the block itself, or set with_cp=False'
+                )
+            value = value if heard is module else attention_part(module, value, part)
+            self._records.setdefault(place, []).append((value, _versions(value)))
 
-        return heard.register_forward_hook(hook)
+        if part == 'input':  # before the module can write into it
+            return module.register_forward_pre_hook(lambda _, args: hear(args[0]))
+        return heard.register_forward_hook(lambda _, args, output: hear(output))
 
     @contextmanager
-    def record(self) -> Iterator[dict[str, Any]]:
+    def record(self, trained: bool = False) -> Iterator[dict[str, Any]]:
         """Yields a dict that is filled, tap by tap, when the block ends.
+
+        Args:
+            trained: what is heard trains the network, so it has to have gradients where they are
+                switched on.
 
         Raises:
             RuntimeError: if a tapped module was not called in the block.
+            ConfigError: if a record is not what the module put out any more, since a later module
+                wrote into it; or if gradients do not reach it.
         """
         seen: dict[str, Any] = {}
-        self._records = {}
+        self._records, self._trained = {}, trained and torch.is_grad_enabled()
         try:
             yield seen
             records = self._records
         finally:
             self._records = None
+        outputs: dict[tuple[str, int], list[Any]] = {place: [] for place in self._places}
+        for place, (tap, number) in enumerate(self._places):
+            for value, versions in records.get(place, ()):
+                if _versions(value) != versions:
+                    raise ConfigError(
+                        f'tap {tap!r}: what was heard at {self.paths[tap][number]!r} was '
+                        'overwritten later (as an activation with inplace=True does): tap the '
+                        'module that wrote it, or set inplace=False'
+                    )
+                outputs[tap, number].append(value)
         for tap, paths in self.paths.items():
-            path = ', '.join(paths)
-            if tap not in records:
-                raise RuntimeError(
-                    f'tap {tap!r}: module {path!r} was not called in this forward pass; tap a '
-                    'module that runs in training, or list it in the teacher\'s "forward"'
-                )
-            outputs = records[tap]
-            single = len(outputs) == 1 and len(paths) == 1 and '*' not in path
-            seen[tap] = outputs[0] if single else outputs
+            values: list[Any] = []
+            for number, path in enumerate(paths):
+                if not outputs[tap, number]:
+                    raise RuntimeError(
+                        f'tap {tap!r}: module {path!r} was not called in this forward pass; tap a '
+                        'module that runs in training, or list it in the teacher\'s "forward"'
+                    )
+                values += outputs[tap, number]
+            single = len(values) == 1 and len(paths) == 1 and '*' not in paths[0]
+            seen[tap] = values[0] if single else values
 
     def __iter__(self) -> Iterator[str]:
         """Names of the taps."""
@@ -128,6 +162,11 @@ def attention_part(attention: Any, qkv: Tensor, part: str) -> Tensor:
     if part != 'scores':
         return q if part == 'q' else k
     return (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor was written into, which torch counts."""
+    return [tensor._version for tensor in tensors_in(value) if not tensor.is_inference()]
 
 
 def _is_plain(tap: str, path: str, module: Any) -> bool:

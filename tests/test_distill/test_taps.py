@@ -9,8 +9,10 @@ import pytest
 import torch
 from timm.models import vision_transformer
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from g2sd_mm.distill import Taps
+from g2sd_mm.errors import ConfigError
 from g2sd_mm.models.cross_decoder import CrossAttention
 from g2sd_mm.models.vit import Attention, Block
 
@@ -123,6 +125,56 @@ def test_a_star_hears_all_of_a_row_in_order():
     assert isinstance(heard['all'], list)
     with pytest.raises(ValueError, match=words("no module '*.1' to tap", '* has 0')):
         Taps(net, {'x': '*.1'})
+
+
+def test_several_paths_are_in_the_order_that_they_are_given_in():
+    net, x = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3))), torch.randn(3, 4)
+    with Taps(net, {'some': ('2', '0', '2')}).record() as heard:
+        net(x)
+    expected = [net(x), net[0](x), net(x)]
+    assert all(torch.equal(a, b) for a, b in zip(heard['some'], expected, strict=True))
+
+
+def test_of_several_paths_none_may_be_silent():
+    net = Net()
+    taps = Taps(net, {'some': ('body', 'head')})
+    with pytest.raises(RuntimeError, match=words("tap 'some': module 'head'")), taps.record():
+        net.body(torch.randn(3, 4))
+
+
+def test_what_was_overwritten_later_is_refused():
+    net, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True)), torch.randn(3, 4)
+    for path in ('0', '1:input'):
+        with refused("tap 'x'", f"'{path}'", 'inplace'), Taps(net, {'x': path}).record():
+            net(x)
+    with Taps(net, {'x': '1'}).record() as heard:
+        net(x)
+    assert torch.equal(heard['x'], net(x))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.block = nn.Linear(4, 4).requires_grad_(False), Net()
+
+    def forward(self, x):
+        x = self.frozen(x).requires_grad_()
+        return checkpoint(lambda x: self.block(x)[0], x, use_reentrant=True)
+
+
+def test_inside_of_a_checkpointed_block_a_trained_network_is_not_heard():
+    net, x = Checkpointed(), torch.randn(3, 4)
+    message = words("tap 'x': 'block.head'", 'with_cp=False')
+    taps = Taps(net, {'x': 'block.head'})
+    with pytest.raises(ConfigError, match=message), taps.record(trained=True):
+        net(x)
+    with taps.record():  # of what trains nothing the value is enough
+        net(x)
+    with torch.no_grad(), taps.record(trained=True):
+        net(x)
+    with Taps(net, {'x': 'frozen', 'y': 'block:input'}).record() as heard:
+        net(x)
+    assert len(heard) == 2
 
 
 # Parts of attention -------------------------------------------------------------------------------
