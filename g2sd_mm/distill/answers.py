@@ -24,7 +24,7 @@ from torch import Tensor
 from ..engine.hooks.access import bare_model
 from ..errors import UserError
 from ..whole_files import write_text
-from .hooks import distillations_of, replayed
+from .hooks import distillations_of, replayed, teacher_places
 from .several_students import VIEW
 from .teachers import Features
 
@@ -42,14 +42,14 @@ class TeacherAnswers:
         folder: of the files; a process's own.
         rows: samples x views.
         limit: bytes that all rows may take.
-        places: where the arguments of losses come from; those of the teacher are kept.
+        places: what losses take of the teacher, the names of each argument.
 
     Attributes:
         found, asked: batches that were on disk, and that the teacher was asked for.
     """
 
     def __init__(
-        self, folder: Path, rows: int, limit: float, places: Sequence[str | Sequence[str]]
+        self, folder: Path, rows: int, limit: float, places: Sequence[Sequence[str]]
     ) -> None:
         self.folder, self.rows, self.limit, self.places = folder, rows, limit, places
         self.found = self.asked = 0
@@ -71,9 +71,9 @@ class TeacherAnswers:
         return np.memmap(path, kind, mode='r+', shape=(self.rows, *shape))
 
     def find(self, samples: Sequence[Any] | None, device: torch.device) -> dict[str, Any] | None:
-        """What the teacher said of these samples; None if one of them was not asked for yet."""
+        """What the teacher said of these samples; None if a part or sample is not kept yet."""
         seeds = _seeds_of(samples)
-        if not self._parts or any(seed not in self._row for seed in seeds):
+        if not self._has_all_parts() or any(seed not in self._row for seed in seeds):
             return None
         rows = [self._row[seed] for seed in seeds]
         self.found += 1
@@ -85,6 +85,13 @@ class TeacherAnswers:
             features = Features(parts.get('cls'), parts['patches'])
             parts |= {**features._asdict(), 'features': features}
         return parts
+
+    def _has_all_parts(self) -> bool:
+        kept = set(self._parts)
+        kept |= {'features', 'tokens', 'cls'} if 'patches' in kept else set()
+        return bool(kept) and all(
+            kept & {name.removeprefix('teacher.') for name in names} for names in self.places
+        )
 
     def keep(self, samples: Sequence[Any] | None, taught: Mapping[str, Any]) -> None:
         """Write down the parts of an answer that the losses take, each [B, ...].
@@ -108,9 +115,8 @@ class TeacherAnswers:
     def _asked_for(self, taught: Mapping[str, Any]) -> dict[str, Tensor]:
         """The parts of an answer that the losses take; features as their tensors."""
         asked: set[str] = set()
-        for place in self.places:
-            names = [place] if isinstance(place, str) else place
-            known = (n.removeprefix('teacher.') for n in names if n.startswith('teacher.'))
+        for names in self.places:
+            known = (name.removeprefix('teacher.') for name in names)
             asked |= set([n for n in known if n in taught or n == 'tokens'][:1])
         if asked & {'features', 'tokens'} - set(taught) or 'features' in asked:
             asked = (asked - {'features', 'tokens'}) | {'cls', 'patches'}
@@ -185,7 +191,7 @@ class TeacherAnswersHook(Hook):
         """Open this process's files.
 
         Raises:
-            UserError: if images differ from epoch to epoch, or several teachers are asked.
+            UserError: if images differ from epoch to epoch, or teachers are asked by name.
         """
         views = getattr(runner.train_dataloader.dataset, 'views', None)
         if not views:
@@ -203,7 +209,7 @@ class TeacherAnswersHook(Hook):
                 'TeacherAnswersHook: images are mixed with others (model.train_cfg.augments), so '
                 'no answer comes twice: set it to None, or leave the hook out of custom_hooks'
             )
-        if len(first.teachers) > 1 or first.drop is not None or first.patches is not None:
+        if list(first.teachers) != [''] or first.drop is not None or first.patches is not None:
             raise UserError(
                 'TeacherAnswersHook is for one teacher that sees what is the same in each pass, '
                 'not for distillation.teachers or teacher_patches: leave it out of custom_hooks'
@@ -211,9 +217,8 @@ class TeacherAnswersHook(Hook):
         masks = [getattr(student, key, None) for key in VIEW]
         rows = views * len(runner.train_dataloader.dataset)
         name = '_'.join(['answers', replayed(runner), *(str(mask) for mask in masks)])
-        places = [p for loss in first.losses for p in first.loss_places(loss).values()]
         own = self.folder / name / f'rank{get_rank()}of{get_world_size()}'
-        self._answers = first.answers = TeacherAnswers(own, rows, self.limit, places)
+        self._answers = first.answers = TeacherAnswers(own, rows, self.limit, teacher_places(model))
         runner.logger.info("the teacher's answers are kept in %s, %d of them", own, rows)
 
     def after_train(self, runner: Runner) -> None:

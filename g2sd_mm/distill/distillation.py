@@ -321,7 +321,7 @@ class Distillation(nn.Module):
         """Raise ValueError if a loss needs more of the teacher than its decisions."""
         others = [n for n, m in self.losses.items() if not isinstance(m, HardDistillationLoss)]
         taps = sum(map(len, self.teacher_taps.values()))
-        if others or taps != 1 or len(self.teachers) > 1 or self.patches:
+        if others or taps != 1 or list(self.teachers) != [''] or self.patches:
             raise ValueError(
                 'a file of labels holds decisions, which is enough for one HardDistillationLoss; '
                 f'here are {", ".join(others) or "several taps or teachers, or teacher_patches"}: '

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..config.parts import students_in, teachers_in
 from ..engine.hooks.access import bare_model, updates_before, updates_so_far
 from ..engine.hooks.resuming import StepSeedHook
 from ..engine.tensors import is_constant
@@ -18,7 +19,9 @@ from ..provenance import READING, cache_key
 from .distillation import Distillation
 from .labels import TeacherLabels
 from .losses.standardisation import MeasuredTarget
+from .several import listed
 from .teachers import FrozenTeacher
+from .teachers.images import student_stride
 
 
 @HOOKS.register_module()
@@ -191,8 +194,22 @@ def teachers_of(model: Any) -> dict[str, FrozenTeacher]:
 
 def distillations_of(model: Any) -> list[Distillation]:
     """What was added to the student of a distiller, or to each of several."""
-    parts = model.students.values() if hasattr(model, 'students') else [model]
-    return [part.distillation for part in parts if hasattr(part, 'distillation')]
+    return [part.distillation for part in _distillers(model) if hasattr(part, 'distillation')]
+
+
+def teacher_places(model: Any) -> list[list[str]]:
+    """What the losses of all students take of the teacher: of each argument, the names."""
+    places = [
+        [name for name in listed([place]) if name.startswith('teacher.')]
+        for distillation in distillations_of(model)
+        for loss in distillation.losses
+        for place in distillation.loss_places(loss).values()
+    ]
+    return sorted({tuple(names): names for names in places if names}.values())
+
+
+def _distillers(model: Any) -> list[Any]:
+    return list(model.students.values()) if hasattr(model, 'students') else [model]
 
 
 def _common_checksum(teacher: Any) -> str:
@@ -252,18 +269,24 @@ class TeacherLabelsHook(Hook):
 
 def replayed(runner: Runner) -> str:
     """16 hex digits that stand for all that decides what the teacher sees and answers."""
-    cfg = runner.cfg
-    student = cfg.model.get('student', {})
+    cfg, model = runner.cfg, bare_model(runner)
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-    (teacher,) = teachers_of(bare_model(runner)).values()
+    (teacher,) = teachers_of(model).values()
+    distiller = next(iter(students_in(cfg).values())).model  # others see and ask the same
+    (config,) = teachers_in(distiller).values()
+    student = distiller.get('student', {})
     parts = {
         'seed': runner.seed,
         'weights': teacher.checksum(),
-        'teacher': {name: v for name, v in cfg.model.teacher.items() if name != 'checkpoint'},
+        'teacher': {name: v for name, v in config.items() if name != 'checkpoint'},
+        'taps': [t.paths for one in distillations_of(model) for t in one.teacher_taps.values()][:1],
+        'places': teacher_places(model),
         'data': {name: v for name, v in cfg.train_dataloader.items() if name not in READING},
         # labels are numbers: with other folders or another order they are others
         'classes': metainfo.get('classes'),
         # normalisation and mixing
         'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
     }
+    if getattr(teacher, 'prepares_images', False):  # in a size that follows the student's grid
+        parts['stride'] = student_stride(getattr(_distillers(model)[0], 'student', None))
     return cache_key(parts)

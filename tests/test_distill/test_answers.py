@@ -6,16 +6,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
 
+import g2sd_mm
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.distill import answers
-from g2sd_mm.distill.answers import TeacherAnswers
+from g2sd_mm.distill.answers import TeacherAnswers, TeacherAnswersHook
+from g2sd_mm.distill.students import MaskedStudent
 from g2sd_mm.distill.teachers import Features
+from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.train import train
 
 from ..helpers import imagenet
-from ..helpers.toys import autoencoder, save
+from ..helpers.toys import autoencoder, save, stage1_cfg
 
 CPU = torch.device('cpu')
 
@@ -30,10 +35,10 @@ def answer(dtype: torch.dtype = torch.float32) -> dict:
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 def test_what_is_kept_is_found_by_its_sample_in_another_run(tmp_path, dtype):
-    kept = TeacherAnswers(tmp_path, 4, 1e9, ['teacher.tokens'])
+    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
     assert kept.find(samples(5, 6), CPU) is None
     kept.keep(samples(5, 6), answer(dtype))
-    again = TeacherAnswers(tmp_path, 4, 1e9, ['teacher.tokens'])
+    again = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
     found = again.find(samples(6, 5), CPU)
     assert found.keys() == {'tokens'}
     assert found['tokens'].dtype == dtype
@@ -54,7 +59,7 @@ def test_features_are_features_again(tmp_path):
 
 
 def test_answers_that_do_not_fit_are_refused_before_they_are_written(tmp_path):
-    kept = TeacherAnswers(tmp_path, 10**6, 1e6, ['teacher.tokens'])
+    kept = TeacherAnswers(tmp_path, 10**6, 1e6, [['teacher.tokens']])
     with pytest.raises(UserError, match='limit_gb'):
         kept.keep(samples(1, 2), answer())
     assert kept.size({'tokens': answer()['tokens']}) == 24 * 10**6
@@ -63,13 +68,81 @@ def test_answers_that_do_not_fit_are_refused_before_they_are_written(tmp_path):
 @pytest.mark.parametrize('seeds', [(), (None, 3)])
 def test_samples_without_seeds_are_refused(tmp_path, seeds):
     with pytest.raises(UserError, match='SeededDataset'):
-        TeacherAnswers(tmp_path, 1, 1e9, ['teacher.tokens']).find(samples(*seeds), CPU)
+        TeacherAnswers(tmp_path, 1, 1e9, [['teacher.tokens']]).find(samples(*seeds), CPU)
 
 
 def test_parts_that_are_no_tensors_are_refused(tmp_path):
-    kept = TeacherAnswers(tmp_path, 4, 1e9, ['teacher.tokens'])
+    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
     with pytest.raises(UserError, match='tokens'):
         kept.keep(samples(1, 2), {'tokens': [torch.zeros(2)]})
+
+
+def test_answers_without_a_part_that_is_asked_for_are_not_taken(tmp_path):
+    TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']]).keep(samples(5, 6), answer())
+    places = [['teacher.tokens'], ['teacher.other']]
+    assert TeacherAnswers(tmp_path, 4, 1e9, places).find(samples(5, 6), CPU) is None
+
+
+class Images(list):
+    views = 2
+
+
+def before_training(folder, logger, changes=None, **parts):
+    """A distiller whose hook has opened its folder, and that folder."""
+    cfg = Config(dict(stage1_cfg(), train_dataloader={}, custom_hooks=[], **parts))
+    cfg.merge_from_dict(changes or {})
+    cfg = g2sd_mm.distill_config(cfg)
+    torch.manual_seed(0)  # of the teacher's weights
+    model = MODELS.build(cfg.model.to_dict())
+    loader = SimpleNamespace(dataset=Images(range(2)))
+    runner = SimpleNamespace(model=model, cfg=cfg, seed=0, logger=logger, train_dataloader=loader)
+    hook = TeacherAnswersHook(str(folder))
+    hook.before_train(runner)
+    return model, hook._answers.folder.parent
+
+
+MORE = dict(
+    type='SmoothL1FeatureLoss', inputs=dict(student='student.tokens', teacher='teacher.cls')
+)
+
+
+def test_answers_of_other_modules_or_for_other_losses_are_others(tmp_path, logger):
+    changes = (
+        {}, {}, {'distillation.taps.tokens.teacher': 'decoder_blocks.0'},
+        {'distillation.losses.loss_more': MORE},
+    )  # fmt: skip
+    own, again, *others = (before_training(tmp_path, logger, each)[1] for each in changes)
+    assert own == again and len({own, *others}) == 3
+
+
+def test_answers_on_another_grid_are_others(tmp_path, logger, monkeypatch):
+    monkeypatch.setattr(MAETeacher, 'prepares_images', True)
+    folders = set()
+    for stride in (8, 16):
+        monkeypatch.setattr(MaskedStudent, 'stride', stride, raising=False)
+        folders.add(before_training(tmp_path, logger)[1])
+    assert len(folders) == 2
+
+
+def test_of_several_students_all_that_they_ask_is_kept(tmp_path, logger):
+    other = dict(distillation=dict(losses=dict(loss_more=MORE)))
+    model, _ = before_training(tmp_path, logger, students=dict(a={}, b=other))
+    kept = model.students['a'].distillation.answers.places
+    assert kept == [['teacher.cls'], ['teacher.tokens']]
+
+
+def test_teachers_by_name_are_refused(tmp_path, logger):
+    block = stage1_cfg()['distillation']
+    loss = dict(type='SmoothL1FeatureLoss', tap='t.tokens')
+    named = {
+        'distillation.teacher': None,
+        'distillation.teachers': dict(t=block['teacher']),
+        'distillation.taps': {'_delete_': True, 't.tokens': block['taps']['tokens']},
+        'distillation.adapters': None,
+        'distillation.losses': dict(loss_tokens=None, loss_t=loss),
+    }
+    with pytest.raises(UserError, match=r'distillation\.teachers'):
+        before_training(tmp_path, logger, named)
 
 
 def options(teacher: str, folder: str | None, views: int | None = 2) -> dict:

@@ -155,7 +155,9 @@ def test_labels_of_other_names_are_others():
         dataset = SimpleNamespace(metainfo={'classes': classes})
         return replayed(
             SimpleNamespace(
-                cfg=Config(dict(train_dataloader={}, model=dict(student={}, teacher={}))),
+                cfg=Config(
+                    dict(train_dataloader={}, model=dict(student={}, teacher=dict(until='norm')))
+                ),
                 seed=0,
                 model=SimpleNamespace(teacher=SimpleNamespace(checksum=lambda: 'a')),
                 train_dataloader=SimpleNamespace(dataset=dataset),
