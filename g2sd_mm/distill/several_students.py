@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from ..seeding import Generators
 from .distiller import SpecificDistiller
 from .teachers import FrozenTeacher
+from .teachers.images import student_stride
 
 #: What of a student decides which view it draws.
 VIEW = ('num_patches', 'has_decoder', 'mask_ratio', 'decode_share')
@@ -130,6 +131,13 @@ def _differs(
     for key in VIEW:
         if getattr(first.student, key, None) != getattr(other.student, key, None):
             return f'model.{key}'
+    # teachers of features answer on the grid of the first student
+    prepare = any(one.prepares_images for one in first.teachers.values())
+    if prepare and student_stride(first.student) != student_stride(other.student):
+        return 'model.level'
+    images, others = (part['student'].get('data_preprocessor') for part in parts)
+    if images != others:
+        return 'model.data_preprocessor'
     one, two = first.distillation, other.distillation
     if {n: t.paths for n, t in one.teacher_taps.items()} != {
         n: t.paths for n, t in two.teacher_taps.items()

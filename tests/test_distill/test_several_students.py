@@ -15,6 +15,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.distill.config import configs_of_students
+from g2sd_mm.distill.several_students import SeveralStudents
 from g2sd_mm.errors import ConfigError, UserError
 from g2sd_mm.runs.train import train
 from g2sd_mm.seeding import seed_everything
@@ -22,6 +23,8 @@ from g2sd_mm.students.extract import extract_student
 
 from ..helpers import imagenet
 from ..helpers.toys import arch, autoencoder, decoder, images, mlp, save, stage1_cfg
+from ..test_models.test_timm_backbone import FAMILIES
+from .test_feature_student import LOSS, ToyPatches
 from .test_several_runs import StopsAt
 
 NAMES = ('small', 'tiny')
@@ -167,3 +170,26 @@ def test_what_several_students_cannot_have(changes, word):
 def test_students_that_ask_another_thing_are_refused(other, word):
     with pytest.raises(ConfigError, match=rf'students\.other .*{word}'):
         built(together(students=dict(small={}, other=other)))
+
+
+def feature_student(level: int = -2, mean: float = 0.0) -> dict[str, Any]:
+    name, options = FAMILIES['convnext']
+    images = dict(type='ImgDataPreprocessor', mean=[mean] * 3, std=[1.0] * 3)
+    student = dict(type='FeatureStudent', model=name, **options, level=level)
+    return dict(
+        student=dict(student, data_preprocessor=images),
+        teacher=dict(type='ToyPatches'),
+        taps=dict(patches=dict(student='patches')),
+        losses=LOSS,
+    )
+
+
+@pytest.mark.parametrize(
+    ('other', 'word'), [(dict(level=-3), 'level'), (dict(mean=1.0), 'data_preprocessor')]
+)
+def test_students_whose_teacher_would_see_other_images_are_refused(other, word, monkeypatch):
+    monkeypatch.setattr(ToyPatches, 'prepares_images', True)
+    students = dict(one=feature_student(), other=feature_student(**other))
+    with pytest.raises(ConfigError, match=rf'students\.other .*model\.{word}'):
+        SeveralStudents(students)
+    assert SeveralStudents(dict(one=feature_student(), other=feature_student()))
