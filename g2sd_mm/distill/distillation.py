@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
 from . import attended
+from .explained import figure_names
 from .labels import TeacherLabels
 from .loss_inputs import NOTHING, look_up, loss_inputs
 from .losses.classification import HardDistillationLoss
@@ -298,15 +299,11 @@ class Distillation(nn.Module):
         """How good losses on features are: low ones say little, see :mod:`.explained`."""
         measures = {
             name: measure
-            for name in given
-            if (measure := getattr(self.losses[name], 'explained_variance', None))
+            for name, loss in self.losses.items()
+            if (measure := getattr(loss, 'explained_variance', None))
         }
-        several = len(measures) > 1
-        ends = {name: f'_{name.removeprefix("loss_")}' if several else '' for name in measures}
-        return {
-            f'explained_variance{ends[name]}': measure(**given[name])
-            for name, measure in measures.items()
-        }
+        figures = figure_names(list(measures))
+        return {figures[n]: measures[n](**given[n]) for n in measures if n in given}
 
     def use_labels(self, labels: TeacherLabels) -> None:
         """Take the teacher's decisions from a file where it has them, and keep them where not.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,3 +32,20 @@ def explained_variance(predicted: Tensor, target: Tensor) -> Tensor:
         # var(dim=0) would take ten times as long on a CPU
         variance = F.mse_loss(target, target.mean(dim=0).expand_as(target))
     return torch.where(variance > 0, 1 - error / variance, torch.zeros_like(error))
+
+
+def figure_names(losses: Sequence[str]) -> dict[str, str]:
+    """Loss -> the name that its figure is logged under; of several, each with the loss's own.
+
+    Without "loss": mmengine adds up whatever has that in its name.
+    """
+    if len(losses) == 1:
+        return {losses[0]: 'explained_variance'}
+    names: dict[str, str] = {}
+    for loss in losses:
+        parts = loss.replace('loss', '').split('_')
+        name = '_'.join(['explained_variance', *filter(None, parts)])
+        while name in names.values():  # a_loss and loss_a
+            name += '_2'
+        names[loss] = name
+    return names

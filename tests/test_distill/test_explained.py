@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
 
-from g2sd_mm.distill.explained import explained_variance
+import g2sd_mm
+from g2sd_mm.distill.explained import explained_variance, figure_names
 
-from ..helpers.toys import distiller, images
+from ..helpers.toys import distiller, images, stage1_cfg
+
+NAMES = ('tokens', 'encoder')
 
 
 def tokens(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -77,3 +82,21 @@ def test_several_losses_on_features_log_it_under_their_names():
     losses = distiller(encoder=1.0)(images(), mode='loss')
     names = {name for name in losses if name.startswith('explained')}
     assert names == {'explained_variance_tokens', 'explained_variance_encoder'}
+
+
+def test_no_figure_is_taken_for_a_loss_and_no_two_are_called_alike():
+    losses = ['tokens_loss', 'loss_tokens', 'loss_encoder', 'loss']
+    names = figure_names(losses)
+    assert list(names) == losses and len(set(names.values())) == len(losses)
+    assert not any('loss' in name for name in names.values())
+    assert figure_names(['tokens_loss']) == {'tokens_loss': 'explained_variance'}
+
+
+def test_the_total_has_losses_alone():
+    cfg = Config(stage1_cfg(encoder=1.0))
+    losses = cfg.distillation.losses
+    cfg.distillation.losses = {f'{name}_loss': losses[f'loss_{name}'] for name in NAMES}
+    model = MODELS.build(g2sd_mm.distill_config(cfg).model.to_dict())
+    losses = model(images(), mode='loss')
+    expected = sum(losses[f'{name}_loss'] for name in NAMES)
+    torch.testing.assert_close(model.parse_losses(losses)[0], expected)
