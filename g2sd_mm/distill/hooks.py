@@ -15,6 +15,7 @@ from ..config.parts import students_in, teachers_in
 from ..engine.hooks.access import bare_model, updates_before, updates_so_far
 from ..engine.hooks.resuming import StepSeedHook
 from ..engine.tensors import is_constant
+from ..errors import ConfigError
 from ..provenance import READING, cache_key
 from .distillation import Distillation
 from .labels import TeacherLabels
@@ -31,8 +32,9 @@ class DistillationHook(Hook):
     Args:
         teacher, taps, losses: as in a ``distillation`` block.
 
-    The model's ``loss`` method is wrapped for the time of training. Adapters are refused: a hook is
-    built after the optimizer, so their parameters would never be trained.
+    The model's ``loss`` method is wrapped for the time of training. Adapters, and losses with
+    parameters or buffers, are refused: a hook is built after the optimizer, so that they would
+    never be trained, and no checkpoint would have them.
     """
 
     priority = 'VERY_HIGH'
@@ -55,12 +57,12 @@ class DistillationHook(Hook):
                 f'of mmpretrain, mmdet and mmseg have; {type(model).__name__} has none'
             )
         self._distillation = distillation = Distillation(model, **self._block)
-        measured = [n for n, m in distillation.losses.items() if _is_measured(m)]
-        if measured:
-            raise ValueError(
-                f'DistillationHook cannot do the target of {", ".join(measured)}: what is measured '
-                'belongs into the checkpoint, and the model does not have it. Use a "distillation" '
-                'block with tools/train.py or g2sd_mm.distill_config(cfg), or target=\'layernorm\''
+        if kept := [name for name, loss in distillation.losses.items() if loss.state_dict()]:
+            raise ConfigError(
+                f'DistillationHook cannot do losses.{", losses.".join(kept)}: what a loss learns '
+                'or measures belongs into the optimizer and the checkpoint, and a hook comes after '
+                'both were made. Use a "distillation" block with tools/train.py or '
+                'g2sd_mm.distill_config(cfg); for a measured target, target=\'layernorm\' does too'
             )
         distillation.teacher.to(next(model.parameters()).device)
         self._model, task_loss = model, model.loss

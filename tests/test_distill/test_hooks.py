@@ -23,7 +23,16 @@ from g2sd_mm.distill import (
 from g2sd_mm.engine.tensors import is_constant
 
 from ..helpers.runs import Slope, runner
-from ..helpers.toys import classifier, classifier_cfg, distiller, images, labelled, save, words
+from ..helpers.toys import (
+    classifier,
+    classifier_cfg,
+    distiller,
+    images,
+    labelled,
+    refused,
+    save,
+    words,
+)
 from .test_config import BLOCK, stock
 from .test_specific import RESNET
 
@@ -118,6 +127,22 @@ def test_adapters_are_refused():
     message = words('cannot do adapters', 'after the optimizer', 'g2sd_mm.distill_config(cfg)')
     with pytest.raises(ValueError, match=message):
         DistillationHook(**BLOCK, adapters=dict(logits=dict(type='LevelAdapters')))
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='MetaSoftDistillationLoss', tap='logits'),  # has buffers
+        dict(type='MaskedGenerationLoss', channels=2, tap='logits'),  # has parameters
+    ],
+)
+def test_losses_that_would_be_neither_trained_nor_saved_are_refused(tmp_path, loss):
+    made = dict(block(tmp_path), losses=dict(loss_own=loss))
+    model = student()
+    run = runner(tmp_path, model, custom_hooks=[hook := DistillationHook(**made)])
+    with refused('losses.loss_own', 'g2sd_mm.distill_config(cfg)'):
+        hook.before_train(run)
+    assert 'loss' not in vars(model)
 
 
 def test_a_model_without_a_loss_method_is_refused(tmp_path):
