@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
@@ -33,7 +34,8 @@ def distill_config(cfg: Config) -> Config:
 
     Raises:
         ValueError: if the block lacks a part or has an unknown one.
-        UserError: for a config in the words of an earlier version, or with two starts.
+        UserError: for a config in the words of an earlier version, with two starts, or with a part
+            that looks for the student's modules where a distiller does not have them.
     """
     refuse_old_names(cfg)
     if cfg.get('students'):
@@ -57,6 +59,7 @@ def distill_config(cfg: Config) -> Config:
         )
     if block.get('sliced'):
         _check_start(cfg)
+    _check_stock_parts(cfg)
     cfg = cfg.copy()
     student = plain_model(cfg)
     if cfg.get('data_preprocessor'):
@@ -82,6 +85,29 @@ def _check_start(cfg: Config) -> None:
                 f'distillation.sliced and {key} ({file}) both say where the student starts: set '
                 f'{key}=None, or distillation.sliced=None'
             )
+
+
+def _check_stock_parts(cfg: Config) -> None:
+    """Parts of the libraries that know a model's modules by their names, without ``student.``."""
+    constructor = _name((cfg.get('optim_wrapper') or {}).get('constructor'))
+    if constructor.startswith(('LearningRateDecay', 'LayerDecay')):
+        raise UserError(
+            f'optim_wrapper.constructor={constructor} does not find the layers of a distilled '
+            'student: set it to ViTLayerDecayConstructor with '
+            'paramwise_cfg=dict(_delete_=True, layer_decay_rate=...), for our ViTs and '
+            'TimmBackbone, or to DefaultOptimWrapperConstructor with paramwise_cfg=None'
+        )
+    if 'YOLOXModeSwitchHook' in [_name(h['type']) for h in cfg.get('custom_hooks') or ()]:
+        raise UserError(
+            'custom_hooks has YOLOXModeSwitchHook, which does not find the head of a distilled '
+            'student in the epoch in which it switches: leave it out; epochs without Mosaic and '
+            'MixUp can be a run of their own, with load_from'
+        )
+
+
+def _name(kind: Any) -> str:
+    """A class's name, of a config that has the class, or its name with or without a scope."""
+    return getattr(kind, '__name__', str(kind)).rpartition('.')[2]
 
 
 def configs_of_students(cfg: Config) -> dict[str, Config]:

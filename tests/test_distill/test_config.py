@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.distill import SpecificDistiller
 
-from ..helpers.toys import images, labelled, stage1_cfg, words
+from ..helpers.toys import images, labelled, refused, stage1_cfg, words
 from .test_specific import LABELS, LOSSES, RESNET, teacher_block
 
 BLOCK = dict(teacher=teacher_block(), taps=dict(logits='head.fc'), losses=LOSSES)
@@ -78,6 +78,27 @@ def test_a_wrong_block_is_refused(change, texts):
     block = {k: v for k, v in {**BLOCK, **change}.items() if v is not None}
     with pytest.raises(ValueError, match=words('needs teacher, taps and losses', *texts)):
         g2sd_mm.distill_config(stock(distillation=block))
+
+
+@pytest.mark.parametrize(
+    ('change', 'option'),
+    [
+        (
+            {'optim_wrapper': dict(constructor=f'{scope}{name}')},
+            f'optim_wrapper.constructor={name}',
+        )
+        for scope, name in (
+            ('', 'LearningRateDecayOptimWrapperConstructor'),
+            ('mmseg.', 'LayerDecayOptimizerConstructor'),
+        )
+    ]
+    + [({'custom_hooks': [dict(type='YOLOXModeSwitchHook')]}, 'custom_hooks')],
+)
+def test_stock_parts_that_do_not_find_a_students_modules_are_refused(change, option):
+    with refused(option):
+        g2sd_mm.distill_config(stock(distillation=BLOCK, **change))
+    own = dict(constructor='ViTLayerDecayConstructor')
+    assert g2sd_mm.distill_config(stock(distillation=BLOCK, optim_wrapper=own))
 
 
 def test_the_projects_block_has_at_most_ten_lines():
