@@ -290,5 +290,5 @@ def replayed(runner: Runner) -> str:
         'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
     }
     if getattr(teacher, 'prepares_images', False):  # in a size that follows the student's grid
-        parts['stride'] = student_stride(getattr(_distillers(model)[0], 'student', None))
+        parts['stride'] = student_stride(_distillers(model)[0].student)
     return cache_key(parts)
