@@ -255,9 +255,8 @@ def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
         raise UserError(f'{folder} has no masks with a class in them')
     if largest == 0 and ignored:
         raise DataError(
-            f'{folder} has masks of 0 and {IGNORED} alone, such as {ignored}: as class numbers '
-            f'only class 0 is left, since {IGNORED} is ignored; --read-as masks=binary reads '
-            f'{IGNORED} as the object'
+            f'{folder} has masks of 0 and {IGNORED} alone, such as {ignored}: {IGNORED} is ignored, '
+            f'so only class 0 is left; --read-as masks=binary reads {IGNORED} as the object'
         )
     return largest + 1
 
