@@ -255,8 +255,8 @@ def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
         raise UserError(f'{folder} has no masks with a class in them')
     if largest == 0 and ignored:
         raise DataError(
-            f'{folder} has masks of 0 and {IGNORED} alone, such as {ignored}: {IGNORED} is ignored, '
-            f'so only class 0 is left; --read-as masks=binary reads {IGNORED} as the object'
+            f'{folder} has masks of 0 and {IGNORED} alone ({ignored}): {IGNORED} is ignored, so '
+            f'only class 0 is left; --read-as masks=binary reads {IGNORED} as the object'
         )
     return largest + 1
 
