@@ -126,6 +126,7 @@ class FileReader:
 
     Attributes:
         step: its config, for files on this machine.
+        channels: of the images.
         bgr: whether it gives bytes in the order BGR, so that pictures in memory can be turned.
         plain: whether, besides, it reads files as :func:`read_image` does.
     """
@@ -133,13 +134,14 @@ class FileReader:
     def __init__(self, step: Mapping[str, Any], channels: int) -> None:
         elsewhere = ('backend_args', 'file_client_args')  # where the training images were
         self.step = {key: value for key, value in step.items() if key not in elsewhere}
+        self.channels = channels
         kind = str(step.get('type', 'LoadImageFromFile')).rpartition('.')[2]
         colours, decoder = step.get('color_type', 'color'), step.get('imdecode_backend') or 'cv2'
         usual = channels == 3 and kind == 'LoadImageFromFile' and 'channel_order' not in step
         self.bgr = usual and colours.startswith('color') and decoder != 'tifffile'
         self.plain = self.bgr and colours == 'color' and decoder == 'cv2'
 
-    def pixels(self, image: Image, channels: int) -> np.ndarray:
+    def pixels(self, image: Image) -> np.ndarray:
         """A picture as the step gives it, [height, width, channels]; see :func:`rgb_pixels`."""
         if isinstance(image, OfStack) and not self.bgr:
             image = image.stack.values[image.number]
@@ -148,7 +150,7 @@ class FileReader:
             return read_image(image, 'bgr')
         if self.plain or (self.bgr and not in_file):
             return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
-        return channel_pixels(image, channels, self.step)
+        return channel_pixels(image, self.channels, self.step)
 
 
 def channel_pixels(image: Image, channels: int, step: Mapping[str, Any]) -> np.ndarray:

@@ -230,7 +230,7 @@ class Student(nn.Module):
     def load(self, image: Image) -> dict[str, Any]:
         """What the first step of the pipeline leaves: ``img`` in the order of files, its size."""
         path = str(image) if isinstance(image, (str, Path)) else ''
-        return self.as_loaded(self._reader.pixels(image, self.in_channels), path)
+        return self.as_loaded(self._reader.pixels(image), path)
 
     def as_loaded(self, pixels: np.ndarray, path: str = '') -> dict[str, Any]:
         """The same of ``img`` itself."""
@@ -268,7 +268,7 @@ class Student(nn.Module):
         if self._reader.plain:
             return rgb_pixels(image)
         with self.scope():
-            pixels = shown(self._reader.pixels(image, self.in_channels))
+            pixels = shown(self._reader.pixels(image))
         return np.ascontiguousarray(pixels[..., ::-1]) if self._reader.bgr else pixels
 
     def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:

@@ -75,11 +75,11 @@ def test_a_stack_is_its_pictures_for_a_reader_that_keeps_values(dtype):
     stack = (stack * (1 if dtype == np.float32 else 40000)).astype(dtype)
     raw = FileReader(dict(type='LoadImageFromFile', color_type='unchanged'), 3)
     for one, item in zip(stack, find(stack).items, strict=True):
-        assert np.array_equal(raw.pixels(item.picture(), 3), one)
+        assert np.array_equal(raw.pixels(item.picture()), one)
     many = torch.rand(2, 6, 4, 5)
     reader = FileReader(dict(type='LoadChannels'), 6)
     for one, item in zip(many, find(many).items, strict=True):
-        assert np.array_equal(reader.pixels(item.picture(), 6), one.permute(1, 2, 0))
+        assert np.array_equal(reader.pixels(item.picture()), one.permute(1, 2, 0))
 
 
 def test_a_dark_picture_of_a_stack_has_the_range_of_all():
