@@ -89,7 +89,7 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.MM_SEGMENTOR, lambda n: _any(n, 'decode_head.')),
     (Kind.MM_CLASSIFIER, lambda n: _any(n, 'backbone.') and _any(n, 'head.')),
     (Kind.G2SD_STUDENT, lambda n: _any(n, 'decoderfeature_pred.')),
-    (Kind.TIMM_DISTILLED, lambda n: 'dist_token' in n and has_dist_position(n)),
+    (Kind.TIMM_DISTILLED, lambda n: 'dist_token' in n and _has_dist_position(n)),
     (Kind.G2SD_CLASSIFIER, lambda n: 'dist_token' in n),
     (Kind.MAE_FULL, lambda n: 'cls_token' in n and _any(n, 'decoder_blocks.')),
     (Kind.MAE_FINETUNED, lambda n: 'cls_token' in n and 'fc_norm.weight' in n),
@@ -174,11 +174,11 @@ def _encoder_title(table: Tensor) -> str:
     return "a plain ViT encoder with learnt positions (DINO's or another's; MAE's are fixed)"
 
 
-def has_dist_position(state: Mapping[str, Tensor], name: str = 'pos_embed') -> bool:
+def _has_dist_position(state: Mapping[str, Tensor]) -> bool:
     """True if a square grid of patches leaves two rows of the position embedding over."""
-    if name not in state:
+    if 'pos_embed' not in state:
         return False
-    patches = state[name].shape[1] - 2
+    patches = state['pos_embed'].shape[1] - 2
     return patches > 0 and math.isqrt(patches) ** 2 == patches
 
 
