@@ -8,9 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 
 from g2sd_mm import threads
-from g2sd_mm.engine.hooks.console import ConsoleHook, base_rate, progress_line, shorten
+from g2sd_mm.config.load import load_config
+from g2sd_mm.config.parts import plain_model
+from g2sd_mm.engine.hooks.console import ConsoleHook, _what, base_rate, progress_line, shorten
 from g2sd_mm.engine.loops import ResumableEpochLoop, _ValidatesByTime
 from g2sd_mm.tasks import in_units
 
@@ -52,6 +55,22 @@ def test_figures_have_the_units_of_all_tables():
         'bbox_mAP 59.30 %', 'bbox_mAP_50 80.00 %',
     ]  # fmt: skip
     assert in_units({'rmse': 0.5, 'somebodys': 2.0}) == ['rmse 0.50 m', 'somebodys 2.00']
+
+
+@pytest.mark.parametrize(
+    ('config', 'what'),
+    [
+        ('vitb_mae', 'pre-training, without labels'),
+        ('g2sd_vits_generic', 'stage 1, without labels beside'),
+        ('vitb_cls', 'fine-tuning, classification'),
+        ('g2sd_vits_cls', 'stage 2, classification beside'),
+        ('g2sd_vits_upernet', 'stage 2, segmentation beside'),
+    ],
+)
+def test_the_block_says_what_kind_of_run_it_is(config, what):
+    cfg = load_config(f'configs/shapes/{config}.py')
+    said = _what(cfg, MODELS.build(plain_model(cfg)))
+    assert said.startswith(f'{config}: {what}')
 
 
 def test_the_rate_that_is_told_is_the_one_that_is_trained_with(tmp_path):

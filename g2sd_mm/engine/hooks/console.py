@@ -195,14 +195,14 @@ def _memory() -> int | None:
 def about(runner: Runner, threads: str) -> Iterator[tuple[str, str]]:
     """What is run, on what, how long, and where it goes: (name, text)."""
     cfg, model = runner.cfg, bare_model(runner)
-    yield 'run', _what(cfg)
+    student = getattr(model, 'student', model)
+    yield 'run', _what(cfg, student)
     images = len(runner.train_dataloader.dataset)
     places = [str(part.get('data_root') or '.') for part in
               innermost_datasets(cfg.train_dataloader.dataset)]  # fmt: skip
     validated = f', {len(runner.val_dataloader.dataset):,} for validation' if _validates(runner) \
         else ''  # fmt: skip
     yield 'data', f'{images:,} training images in {", ".join(dict.fromkeys(places))}{validated}'
-    student = getattr(model, 'student', model)
     start = encoder_start(cfg) or cfg.get('load_from')
     teachers = [f'teacher {_parameters(part) / 1e6:.2f} M' for part in frozen_networks(model)]
     yield 'model', ', '.join([
@@ -217,7 +217,7 @@ def about(runner: Runner, threads: str) -> Iterator[tuple[str, str]]:
     yield 'writes', f'{runner.work_dir}, all of the log in {_log_file(runner)}'
 
 
-def _what(cfg: Any) -> str:
+def _what(cfg: Any, student: nn.Module) -> str:
     name = Path(getattr(cfg, 'filename', None) or 'config').stem
     teachers = [
         str(part.get('model') if isinstance(part.get('model'), str) else
@@ -225,8 +225,8 @@ def _what(cfg: Any) -> str:
         for part in named_teachers(cfg).values()
     ]  # fmt: skip
     beside = f' beside {", ".join(teachers)}' if teachers else ''
-    task = task_of_config(cfg)
-    if task:
+    task = task_of_config(cfg)  # stage 1 too has a library, but nothing to predict
+    if task and hasattr(student, 'predict'):
         return f'{name}: {"stage 2" if teachers else "fine-tuning"}, {task.name}{beside}'
     return f'{name}: {"stage 1" if teachers else "pre-training"}, without labels{beside}'
 
