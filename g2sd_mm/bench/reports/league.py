@@ -82,11 +82,15 @@ def league(lines: Sequence[Line]) -> list[Line]:
 
 
 def to_reference(line: Line, lines: Sequence[Line]) -> Difference | None:
-    """A line's paired difference to G2SD's of the same student; None without a common seed."""
-    for other in lines:
-        if (other.method, other.table) != (_REFERENCE, 'main') or other is line:
-            continue
-        if line.method != 'teacher' and other.student != line.student:
+    """A line's paired difference to G2SD's of the same student; None without a common seed.
+
+    A teacher's is to that of the only student.
+    """
+    references = [o for o in lines if (o.method, o.table) == (_REFERENCE, 'main')]
+    if line.method == 'teacher' and len(references) > 1:
+        return None
+    for other in references:
+        if other is line or (line.method != 'teacher' and other.student != line.student):
             continue
         if paired_differences(line, other):
             mean, error = paired_difference(line, other)
@@ -106,7 +110,9 @@ def _figures(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
     between = ''
     if found and found.half_width is not None:
         between = f'{found.mean - found.half_width:+.2f} to {found.mean + found.half_width:+.2f}'
-    seeds = str(found.seeds if found else len(line.seeds))
+    seeds = str(len(line.seeds))
+    if found and found.seeds < len(line.seeds):
+        seeds += f' ({found.seeds} paired)'
     return name, figure, f'{found.mean:+.2f}' if found else '', between, seeds, line.published
 
 

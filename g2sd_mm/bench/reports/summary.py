@@ -60,6 +60,10 @@ class Line:
     undefined: tuple[int, ...] = ()
     milliseconds: float | None = None
 
+    def of_seed(self, seed: int) -> float:
+        """Its figure."""
+        return self.values[self.seeds.index(seed)]
+
     @property
     def mean(self) -> float | None:
         """Mean over seeds."""
@@ -254,9 +258,12 @@ def _headline(line: Line, teacher: Line, twin: Line | None) -> str:
         )
     elif line.gflops and teacher.gflops:
         shares.append(f'{100 * line.gflops / teacher.gflops:.0f} % of the arithmetic')
+    common = [seed for seed in line.seeds if seed in teacher.seeds]
+    ours, theirs = (statistics.mean(one.of_seed(s) for s in common) for one in (line, teacher))
+    less = '' if line.seeds == teacher.seeds else f'; over the seeds that both have: {len(common)}'
     text = (
-        f'{line.name} keeps {line.retained:.1f} % of its teacher ({line.metric} {line.mean:.1f} of '
-        f'{teacher.mean:.1f} {unit}'.rstrip() + ')' + (f' at {" and ".join(shares)}' * bool(shares))
+        f'{line.name} keeps {line.retained:.1f} % of its teacher ({line.metric} {ours:.1f} of '
+        f'{theirs:.1f} {unit}'.rstrip() + f'{less})' + f' at {" and ".join(shares)}' * bool(shares)
     )
     if twin is None or not set(twin.seeds) & set(line.seeds):
         return f'{text}.'
@@ -282,14 +289,18 @@ def _finished(lines: Sequence[Line]) -> dict[str, list[Line]]:
 def _order(task: str, finished: Sequence[Line]) -> str:
     error = finished[0].lower_is_better
     order = sorted(finished, key=lambda line: line.mean or 0.0, reverse=not error)
-    said = (' < ' if error else ' > ').join(f'{line.name} {line.mean:.2f}' for line in order)
+    most = max(len(line.seeds) for line in finished)
+    said = (' < ' if error else ' > ').join(
+        f'{line.name} {line.mean:.2f}'
+        + f' ({len(line.seeds)} of {most} seeds)' * (len(line.seeds) < most)
+        for line in order
+    )
     return f'{task} ({TASKS[task].headline}): {said}'
 
 
 def paired_differences(a: Line, b: Line) -> list[float]:
     """``a - b`` for each seed that both have."""
-    other = dict(zip(b.seeds, b.values, strict=True))
-    return [x - other[seed] for seed, x in zip(a.seeds, a.values, strict=True) if seed in other]
+    return [a.of_seed(seed) - b.of_seed(seed) for seed in a.seeds if seed in b.seeds]
 
 
 def paired_difference(a: Line, b: Line) -> tuple[float, float | None]:

@@ -51,6 +51,20 @@ def test_differences_are_paired_to_g2sd_of_the_main_table():
     assert to_reference(by_method['mkd'], [by_method['mkd']]) is None
 
 
+def test_seeds_that_are_not_paired_are_told():
+    lines = rows(g2sd=(90.0, 91.0), deit_=(80.0, 81.0, 60.0))
+    _, table, _ = league_tables(summarise(lines))
+    seeds = {line[0]: line[table.header.index('seeds')] for line in table.rows}
+    assert seeds == {'g2sd': '2', 'deit': '3 (2 paired)'}
+
+
+def test_a_teacher_of_two_students_is_compared_with_neither():
+    other = [{**row('g2sd', 70.0), 'student': 'vitt'}]
+    lines = summarise([*rows(teacher=(95.0,), g2sd=(90.0,)), *other])
+    assert to_reference(lines[0], lines) is None
+    assert to_reference(lines[0], lines[:2]).mean == 5.0
+
+
 def test_the_table_prints_figures_and_budgets():
     heading, table, note = league_tables(summarise(THREE), [USE])
     assert heading.text.startswith(TASKS['cls'].title)

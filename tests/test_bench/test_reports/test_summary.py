@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.bench.reports.summary import paired_difference, summarise, t_quantile, verdicts
+from g2sd_mm.bench.reports.summary import (
+    headlines,
+    paired_difference,
+    summarise,
+    t_quantile,
+    verdicts,
+)
 from g2sd_mm.bench.reports.tables import markdown_table, text_table
 
 
@@ -86,6 +92,13 @@ def test_retention_is_over_the_seeds_that_both_have():
     assert lines['g2sd'].retained == pytest.approx(75)
     lines = by_method(summarise(rows(teacher=(80.0, None), g2sd=(None, 60.0))))
     assert lines['g2sd'].retained is None
+
+
+def test_the_figures_beside_it_are_of_the_same_seeds():
+    said = headlines(summarise(rows(teacher=(90.0,), g2sd=(81.0, 60.0, 60.0))))
+    assert '90.0 %' in said[0] and '81.0 of 90.0' in said[0]
+    said = headlines(summarise(rows(teacher=(90.0, 80.0), g2sd=(81.0, 60.0))))
+    assert '70.5 of 85.0 %)' in said[0]
 
 
 def test_tasks_have_their_own_headline_and_teacher():
@@ -183,6 +196,7 @@ def test_rows_of_fewer_seeds_say_so():
     first, second = summarise(rows(g2sd=(70.0, 71.0), scratch=(50.0,)))
     assert 'seeds' not in text_table([first])
     assert '50.00 (1 of 2 seeds)' in text_table([second])
+    assert verdicts([first, second])[0].endswith('g2sd 70.50 > scratch 50.00 (1 of 2 seeds)')
 
 
 def test_seeds_of_failed_rows_are_not_paired_with_others():
