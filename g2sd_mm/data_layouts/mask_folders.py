@@ -154,12 +154,19 @@ class MaskFolder:
         }
         chosen = choices.answer('suffix', readings, self.root)
         ends = dict(zip(readings, suffixes, strict=True))[chosen]
-        by_key = {_key(mask, ends[1]): mask for mask in masks if mask.stem.endswith(ends[1])}
+        by_key: dict[Any, list[PurePath]] = {}
+        for mask in masks:
+            if mask.stem.endswith(ends[1]):
+                by_key.setdefault(_key(mask, ends[1]), []).append(mask)
         pairs, alone = [], []
         for image in self._images:
-            mask = by_key.get(_key(image, ends[0])) if image.stem.endswith(ends[0]) else None
-            if mask is not None:
-                pairs.append(_Pair(image, mask))
+            fits = by_key.get(_key(image, ends[0]), []) if image.stem.endswith(ends[0]) else []
+            if len(fits) > 1:
+                raise DataError(
+                    f'{self.root / image} has the masks {fits[0]} and {fits[1]}: leave one of them'
+                )
+            if fits:
+                pairs.append(_Pair(image, fits[0]))
             else:
                 alone.append(image)
         test = [image for image in alone if split_of(image.parent) == 'test']

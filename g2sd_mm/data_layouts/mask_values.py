@@ -20,11 +20,13 @@ from .names import Colour, Names
 _IGNORED = 255
 _MOST_COLOURS = 255
 _SAMPLE = 24  # masks that decide how all are read
+_HEAD = 4096  # bytes of a PNG in which its palette is, as a rule
+_TWO = ('background', 'object')
 #: Grey levels: their numbers leave out most of those below the largest.
 _SPARSE, _HIGH = 3, 30
 
 _MEANINGS = {
-    'numbers': 'class numbers, of which most do not occur',
+    'numbers': 'class numbers, 255 ignored',
     'colours': 'grey levels, one class each',
     'binary': '255 for the object and 0 for background',
 }
@@ -39,7 +41,7 @@ class MaskReading:
     """How the masks of a folder become class numbers.
 
     how: ``numbers`` (as they are), ``binary`` (255 becomes 1) or ``colours``.
-    table: colour -> class number; of grey levels three times the level.
+    table: colour -> class number, except of numbers; of grey levels three times the level.
     names: of the classes, by number; empty where nothing says them.
     rewritten: whether files are written anew.
     """
@@ -68,23 +70,21 @@ class MaskReading:
         """
         if self.how == 'numbers':
             return _grey(file)
-        if self.how == 'binary':
-            grey = _grey(file)
-            if others := set(np.unique(grey).tolist()) - {0, 1, _IGNORED}:
-                raise DataError(
-                    f'{file} has {min(others)} beside 0 and 255: {_ask("binary", "numbers")}'
-                )
-            return (grey > 0).astype(np.uint8)
-        packed = _packed(_as_colours(file))
+        packed = _packed(_grey(file) if self.how == 'binary' else _as_colours(file))
         values, inverse = np.unique(packed, return_inverse=True)
         known = {_pack(colour): number for colour, number in self.table.items()}
-        if strange := [v for v in values.tolist() if v not in known]:
-            raise DataError(
-                f'{file} has the colour {hex_of(_unpack(strange[0]))}, which no class has: '
-                f'there are {some([hex_of(c) for c in self.table], 6)}'
-            )
+        if strange := [_unpack(v) for v in values.tolist() if v not in known]:
+            raise DataError(f'{file} has {self._beside_all(strange[0])}')
         new = np.array([known[value] for value in values.tolist()], np.uint8)
         return new[inverse].reshape(packed.shape)
+
+    def _beside_all(self, colour: Colour) -> str:
+        """What a colour is that is not in the table."""
+        if self.how == 'binary':  # 1 can be the object too: what people ask for has it
+            ways = ('numbers', 'binary') if colour[0] == 1 else ('numbers',)
+            return f'{colour[0]}, and other masks 0 and 255: read all {_ask(*ways)}'
+        shown = some([hex_of(c) for c in self.table], 6)
+        return f'the colour {hex_of(colour)}, which no class has: there are {shown}'
 
 
 def _ask(*answers: str) -> str:
@@ -118,31 +118,67 @@ def choose_reading(
         DataError: for masks that cannot be read, or can be read in two ways.
     """
     looks = _sample(files)
-    kinds = {look.kind for look in looks}
     given = names.by_number if names else ()
     asked = choices.read_as.get('masks')
     if asked and asked not in _MEANINGS:
         choices.answer('masks', _MEANINGS, where)
-    coloured = 'colour' in kinds or _own_palettes(looks)
-    if asked == 'colours' or (not asked and coloured):
-        return _colours(files, names, where)
-    values = set().union(*(look.values for look in looks))
-    if asked == 'binary' or (not asked and _IGNORED in values and values <= {0, _IGNORED}):
-        two = given if len(given) == 2 else ('background', 'object')
-        return MaskReading('binary', {}, two, True)
-    high = max(values - {_IGNORED}, default=0)
-    sparse = high > _HIGH and high > _SPARSE * len(values)
-    if sparse and not asked and not given and not documented:
+    how = asked or _evident(looks, files, names)
+    if how == 'colours':
+        return _colours(files, looks, names, where)
+    values = frozenset().union(*(look.values for look in looks))
+    if not how and not documented and (ways := _doubtful(looks, values, bool(given))):
         choices.answer(
-            'masks', {name: _MEANINGS[name] for name in ('numbers', 'colours')},
+            'masks', {name: _MEANINGS[name] for name in ways},
             f'{where} has masks of {some([str(v) for v in sorted(values)], 6)}, which',
         )  # fmt: skip
+    if how == 'binary' or (not how and _IGNORED in values and values <= {0, _IGNORED}):
+        two = given if names and not names.colours and len(given) == 2 else _TWO
+        table = {(0, 0, 0): 0, (255, 255, 255): 1} | ({(1, 1, 1): 1} if asked else {})
+        return MaskReading('binary', table, two, True)
+    high = max(values - {_IGNORED}, default=0)
     if given and high >= len(given):
         raise DataError(
             f'{where} has the class {high} in its masks, and {names.file if names else ""} names '
             f'{len(given)}, 0 to {len(given) - 1}'
         )
-    return MaskReading('numbers', {}, given, 'grey' in kinds)
+    return MaskReading('numbers', {}, given, any(look.kind == 'grey' for look in looks))
+
+
+def _evident(looks: Sequence[_Look], files: Sequence[Path], names: Names | None) -> str:
+    """How masks are read whose files leave no doubt; else nothing."""
+    if any(look.kind == 'colour' for look in looks):
+        return 'colours'
+    if any(look.palette for look in looks) and _own_palettes(files):
+        return 'colours'
+    return _as_listed(looks, names) if names and names.colours else ''
+
+
+def _as_listed(looks: Iterable[_Look], names: Names) -> str:
+    """``colours`` if those that a file lists give other classes than numbers do.
+
+    ``numbers`` if they give the same, and nothing if the masks show other ones. Greys may well be
+    numbers, of which 0 is black by chance, so all of them have to be listed.
+    """
+    number = {name: i for i, name in enumerate(names.by_number)}
+    listed: dict[Colour, set[int]] = {}
+    for colour, name in names.colours:
+        listed.setdefault(colour, set()).add(number.get(name, _IGNORED))
+    shown = {pair for look in looks for pair in look.classes}
+    known = [(value, listed[colour]) for value, colour in shown if colour in listed]
+    greys = all(len(set(colour)) == 1 for _, colour in shown)
+    if not known or (greys and len(known) < len(shown)):
+        return ''
+    return 'numbers' if all(value in classes for value, classes in known) else 'colours'
+
+
+def _doubtful(looks: Iterable[_Look], values: frozenset[int], named: bool) -> tuple[str, ...]:
+    """Ways to read masks of one channel that do not say it themselves."""
+    both = {1, _IGNORED}
+    if values == both | {0} and not any(both <= look.values for look in looks):
+        return 'numbers', 'binary'
+    high = max(values - {_IGNORED}, default=0)
+    sparse = high > _HIGH and high > _SPARSE * len(values)
+    return ('numbers', 'colours') if sparse and not named else ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +203,16 @@ class _Look:
         return cls('colour')
 
     @property
+    def classes(self) -> Iterable[tuple[int, Colour]]:
+        """Numbers that can be classes with their colours; three times the level without a palette.
+
+        In a palette 255 is what is ignored, whatever its colour.
+        """
+        if self.palette:
+            return [(n, colour) for n, colour in self.palette.items() if n != _IGNORED]
+        return [(value, (value, value, value)) for value in self.values]
+
+    @property
     def shows_object(self) -> bool:
         """Whether there is more than background."""
         return self.kind == 'colour' or bool(self.values - {0})
@@ -183,14 +229,22 @@ def _sample(files: Sequence[Path]) -> list[_Look]:
     return looks
 
 
-def _own_palettes(looks: Iterable[_Look]) -> bool:
-    """Whether a number has several colours: then the files do not share one palette."""
-    first: dict[int, Colour] = {}
-    return any(
-        first.setdefault(number, colour) != colour
-        for look in looks
-        for number, colour in look.palette.items()
-    )
+def _own_palettes(files: Iterable[Path]) -> bool:
+    """Whether a number has several colours: then the files do not share one palette.
+
+    All files are asked, by their headers alone; pixels only where palettes differ.
+    """
+    shared = b''
+    for file in files:
+        own = _palette_of(file)
+        if own.startswith(shared):
+            shared = own
+        elif not shared.startswith(own):
+            rows = _rows(shared)
+            used = _palette(file, np.unique(pixels_of(file)).tolist())
+            if any(rows.get(number, colour) != colour for number, colour in used.items()):
+                return True
+    return False
 
 
 def pixels_of(file: Path) -> np.ndarray:
@@ -225,10 +279,35 @@ def pixels_of(file: Path) -> np.ndarray:
 
 def _palette(file: Path, values: Iterable[int]) -> dict[int, Colour]:
     """The colours of numbers; a palette may be cut to those that a file uses."""
-    with Image.open(file) as image:
-        palette = (image.getpalette() if image.mode == 'P' else None) or []
-    rows = {value: palette[3 * value : 3 * value + 3] for value in values}
-    return {value: (row[0], row[1], row[2]) for value, row in rows.items() if len(row) == 3}
+    rows = _rows(_palette_of(file))
+    return {value: rows[value] for value in values if value in rows}
+
+
+def _rows(palette: bytes) -> dict[int, Colour]:
+    return {i: (r, g, b) for i, (r, g, b) in enumerate(zip(*[iter(palette)] * 3, strict=False))}
+
+
+def _palette_of(file: Path) -> bytes:
+    """Red, green and blue of each number; nothing of a file without a palette.
+
+    Of a PNG the head is read here: an image library takes four times as long, for every mask.
+    """
+    with file.open('rb') as stream:
+        head = stream.read(_HEAD)
+    if head.startswith(b'\x89PNG'):
+        if head[25:26] != b'\x03':  # the kind that has a palette
+            return b''
+        at = 8
+        while at + 8 <= len(head):
+            end = at + 8 + int.from_bytes(head[at : at + 4], 'big')
+            if head[at + 4 : at + 8] == b'PLTE' and end <= len(head):
+                return head[at + 8 : end]
+            at = end + 4  # behind its checksum
+    try:
+        with Image.open(file) as image:
+            return bytes((image.getpalette() if image.mode == 'P' else None) or [])
+    except Exception as error:  # as in pixels_of
+        raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
 
 
 def _as_colours(file: Path) -> np.ndarray:
@@ -267,7 +346,9 @@ def _unpack(value: int) -> Colour:
     return value >> 16, (value >> 8) & 255, value & 255
 
 
-def _colours(files: Iterable[Path], names: Names | None, where: Path) -> MaskReading:
+def _colours(
+    files: Iterable[Path], looks: Iterable[_Look], names: Names | None, where: Path
+) -> MaskReading:
     """Colours by the list beside the data, else those that occur, black first.
 
     Raises:
@@ -277,7 +358,10 @@ def _colours(files: Iterable[Path], names: Names | None, where: Path) -> MaskRea
     found: Counter[int] = Counter()
     if names and names.colours:
         number = {name: i for i, name in enumerate(names.by_number)}
-        table = {colour: number.get(name, _IGNORED) for colour, name in names.colours.items()}
+        table = {colour: number.get(name, _IGNORED) for colour, name in names.by_colour.items()}
+        for look in looks:
+            if border := look.palette.get(_IGNORED):
+                table.setdefault(border, _IGNORED)
         return MaskReading('colours', table, names.by_number, True)
     for file in files:
         found.update(np.unique(_packed(_as_colours(file))).tolist())

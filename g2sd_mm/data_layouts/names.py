@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..text import some
+from ..text import printable, some
 
 Colour = tuple[int, int, int]
 
@@ -31,12 +31,28 @@ class Names:
 
     file: it.
     by_number: name of each number, without gaps.
-    colours: colour -> name, where the file has colours.
+    colours: colours and their names, where the file has colours.
     """
 
     file: Path
     by_number: tuple[str, ...]
-    colours: Mapping[Colour, str]
+    colours: tuple[tuple[Colour, str], ...] = ()
+
+    @property
+    def by_colour(self) -> dict[Colour, str]:
+        """Name of each colour.
+
+        Raises:
+            DataError: if two classes have one. The names alone can still be used.
+        """
+        named: dict[Colour, str] = {}
+        for colour, name in self.colours:
+            if (other := named.setdefault(colour, name)) != name:
+                raise DataError(
+                    f'{self.file}: {printable(other)} and {printable(name)} both have the colour '
+                    f'{",".join(map(str, colour))}: give one of them its own, or leave it out'
+                )
+        return named
 
 
 def names_beside(root: Path) -> Names | None:
@@ -84,6 +100,8 @@ def read_names(file: Path) -> Names | None:
         if file.suffix in ('.yaml', '.yml'):
             content = yaml_of(file, text)
             return _of_values(file, content.get('names')) if 'names' in content else None
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(f'{file}: cannot be read as class names ({error})') from error
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
@@ -148,11 +166,11 @@ def _of_values(file: Path, value: Any) -> Names | None:
     if isinstance(value, Mapping) and 'classes' in value:
         value = value['classes']
     if isinstance(value, Mapping) and value and all(_is_colour(v) for v in value.values()):
-        return _with_colours(file, {tuple(v): str(k) for k, v in value.items()})
+        return _with_colours(file, [(tuple(v), str(k)) for k, v in value.items()])
     if isinstance(value, list) and value and all(
         isinstance(v, Mapping) and _is_colour(v.get('color')) for v in value
     ):
-        return _with_colours(file, {tuple(v['color']): str(v.get('name')) for v in value})
+        return _with_colours(file, [(tuple(v['color']), str(v.get('name'))) for v in value])
     return _checked(file, names_of_mapping(value, file))
 
 
@@ -175,7 +193,7 @@ def _is_colour(value: Any) -> bool:
 
 def _labelmap(file: Path, text: str) -> Names:
     """CVAT's ``name:red,green,blue:parts:actions``."""
-    colours: dict[Colour, str] = {}
+    colours: list[tuple[Any, str]] = []
     plain = []
     for line in text.splitlines():
         if not line.strip() or line.startswith('#'):
@@ -184,7 +202,7 @@ def _labelmap(file: Path, text: str) -> Names:
         numbers = re.findall(r'\d+', rest.partition(':')[0])
         plain.append(name.strip())
         if len(numbers) == 3:
-            colours[tuple(map(int, numbers))] = name.strip()  # type: ignore[index]
+            colours.append((tuple(map(int, numbers)), name.strip()))
     return _with_colours(file, colours) if len(colours) == len(plain) else _checked(file, plain)
 
 
@@ -192,17 +210,20 @@ def _table(file: Path, text: str) -> Names | None:
     """``name,r,g,b`` (CamVid), or ``Pixel Value,Class`` (Roboflow)."""
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if row]
     head = [cell.lower() for cell in rows[0]] if rows else []
-    if head[1:4] in (['r', 'g', 'b'], ['red', 'green', 'blue']):
-        return _with_colours(file, {tuple(map(int, r[1:4])): r[0] for r in rows[1:]})
-    if head == ['pixel value', 'class']:
-        return _checked(file, names_of_mapping({int(row[0]): row[1] for row in rows[1:]}, file))
-    return None
+    coloured = head[1:4] in (['r', 'g', 'b'], ['red', 'green', 'blue'])
+    if not coloured and head != ['pixel value', 'class']:
+        return None
+    if short := [row for row in rows if len(row) < (4 if coloured else 2)]:
+        raise ValueError(f'{",".join(short[0])!r} is no row of {",".join(head)}')
+    if coloured:
+        return _with_colours(file, [(tuple(map(int, r[1:4])), r[0]) for r in rows[1:]])
+    return _checked(file, names_of_mapping({int(row[0]): row[1] for row in rows[1:]}, file))
 
 
-def _with_colours(file: Path, colours: Mapping[Any, str]) -> Names:
-    names = [name for name in colours.values() if name.lower() not in _IGNORED]
+def _with_colours(file: Path, colours: Sequence[tuple[Any, str]]) -> Names:
+    names = [name for _, name in colours if name.lower() not in _IGNORED]
     checked = _checked(file, tuple(dict.fromkeys(names)))
-    return Names(file, checked.by_number, dict(colours))
+    return Names(file, checked.by_number, tuple(colours))
 
 
 def _checked(file: Path, names: Sequence[str]) -> Names:
@@ -210,4 +231,4 @@ def _checked(file: Path, names: Sequence[str]) -> Names:
         raise DataError(f'{file}: no class names')
     if twice := [name for name in names if list(names).count(name) > 1]:
         raise DataError(f'{file}: names {twice[0]!r} twice')
-    return Names(file, tuple(names), {})
+    return Names(file, tuple(names))

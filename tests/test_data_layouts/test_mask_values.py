@@ -1,0 +1,151 @@
+"""What the pixels of masks stand for, where numbers, colours and lists of them meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from g2sd_mm.data_layouts import Choices, Layout, find_layout
+from g2sd_mm.errors import DataError
+
+from ..helpers.toys import words
+
+BLACK, RED, BLUE, GREY, WHITE = (0, 0, 0), (200, 0, 0), (0, 0, 200), (128,) * 3, (255,) * 3
+BORDER = (224, 224, 192)
+
+
+def written(
+    root: Path, masks: Mapping[str, np.ndarray], palettes: Mapping[str, list] = {},
+    folder: str = 'masks', ending: str = 'png',
+) -> Path:  # fmt: skip
+    """An image for each mask, all of them for training."""
+    for name, mask in masks.items():
+        for place in ('images/train', f'{folder}/train'):
+            (root / place).mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (4, 4)).save(root / f'images/train/{name}.png')
+        picture = Image.fromarray(mask.astype(np.uint8), 'P' if palettes else None)
+        if palettes:
+            colours = palettes.get(name, palettes['*'])
+            picture.putpalette([channel for colour in colours for channel in colour])
+        picture.save(root / f'{folder}/train/{name}.{ending}')
+    return root
+
+
+def listed(root: Path, **colours: tuple[int, ...]) -> Path:
+    lines = [f'{name},{r},{g},{b}' for name, (r, g, b) in colours.items()]
+    (root / 'class_dict.csv').write_text('\n'.join(['name,r,g,b', *lines]))
+    return root
+
+
+def names_in(layout: Layout, name: str) -> list[str]:
+    """Of the classes of a mask, pixel by pixel."""
+    numbers = np.asarray(Image.open(layout.split('train').labels / f'{name}.png')).flatten()
+    return ['ignored' if n == 255 else layout.classes[n] for n in numbers.tolist()]
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('first', ['road', 'ground'])
+def test_black_and_white_are_the_classes_that_a_list_says(tmp_path, channels, first):
+    mask = np.array([[0, 255]])
+    mask = mask if channels == 1 else np.stack([mask] * 3, -1)
+    colours = {'road': WHITE, 'ground': BLACK}
+    listed(written(tmp_path, {'a': mask}), **{first: colours.pop(first)}, **colours)
+    assert names_in(find_layout(tmp_path), 'a') == ['ground', 'road']
+
+
+def test_white_may_be_listed_as_ignored(tmp_path):
+    root = listed(written(tmp_path, {'a': np.array([[0, 255]])}), ground=BLACK, void=WHITE)
+    assert names_in(find_layout(root), 'a') == ['ground', 'ignored']
+
+
+def test_listed_greys_are_classes(tmp_path):
+    root = written(tmp_path, {'a': np.array([[255, 128, 0]])})
+    listed(root, ground=BLACK, liver=WHITE, tumour=GREY)
+    assert names_in(find_layout(root), 'a') == ['liver', 'tumour', 'ground']
+
+
+def test_numbers_are_no_greys_of_a_list(tmp_path):
+    root = listed(written(tmp_path, {'a': np.array([[0, 1]])}), red=RED, ground=BLACK)
+    assert names_in(find_layout(root), 'a') == ['red', 'ground']
+
+
+@pytest.mark.parametrize('in_order', [True, False])
+def test_palettes_are_read_by_the_colours_of_a_list(tmp_path, in_order):
+    palette = [BLACK, RED, BLUE, *[BLACK] * 252, BORDER]
+    masks = {'a': np.array([[0, 1, 2, 255]])}
+    root = written(tmp_path, masks, {'*': palette}, 'annotations')
+    colours = {'ground': BLACK, 'person': RED, 'car': BLUE}
+    listed(root, **(colours if in_order else dict(sorted(colours.items()))))
+    layout = find_layout(root)
+    assert names_in(layout, 'a') == ['ground', 'person', 'car', 'ignored']
+    assert (layout.copy is None) == in_order  # numbers say the same
+
+
+@pytest.mark.parametrize('ending', ['png', 'bmp'])
+def test_one_other_palette_among_many_files_is_found(tmp_path, ending):
+    masks = {f'{i:03}': np.array([[0, 1]]) for i in range(60)}
+    palettes = {'*': [BLACK, RED], '031': [BLACK, BLUE]}
+    written(tmp_path, masks, palettes, ending=ending)
+    layout = find_layout(tmp_path)
+    assert names_in(layout, '030')[1] == '#c80000' and names_in(layout, '031')[1] == '#0000c8'
+
+
+def test_palettes_may_differ_in_what_no_mask_shows(tmp_path):
+    masks = {f'{i:03}': np.array([[0, 1]]) for i in range(60)}
+    written(tmp_path, masks, {'*': [BLACK, RED, BLUE], '031': [BLACK, RED, GREY]}, 'annotations')
+    assert find_layout(tmp_path).copy is None
+
+
+@pytest.mark.parametrize('folder', ['masks', 'annotations'])
+@pytest.mark.parametrize('rare', [[[1, 0]], [[1, 255]]])
+def test_a_rare_1_beside_0_and_255_is_asked_for(tmp_path, folder, rare):
+    masks = {f'{i:03}': np.array([[0, 255]]) for i in range(60)} | {'031': np.array(rare)}
+    written(tmp_path, masks, folder=folder)
+    said = words('031.png', '--read-as masks=numbers', '--read-as masks=binary')
+    with pytest.raises(DataError, match=said):
+        find_layout(tmp_path)
+    expected = {'numbers': np.array(rare), 'binary': np.array(rare) > 0}
+    for answer, numbers in expected.items():
+        layout = find_layout(tmp_path, Choices(read_as={'masks': answer}))
+        mask = np.asarray(Image.open(layout.split('train').labels / '031.png'))
+        assert (mask == numbers).all()
+
+
+def test_masks_of_1_and_masks_of_255_are_asked_for(tmp_path):
+    masks = {'a': np.array([[0, 255]]), 'b': np.array([[0, 1]])}
+    with pytest.raises(DataError, match=words('masks=numbers', 'masks=binary')):
+        find_layout(written(tmp_path, masks))
+    written(tmp_path, {'c': np.array([[0, 1, 255]])})  # so 255 is no 1
+    assert find_layout(tmp_path).split('train')
+
+
+def test_two_masks_of_an_image_are_refused(tmp_path):
+    for ending in ('png', 'bmp'):
+        written(tmp_path, {'a': np.array([[0, 1]])}, ending=ending)
+    with pytest.raises(DataError, match=words('a.png', 'masks/train/a.bmp')):
+        find_layout(tmp_path)
+
+
+def test_two_classes_of_one_colour_are_refused_where_colours_count(tmp_path):
+    root = written(tmp_path, {'a': np.array([[BLACK, RED]])})
+    listed(root, ground=BLACK, car=RED, bus=RED)
+    with pytest.raises(DataError, match=words('class_dict.csv', 'car', 'bus', '200,0,0')):
+        find_layout(root)
+    for mask in (root / 'masks' / 'train').iterdir():
+        Image.fromarray(np.array([[0, 2]], np.uint8)).save(mask)
+    assert names_in(find_layout(root), 'a') == ['ground', 'bus']
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [('class_dict.csv', 'name,r,g,b\na,1,2\n'), ('_classes.csv', 'Pixel Value,Class\n0\n')],
+)
+def test_short_rows_of_names_are_named(tmp_path, name, text):
+    written(tmp_path, {'a': np.array([[0, 1]])})
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=words(name, text.splitlines()[1])):
+        find_layout(tmp_path)
