@@ -112,15 +112,23 @@ def read_names(file: Path) -> Names | None:
 
 
 def yaml_of(file: Path, text: str | None = None) -> dict[str, Any]:
-    """A YAML file that is a mapping.
+    """A YAML file that is a mapping; numbers in it stay texts.
 
     Raises:
         DataError: if it is none.
     """
     import yaml
 
+    class Texts(yaml.SafeLoader):
+        """Leaves what it finds as text, as a class may be called ``no``; nothing is still None."""
+
+        yaml_implicit_resolvers = {
+            first: [pair for pair in pairs if pair[0] == 'tag:yaml.org,2002:null']
+            for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
     try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8-sig') if text is None else text)
+        content = yaml.load(file.read_text('utf-8-sig') if text is None else text, Texts)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise DataError(f'{file}: cannot be read as YAML ({str(error).splitlines()[0]})') from error
     if not isinstance(content, dict):
@@ -143,6 +151,8 @@ def names_of_mapping(value: Any, file: Path) -> tuple[str, ...]:
             by_number = {int(number): str(name) for number, name in numbered}
         except (TypeError, ValueError):
             raise DataError(f'{file}: names without numbers') from None
+        if any(name is None for _, name in numbered):
+            raise DataError(f'{file}: a number without a name')
         if sorted(by_number) != list(range(len(items))):
             raise DataError(
                 f'{file}: names of the numbers {some(list(map(str, sorted(by_number))), 8)}; '

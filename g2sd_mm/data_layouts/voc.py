@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path, PurePath
 from typing import Any
@@ -72,7 +73,8 @@ class VocFolder:
             listed = listed_splits(self._listing, 'Main', pictures, labelled)
             splits: dict[str, list[Any]] = {}
             for (image, size, things), file in zip(read, self._files, strict=True):
-                split = listed.get(image, '') if listed else split_of(file.parent)
+                own = split_of(file.parent) or split_of(image.parent)
+                split = listed.get(image, '') if listed else own
                 made = [Thing(number[name], *facts) for name, facts in things]
                 if split or not listed:
                     splits.setdefault(split, []).append((image, size, made))
@@ -106,8 +108,8 @@ class VocFolder:
         devkit = any('JPEGImages' in path.parts for path in self._listing.images)
         for file in self._files[:2000] if devkit else ():
             for box in _parsed(self.root / file).iter('bndbox'):
-                edges = [float(box.findtext(name) or 0) for name in ('xmin', 'ymin')]
-                if min(edges) < 1 or any(edge != int(edge) for edge in edges):
+                left, top, *_ = _edges(box, self.root / file)
+                if min(left, top) < 1 or not (left.is_integer() and top.is_integer()):
                     return 'from-0'
         return 'from-1' if devkit else 'from-0'
 
@@ -120,7 +122,9 @@ class VocFolder:
         try:
             size = tuple(int(float(tree.findtext(f'size/{s}') or 0)) for s in ('width', 'height'))
             things = [_object(entry, place, from_one) for entry in tree.iter('object')]
-        except (TypeError, ValueError) as error:
+        except DataError:
+            raise
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f'{place}: {error}') from error
         width, height = size if min(size) > 0 else size_of(self.root / image)
         return image, (width, height), things
@@ -181,9 +185,7 @@ def _object(
         if not polygons:
             raise DataError(f'{file}: {name} has no bndbox')
         return name, (polygon_box(polygons), polygons, ignored)
-    left, top, right, bottom = (
-        float(box.findtext(edge) or 'nan') for edge in ('xmin', 'ymin', 'xmax', 'ymax')
-    )
+    left, top, right, bottom = _edges(box, file)
     if not (left <= right and top <= bottom):
         raise DataError(f'{file}: {name} has the box {left:g} {top:g} {right:g} {bottom:g}')
     shift = float(from_one)  # pixels left to right, both included, as edges
@@ -191,9 +193,23 @@ def _object(
     return name, (rect, polygons, ignored)
 
 
+def _edges(box: ElementTree.Element, file: Path) -> tuple[float, ...]:
+    """Left, top, right and bottom."""
+    said = [(box.findtext(edge) or '').strip() for edge in ('xmin', 'ymin', 'xmax', 'ymax')]
+    try:
+        edges = tuple(map(float, said))
+    except ValueError:
+        edges = ()
+    if not edges or not all(map(math.isfinite, edges)):
+        raise DataError(f'{file}: a box has the edges {", ".join(map(repr, said))}: no numbers')
+    return edges
+
+
 def _polygon(entry: ElementTree.Element) -> tuple[float, ...]:
     """``x1 y1 x2 y2 ...`` of Roboflow, in the order of their numbers."""
     values = {child.tag: float(child.text or 'nan') for child in entry}
+    if not all(map(math.isfinite, values.values())):
+        raise ValueError('a polygon has coordinates that are no numbers')
     count = len(values) // 2
     if count < 3 or not all(f'{a}{i}' in values for i in range(1, count + 1) for a in 'xy'):
         return ()

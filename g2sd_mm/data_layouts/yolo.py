@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..image_files import is_image
+from ..text import some
 from .choices import Choices
 from .converted import (
     Thing,
@@ -40,13 +41,11 @@ class YoloFolder:
 
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing
-        self._texts = frozenset(listing.ending('.txt'))
+        self._texts = {text.with_suffix('.txt'): text for text in listing.ending('.txt')}
         self.yaml = self._find_yaml()
 
     def __bool__(self) -> bool:
-        if not self._texts:
-            return False
-        return any(self._label(image) in self._texts for image in self._listing.images)
+        return bool(self._texts) and any(map(self._label, self._listing.images))
 
     def _find_yaml(self) -> tuple[Path, dict[str, Any]] | None:
         for path in self._listing.ending('.yaml', '.yml'):
@@ -57,15 +56,16 @@ class YoloFolder:
                 return self.root / path, yaml_of(self.root / path)
         return None
 
-    def _label(self, image: PurePath) -> PurePath:
+    def _label(self, image: PurePath) -> PurePath | None:
         """As the tools that read these folders find it: ``labels`` for the last ``images``."""
         parts = list(image.parts)
+        beside = image.parent / 'labels' / image.name
         for i in range(len(parts) - 2, -1, -1):
             if parts[i].lower() == 'images':
-                beside = PurePath(*parts[:i], 'labels', *parts[i + 1 :]).with_suffix('.txt')
-                return beside if beside in self._texts else image.with_suffix('.txt')
-        beside = image.parent / 'labels' / f'{image.stem}.txt'
-        return beside if beside in self._texts else image.with_suffix('.txt')
+                beside = PurePath(*parts[:i], 'labels', *parts[i + 1 :])
+                break
+        found = (self._texts.get(place.with_suffix('.txt')) for place in (beside, image))
+        return next(filter(None, found), None)
 
     def layout(self, choices: Choices) -> Layout:
         """The folder as COCO annotations, converted once.
@@ -74,7 +74,7 @@ class YoloFolder:
             DataError: naming file and line of what cannot be read.
         """
         splits = dict(in_splits(self._splits(), self.root))
-        labels = [t for image in self._listing.images if (t := self._label(image)) in self._texts]
+        labels = [label for image in self._listing.images if (label := self._label(image))]
         facts = [*labels, *(self.yaml or ())[:1], *(self._names_file() or ())]
         described = {name: [str(image) for image in images] for name, images in splits.items()}
         key = digest_of(self.root, [*self._listing.images, *facts], described)
@@ -89,7 +89,7 @@ class YoloFolder:
         copy, _, new = copy_of(self.root, f'yolo-{key}', build)
         parts = []
         for name, images in splits.items():
-            unlabelled = name == 'test' and not any(self._label(i) in self._texts for i in images)
+            unlabelled = name == 'test' and not any(map(self._label, images))
             unread = Split(name, copy / name, labelled=False)
             parts.append(unread if unlabelled else split_in(copy, name))
         note = f'{self.root}: YOLO text files, {"now" if new else "before"} converted to {copy}'
@@ -100,20 +100,29 @@ class YoloFolder:
     def _splits(self) -> dict[str, list[PurePath]]:
         content = self.yaml[1] if self.yaml else {}
         named = {s: content[s] for s in _SPLITS if content.get(s)}
-        if not named and 'valid' in content:
-            named = {'val': content['valid']}
+        if 'val' not in named and content.get('valid'):
+            named['val'] = content['valid']
         found: dict[str, list[PurePath]] = {}
         for split, places in named.items():
-            entries = places if isinstance(places, list) else [places]
-            images = [image for place in entries for image in self._below(str(place))]
+            entries = list(map(str, places if isinstance(places, list) else [places]))
+            images = [image for place in entries for image in self._below(place)]
             if images:
                 found[split] = list(dict.fromkeys(images))
             elif split != 'test':
                 assert self.yaml is not None
+                looked = [str(path) for place in entries for path in self._places(place)]
                 raise DataError(
-                    f'{self.yaml[0]}: {split} is {places}, where there are no images below '
-                    f'{self.root}'
+                    f'{self.yaml[0]}: {split} is {places}, and {self.root} has no images in '
+                    f'{some(list(dict.fromkeys(looked)), 6)}: mend the entry, or add the folder'
                 )
+        both = [set(found.get(split, ())) for split in ('train', 'val')]
+        if both[0] and both[0] <= both[1] and named['train'] != named['val']:
+            assert self.yaml is not None
+            raise DataError(
+                f'{self.yaml[0]}: val is {named["val"]}, where all images of train '
+                f'({named["train"]}) are: name a folder of other images, or take val away and '
+                'give --val-share 0.2'
+            )
         if found:
             return found
         listed = {
@@ -129,32 +138,39 @@ class YoloFolder:
 
     def _below(self, place: str) -> list[PurePath]:
         """Images of a folder, or of a list of files, as a data.yaml names it."""
-        name = PurePath(place.replace('\\', '/'))
-        if name.suffix == '.txt':
-            return self._of_list(name)
-        path = self._resolved(name)
+        path = self._resolved(place)
         if path is None:
             return []
+        if place.endswith('.txt'):
+            return self._of_list(path)
         return [image for image in self._listing.images if image.is_relative_to(path)]
 
-    def _resolved(self, name: PurePath) -> PurePath | None:
-        """A place below the root: as written, from ``path``, or without leading ``../``."""
-        base, own = '', PurePath('.')
+    def _places(self, place: str) -> list[PurePath]:
+        """Where it can be: as written, from ``path``, without ``../``, without its first folder.
+
+        A folder of a split is never left out: what is left would be the images of all.
+        """
+        name, base, own = PurePath(place.replace('\\', '/')), '', PurePath('.')
         if self.yaml:
             base = str(self.yaml[1].get('path') or '')
             own = PurePath(self.yaml[0].parent.relative_to(self.root))
-        plain = PurePath(*[part for part in name.parts if part not in ('..', '.', '/')])
-        tried = [own / base / name, own / name, own / plain, plain, PurePath(*plain.parts[1:])]
-        for candidate in tried:
+        tried = [own / base / name, own / name]
+        plain = [part for part in name.parts if part not in ('..', '.', '/')]
+        if plain:
+            tried += [PurePath(own, *plain), PurePath(*plain)]
+        if len(plain) > 1 and not split_named(plain[0]):
+            tried.append(PurePath(*plain[1:]))
+        return tried
+
+    def _resolved(self, place: str) -> PurePath | None:
+        """The first of its places that is there, below the root."""
+        for candidate in self._places(place):
             whole = Path(self.root, candidate)
             if whole.exists() and whole.resolve().is_relative_to(self.root.resolve()):
                 return PurePath(whole.resolve().relative_to(self.root.resolve()))
         return None
 
-    def _of_list(self, name: PurePath) -> list[PurePath]:
-        path = self._resolved(name)
-        if path is None:
-            return []
+    def _of_list(self, path: PurePath) -> list[PurePath]:
         lines = (self.root / path).read_text(encoding='utf-8-sig').splitlines()
         found = []
         for line in filter(None, map(str.strip, lines)):
@@ -192,20 +208,29 @@ class YoloFolder:
                 if any(thing.label == highest for thing in things)
             )
             raise DataError(
-                f'{self.root / file} has class {highest}, and {place} names {len(names)}, '
+                f'{self.root / str(file)} has class {highest}, and {place} names {len(names)}, '
                 f'0 to {len(names) - 1}: add the name, or mend the file'
             )
         return names
 
+    def _key_points(self) -> int:
+        """How many numbers of key points follow a box."""
+        if self.yaml is None or not (shape := self.yaml[1].get('kpt_shape')):
+            return 0
+        if not isinstance(shape, list) or not all(str(side).isdecimal() for side in shape):
+            raise DataError(
+                f'{self.yaml[0]}: kpt_shape is {shape}; expected a list such as [17, 3]: how many '
+                'points, and numbers of each'
+            )
+        return math.prod(map(int, shape))
+
     def _things(
         self, images: list[PurePath]
     ) -> Iterator[tuple[PurePath, tuple[int, int], list[Thing]]]:
-        points = (self.yaml[1].get('kpt_shape') if self.yaml else None) or (0,)
+        points = self._key_points()
         for image in images:
             label, size = self._label(image), size_of(self.root / image)
-            things = []
-            if label in self._texts:
-                things = list(_read_label(self.root / label, size, math.prod(points)))
+            things = list(_read_label(self.root / label, size, points)) if label else []
             yield image, size, things
 
 
@@ -223,7 +248,7 @@ def _read_label(file: Path, size: tuple[int, int], key_points: int) -> Iterator[
             label, *values = map(float, line.split())
         except ValueError:
             raise DataError(f'{where}: {line[:40]!r} is no row of numbers') from None
-        if label != int(label) or label < 0:
+        if not label.is_integer() or label < 0:
             raise DataError(f'{where}: class {label:g} is no number of a class')
         if key_points and len(values) == 4 + key_points:
             values = values[:4]
