@@ -13,7 +13,8 @@ from ..text import printable
 #: Question -> what its answer decides; the answers are named where the question comes up.
 QUESTIONS = {
     'format': 'which of several kinds of labels is read: coco, yolo, voc, masks, list, folders',
-    'file': 'which of several annotation files is read, by its path in the folder',
+    'file': 'which of several annotation files is read, by its path in the folder; several splits '
+    'have an answer each',
     'column': 'which column of a list has the classes',
     'crowd': 'whether annotations with iscrowd 1 are crowd regions, or objects',
     'voc': 'whether pixels of VOC boxes count from-1 or from-0',
@@ -59,6 +60,11 @@ class Choices:
         answers = [f'{key}={value}' for key, value in self.read_as.items()]
         return words + (['--read-as', *answers] if answers else [])
 
+    def told(self, question: str) -> tuple[str, ...]:
+        """All answers to a question; several are separated by commas: one file for each split."""
+        said = self.read_as.get(question, '')
+        return tuple(dict.fromkeys((said, *said.split(',')))) if said else ()
+
     def answer(self, question: str, readings: Mapping[str, str], where: Path | str) -> str:
         """The reading that was chosen.
 
@@ -71,28 +77,27 @@ class Choices:
             DataError: if there are several and none was chosen, or one that is not there.
         """
         chosen = self.read_as.get(question)
-        if chosen is not None and chosen in readings:
-            return chosen
-        if len(readings) == 1:
-            return next(iter(readings))
+        fits = [r for r in readings if r in self.told(question)] or list(readings)
+        if len(fits) == 1:
+            return fits[0]
         said = ' or '.join(
             f'as {printable(meaning)} (--read-as {question}={printable(answer)})'
             for answer, meaning in readings.items()
         )
-        told = '' if chosen is None else f', and not as {question}={chosen}'
-        raise DataError(f'{where} can be read {said}{told}')
+        so_far = '' if chosen is None else f'; so far you said {question}={chosen}'
+        raise DataError(f'{where} can be read {said}{so_far}')
 
 
 def read_answers(pairs: Iterable[str]) -> dict[str, str]:
-    """``question=answer`` words of a command line.
+    """``question=answer`` words of a command line; a question may have several answers.
 
     Raises:
         UserError: for a word without ``=``.
     """
-    answers = {}
+    answers: dict[str, str] = {}
     for pair in pairs:
         question, equals, answer = pair.partition('=')
         if not equals or not answer:
             raise UserError(f'--read-as {pair}: write QUESTION=ANSWER, such as format=yolo')
-        answers[question] = answer
+        answers[question] = f'{answers[question]},{answer}' if question in answers else answer
     return answers

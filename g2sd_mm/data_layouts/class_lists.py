@@ -11,8 +11,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import DataError
-from ..image_files import files_below, folders_in, is_image
-from ..text import some
+from ..image_files import files_below, folders_in, is_image, is_stray
+from ..text import printable, some
 from .choices import Choices
 from .converted import after_holding_out
 from .copies import copy_of, digest_of, held_out, link
@@ -26,6 +26,7 @@ _IMAGES = (
 )  # fmt: skip
 _SPLIT_COLUMNS = ('split', 'set', 'subset', 'partition', 'usage')
 _LOOKED_AT = 20
+_SET = ('1', '1.0')  # in the column of a class
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class ClassList:
             chosen[split] = files[choices.answer('file', readings, self.root)]
         rows = self._rows(chosen, choices)
         named = [table.file for table in chosen.values()]
+        folders = _class_folders((row.label for row in rows), named[0])
         key = digest_of(self.root, [*named, *self._listing.images], choices.plain()['read_as'])
 
         def build(folder: Path) -> dict[str, Any]:
             for row in rows:
-                name = _one_name(row.image)
-                link(self.root / row.image, folder / _folder(row, self.root) / name)
+                place = folder / (row.split or self.root.name) / folders[row.label]
+                link(self.root / row.image, place / _one_name(row.image))
             return {'images': len(rows)}
 
         copy, _, new = copy_of(self.root, f'classes-{key}', build)
@@ -130,12 +132,17 @@ class _Table:
         try:
             text = file.read_text(encoding='utf-8-sig')
             head = text.splitlines()[0] if text.strip() else ''
-            mark = max(',;\t', key=head.count)
-            rows = csv.reader(io.StringIO(text), delimiter=mark)
-            lines = [tuple(cell.strip() for cell in row) for row in rows]
+            # a name in the first line may have a comma, so each mark is tried
+            marks = sorted(filter(head.count, ',;\t'), key=head.count, reverse=True)
+            tables = (_Table._split(file, text, mark, listing) for mark in marks)
+            return next(filter(None, tables), None)
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f'{file}: cannot be read as a table ({error})') from error
-        lines = [line for line in lines if any(line)]
+
+    @classmethod
+    def _split(cls, file: Path, text: str, mark: str, listing: Listing) -> _Table | None:
+        rows = csv.reader(io.StringIO(text), delimiter=mark)
+        lines = [line for row in rows if any(line := tuple(cell.strip() for cell in row))]
         widths = {len(line) for line in lines}
         if len(lines) < 2 or len(widths) != 1 or widths == {1}:
             return None
@@ -187,22 +194,26 @@ class _Table:
 
     def _labels(self, choices: Choices) -> list[str]:
         names = [n.lower() for n in self.head]
-        rest = self.classes
-        if len(rest) > 1 and all({line[i] for line in self.lines} <= {'0', '1'} for i in rest):
-            return [self._one_of(line, rest) for line in self.lines]
+        rest, told = self.classes, 'column' in choices.read_as
         known = [i for i in rest if names[i] in _LABELS]
-        column = known if len(known) == 1 and 'column' not in choices.read_as else rest
+        if not told and not known and len(rest) > 1 and self._are_bits(rest):
+            return [self._one_of(line, rest) for line in self.lines]
+        column = known if len(known) == 1 and not told else rest
         readings = {self.head[i]: f'with the classes in column {self.head[i]}' for i in column}
         chosen = choices.answer('column', readings, self.file)
         return [line[self.head.index(chosen)] for line in self.lines]
 
+    def _are_bits(self, columns: Sequence[int]) -> bool:
+        return {line[i] for line in self.lines for i in columns} <= {*_SET, '0', '0.0'}
+
     def _one_of(self, line: Sequence[str], columns: Sequence[int]) -> str:
         """The class of a row of noughts and ones."""
-        set_ = [self.head[i] for i in columns if line[i] == '1']
+        set_ = [self.head[i] for i in columns if line[i] in _SET]
         if len(set_) != 1:
             raise DataError(
                 f'{self.file}: {line[self.images]} has {len(set_)} classes ({some(set_)}); each '
-                'image needs one'
+                'image needs one; if one column has them all, name it '
+                f'(--read-as column={printable(self.head[columns[0]])})'
             )
         return set_[0]
 
@@ -230,9 +241,23 @@ def _image_columns(lines: Sequence[Sequence[str]], listing: Listing) -> tuple[in
     return tuple(fits[:1] if same else fits)
 
 
-def _folder(row: _Row, root: Path) -> PurePath:
-    label = row.label.replace('/', '_')
-    return PurePath(row.split or root.name, f'class {label}' if label.startswith('.') else label)
+def _class_folders(labels: Iterable[str], file: Path) -> dict[str, str]:
+    """The folder of each class, called as it is as far as a folder can be; never a hidden one.
+
+    Raises:
+        DataError: if two classes would get one folder.
+    """
+    folders: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for label in labels:
+        name = label.replace('/', '_')
+        folders[label] = f'class {name}' if is_stray(name) else name
+        if (other := owners.setdefault(folders[label], label)) != label:
+            raise DataError(
+                f'{file}: the classes {printable(other)} and {printable(label)} would both be in a '
+                f'folder {printable(folders[label])}: rename one of them'
+            )
+    return folders
 
 
 def _one_name(image: PurePath) -> str:
@@ -270,7 +295,8 @@ def with_names(layout: Layout, choices: Choices) -> Layout:
     }
     how = choices.answer('numbers', readings, layout.origin)
     first = int(how.removeprefix('from-'))
-    called = {n: names.by_number[i - first].replace('/', '_') for n, i in number.items()}
+    of_class = _class_folders(names.by_number, names.file)
+    called = {n: of_class[names.by_number[i - first]] for n, i in number.items()}
 
     def build(folder: Path) -> dict[str, Any]:
         for split in labelled:

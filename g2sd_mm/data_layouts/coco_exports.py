@@ -20,6 +20,7 @@ _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _LOOKED_AT = 50  # names of images that decide in which folder they are
 _CROWDS = 0.05  # of the annotations: COCO has a hundredth, what was painted in CVAT is more
 _MARK = re.compile(rb'"iscrowd"\s*:\s*([01])')
+_NAME, _WIDTH = re.compile(rb'"file_name"'), re.compile(rb'"width"\s*:\s*[1-9]')
 
 
 class ImagesNowhere(DataError):
@@ -86,16 +87,13 @@ class CocoExport:
         return Layout(self.root, self.root, 'det', tuple(splits), (), copy, tuple(notes))
 
     def _of_splits(self, choices: Choices) -> dict[str, PurePath]:
-        files = self._files
-        if chosen := choices.read_as.get('file'):
-            files = [f for f in files if f.as_posix() == chosen or not _same(f, chosen)]
         found: dict[str, list[PurePath]] = {}
-        for file in files:
+        for file in self._files:
             found.setdefault(split_of(file), []).append(file)
         for split, several in found.items():
+            told = [f for f in several if f.as_posix() in choices.told('file')]
             instances = [f for f in several if f.name.startswith('instances')]
-            if len(several) > 1 and len(instances) == 1:
-                found[split] = instances
+            found[split] = told or (instances if len(instances) == 1 else several)
         if len(found) > 1 and '' in found and 'train' in found:
             found.pop('')  # all of them in one file, and in parts beside it
         return {
@@ -132,13 +130,14 @@ class CocoExport:
         return sum((self.root / folder / name).is_file() for name in names)
 
     def _folders(self, file: PurePath) -> list[PurePath]:
-        """Where images may be that a file names, what is nearest to it first."""
+        """Where images may be that a file names: folders of its split, what is nearest first."""
         split, here = split_of(file), file.parent
         whole = PurePath('.')
         folders = [here, here / 'images', here / 'data', whole, whole / 'images', whole / 'data']
         words = [file.stem.removeprefix('instances_'), split, 'valid' if split == 'val' else '']
         for word in filter(None, words):
             folders += [whole / word, whole / 'images' / word, whole / word / 'images']
+        folders.sort(key=lambda folder: split_of(folder / 'x') != split)
         return list(dict.fromkeys(folders))
 
     def _crowds(self, read: dict[str, _Read], choices: Choices) -> str:
@@ -221,17 +220,17 @@ def _is_coco(file: Path) -> bool:
         return all(text.find(key) >= 0 for key in _KEYS)
 
 
-def has_many_crowds(file: Path) -> bool:
-    """Whether so many annotations are crowd regions that some may be objects; nothing is parsed."""
+def has_to_be_read(file: Path) -> bool:
+    """Whether so many annotations are crowd regions that some may be objects, or images lack sizes.
+
+    Nothing is parsed.
+    """
     if file.stat().st_size == 0:
         return False
     with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         marks = Counter(match[1] for match in _MARK.finditer(text))
-    return marks[b'1'] > _CROWDS * marks.total()
-
-
-def _same(file: PurePath, chosen: str) -> bool:
-    return split_of(file) == split_of(PurePath(chosen))
+        names, widths = (sum(1 for _ in found.finditer(text)) for found in (_NAME, _WIDTH))
+    return marks[b'1'] > _CROWDS * marks.total() or names > widths
 
 
 def _categories(content: Content) -> list[str]:

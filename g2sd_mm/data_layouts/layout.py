@@ -52,12 +52,22 @@ class Layout:
     copy: Path | None = None
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def whole(self) -> Split | None:
+        """What is labelled, if it is in one part: that of data without splits, or another one."""
+        labelled = [split for split in self.splits if split.labelled]
+        return labelled[0] if len(labelled) == 1 else None
+
     def split(self, begins: str) -> Split | None:
         """The labelled split whose name begins so, as ``train2017`` does; None without one.
+
+        Data without splits are called like their folder, which says nothing (``valley``).
 
         Raises:
             DataError: if there are several.
         """
+        if self.whole and self.whole.name == self.origin.name:
+            return None
         found = [s for s in self.splits if s.name.startswith(begins) and s.labelled]
         if len(found) > 1:
             names = ' and '.join(split.images.name for split in found)

@@ -10,7 +10,7 @@ from ..errors import DataError
 from ..image_files import folders_in
 from .choices import Choices
 from .class_lists import ClassList, hold_out_classes, with_names
-from .coco_exports import CocoExport, ImagesNowhere, has_many_crowds
+from .coco_exports import CocoExport, ImagesNowhere, has_to_be_read
 from .converted import hold_out_objects
 from .layout import Layout, Listing, Split, split_named
 from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
@@ -84,8 +84,8 @@ def find_trainable(
     layout = find_layout(root, choices, task)
     train, val, test = (layout.split(name) for name in ('train', 'val', 'test'))
     there = ', '.join(split.name for split in layout.splits)
-    if not (train or val or test) and len(layout.splits) == 1:
-        (train,) = layout.splits
+    if not (train or val or test):
+        train = layout.whole
     if train is None:
         raise DataError(f'{root} has {there} and no train*; it is laid out as none of: {LAYOUTS}')
     if val is not None:
@@ -116,10 +116,10 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
                 return found.layout(choices)
             except ImagesNowhere:
                 raise error from None
-        crowds = choices.read_as.get('crowd') or any(
-            has_many_crowds(split.labels) for split in splits if split.labels
+        doubtful = choices.read_as.get('crowd') or any(
+            has_to_be_read(split.labels) for split in splits if split.labels
         )
-        if splits and crowds:
+        if splits and doubtful:
             return CocoExport(Listing(folder)).layout(choices)
         if splits:
             return Layout(folder, folder, 'det', tuple(splits))

@@ -193,3 +193,69 @@ def test_numbers_count_from_0_or_1(tmp_path, folders, number, expected):
         numbers()
     for how, called in names.items():
         assert numbers(numbers=how) == called
+
+
+@pytest.mark.parametrize('other', ['occluded', 'healthy'])
+def test_a_column_of_labels_counts_before_columns_of_bits(tmp_path, other):
+    bit = {'occluded': lambda i: i // 4, 'healthy': lambda i: 1 - i % 2}[other]
+    rows = ''.join(f'{i}.png,{i % 2},{bit(i)}\n' for i in range(6))
+    root = listed(tmp_path / 'pets', labels=f'filename,label,{other}\n{rows}')
+    expected = {f'{i}': f'{i % 2}' for i in range(6)}
+    assert read(find_layout(root).splits[0].images) == expected
+    (root / 'labels.csv').write_text(f'filename,animal,{other}\n{rows}')
+    choices = Choices(read_as={'column': 'animal'})
+    assert read(find_layout(root, choices).splits[0].images) == expected
+
+
+def test_a_column_for_each_class_may_have_decimals(tmp_path):
+    rows = ''.join(f'{i}.png,{float(i % 2)},{float(1 - i % 2)}\n' for i in range(6))
+    root = listed(tmp_path / 'moles', labels=f'image,MEL,NV\n{rows}')
+    assert read(find_layout(root).splits[0].images) == {
+        f'{i}': 'MEL' if i % 2 else 'NV' for i in range(6)
+    }
+    (root / 'labels.csv').write_text(f'image,MEL,NV\n{rows}'.replace('1.0,0.0', '1.0,1.0'))
+    with pytest.raises(DataError, match=words('labels.csv', '--read-as column=MEL')):
+        find_layout(root)
+
+
+def test_a_name_in_the_first_line_may_have_a_comma(tmp_path):
+    labels = {f'{i}': 'New York, NY' if i % 2 == 0 else 'Rome' for i in range(6)}
+    text = ''.join(f'{name}.png\t{label}\n' for name, label in labels.items())
+    root = listed(tmp_path / 'towns', labels=text)
+    assert read(find_layout(root).splits[0].images) == labels
+
+
+def test_no_class_is_hidden_or_becomes_another(tmp_path):
+    rows = ''.join(f'{i}.png,{label}\n' for i, label in enumerate(('.net', 'n/a', 'cat')))
+    root = listed(tmp_path / 'pets', labels=f'filename,label\n{rows}')
+    assert {f.name for f in folders_in(find_layout(root).splits[0].images)} == {
+        'class .net', 'n_a', 'cat'
+    }  # fmt: skip
+    (root / 'labels.csv').write_text(f'filename,label\n{rows}3.png,n_a\n')
+    with pytest.raises(DataError, match=words('labels.csv', 'n/a', 'n_a')):
+        find_layout(root)
+
+
+def test_no_folder_that_gets_a_name_is_hidden_or_becomes_another(tmp_path):
+    for split in ('train', 'val'):
+        image_folder(tmp_path / split, classes=2, each=1)
+        for folder in folders_in(tmp_path / split):
+            folder.rename(folder.with_name(folder.name.removeprefix('class_')))
+    (tmp_path / 'classes.txt').write_text('.net\ncat\n')
+    images = find_layout(tmp_path).split('train').images
+    assert {f.name for f in folders_in(images)} == {'class .net', 'cat'}
+    (tmp_path / 'classes.txt').write_text('n/a\nn_a\n')
+    with pytest.raises(DataError, match=words('classes.txt', 'n/a', 'n_a')):
+        find_layout(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['valley', 'test_project', 'validation', 'train'])
+@pytest.mark.parametrize('test', [False, True])
+def test_the_name_of_the_folder_is_no_split(tmp_path, name, test):
+    root = exports.class_list(tmp_path / name, LABELS)
+    if test:
+        exports.write_image(exports.Scene('x', '', (8, 8), ()), root / 'test' / 'x.png')
+    with pytest.raises(DataError, match=words('--val-share 0.2')):
+        find_trainable(root)
+    layout = find_trainable(root, Choices(val_share=0.25))
+    assert len(read(layout.split('val').images)) == 3

@@ -1,0 +1,84 @@
+"""Annotation files: where their images are, which of them count, and sizes that lack."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from g2sd_mm.data_layouts import Choices, Layout, find_layout
+from g2sd_mm.data_layouts.choices import read_answers
+from g2sd_mm.errors import DataError
+
+from ..helpers.exports import Scene, coco_content, write_image
+from ..helpers.toys import words
+
+SPLITS = ('train', 'val')
+
+
+def coco(root: Path, file: str = 'annotations/{}.json', folder: str = '{}') -> Path:
+    """Images of both splits have the same names."""
+    for split in SPLITS:
+        made = [Scene(name, split, (16, 12), ((0, (2, 2, 8, 8)),)) for name in 'abc']
+        for scene in made:
+            write_image(scene, root / folder.format(split) / f'{scene.name}.png')
+        place = root / file.format(split)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(coco_content(made)))
+    return root
+
+
+def pictures(layout: Layout) -> dict[str, bytes]:
+    return {split.name: (split.images / 'a.png').read_bytes() for split in layout.splits}
+
+
+@pytest.mark.parametrize('other', ['.', 'images', 'annotations', 'data'])
+@pytest.mark.parametrize('folder', ['{}', 'images/{}', '{}/images'])
+def test_folders_of_splits_come_before_others_with_the_same_names(tmp_path, folder, other):
+    coco(tmp_path, folder=folder)
+    for name in 'abc':
+        write_image(Scene(name, 'old', (16, 12), ()), tmp_path / other / f'{name}.png')
+    assert pictures(find_layout(tmp_path)) == {
+        split: (tmp_path / folder.format(split) / 'a.png').read_bytes() for split in SPLITS
+    }
+
+
+def test_each_split_may_have_a_choice_of_its_own(tmp_path):
+    coco(coco(tmp_path, 'annotations/{}_a.json'), 'annotations/{}_b.json')
+    with pytest.raises(DataError, match=words('file=annotations/train_a.json')):
+        find_layout(tmp_path)
+    one = Choices(read_as=read_answers(['file=annotations/train_a.json']))
+    with pytest.raises(DataError, match=words('file=annotations/val_b.json')):
+        find_layout(tmp_path, one)
+    both = ['file=annotations/train_a.json', 'file=annotations/val_b.json']
+    choices = Choices(read_as=read_answers(both))
+    assert read_answers(choices.words()[1:]) == choices.read_as
+    found = [split.labels.name for split in find_layout(tmp_path, choices).splits]
+    assert found == ['train_a.json', 'val_b.json']
+    for wrong in ('annotations/train_x.json', 'annotations/train_a.json,annotations/train_b.json'):
+        with pytest.raises(DataError, match=words('train_a.json', 'train_b.json')):
+            find_layout(tmp_path, Choices(read_as={'file': wrong}))
+
+
+def test_a_choice_counts_before_the_usual_name(tmp_path):
+    coco(tmp_path, 'labels/instances_{}.json', 'images/{}')
+    shutil.copy(tmp_path / 'labels/instances_val.json', tmp_path / 'labels/new_val.json')
+    for answers, name in (({}, 'instances_val'), ({'file': 'labels/new_val.json'}, 'new_val')):
+        layout = find_layout(tmp_path, Choices(read_as=answers))
+        assert layout.split('val').labels.stem == name
+
+
+@pytest.mark.parametrize('file', ['annotations/instances_{}.json', '{}/_annotations.coco.json'])
+@pytest.mark.parametrize('lacking', [('width', 'height'), ('width',)])
+def test_sizes_that_lack_are_those_of_the_images(tmp_path, file, lacking):
+    coco(tmp_path, file)
+    place = tmp_path / file.format('val')
+    content = json.loads(place.read_text())
+    for key in lacking:
+        del content['images'][1][key]
+    place.write_text(json.dumps(content))
+    (split,) = [s for s in find_layout(tmp_path).splits if s.name == 'val']
+    sizes = {(i['width'], i['height']) for i in json.loads(split.labels.read_text())['images']}
+    assert sizes == {(16, 12)}
