@@ -373,10 +373,12 @@ def _colours(
     ordered = sorted(found)
     colours = [_unpack(value) for value in ordered]
     if names:
+        plain = all(look.kind == 'number' for look in looks)
+        other = ', or read them as class numbers (--read-as masks=numbers)' if plain else ''
         raise DataError(
             f'{where} has masks of the colours {some([hex_of(c) for c in colours], 6)}, and '
             f'{names.file} does not say which class has which: write them into labelmap.txt '
-            '(name:red,green,blue:: on a line) or class_dict.csv (name,r,g,b) in its place'
+            f'(name:red,green,blue:: on a line) or class_dict.csv (name,r,g,b) in its place{other}'
         )
     table = {colour: number for number, colour in enumerate(colours)}
     return MaskReading('colours', table, tuple(map(hex_of, colours)), True)

@@ -30,6 +30,7 @@ from .names import Names, names_beside, names_of_mapping, yaml_of
 
 _SPLITS = ('train', 'val', 'test')
 _BEYOND = 0.01  # of a side; files are rounded
+_MOST_CLASSES = 1 << 16
 
 
 class YoloFolder:
@@ -248,7 +249,7 @@ def _read_label(file: Path, size: tuple[int, int], key_points: int) -> Iterator[
             label, *values = map(float, line.split())
         except ValueError:
             raise DataError(f'{where}: {line[:40]!r} is no row of numbers') from None
-        if not label.is_integer() or label < 0:
+        if not label.is_integer() or not 0 <= label < _MOST_CLASSES:
             raise DataError(f'{where}: class {label:g} is no number of a class')
         if key_points and len(values) == 4 + key_points:
             values = values[:4]

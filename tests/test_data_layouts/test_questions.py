@@ -241,9 +241,10 @@ def test_one_palette_cut_to_what_is_used_leaves_numbers(tmp_path):
 
 def test_names_are_not_given_to_colours_in_the_order_of_their_values(tmp_path):
     root = with_palette(tmp_path, [[0, 0, 0, 128, 0, 0], [0, 0, 0, 0, 0, 128]])
-    message = words('#000080', str(root / 'classes.txt'), 'labelmap.txt', 'class_dict.csv')
+    message = words('#000080', str(root / 'classes.txt'), 'labelmap.txt', '--read-as masks=numbers')
     with pytest.raises(DataError, match=message):
         find_layout(root)
+    assert find_layout(root, chosen(masks='numbers')).classes == ('ground', 'apple', 'berry')
     (root / 'classes.txt').unlink()
     (root / 'labelmap.txt').write_text('ground:0,0,0::\nberry:128,0,0::\napple:0,0,128::\n')
     assert find_layout(root).classes == ('ground', 'berry', 'apple')

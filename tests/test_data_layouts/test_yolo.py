@@ -85,7 +85,7 @@ def test_names_are_what_is_written(tmp_path, names):
         assert classes_of(find_layout(root)) == names
 
 
-@pytest.mark.parametrize('number', ['nan', 'inf', '-1', '0.5'])
+@pytest.mark.parametrize('number', ['nan', 'inf', '1e20', '-1', '0.5'])
 def test_numbers_of_classes_are_whole(tmp_path, number):
     yolo(tmp_path, 'train: train\nval: val', 'train', 'val')
     (tmp_path / 'val/b.txt').write_text(LINE + LINE.replace('0', number, 1))
