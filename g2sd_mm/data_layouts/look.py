@@ -14,7 +14,8 @@ from .coco_exports import CocoExport, ImagesNowhere, has_to_be_read
 from .converted import hold_out_objects
 from .layout import Layout, Listing, Split, split_named
 from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
-from .mask_values import UnreadableMask, choose_reading
+from .mask_pixels import UnreadableMask
+from .mask_values import choose_reading
 from .names import names_beside
 from .native import annotated, class_folders, masked, measured
 from .voc import VocFolder

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..errors import DataError
 from ..image_files import spread
 from ..text import some
 from .choices import Choices
+from .mask_pixels import (
+    colours_of,
+    hex_of,
+    is_grey,
+    pack,
+    packed,
+    palette_at,
+    palette_of,
+    palette_rows,
+    pixels_of,
+    unpack,
+)
 from .names import Colour, Names
 
 _IGNORED = 255
 _MOST_COLOURS = 255
 _SAMPLE = 24  # masks that decide how all are read
-_HEAD = 4096  # bytes of a PNG in which its palette is, as a rule
 _TWO = ('background', 'object')
 #: Grey levels: their numbers leave out most of those below the largest.
 _SPARSE, _HIGH = 3, 30
@@ -30,10 +39,6 @@ _MEANINGS = {
     'colours': 'grey levels, one class each',
     'binary': '255 for the object and 0 for background',
 }
-
-
-class UnreadableMask(DataError):
-    """A file that holds no numbers or colours of classes, whatever the others hold."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,13 @@ class MaskReading:
         """
         if self.how == 'numbers':
             return _grey(file)
-        packed = _packed(_grey(file) if self.how == 'binary' else _as_colours(file))
-        values, inverse = np.unique(packed, return_inverse=True)
-        known = {_pack(colour): number for colour, number in self.table.items()}
-        if strange := [_unpack(v) for v in values.tolist() if v not in known]:
+        shown = packed(_grey(file) if self.how == 'binary' else colours_of(file))
+        values, inverse = np.unique(shown, return_inverse=True)
+        known = {pack(colour): number for colour, number in self.table.items()}
+        if strange := [unpack(v) for v in values.tolist() if v not in known]:
             raise DataError(f'{file} has {self._beside_all(strange[0])}')
         new = np.array([known[value] for value in values.tolist()], np.uint8)
-        return new[inverse].reshape(packed.shape)
+        return new[inverse].reshape(shown.shape)
 
     def _beside_all(self, colour: Colour) -> str:
         """What a colour is that is not in the table."""
@@ -89,11 +94,6 @@ class MaskReading:
 
 def _ask(*answers: str) -> str:
     return ' or '.join(f'as {_MEANINGS[a]} (--read-as masks={a})' for a in answers)
-
-
-def hex_of(colour: Colour) -> str:
-    """``#rrggbb``."""
-    return '#' + ''.join(f'{channel:02x}' for channel in colour)
 
 
 def choose_reading(
@@ -197,8 +197,8 @@ class _Look:
         pixels = pixels_of(file)
         if pixels.ndim == 2:
             values = frozenset(np.unique(pixels).tolist())
-            return cls('number', values, _palette(file, values))
-        if _is_grey(pixels):
+            return cls('number', values, palette_at(file, values))
+        if is_grey(pixels):
             return cls('grey', frozenset(np.unique(pixels[..., 0]).tolist()))
         return cls('colour')
 
@@ -236,114 +236,25 @@ def _own_palettes(files: Iterable[Path]) -> bool:
     """
     shared = b''
     for file in files:
-        own = _palette_of(file)
+        own = palette_of(file)
         if own.startswith(shared):
             shared = own
         elif not shared.startswith(own):
-            rows = _rows(shared)
-            used = _palette(file, np.unique(pixels_of(file)).tolist())
+            rows = palette_rows(shared)
+            used = palette_at(file, np.unique(pixels_of(file)).tolist())
             if any(rows.get(number, colour) != colour for number, colour in used.items()):
                 return True
     return False
 
 
-def pixels_of(file: Path) -> np.ndarray:
-    """uint8 [height, width], or [height, width, 3] of a colour picture; palettes stay numbers.
-
-    Raises:
-        UnreadableMask: if it cannot be read, or compression has changed its pixels.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(file) as image:
-                if image.format == 'JPEG':
-                    raise UnreadableMask(
-                        f'{file} is a JPEG, which changes pixels: write masks as PNG'
-                    )
-                if image.mode == '1':
-                    return np.asarray(image.convert('L'))
-                if image.mode in ('LA', 'RGBA', 'CMYK', 'PA'):
-                    image = image.convert('L' if image.mode == 'LA' else 'RGB')
-                pixels = np.asarray(image)
-    except UnreadableMask:
-        raise
-    except Exception as error:  # damaged data can make a decoder raise anything
-        raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
-    if pixels.dtype != np.uint8:
-        if pixels.dtype.kind not in 'iu' or pixels.min() < 0 or pixels.max() > _IGNORED:
-            raise UnreadableMask(f'{file} has numbers beyond 0 to 255')
-        pixels = pixels.astype(np.uint8)
-    return pixels
-
-
-def _palette(file: Path, values: Iterable[int]) -> dict[int, Colour]:
-    """The colours of numbers; a palette may be cut to those that a file uses."""
-    rows = _rows(_palette_of(file))
-    return {value: rows[value] for value in values if value in rows}
-
-
-def _rows(palette: bytes) -> dict[int, Colour]:
-    return {i: (r, g, b) for i, (r, g, b) in enumerate(zip(*[iter(palette)] * 3, strict=False))}
-
-
-def _palette_of(file: Path) -> bytes:
-    """Red, green and blue of each number; nothing of a file without a palette.
-
-    Of a PNG the head is read here: an image library takes four times as long, for every mask.
-    """
-    with file.open('rb') as stream:
-        head = stream.read(_HEAD)
-    if head.startswith(b'\x89PNG'):
-        if head[25:26] != b'\x03':  # the kind that has a palette
-            return b''
-        at = 8
-        while at + 8 <= len(head):
-            end = at + 8 + int.from_bytes(head[at : at + 4], 'big')
-            if head[at + 4 : at + 8] == b'PLTE' and end <= len(head):
-                return head[at + 8 : end]
-            at = end + 4  # behind its checksum
-    try:
-        with Image.open(file) as image:
-            return bytes((image.getpalette() if image.mode == 'P' else None) or [])
-    except Exception as error:  # as in pixels_of
-        raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
-
-
-def _as_colours(file: Path) -> np.ndarray:
-    with Image.open(file) as image:
-        if image.mode == 'P':
-            return np.asarray(image.convert('RGB'))
-    return pixels_of(file)
-
-
-def _is_grey(pixels: np.ndarray) -> bool:
-    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
-
-
 def _grey(file: Path) -> np.ndarray:
     pixels = pixels_of(file)
-    if not _is_grey(pixels):
+    if not is_grey(pixels):
         raise DataError(
             f'{file} has colours, and numbers are read: write its class numbers, or read all masks '
             'as colours, one class each (--read-as masks=colours)'
         )
     return pixels if pixels.ndim == 2 else pixels[..., 0]
-
-
-def _packed(pixels: np.ndarray) -> np.ndarray:
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    wide = pixels.astype(np.int32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-
-
-def _pack(colour: Colour) -> int:
-    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
-
-
-def _unpack(value: int) -> Colour:
-    return value >> 16, (value >> 8) & 255, value & 255
 
 
 def _colours(
@@ -364,14 +275,14 @@ def _colours(
                 table.setdefault(border, _IGNORED)
         return MaskReading('colours', table, names.by_number, True)
     for file in files:
-        found.update(np.unique(_packed(_as_colours(file))).tolist())
+        found.update(np.unique(packed(colours_of(file))).tolist())
         if len(found) > _MOST_COLOURS:
             raise DataError(
                 f'{where} has masks of more than {_MOST_COLOURS} colours, with {file}: edges were '
                 'blended or compressed; write one colour for each class'
             )
     ordered = sorted(found)
-    colours = [_unpack(value) for value in ordered]
+    colours = [unpack(value) for value in ordered]
     if names:
         plain = all(look.kind == 'number' for look in looks)
         other = ', or read them as class numbers (--read-as masks=numbers)' if plain else ''

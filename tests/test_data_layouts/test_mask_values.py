@@ -149,3 +149,13 @@ def test_short_rows_of_names_are_named(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=words(name, text.splitlines()[1])):
         find_layout(tmp_path)
+
+
+def test_a_damaged_mask_among_colours_is_named(tmp_path):
+    written(tmp_path, {'a': np.array([[BLACK, RED]]), 'b': np.array([[BLACK, RED]])})
+    for i in range(60):
+        written(tmp_path, {f'c{i:02}': np.array([[BLACK, RED]])})
+    file = tmp_path / 'masks/train/c31.png'
+    file.write_bytes(b'no picture')
+    with pytest.raises(DataError, match=words(str(file))):
+        find_layout(tmp_path)

@@ -1,0 +1,122 @@
+"""What a file of a mask holds: numbers, a palette, colours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import DataError
+from .names import Colour
+
+_LARGEST = 255
+_HEAD = 4096  # bytes of a PNG in which its palette is, as a rule
+
+
+class UnreadableMask(DataError):
+    """A file that holds no numbers or colours of classes, whatever the others hold."""
+
+
+def pixels_of(file: Path) -> np.ndarray:
+    """uint8 [height, width], or [height, width, 3] of a colour picture; palettes stay numbers.
+
+    Raises:
+        UnreadableMask: if it cannot be read, or compression has changed its pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            with Image.open(file) as image:
+                if image.format == 'JPEG':
+                    raise UnreadableMask(
+                        f'{file} is a JPEG, which changes pixels: write masks as PNG'
+                    )
+                if image.mode == '1':
+                    return np.asarray(image.convert('L'))
+                if image.mode in ('LA', 'RGBA', 'CMYK', 'PA'):
+                    image = image.convert('L' if image.mode == 'LA' else 'RGB')
+                pixels = np.asarray(image)
+    except UnreadableMask:
+        raise
+    except Exception as error:  # damaged data can make a decoder raise anything
+        raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
+    if pixels.dtype != np.uint8:
+        if pixels.dtype.kind not in 'iu' or pixels.min() < 0 or pixels.max() > _LARGEST:
+            raise UnreadableMask(f'{file} has numbers beyond 0 to 255')
+        pixels = pixels.astype(np.uint8)
+    return pixels
+
+
+def palette_of(file: Path) -> bytes:
+    """Red, green and blue of each number; nothing of a file without a palette.
+
+    Of a PNG the head is read here: an image library takes four times as long, for every mask.
+    """
+    with file.open('rb') as stream:
+        head = stream.read(_HEAD)
+    if head.startswith(b'\x89PNG'):
+        if head[25:26] != b'\x03':  # the kind that has a palette
+            return b''
+        at = 8
+        while at + 8 <= len(head):
+            end = at + 8 + int.from_bytes(head[at : at + 4], 'big')
+            if head[at + 4 : at + 8] == b'PLTE' and end <= len(head):
+                return head[at + 8 : end]
+            at = end + 4  # behind its checksum
+    try:
+        with Image.open(file) as image:
+            return bytes((image.getpalette() if image.mode == 'P' else None) or [])
+    except Exception as error:  # as in pixels_of
+        raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
+
+
+def palette_rows(palette: bytes) -> dict[int, Colour]:
+    """The colour of each number."""
+    return {i: (r, g, b) for i, (r, g, b) in enumerate(zip(*[iter(palette)] * 3, strict=False))}
+
+
+def palette_at(file: Path, values: Iterable[int]) -> dict[int, Colour]:
+    """The colours of some numbers; a palette may be cut to those that a file uses."""
+    rows = palette_rows(palette_of(file))
+    return {value: rows[value] for value in values if value in rows}
+
+
+def colours_of(file: Path) -> np.ndarray:
+    """As :func:`pixels_of`, with the colours of a palette in place of its numbers."""
+    pixels, palette = pixels_of(file), palette_of(file)
+    if not palette:
+        return pixels
+    table = np.zeros((_LARGEST + 1, 3), np.uint8)
+    table[: len(palette) // 3] = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    return table[pixels]
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether the channels are equal, or there is one."""
+    return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
+
+
+def packed(pixels: np.ndarray) -> np.ndarray:
+    """One number for each pixel's colour, see :func:`pack`."""
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    wide = pixels.astype(np.int32)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+
+
+def pack(colour: Colour) -> int:
+    """A colour as one number, which sorts by red, green and blue."""
+    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
+
+
+def unpack(value: int) -> Colour:
+    """The colour of such a number."""
+    return value >> 16, (value >> 8) & 255, value & 255
+
+
+def hex_of(colour: Colour) -> str:
+    """``#rrggbb``."""
+    return '#' + ''.join(f'{channel:02x}' for channel in colour)
