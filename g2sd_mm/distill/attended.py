@@ -1,7 +1,7 @@
 """A teacher that sees the patches its student looks at (MaskedKD, Son et al., arXiv 2302.10494).
 
 The student runs first; of each image the patches that its class token attends to least are left out
-of the teacher, whose arithmetic falls with their share.
+of the teacher, whose arithmetic falls with their share. Losses on tokens compare what both have.
 """
 
 from __future__ import annotations
@@ -10,15 +10,34 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from ..errors import ConfigError, UserError
 from .taps import Taps
 
 
 class Attended(NamedTuple):
-    """What of each image a teacher is shown: int64 [B, n], raster numbers in ascending order."""
+    """What of each image a teacher is shown.
+
+    keep: raster numbers in ascending order, int64 [B, n].
+    patches: of the whole image.
+    """
 
     keep: Tensor
+    patches: int
+
+    def beside(self, heard: Any) -> Any:
+        """What a student's tap heard, tokens as those of the teacher: class token, shown patches.
+
+        Anything but tokens [B, 1 + patches or more, D] stays as it is.
+        """
+        return tree_map_only(Tensor, self._tokens_beside, heard)
+
+    def _tokens_beside(self, tokens: Tensor) -> Tensor:
+        if tokens.ndim != 3 or tokens.shape[1] <= self.patches:
+            return tokens
+        order = self.keep.unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+        return torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, order)], dim=1)
 
 
 def class_attention(qkv: Tensor, heads: int) -> Tensor:
@@ -73,8 +92,9 @@ class AttendedPatches:
     def view(self, heard: dict[str, Any], teacher: Any, images: Tensor) -> Attended:
         """What a teacher is shown of images that the student was heard on."""
         rows, columns = teacher.model.backbone.patch_embed.grid(images)
-        attention = class_attention(heard['qkv'], self._heads)[:, : rows * columns]
-        return Attended(most_attended(attention, self.share))
+        patches = rows * columns
+        attention = class_attention(heard['qkv'], self._heads)[:, :patches]
+        return Attended(most_attended(attention, self.share), patches)
 
 
 def check_teacher(teacher: Any) -> None:

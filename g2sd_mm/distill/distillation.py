@@ -229,6 +229,7 @@ class Distillation(nn.Module):
         if self.patches is not None:
             shown = self.patches.view(attention, self.teacher, images)
             taught = self.ask_teacher(images, data_samples, shown)
+            heard = {tap: shown.beside(value) for tap, value in heard.items()}
         assert taught is not None
         student = {tap: self._adapted(tap, value, images) for tap, value in heard.items()}
         # losses in full precision, whatever autocast or the teacher ran in

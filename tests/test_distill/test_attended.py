@@ -9,7 +9,7 @@ from g2sd_mm.distill.attended import class_attention, most_attended
 from g2sd_mm.errors import ConfigError, UserError
 
 from ..helpers.toys import PATCHES, images, labelled
-from .test_specific import LABELS, losses_of, specific
+from .test_specific import LABELS, LOSSES, TAPS, losses_of, specific
 
 
 def test_attention_of_the_class_token_is_that_of_a_written_out_layer():
@@ -52,6 +52,33 @@ def test_the_teacher_sees_what_its_student_attends_to():
     grey[hidden.repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None].expand_as(grey)] = 0
     answers = [teacher(x, keep=shown[0])[0] for x in (pixels, grey)]
     assert torch.allclose(*answers, atol=1e-5)
+
+
+def test_losses_on_tokens_compare_the_shown_patches_alone():
+    options = dict(
+        taps=dict(TAPS, tokens='backbone.blocks.-1'),
+        adapters=dict(tokens=dict(type='TokenAdapter', in_channels=16, out_channels=24)),
+        losses=dict(LOSSES, loss_tokens=dict(type='SmoothL1FeatureLoss', tap='tokens')),
+    )
+    model = specific(teacher_patches=dict(share=0.25), **options)
+    given = []
+    model.distillation.losses['loss_tokens'].register_forward_pre_hook(
+        lambda _, args, kwargs: given.append(kwargs), with_kwargs=True
+    )
+    heard, shown = [], []
+    model.student.backbone.blocks[-1].register_forward_hook(lambda *call: heard.append(call[2]))
+    teacher = model.teacher.model.backbone
+    embed = teacher.embed_kept
+    teacher.embed_kept = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
+    losses = model(images(4), labelled(LABELS), mode='loss')
+    student = given[0]['student']
+    assert student.shape == given[0]['teacher'].shape == (4, 1 + PATCHES // 4, 24)
+    adapted = model.distillation.adapters['tokens'](heard[0])
+    for image, numbers in enumerate(shown[0]):
+        kept = adapted[image, [0, *(1 + numbers).tolist()]]
+        assert torch.allclose(student[image], kept, atol=1e-6)
+    sum(losses.values()).backward()
+    assert model.student.backbone.blocks[0].attn.qkv.weight.grad.abs().sum() > 0
 
 
 @pytest.mark.parametrize('share', [0.0, 1.5])
