@@ -14,21 +14,19 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ..engine.tensors import tensors_in
 from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
 from . import attended
 from .explained import figure_names
 from .labels import TeacherLabels
-from .loss_inputs import NOTHING, look_up, loss_inputs
+from .loss_inputs import NOTHING, check_trained, look_up, loss_inputs, student_tensors
 from .losses.classification import HardDistillationLoss
 from .losses.standardisation import MeasuredTarget
 from .several import (
     TeacherDrop,
     check_names,
     flat,
-    listed,
     owner,
     some_images,
     teacher_factors,
@@ -226,6 +224,8 @@ class Distillation(nn.Module):
             self.patches.record() if self.patches else nullcontext({}) as attention,
         ):
             own = task_losses()
+        if self.training and torch.is_grad_enabled():
+            check_trained(self._inputs, heard)
         if self.patches is not None:
             shown = self.patches.view(attention, self.teacher, images)
             taught = self.ask_teacher(images, data_samples, shown)
@@ -291,9 +291,7 @@ class Distillation(nn.Module):
 
     def _left_out(self, name: str, student: Mapping[str, Any], images: Tensor) -> Tensor:
         """Zero for a loss whose teacher was not asked, of the same parameters, as DDP expects."""
-        places = [place.partition('.') for place in listed(self._inputs[name].values())]
-        heard = [student[tap] for side, _, tap in places if side == 'student' and tap in student]
-        sums = [tensor.sum() for tensor in tensors_in(heard)]
+        sums = [tensor.sum() for tensor in student_tensors(self._inputs[name], student)]
         return 0.0 * torch.stack(sums).sum() if sums else images.new_zeros(())
 
     def _explained(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:

@@ -6,6 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+
+from ..engine.tensors import tensors_in
+from ..errors import ConfigError
+from .several import listed
 
 #: A place that a loss argument may come from if it comes from no other: it is None then.
 NOTHING = 'nothing'
@@ -50,3 +55,33 @@ def look_up(
         f'no {" or ".join(places)} for a distillation loss: there are student taps '
         f'{list(sources["student"])}, teacher taps {list(sources["teacher"])}, and batch.FIELD'
     )
+
+
+def student_tensors(inputs: Mapping[str, Any], student: Mapping[str, Any]) -> list[Tensor]:
+    """Tensors of the student's records that a loss with these inputs is given."""
+    places = [place.partition('.') for place in listed(inputs.values())]
+    return [
+        tensor
+        for side, _, tap in places
+        if side == 'student' and tap in student
+        for tensor in tensors_in(student[tap])
+    ]
+
+
+def check_trained(losses: Mapping[str, Mapping[str, Any]], heard: Mapping[str, Any]) -> None:
+    """Refuse a loss that hears the student only where no gradient passes.
+
+    Args:
+        losses: name -> inputs, see :func:`loss_inputs`.
+        heard: the student's records by tap, before any adapter.
+
+    Raises:
+        ConfigError: naming the loss.
+    """
+    for name, inputs in losses.items():
+        tensors = student_tensors(inputs, heard)
+        if tensors and not any(tensor.requires_grad for tensor in tensors):
+            raise ConfigError(
+                f'distillation.losses.{name} trains nothing of the student: what its taps hear is '
+                'frozen or detached; tap a module that trains, or leave the loss out'
+            )

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from timm.models.vision_transformer import Attention as TimmAttention
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from ..engine.tensors import tensors_in
 from ..errors import ConfigError
 from ..models.vit import Attention
 
 #: What a path may ask of a module behind a colon, in the place of its output.
-_PARTS = ('input', 'q', 'k', 'v', 'scores')
+_OF_ATTENTION = ('q', 'k', 'v', 'scores')
+_PARTS = ('input', *_OF_ATTENTION)
+
+
+@dataclass(eq=False)
+class _Place:
+    """A module that is listened to.
+
+    tap: its tap.
+    number, path: of the path that names it, in the list of its tap.
+    part: what stands behind the path's colon, if anything.
+    heard: in a record, what was heard, and how often its tensors had been written into by then.
+    """
+
+    tap: str
+    number: int
+    path: str
+    module: Any
+    part: str
+    heard: list[tuple[Any, list[int]]] = field(default_factory=list)
+
+    def values(self) -> list[Any]:
+        """What was asked for, in call order; parts of attention are computed here.
+
+        Outside of the network's pass: what a block does in it, a checkpointed one does again in the
+        backward pass, when nobody listens.
+        """
+        for value, versions in self.heard:
+            if _versions(value) != versions:
+                raise ConfigError(
+                    f'tap {self.tap!r}: what was heard at {self.path!r} was overwritten later (as '
+                    'an activation with inplace=True does): tap the module that wrote it, or set '
+                    'inplace=False'
+                )
+        values = [value for value, _ in self.heard]
+        if self.part in _OF_ATTENTION:
+            return [attention_part(self.module, qkv, self.part) for qkv in values]
+        return values
 
 
 class Taps:
@@ -33,7 +73,8 @@ class Taps:
             ``NAME:input`` is a module's first input. Of a self-attention,
             ``NAME:q``, ``:k`` and ``:v`` are queries, keys and values [B, H, N, D / H], and
             ``:scores`` is ``q k' / sqrt(D / H)`` before the softmax, [B, H, N, N]: computed anew
-            from what ``qkv`` put out, so that the network itself stays on its fused kernel.
+            from what ``qkv`` put out, so that the network itself stays on its fused kernel, and
+            after its pass, so that a checkpointed block does the same in both of its passes.
 
     Raises:
         ValueError: for a module that the network does not have; the message lists what stands at
@@ -42,86 +83,88 @@ class Taps:
     """
 
     def __init__(self, model: nn.Module, modules: Mapping[str, str | Sequence[str]]) -> None:
-        self._records: dict[int, list[Any]] | None = None  # by the place of what is listened to
-        self._trained = False
+        self._listening = self._trained = False
         self.paths = {
             tap: (path,) if isinstance(path, str) else tuple(path) for tap, path in modules.items()
         }
         # a path may stand in a list twice, so that its number in the list counts
-        heard = [
-            (tap, number, module)
+        self._places = [
+            _Place(tap, number, path, module, _part(tap, path, module))
             for tap, paths in self.paths.items()
             for number, path in enumerate(paths)
             for module in _find(model, path.partition(':')[0])
         ]
-        self._places = [(tap, number) for tap, number, _ in heard]
-        self._handles = [
-            self._listen(place, tap, self.paths[tap][number], module)
-            for place, (tap, number, module) in enumerate(heard)
-        ]
+        self._handles = [self._listen(place) for place in self._places]  # all paths are right
 
-    def _listen(self, place: int, tap: str, path: str, module: Any) -> Any:
-        part = path.partition(':')[2]
-        if part and part not in _PARTS:
-            raise ConfigError(f'tap {tap!r}: {path!r} ends with none of :{", :".join(_PARTS)}')
-        heard = module.qkv if part in _PARTS[1:] and _is_plain(tap, path, module) else module
+    def _listen(self, place: _Place) -> Any:
+        module = place.module
+        if place.part != 'input':
 
-        def hear(value: Any) -> None:
-            if self._records is None:
-                return
-            if self._trained and not torch.is_grad_enabled():
-                raise ConfigError(
-                    f'tap {tap!r}: {path!r} lies inside of a checkpointed block, where the '
-                    'forward pass has no gradients: tap the block itself, or set with_cp=False'
-                )
-            value = value if heard is module else attention_part(module, value, part)
-            self._records.setdefault(place, []).append((value, _versions(value)))
+            def hear_output(_: nn.Module, args: Any, output: Any) -> None:
+                if self._listening:
+                    self._hear(place, output)
 
-        if part == 'input':  # before the module can write into it
-            return module.register_forward_pre_hook(lambda _, args: hear(args[0]))
-        return heard.register_forward_hook(lambda _, args, output: hear(output))
+            return (module.qkv if place.part else module).register_forward_hook(hear_output)
+        name = next(iter(inspect.signature(module.forward).parameters), '')
+
+        def hear_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._listening:
+                if not args and name not in kwargs:
+                    raise ConfigError(
+                        f'tap {place.tap!r}: {place.path!r}: the module is called without its '
+                        f'first argument {name!r}: tap the output of a module before it'
+                    )
+                self._hear(place, args[0] if args else kwargs[name])
+
+        # before the module can write into it
+        return module.register_forward_pre_hook(hear_input, with_kwargs=True)
+
+    @torch.compiler.disable  # compiled code would count wrongly how often tensors were written into
+    def _hear(self, place: _Place, value: Any) -> None:
+        if self._trained and not torch.is_grad_enabled():
+            raise ConfigError(
+                f'tap {place.tap!r}: {place.path!r} lies inside of a checkpointed block, where the '
+                'forward pass has no gradients: tap the block itself, or set with_cp=False'
+            )
+        # lists and dicts as they are now: their owner may put something else into them
+        place.heard.append((tree_map(lambda part: part, value), _versions(value)))
 
     @contextmanager
     def record(self, trained: bool = False) -> Iterator[dict[str, Any]]:
         """Yields a dict that is filled, tap by tap, when the block ends.
 
         Args:
-            trained: what is heard trains the network, so it has to have gradients where they are
-                switched on.
+            trained: what is heard trains the network, so that modules have to run with gradients
+                where they are switched on.
 
         Raises:
             RuntimeError: if a tapped module was not called in the block.
             ConfigError: if a record is not what the module put out any more, since a later module
-                wrote into it; or if gradients do not reach it.
+                wrote into it; or if gradients do not reach it through a checkpointed block.
         """
         seen: dict[str, Any] = {}
-        self._records, self._trained = {}, trained and torch.is_grad_enabled()
+        self._listening, self._trained = True, trained and torch.is_grad_enabled()
         try:
             yield seen
-            records = self._records
+            heard = [place.values() for place in self._places]
         finally:
-            self._records = None
-        outputs: dict[tuple[str, int], list[Any]] = {place: [] for place in self._places}
-        for place, (tap, number) in enumerate(self._places):
-            for value, versions in records.get(place, ()):
-                if _versions(value) != versions:
-                    raise ConfigError(
-                        f'tap {tap!r}: what was heard at {self.paths[tap][number]!r} was '
-                        'overwritten later (as an activation with inplace=True does): tap the '
-                        'module that wrote it, or set inplace=False'
-                    )
-                outputs[tap, number].append(value)
+            self._listening = False
+            for place in self._places:
+                place.heard.clear()
+        outputs: dict[tuple[str, int], list[Any]] = {}
+        for place, values in zip(self._places, heard, strict=True):
+            outputs.setdefault((place.tap, place.number), []).extend(values)
         for tap, paths in self.paths.items():
-            values: list[Any] = []
+            together: list[Any] = []
             for number, path in enumerate(paths):
                 if not outputs[tap, number]:
                     raise RuntimeError(
                         f'tap {tap!r}: module {path!r} was not called in this forward pass; tap a '
                         'module that runs in training, or list it in the teacher\'s "forward"'
                     )
-                values += outputs[tap, number]
-            single = len(values) == 1 and len(paths) == 1 and '*' not in paths[0]
-            seen[tap] = values[0] if single else values
+                together += outputs[tap, number]
+            single = len(together) == 1 and len(paths) == 1 and '*' not in paths[0]
+            seen[tap] = together[0] if single else together
 
     def __iter__(self) -> Iterator[str]:
         """Names of the taps."""
@@ -169,16 +212,23 @@ def _versions(value: Any) -> list[int]:
     return [tensor._version for tensor in tensors_in(value) if not tensor.is_inference()]
 
 
-def _is_plain(tap: str, path: str, module: Any) -> bool:
-    """Whether queries and keys alone decide what an attention's tokens look at; else an error."""
+def _part(tap: str, path: str, module: Any) -> str:
+    """What of a module a path asks for; empty for its output.
+
+    Of an attention only where queries and keys alone decide what its tokens look at.
+    """
+    part = path.partition(':')[2]
+    if part and part not in _PARTS:
+        raise ConfigError(f'tap {tap!r}: {path!r} ends with none of :{", :".join(_PARTS)}')
     ours = isinstance(module, Attention) and type(module).attend is Attention.attend
-    if not (ours or type(module) is TimmAttention) or not hasattr(module, 'qkv'):
+    plain = (ours or type(module) is TimmAttention) and hasattr(module, 'qkv')
+    if part in _OF_ATTENTION and not plain:
         raise ConfigError(
             f'tap {tap!r}: {path!r} is a {type(module).__name__}, and queries, keys, values and '
             'scores are heard of a plain self-attention alone (blocks.N.attn), without relative '
             'positions or rotation'
         )
-    return True
+    return part
 
 
 def _find(model: nn.Module, path: str) -> list[nn.Module]:
@@ -194,10 +244,11 @@ def _find(model: nn.Module, path: str) -> list[nn.Module]:
 
 
 def _children(module: nn.Module, part: str) -> list[nn.Module]:
-    children = list(module.children())
     if part == '*':
-        return children
+        return list(module.children())
     if part.startswith('-') and part[1:].isdecimal() and int(part):
+        # one that stands in several places counts in each of them
+        children = [child for child in module._modules.values() if child is not None]
         return [children[int(part)]] if int(part[1:]) <= len(children) else []
     child = getattr(module, part, None)
     return [child] if isinstance(child, nn.Module) else []

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
 
 import pytest
 import torch
 from timm.models import vision_transformer
-from torch import nn
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.checkpoint import checkpoint
 
 from g2sd_mm.distill import Taps
+from g2sd_mm.engine.hooks.compile import compile_blocks
 from g2sd_mm.errors import ConfigError
 from g2sd_mm.models.cross_decoder import CrossAttention
-from g2sd_mm.models.vit import Attention, Block
+from g2sd_mm.models.vit import Attention, Block, VisionTransformer
 
 from ..helpers.toys import refused, words
 
@@ -77,7 +80,7 @@ def test_nothing_is_kept_after_an_error():
         net(torch.randn(3, 4))
         _ = 1 / 0
     assert heard == {}
-    assert taps._records is None
+    assert not taps._listening and not any(place.heard for place in taps._places)
 
 
 def test_an_unknown_module_is_told_what_there_is():
@@ -112,6 +115,15 @@ def test_the_last_of_a_row_is_found_from_its_end():
     assert torch.equal(heard['last'], net.body(x))
     with pytest.raises(ValueError, match=words("no module 'body.-3' to tap", 'body has 0, 1')):
         Taps(net, {'x': 'body.-3'})
+
+
+def test_a_module_that_stands_in_a_row_twice_counts_in_both_places():
+    first, other = nn.Linear(4, 4), nn.Linear(4, 4)
+    net, x = nn.Sequential(first, other, first), torch.randn(3, 4)
+    with Taps(net, {'last': '-1', 'middle': '-2'}).record() as heard:
+        net(x)
+    assert torch.equal(heard['last'][-1], net(x))
+    assert torch.equal(heard['middle'], net[:2](x))
 
 
 def test_a_star_hears_all_of_a_row_in_order():
@@ -152,6 +164,35 @@ def test_what_was_overwritten_later_is_refused():
     assert torch.equal(heard['x'], net(x))
 
 
+class Replaced(nn.Module):
+    """A pyramid that puts other tensors into the list that its backbone gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Levels()
+
+    def forward(self, x):
+        levels = self.backbone(x)
+        levels['fine'][0] = levels['fine'][0] + 100
+        levels['fine'].append(x)
+        levels['coarse'] = x
+        return levels
+
+
+class Levels(nn.Module):
+    def forward(self, x):
+        return {'fine': [x * 2, x * 3]}
+
+
+def test_what_is_put_into_a_list_later_was_not_heard():
+    net, x = Replaced(), torch.randn(3, 4)
+    with Taps(net, {'levels': 'backbone'}).record() as heard:
+        net(x)
+    assert set(heard['levels']) == {'fine'}
+    fine = heard['levels']['fine']
+    assert all(torch.equal(a, b) for a, b in zip(fine, (x * 2, x * 3), strict=True))
+
+
 class Checkpointed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -175,6 +216,85 @@ def test_inside_of_a_checkpointed_block_a_trained_network_is_not_heard():
     with Taps(net, {'x': 'frozen', 'y': 'block:input'}).record() as heard:
         net(x)
     assert len(heard) == 2
+
+
+def encoder(with_cp: bool = False) -> VisionTransformer:
+    torch.manual_seed(0)
+    arch = dict(embed_dim=12, depth=3, num_heads=3, patch_size=8)
+    network = VisionTransformer(arch, img_size=16, with_cp=with_cp).train()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return network
+
+
+def encode(network: VisionTransformer, images: Tensor) -> Tensor:
+    tokens, beside = network.embed(images)
+    for block in network.blocks:
+        tokens = network.run(block, tokens, beside)
+    return tokens
+
+
+def heard_and_gradients(network: VisionTransformer, path: str | tuple[str, ...]) -> list[Tensor]:
+    """What a tap hears in a pass, and gradients of a loss on it."""
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with Taps(network, {'tap': path}).record(trained=True) as heard:
+        encode(network, images)
+    values = heard['tap'] if isinstance(heard['tap'], list) else [heard['tap']]
+    torch.stack([value.sin().square().mean() for value in values]).sum().backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    assert gradients
+    return [*values, *gradients]
+
+
+@pytest.mark.parametrize(
+    'path', ['blocks.1.attn:scores', 'blocks.*.attn:q', 'blocks.1.attn.qkv', 'blocks.2:input']
+)
+def test_a_checkpointed_encoder_is_heard_like_any(path):
+    plain = heard_and_gradients(encoder(), path)
+    checkpointed = heard_and_gradients(encoder(with_cp=True), path)
+    for a, b in zip(plain, checkpointed, strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+
+
+# Compiled blocks ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Counts what Dynamo compiles, without a compiler behind it."""
+    counter, compiled = CompileCounterWithBackend('eager'), nn.Module.compile
+    monkeypatch.setattr(
+        Block, 'compile', lambda self, **options: compiled(self, backend=counter, **options)
+    )
+    torch._dynamo.reset()
+    yield counter
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize(
+    'path', ['blocks.-1.attn:scores', ('blocks.1.norm1', 'blocks.2.mlp:input')]
+)
+def test_a_tap_inside_of_a_later_block_hears_it_compiled(path, graphs):
+    plain, network = heard_and_gradients(encoder(), path), encoder()
+    compile_blocks(network)
+    compiled = heard_and_gradients(network, path)
+    assert graphs.frame_count
+    for a, b in zip(plain, compiled, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_blocks_that_are_tapped_alike_share_what_is_compiled(graphs):
+    network = encoder()
+    taps = Taps(network, {'all': 'blocks.*.attn:scores'})
+    compile_blocks(network)
+    numbers = []
+    for blocks in (network.blocks[:1], network.blocks, network.blocks):
+        with contextlib.suppress(RuntimeError), taps.record(trained=True):  # of those not called
+            tokens, beside = network.embed(torch.randn(2, 3, 16, 16))
+            for block in blocks:
+                tokens = network.run(block, tokens, beside)
+        numbers.append(graphs.frame_count)
+    assert numbers[0] == numbers[1] == numbers[2] > 0
 
 
 # Parts of attention -------------------------------------------------------------------------------
@@ -216,6 +336,37 @@ def test_inputs_and_outputs_are_one_list():
     assert heard['first'] is x
     expected = [x, *(net[:i](x) for i in (1, 2, 3))]
     assert all(torch.equal(a, b) for a, b in zip(heard['all'], expected, strict=True))
+
+
+class ByKeyword(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.mixed = nn.Linear(4, 4), Mixed()
+
+    def forward(self, x):
+        return self.mixed(scale=2, x=self.layer(input=x))
+
+
+class Mixed(nn.Module):
+    def forward(self, x=0, scale=1):
+        return x * scale
+
+
+def test_the_first_input_may_have_been_given_by_its_name():
+    net, x = ByKeyword(), torch.randn(3, 4)
+    with Taps(net, {'layer': 'layer:input', 'mixed': 'mixed:input'}).record() as heard:
+        net(x)
+    assert heard['layer'] is x
+    assert torch.equal(heard['mixed'], net.layer(x))
+    with refused("tap 'x'", "'mixed:input'", "'x'"), Taps(net, {'x': 'mixed:input'}).record():
+        net.mixed(scale=2)
+
+
+def test_a_path_that_is_refused_leaves_nothing_on_the_network():
+    net = Net()
+    with refused("'head:wrong'"):
+        Taps(net, {'right': 'body', 'wrong': 'head:wrong'})
+    assert not net.body._forward_hooks
 
 
 def test_parts_that_a_module_does_not_have():

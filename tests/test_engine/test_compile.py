@@ -107,6 +107,7 @@ def test_every_form_of_a_block_may_be_compiled(marked):
     limit = getattr(torch._dynamo.config, 'recompile_limit', None) or (
         torch._dynamo.config.cache_size_limit)
     assert limit >= compiling._FORMS
+    assert not torch._dynamo.config.skip_nnmodule_hook_guards
 
 
 @pytest.mark.slow

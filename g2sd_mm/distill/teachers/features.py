@@ -158,14 +158,13 @@ class FeatureTeacher(FrozenTeacher):
         return ()
 
     def _compile_blocks(self, device: torch.device) -> None:
-        from ...engine.hooks.compile import why_not
+        from ...engine.hooks.compile import compile_each, why_not
 
         self._compile, reason = False, why_not(device.type)
         if reason:
             print_log(f'blocks of {self.name} are not compiled: {reason}', logger='current')
             return
-        for block in self.blocks():
-            block.compile(dynamic=False)
+        compile_each(self.blocks())
 
 
 def take_block(

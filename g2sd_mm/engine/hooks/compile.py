@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -21,21 +23,31 @@ _FORMS = 256
 def compile_blocks(*networks: nn.Module) -> list[Block]:
     """Compile every transformer block in place; names of parameters stay as they are.
 
-    Block by block: those of one network are alike, so one is compiled for all of them. Their
-    shapes are fixed (50 and 197 tokens in stage 1, 198 in classification), so every shape gets a
-    form of its own instead of one form with unknown sizes.
-
     Returns:
         the blocks, each of which :func:`run_plainly` takes back.
     """
-    limit = 'recompile_limit' if hasattr(torch._dynamo.config, 'recompile_limit') else (
+    blocks = [m for network in networks for m in network.modules() if isinstance(m, Block)]
+    compile_each(blocks)
+    return blocks
+
+
+def compile_each(blocks: Iterable[nn.Module]) -> None:
+    """Compile blocks in place, each for itself: those of one network are alike and share the code.
+
+    Their shapes are fixed (50 and 197 tokens in stage 1, 198 in classification), so every shape
+    gets a form of its own instead of one form with unknown sizes. Two settings of
+    ``torch._dynamo.config`` are changed for the whole process, since blocks are compiled when they
+    run: how many forms there may be, and that code is shared by blocks with the same hooks only. A
+    tap inside of a block is a hook, which the code of a block without one would leave out.
+    """
+    config = torch._dynamo.config
+    limit = 'recompile_limit' if hasattr(config, 'recompile_limit') else (
         'cache_size_limit'  # before torch 2.7
     )
-    setattr(torch._dynamo.config, limit, max(_FORMS, getattr(torch._dynamo.config, limit)))
-    blocks = [m for network in networks for m in network.modules() if isinstance(m, Block)]
+    setattr(config, limit, max(_FORMS, getattr(config, limit)))
+    config.skip_nnmodule_hook_guards = False
     for block in blocks:
         block.compile(dynamic=False)
-    return blocks
 
 
 def run_plainly(blocks: list[Block]) -> None:
@@ -53,7 +65,7 @@ def why_not(device: str) -> str | None:
     block = Block(16, 2).to(device)
     tokens = torch.randn(2, 5, 16, device=device, requires_grad=True)
     try:
-        block.compile(dynamic=False)
+        compile_each([block])
         block(tokens).sum().backward()
     except Exception as error:  # whatever stops it, training goes on without
         torch._dynamo.reset()
@@ -106,5 +118,4 @@ class CompileHook(Hook):
 
     def after_val(self, runner: Runner) -> None:
         """Compiled ones again; what was compiled is still there."""
-        for block in self._student:
-            block.compile(dynamic=False)
+        compile_each(self._student)
