@@ -13,7 +13,7 @@ from torch import Tensor
 from ..compat.safe_load import CheckpointError
 from ..text import some
 from .convert import to_published_names
-from .identify import Kind, identify, raw_pixels, title_of
+from .identify import Kind, doubt, identify, raw_pixels, title_of
 from .layouts import Family, family_of
 from .layouts.rules import State
 from .load import defects
@@ -89,7 +89,9 @@ def facts_of(weights: Weights) -> Facts:
     stock = False
     encoder: VisionEncoder | None = None
     try:
-        published = to_published_names(outlines(state), grid=grid)
+        # by the values of positions some kinds are told apart
+        kept = {n: t for n, t in state.items() if n in ('pos_embed', 'dist_token')}
+        published = to_published_names({**outlines(state), **kept}, grid=grid)
         family = family_of(published.state)
         size = network_size(published.state, weights.config, grid)
     except CheckpointError as error:
@@ -240,6 +242,8 @@ def _notes(weights: Weights, kind: Kind) -> list[str]:
         )
     if kind is Kind.SEG_DISTILLER:
         notes.append('the student is taken from it; --side teacher converts the teacher')
+    if unsure := doubt(weights, known_grid(weights.meta)):
+        notes.append(unsure)
     table = weights.state.get('pos_embed')
     if table is not None and is_transposed(table):
         notes.append(

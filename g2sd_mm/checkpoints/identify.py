@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 
@@ -89,8 +90,7 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.MM_SEGMENTOR, lambda n: _any(n, 'decode_head.')),
     (Kind.MM_CLASSIFIER, lambda n: _any(n, 'backbone.') and _any(n, 'head.')),
     (Kind.G2SD_STUDENT, lambda n: _any(n, 'decoderfeature_pred.')),
-    (Kind.TIMM_DISTILLED, lambda n: 'dist_token' in n and _has_dist_position(n)),
-    (Kind.G2SD_CLASSIFIER, lambda n: 'dist_token' in n),
+    (Kind.G2SD_CLASSIFIER, lambda n: 'dist_token' in n),  # or TIMM_DISTILLED, by its positions
     (Kind.MAE_FULL, lambda n: 'cls_token' in n and _any(n, 'decoder_blocks.')),
     (Kind.MAE_FINETUNED, lambda n: 'cls_token' in n and 'fc_norm.weight' in n),
     (Kind.TIMM_CLASSIFIER, lambda n: _any(n, 'blocks.') and 'head.weight' in n),
@@ -125,13 +125,31 @@ def identify(state: Mapping[str, Tensor], grid: tuple[int, int] | None = None) -
     """The kind of a state dict (names as they stand in the file).
 
     ``grid``: rows and columns of patches, where the file says them; else two kinds of classifiers
-    with a dist token are told apart by which of them leaves a square.
+    with a dist token are told apart by their positions, see :func:`doubt`.
     """
     kind = next((kind for kind, holds in _RULES if holds(state)), Kind.UNKNOWN)
-    if grid is None or kind not in (Kind.TIMM_DISTILLED, Kind.G2SD_CLASSIFIER):
+    if kind is not Kind.G2SD_CLASSIFIER:
         return kind
-    has_row = 'pos_embed' in state and state['pos_embed'].shape[1] == grid[0] * grid[1] + 2
-    return Kind.TIMM_DISTILLED if has_row else Kind.G2SD_CLASSIFIER
+    return Kind.TIMM_DISTILLED if _dist_position(state, grid)[0] else kind
+
+
+def doubt(weights: Weights, grid: tuple[int, int] | None = None) -> str:
+    """What is not certain about positions beside a dist token, and how to settle it; else empty.
+
+    A published classifier has none for this token, and timm's has one. For 7 x 7 patches the former
+    has as many as the latter for 6 x 8.
+    """
+    state = weights.state
+    if identify(state, grid) is not Kind.G2SD_CLASSIFIER or _dist_position(state, grid)[1]:
+        return ''
+    rows = state['pos_embed'].shape[1]
+    own, theirs = _squarest(rows - 1), _squarest(rows - 2)
+    return (
+        f'{weights.name}: its {rows} positions are taken for a class token and {own} patches, with '
+        f"none for the dist token; if it is timm's, with one, there are {theirs} patches or as "
+        'many in other rows x columns: say which it is, python tools/checkpoint.py convert '
+        f'{shlex.quote(weights.path)} OUT.pth --to same --grid {theirs} (or {own})'
+    )
 
 
 def raw_pixels(weights: Weights) -> bool:
@@ -174,12 +192,28 @@ def _encoder_title(table: Tensor) -> str:
     return "a plain ViT encoder with learnt positions (DINO's or another's; MAE's are fixed)"
 
 
-def _has_dist_position(state: Mapping[str, Tensor]) -> bool:
-    """True if a square grid of patches leaves two rows of the position embedding over."""
-    if 'pos_embed' not in state:
-        return False
-    patches = state['pos_embed'].shape[1] - 2
-    return patches > 0 and math.isqrt(patches) ** 2 == patches
+def _dist_position(
+    state: Mapping[str, Tensor], grid: tuple[int, int] | None
+) -> tuple[bool, bool]:
+    """Whether the second row of positions is the dist token's, and whether that is certain."""
+    table = state.get('pos_embed')
+    if table is None or table.ndim != 3 or table.shape[1] < 3:
+        return False, True
+    patches = table.shape[1] - 2
+    if grid is not None:
+        return patches == grid[0] * grid[1], True
+    if not table.is_meta and table.any() and not table[0, 1].any():
+        return True, True  # as conversions to timm's layout write it; no patch has such a position
+    if is_sin_cos(table):
+        return False, True
+    square = math.isqrt(patches) ** 2 == patches
+    return square, square
+
+
+def _squarest(number: int) -> str:
+    """Rows x columns of so many patches, as near to a square as can be."""
+    rows = next(side for side in range(math.isqrt(number), 0, -1) if number % side == 0)
+    return f'{rows}x{number // rows}'
 
 
 def _block_number(name: str) -> int:

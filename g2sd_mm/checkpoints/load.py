@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
 from ..text import some
-from .identify import describe
+from .identify import describe, doubt
 from .layouts.rules import fits
+from .positions import known_grid
 from .read import Weights
 
 #: How the names of weights end; other tensors (indices, counts) may be integers, or zero.
@@ -172,6 +174,8 @@ def load_verified(
     if not is_outline(module):
         for note in weights.notes:
             print_log(f'{weights.name}: {note}', logger='current')
+        if unsure := doubt(weights, known_grid(weights.meta)):
+            print_log(unsure, logger='current', level=logging.WARNING)
         module.load_state_dict({name: state[name] for name in fit.loaded}, strict=False)
     return fit
 

@@ -8,6 +8,7 @@ import torch
 from g2sd_mm.checkpoints import Kind, Weights, describe, identify
 from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.checkpoints.facts import facts_of
+from g2sd_mm.checkpoints.identify import doubt
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.models.mae import MAEPretraining
 
@@ -77,6 +78,22 @@ def test_every_kind_is_tested():
 @pytest.mark.parametrize('kind', Kind, ids=lambda kind: kind.name)
 def test_every_kind_is_told_by_its_tensors(kind):
     assert identify(STATES[kind]()) is kind
+
+
+def test_the_positions_of_a_dist_token_are_known_or_in_doubt():
+    own = official(True)
+    own['pos_embed'] = torch.randn(1, 50, own['pos_embed'].shape[2])
+    converted = {**own, 'pos_embed': own['pos_embed'].clone()}
+    converted['pos_embed'][0, 1] = 0
+    assert identify(own) is identify(own, (7, 7)) is Kind.G2SD_CLASSIFIER
+    assert identify(converted) is identify(own, (6, 8)) is Kind.TIMM_DISTILLED
+    weights = Weights('x.pth', own)
+    assert all(said in doubt(weights) for said in ('x.pth', '7x7', '6x8', '--grid'))
+    square = {**own, 'pos_embed': own['pos_embed'][:, :18]}
+    fixed = {**own, 'pos_embed': autoencoder().state_dict()['pos_embed']}  # 1 + 4 x 4
+    certain = (square, converted, fixed, official(False))
+    assert not any(doubt(Weights('x.pth', state)) for state in certain)
+    assert not any(doubt(weights, grid) for grid in ((7, 7), (6, 8)))
 
 
 def test_the_size_is_said_where_it_can_be_seen():

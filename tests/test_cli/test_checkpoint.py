@@ -341,13 +341,41 @@ def rectangular(path, out_type, grid):
 
 @pytest.mark.parametrize('to', ['mmpretrain', 'timm', 'g2sd'])
 @pytest.mark.parametrize('grid', [(6, 8), (2, 5)])  # one less and one more than a square
-def test_the_row_of_a_dist_token_is_known_by_layout_and_grid(tmp_path, tool, to, grid):
+@pytest.mark.parametrize('ending', ['.pth', '.safetensors'])
+def test_the_row_of_a_dist_token_is_known(tmp_path, tool, to, grid, ending):
     own, source = rectangular(tmp_path / 'own.pth', 'dist_token', grid)
-    target = tmp_path / 'there.safetensors'
+    target = tmp_path / f'there{ending}'
     assert tool('convert', source, target, '--to', to)[0] == 0
     assert tool('convert', target, tmp_path / 'back.pth', '--to', 'ours')[0] == 0
     back = read_weights(tmp_path / 'back.pth').state['backbone.pos_embed']
     assert torch.equal(back, own.pos_embed)
+
+
+def test_two_readings_of_a_dist_tokens_positions_are_both_named(tmp_path, tool):
+    own, source = rectangular(tmp_path / 'own.pth', 'dist_token', (6, 8))
+    bare, told = tmp_path / 'bare.pth', tmp_path / 'told.pth'
+    assert tool('convert', source, bare, '--to', 'timm')[0] == 0
+    state = torch.load(bare)
+    state['pos_embed'][0, 1] = 1.0  # as DeiT learns it: nothing tells 6 x 8 from 7 x 7 any more
+    torch.save(state, bare)
+    for command in (('inspect', bare), ('convert', bare, tmp_path / 'a.pth', '--to', 'ours')):
+        _, out, _ = tool(*command)
+        assert 'bare.pth' in out and '--grid 6x8 (or 7x7)' in out
+    network = G2SDViT(own_arch(own), img_size=(48, 64), out_type='dist_token')
+    with logged() as lines:
+        fill(network, str(bare), 'encoder')
+    assert any('--grid 6x8 (or 7x7)' in line for line in lines)
+
+    assert tool('convert', bare, told, '--to', 'same', '--grid', '6x8')[0] == 0
+    assert '--grid' not in tool('inspect', told)[1]
+    with logged() as lines:
+        fill(network, str(told), 'encoder')
+    assert not any('--grid' in line for line in lines)
+    assert torch.equal(network.pos_embed, own.pos_embed)
+    assert torch.equal(network.dist_token, own.dist_token + 1)
+
+    code, _, err = tool('convert', bare, tmp_path / 'b.pth', '--to', 'same', '--grid', '5x8')
+    assert code and '--grid 5x8' in err and 'bare.pth' in err
 
 
 @pytest.mark.parametrize('ending', ['.pth', '.safetensors'])

@@ -58,6 +58,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         help='resize position embeddings to this image size: 224, or 224x448 (height x width)',
     )
     p.add_argument(
+        '--grid',
+        type=image_size,
+        metavar='RxC',
+        help='rows x columns of patches that the positions of SRC are for, if it does not say them',
+    )
+    p.add_argument(
         '--positions',
         choices=('keep', 'transpose'),
         help='a transposed sin-cos table: keep it if the weights were trained with it, else '
@@ -77,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
     """Convert one file and say what was left out."""
     from ...checkpoints import read_weights
     from ...checkpoints.convert import from_published_names, halved, to_published_names
+    from ...checkpoints.identify import doubt
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
     from ...checkpoints.positions import known_grid
@@ -88,10 +95,13 @@ def run(args: argparse.Namespace) -> None:
     if target.exists() and not args.force:
         raise UserError(f'{target} exists: choose another DST, or overwrite it with --force')
     weights = read_weights(args.source, mmap=True, which=args.weights)
+    if args.grid:
+        weights = _with_grid(weights, args.grid)
     if args.to == SAME:
         _write_same(args, weights, target)
         return
     grid = known_grid(weights.meta)
+    unsure = doubt(weights, grid)
     published = to_published_names(weights.state, args.side, grid)
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
@@ -108,11 +118,31 @@ def run(args: argparse.Namespace) -> None:
     said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
     print(printable(said))
     print(f'  {len(done.state)} tensors written')
+    if unsure:
+        print(printable(f'  warning: {unsure}'))
     if done.dropped:
         print(f'  {len(done.dropped)} not held by the layout {args.to}:')
         print('\n'.join(f'    {printable(name)}' for name in done.dropped))
     if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
         print('  the dist token is second there, with a position of zeros: the same features')
+
+
+def _with_grid(weights: Weights, grid: tuple[int, int]) -> Weights:
+    """The same, its meta with the grid, in the place of any that it has."""
+    from ...errors import UserError
+
+    text = f'{grid[0]}x{grid[1]}'
+    for name, table in weights.state.items():
+        if name.endswith(('pos_embed', 'position_embeddings')) and table.ndim == 3:
+            extra = table.shape[1] - grid[0] * grid[1]
+            if extra not in (1, 2):  # class token, and a dist token
+                raise UserError(
+                    f'--grid {text}: {name} of {weights.name} has {table.shape[1]} positions, and '
+                    f'{text} patches with a class token, and a dist token, take '
+                    f'{grid[0] * grid[1] + 1}, or one more'
+                )
+            return replace(weights, meta={**weights.meta, 'grid': text})
+    raise UserError(f'--grid {text}: {weights.name} has no positions: leave --grid out')
 
 
 def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> None:
