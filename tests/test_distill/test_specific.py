@@ -13,6 +13,7 @@ from torch import nn
 
 from g2sd_mm.distill import SpecificDistiller
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
+from g2sd_mm.errors import ConfigError
 
 from ..helpers.toys import CLASSES, classifier_cfg, images, labelled, words
 
@@ -58,6 +59,22 @@ def test_the_logged_loss_is_the_sum():
     total, logged = model.parse_losses(losses)
     assert torch.equal(total, losses['loss_task'] + losses['loss_dist'])
     assert torch.equal(logged['loss'], total)
+
+
+def test_a_loss_that_reaches_nothing_of_the_student_is_refused():
+    model = specific(
+        student=classifier_cfg(),
+        taps=dict(tokens=dict(student='backbone.blocks.0', teacher='backbone.blocks.0')),
+        adapters=dict(tokens=dict(type='MlpAdapter', in_channels=16, out_channels=24)),
+        losses=dict(loss_tokens=dict(type='SmoothL1FeatureLoss', tap='tokens', target='none')),
+    )
+    model.student.backbone.requires_grad_(False)
+    with pytest.raises(ConfigError, match=words('distillation.losses.loss_tokens', 'frozen')):
+        losses_of(model)
+    with torch.no_grad():
+        losses_of(model)
+    model.student.backbone.blocks[0].requires_grad_(True)
+    assert losses_of(model)['loss_tokens'] > 0
 
 
 def test_a_loss_that_would_not_be_trained_is_refused():
