@@ -96,7 +96,8 @@ class Chain:
         teacher = bare_model(runner).teacher.model.state_dict()
         weights = read_weights(self._weights()).state
         assert teacher and all(torch.equal(t, weights[name]) for name, t in teacher.items())
-        assert runner.message_hub.get_scalar('train/loss_heard').current() >= 0
+        assert runner.message_hub.get_scalar('train/loss_heard').current() > 0
+        assert _reached(bare_model(runner), next(iter(runner.train_dataloader)))
 
     def _student(self) -> None:
         """What was distilled is of use without its teacher, in the plain config."""
@@ -111,3 +112,16 @@ class Chain:
 
     def _by_iter(self) -> bool:
         return 'max_iters' in self.cfg['train_cfg']
+
+
+def _reached(model: Any, batch: Any) -> bool:
+    """Whether a gradient of the distillation loss alone arrives at the student's backbone.
+
+    Where the backbone is frozen, at anything of the student.
+    """
+    model.train().zero_grad()
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    losses['loss_heard'].backward()
+    trained = [p for p in model.student.parameters() if p.requires_grad]
+    own = [p for p in model.student.backbone.parameters() if p.requires_grad]
+    return any(p.grad is not None and bool(p.grad.any()) for p in own or trained)

@@ -36,11 +36,25 @@ def build(library: str, feature: str, data: Path) -> dict[str, Any]:
     return Config(cfg).to_dict()
 
 
-def distilled(library: str, cfg: dict[str, Any], teacher: str, weights: str) -> dict[str, Any]:
-    """See :func:`tests.stock.configs.distilled`."""
+def distilled(
+    library: str, feature: str, cfg: dict[str, Any], teacher: str, weights: str
+) -> dict[str, Any]:
+    """See :func:`tests.stock.configs.distilled`; some changes are of what is heard."""
     done = configs.distilled(row(library), cfg, teacher, weights)
+    block = done['distillation']
     if library == 'mmdet':
-        done['distillation']['taps'] = dict(heard='neck.simfp_2.0')
+        block['taps'] = dict(heard='neck.simfp_2.0')
+    if feature in _TAPS:
+        paths = _TAPS[feature]
+        if library != 'mmpretrain':  # scores are more than q k' there: positions are added
+            paths = tuple(path.replace(':scores', '.qkv') for path in paths)
+        block['taps'] = dict(heard=paths)
+        block['losses'] = dict(loss_heard=dict(type='LayerwiseMSELoss', tap='heard'))
+    if feature == 'an adapter':
+        block['adapters'] = dict(heard=dict(type='TokenAdapter', in_channels=16, out_channels=16))
+    if feature == 'compiled blocks':
+        done['custom_imports']['imports'].append('tests.stock.eager')
+        done['custom_hooks'] = [dict(type='EagerCompileHook')]
     return done
 
 
@@ -206,6 +220,26 @@ def _rectangular(cfg: dict[str, Any], data: Path) -> None:
                     step['keep_ratio'] = False
 
 
+# Taps ---------------------------------------------------------------------------------------------
+
+
+def _checkpointed(cfg: dict[str, Any], data: Path) -> None:
+    cfg['model']['backbone']['with_cp'] = True
+
+
+def _as_it_is(cfg: dict[str, Any], data: Path) -> None:
+    """What is changed is the distillation alone."""
+
+
+#: Change -> what is heard of both networks.
+_TAPS = {
+    'taps on inputs and a list': ('backbone.blocks.0:input', 'backbone.blocks.*'),
+    'with_cp=True': ('backbone.blocks.*.attn:scores', 'backbone.blocks.0.attn:scores'),
+    'an adapter': ('backbone.blocks.*',),
+    # of the last block, where the first has none: alike but for that, they share what is compiled
+    'compiled blocks': ('backbone.blocks.-1.mlp:input', 'backbone.blocks.-1'),
+}
+
 FEATURES: dict[str, Change] = {
     'ConcatDataset': _joined,
     'RepeatDataset': _repeated,
@@ -220,6 +254,10 @@ FEATURES: dict[str, Change] = {
     'in_channels=4': _channels(4),
     'in_channels=13': _channels(13),
     'rectangular img_size': _rectangular,
+    'taps on inputs and a list': _as_it_is,
+    'with_cp=True': _checkpointed,
+    'an adapter': _as_it_is,
+    'compiled blocks': _as_it_is,
 }
 #: What a library itself does not have.
 NOT_UPSTREAM = {('MultiImageMixDataset', 'mmpretrain'), ('ClassBalancedDataset', 'mmseg')}

@@ -52,7 +52,7 @@ def run_feature(feature: str, library: str, data: Path, folder: Path) -> Outcome
     name = f'{library}_{re.sub(r"[^a-z0-9]+", "_", feature.lower())}'
     chain = Chain(
         cfg, name, folder, image,
-        lambda cfg, teacher, weights: features.distilled(library, cfg, teacher, weights),
+        lambda cfg, teacher, weights: features.distilled(library, feature, cfg, teacher, weights),
     )  # fmt: skip
     return _plain(chain.run(), folder)
 
