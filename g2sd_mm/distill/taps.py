@@ -17,8 +17,8 @@ from ..engine.tensors import tensors_in
 from ..errors import ConfigError
 from ..models.vit import Attention
 
-#: What a path may ask of a module behind a colon, in the place of its output.
 _OF_ATTENTION = ('q', 'k', 'v', 'scores')
+#: What a path may ask of a module behind a colon, in the place of its output.
 _PARTS = ('input', *_OF_ATTENTION)
 
 
@@ -146,6 +146,7 @@ class Taps:
         self._listening, self._trained = True, trained and torch.is_grad_enabled()
         try:
             yield seen
+            self._listening = False  # parts of attention are computed with modules of the network
             heard = [place.values() for place in self._places]
         finally:
             self._listening = False

@@ -322,8 +322,9 @@ def test_attention_is_heard_without_leaving_the_fused_kernel(monkeypatch):
 def test_scores_of_timm_follow_its_norms_of_queries_and_keys():
     timm_block = vision_transformer.Block(12, 3, qk_norm=True)
     attention, x = timm_block.attn, torch.randn(2, 5, 12)
-    with Taps(timm_block, {'scores': 'attn:scores'}).record() as heard:
+    with Taps(timm_block, {'scores': 'attn:scores', 'norm': 'attn.q_norm'}).record() as heard:
         timm_block(x)
+    assert isinstance(heard['norm'], Tensor)  # computing scores is no call of the network's
     q, k, _ = attention.qkv(timm_block.norm1(x)).reshape(2, 5, 3, 3, 4).permute(2, 0, 3, 1, 4)
     expected = attention.q_norm(q) * attention.scale @ attention.k_norm(k).transpose(-2, -1)
     assert torch.allclose(heard['scores'], expected, atol=1e-6)
