@@ -112,7 +112,7 @@ def names_of(cfg: Config, loader: str) -> list[DataNames]:
 
 
 def _names(cfg: Config, dataset: ConfigDict) -> DataNames | None:
-    if not dataset.get('with_label', True):
+    if not dataset.get('with_label', True) or _of_depth(dataset):
         return None
     scope = dataset.get('_scope_') or cfg.get('default_scope')
     kind = dataset.get('type')
@@ -141,6 +141,12 @@ def _names(cfg: Config, dataset: ConfigDict) -> DataNames | None:
         )
     labels = Labels.BY_NAME if mapped else Labels.BY_NUMBER
     return DataNames(dataset, place, labels, given or fixed, given or fixed)
+
+
+def _of_depth(dataset: Mapping[str, Any]) -> bool:
+    """Depth is measured: it has no classes, though mmseg's ``NYUDataset`` names the rooms."""
+    prefix = dataset.get('data_prefix')
+    return isinstance(prefix, Mapping) and 'depth_map_path' in prefix
 
 
 def _given(classes: Any) -> Names:

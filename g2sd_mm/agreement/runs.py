@@ -13,6 +13,7 @@ from ..config.parts import LOADERS, add_hook, encoder_start, preprocessor_of, te
 from ..config.project import find_config
 from ..errors import UserError
 from .data import BY_POSITION, Names, comparable, difference
+from .depth import depth_range, shown
 from .inputs import Inputs, Size, channel_order, inputs_of, pixels, unlike
 from .weights import Recorded, cut_note, reconcile, recorded
 
@@ -62,6 +63,14 @@ def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:
                 f'{facts.source} was trained on images that were prepared differently ({differs}): '
                 'the backbone starts from features of other colours'
             )
+    whole = None if cfg.get('resume') else cfg.get('load_from')
+    facts = recorded(whole) if whole else Recorded()
+    here = depth_range(cfg)
+    if facts.depth and here and facts.depth != here:
+        yield (
+            f'{facts.source} was trained to predict {shown(facts.depth)}, and this run predicts '
+            f'{shown(here)}: what it starts from is stretched to that'
+        )
 
 
 def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator[str]:
@@ -95,7 +104,8 @@ def _agree(
     checkpoint = teacher.get('checkpoint')
     facts = recorded(checkpoint) if isinstance(checkpoint, str) else Recorded()
     yield from facts.notes
-    told = (facts.source, facts.inputs), ("the teacher's config", inputs_of(_config(teacher)))
+    config = _config(teacher)
+    told = (facts.source, facts.inputs), ("the teacher's config", inputs_of(config))
     for source, inputs in told:
         if differs := unlike(inputs, student):
             raise UserError(
@@ -110,6 +120,9 @@ def _agree(
             f'the teacher was trained on images of {pixels(there)} and sees those of the student, '
             f'{pixels(student.size)}'
         )
+    taught, learnt = facts.depth or depth_range(config), depth_range(cfg)
+    if 'decode_head' in teacher.get('forward', ()) and taught and learnt and taught != learnt:
+        yield f'the teacher predicts {shown(taught)} of depth, the student {shown(learnt)}'
     if compares_classes(block, name):
         yield from _agree_on_names(cfg, facts, checkpoint, classes)
 

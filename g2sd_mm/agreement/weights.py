@@ -29,6 +29,7 @@ from .data import (
     clean_names,
     difference,
 )
+from .depth import Range, depth_range, follow_range
 from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, read_inputs, unlike
 
 
@@ -40,12 +41,14 @@ class Recorded:
     classes: names by number.
     inputs: the images.
     notes: lines for the log.
+    depth: the range that is predicted, of a depth head.
     """
 
     source: str = ''
     classes: Names = ()
     inputs: Inputs = field(default_factory=Inputs)
     notes: tuple[str, ...] = ()
+    depth: Range = field(default_factory=dict)
 
 
 def recorded(checkpoint: str | Path) -> Recorded:
@@ -78,7 +81,9 @@ def of_record(record: Mapping[str, Any], source: str, notes: tuple[str, ...] = (
     network = record.get('network')
     network = network if isinstance(network, Mapping) else {}
     inputs = read_inputs(record.get('inputs') or _inputs_of_network(network))
-    return Recorded(source, clean_names(network.get('classes')), inputs, notes)
+    model = network.get('model')
+    depth = depth_range({'model': model}) if isinstance(model, Mapping) else {}
+    return Recorded(source, clean_names(network.get('classes')), inputs, notes, depth)
 
 
 def _inputs_of_network(network: Mapping[str, Any]) -> Any:
@@ -115,7 +120,7 @@ def reconcile(
 
     Args:
         cfg: loaded config; the labels of the data that will be read are asked to follow the names
-            of the weights, in place.
+            of the weights, and a depth head to predict in their range, in place.
         checkpoint: weights; None for none.
         name: of the config, for messages.
         loaders: the data loaders that will be used; none where images come from elsewhere.
@@ -137,6 +142,7 @@ def reconcile(
         else _without_data(cfg, facts, name)
     )
     notes = (*facts.notes, *agreement.notes, *_size_notes(facts, here, name))
+    notes += follow_range(cfg, facts.depth, facts.source, name)
     inputs = Inputs(facts.inputs.size or here.size, here.mean, here.std, here.channels)
     return Agreement(agreement.names, inputs, notes)
 

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
-from .parts import LOADERS
+from .parts import LOADERS, network_of
 
 #: Top-level name of a config: True or False decide; without it, the data do.
 BOXES_ONLY = 'boxes_only'
@@ -38,7 +38,7 @@ def has_mask_head(cfg: Mapping[str, Any]) -> bool:
 
 def can_do_without_masks(cfg: Mapping[str, Any]) -> bool:
     """Whether the model stays whole without its mask head, or has none."""
-    model, roi_head = _student(cfg), _roi_head(cfg)
+    model, roi_head = network_of(cfg), _roi_head(cfg)
     if roi_head and has_mask_head(cfg) and _name(roi_head) not in _ROI_HEADS:
         return False
     if model.get('mask_head'):  # not one on regions: it is all that the model has
@@ -92,12 +92,12 @@ def leave_mask_head_out(cfg: Config) -> list[str]:
     """
     if not can_do_without_masks(cfg):
         raise UserError(
-            f'boxes without masks are to be learnt, and a model of type {_name(_student(cfg))} is '
+            f'boxes without masks are to be learnt, and a model of type {_name(network_of(cfg))} is '
             f'nothing without masks: add masks, or take a model with one of {", ".join(_ROI_HEADS)}'
         )
     for part in _PARTS:
         (_roi_head(cfg) or {}).pop(part, None)
-    model = _student(cfg)
+    model = network_of(cfg)
     kind = str(model.get('type', ''))
     if kind.rpartition('.')[2] == 'MaskRCNN':
         model['type'] = kind.replace('MaskRCNN', 'FasterRCNN')
@@ -141,14 +141,8 @@ def _distillations(cfg: Mapping[str, Any]) -> Iterator[Any]:
     yield from (block for block in places if block)
 
 
-def _student(cfg: Mapping[str, Any]) -> Any:
-    """The detector's config, beside a teacher or inside of test-time augmentation."""
-    model = cfg.get('model') or {}
-    return model.get('student') or model.get('module') or model
-
-
 def _roi_head(cfg: Mapping[str, Any]) -> Any:
-    found = _student(cfg).get('roi_head')
+    found = network_of(cfg).get('roi_head')
     return found if isinstance(found, Mapping) else None
 
 

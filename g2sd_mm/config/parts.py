@@ -77,6 +77,12 @@ def task_of_config(cfg: Mapping[str, Any]) -> Task | None:
     return task_of(scope, student if isinstance(student, Mapping) else model)
 
 
+def network_of(cfg: Mapping[str, Any]) -> Any:
+    """The config of the network itself, beside a teacher or inside of test-time augmentation."""
+    model = cfg.get('model') or {}
+    return model.get('student') or model.get('module') or model
+
+
 def plain_model(cfg: Config) -> ConfigDict:
     """A config's model (of a distilled config, the student) as any registry can build it.
 

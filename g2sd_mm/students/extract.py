@@ -161,7 +161,7 @@ def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None)
     if network is not None:
         agreement = reconcile(cfg, weights.path, config)
         say(agreement.notes)
-        network['classes'], inputs = list(agreement.classes), agreement.inputs
+        network, inputs = describe_network(cfg, agreement.classes), agreement.inputs
     progress = {key: weights.meta[key] for key in _PROGRESS if key in weights.meta}
     origin = describe_origin(cfg, metrics={}, **progress)
     return {'network': network, 'inputs': inputs.plain(), 'origin': origin}

@@ -92,12 +92,12 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
     """
     sync_batch_norm(cfg, 'none')
     fit_to_weights(cfg, checkpoint)
-    network = describe_network(cfg)
-    if network is None:
+    if describe_network(cfg) is None:
         raise UserError(f'{name} predicts nothing: it is a pre-training config')
     agreement = reconcile(cfg, checkpoint, name)
     say(agreement.notes)
-    network['classes'] = list(agreement.classes)
+    network = describe_network(cfg, agreement.classes)
+    assert network is not None
     model = build_student(network, checkpoint, name, trusted=True)
     return Student(model, network, inputs=agreement.inputs)
 

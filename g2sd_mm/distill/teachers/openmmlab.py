@@ -12,7 +12,9 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ...agreement.depth import follow_range
 from ...agreement.inputs import channel_order, pipeline_of
+from ...agreement.weights import recorded
 from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
@@ -82,6 +84,9 @@ class OpenMMLabTeacher(ChainTeacher):
     ) -> None:
         cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
         cfg.merge_from_dict(overrides or {})
+        if checkpoint:  # of data of one's own it is not what the config says
+            facts = recorded(checkpoint)
+            follow_range(cfg, facts.depth, facts.source, str(config))
         import_named_libraries(cfg)
         model_cfg = plain_model(cfg)
         self._preprocessor = model_cfg.get('data_preprocessor')
