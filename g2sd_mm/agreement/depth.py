@@ -1,4 +1,4 @@
-"""The range that a depth head predicts in: no parameter, but its weights mean nothing without it."""
+"""The range that a depth head predicts in: no parameter, but weights mean nothing without it."""
 
 from __future__ import annotations
 

@@ -54,14 +54,15 @@ class DepthReading:
             DepthError: if the file holds no depth, see :data:`~g2sd_mm.data_checks.findings.KINDS`.
         """
         size = (numbers.shape[1], numbers.shape[0])
-        known = ~np.isin(numbers, self.invalid) & (numbers != 0)
+        known = ~_is_any(numbers, self.invalid) & (numbers != 0)
         strange = known & ~(np.isfinite(numbers) & (numbers > 0))
         if strange.any():
             number, first = int(strange.sum()), numbers[strange][0]
             raise DepthError('depth-not-finite', f'{number} pixels, the first {first:g}', size)
         if not known.any():
             raise DepthError('no-depth', f'all {numbers.size} pixels are {_listed(self)}', size)
-        metres = np.where(known, numbers * np.float64(self.scale), 0)
+        # rounded before the ends are looked at, which may be those of rounded metres
+        metres = np.where(known, numbers * np.float64(self.scale), 0).astype(np.float32)
         near, far = float(metres[known].min()), float(metres[known].max())
         if near > self.max_depth or far * _TOO_NEAR < self.max_depth < math.inf:
             factor = 1 / _STEP if near > self.max_depth else _STEP
@@ -75,7 +76,7 @@ class DepthReading:
         if not inside.any():
             span = f'{self.min_depth:g} to {self.max_depth:g} m'
             raise DepthError('no-depth', f'it has {near:g} to {far:g} m, none in {span}', size)
-        return np.where(inside, metres, 0).astype(np.float32)
+        return np.where(inside, metres, np.float32(0))
 
     def look(self, path: str) -> Mask:
         """Decode a depth map and tell what is wrong with it; never raises for a bad file."""
@@ -92,6 +93,14 @@ class DepthReading:
 
 def _listed(reading: DepthReading) -> str:
     return ' or '.join(f'{number:g}' for number in dict.fromkeys((*reading.invalid, 0)))
+
+
+def _is_any(numbers: np.ndarray, wanted: Sequence[float]) -> np.ndarray:
+    """Where one of some numbers stands; NaN too, and those that the array's type rounds."""
+    if numbers.dtype.kind != 'f':
+        return np.isin(numbers, wanted)
+    found = np.isin(numbers, np.asarray(wanted, numbers.dtype))
+    return found | np.isnan(numbers) if np.isnan(wanted).any() else found
 
 
 def depth_numbers(content: bytes, path: str) -> np.ndarray:

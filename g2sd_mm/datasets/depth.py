@@ -15,6 +15,7 @@ from ..compat.image_files import naming
 from ..data_checks.depth import DepthError, DepthReading, ImageDepths, depth_numbers
 from ..data_checks.findings import KINDS
 from ..errors import ConfigError, DataError
+from . import depth_metric  # noqa: F401, evaluates what is read here
 
 _LOOKS = 20  # maps of which one has to be there
 
@@ -32,6 +33,7 @@ class DepthDataset(BaseSegDataset):
 
     Raises:
         DataError: if none of the images has a map.
+        ConfigError: if a step of ``pipeline`` would write depth that nobody measured.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class DepthDataset(BaseSegDataset):
         **options: Any,
     ) -> None:
         self.depth_suffix = depth_suffix
+        _check_steps(options.get('pipeline') or ())
         prefix = data_prefix or dict(img_path='images', depth_map_path='depth')
         super().__init__(data_prefix=dict(prefix), **options)
 
@@ -75,6 +78,17 @@ class DepthDataset(BaseSegDataset):
             self.depth_suffix,
             pairs={entry['img_path']: entry['depth_map_path'] for entry in listed},
         )
+
+
+def _check_steps(pipeline: Sequence[Any]) -> None:
+    for step in pipeline:
+        kind = str(step.get('type')).rpartition('.')[2] if isinstance(step, Mapping) else ''
+        filled = step.get('seg_pad_val', 255) if kind == 'RandomRotate' else 0
+        if filled:
+            raise ConfigError(
+                f'pipeline: RandomRotate fills the corners of depth maps with seg_pad_val={filled}'
+                f', which would count as {filled} m: set seg_pad_val=0, which is not known'
+            )
 
 
 def _reading_of(dataset: Mapping[str, Any]) -> DepthReading:

@@ -188,3 +188,28 @@ def test_the_command_ends_with_1_and_lists_what_to_do(data, monkeypatch, capsys,
     assert '[depth-format]' in capsys.readouterr().out
     (fix,) = map(json.loads, fixes.read_text().splitlines())
     assert fix['path'].endswith('val/scene0.png') and '16-bit PNG or .npy' in fix['to_do'][0]
+
+
+@pytest.mark.parametrize('number', [math.nan, math.inf, -1.0, -9999.9])
+def test_numbers_that_are_listed_stand_for_no_depth(number):
+    numbers = np.full((2, 2), 2.0, np.float32)
+    numbers[0, 0] = number
+    metres = DepthReading(invalid=(0, number)).metres(numbers)
+    assert metres.tolist() == [[0, 2], [2, 2]]
+    with pytest.raises(DepthError):
+        DepthReading().metres(numbers)
+
+
+@pytest.mark.parametrize('millimetres', [123, 1001, 4567])
+def test_the_ends_of_the_range_that_is_read_are_in_it(millimetres):
+    numbers = np.array([[millimetres, 2 * millimetres]], np.uint16)
+    near, far = map(float, DepthReading(0.001).metres(numbers)[0])
+    assert (DepthReading(0.001, near, far).metres(numbers) > 0).all()
+
+
+def test_a_step_that_would_write_depth_is_refused(data):
+    rotate = dict(type='mmseg.RandomRotate', prob=1.0, degree=20)
+    options = dict(data_root=str(data), lazy_init=True)
+    with pytest.raises(ConfigError, match='seg_pad_val=255.*seg_pad_val=0'):
+        DepthDataset(pipeline=[rotate], **options)
+    DepthDataset(pipeline=[dict(rotate, seg_pad_val=0)], **options)
