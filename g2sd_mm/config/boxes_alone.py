@@ -93,7 +93,8 @@ def leave_mask_head_out(cfg: Config) -> list[str]:
     if not can_do_without_masks(cfg):
         raise UserError(
             'boxes without masks are to be learnt, and a model of type '
-            f'{_name(network_of(cfg))} is nothing without masks: add masks, or take a model with one of {", ".join(_ROI_HEADS)}'
+            f'{_name(network_of(cfg))} is nothing without masks: add masks, or take a model with '
+            f'one of {", ".join(_ROI_HEADS)}'
         )
     for part in _PARTS:
         (_roi_head(cfg) or {}).pop(part, None)

@@ -112,10 +112,11 @@ class LoadDepthAnnotations:
             metres.
         min_depth, max_depth: metres; what lies outside counts neither in training nor in
             evaluation.
-        invalid: numbers that stand for pixels without depth; 0 always does.
+        invalid: numbers that stand for pixels without depth; 0 always does. NaN is written 'nan',
+            so that a config which is written down can be read again.
 
     Raises:
-        ConfigError: for a range or scale that there cannot be.
+        ConfigError: for a range or scale that there cannot be, or what is no number in ``invalid``.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class LoadDepthAnnotations:
         scale: float = 0.001,
         min_depth: float = 0.001,
         max_depth: float = 10.0,
-        invalid: Sequence[float] = (0,),
+        invalid: Sequence[float | str] = (0,),
     ) -> None:
         if not 0 < scale < math.inf:
             raise ConfigError(f'LoadDepthAnnotations.scale={scale!r}: metres a number, more than 0')
@@ -132,7 +133,13 @@ class LoadDepthAnnotations:
                 f'LoadDepthAnnotations.min_depth={min_depth!r}, max_depth={max_depth!r}: the '
                 'first has to be below the second'
             )
-        self.reading = DepthReading(scale, min_depth, max_depth, tuple(invalid))
+        try:
+            numbers = tuple(map(float, invalid))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"LoadDepthAnnotations.invalid={invalid!r}: numbers, such as (0, 65535, 'nan')"
+            ) from error
+        self.reading = DepthReading(scale, min_depth, max_depth, numbers)
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Add the map to the sample.

@@ -6,7 +6,6 @@ What they are is known by a fingerprint: the same for the same data, wherever th
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +22,13 @@ from ..config.project import find_config
 from ..data_checks.coco_file import read_annotations
 from ..data_checks.coco_mended import categories_of
 from ..data_checks.contents import numbered
-from ..data_checks.depth import ARRAY, PICTURE, DepthError, DepthReading, depth_numbers
-from ..data_checks.findings import KINDS
+from ..data_checks.depth import ARRAY, PICTURE, DepthReading
 from ..data_checks.masks import IGNORED
 from ..data_layouts import Choices, Layout, Split, find_layout, find_trainable
 from ..errors import DataError, UserError
 from ..image_files import ENDINGS, files_below, folders_in, is_image
 from ..provenance import file_digest
+from .own_depth import fitted, range_of, reading_in, usual_reading, whole_images
 
 CROP, SCENE = 56, 128  # px, as the mini configs have them
 
@@ -93,13 +92,19 @@ class Source:
         return places
 
 
-def find_source(root: Path, choices: Choices | None = None, task: str | None = None) -> Source:
+def find_source(
+    root: Path,
+    choices: Choices | None = None,
+    task: str | None = None,
+    reading: Callable[[str], DepthReading] = usual_reading,
+) -> Source:
     """Look at a folder, and say how a config reads it.
 
     Args:
         root: absolute path of the folder.
         choices: where it can be read in two ways.
         task: that it has to be of; None takes any.
+        reading: how depth maps of an ending are read.
 
     Raises:
         UserError: for a folder that is none of :data:`~g2sd_mm.data_layouts.LAYOUTS`, several at
@@ -110,7 +115,8 @@ def find_source(root: Path, choices: Choices | None = None, task: str | None = N
     layout = find_trainable(root, choices, task)
     train, val = layout.split('train') or layout.splits[0], layout.split('val')
     assert val is not None
-    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks, 'depth': _depths}
+    depths = partial(_depths, reading=reading)
+    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks, 'depth': depths}
     return readers[layout.task](layout, train, val)
 
 
@@ -261,7 +267,9 @@ def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
     return largest + 1
 
 
-def _depths(layout: Layout, train: Split, val: Split) -> Source:
+def _depths(
+    layout: Layout, train: Split, val: Split, reading: Callable[[str], DepthReading]
+) -> Source:
     root = layout.root
     pictures = list(files_below(train.images))
     ending = _one_ending(train.images, pictures)
@@ -274,11 +282,11 @@ def _depths(layout: Layout, train: Split, val: Split) -> Source:
     kinds = sorted({path.suffix for path in maps})
     if len(kinds) != 1:
         raise UserError(f'{root / "depth"}: maps of one kind, .png or .npy, not {kinds}')
-    scale = 1.0 if kinds[0].lower() == ARRAY else 0.001  # arrays in metres, PNG in millimetres
-    near, far = _range(maps, scale)
+    read = reading(kinds[0])
+    near, far = range_of(maps, read)
     known = dict(min_depth=near, max_depth=far)
     load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(SCENE, SCENE))
-    measure = dict(type='LoadDepthAnnotations', scale=scale, **known)
+    measure = dict(type='LoadDepthAnnotations', scale=read.scale, **known)
     flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
     options: dict[str, Any] = {'shapes': None}
     options |= {f'model.decode_head.{name}': value for name, value in known.items()}
@@ -294,28 +302,11 @@ def _depths(layout: Layout, train: Split, val: Split) -> Source:
         }
         if loader != 'train':
             options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
-            # both ends count in the metric too, which leaves them out
-            options[f'{loader}_evaluator.min_depth_eval'] = near * (1 - 1e-6)
-            options[f'{loader}_evaluator.max_depth_eval'] = far * (1 + 1e-6)
+            options[f'{loader}_evaluator.min_depth_eval'] = near
+            options[f'{loader}_evaluator.max_depth_eval'] = far
     mark = partial(fingerprint, root, [*pictures, *files_below(val.images)], maps)
     sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
     return Source('depth', layout.origin, train.images, options, mark, sizes, layout)
-
-
-def _range(maps: Iterable[Path], scale: float) -> tuple[float, float]:
-    """The least and the largest depth of all maps, metres."""
-    near, far = math.inf, 0.0
-    for path in maps:
-        try:
-            metres = DepthReading(scale).metres(depth_numbers(path.read_bytes(), str(path)))
-        except DepthError as error:
-            kind = KINDS[error.kind]
-            raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
-        known = metres[metres > 0]
-        near, far = min(near, float(known.min())), max(far, float(known.max()))
-    if near >= far:
-        raise UserError(f'depth maps that all are {far:g} m, or none: there is nothing to learn')
-    return near, far
 
 
 def pre_training(source: Source) -> dict[str, Any]:
@@ -329,8 +320,9 @@ def own_data_options(
     """Config entries by which a config reads a folder of one's own in the place of its data.
 
     Configs without labels (pre-training, stage 1) read the training images of any layout, or all
-    images below a folder that has none. The pipelines of a config stay as they are; those on
-    generated data, which have none for photographs, get those of the suites.
+    images below a folder that has none. The pipelines of a config stay as they are but for the
+    range of depth; those on generated data, which have none for photographs, get those of the
+    suites.
 
     Args:
         path: config file.
@@ -346,7 +338,9 @@ def own_data_options(
         entries = {'train_dataloader.dataset.data_root': str(_any_images(Path(root), choices))}
         return {_placed(cfg, k): v for k, v in entries.items()} | _no_shapes(cfg)
     task = task_of_config(cfg)
-    source = find_source(Path(root).absolute(), choices, task.key if task else None)
+    own = bool(cfg.get('shapes'))
+    reading = usual_reading if own else partial(reading_in, cfg)
+    source = find_source(Path(root).absolute(), choices, task.key if task else None, reading)
     if task is None or task.key != source.task:
         raise UserError(
             f'--data-root {root}: {path} is of {task.name if task else "no task"}, and the folder '
@@ -354,15 +348,19 @@ def own_data_options(
         )
     if notes is not None:
         notes += source.notes
-    own = bool(cfg.get('shapes'))
     options = _no_shapes(cfg)
     for key, value in source.options.items():
         loader = key.partition('.')[0]
         if key == 'shapes' or (loader in LOADERS and not cfg.get(loader)):
             continue
-        if not own and key.endswith(('.pipeline', '.batch_size')):
+        if not own and key.endswith('.pipeline') and source.task == 'depth':
+            measure = next(step for step in value if step['type'] == 'LoadDepthAnnotations')
+            value = fitted(cfg, loader, measure)
+        elif not own and key.endswith(('.pipeline', '.batch_size')):
             continue
         options[_placed(cfg, key)] = value
+    if source.task == 'depth':
+        options |= whole_images(cfg)
     if source.task == 'seg' and not own:
         for loader in filter(cfg.get, LOADERS):
             place = _placed(cfg, f'{loader}.dataset.data_root').removesuffix('.data_root')

@@ -156,6 +156,7 @@ def test_a_pickle_is_not_opened(tmp_path):
 
 @pytest.mark.parametrize('options', [
     dict(scale=0), dict(scale=math.inf), dict(min_depth=11), dict(min_depth=-1),
+    dict(invalid=('none',)), dict(invalid=0),
 ])  # fmt: skip
 def test_reading_that_makes_no_sense(options):
     with pytest.raises(ConfigError, match='LoadDepthAnnotations'):
@@ -198,6 +199,7 @@ def test_numbers_that_are_listed_stand_for_no_depth(number):
     assert metres.tolist() == [[0, 2], [2, 2]]
     with pytest.raises(DepthError):
         DepthReading().metres(numbers)
+    assert math.isnan(LoadDepthAnnotations(invalid=(0, 'nan')).reading.invalid[1])
 
 
 @pytest.mark.parametrize('millimetres', [123, 1001, 4567])
@@ -210,6 +212,6 @@ def test_the_ends_of_the_range_that_is_read_are_in_it(millimetres):
 def test_a_step_that_would_write_depth_is_refused(data):
     rotate = dict(type='mmseg.RandomRotate', prob=1.0, degree=20)
     options = dict(data_root=str(data), lazy_init=True)
-    with pytest.raises(ConfigError, match='seg_pad_val=255.*seg_pad_val=0'):
+    with pytest.raises(ConfigError, match=r'seg_pad_val=255.*seg_pad_val=0'):
         DepthDataset(pipeline=[rotate], **options)
     DepthDataset(pipeline=[dict(rotate, seg_pad_val=0)], **options)

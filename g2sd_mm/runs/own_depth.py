@@ -1,0 +1,82 @@
+"""Depth maps of one's own as a config reads them: what a number stands for, and their range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ..config.parts import LOADERS, innermost_dataset
+from ..data_checks.depth import ARRAY, PICTURE, DepthError, DepthReading, depth_numbers
+from ..data_checks.findings import KINDS
+from ..errors import DataError, UserError
+
+_LOADING = 'LoadDepthAnnotations'
+
+
+def usual_reading(ending: str) -> DepthReading:
+    """Arrays are in metres, PNG in millimetres."""
+    return DepthReading(1.0 if ending.lower() == ARRAY else 0.001)
+
+
+def reading_in(cfg: Config, ending: str) -> DepthReading:
+    """How a config's own pipeline reads maps of that ending, whatever their range.
+
+    Its scale is that of the ending which it names; maps of the other one have the usual scale.
+
+    Raises:
+        UserError: if it has no ``LoadDepthAnnotations``, which is told scale and range.
+    """
+    loader = next(filter(cfg.get, LOADERS))
+    dataset = innermost_dataset(cfg[loader].dataset)
+    step = next(filter(_loads, dataset.get('pipeline') or ()), None)
+    if step is None:
+        raise UserError(
+            f'--data-root: the pipeline of {loader} has no {_LOADING}, which would be told the '
+            'scale and the range of the maps: take it, or begin from '
+            'configs/nyu/custom_depth_vits_depth.py'
+        )
+    usual = usual_reading(ending)
+    same = str(dataset.get('depth_suffix', PICTURE)).lower() == ending.lower()
+    scale = step.get('scale', 0.001) if same else usual.scale
+    return DepthReading(scale, invalid=tuple(map(float, step.get('invalid', usual.invalid))))
+
+
+def range_of(maps: Iterable[Path], reading: DepthReading) -> tuple[float, float]:
+    """The least and the largest depth of all maps, metres.
+
+    Raises:
+        DataError: for a map that cannot be read.
+        UserError: if there is no difference in depth.
+    """
+    near, far = math.inf, 0.0
+    for path in maps:
+        try:
+            metres = reading.metres(depth_numbers(path.read_bytes(), str(path)))
+        except DepthError as error:
+            kind = KINDS[error.kind]
+            raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
+        known = metres[metres > 0]
+        near, far = min(near, float(known.min())), max(far, float(known.max()))
+    if near >= far:
+        raise UserError(f'depth maps that all are {far:g} m, or none: there is nothing to learn')
+    return near, far
+
+
+def fitted(cfg: Config, loader: str, measure: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A loader's own pipeline, with scale and range of the maps; its other steps stay."""
+    steps = innermost_dataset(cfg[loader].dataset).get('pipeline') or ()
+    return [{**step, **measure} if _loads(step) else dict(step) for step in steps]
+
+
+def whole_images(cfg: Config) -> dict[str, None]:
+    """Entries that take the crop of another data set (Eigen's, of NYU) out of the metrics."""
+    names = (f'{loader.partition("_")[0]}_evaluator' for loader in LOADERS)
+    return {f'{name}.crop_type': None for name in names if (cfg.get(name) or {}).get('crop_type')}
+
+
+def _loads(step: Mapping[str, Any]) -> bool:
+    return str(step['type']).rpartition('.')[2] == _LOADING
