@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
-from g2sd_mm.engine import DivergenceHook
+from g2sd_mm.engine import DivergenceHook, DrawPredictionsHook
+from g2sd_mm.engine.hooks import reporting
 from g2sd_mm.engine.hooks.reporting import AgreementHook, seen_size
 
 from ..helpers.toys import Lines, classifier, words
@@ -105,3 +109,27 @@ def test_the_next_time_is_told_of_again():
 def test_a_window_that_the_loss_would_fill_is_refused():
     with pytest.raises(ValueError, match=words('window of 10', 'patience of 6')):
         DivergenceHook(window=10, patience=6)
+
+
+@pytest.mark.parametrize(
+    ('images', 'names'),
+    [
+        (['val/1.jpg', 'val/2.jpg'], ['val_1', 'val_2']),
+        (['val/cat/1.jpg', 'val/dog/1.jpg'], ['cat_1', 'dog_1']),
+        (['val/a/rgb/1.jpg', 'val/b/rgb/1.jpg'], ['a_rgb_1', 'b_rgb_1']),
+        (['val/1.jpg', 'val/1.png'], ['val_1', 'val_1_2']),
+        (['test/a/1.jpg'], ['a_1']),  # of no folder that the data set knows
+    ],
+)
+def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch, images, names):
+    blank = np.zeros((2, 2, 3), np.uint8)
+    monkeypatch.setattr(reporting, 'task_of_config', lambda cfg: 'any')
+    monkeypatch.setattr(reporting, '_picture', lambda *of: blank)
+    monkeypatch.setattr(reporting, 'draw_sample', lambda *of: blank)
+    dataset = SimpleNamespace(metainfo={}, data_prefix=dict(img_path='data/val'))
+    runner = SimpleNamespace(cfg=Config(), test_dataloader=SimpleNamespace(dataset=dataset))
+    hook = DrawPredictionsHook(str(tmp_path))
+    samples = [SimpleNamespace(img_path=str(Path('data') / image)) for image in images]
+    for _ in range(2):  # the same images have the same names again
+        hook.draw(runner, 'test_dataloader', samples)
+        assert sorted(path.stem for path in tmp_path.iterdir()) == names

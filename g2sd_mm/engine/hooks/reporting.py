@@ -243,7 +243,9 @@ def _laid_out(model: Any) -> Size | None:
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
-    """Writes ``<image name>.jpg`` with the predictions of every test image, any task.
+    """Writes ``<folder>_<image name>.jpg`` with the predictions of every test image, any task.
+
+    Images of deeper folders have all of these in their names, so that none replaces another.
 
     Args:
         folder: where the pictures go.
@@ -251,6 +253,7 @@ class DrawPredictionsHook(Hook):
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self._drawn: dict[str, str] = {}  # name -> image
 
     def draw(self, runner: Runner, loader: str, samples: Sequence[Any]) -> None:
         """Draw predictions on the images of a loader."""
@@ -263,8 +266,19 @@ class DrawPredictionsHook(Hook):
         for sample in samples:
             image = _picture(runner.cfg, sample.img_path, loader)
             drawn = draw_sample(task, image, sample, classes)
-            name = f'{Path(sample.img_path).parent.name}_{Path(sample.img_path).stem}.jpg'
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+            name = self._name(sample.img_path, _images_of(dataset))
+            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / f'{name}.jpg'))
+
+    def _name(self, path: str, root: str) -> str:
+        file = Path(path)
+        inside = file.relative_to(root) if root and file.is_relative_to(root) else Path(file.name)
+        folders = inside.parent.parts or (file.parent.name,)
+        base = name = '_'.join((*folders, file.stem))
+        number = 1
+        while self._drawn.setdefault(name, path) != path:  # a.jpg beside a.png, a_b/c beside a/b_c
+            number += 1
+            name = f'{base}_{number}'
+        return name
 
     def after_test_iter(
         self,
@@ -313,6 +327,13 @@ class LastPredictionsHook(DrawPredictionsHook):
         except Exception as error:  # pictures are an extra, of anybody's images
             self._left = 0
             runner.logger.info('no pictures of predictions: %s', one_line(error))
+
+
+def _images_of(dataset: Any) -> str:
+    """The folder that a data set finds its images in; empty if it does not say."""
+    prefix = getattr(dataset, 'data_prefix', None) or {}
+    found = getattr(dataset, 'img_prefix', None) or prefix.get('img_path') or prefix.get('img')
+    return found if isinstance(found, str) else ''
 
 
 def _picture(cfg: Config, path: str, loader: str) -> np.ndarray:
