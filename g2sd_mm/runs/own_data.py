@@ -115,8 +115,9 @@ def find_source(
     layout = find_trainable(root, choices, task)
     train, val = layout.split('train') or layout.splits[0], layout.split('val')
     assert val is not None
-    depths = partial(_depths, reading=reading)
-    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks, 'depth': depths}
+    if layout.task == 'depth':
+        return _depths(layout, train, val, reading)
+    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks}
     return readers[layout.task](layout, train, val)
 
 
