@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--task', default='cls',
                    help='task of the suite (cls)')
     p.add_argument('--seed', type=int, default=0, help='seed of the suite (0)')
-    p.add_argument('--students', nargs='+', metavar='NAME',
+    p.add_argument('--students', action='extend', nargs='+', metavar='NAME',
                    help='networks of the suite: vits, vitt (the first that has rows)')
     pair: dict[str, Any] = dict(nargs=2, metavar=('CONFIG', 'CHECKPOINT'))
     p.add_argument('--teacher', **pair, help='teacher to compare with, instead of --run')

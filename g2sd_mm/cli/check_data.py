@@ -41,8 +41,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         'data', nargs='+', help='a config file, a folder, or COCO JSON files with --images'
     )
-    p.add_argument('--images', nargs='+', metavar='DIR', help='image folder of each JSON file')
-    p.add_argument('--masks', nargs='+', metavar='DIR', help='mask folder of each image folder')
+    p.add_argument(
+        '--images', action='extend', nargs='+', metavar='DIR',
+        help='image folder of each JSON file',
+    )  # fmt: skip
+    p.add_argument(
+        '--masks', action='extend', nargs='+', metavar='DIR',
+        help='mask folder of each image folder',
+    )  # fmt: skip
     p.add_argument('--num-classes', type=int, help='classes that the masks may have')
     p.add_argument('--ignore-index', type=int, default=255, help='label to ignore (255)')
     p.add_argument(

@@ -14,6 +14,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
     """``--cfg-options``, as OpenMMLab users know it."""
     p.add_argument(
         '--cfg-options',
+        action='extend',
         nargs='+',
         metavar='KEY=VALUE',
         help='override config entries, e.g. train_cfg.max_epochs=5 optim_wrapper.optimizer.lr=1e-3 '
@@ -30,7 +31,7 @@ def add_data_options(p: argparse._ActionsContainer) -> None:
     )  # fmt: skip
     p.add_argument('--split-seed', type=int, default=0, help='of which images are held out (0)')
     p.add_argument(
-        '--read-as', nargs='+', default=[], metavar='QUESTION=ANSWER',
+        '--read-as', action='extend', nargs='+', default=[], metavar='QUESTION=ANSWER',
         help='how to read a folder that can be read in two ways, such as format=yolo; the message '
         'that asks names the answers',
     )  # fmt: skip

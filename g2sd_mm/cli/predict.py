@@ -34,9 +34,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--out', required=True, help='folder for predictions.json and what is saved')
     p.add_argument(
         '--save',
+        action='extend',
         nargs='*',
         choices=['csv', 'coco', 'masks', 'drawn'],
-        default=['masks', 'drawn'],
+        default=argparse.SUPPRESS,  # what is given would be added to it
         help='beside predictions.json: a table, COCO results (detection), masks and depth maps as '
         'PNG, drawn pictures (masks drawn); without a word, nothing',
     )

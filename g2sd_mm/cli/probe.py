@@ -35,7 +35,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     p.add_argument('--timm', metavar='MODEL', help="name of timm's model that the weights are of")
     p.add_argument('--config', help='config of the network, where nothing beside it says which')
-    p.add_argument('--probes', nargs='+', help='some of knn, linear, few-shot, retrieval, dense')
+    p.add_argument(
+        '--probes', action='extend', nargs='+',
+        help='some of knn, linear, few-shot, retrieval, dense',
+    )  # fmt: skip
     p.add_argument('--block', default='-1', help='whose output, from 0; the last by default')
     p.add_argument(
         '--norm', action=argparse.BooleanOptionalAction, default=None,

@@ -53,24 +53,33 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument('--suite', choices=['demo', 'mini', 'league', 'paper'], help='suite to run')
     p.add_argument(
-        '--tasks', nargs='+',
+        '--tasks', action='extend', nargs='+',
         help='only these tasks (cls, det, seg, and depth, which runs only if it is named)',
     )  # fmt: skip
-    p.add_argument('--rows', nargs='+', help='only these methods, with the runs that they need')
-    p.add_argument('--students', nargs='+', help='only these networks (vitb, vits, vitt)')
+    p.add_argument(
+        '--rows', action='extend', nargs='+',
+        help='only these methods, with the runs that they need',
+    )  # fmt: skip
+    p.add_argument(
+        '--students', action='extend', nargs='+', help='only these networks (vitb, vits, vitt)',
+    )  # fmt: skip
     p.add_argument(
         '--tables',
+        action='extend',
         nargs='+',
         help='only these tables (mini: main, labels, and baselines, which run only if they are '
         'named; paper: main, baselines, decoder, ...)',
     )
     p.add_argument(
         '--add',
+        action='extend',
         nargs='+',
         metavar='CONFIG',
         help='configs of your own: a row for each, beside the rows of the suite',
     )
-    p.add_argument('--seeds', nargs='+', type=int, help='seeds to run (0; for mini 0 1 2)')
+    p.add_argument(
+        '--seeds', action='extend', nargs='+', type=int, help='seeds to run (0; for mini 0 1 2)',
+    )  # fmt: skip
     p.add_argument(
         '--jobs',
         type=int,
@@ -96,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     mini = p.add_argument_group('mini')
     mini.add_argument(
         '--data-root',
+        action='extend',
         nargs='+',
         metavar='DIR',
         help='your own data: one or more folders, of any layout that check_data reads',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import shlex
 from pathlib import Path
@@ -27,6 +28,30 @@ except SystemExit as end:
 heavy = {'torch', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg', 'cv2', 'numpy'}
 print('imported:', sorted(heavy & set(sys.modules)))
 """
+
+
+def test_a_repeated_option_adds_to_what_was_given():
+    """Every option that takes several words, of every command."""
+    parsers = [
+        module.parser() for name in COMMANDS
+        if hasattr(module := importlib.import_module(f'g2sd_mm.cli.{name}'), 'parser')
+    ]
+    for parser in parsers:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            elif action.option_strings and action.nargs in ('+', '*'):
+                assert isinstance(action, argparse._ExtendAction), (parser.prog, action.dest)
+
+
+def test_options_of_the_config_may_come_in_several_groups():
+    from g2sd_mm.cli.options import parse_options, take_choices
+    from g2sd_mm.cli.train import parser
+
+    words = '--cfg-options a=1 b=2 --read-as format=yolo --cfg-options b=3 --read-as voc=from-0'
+    args = vars(parser().parse_args(['config.py', *words.split()]))
+    assert parse_options(args['cfg_options']) == {'a': 1, 'b': 3}
+    assert take_choices(args).read_as == {'format': 'yolo', 'voc': 'from-0'}
 
 
 def test_the_tools_of_the_front_doors_are_there():
