@@ -95,12 +95,14 @@ def _settle(cfg: Config, runs: str) -> None:
 
 
 def _rebase(value: Any, folders: dict[str, str]) -> Any:
-    """Replace the leading folder of every path in a config, in place."""
+    """Replace the leading folder of every path in a config, in place; a new tuple for a tuple."""
     if isinstance(value, dict):
         for key in value:
             value[key] = _rebase(value[key], folders)
     elif isinstance(value, list):
         value[:] = [_rebase(item, folders) for item in value]
+    elif isinstance(value, tuple):
+        return tuple(_rebase(item, folders) for item in value)
     elif isinstance(value, str):
         for old, new in folders.items():
             if value.startswith(old):

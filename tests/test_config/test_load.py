@@ -169,6 +169,15 @@ def old_state(state: dict) -> dict:
     return {name.replace(ours, published): tensor for name, tensor in state.items()}
 
 
+def test_paths_in_tuples_follow_the_folders_too(tmp_path, monkeypatch):
+    monkeypatch.setenv('G2SD_DATA', '/big')
+    path = tmp_path / 'config.py'
+    path.write_text("files = dict(pair=('data/a', 'work_dirs/b'), nested=[('data/c', 1)])")
+    files = load_config(str(path), runs='runs').files
+    assert files.pair == ('/big/a', 'runs/b')
+    assert files.nested == [('/big/c', 1)]
+
+
 def test_an_old_training_checkpoint_is_told_from_a_new_one():
     state = distiller().state_dict()
     assert is_old_stage1_run(old_state(state))
