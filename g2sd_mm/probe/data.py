@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..agreement.data import agree_on_classes
+from ..agreement.weights import say
 from ..config.load import load_config
 from ..config.parts import innermost_dataset
 from ..data_layouts import Layout, Split, find_layout
@@ -140,7 +142,9 @@ def _of_config(config: str, options: dict[str, Any] | None) -> Data:
     from ..runs.data import prepare_data
 
     cfg = load_config(config, options)
-    prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
+    loaders = tuple(f'{split}_dataloader' for split in _SPLITS)
+    prepare_data(cfg, loaders)
+    say(agree_on_classes(cfg, loaders).notes)  # as a run does: a split may lack a class
     parts: list[Part] = []
     classes: tuple[str, ...] = ()
     for split in _SPLITS:

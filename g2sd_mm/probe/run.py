@@ -76,8 +76,12 @@ def probe(
     g2sd_mm.register_all()
     if token is not None and token not in TOKENS:
         raise UserError(f'--token {token!r} is none of {", ".join(TOKENS)}')
-    for name, number in (('k', k), ('size', size or 1), ('temperature', temperature)):
-        if not number > 0:
+    positive = {
+        'k': k, 'size': size, 'temperature': temperature, 'train-images': train_images,
+        'val-images': val_images,
+    }
+    for name, number in positive.items():
+        if number is not None and not number > 0:
             raise UserError(f'--{name} {number} is not above 0')
     if not 0 < crop_share <= 1:
         raise UserError(f'--crop-share {crop_share} is not above 0 and at most 1')

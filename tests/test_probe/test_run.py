@@ -159,6 +159,19 @@ def test_configs_have_the_same_images_as_their_folders(weights, image_data, monk
         )
 
 
+def test_a_class_that_validation_lacks_shifts_no_label_of_a_config(data, tmp_path, monkeypatch):
+    shutil.rmtree(sorted((data / 'val').iterdir())[0])
+    monkeypatch.setenv('G2SD_DATA', str(data.parent))
+    data.rename(data.parent / 'imagenet')
+    found = find_images(
+        str(ROOT / 'configs/imagenet/vitb_cls.py'), {**imagenet.plain(), 'num_classes': 3}
+    )
+    assert set(found.val.labels) == {1, 2}
+    assert {found.classes[i] for i in found.val.labels} == {
+        Path(file).parent.name for file in found.val.files
+    }
+
+
 def test_masks_are_probed_patch_by_patch(weights, tmp_path):
     root = masks(tmp_path / 'data')
     answer = probe(weights, str(root), **ASKED)
@@ -175,7 +188,8 @@ def test_masks_are_probed_patch_by_patch(weights, tmp_path):
     ('changes', 'said'),
     [({'probes': ['knn', 'nearest']}, 'nearest'), ({'token': 'all'}, '--token'),
      ({'k': 0}, '--k'), ({'temperature': 0.0}, '--temperature'), ({'crop_share': 2.0}, '--crop'),
-     ({'size': -1}, '--size'), ({'size': 30}, '--size')],
+     ({'size': -1}, '--size'), ({'size': 30}, '--size'),
+     ({'train_images': 0}, '--train-images'), ({'val_images': -1}, '--val-images')],
 )  # fmt: skip
 def test_options_that_are_refused(weights, data, changes, said):
     with refused(said):
