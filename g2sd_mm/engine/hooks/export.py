@@ -21,6 +21,7 @@ from ...checkpoints.taught_by import licences_beside
 from ...checkpoints.write import write_weights
 from ...config.parts import students_in
 from ...version import __version__
+from ..running_statistics import share_statistics
 from ..sharding import ShardedDataParallel
 from .access import about_teachers, bare_model, resumed_here
 from .best import State, best_by, check_averaging, copied, deployable, same, saved_deployable
@@ -77,8 +78,9 @@ class WeightsExportHook(Hook):
         self._state = None
 
     def before_val(self, runner: Runner) -> None:
-        """Another validation begins."""
+        """Another validation begins: of one network, also where each process has trained alone."""
         self._state = None
+        share_statistics(runner)
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -123,6 +125,7 @@ class WeightsExportHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Keep the last weights."""
+        share_statistics(runner)
         self._write(runner, 'weights.pth', {})
 
     def _compare(self, runner: Runner) -> None:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from ...errors import RunError
 from ...text import some
 from ..failure_dump import write_bundle
+from ..running_statistics import Undo
 from ..tensors import DeferredScalar, any_not_finite, is_sharded
 from .access import bare_model, between_updates, updates_before
 
@@ -59,11 +60,13 @@ class Update:
     Attributes:
         steps: the micro-batches.
         vetoed: 1.0 where a gradient was not finite; None where nobody looked.
-        broken: the same, or a loss was not finite.
+        found: 1.0 where that is so, or a loss was not finite; on the device.
+        broken: the same, for those who have to know.
     """
 
     steps: list[Step]
     vetoed: Tensor | None
+    found: Tensor
     broken: DeferredScalar
 
     @classmethod
@@ -72,7 +75,7 @@ class Update:
         found = any_not_finite([value for step in steps for value in step.losses.values()])
         if vetoed is not None:
             found = torch.maximum(found, vetoed.to(found.device))
-        return cls(steps, vetoed, DeferredScalar(found))
+        return cls(steps, vetoed, found, DeferredScalar(found))
 
 
 @HOOKS.register_module()
@@ -81,7 +84,8 @@ class NonFiniteHook(Hook):
 
     Gradients are looked at before the optimizer sees them, all ranks' together; where one is not
     finite, none is applied. (A gradient scaler deals with its own overflows: no update of an
-    ``AmpOptimWrapper`` that it skips counts.) The batches of the update go into a bundle that
+    ``AmpOptimWrapper`` that it skips counts.) Running statistics, of batch norm, which the forward
+    passes have changed already, are put back. The batches of the update go into a bundle that
     ``tools/train.py CONFIG --replay BUNDLE`` runs.
 
     With a fused optimizer on a GPU nothing is waited for: the kernel itself leaves the update out,
@@ -105,6 +109,7 @@ class NonFiniteHook(Hook):
         self._vetoed: Tensor | None = None
         self._last: Update | None = None
         self._runner, self._handles = runner, []
+        self._undo = Undo(bare_model(runner))
         if not hasattr(runner.optim_wrapper, 'loss_scaler'):
             optimizer = runner.optim_wrapper.optimizer
             self._handles = [
@@ -125,6 +130,11 @@ class NonFiniteHook(Hook):
             for parameter in parameters:
                 parameter.grad = None  # an optimizer passes over what has no gradient
 
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Note what the forward passes of an update may spoil."""
+        if not self._window:
+            self._undo.keep()
+
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
@@ -139,6 +149,7 @@ class NonFiniteHook(Hook):
             return
         self._last, self._window = Update.of(self._window, self._vetoed), []
         self._vetoed = None
+        self._undo.back_if(self._last.found)
         if all(value.device.type == 'cpu' for value in losses.values()):
             self._settle()
 

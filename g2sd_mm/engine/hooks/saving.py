@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from ...checkpoints.integrity import POINTER
 from ...whole_files import remove_leftovers, whole_or_not, write_text
+from ..running_statistics import share_statistics
 from .access import between_updates
 
 
@@ -128,6 +129,7 @@ class WholeCheckpointHook(CheckpointHook):
         if not between_updates(runner):
             self._due = step
             return
+        share_statistics(runner)
         self._due, kept = None, self.keep_ckpt_ids
         if step not in kept:
             kept.append(step)

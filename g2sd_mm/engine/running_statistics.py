@@ -1,0 +1,78 @@
+"""Running statistics of norm layers: what a forward pass changes of a network before any update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import EMAHook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from .hooks.access import bare_model
+
+
+def running_statistics(model: nn.Module) -> list[Tensor]:
+    """Means, variances and counts of every batch norm (or another norm that has them)."""
+    norms = [module for module in model.modules() if isinstance(module, _NormBase)]
+    buffers = ((m.running_mean, m.running_var, m.num_batches_tracked) for m in norms)
+    return [buffer for some in buffers for buffer in some if buffer is not None]
+
+
+class Undo:
+    """Takes back what forward passes did to running statistics.
+
+    Args:
+        model: a network; one without such statistics costs nothing.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._now = running_statistics(model)
+        self._before = [buffer.clone() for buffer in self._now]
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Note how they are."""
+        for before, now in zip(self._before, self._now, strict=True):
+            before.copy_(now)
+
+    @torch.no_grad()
+    def back_if(self, bad: Tensor) -> None:
+        """What was noted counts again; a GPU is not waited for to say whether.
+
+        Args:
+            bad: one element, not 0 if the passes since then are not to count.
+        """
+        if bad.device.type == 'cpu' and not bad.item():
+            return
+        for before, now in zip(self._before, self._now, strict=True):
+            now.copy_(torch.where(bad.to(now.device) != 0, before, now))
+
+
+@torch.no_grad()
+def share_statistics(runner: Runner) -> None:
+    """Give all processes the mean of their running statistics; one process keeps its own.
+
+    To be called by all of them, before a validation and before something is saved: else each would
+    validate a network of its own, and the file would have that of the first. The training itself
+    does not use these statistics. An averaged network has them too.
+    """
+    if get_world_size() == 1:
+        return
+    averaged = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
+    own = list(_measured([bare_model(runner), *averaged]))
+    if not own:
+        return
+    # in float64 the mean of equal numbers is that number: sharing once more changes nothing
+    flat = torch.cat([buffer.double().flatten() for buffer in own])
+    all_reduce(flat, 'mean')
+    for buffer, shared in zip(own, flat.split([buffer.numel() for buffer in own]), strict=True):
+        buffer.copy_(shared.view_as(buffer))
+
+
+def _measured(models: Iterable[nn.Module]) -> Iterable[Tensor]:
+    """Means and variances; counts are the same everywhere."""
+    for model in models:
+        yield from (b for b in running_statistics(model) if b.is_floating_point())
