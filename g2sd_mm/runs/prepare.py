@@ -32,6 +32,7 @@ from ..threads import enough_workers
 from .data import prepare_data
 from .own_data import own_data_options
 from .resume import find_start
+from .rules import fit_rules
 from .trackers import use_tracker
 from .verify import verify_named_files
 from .work_dir import check_work_dir, refuse_other_data, work_dir_lock
@@ -53,7 +54,8 @@ def make_reliable(cfg: Config) -> None:
     a config has their arguments, or None to leave one out.
 
     Raises:
-        UserError: if ``reliability`` names an alarm that there is not.
+        UserError: if ``reliability`` names an alarm that there is not, or ``custom_hooks`` has
+            something else than hooks.
     """
     settings = cfg.get('reliability') or {}
     if unknown := set(settings) - set(_ALARMS):
@@ -79,7 +81,15 @@ def make_reliable(cfg: Config) -> None:
                 disable_subprocess_warning=loader.pop('disable_subprocess_warning', False),
             )
     arguments = {hook: settings.get(name, {}) for name, hook in _ALARMS.items()}
-    hooks = list(cfg.get('custom_hooks') or [])
+    hooks = cfg.get('custom_hooks') or []
+    listed = isinstance(hooks, (list, tuple))
+    for hook in hooks if listed else [hooks]:
+        if not listed or not isinstance(hook, Mapping) or 'type' not in hook:
+            raise UserError(
+                f'custom_hooks has {hook!r:.80}, and takes a list of hooks, each with its type and '
+                'arguments: --cfg-options \'custom_hooks=[{"type": "EMAHook"}]\''
+            )
+    hooks = list(hooks)
     present = {hook['type'] for hook in hooks}
     hooks += [
         dict(type=hook, **arguments[hook])
@@ -160,6 +170,7 @@ def prepare_training(
     if not resume:
         refuse_other_data(cfg)
     make_reliable(cfg)
+    notes += fit_rules(cfg)
     find_start(cfg, resume, notes)
     add_hook(cfg, 'ThroughputHook')
     add_hook(cfg, 'ConsoleHook')

@@ -24,6 +24,7 @@ __all__ = [
     'in_units',
     'more_is_better',
     'register',
+    'rule_of',
     'scopes',
     'task_named',
     'task_of',
@@ -81,8 +82,14 @@ def best_by() -> list[str]:
 
 def more_is_better(logged: str) -> bool:
     """Whether more of a logged metric is better; of one that no task has, that is taken for so."""
+    return rule_of(logged) != 'less'
+
+
+def rule_of(logged: str) -> str | None:
+    """``greater`` or ``less``: which of a logged metric is better; None if no task has it."""
     metrics = (metric for task in TASKS.values() for metric in task.metrics)
-    return not any(metric.lower_is_better for metric in metrics if metric.logged == logged)
+    known = next((metric for metric in metrics if metric.logged == logged), None)
+    return known and ('less' if known.lower_is_better else 'greater')
 
 
 def in_units(metrics: Mapping[str, float]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import CheckpointError
+from g2sd_mm.cli.options import parse_options
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.prepare import check_work_dir, make_reliable
 from g2sd_mm.runs.resume import find_start
@@ -73,6 +75,18 @@ def test_iterations_have_mmengines_loop(loop):
     cfg.train_cfg = loop
     make_reliable(cfg)
     assert cfg.train_cfg == dict(type='ResumableIterLoop', max_iters=3)
+
+
+@pytest.mark.parametrize('hooks', [
+    ['dict(type="EMAHook")'], 'dict(type="EMAHook")', 'EMAHook', dict(type='EMAHook'), [dict(a=1)],
+])
+def test_hooks_that_are_none_are_refused_with_how_to_write_them(hooks):
+    cfg = stock()
+    cfg.custom_hooks = hooks
+    with pytest.raises(UserError, match='custom_hooks=') as refusal:
+        make_reliable(cfg)
+    (word,) = shlex.split(str(refusal.value).partition('--cfg-options ')[2])
+    assert parse_options([word]) == {'custom_hooks': [{'type': 'EMAHook'}]}
 
 
 def test_alarms_are_set_by_the_config():
