@@ -53,12 +53,15 @@ def main() -> None:
     args.pop('local_rank')
 
     def command() -> None:
+        from ..runs.processes import leaving_processes
         from ..runs.test import evaluate
         from ..tasks import in_units
         from ..text import printable
 
         choices = take_choices(args)
-        metrics = evaluate(choices=choices, options=parse_options(args.pop('cfg_options')), **args)
+        options = parse_options(args.pop('cfg_options'))
+        with leaving_processes():
+            metrics = evaluate(choices=choices, options=options, **args)
         print(printable('  '.join(in_units(metrics))))
 
     run_command(command)

@@ -99,10 +99,12 @@ def _train() -> None:
         options, bundle = args.pop('cfg_options'), args.pop('replay')
         choices = take_choices(args)
 
+        from ..runs.processes import leaving_processes
         from ..runs.replay import replay
         from ..runs.train import train
 
         if bundle:
             print(replay(args['config'], bundle, parse_options(options), args['runs']))
         else:
-            train(options=parse_options(options), choices=choices, **args)
+            with leaving_processes():
+                train(options=parse_options(options), choices=choices, **args)

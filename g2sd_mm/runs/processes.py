@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +16,7 @@ from mmengine.runner import Runner
 
 from ..config.parts import peer_timeout, sync_batch_norm
 from ..engine.hooks.console import shorten
-from ..errors import UserError
+from ..errors import Preempted, UserError
 
 _PORT = '29500'
 
@@ -47,6 +49,26 @@ def start_processes(cfg: Config, launcher: str) -> None:
         'model_wrapper_cfg',
         dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False),
     )
+
+
+@contextmanager
+def leaving_processes() -> Iterator[None]:
+    """Leave the process group, if there is one, when the work is done or has ended on request.
+
+    gloo's threads may abort a process that ends with them still running. After an error the group
+    stays as it is: leaving it could wait for the others, and nobody would see what failed.
+    """
+    try:
+        yield
+    except Preempted:
+        _leave_group()
+        raise
+    _leave_group()
+
+
+def _leave_group() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class _Short:

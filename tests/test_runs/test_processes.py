@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import pytest
 import torch
 from mmengine.runner import Runner
 
 from g2sd_mm.engine import ShardedRunner
-from g2sd_mm.errors import UserError
-from g2sd_mm.runs.processes import build_runner, name_rank_by_slurm, start_processes
+from g2sd_mm.errors import Preempted, UserError
+from g2sd_mm.runs.processes import (
+    build_runner,
+    leaving_processes,
+    name_rank_by_slurm,
+    start_processes,
+)
 
 from ..helpers.toys import config, words
 
@@ -90,6 +96,25 @@ def test_outside_of_slurm_it_is_said_what_to_do(started, slurm, monkeypatch):
     message = words('SLURM_NTASKS is not set', 'tools/slurm_train.sh')
     with pytest.raises(UserError, match=message):
         start_processes(config('imagenet/vitb_mae.py'), 'slurm')
+
+
+@pytest.mark.parametrize(('end', 'left'), [
+    (None, True), (Preempted('saved'), True), (RuntimeError('a rank fails'), False),
+])
+def test_the_group_is_left_unless_a_process_fails(tmp_path, end, left):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/meet', rank=0, world_size=1
+    )
+    try:
+        with nullcontext() if end is None else pytest.raises(type(end)), leaving_processes():
+            if end is not None:
+                raise end
+        assert torch.distributed.is_initialized() is not left
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    with leaving_processes():
+        pass  # there is none
 
 
 def test_a_config_may_name_its_runner(monkeypatch):
