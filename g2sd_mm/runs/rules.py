@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from mmengine.config import Config
@@ -48,7 +48,7 @@ def fit_rules(cfg: Config) -> list[str]:
     return notes
 
 
-def _comparing(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+def _comparing(cfg: Config) -> Iterator[tuple[str, MutableMapping[str, Any]]]:
     """Parts that compare a metric, with their places."""
     hooks, schedules = cfg.get('custom_hooks') or (), cfg.get('param_scheduler') or ()
     schedules = [schedules] if isinstance(schedules, Mapping) else schedules
@@ -56,7 +56,7 @@ def _comparing(cfg: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     parts += [(f'custom_hooks.{i}', hook) for i, hook in enumerate(hooks)]
     parts += [(f'param_scheduler.{i}', schedule) for i, schedule in enumerate(schedules)]
     for place, part in parts:
-        if isinstance(part, Mapping) and ('save_best' in part or 'monitor' in part):
+        if isinstance(part, MutableMapping) and ('save_best' in part or 'monitor' in part):
             kind = str(part.get('type'))
             if 'rule' in part or any(name in kind for name in _COMPARING):
                 yield place, part

@@ -89,7 +89,9 @@ def rule_of(logged: str) -> str | None:
     """``greater`` or ``less``: which of a logged metric is better; None if no task has it."""
     metrics = (metric for task in TASKS.values() for metric in task.metrics)
     known = next((metric for metric in metrics if metric.logged == logged), None)
-    return known and ('less' if known.lower_is_better else 'greater')
+    if known is None:
+        return None
+    return 'less' if known.lower_is_better else 'greater'
 
 
 def in_units(metrics: Mapping[str, float]) -> list[str]:

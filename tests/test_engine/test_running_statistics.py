@@ -15,8 +15,8 @@ from torch import nn
 
 from g2sd_mm.engine.hooks.export import WeightsExportHook
 from g2sd_mm.engine.hooks.saving import WholeCheckpointHook
-from g2sd_mm.engine.running_statistics import share_statistics
 from g2sd_mm.engine.running_statistics import running_statistics as statistics
+from g2sd_mm.engine.running_statistics import share_statistics
 
 from ..helpers.runs import runner
 from ..helpers.toys import free_port
