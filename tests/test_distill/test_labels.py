@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,34 +97,50 @@ def test_a_run_whose_steps_have_other_images_each_time_is_refused(tmp_path):
     assert not (tmp_path / 'labels').exists()
 
 
-@pytest.fixture
-def run(image_data, tmp_path, monkeypatch):
-    """Trains stage 2 of classification for two epochs; returns runner and weights."""
-    monkeypatch.setenv('G2SD_DATA', str(image_data))
-    teacher = save(tmp_path / 'teacher.pth', classifier(arch='demo-teacher', dim=128))
+@pytest.fixture(scope='module')
+def train_in(image_data, tmp_path_factory):
+    """Trains stage 2 of classification for two epochs; gives what was kept, and the weights."""
+    place = tmp_path_factory.mktemp('labels')
+    teacher = save(place / 'teacher.pth', classifier(arch='demo-teacher', dim=128))
 
-    def go(name: str, **options):
+    def go(folder: Path, **options):
         hooks = [
             dict(type='StepSeedHook'), dict(type='WeightsExportHook'),
-            dict(type='TeacherLabelsHook', folder=str(tmp_path / 'labels')),
+            dict(type='TeacherLabelsHook', folder=str(folder / 'labels')),
         ]
         options = {'model.backbone.init_cfg': None, 'custom_hooks': hooks, **options}
-        folder = tmp_path / name
-        runner = train(
-            imagenet.path('g2sd_vits_cls'), imagenet.stage2(teacher, **options), str(folder)
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv('G2SD_DATA', str(image_data))
+            runner = train(
+                imagenet.path('g2sd_vits_cls'), imagenet.stage2(teacher, **options),
+                str(folder / 'run'),
+            )
         labels = runner.model.distillation.labels
-        return labels, read_weights(folder / 'weights.pth').state
+        return labels, read_weights(folder / 'run' / 'weights.pth').state
 
     return go
 
 
-def test_a_second_run_with_the_same_images_never_asks(run, tmp_path):
+@pytest.fixture(scope='module')
+def first(train_in, tmp_path_factory):
+    """A first run: its folder, what it kept, and its weights."""
+    folder = tmp_path_factory.mktemp('first')
+    return folder, *train_in(folder)
+
+
+@pytest.fixture
+def second(train_in, first, tmp_path):
+    """A run beside the labels of the first one."""
+    shutil.copytree(first[0] / 'labels', tmp_path / 'labels')
+    return lambda **options: train_in(tmp_path, **options)
+
+
+def test_a_second_run_with_the_same_images_never_asks(first, second, tmp_path):
     """Mixing and augmentation are on: what is replayed is replayed to the pixel."""
-    first, weights = run('first')
-    second, again = run('second')
-    assert (first.found, first.asked) == (0, 8)
-    assert (second.found, second.asked) == (8, 0)
+    _, kept, weights = first
+    found, again = second()
+    assert (kept.found, kept.asked) == (0, 8)
+    assert (found.found, found.asked) == (8, 0)
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
     (folder,) = (tmp_path / 'labels').iterdir()
     assert [path.name for path in folder.iterdir()] == ['rank0of1x6.labels']
@@ -134,18 +151,16 @@ def test_a_second_run_with_the_same_images_never_asks(run, tmp_path):
     {'model.train_cfg': {'_delete_': True}},  # no mixing
     {'distillation.teacher.dtype': 'bfloat16'},
 ])
-def test_runs_whose_teacher_sees_or_answers_otherwise_ask_it(run, tmp_path, change):
-    run('first')
-    second, _ = run('second', **change)
-    assert second.found == 0
-    assert len(list(Path(tmp_path / 'labels').iterdir())) == 2
+def test_runs_whose_teacher_sees_or_answers_otherwise_ask_it(second, tmp_path, change):
+    found, _ = second(**change)
+    assert found.found == 0
+    assert len(list((tmp_path / 'labels').iterdir())) == 2
 
 
-def test_another_student_takes_them(run):
-    run('first')
-    second, _ = run('second', **{'optim_wrapper.optimizer.lr': 1e-3,
-                                 'model.backbone.drop_path_rate': 0.2})
-    assert (second.found, second.asked) == (8, 0)
+def test_another_student_takes_them(second):
+    found, _ = second(**{'optim_wrapper.optimizer.lr': 1e-3,
+                         'model.backbone.drop_path_rate': 0.2})
+    assert (found.found, found.asked) == (8, 0)
 
 
 def test_labels_of_other_names_are_others():
