@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from g2sd_mm.bench.methods import METHODS
-from g2sd_mm.bench.reports.blocks import Heading, Table
+from g2sd_mm.bench.reports.blocks import Block, Figure, Heading, Table
 from g2sd_mm.bench.reports.league import league_tables
 from g2sd_mm.bench.reports.summary import Line, summarise, verdicts
 from g2sd_mm.bench.reports.tables import markdown_table
-from g2sd_mm.bench.results import BASELINES, read_results
+from g2sd_mm.bench.results import BASELINES, CHEAPER, COMPARED, read_results
 from g2sd_mm.tasks import TASKS
 
 from .bars import bars
@@ -25,7 +25,8 @@ from .speed.table import speed_table
 Maker = Callable[[list[Path]], str]
 
 _SECTION = re.compile(
-    r'(?P<start><!-- (?P<kind>results|excerpt|league|speed): (?P<files>\S+(?: \S+)*) -->\n).*?'
+    r'(?P<start><!-- (?P<kind>results|excerpt|league|cheaper|speed): '
+    r'(?P<files>\S+(?: \S+)*) -->\n).*?'
     r'(?P<end><!-- end of (?P=kind) -->)',
     re.DOTALL,
 )
@@ -37,8 +38,9 @@ def with_results(text: str, root: Path) -> str:
     Args:
         text: Markdown with ``<!-- results: FILE -->`` ... ``<!-- end of results -->`` for a
             ``results.json``, ``<!-- excerpt: FILE -->`` for a line a task of its main rows,
-            ``<!-- league: FILE -->`` for its league tables, or ``<!-- speed: FILES -->`` for what
-            ``tools/benchmark.py`` wrote.
+            ``<!-- league: FILE -->`` for its league tables, ``<!-- cheaper: FILE -->`` for those of
+            rows with less arithmetic, or ``<!-- speed: FILES -->`` for what ``tools/benchmark.py``
+            wrote.
         root: folder that FILE is relative to.
 
     Raises:
@@ -79,18 +81,34 @@ def _excerpt(files: list[Path]) -> str:
 
 #: Columns of a league table that are shown beside the method and its figure.
 _LEAGUE = ('- g2sd', '95 % interval', 'seeds', 'labels', 'teachers', 'PFLOP', 'own time')
+#: The same of rows with less arithmetic.
+_CHEAPER = ('- g2sd', '95 % interval', 'seeds', 'PFLOP', 'of teachers', 'own time', 'total')
 
 
 def _league(files: list[Path]) -> str:
     """The league tables of a ``results.json``, with fewer columns than its report has."""
     (file,) = files
+    return _as_markdown(_blocks(file), _LEAGUE)
+
+
+def _cheaper(files: list[Path]) -> str:
+    """Those of rows with less arithmetic, with the columns that are about it."""
+    (file,) = files
+    return _as_markdown(_blocks(file, (CHEAPER,)), _CHEAPER)
+
+
+def _blocks(file: Path, names: Sequence[str] = COMPARED) -> Iterator[Block]:
     results = read_results(file)
+    return league_tables(summarise(results['rows']), results.get('uses', ()), names)
+
+
+def _as_markdown(blocks: Iterable[Block], columns: Collection[str]) -> str:
     parts = []
-    for block in league_tables(summarise(results['rows']), results.get('uses', ())):
+    for block in blocks:
         if isinstance(block, Heading):
             parts.append(f'**{block.text}**')
         elif isinstance(block, Table):
-            shown = [0, 1, *(i for i, name in enumerate(block.header) if name in _LEAGUE)]
+            shown = [0, 1, *(i for i, name in enumerate(block.header) if name in columns)]
             rows = [block.header, ['---'] * len(block.header), *block.rows]
             lines = ('| ' + ' | '.join(row[i] for i in shown) + ' |' for row in rows)
             parts.append('\n'.join(lines))
@@ -125,7 +143,8 @@ def with_figures(text: str, results: Path) -> str:
 
 
 _KINDS: dict[str, Maker] = {
-    'results': _results, 'excerpt': _excerpt, 'league': _league, 'speed': speed_table,
+    'results': _results, 'excerpt': _excerpt, 'league': _league, 'cheaper': _cheaper,
+    'speed': speed_table,
 }  # fmt: skip
 
 
@@ -146,8 +165,15 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
         sections = list(_SECTION.finditer(text))
         if sections:
             files[page] = with_results(text, root)
-        for results in {root / s['files'] for s in sections if s['kind'] != 'speed'}:
-            files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
+        for section in sections:
+            if section['kind'] == 'speed':
+                continue
+            results = root / section['files']
+            if section['kind'] == 'cheaper':
+                charts = (b for b in _blocks(results, (CHEAPER,)) if isinstance(b, Figure))
+                files[results.with_name('cheaper.svg')] = next(charts).svg
+            else:
+                files[results.with_suffix('.svg')] = bars(summarise(read_results(results)['rows']))
     page, league = root / 'docs/baselines.md', root / 'docs/results/mini/league/results.json'
     files[page] = with_figures(files.get(page, page.read_text()), league)
     return files

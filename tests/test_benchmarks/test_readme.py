@@ -55,3 +55,20 @@ def test_a_league_is_shown_with_what_its_rows_use(tmp_path):
     assert header.startswith('| method | top1 | - g2sd | 95 % interval | seeds |')
     assert first.startswith('| mkd | 83.00 ± 1.41 | +2.50 |')
     assert second.startswith('| g2sd | 80.50 ± 0.71 |')
+
+
+def test_rows_with_less_arithmetic_are_shown_alone(tmp_path):
+    common = dict(task='cls', student='vits', params_m=1.0, gflops=0.5, train_seconds=10.0,
+                  total_seconds=12.0, seed=0)  # fmt: skip
+    found = (('main', '', 80.0), ('baselines', '', 82.0), ('cheaper', 'fast', 81.0))
+    rows = [
+        {**common, 'method': 'mkd' if table == 'baselines' else 'g2sd', 'metrics': {'top1': value},
+         'table': table, 'setting': setting}
+        for table, setting, value in found
+    ]  # fmt: skip
+    (tmp_path / 'r.json').write_text(json.dumps({'suite': 'league', 'rows': rows}))
+    text = with_results('<!-- cheaper: r.json -->\n<!-- end of cheaper -->\n', tmp_path)
+    header, _, first, second = [line for line in text.splitlines() if line.startswith('|')]
+    assert header.endswith('| PFLOP | of teachers | own time | total |')
+    assert 'fast' in first and '81.00' in first and '80.00' in second
+    assert '82.00' not in text

@@ -31,7 +31,9 @@ _HOW = (
 
 
 def league_tables(
-    lines: Sequence[Line], uses: Iterable[Mapping[str, Any]] = ()
+    lines: Sequence[Line],
+    uses: Iterable[Mapping[str, Any]] = (),
+    names: Sequence[str] = COMPARED,
 ) -> Iterator[Block]:
     """For each task with rows to compare all of its rows, the best first, and a picture of them.
 
@@ -40,9 +42,10 @@ def league_tables(
     Args:
         lines: of a report.
         uses: of ``results.json``: what its rows use.
+        names: of the tables.
     """
     known = {tuple(use[name] for name in IDENTITY): use for use in uses}
-    tables = [block for name in COMPARED for block in _tables(lines, known, name)]
+    tables = [block for name in names for block in _tables(lines, known, name)]
     yield from tables
     if tables:
         yield Paragraph(_HOW, 'note')
