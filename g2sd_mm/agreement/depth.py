@@ -35,7 +35,7 @@ def follow_range(cfg: Config, trained: Range, source: str, name: str) -> tuple[s
         a line for the log if the config had another range.
     """
     here = depth_range(cfg)
-    differing = {end: metres for end, metres in trained.items() if here.get(end, metres) != metres}
+    differing = {end: metres for end, metres in trained.items() if here.get(end) != metres}
     if not differing:
         return ()
     network_of(cfg)['decode_head'].update(differing)

@@ -152,6 +152,12 @@ def doubt(weights: Weights, grid: tuple[int, int] | None = None) -> str:
     )
 
 
+def has_square_grid(weights: Weights) -> bool:
+    """Whether positions fit a class token and a square of patches, as those of most files do."""
+    patches = weights.state['pos_embed'].shape[1] - 1
+    return math.isqrt(patches) ** 2 == patches
+
+
 def raw_pixels(weights: Weights) -> bool:
     """True for an autoencoder that its name or content says was trained on raw pixels."""
     return (

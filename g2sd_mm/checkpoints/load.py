@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
 from ..text import some
-from .identify import describe, doubt
+from .identify import describe, doubt, has_square_grid
 from .layouts.rules import fits
 from .positions import known_grid
 from .read import Weights
@@ -175,7 +175,8 @@ def load_verified(
         for note in weights.notes:
             print_log(f'{weights.name}: {note}', logger='current')
         if unsure := doubt(weights, known_grid(weights.meta)):
-            print_log(unsure, logger='current', level=logging.WARNING)
+            level = logging.INFO if has_square_grid(weights) else logging.WARNING
+            print_log(unsure, logger='current', level=level)
         module.load_state_dict({name: state[name] for name in fit.loaded}, strict=False)
     return fit
 

@@ -29,7 +29,8 @@ class _Place:
     tap: its tap.
     number, path: of the path that names it, in the list of its tap.
     part: what stands behind the path's colon, if anything.
-    heard: in a record, what was heard, and how often its tensors had been written into by then.
+    heard: in a record, what was heard, how often its tensors had been written into by then, and
+        whether autocast was on.
     """
 
     tap: str
@@ -37,7 +38,7 @@ class _Place:
     path: str
     module: Any
     part: str
-    heard: list[tuple[Any, list[int]]] = field(default_factory=list)
+    heard: list[tuple[Any, list[int], bool]] = field(default_factory=list)
 
     def values(self) -> list[Any]:
         """What was asked for, in call order; parts of attention are computed here.
@@ -45,17 +46,20 @@ class _Place:
         Outside of the network's pass: what a block does in it, a checkpointed one does again in the
         backward pass, when nobody listens.
         """
-        for value, versions in self.heard:
+        for value, versions, _ in self.heard:
             if _versions(value) != versions:
                 raise ConfigError(
                     f'tap {self.tap!r}: what was heard at {self.path!r} was overwritten later (as '
                     'an activation with inplace=True does): tap the module that wrote it, or set '
                     'inplace=False'
                 )
-        values = [value for value, _ in self.heard]
-        if self.part in _OF_ATTENTION:
-            return [attention_part(self.module, qkv, self.part) for qkv in values]
-        return values
+        return [self._asked(value, mixed) for value, _, mixed in self.heard]
+
+    def _asked(self, value: Any, mixed: bool) -> Any:
+        if self.part not in _OF_ATTENTION:
+            return value
+        with torch.autocast(value.device.type, enabled=mixed):  # a teacher's pass has none
+            return attention_part(self.module, value, self.part)
 
 
 class Taps:
@@ -96,6 +100,10 @@ class Taps:
         ]
         self._handles = [self._listen(place) for place in self._places]  # all paths are right
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
+        """Itself: the hooks in a copy of the network are those of this one."""
+        return self
+
     def _listen(self, place: _Place) -> Any:
         module = place.module
         if place.part != 'input':
@@ -127,7 +135,9 @@ class Taps:
                 'forward pass has no gradients: tap the block itself, or set with_cp=False'
             )
         # lists and dicts as they are now: their owner may put something else into them
-        place.heard.append((tree_map(lambda part: part, value), _versions(value)))
+        tensors = list(tensors_in(value))
+        mixed = bool(tensors) and torch.is_autocast_enabled(tensors[0].device.type)
+        place.heard.append((tree_map(lambda part: part, value), _versions(value), mixed))
 
     @contextmanager
     def record(self, trained: bool = False) -> Iterator[dict[str, Any]]:

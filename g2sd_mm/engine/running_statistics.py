@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from .hooks.access import bare_model
 
 
 def running_statistics(model: nn.Module) -> list[Tensor]:
     """Means, variances and counts of every batch norm (or another norm that has them)."""
-    norms = [module for module in model.modules() if isinstance(module, _NormBase)]
-    buffers = ((m.running_mean, m.running_var, m.num_batches_tracked) for m in norms)
-    return [buffer for some in buffers for buffer in some if buffer is not None]
+    names = ('running_mean', 'running_var', 'num_batches_tracked')
+    found = (getattr(module, name, None) for module in model.modules() for name in names)
+    return [buffer for buffer in found if isinstance(buffer, Tensor)]
 
 
 class Undo:
@@ -29,14 +29,16 @@ class Undo:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._now = running_statistics(model)
-        self._before = [buffer.clone() for buffer in self._now]
+        kinds: dict[Any, list[Tensor]] = {}
+        for buffer in running_statistics(model):
+            kinds.setdefault((buffer.dtype, buffer.device), []).append(buffer)
+        self._now = list(kinds.values())
+        self.keep()
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Note how they are."""
-        for before, now in zip(self._before, self._now, strict=True):
-            before.copy_(now)
+        """Note how they are: one tensor of each kind, since a network has many small ones."""
+        self._before = [_flat(buffers) for buffers in self._now]
 
     @torch.no_grad()
     def back_if(self, bad: Tensor) -> None:
@@ -47,8 +49,9 @@ class Undo:
         """
         if bad.device.type == 'cpu' and not bad.item():
             return
-        for before, now in zip(self._before, self._now, strict=True):
-            now.copy_(torch.where(bad.to(now.device) != 0, before, now))
+        for before, buffers in zip(self._before, self._now, strict=True):
+            chosen = torch.where(bad.to(before.device) != 0, before, _flat(buffers))
+            _fill(buffers, chosen)
 
 
 @torch.no_grad()
@@ -68,8 +71,18 @@ def share_statistics(runner: Runner) -> None:
     # in float64 the mean of equal numbers is that number: sharing once more changes nothing
     flat = torch.cat([buffer.double().flatten() for buffer in own])
     all_reduce(flat, 'mean')
-    for buffer, shared in zip(own, flat.split([buffer.numel() for buffer in own]), strict=True):
-        buffer.copy_(shared.view_as(buffer))
+    _fill(own, flat)
+
+
+def _flat(buffers: Sequence[Tensor]) -> Tensor:
+    return torch.cat([buffer.flatten() for buffer in buffers])
+
+
+def _fill(buffers: Sequence[Tensor], flat: Tensor) -> None:
+    parts = flat.split([buffer.numel() for buffer in buffers])
+    torch._foreach_copy_(
+        list(buffers), [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)]
+    )
 
 
 def _measured(models: Iterable[nn.Module]) -> Iterable[Tensor]:

@@ -61,6 +61,13 @@ def test_a_test_follows_the_weights_and_says_so(run):
     assert reconcile(cfg, str(run / 'weights.pth'), 'mine.py').notes == ()
 
 
+def test_ends_that_a_config_leaves_out_are_told_too(run):
+    cfg = config(CONFIG, **NONE)
+    del cfg.model.decode_head['max_depth']
+    reconcile(cfg, str(run / 'weights.pth'), 'mine.py', ())
+    assert depth_range(cfg) == TRAINED
+
+
 def test_inside_of_test_time_augmentation_too(run):
     cfg = config(CONFIGS['depth'], **NONE)
     cfg.model = dict(type='SegTTAModel', module=cfg.model)

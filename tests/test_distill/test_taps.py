@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import weakref
 
@@ -317,6 +318,27 @@ def test_attention_is_heard_without_leaving_the_fused_kernel(monkeypatch):
     own = block.attn.proj(attended.transpose(1, 2).reshape(2, 5, 12))
     assert torch.allclose(own, block.attn(block.norm1(x)), atol=1e-6)
     assert heard['scores'].requires_grad
+
+
+def test_scores_are_as_exact_as_the_pass_that_they_are_of():
+    """A teacher's pass has no autocast, whatever its student has around it."""
+    network = Block(16, 2)
+    taps, tokens = Taps(network, {'scores': 'attn:scores'}), torch.randn(2, 5, 16)
+    with taps.record() as plain:
+        network(tokens)
+    student, teacher = torch.autocast('cpu', torch.bfloat16), torch.autocast('cpu', enabled=False)
+    with student, taps.record() as seen, teacher:
+        network(tokens)
+    assert torch.equal(seen['scores'], plain['scores'])
+    with torch.autocast('cpu', torch.bfloat16), taps.record() as seen:
+        network(tokens)
+    assert seen['scores'].dtype == torch.bfloat16
+
+
+def test_a_copied_network_brings_no_second_one_with_its_taps():
+    network = nn.Sequential(nn.Linear(2, 2))
+    taps = Taps(network, {'one': '0'})
+    assert copy.deepcopy(taps) is taps
 
 
 def test_scores_of_timm_follow_its_norms_of_queries_and_keys():

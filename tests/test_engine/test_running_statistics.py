@@ -15,8 +15,8 @@ from torch import nn
 
 from g2sd_mm.engine.hooks.export import WeightsExportHook
 from g2sd_mm.engine.hooks.saving import WholeCheckpointHook
+from g2sd_mm.engine.running_statistics import Undo, share_statistics
 from g2sd_mm.engine.running_statistics import running_statistics as statistics
-from g2sd_mm.engine.running_statistics import share_statistics
 
 from ..helpers.runs import runner
 from ..helpers.toys import free_port
@@ -93,6 +93,24 @@ def test_processes_share_the_mean_of_their_statistics():
     for process in ranks:
         process.join(60)
     assert [process.exitcode for process in ranks] == [0, 0]
+
+
+def test_whatever_has_statistics_counts():
+    class Foreign(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer('running_mean', torch.zeros(2))
+            self.register_buffer('running_var', None)
+
+    model = nn.Sequential(nn.BatchNorm2d(3), Foreign(), nn.BatchNorm1d(2).double())
+    undo, before = Undo(model), [one.clone() for one in statistics(model)]
+    assert len(before) == 3 + 1 + 3
+    for buffer in statistics(model):
+        buffer.add_(1)
+    undo.back_if(torch.tensor(0.0))
+    assert not any(torch.equal(a, b) for a, b in zip(statistics(model), before, strict=True))
+    undo.back_if(torch.tensor(1.0))
+    assert all(torch.equal(a, b) for a, b in zip(statistics(model), before, strict=True))
 
 
 def test_one_process_keeps_its_own():

@@ -332,7 +332,9 @@ class LastPredictionsHook(DrawPredictionsHook):
 def _images_of(dataset: Any) -> str:
     """The folder that a data set finds its images in; empty if it does not say."""
     prefix = getattr(dataset, 'data_prefix', None) or {}
-    found = getattr(dataset, 'img_prefix', None) or prefix.get('img_path') or prefix.get('img')
+    # mmpretrain's img_prefix is a property that needs an entry
+    own = prefix.get('img_path') or prefix.get('img') or prefix.get('img_prefix')
+    found = own or ('' if prefix else getattr(dataset, 'img_prefix', ''))
     return found if isinstance(found, str) else ''
 
 
