@@ -27,6 +27,7 @@ _IMAGES = (
 _SPLIT_COLUMNS = ('split', 'set', 'subset', 'partition', 'usage')
 _LOOKED_AT = 20
 _SET = ('1', '1.0')  # in the column of a class
+_EACH = 'each'  # answer that all columns are classes
 
 
 @dataclass(frozen=True)
@@ -194,21 +195,30 @@ class _Table:
 
     def _labels(self, choices: Choices) -> list[str]:
         names = [n.lower() for n in self.head]
-        rest, told = self.classes, 'column' in choices.read_as
+        rest, told = self.classes, bool(choices.told('column'))
         known = [i for i in rest if names[i] in _LABELS]
-        if not told and not known and len(rest) > 1 and self._are_bits(rest):
+        bits = len(rest) > 1 and self._are_bits(rest)
+        # one of them may be called label by chance, as a class, or the others be no classes
+        doubtful = bits and all(len(self._set(line, rest)) == 1 for line in self.lines)
+        if bits and not told and not known:
             return [self._one_of(line, rest) for line in self.lines]
         column = known if len(known) == 1 and not told else rest
-        readings = {self.head[i]: f'with the classes in column {self.head[i]}' for i in column}
+        readings = {_EACH: 'with a class for each column'} if doubtful else {}
+        readings |= {self.head[i]: f'with the classes in column {self.head[i]}' for i in column}
         chosen = choices.answer('column', readings, self.file)
+        if chosen not in self.head:
+            return [self._one_of(line, rest) for line in self.lines]
         return [line[self.head.index(chosen)] for line in self.lines]
 
     def _are_bits(self, columns: Sequence[int]) -> bool:
         return {line[i] for line in self.lines for i in columns} <= {*_SET, '0', '0.0'}
 
+    def _set(self, line: Sequence[str], columns: Sequence[int]) -> list[str]:
+        return [self.head[i] for i in columns if line[i] in _SET]
+
     def _one_of(self, line: Sequence[str], columns: Sequence[int]) -> str:
         """The class of a row of noughts and ones."""
-        set_ = [self.head[i] for i in columns if line[i] in _SET]
+        set_ = self._set(line, columns)
         if len(set_) != 1:
             raise DataError(
                 f'{self.file}: {line[self.images]} has {len(set_)} classes ({some(set_)}); each '
@@ -343,5 +353,5 @@ def hold_out_classes(layout: Layout, train: Split, choices: Choices) -> Layout:
     key = digest_of(root, images, share, choices.split_seed)
     copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
     splits = [Split(name, copy / name) for name in ('train', 'val')]
-    return after_holding_out(layout, copy, splits, facts)
+    return after_holding_out(layout, train, copy, splits, facts)
 

@@ -148,16 +148,24 @@ def hold_out_objects(layout: Layout, train: Split, choices: Choices) -> Layout:
     key = digest_of(file.parent, [file], share, choices.split_seed)
     copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
     splits = [split_in(copy, name) for name in ('train', 'val')]
-    return after_holding_out(layout, copy, splits, facts)
+    return after_holding_out(layout, train, copy, splits, facts)
 
 
 def after_holding_out(
-    layout: Layout, copy: Path, splits: Sequence[Split], facts: dict[str, Any]
+    layout: Layout, divided: Split, copy: Path, splits: Sequence[Split], facts: dict[str, Any]
 ) -> Layout:
-    """The layout with both splits, and a line that says where they are written down."""
+    """The layout with both splits, and a line that says where they are written down.
+
+    Args:
+        layout: before.
+        divided: the split that both are from; in a folder ``test`` it may be called so.
+        copy: folder of both.
+        splits: both.
+        facts: what the copy says of them.
+    """
     number = len(facts['held out'])
     note = f'{number} of {facts["of"]} images are held out for validation: {copy / "copy.json"}'
-    others = [split for split in layout.splits if split.name == 'test']
+    others = [split for split in layout.splits if split.name == 'test' and split != divided]
     root = layout.root if layout.task == 'det' else copy
     return replace(
         layout, root=root, splits=(*splits, *others), copy=copy, notes=(*layout.notes, note)

@@ -32,7 +32,8 @@ IMAGE_FOLDERS = frozenset((
     'photos', 'pictures',
 ))  # fmt: skip
 _OBJECTS = frozenset(('segmentationobject', 'instances', 'depth'))
-_ENDINGS = ('.png', '.bmp', '.tif', '.tiff', '.gif', '.jpg', '.jpeg')
+_JPEG = ('.jpg', '.jpeg')  # never masks, which is said where there are no others
+_ENDINGS = ('.png', '.bmp', '.tif', '.tiff', '.gif', *_JPEG)
 _MARKS = '_-. '
 _BESIDE = ('_mask', '-mask', '_label', '_labels', '_seg', '_gt', '.mask', '_L')
 
@@ -161,6 +162,8 @@ class MaskFolder:
         pairs, alone = [], []
         for image in self._images:
             fits = by_key.get(_key(image, ends[0]), []) if image.stem.endswith(ends[0]) else []
+            # a JPEG beside a mask is a picture of it
+            fits = [mask for mask in fits if mask.suffix.lower() not in _JPEG] or fits
             if len(fits) > 1:
                 raise DataError(
                     f'{self.root / image} has the masks {fits[0]} and {fits[1]}: leave one of them'
@@ -273,5 +276,5 @@ def hold_out_masks(layout: Layout, train: Split, choices: Choices) -> Layout:
     splits = [
         Split(name, copy / 'images' / name, copy / below / name) for name in ('train', 'val')
     ]
-    return after_holding_out(layout, copy, splits, facts)
+    return after_holding_out(layout, train, copy, splits, facts)
 

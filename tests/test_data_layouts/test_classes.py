@@ -195,16 +195,24 @@ def test_numbers_count_from_0_or_1(tmp_path, folders, number, expected):
         assert numbers(numbers=how) == called
 
 
-@pytest.mark.parametrize('other', ['occluded', 'healthy'])
-def test_a_column_of_labels_counts_before_columns_of_bits(tmp_path, other):
-    bit = {'occluded': lambda i: i // 4, 'healthy': lambda i: 1 - i % 2}[other]
-    rows = ''.join(f'{i}.png,{i % 2},{bit(i)}\n' for i in range(6))
-    root = listed(tmp_path / 'pets', labels=f'filename,label,{other}\n{rows}')
+def test_a_column_of_labels_counts_before_columns_of_bits(tmp_path):
+    rows = ''.join(f'{i}.png,{i % 2},{i // 4}\n' for i in range(6))
+    root = listed(tmp_path / 'pets', labels=f'filename,label,occluded\n{rows}')
     expected = {f'{i}': f'{i % 2}' for i in range(6)}
     assert read(find_layout(root).splits[0].images) == expected
-    (root / 'labels.csv').write_text(f'filename,animal,{other}\n{rows}')
+    (root / 'labels.csv').write_text(f'filename,animal,occluded\n{rows}')
     choices = Choices(read_as={'column': 'animal'})
     assert read(find_layout(root, choices).splits[0].images) == expected
+
+
+def test_a_column_for_each_class_may_be_called_label(tmp_path):
+    rows = ''.join(f'{i}.png,{1 - i % 2},{i % 2}\n' for i in range(6))
+    root = listed(tmp_path / 'range', labels=f'filename,decoy,target\n{rows}')
+    with pytest.raises(DataError, match=words('labels.csv', 'column=each', 'column=target')):
+        find_layout(root)
+    for answer, names in (('each', ('decoy', 'target')), ('target', ('0', '1'))):
+        layout = find_layout(root, Choices(read_as={'column': answer}))
+        assert read(layout.splits[0].images) == {f'{i}': names[i % 2] for i in range(6)}
 
 
 def test_a_column_for_each_class_may_have_decimals(tmp_path):

@@ -1,4 +1,4 @@
-"""Sizes of images by their headers are those of the pixels that are read."""
+"""Sizes of images by their headers are those of the pixels; parts that are held out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from g2sd_mm.data_layouts import Choices, find_trainable
 from g2sd_mm.data_layouts.converted import size_of, sizes_of
+
+from ..helpers.exports import Scene, write_image
 
 
 @pytest.mark.parametrize('ending', ['jpg', 'png', 'webp', 'tiff'])
@@ -22,3 +25,24 @@ def test_the_size_is_that_of_the_pixels(tmp_path, ending, orientation):
     assert size_of(file) == sizes_of(file)[1] == (width, height)
     if ending == 'jpg':
         assert sizes_of(file)[0] == (6, 4)
+
+
+@pytest.mark.parametrize('name', ['test', 'train', 'val'])
+@pytest.mark.parametrize('task', ['cls', 'det', 'seg'])
+def test_what_is_divided_is_in_no_other_split(tmp_path, name, task):
+    """Whatever the folder is called."""
+    root = tmp_path / name
+    for i in range(8):
+        scene = Scene(f'{i}', '', (16, 12), ())
+        if task == 'cls':
+            write_image(scene, root / f'class {i % 2}' / f'{i}.png')
+            continue
+        write_image(scene, root / 'images' / f'{i}.png')
+        (root / 'labels').mkdir(exist_ok=True)
+        if task == 'det':
+            (root / 'labels' / f'{i}.txt').write_text('0 .5 .5 .2 .2')
+        else:
+            Image.fromarray(np.eye(4, dtype=np.uint8)).save(root / 'labels' / f'{i}.png')
+    layout = find_trainable(root, Choices(val_share=0.25))
+    found = {split.name: len(list(split.images.rglob('?.png'))) for split in layout.splits}
+    assert layout.task == task and found == {'train': 6, 'val': 2}
