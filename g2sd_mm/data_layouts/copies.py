@@ -24,7 +24,7 @@ from ..whole_files import user_cache
 #: Folder beside the data; hidden, so that no reader takes it for data.
 FOLDER = '.g2sd'
 _NOTE = 'copy.json'
-_VERSION = 3  # of what is written: another one makes old copies unknown
+_VERSION = 4  # of what is written: another one makes old copies unknown
 
 
 def digest_of(root: Path, files: Iterable[os.PathLike[str]], *more: Any) -> str:

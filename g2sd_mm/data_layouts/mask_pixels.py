@@ -74,8 +74,10 @@ def palette_of(file: Path) -> bytes:
 
 
 def palette_rows(palette: bytes) -> dict[int, Colour]:
-    """The colour of each number."""
-    return {i: (r, g, b) for i, (r, g, b) in enumerate(zip(*[iter(palette)] * 3, strict=False))}
+    """The colour of each number; none of 255 that has another's, as where zeros fill the rest."""
+    rows = {i: (r, g, b) for i, (r, g, b) in enumerate(zip(*[iter(palette)] * 3, strict=False))}
+    last = rows.pop(_LARGEST, None)
+    return rows if last is None or last in rows.values() else rows | {_LARGEST: last}
 
 
 def palette_at(file: Path, values: Iterable[int]) -> dict[int, Colour]:
@@ -84,14 +86,26 @@ def palette_at(file: Path, values: Iterable[int]) -> dict[int, Colour]:
     return {value: rows[value] for value in values if value in rows}
 
 
-def colours_of(file: Path) -> np.ndarray:
-    """As :func:`pixels_of`, with the colours of a palette in place of its numbers."""
-    pixels, palette = pixels_of(file), palette_of(file)
-    if not palette:
-        return pixels
-    table = np.zeros((_LARGEST + 1, 3), np.uint8)
-    table[: len(palette) // 3] = np.frombuffer(palette, np.uint8).reshape(-1, 3)
-    return table[pixels]
+def colours_of(file: Path) -> tuple[list[tuple[int | None, Colour | None]], np.ndarray]:
+    """What occurs in a file, and the place of each pixel [height, width] in this list.
+
+    Colours, with their numbers in the file's palette; 255 may have none, see :func:`palette_rows`.
+    """
+    pixels = pixels_of(file)
+    palette = palette_of(file) if pixels.ndim == 2 else b''
+    values, places = np.unique(pixels if palette else packed(pixels), return_inverse=True)
+    shown: list[tuple[int | None, Colour | None]]
+    if palette:
+        rows: dict[int, Colour | None] = {_LARGEST: None, **palette_rows(palette)}
+        shown = [(number, rows.get(number, (0, 0, 0))) for number in values.tolist()]
+    else:
+        shown = [(None, unpack(value)) for value in values.tolist()]
+    return shown, places.reshape(pixels.shape[:2])
+
+
+def used(pixels: np.ndarray) -> set[int]:
+    """The numbers that occur in pixels of 8 bits."""
+    return set(np.flatnonzero(np.bincount(pixels.ravel(), minlength=_LARGEST + 1)).tolist())
 
 
 def is_grey(pixels: np.ndarray) -> bool:

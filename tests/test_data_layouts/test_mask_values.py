@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from g2sd_mm.data_layouts import Choices, Layout, find_layout
+from g2sd_mm.data_layouts import Choices, Layout, find_layout, mask_values
+from g2sd_mm.data_layouts.mask_pixels import pixels_of
 from g2sd_mm.errors import DataError
 
 from ..helpers.toys import words
@@ -29,7 +30,7 @@ def written(
         Image.new('RGB', (4, 4)).save(root / f'images/train/{name}.png')
         picture = Image.fromarray(mask.astype(np.uint8), 'P' if palettes else None)
         if palettes:
-            colours = palettes.get(name, palettes['*'])
+            colours = palettes.get(name) or palettes['*']
             picture.putpalette([channel for colour in colours for channel in colour])
         picture.save(root / f'{folder}/train/{name}.{ending}')
     return root
@@ -98,6 +99,88 @@ def test_palettes_may_differ_in_what_no_mask_shows(tmp_path):
     masks = {f'{i:03}': np.array([[0, 1]]) for i in range(60)}
     written(tmp_path, masks, {'*': [BLACK, RED, BLUE], '031': [BLACK, RED, GREY]}, 'annotations')
     assert find_layout(tmp_path).copy is None
+
+
+@pytest.mark.parametrize('last', [BLACK, BORDER])
+def test_palettes_may_be_filled_up_behind_what_masks_show(tmp_path, last):
+    full = [BLACK, RED, BLUE, GREY]
+    masks = {'a': [[0, 1, 2, 255]], 'b': [[0, 1, 2, 3]]}
+    palettes = {'a': full[:3] + [BLACK] * 252 + [last], 'b': full + [BLACK] * 252}
+    root = written(tmp_path, {k: np.array(m) for k, m in masks.items()}, palettes, 'annotations')
+    assert find_layout(root).copy is None
+
+
+def test_files_are_decoded_only_where_a_difference_can_count(tmp_path, monkeypatch):
+    decoded = []
+
+    def counted(file: Path) -> np.ndarray:
+        decoded.append(file.stem)
+        return pixels_of(file)
+
+    masks = {f'{i:03}': np.array([[0, 1]]) for i in range(40)}
+    others = {'007': [BLACK, RED, BLUE], '031': [BLACK, RED, GREY], '032': [BLACK, RED, GREY]}
+    written(tmp_path, masks, {'*': [BLACK, RED], **others})
+    files = sorted((tmp_path / 'masks/train').iterdir())
+    monkeypatch.setattr(mask_values, 'pixels_of', counted)
+    assert not mask_values._own_palettes(files)
+    assert decoded == ['007']  # then no mask can show a 2 but those in grey
+
+
+@pytest.mark.parametrize('first', [[BLACK, RED], [BLACK, RED, *[BLACK] * 254]])
+def test_colours_that_the_first_palette_does_not_hold_can_differ(tmp_path, first):
+    masks = {'a': np.array([[0, 1]]), 'b': np.array([[0, 2]]), 'c': np.array([[0, 2]])}
+    palettes = {'a': first, 'b': [BLACK, GREY, RED], 'c': [BLACK, WHITE, BLUE]}
+    layout = find_layout(written(tmp_path, masks, palettes))
+    assert [names_in(layout, name)[1] for name in 'abc'] == ['#c80000', '#c80000', '#0000c8']
+
+
+@pytest.mark.parametrize('last', [BLACK, BORDER])
+def test_255_of_a_palette_is_ignored_in_whichever_file(tmp_path, last):
+    masks = {f'{i:03}': np.array([[0, 1, 2]]) for i in range(60)}
+    masks['031'] = np.array([[0, 1, 255]])
+    root = written(tmp_path, masks, {'*': [BLACK, RED, BLUE, *[BLACK] * 252, last]})
+    layout = find_layout(listed(root, ground=BLACK, car=BLUE, person=RED))
+    assert names_in(layout, '030') == ['ground', 'person', 'car']
+    assert names_in(layout, '031') == ['ground', 'person', 'ignored']
+
+
+def test_255_of_a_palette_may_have_a_listed_colour_of_its_own(tmp_path):
+    greys = [(i, i, i) for i in range(256)]
+    root = written(tmp_path, {'a': np.array([[0, 255]])}, {'*': greys})
+    assert names_in(find_layout(listed(root, ground=BLACK, road=WHITE)), 'a') == ['ground', 'road']
+
+
+def test_blue_is_no_255_of_a_palette(tmp_path):
+    root = written(tmp_path, {'a': np.array([[BLACK, (0, 0, 255)]])})
+    with pytest.raises(DataError, match=words('a.png', '#0000ff')):
+        find_layout(listed(root, ground=BLACK, road=RED))
+
+
+def test_names_stay_where_black_is_the_first_class(tmp_path):
+    root = listed(written(tmp_path, {'a': np.array([[0, 255]])}), ground=BLACK, road=RED)
+    assert names_in(find_layout(root), 'a') == ['ground', 'road']
+    listed(root, road=RED, ground=BLACK)
+    assert find_layout(root).classes == ('background', 'object')
+
+
+@pytest.mark.parametrize('rare', [128, 254])
+def test_a_rare_grey_beside_0_and_255_is_named(tmp_path, rare):
+    masks = {f'{i:03}': np.array([[0, 255]]) for i in range(60)} | {'031': np.array([[rare, 255]])}
+    written(tmp_path, masks)
+    with pytest.raises(DataError, match=words('031.png', str(rare), 'masks=colours')) as refusal:
+        find_layout(tmp_path)
+    assert 'masks=numbers' not in str(refusal.value)  # which would make it a class
+    layout = find_layout(tmp_path, Choices(read_as={'masks': 'colours'}))
+    assert len(layout.classes) == 3
+
+
+def test_a_jpeg_beside_a_mask_is_a_picture_of_it(tmp_path):
+    masks = {name: np.array([[0, 1]]) for name in 'ab'}
+    root = written(tmp_path, masks)
+    for name in masks:
+        Image.new('RGB', (2, 1)).save(root / f'masks/train/{name}.jpg')
+    mask = find_layout(root).split('train').labels / 'a.png'
+    assert (np.asarray(Image.open(mask)) == [0, 1]).all()
 
 
 @pytest.mark.parametrize('folder', ['masks', 'annotations'])
