@@ -24,6 +24,8 @@ QUESTIONS = {
     'masks': 'whether masks hold class numbers, colours, or 255 for the object (binary)',
     'test': 'val: labelled test images are the validation images, where there are no others',
 }
+#: Questions that come up for each split, and may have an answer for each.
+SEVERAL = ('file', 'column')
 
 
 @dataclass(frozen=True)
@@ -61,23 +63,26 @@ class Choices:
         return words + (['--read-as', *answers] if answers else [])
 
     def told(self, question: str) -> tuple[str, ...]:
-        """All answers to a question; several are separated by commas: one file for each split."""
+        """All answers to a question; those of :data:`SEVERAL` are separated by commas."""
         said = self.read_as.get(question, '')
-        return tuple(dict.fromkeys((said, *said.split(',')))) if said else ()
+        parts = said.split(',') if question in SEVERAL else ()
+        return tuple(dict.fromkeys((said, *parts))) if said else ()
 
     def answer(self, question: str, readings: Mapping[str, str], where: Path | str) -> str:
         """The reading that was chosen.
 
         Args:
             question: of :data:`QUESTIONS`.
-            readings: answer -> what it means. With one alone nothing is asked.
+            readings: answer -> what it means. With one alone nothing has to be said.
             where: file or folder that can be read so.
 
         Raises:
             DataError: if there are several and none was chosen, or one that is not there.
         """
-        chosen = self.read_as.get(question)
-        fits = [r for r in readings if r in self.told(question)] or list(readings)
+        chosen, told = self.read_as.get(question), self.told(question)
+        fits = [r for r in readings if r in told]
+        if not fits and (not told or question in SEVERAL):  # an answer may be another split's
+            fits = list(readings)
         if len(fits) == 1:
             return fits[0]
         said = ' or '.join(
@@ -94,10 +99,12 @@ def read_answers(pairs: Iterable[str]) -> dict[str, str]:
     Raises:
         UserError: for a word without ``=``.
     """
-    answers: dict[str, str] = {}
+    answers: dict[str, list[str]] = {}
     for pair in pairs:
         question, equals, answer = pair.partition('=')
         if not equals or not answer:
             raise UserError(f'--read-as {pair}: write QUESTION=ANSWER, such as format=yolo')
-        answers[question] = f'{answers[question]},{answer}' if question in answers else answer
-    return answers
+        told = answers.setdefault(question, [])
+        if answer not in told:
+            told.append(answer)
+    return {question: ','.join(told) for question, told in answers.items()}

@@ -53,9 +53,8 @@ class VocFolder:
         Raises:
             DataError: naming the file of what cannot be read.
         """
-        origin = choices.read_as.get('voc') or self._origin()
-        if origin not in _ORIGINS:
-            choices.answer('voc', _ORIGINS, self.root)
+        told = choices.told('voc')
+        origin = choices.answer('voc', _ORIGINS, self.root) if told else self._origin()
         names = names_beside(self.root)
         facts: list[Any] = [*self._files, *self._listing.images, *self._listing.ending('.txt')]
         facts += [names.file] if names else []
@@ -93,7 +92,8 @@ class VocFolder:
         parts = [split_in(copy, name) for name in kept['images']]
         notes = [
             f'{self.root}: Pascal VOC files, {"now" if new else "before"} converted to {copy}',
-            f'boxes are read {_ORIGINS[origin]} (--read-as voc={_other(origin)} for the other way)',
+            f'boxes are read as {_ORIGINS[origin]} (--read-as voc={_other(origin)} for the other '
+            'way)',
         ]
         if kept['difficult']:
             notes.append(f'{kept["difficult"]} difficult objects are neither learnt nor judged')
@@ -146,8 +146,8 @@ class VocFolder:
 
 
 _ORIGINS = {
-    'from-1': 'as numbers of pixels that count from 1, as in VOC itself',
-    'from-0': 'as edges that count from 0, as most tools write them',
+    'from-1': 'numbers of pixels that count from 1, as in VOC itself',
+    'from-0': 'edges that count from 0, as most tools write them',
 }
 
 

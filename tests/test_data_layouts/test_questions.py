@@ -12,7 +12,7 @@ from PIL import Image
 
 from g2sd_mm.data_checks.coco_file import read_annotations
 from g2sd_mm.data_layouts import Choices, find_layout, find_trainable
-from g2sd_mm.data_layouts.choices import QUESTIONS, read_answers
+from g2sd_mm.data_layouts.choices import QUESTIONS, SEVERAL, read_answers
 from g2sd_mm.errors import DataError, UserError
 from g2sd_mm.image_files import files_below
 
@@ -326,6 +326,32 @@ def test_options_that_say_nothing_are_refused():
     with pytest.raises(UserError, match='QUESTION=ANSWER'):
         read_answers(['yolo'])
     assert read_answers(['file=a=b.json']) == {'file': 'a=b.json'}
+
+
+@pytest.mark.parametrize('question', [q for q in QUESTIONS if q not in SEVERAL])
+def test_an_answer_is_one_of_the_offered(question):
+    offered = {'a': 'one', 'b': 'another'}
+    twice = read_answers([f'{question}=a', f'{question}=a'])
+    assert chosen(**twice).answer(question, offered, 'here') == 'a'
+    for wrong in ('a,a', 'a,b', 'a,x', 'x'):
+        with pytest.raises(DataError, match=words(f'{question}=a', f'{question}=b')):
+            chosen(**{question: wrong}).answer(question, offered, 'here')
+    with pytest.raises(DataError, match=words(f'{question}=a')):
+        chosen(**{question: 'x'}).answer(question, {'a': 'one'}, 'here')
+
+
+@pytest.mark.parametrize('wrong', ['from-1,from-1', 'from-0,from-1', 'x'])
+def test_boxes_of_voc_are_read_in_one_of_two_ways(tmp_path, wrong):
+    root = exports.voc(tmp_path / 'fruit', scenes())
+    with pytest.raises(DataError, match=words('voc=from-1', 'voc=from-0')):
+        find_layout(root, chosen(voc=wrong))
+
+
+@pytest.mark.parametrize('wrong', ['colours,colours', 'colours,numbers', 'x'])
+def test_masks_are_read_in_one_way(tmp_path, wrong):
+    root = exports.masks(tmp_path / 'fruit', scenes(), 'palette')
+    with pytest.raises(DataError, match=words('masks=numbers', 'masks=colours')):
+        find_layout(root, chosen(masks=wrong))
 
 
 def test_every_question_is_in_the_documentation():
