@@ -112,7 +112,7 @@ def read_names(file: Path) -> Names | None:
 
 
 def yaml_of(file: Path, text: str | None = None) -> dict[str, Any]:
-    """A YAML file that is a mapping; numbers in it stay texts.
+    """A YAML file that is a mapping; numbers and ``false`` in it stay texts.
 
     Raises:
         DataError: if it is none.
@@ -120,10 +120,10 @@ def yaml_of(file: Path, text: str | None = None) -> dict[str, Any]:
     import yaml
 
     class Texts(yaml.SafeLoader):
-        """Leaves what it finds as text, as a class may be called ``no``; nothing is still None."""
+        """Leaves what it finds as text: a class may be called ``no``; not ``null`` and ``<<``."""
 
         yaml_implicit_resolvers = {
-            first: [pair for pair in pairs if pair[0] == 'tag:yaml.org,2002:null']
+            first: [pair for pair in pairs if pair[0].rpartition(':')[2] in ('null', 'merge')]
             for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 

@@ -7,6 +7,7 @@ No converter library fits: those that are well kept turn polygons into pixels an
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -29,6 +30,7 @@ from .layout import Layout, Listing, Split, split_named, split_of
 from .names import Names, names_beside, names_of_mapping, yaml_of
 
 _SPLITS = ('train', 'val', 'test')
+_NONE = ('', 'false', 'no', 'off', 'none', '[]')  # of an entry: there is no such split
 _BEYOND = 0.01  # of a side; files are rounded
 _MOST_CLASSES = 1 << 16
 
@@ -100,12 +102,15 @@ class YoloFolder:
 
     def _splits(self) -> dict[str, list[PurePath]]:
         content = self.yaml[1] if self.yaml else {}
-        named = {s: content[s] for s in _SPLITS if content.get(s)}
-        if 'val' not in named and content.get('valid'):
-            named['val'] = content['valid']
+        said = {s: p for s, p in content.items() if str(p).lower() not in _NONE}
+        if 'valid' in said:
+            said.setdefault('val', said['valid'])
+        named = {split: said[split] for split in _SPLITS if split in said}
+        written: dict[str, set[str]] = {}
         found: dict[str, list[PurePath]] = {}
         for split, places in named.items():
-            entries = list(map(str, places if isinstance(places, list) else [places]))
+            entries = [_plain(p) for p in (places if isinstance(places, list) else [places])]
+            written[split] = set(entries)
             images = [image for place in entries for image in self._below(place)]
             if images:
                 found[split] = list(dict.fromkeys(images))
@@ -117,7 +122,7 @@ class YoloFolder:
                     f'{some(list(dict.fromkeys(looked)), 6)}: mend the entry, or add the folder'
                 )
         both = [set(found.get(split, ())) for split in ('train', 'val')]
-        if both[0] and both[0] <= both[1] and named['train'] != named['val']:
+        if both[0] and both[0] <= both[1] and written['train'] != written['val']:
             assert self.yaml is not None
             raise DataError(
                 f'{self.yaml[0]}: val is {named["val"]}, where all images of train '
@@ -151,7 +156,7 @@ class YoloFolder:
 
         A folder of a split is never left out: what is left would be the images of all.
         """
-        name, base, own = PurePath(place.replace('\\', '/')), '', PurePath('.')
+        name, base, own = PurePath(place), '', PurePath('.')
         if self.yaml:
             base = str(self.yaml[1].get('path') or '')
             own = PurePath(self.yaml[0].parent.relative_to(self.root))
@@ -233,6 +238,11 @@ class YoloFolder:
             label, size = self._label(image), size_of(self.root / image)
             things = list(_read_label(self.root / label, size, points)) if label else []
             yield image, size, things
+
+
+def _plain(place: Any) -> str:
+    """An entry without what changes nothing, such as ``./``, ``a/../`` and a stroke at the end."""
+    return posixpath.normpath(str(place).replace('\\', '/'))
 
 
 def _read_label(file: Path, size: tuple[int, int], key_points: int) -> Iterator[Thing]:

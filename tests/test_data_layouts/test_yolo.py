@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from g2sd_mm.data_layouts import Layout, find_layout, find_trainable
+from g2sd_mm.data_layouts import Choices, Layout, find_layout, find_trainable
 from g2sd_mm.errors import DataError
 
 from ..helpers.exports import Scene, write_image
@@ -105,3 +105,29 @@ def test_key_points_are_passed_over(tmp_path):
     (tmp_path / 'train/a.txt').write_text('1 .5 .5 .2 .2 .1 .1 2 .3 .3 2\n')
     content = json.loads(find_layout(tmp_path).split('train').labels.read_text())
     assert content['annotations'][0]['bbox'] == pytest.approx([6.4, 4.8, 3.2, 2.4])
+
+
+@pytest.mark.parametrize(
+    'val',
+    ['./images/train', 'images/train/', 'images/a/../train', '[images/train, ./images/train]'],
+)
+def test_one_folder_may_be_written_in_several_ways(tmp_path, val):
+    layout = find_trainable(yolo(tmp_path, f'train: images/train\nval: {val}', 'images/train'))
+    assert files_of(layout, 'train') == files_of(layout, 'val')
+
+
+def test_a_way_back_leads_through_folders_that_are_not_there(tmp_path):
+    yolo(tmp_path, 'train: train\nval: test/../val', 'train', 'val')
+    assert files_of(find_trainable(tmp_path), 'val') == ['val/a.png', 'val/b.png']
+
+
+@pytest.mark.parametrize('nothing', ['false', 'no', '', '[]', 'null', '""'])
+def test_an_entry_may_say_that_there_is_no_such_split(tmp_path, nothing):
+    yolo(tmp_path, f'train: train\nval: {nothing}\ntest: {nothing}', 'train')
+    layout = find_trainable(tmp_path, Choices(val_share=0.5))
+    assert [split.name for split in layout.splits] == ['train', 'val']
+
+
+def test_keys_may_be_merged(tmp_path):
+    yolo(tmp_path, 'base: &base\n  train: a\n<<: *base\nval: b', 'a', 'b')
+    assert files_of(find_trainable(tmp_path), 'train') == ['a/a.png', 'a/b.png']
