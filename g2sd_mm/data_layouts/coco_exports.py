@@ -20,6 +20,7 @@ _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _LOOKED_AT = 50  # names of images that decide in which folder they are
 _CROWDS = 0.05  # of the annotations: COCO has a hundredth, what was painted in CVAT is more
 _MARK = re.compile(rb'"iscrowd"\s*:\s*([01])')
+_IMAGES = re.compile(rb'"images"\s*:\s*\[')
 _NAME, _WIDTH = re.compile(rb'"file_name"'), re.compile(rb'"width"\s*:\s*[1-9]')
 
 
@@ -229,7 +230,10 @@ def has_to_be_read(file: Path) -> bool:
         return False
     with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         marks = Counter(match[1] for match in _MARK.finditer(text))
-        names, widths = (sum(1 for _ in found.finditer(text)) for found in (_NAME, _WIDTH))
+        begin = images.start() if (images := _IMAGES.search(text)) else 0
+        ends = [end for key in _KEYS[1:] if (end := text.find(key, begin)) >= 0]
+        part = text[begin : min(ends, default=len(text))]  # annotations may have file names too
+        names, widths = (sum(1 for _ in key.finditer(part)) for key in (_NAME, _WIDTH))
     return marks[b'1'] > _CROWDS * marks.total() or names > widths
 
 

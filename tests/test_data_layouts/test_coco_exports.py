@@ -10,6 +10,7 @@ import pytest
 
 from g2sd_mm.data_layouts import Choices, Layout, find_layout
 from g2sd_mm.data_layouts.choices import read_answers
+from g2sd_mm.data_layouts.coco_exports import has_to_be_read
 from g2sd_mm.errors import DataError
 
 from ..helpers.exports import Scene, coco_content, write_image
@@ -82,3 +83,17 @@ def test_sizes_that_lack_are_those_of_the_images(tmp_path, file, lacking):
     (split,) = [s for s in find_layout(tmp_path).splits if s.name == 'val']
     sizes = {(i['width'], i['height']) for i in json.loads(split.labels.read_text())['images']}
     assert sizes == {(16, 12)}
+
+
+def test_file_names_of_annotations_are_no_images(tmp_path):
+    coco(tmp_path, 'annotations/instances_{}.json')
+    for file in (tmp_path / 'annotations').iterdir():
+        content = json.loads(file.read_text())
+        for annotation in content['annotations']:
+            annotation['file_name'] = 'mask.png'
+        for part in (content, dict(reversed(content.items()))):  # images before and behind
+            file.write_text(json.dumps(part))
+            assert not has_to_be_read(file)
+            sizeless = [{k: v for k, v in i.items() if k != 'width'} for i in content['images']]
+            file.write_text(json.dumps({**part, 'images': sizeless}))
+            assert has_to_be_read(file)
