@@ -99,7 +99,10 @@ def _is_any(numbers: np.ndarray, wanted: Sequence[float]) -> np.ndarray:
     """Where one of some numbers stands; NaN too, and those that the array's type rounds."""
     if numbers.dtype.kind != 'f':
         return np.isin(numbers, wanted)
-    found = np.isin(numbers, np.asarray(wanted, numbers.dtype))
+    with np.errstate(over='ignore'):
+        rounded = np.asarray(wanted, numbers.dtype)
+    rounded = rounded[np.isinf(rounded) == np.isinf(wanted)]  # what is too large for it is no inf
+    found = np.isin(numbers, rounded)
     return found | np.isnan(numbers) if np.isnan(wanted).any() else found
 
 

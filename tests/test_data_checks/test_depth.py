@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -215,3 +216,14 @@ def test_a_step_that_would_write_depth_is_refused(data):
     with pytest.raises(ConfigError, match=r'seg_pad_val=255.*seg_pad_val=0'):
         DepthDataset(pipeline=[rotate], **options)
     DepthDataset(pipeline=[dict(rotate, seg_pad_val=0)], **options)
+
+
+def test_a_listed_number_beyond_the_type_is_no_infinity():
+    numbers = np.array([[1, 2, np.inf]], np.float16)
+    reading = DepthReading(invalid=(0, 65_535))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        with pytest.raises(DepthError) as refusal:
+            reading.metres(numbers)
+        assert reading.metres(numbers[:, :2]).tolist() == [[1, 2]]
+    assert refusal.value.kind == 'depth-not-finite'
