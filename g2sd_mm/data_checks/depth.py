@@ -64,8 +64,9 @@ class DepthReading:
         # rounded before the ends are looked at, which may be those of rounded metres
         metres = np.where(known, numbers * np.float64(self.scale), 0).astype(np.float32)
         near, far = float(metres[known].min()), float(metres[known].max())
-        if near > self.max_depth or far * _TOO_NEAR < self.max_depth < math.inf:
-            factor = 1 / _STEP if near > self.max_depth else _STEP
+        end = float(np.float32(self.max_depth))
+        if near > end or far * _TOO_NEAR < end < math.inf:
+            factor = 1 / _STEP if near > end else _STEP
             hint = f'scale={self.scale * factor:g} would make it {near * factor:g} to '
             detail = (
                 f'{near:g} to {far:g} m by scale={self.scale:g}, and max_depth is '

@@ -227,3 +227,9 @@ def test_a_listed_number_beyond_the_type_is_no_infinity():
             reading.metres(numbers)
         assert reading.metres(numbers[:, :2]).tolist() == [[1, 2]]
     assert refusal.value.kind == 'depth-not-finite'
+
+
+@pytest.mark.parametrize('end', [0.3, 1.1, 9.3])  # in float32 the first ones are beyond themselves
+def test_a_map_that_is_all_at_the_far_end_is_read(end):
+    metres = DepthReading(1.0, 0.1, end).metres(np.full((2, 2), end))
+    assert (metres == np.float32(end)).all()
