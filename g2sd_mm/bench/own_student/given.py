@@ -24,7 +24,6 @@ from ...errors import UserError
 from ...models.sizes import ENCODERS, EncoderSize
 from ...models.slicing import is_sliceable
 from ...models.timm_network import level_strides, level_widths, timm_network
-from ...provenance import file_digest
 from ...tasks import TASKS
 
 PATCH = 8  # px, of the mini configs: 56 px are 7 x 7 patches
@@ -46,7 +45,7 @@ class Networks:
         its last four maps.
     teacher: size of the large network; ``decoder`` are width and depth of its decoder.
     kind: of what was given: ``''`` for nothing, ``autoencoder``, ``task`` or ``encoder``.
-    file: that was given, with its ``digest``; empty for a hub name.
+    file: that was given; empty for a hub name.
     entry: ``distillation.teacher`` of stage 1, of an encoder; ``width`` is that of its answer.
     reasons: a line for each choice.
     """
@@ -58,7 +57,6 @@ class Networks:
     decoder: tuple[int, int] = (64, 2)
     kind: str = ''
     file: str = ''
-    digest: str = ''
     entry: Mapping[str, Any] = field(default_factory=dict)
     width: int = 0
     reasons: tuple[str, ...] = ()
@@ -213,7 +211,7 @@ def _of_autoencoder(facts: Facts, file: str, student: str) -> Networks:
         raise UserError(f'--teacher {file}: its decoder is missing')
     decoder = (facts.size['decoder width'], facts.size['decoder depth'])
     return Networks(
-        student, None, (), size, decoder, 'autoencoder', file, file_digest(file),
+        student, None, (), size, decoder, 'autoencoder', file,
         reasons=(f'teacher {file}: {facts.title}, so its pre-training is left out',),
     )  # fmt: skip
 
@@ -234,7 +232,7 @@ def _of_task(facts: Facts, file: str, student: str, task: str) -> Networks:
     entry = {'type': 'EncoderTeacher', 'img_size': 7 * PATCH, 'checkpoint': file}
     size = _size_of(facts, file)
     return Networks(
-        student, None, (), size, (64, 2), 'task', file, file_digest(file), entry, size.embed_dim,
+        student, None, (), size, (64, 2), 'task', file, entry, size.embed_dim,
         (f'teacher {file}: {facts.title}, fine-tuned already; its encoder teaches stage 1',),
     )  # fmt: skip
 
@@ -271,9 +269,8 @@ def _of_encoder(
 ) -> Networks:
     name = _TEACHER_OF.get(student) or _larger_than(timm_size(student))
     where = file or 'weights from the hub that timm names'
-    digest = file_digest(file) if Path(file).is_file() else ''
     return Networks(
-        student, None, (), _in_patches(name), (64, 2), 'encoder', file, digest, entry, width,
+        student, None, (), _in_patches(name), (64, 2), 'encoder', file, entry, width,
         (f'teacher {model} ({where}): it teaches two networks without labels, the student and '
          f'{name}, which is then fine-tuned on your labels and teaches stage 2',),
     )  # fmt: skip

@@ -90,7 +90,7 @@ def _pre_training(step: Step, networks: Networks) -> Iterator[Step]:
     if networks.kind == 'autoencoder':
         origin = 'the --teacher that was given'
         yield _with(step, {**arch, 'model.decoder': _decoder(*networks.decoder)},
-                    file=networks.file, given=networks.digest, origin=origin)  # fmt: skip
+                    file=networks.file, origin=origin)  # fmt: skip
     elif networks.kind == 'encoder':
         yield replace(
             _from_encoder(step, networks, {**arch, 'model.decoder': 'dec64d2b'}, 64),
@@ -159,8 +159,7 @@ def _stage_1(step: Step, networks: Networks) -> Step:
 def _fine_tuned(step: Step, networks: Networks, sized: Mapping[str, Any]) -> Step:
     if networks.kind == 'task':
         origin = 'the --teacher that was given'
-        return _with(step, sized, file=networks.file, given=networks.digest, origin=origin,
-                     needs=())  # fmt: skip
+        return _with(step, sized, file=networks.file, origin=origin, needs=())
     if networks.kind == 'encoder':
         start = {'model.backbone.init_cfg.checkpoint': f'work_dirs/{FROM_ENCODER}/weights.pth'}
         return _with(step, {**sized, **start}, needs=(FROM_ENCODER,))

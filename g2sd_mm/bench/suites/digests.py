@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...config.parts import LOADERS
-from ...provenance import READING, cache_key
+from ...provenance import READING, cache_key, file_digest
 from .budget import raw_config
 from .commands import Launcher, mixed_precision
 from .data import OwnData
@@ -57,7 +58,8 @@ def digest(
 
     The configuration is taken as it is written, so that folders and devices do not matter; what it
     says of logs, checkpoints, reading processes and checks is left out. The code is not in it
-    either: after a change that moves results, start in a new folder.
+    either: after a change that moves results, start in a new folder. Of a file that is given
+    instead, its content.
 
     Args:
         step, seed: what is run.
@@ -66,9 +68,19 @@ def digest(
         amp: whether it is run in mixed precision.
     """
     if step.file:
-        return _fingerprint([step.given, Path(step.file).stat().st_size], data)
+        return _fingerprint(['given', _content(Path(step.file))], data)
     told = [_telling(step.config, step.options), seed, list(needs)]
     return _fingerprint([*told, 'amp'] if amp else told, data)
+
+
+def _content(file: Path) -> str:
+    state = file.stat()
+    return _read(str(file), state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _read(file: str, modified: int, size: int) -> str:
+    return file_digest(file)
 
 
 def _telling(config: str, options: dict[str, Any] | None = None) -> dict[str, Any]:

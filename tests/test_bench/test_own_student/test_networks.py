@@ -13,6 +13,7 @@ from g2sd_mm.bench.own_student.networks import use_networks
 from g2sd_mm.bench.suites.budget import raw_config
 from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.commands import config_over
+from g2sd_mm.bench.suites.digests import digest
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.project import find_config
 from g2sd_mm.errors import UserError
@@ -148,8 +149,12 @@ def test_another_file_of_the_same_size_is_another_teacher(files, tmp_path):
     torch.manual_seed(1)
     network = MaskedAutoencoder('demo-teacher', 'dec64d2b', img_size=56)
     other = save(tmp_path / 'mae.pth', network)
-    digests = {choose_networks(None, file, 'cls').digest for file in (files['autoencoder'], other)}
-    assert len(digests) == 2
+    steps = [
+        steps_of(choose_networks(None, file, 'cls'))['vitb_mae']
+        for file in (files['autoencoder'], other)
+    ]
+    assert len({Path(step.file).stat().st_size for step in steps}) == 1
+    assert len({digest(step, 0, []) for step in steps}) == 2
 
 
 @pytest.mark.parametrize('task', ['cls', 'det', 'seg', 'depth'])

@@ -26,6 +26,16 @@ def test_digests_do_not_depend_on_folders_or_devices(monkeypatch, tmp_path):
     assert all_digests(MINI, [0, 1]) == first
 
 
+def test_a_given_file_is_known_by_its_content(tmp_path):
+    file = tmp_path / 'vitb_mae.pth'
+    step = Step(CONFIG, file=str(file))
+    found = []
+    for content in (b'one', b'two', b'one'):
+        file.write_bytes(content)
+        found.append(digest(step, 0, ()))
+    assert found[0] == found[2] != found[1]
+
+
 @pytest.mark.parametrize(
     'changed',
     [dict(seed=1), dict(needs=('of another teacher',)), dict(amp=True),
