@@ -35,6 +35,7 @@ from ..suites.jobs import default_jobs
 from ..suites.pictures import draw_pictures
 from ..suites.run import run_suite
 from .card import Figures, write_card
+from .kept_answers import FOLDER, size_of
 from .plan import Plan, Wishes, describe, look_at, make_plan, same_choices, seconds_of
 from .trial import Trial, fit_to_time, jobs_in_memory, measured, plain, try_out
 
@@ -137,6 +138,7 @@ def distill(
         for line in describe(plan):
             if line not in told:
                 say(line)
+        _check_room(folder, sum(size_of(step, plan.data) for step in plan.steps()))
         _write_plan(folder, plan, trial)
     for line in measured(plan, trial, jobs):
         say(line)
@@ -157,7 +159,8 @@ def _use_device(device: str | None) -> None:
         raise UserError('--device cuda: PyTorch finds no GPU here; leave it out to use the CPU')
 
 
-def _check_room(folder: Path) -> None:
+def _check_room(folder: Path, answers: float = 0.0) -> None:
+    """``answers``: bytes that those of teachers take."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         place = folder / '.writable'
@@ -167,11 +170,12 @@ def _check_room(folder: Path) -> None:
         raise UserError(
             f'cannot write to {folder} ({error.strerror}): give another folder with --out DIR'
         ) from error
-    free = shutil.disk_usage(folder).free
-    if free < _LEAST_ROOM:
+    free, needed = shutil.disk_usage(folder).free, _LEAST_ROOM + answers
+    if free < needed:
         raise UserError(
-            f'{folder} has {free / 1e6:.0f} MB left on its disk, checkpoints need about '
-            f'{_LEAST_ROOM / 1e6:.0f}: make room, or give another folder with --out DIR'
+            f'{folder} has {free / 1e6:.0f} MB left on its disk, checkpoints'
+            + (" and teachers' answers" if answers else '')
+            + f' need about {needed / 1e6:.0f}: make room, or give another folder with --out DIR'
         )
 
 
@@ -259,6 +263,7 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
     if failed:
         raise RunError(f'{failed[0]["method"]}: {failed[0]["error"]}')
     runs = folder / f'seed{plan.wishes.seed}'
+    shutil.rmtree(runs / FOLDER, ignore_errors=True)  # of answers: no run needs them any more
     draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures')
     figures = [_figures(plan, row) for row in results['rows']]
     for row, figure in zip(results['rows'], figures, strict=True):

@@ -16,6 +16,7 @@ from ..suites.catalogue import MINI
 from ..suites.data import OwnData, find_data
 from ..suites.suites import Row, Step, Suite
 from .given import Networks, choose_networks
+from .kept_answers import kept_answers, size_of, views_of
 from .networks import FROM_ENCODER, PATCH, PRE_TRAINING, STAGE_1, use_networks
 
 #: Passes over the images at most: beyond that a small data set is learnt by heart.
@@ -273,6 +274,8 @@ def _fitted(step: Step, data: OwnData, scale: float) -> _Length:
     options['param_scheduler.0.warmup'] = min(warmup, length // 5)
     if kind == 'with labels':
         options['train_cfg.val_interval'] = length
+    cfg = raw_config(step.config, {**step.options, **options})
+    options |= kept_answers(cfg, work_of(cfg, usual.images))
     return _Length(options, limited)
 
 
@@ -285,7 +288,19 @@ def describe(plan: Plan) -> Iterator[str]:
             continue
         work, _ = step_work(step, plan.data)
         passes = f'{work.passes:.3g} passes over {work.images:,} images' if work.passes else ''
-        yield f'{role_of(plan, step.name)}: {passes}, {work.updates:,.0f} updates of {work.batch}'
+        yield (
+            f'{role_of(plan, step.name)}: {passes}, {work.updates:,.0f} updates of {work.batch}'
+            + _kept(step, plan.data)
+        )
+
+
+def _kept(step: Step, data: OwnData) -> str:
+    if not (views := views_of(step)):
+        return ''
+    return (
+        f"; {views} views of an image, and the teacher's answers to them on disk "
+        f'({size_of(step, data) / 1e9:.2f} GB until the end)'
+    )
 
 
 def role_of(plan: Plan, name: str) -> str:

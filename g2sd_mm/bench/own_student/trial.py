@@ -22,6 +22,7 @@ from ..suites.data import OwnData
 from ..suites.derived import IMAGES, smoke
 from ..suites.run import run_suite
 from ..suites.suites import Step
+from .kept_answers import share_asked, views_of
 from .plan import Plan, make_plan, role_of
 
 UPDATES = 8  # of a run; the first ones are slower and are not counted
@@ -44,19 +45,27 @@ class Trial:
     start: run -> seconds beside the updates: libraries, building, writing.
     memory: bytes of the largest process, as far as the system tells.
     evaluation: run -> seconds of its validation of all images, at the end.
+    known: run -> seconds of an update whose answers of the teacher are on disk, where it keeps
+        them.
     """
 
     update: Mapping[str, float]
     start: Mapping[str, float]
     memory: int
     evaluation: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def seconds_of(self, step: Step, data: OwnData) -> float:
         """That a run of the plan takes, or, of a given file, its evaluation."""
         beside = self.start[step.name] + self.evaluation.get(step.name, 0.0)
         if step.file:
             return beside
-        return beside + step_work(step, data)[0].updates * self.update[step.name]
+        return beside + step_work(step, data)[0].updates * self.mean_update(step, data)
+
+    def mean_update(self, step: Step, data: OwnData) -> float:
+        """Seconds of an update in the whole of a run."""
+        asked, update = share_asked(step, data), self.update[step.name]
+        return asked * update + (1 - asked) * self.known.get(step.name, update)
 
 
 def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Trial:
@@ -72,7 +81,7 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
         RunError: with the first error, if a run does not work.
         UserError: if the system ended one for want of memory.
     """
-    suite = smoke(plan.suite, UPDATES)
+    suite = smoke(plan.suite, UPDATES).with_steps(_in_two_passes)
     results = run_suite(
         suite, suite.rows, suite.seeds, folder, jobs=jobs, say=lambda line: None,
         data=plan.data, bars=bars,
@@ -87,14 +96,16 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
             )
         raise RunError(f'a trial of a few updates failed: {error}')
     validated = validation_images(plan.data)
-    update, start, evaluation = {}, {}, {}
+    update, start, evaluation, known = {}, {}, {}, {}
     for step in suite.steps_of(suite.rows):
         run = folder / f'seed{suite.seeds[0]}' / step.name
         if step.file:
             continue
         logged = read_scalars(run)
         times = [entry['time'] for entry in logged if 'loss' in entry and 'time' in entry]
-        update[step.name] = statistics.median(times[-_COUNTED:])
+        update[step.name] = statistics.median(times[:UPDATES][-_COUNTED:])
+        if views_of(step):
+            known[step.name] = statistics.median(times[UPDATES:][-_COUNTED:])
         tested = [entry['time'] for entry in logged if 'loss' not in entry and 'time' in entry]
         start[step.name] = max(_seconds(run) - sum(times), 0.0)
         if tested:
@@ -107,7 +118,18 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
             start[step.name] = statistics.median(start.values()) if ends else 0.0
             evaluation[step.name] = max(evaluation.values(), default=0.0) if ends else 0.0
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return Trial(update, start, peak * (1 if sys.platform == 'darwin' else 1024), evaluation)
+    memory = peak * (1 if sys.platform == 'darwin' else 1024)
+    return Trial(update, start, memory, evaluation, known)
+
+
+def _in_two_passes(step: Step) -> Step:
+    """The teacher's answers are asked for in the first, and known in the second."""
+    if not views_of(step):
+        return step
+    options = {'train_dataloader.dataset.views': 1, 'train_cfg.max_epochs': 2}
+    if 'train_cfg.val_interval' in step.options:
+        options['train_cfg.val_interval'] = 2
+    return replace(step, options={**step.options, **options})
 
 
 def validation_images(data: OwnData) -> int:
@@ -203,7 +225,8 @@ def measured(plan: Plan, trial: Trial, jobs: int) -> list[str]:
         seconds = duration(trial.seconds_of(step, plan.data))
         rate = ''
         if not step.file:
-            images = step_work(step, plan.data)[0].batch / trial.update[step.name]
+            work = step_work(step, plan.data)[0]
+            images = work.batch / trial.mean_update(step, plan.data)
             rate = f' ({images:,.0f} images/s)'
         lines.append(f'{role_of(plan, step.name)}: {seconds}{rate}')
     whole = time_of(plan, trial, jobs)

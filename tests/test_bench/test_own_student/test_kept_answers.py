@@ -1,0 +1,91 @@
+"""Long runs on few images show a few views of each, whose answers of the teacher are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from g2sd_mm.bench.own_student import kept_answers as module
+from g2sd_mm.bench.own_student.kept_answers import kept_answers, share_asked, size_of, views_of
+from g2sd_mm.bench.own_student.plan import Wishes, describe, look_at, make_plan
+from g2sd_mm.bench.own_student.trial import Trial, _in_two_passes
+from g2sd_mm.bench.suites.budget import raw_config, work_of
+
+from ...helpers.toys import image_folder
+
+#: Name -> config, passes over 500 images, and how often each view is met.
+RUNS = {
+    'stage 1': ('configs/mini/g2sd_vits_generic.py', 476, 5),
+    'stage 2': ('configs/mini/g2sd_plus_vits_cls.py', 159, 2.5),
+}
+
+
+def asked(config, passes, images=500, options=None):
+    cfg = raw_config(config, options)
+    cfg.train_cfg.max_epochs = round(passes * images / (images // 64 * 64))
+    return kept_answers(cfg, work_of(cfg, images))
+
+
+@pytest.fixture(scope='module')
+def plan(tmp_path_factory):
+    root = tmp_path_factory.mktemp('own') / 'fruit'
+    image_folder(root / 'train', classes=3, each=50, size=8)
+    image_folder(root / 'val', classes=3, each=2, size=8, seed=1)
+    wishes = Wishes(str(root))
+    return make_plan(wishes, look_at(wishes))
+
+
+@pytest.mark.parametrize('name', RUNS)
+def test_each_view_is_met_a_few_times(name):
+    config, passes, meetings = RUNS[name]
+    options = asked(config, passes)
+    assert options['train_dataloader.dataset.views'] == pytest.approx(passes / meetings, abs=1)
+    hooks = options['custom_hooks']
+    assert hooks[:-1] == raw_config(config).custom_hooks
+    assert hooks[-1]['type'] == 'TeacherAnswersHook'
+
+
+@pytest.mark.parametrize(
+    ('config', 'passes', 'images'),
+    [
+        ('configs/mini/g2sd_vits_generic.py', 12, 8_000),  # few passes
+        ('configs/mini/vitb_mae.py', 476, 500),  # no teacher
+        ('configs/mini/g2sd_vits_cls_nosd.py', 159, 500),
+        ('configs/mini/g2sd_vits_maskrcnn.py', 100, 500),  # maps
+        ('configs/mini/g2sd_vits_upernet.py', 100, 500),
+        ('configs/mini/g2sd_vits_generic.py', 476, 5_000),  # 6 GB
+    ],
+)
+def test_where_it_gains_nothing_or_does_not_fit_every_pass_is_new(config, passes, images):
+    assert asked(config, passes, images) == {}
+
+
+def test_the_plan_says_what_is_kept_and_how_much_it_takes(plan):
+    kept = {step.name: views_of(step) for step in plan.steps() if views_of(step)}
+    assert set(kept) == {'g2sd_vits_generic', 'g2sd_vits_cls'}
+    lines = {line.partition(':')[0]: line for line in describe(plan)}
+    assert f'{kept["g2sd_vits_cls"]} views' in lines['stage 2']
+    assert 'views' not in lines['fine-tuning of the teacher']
+    step = plan.suite.step('g2sd_vits_generic')
+    rows = kept[step.name] * 150
+    # as the hook counts: 50 tokens of the 64 channels of the teacher's decoder
+    assert size_of(step, plan.data) == rows * 50 * 64 * 4 <= module.MOST_BYTES
+
+
+def test_its_time_is_that_of_asking_for_a_part(plan):
+    step = plan.suite.step('g2sd_vits_cls')
+    trial = Trial({step.name: 1.0}, {step.name: 0.0}, 0, {}, {step.name: 0.5})
+    assert share_asked(step, plan.data) == pytest.approx(0.4, abs=0.01)
+    assert trial.mean_update(step, plan.data) == pytest.approx(0.7, abs=0.01)
+    plain = replace(step, options={})
+    assert trial.mean_update(plain, plan.data) == 1.0
+
+
+def test_a_trial_asks_in_one_pass_and_reads_in_the_other(plan):
+    step = plan.suite.step('g2sd_vits_cls')
+    cfg = raw_config(step.config, _in_two_passes(step).options)
+    assert cfg.train_dataloader.dataset.views == 1
+    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 2
+    twin = plan.suite.step('g2sd_vits_cls_nosd')
+    assert _in_two_passes(twin) is twin
