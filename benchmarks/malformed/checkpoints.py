@@ -245,7 +245,8 @@ def _convert(path: Path, target: Path, layout: str) -> None:
     convert.run(
         argparse.Namespace(
             source=str(path), target=str(target), to=layout, side='student', img_size=None,
-            positions=None, heads=2, decoder_heads=2, force=False, weights=None, half=False,
+            positions=None, grid=None, heads=2, decoder_heads=2, force=False, weights=None,
+            half=False,
         )
     )  # fmt: skip
 
