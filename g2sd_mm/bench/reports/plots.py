@@ -123,16 +123,21 @@ def arithmetic_chart(lines: Sequence[tuple[Line, float]]) -> Drawing:
 
 def _arithmetic(fig: Figure, lines: Sequence[tuple[Line, float]]) -> None:
     axes = fig.subplots()
-    for number, (line, pflop) in enumerate(sorted(lines, key=lambda pair: pair[0].mean or 0.0)):
-        mean = line.mean or 0.0
-        axes.plot(pflop, mean, 'o', color=methods.colour(line.method), markersize=6)
-        left = number % 2  # neighbours in height have their names on both sides
-        axes.annotate(line.name, (pflop, mean), (-6 if left else 6, -3), fontsize=7,
-                      textcoords='offset points', ha='right' if left else 'left')  # fmt: skip
+    order = sorted(lines, key=lambda pair: pair[0].mean or 0.0, reverse=True)
+    for number, (line, pflop) in enumerate(order):
+        mean, colour = line.mean or 0.0, methods.colour(line.method)
+        axes.plot(pflop, mean, 'o', color=colour, markersize=6)
+        # names stand in a column of their own: many rows are next to each other
+        axes.annotate(
+            line.name, (pflop, mean), (1.06, 1 - (number + 0.5) / len(order)), fontsize=7,
+            textcoords='axes fraction', va='center', annotation_clip=False,
+            arrowprops=dict(
+                arrowstyle='-', color=colour, linewidth=0.5, alpha=0.6, shrinkB=3, relpos=(0, 0.5)
+            ),
+        )  # fmt: skip
     best = front([(pflop, line.mean or 0.0) for line, pflop in lines], lines[0][0].lower_is_better)
     axes.plot(*zip(*best, strict=True), '--', color=_INK, linewidth=0.8, alpha=0.5, zorder=0)
     axes.set(xlabel='PFLOP', ylabel=_with_unit(lines[0][0]))
-    axes.margins(x=0.16)
 
 
 def _with_unit(line: Line) -> str:
