@@ -22,6 +22,8 @@ from ..suites.suites import Step
 _MEETINGS = (5, 2.5)
 #: Views of an image at least: with fewer a run is too short for it.
 _LEAST = 4
+#: Share of the batches that the teacher may still be asked for: beyond, it gains too little.
+_MOST_ASKED = 0.5
 #: Bytes on the disk that the answers of one run may take.
 MOST_BYTES = 2e9
 #: Below the folder of the runs.
@@ -42,6 +44,8 @@ def kept_answers(cfg: Config, work: Work) -> dict[str, Any]:
     views = math.ceil((work.passes or 0) / _MEETINGS[bool(cfg.get('val_dataloader'))])
     each = _bytes_of_an_answer(cfg)
     if not each or views < _LEAST or views * (work.images or 0) * each > MOST_BYTES:
+        return {}
+    if _asked(work, views) > _MOST_ASKED:
         return {}
     hook = dict(
         type=TeacherAnswersHook.__name__, folder=f'work_dirs/{FOLDER}', limit_gb=MOST_BYTES / 1e9
@@ -70,8 +74,25 @@ def size_of(step: Step, data: OwnData) -> float:
 
 def share_asked(step: Step, data: OwnData) -> float:
     """Share of a run's updates for which its teacher is asked."""
-    views, passes = views_of(step), step_work(step, data)[0].passes
-    return min(1.0, views / passes) if views and passes else 1.0
+    views = views_of(step)
+    return _asked(step_work(step, data)[0], views) if views else 1.0
+
+
+def _asked(work: Work, views: int) -> float:
+    """Expected share of the batches for which the teacher is asked.
+
+    A batch is asked for if one of its images is not known in this view: the first time, and where
+    the loader left the image out in each meeting before, since it drops what fills no batch.
+    """
+    if not work.passes or not work.images:
+        return 1.0
+    dropped = work.images % work.step / work.images
+    meetings = max(1.0, work.passes / views)
+    asked = 0.0
+    for number in range(math.ceil(meetings)):
+        unknown = 1 - (1 - dropped**number) ** work.step
+        asked += unknown * min(1.0, meetings - number)
+    return asked / meetings
 
 
 def _bytes_of_an_answer(cfg: Config) -> int:

@@ -263,7 +263,8 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
     if failed:
         raise RunError(f'{failed[0]["method"]}: {failed[0]["error"]}')
     runs = folder / f'seed{plan.wishes.seed}'
-    shutil.rmtree(runs / FOLDER, ignore_errors=True)  # of answers: no run needs them any more
+    for place in (runs, folder / 'trial' / runs.name):  # no run needs the answers any more
+        shutil.rmtree(place / FOLDER, ignore_errors=True)
     draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures')
     figures = [_figures(plan, row) for row in results['rows']]
     for row, figure in zip(results['rows'], figures, strict=True):
