@@ -154,8 +154,7 @@ def doubt(weights: Weights, grid: tuple[int, int] | None = None) -> str:
 
 def has_square_grid(weights: Weights) -> bool:
     """Whether positions fit a class token and a square of patches, as those of most files do."""
-    patches = weights.state['pos_embed'].shape[1] - 1
-    return math.isqrt(patches) ** 2 == patches
+    return _is_square(weights.state['pos_embed'].shape[1] - 1)
 
 
 def raw_pixels(weights: Weights) -> bool:
@@ -212,8 +211,12 @@ def _dist_position(
         return True, True  # as conversions to timm's layout write it; no patch has such a position
     if is_sin_cos(table):
         return False, True
-    square = math.isqrt(patches) ** 2 == patches
+    square = _is_square(patches)
     return square, square
+
+
+def _is_square(number: int) -> bool:
+    return math.isqrt(number) ** 2 == number
 
 
 def _squarest(number: int) -> str:

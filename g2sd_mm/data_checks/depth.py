@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -90,6 +91,16 @@ class DepthReading:
         except DepthError as error:
             return Mask(path, error.size, (Finding(error.kind, path, str(error)),))
         return Mask(path, (metres.shape[1], metres.shape[0]))
+
+
+def loading_step(pipeline: Iterable[Mapping[str, Any]] | None) -> Mapping[str, Any] | None:
+    """The step of a pipeline's config that reads depth maps; None without one."""
+    return next(filter(loads_depth, pipeline or ()), None)
+
+
+def loads_depth(step: Mapping[str, Any]) -> bool:
+    """Whether a step's config is a ``LoadDepthAnnotations``."""
+    return str(step['type']).rpartition('.')[2] == 'LoadDepthAnnotations'
 
 
 def _listed(reading: DepthReading) -> str:

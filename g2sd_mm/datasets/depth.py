@@ -12,7 +12,13 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from ..compat.image_files import naming
-from ..data_checks.depth import DepthError, DepthReading, ImageDepths, depth_numbers
+from ..data_checks.depth import (
+    DepthError,
+    DepthReading,
+    ImageDepths,
+    depth_numbers,
+    loading_step,
+)
 from ..data_checks.findings import KINDS
 from ..errors import ConfigError, DataError
 from . import depth_metric  # noqa: F401, evaluates what is read here
@@ -93,11 +99,10 @@ def _check_steps(pipeline: Sequence[Any]) -> None:
 
 def _reading_of(dataset: Mapping[str, Any]) -> DepthReading:
     """As the pipeline of a data set's config reads maps."""
-    for step in dataset.get('pipeline') or ():
-        if str(step['type']).rpartition('.')[2] == LoadDepthAnnotations.__name__:
-            options = {key: value for key, value in step.items() if key != 'type'}
-            return LoadDepthAnnotations(**options).reading
-    return DepthReading()
+    if (step := loading_step(dataset.get('pipeline'))) is None:
+        return DepthReading()
+    options = {key: value for key, value in step.items() if key != 'type'}
+    return LoadDepthAnnotations(**options).reading
 
 
 @TRANSFORMS.register_module()

@@ -10,11 +10,17 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.parts import LOADERS, innermost_dataset
-from ..data_checks.depth import ARRAY, PICTURE, DepthError, DepthReading, depth_numbers
+from ..data_checks.depth import (
+    ARRAY,
+    PICTURE,
+    DepthError,
+    DepthReading,
+    depth_numbers,
+    loading_step,
+    loads_depth,
+)
 from ..data_checks.findings import KINDS
 from ..errors import DataError, UserError
-
-_LOADING = 'LoadDepthAnnotations'
 
 
 def usual_reading(ending: str) -> DepthReading:
@@ -32,11 +38,11 @@ def reading_in(cfg: Config, ending: str) -> DepthReading:
     """
     loader = next(filter(cfg.get, LOADERS))
     dataset = innermost_dataset(cfg[loader].dataset)
-    step = next(filter(_loads, dataset.get('pipeline') or ()), None)
+    step = loading_step(dataset.get('pipeline'))
     if step is None:
         raise UserError(
-            f'--data-root: the pipeline of {loader} has no {_LOADING}, which would be told the '
-            'scale and the range of the maps: take it, or begin from '
+            f'--data-root: the pipeline of {loader} has no LoadDepthAnnotations, which would be '
+            'told the scale and the range of the maps: take it, or begin from '
             'configs/nyu/custom_depth_vits_depth.py'
         )
     usual = usual_reading(ending)
@@ -69,14 +75,10 @@ def range_of(maps: Iterable[Path], reading: DepthReading) -> tuple[float, float]
 def fitted(cfg: Config, loader: str, measure: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A loader's own pipeline, with scale and range of the maps; its other steps stay."""
     steps = innermost_dataset(cfg[loader].dataset).get('pipeline') or ()
-    return [{**step, **measure} if _loads(step) else dict(step) for step in steps]
+    return [{**step, **measure} if loads_depth(step) else dict(step) for step in steps]
 
 
 def whole_images(cfg: Config) -> dict[str, None]:
     """Entries that take the crop of another data set (Eigen's, of NYU) out of the metrics."""
     names = (f'{loader.partition("_")[0]}_evaluator' for loader in LOADERS)
     return {f'{name}.crop_type': None for name in names if (cfg.get(name) or {}).get('crop_type')}
-
-
-def _loads(step: Mapping[str, Any]) -> bool:
-    return str(step['type']).rpartition('.')[2] == _LOADING

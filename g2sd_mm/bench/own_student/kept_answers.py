@@ -28,6 +28,7 @@ _MOST_ASKED = 0.5
 MOST_BYTES = 2e9
 #: Below the folder of the runs.
 FOLDER = 'answers'
+_VIEWS = 'train_dataloader.dataset.views'
 _FLOAT = 4  # bytes
 _TOKENS = 7 * 7 + 1  # of an image of 56 px, with a class token
 #: Parts of networks whose teachers are asked for maps, which are too large to be kept.
@@ -51,17 +52,14 @@ def kept_answers(cfg: Config, work: Work) -> dict[str, Any]:
         type=TeacherAnswersHook.__name__, folder=f'work_dirs/{FOLDER}', limit_gb=MOST_BYTES / 1e9
     )
     return {
-        'train_dataloader.dataset.views': views,
+        _VIEWS: views,
         'custom_hooks': [*(cfg.get('custom_hooks') or []), hook],
     }
 
 
 def views_of(step: Step) -> int:
     """Of each image in a run that keeps answers; 0 in another."""
-    if step.file:
-        return 0
-    cfg = raw_config(step.config, step.options)
-    return cfg.train_dataloader.dataset.get('views') or 0
+    return 0 if step.file else step.options.get(_VIEWS, 0)
 
 
 def size_of(step: Step, data: OwnData) -> float:
