@@ -96,6 +96,17 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, H, N, D / H]
         return self.proj(self.attend(q, k, v, grid).transpose(1, 2).reshape(B, N, D))
 
+    def of_tokens(self, x: Tensor, tokens: list[int]) -> Tensor:
+        """What :meth:`forward` gives for some tokens, [B, N, D] -> [B, n, D]: only they ask."""
+        (B, N, D), n = x.shape, len(tokens)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(x[:, tokens], weight[:D], bias[:D])
+        q = q.reshape(B, n, self.num_heads, D // self.num_heads).transpose(1, 2)
+        kv = F.linear(x, weight[D:], bias[D:])
+        kv = kv.reshape(B, N, 2, self.num_heads, D // self.num_heads)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.proj(self.attend(q, k, v, None).transpose(1, 2).reshape(B, n, D))
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
         """softmax(q k' / sqrt(D / H)) v, each [B, H, N, D / H]."""
         if q.dtype == torch.bfloat16 and q.device.type == 'cpu':
@@ -148,7 +159,13 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, grid: Grid | None = None) -> Tensor:
         """[B, N, D] -> [B, N, D]; ``grid`` is handed to the attention."""
-        attended = self.attn(self.norm1(x), grid)
+        return self._after(x, self.attn(self.norm1(x), grid))
+
+    def of_tokens(self, x: Tensor, tokens: list[int]) -> Tensor:
+        """What :meth:`forward` gives for some tokens, [B, N, D] -> [B, n, D]."""
+        return self._after(x[:, tokens], self.attn.of_tokens(self.norm1(x), tokens))
+
+    def _after(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.drop_path(self.gamma_1 * attended if self.has_layer_scale else attended)
         hidden = self.mlp(self.norm2(x))
         return x + self.drop_path(self.gamma_2 * hidden if self.has_layer_scale else hidden)

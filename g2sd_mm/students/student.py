@@ -20,6 +20,7 @@ from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..config.load import image_channels
 from ..errors import UserError
+from ..models import G2SDViT
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .batches import predictions
@@ -70,6 +71,8 @@ class Student(nn.Module):
         self.inputs = inputs or Inputs()
         self._size = self.inputs.size
         self._unlike: set[str] = set()  # what was said of images of other sizes
+        if isinstance(model.backbone, G2SDViT):
+            model.backbone.skips_unread = True
         own = getattr(model.backbone, 'img_size', None)
         seen = self.task == 'classification' or _is_square(self._size)
         self.image_size = _size((self._size if seen else None) or own)

@@ -79,6 +79,53 @@ def test_features_are_means_over_positions_when_patches_do_not_know_theirs():
     assert torch.allclose(dist, dist_, atol=1e-6)
 
 
+def features(model: G2SDViT, pixels: torch.Tensor) -> torch.Tensor:
+    (found,) = model(pixels)
+    return torch.cat(found) if isinstance(found, tuple) else found
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """Tokens that the MLP of the last block was given in each pass."""
+    seen = []
+
+    def watch(model: G2SDViT) -> list[int]:
+        mlp = model.blocks[-1].mlp
+        plain = mlp.forward
+        monkeypatch.setattr(mlp, 'forward', lambda x: (seen.append(x.shape[1]), plain(x))[1])
+        return seen
+
+    return watch
+
+
+@pytest.mark.parametrize(('out_type', 'read'), [('cls_token', 1), ('dist_token', 2)])
+def test_tokens_that_no_head_reads_are_left_out_of_the_last_block(out_type, read, rows):
+    model, pixels = backbone(out_type, layer_scale=0.7).eval(), images()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    seen, whole = rows(model), features(model, pixels)
+    model.skips_unread = True
+    alone = features(model, pixels)
+    assert seen == [17 + read - 1, read]
+    assert torch.allclose(alone, whole, rtol=1e-5, atol=1e-5)
+    # whoever trains it, or hears the block, a part of it or the norm, is given all
+    places = (model.blocks[-1], model.blocks[-1].attn.qkv, model.norm)
+    for place in places:
+        handle = place.register_forward_hook(lambda *_: None)
+        assert torch.equal(features(model, pixels), whole)
+        handle.remove()
+    model.train()
+    assert torch.equal(features(model, pixels), whole)
+    assert seen[2:] == 4 * [17 + read - 1]
+
+
+def test_an_average_reads_all_tokens(rows):
+    model = backbone('avg_featmap').eval()
+    model.skips_unread, seen = True, rows(model)
+    model(images())
+    assert seen == [17]
+
+
 def test_an_unknown_out_type_is_refused():
     with pytest.raises(ValueError, match=words("'pool'", 'cls_token, avg_featmap, dist_token')):
         G2SDViT(arch(), out_type='pool')

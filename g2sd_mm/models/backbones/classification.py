@@ -10,10 +10,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ..masking import random_masking
-from ..vit import NORM_EPS
+from ..vit import NORM_EPS, Attention, Block
 from .base import Backbone
 
-_OUT_TYPES = ('cls_token', 'avg_featmap', 'dist_token')
+#: Kind of output -> the tokens behind the last block that it is made of; none: all of them.
+_READ: dict[str, list[int]] = {'cls_token': [0], 'avg_featmap': [], 'dist_token': [0, -1]}
 
 
 @MODELS.register_module()
@@ -36,8 +37,14 @@ class G2SDViT(Backbone):
         init_std: deviation of random weights; 0.02 suits widths of hundreds, a width of 64 learns
             faster from 0.1.
 
+    Attributes:
+        skips_unread: in evaluation, the last block computes only the tokens that the head is given,
+            unless a hook hears it: the same features for less. Set of networks that only predict.
+
     Input sizes other than ``img_size`` are taken too: positions are resized bicubically.
     """
+
+    skips_unread = False
 
     def __init__(
         self,
@@ -51,8 +58,8 @@ class G2SDViT(Backbone):
         init_cfg: dict | None = None,
         **vit: Any,
     ) -> None:
-        if out_type not in _OUT_TYPES:
-            raise ValueError(f'out_type {out_type!r} is none of {", ".join(_OUT_TYPES)}')
+        if out_type not in _READ:
+            raise ValueError(f'out_type {out_type!r} is none of {", ".join(_READ)}')
         if not 0 < visible_share <= 1:
             raise ValueError(f'visible_share={visible_share} is not above 0 and at most 1')
         super().__init__(arch, img_size, patch_size, drop_path_rate, init_cfg=init_cfg, **vit)
@@ -82,12 +89,26 @@ class G2SDViT(Backbone):
         x = self.embed(images)[0] if keep is None else self.embed_kept(images, keep)
         if self.out_type == 'dist_token':
             x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = self.run(block, x)
-        if self.out_type == 'avg_featmap':
+        last, read = self.blocks[-1], _READ[self.out_type]
+        if read and self._unheard(last):
+            x = last.of_tokens(x, read)
+        else:
+            x = self.run(last, x)
+        if not read:
             return (self.fc_norm(x[:, 1:].mean(dim=1)),)
         x = self.norm(x)
         return ((x[:, 0], x[:, -1]),) if self.out_type == 'dist_token' else (x[:, 0],)
+
+    def _unheard(self, block: nn.Module) -> bool:
+        """Whether only the head sees what this block, the last one, makes of its tokens."""
+        if self.training or not self.skips_unread or type(block) is not Block:
+            return False
+        if type(block.attn) is not Attention or type(block.attn.qkv) is not nn.Linear:
+            return False
+        heard = (*block.modules(), self.norm)
+        return not any(module._forward_hooks or module._forward_pre_hooks for module in heard)
 
     def _some(self, images: Tensor) -> Tensor:
         """A random share of the patches: int64 [B, n]."""
