@@ -93,13 +93,13 @@ def _memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def grows_faster(figures: list[dict[str, Any]], key: str) -> list[str]:
-    """Steps from one size to the next at which a figure grows faster than the images do."""
+def grows_faster(figures: list[dict[str, Any]], key: str, size: str = 'images') -> list[str]:
+    """Steps from one size to the next at which a figure grows faster than the size does."""
     said = []
     for one, two in itertools.pairwise(figures):
-        images, grown = two['images'] / one['images'], two[key] / max(one[key], 1e-9)
-        if two[key] - one[key] > 0 and grown > _LINEAR * images:
-            said.append(f'{key}: {one["images"]} to {two["images"]} images, {grown:.1f} times')
+        times, grown = two[size] / one[size], two[key] / max(one[key], 1e-9)
+        if two[key] - one[key] > 0 and grown > _LINEAR * times:
+            said.append(f'{key}: {one[size]} to {two[size]} {size}, {grown:.1f} times')
     return said
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,18 @@ _OBJECTS = 7  # COCO's training images have 7.3 on average
 _CLASSES = {'cls': 1000, 'det': 80, 'seg': 150}
 
 
-def random_batch(stage: Stage, number: int, size: str = 'full', seed: int = 0) -> dict[str, Any]:
-    """``inputs`` (uint8 images [3, side, side], BGR) and ``data_samples``, before preprocessing."""
+def random_batch(
+    stage: Stage, number: int, size: str = 'full', seed: int = 0, objects: int = _OBJECTS
+) -> dict[str, Any]:
+    """``inputs`` (uint8 images [3, side, side], BGR) and ``data_samples``, before preprocessing.
+
+    ``objects`` is how many boxes and masks an image of detection has.
+    """
     side = stage.side_at(size)
     rng = np.random.default_rng(seed)
     images = torch.from_numpy(rng.integers(0, 256, (number, 3, side, side), dtype=np.uint8))
-    make = {'generic': _unlabelled, 'cls': _labelled, 'det': _boxed, 'seg': _masked}[stage.task]
+    boxed = partial(_boxed, objects=objects)
+    make = {'generic': _unlabelled, 'cls': _labelled, 'det': boxed, 'seg': _masked}[stage.task]
     samples = [make(rng, side) for _ in range(number)]
     # classification collates images to one tensor, the others to a list
     inputs = images if stage.task in ('generic', 'cls') else list(images)
@@ -38,20 +45,20 @@ def _labelled(rng: np.random.Generator, side: int) -> Any:
     return _unlabelled(rng, side).set_gt_label(int(rng.integers(_CLASSES['cls'])))
 
 
-def _boxed(rng: np.random.Generator, side: int) -> Any:
+def _boxed(rng: np.random.Generator, side: int, objects: int) -> Any:
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import PolygonMasks
     from mmengine.structures import InstanceData
 
-    sizes = side * rng.uniform(0.05, 0.5, (_OBJECTS, 2))
-    corners = rng.uniform(0, 1, (_OBJECTS, 2)) * (side - sizes)
+    sizes = side * rng.uniform(0.05, 0.5, (objects, 2))
+    corners = rng.uniform(0, 1, (objects, 2)) * (side - sizes)
     boxes = np.concatenate([corners, corners + sizes], axis=1).astype(np.float32)
     polygons = [[_octagon(*box)] for box in boxes]
     shape = (side, side)
     sample = DetDataSample(metainfo=_image_info(side))
     sample.gt_instances = InstanceData(
         bboxes=torch.from_numpy(boxes),
-        labels=torch.from_numpy(rng.integers(0, _CLASSES['det'], _OBJECTS)),
+        labels=torch.from_numpy(rng.integers(0, _CLASSES['det'], objects)),
         masks=PolygonMasks(polygons, *shape),
     )
     sample.ignored_instances = InstanceData(
