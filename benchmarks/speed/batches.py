@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,10 @@ def random_batch(
     rng = np.random.default_rng(seed)
     images = torch.from_numpy(rng.integers(0, 256, (number, 3, side, side), dtype=np.uint8))
     boxed = partial(_boxed, objects=objects)
-    make = {'generic': _unlabelled, 'cls': _labelled, 'det': boxed, 'seg': _masked}[stage.task]
+    makers: dict[str, Callable[..., Any]] = {
+        'generic': _unlabelled, 'cls': _labelled, 'det': boxed, 'seg': _masked,
+    }  # fmt: skip
+    make = makers[stage.task]
     samples = [make(rng, side) for _ in range(number)]
     # classification collates images to one tensor, the others to a list
     inputs = images if stage.task in ('generic', 'cls') else list(images)

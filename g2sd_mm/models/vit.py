@@ -8,7 +8,7 @@ Shapes: B images, N tokens, D channels, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -163,7 +163,8 @@ class Block(nn.Module):
 
     def of_tokens(self, x: Tensor, tokens: list[int]) -> Tensor:
         """What :meth:`forward` gives for some tokens, [B, N, D] -> [B, n, D]."""
-        return self._after(x[:, tokens], self.attn.of_tokens(self.norm1(x), tokens))
+        attention = cast(Attention, self.attn)
+        return self._after(x[:, tokens], attention.of_tokens(self.norm1(x), tokens))
 
     def _after(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.drop_path(self.gamma_1 * attended if self.has_layer_scale else attended)

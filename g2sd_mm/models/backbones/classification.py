@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.registry import MODELS
@@ -92,10 +92,8 @@ class G2SDViT(Backbone):
         for block in self.blocks[:-1]:
             x = self.run(block, x)
         last, read = self.blocks[-1], _READ[self.out_type]
-        if read and self._unheard(last):
-            x = last.of_tokens(x, read)
-        else:
-            x = self.run(last, x)
+        alone = read and self._unheard(last)
+        x = cast(Block, last).of_tokens(x, read) if alone else self.run(last, x)
         if not read:
             return (self.fc_norm(x[:, 1:].mean(dim=1)),)
         x = self.norm(x)
