@@ -67,5 +67,5 @@ wheel: setup  ## the package as a file in dist/
 audit: setup  ## known vulnerabilities of the installed packages; says so where none can be looked up
 	$(RUN) .ci/audit.py
 
-bench: setup  ## speed of training steps against the published way: a minute or two
+bench: setup  ## speed of training steps against the published way: two minutes
 	$(RUN) tools/benchmark.py --quick

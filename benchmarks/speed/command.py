@@ -13,7 +13,7 @@ from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.errors import UserError
 
 from . import command_suite, plan
-from .stages import SIZES, STAGES
+from .stages import QUICK, SIZES, STAGES
 
 if TYPE_CHECKING:
     from . import throughput
@@ -99,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--images', type=Path, metavar='FOLDER',
                    help='images for the part input, in class folders (generated photographs)')
     p.add_argument('--quick', action='store_true',
-                   help='steps of stage 1 and classification, 4 images, 3 rounds: a minute or two')
+                   help='steps of every stage, few or small images, 2 rounds: two minutes')
     p.add_argument('--loading', nargs='+', metavar='FILE',
                    help='measure only the memory and time of loading these weights files')
     p.add_argument('--out', type=Path, help='write all figures to this JSON file')
@@ -122,14 +122,13 @@ def settings(args: argparse.Namespace) -> Settings:
     if device == 'cpu' and 'float16' in (args.dtype or ()):
         raise UserError('--dtype float16 needs a GPU: use bfloat16')
     parts = args.parts or (('step',) if args.quick else ('step', 'memory'))
-    stages = args.stages or (('generic_vits', 'cls_vits') if args.quick else tuple(STAGES))
-    batch = args.batch if args.batch is not None else (4 if args.quick else None)
-    pairs = args.pairs if args.pairs is not None else (3 if args.quick else 5)
+    stages = args.stages or tuple(QUICK if args.quick else STAGES)
+    pairs = args.pairs if args.pairs is not None else (2 if args.quick else 5)
     if args.images and not args.images.is_dir():
         raise UserError(f'--images {args.images}: no such folder')
     if args.images and any(STAGES[name].task in ('det', 'seg') for name in stages):
         raise UserError('--images is for stage 1 and classification: add --stages generic_vits')
-    if batch == 1 and any(STAGES[name].task == 'seg' for name in stages):
+    if args.batch == 1 and any(STAGES[name].task == 'seg' for name in stages):
         raise UserError('--batch 1: segmentation has batch norm on single pixels, give 2 or more')
     return Settings(
         stages=tuple(stages),
@@ -142,7 +141,8 @@ def settings(args: argparse.Namespace) -> Settings:
         ),
         size=args.size,
         device=device,
-        batch=batch,
+        batch=args.batch,
+        quick=args.quick,
         pairs=pairs,
         threads=args.threads,
         workers=args.workers if args.workers is not None else (8 if device == 'cuda' else 0),

@@ -33,7 +33,7 @@ from .pipeline import (
     reading_rate,
 )
 from .scaling import measure_scaling
-from .stages import STAGES, Stage
+from .stages import QUICK, STAGES, Stage
 from .startup import measure_startup
 
 _REFERENCE, _RELEASE = 'reference', 'release'
@@ -54,6 +54,8 @@ class Settings:
         size: ``full`` or ``toy``.
         device: ``cpu`` or ``cuda``.
         batch: images a step; None for each stage's own.
+        quick: steps are those of :data:`~benchmarks.speed.stages.QUICK`, where nothing else is
+            measured.
         pairs: counted rounds.
         threads: torch's on the CPU; None for its own choice.
         workers: processes that read images; 0 reads in the main one.
@@ -67,11 +69,17 @@ class Settings:
     size: str = 'full'
     device: str = 'cpu'
     batch: int | None = None
+    quick: bool = False
     pairs: int = 5
     threads: int | None = None
     workers: int = 0
     images: Path | None = None
     release: bool = False
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name, as it is measured."""
+        small = self.quick and self.size == 'full' and self.parts == ('step',)
+        return QUICK.get(name, STAGES[name]) if small else STAGES[name]
 
     def batch_of(self, stage: Stage) -> int:
         """Images a step of this stage."""
@@ -101,7 +109,7 @@ def measure(
     peaks = {dtype: matmul_peak(dtype, settings.device, side) for dtype in sorted(precisions)}
     flops, figures = {}, []
     for name in settings.stages:
-        stage = STAGES[name]
+        stage = settings.stage(name)
         if {'step', 'end_to_end'} & set(settings.parts):
             flops[name] = step_flops(stage, settings.size, settings.device)
         for figure in _of_stage(stage, settings, flops.get(name), peaks):

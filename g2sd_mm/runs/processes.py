@@ -94,6 +94,23 @@ def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     return chosen.from_cfg(cfg)
 
 
+def end_workers(runner: Runner) -> None:
+    """End the processes that read images for a runner, which has done its work.
+
+    Those of a loader that keeps them would live as long as the runner does, and then be waited for,
+    five seconds each, since their queues are collected with them. A loader that is iterated again
+    starts new ones.
+    """
+    for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
+        loader = getattr(loop, 'dataloader', None)
+        for holder in (loader, getattr(loop, 'dataloader_iterator', None)):
+            iterator = getattr(holder, '_iterator', None)
+            if hasattr(iterator, '_shutdown_workers'):
+                iterator._shutdown_workers()
+        if getattr(loader, '_iterator', None) is not None:
+            loader._iterator = None
+
+
 def name_rank_by_slurm() -> None:
     """Set the variables that torch joins by from those of Slurm.
 

@@ -13,7 +13,7 @@ from ..checkpoints.fill import fill
 from ..data_layouts import Choices
 from ..students.mask_head import fit_to_weights
 from .prepare import prepare_test
-from .processes import build_runner, start_processes
+from .processes import build_runner, end_workers, start_processes
 
 
 def evaluate(
@@ -52,6 +52,7 @@ def evaluate(
         model = model.module
     fill(model, checkpoint, 'student', config)
     metrics = {name: float(value) for name, value in runner.test().items()}
+    end_workers(runner)
     if out and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(

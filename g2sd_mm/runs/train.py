@@ -12,7 +12,7 @@ import g2sd_mm
 from ..preemption import listening
 from .failures import explained
 from .prepare import prepare_training
-from .processes import build_runner, start_processes
+from .processes import build_runner, end_workers, start_processes
 from .work_dir import is_first_process
 
 
@@ -46,4 +46,5 @@ def train(
             start_processes(cfg, launcher)
             runner = build_runner(g2sd_mm.distill_config(cfg), verbose)
             runner.train()
+            end_workers(runner)
     return runner

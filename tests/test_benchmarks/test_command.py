@@ -46,10 +46,16 @@ def test_everything_on_a_gpu(monkeypatch):
 
 def test_quick_is_small_and_can_be_changed():
     quick = chosen('--quick', '--dtype', 'float32')
-    assert quick.stages == ('generic_vits', 'cls_vits')
-    assert (quick.parts, quick.batch, quick.pairs) == (('step',), 4, 3)
+    assert quick.stages == ('generic_vits', 'cls_vits', 'det_vits', 'seg_vits')
+    assert (quick.parts, quick.batch, quick.pairs) == (('step',), None, 2)
     assert quick.variants == (Variant('float32'),)
-    assert chosen('--quick', '--stages', 'det_vits', '--batch', '1').stages == ('det_vits',)
+    small = {name: quick.stage(name) for name in quick.stages}
+    assert [quick.batch_of(stage) for stage in small.values()] == [4, 4, 1, 2]
+    assert (small['det_vits'].side, small['seg_vits'].side) == (256, 160)
+    assert chosen('--quick', '--stages', 'det_vits', '--batch', '2').batch_of(small['det_vits']) == 2
+    # memory is measured by the names of stages, and beside it their steps at full size
+    both = chosen('--quick', '--parts', 'step', 'memory')
+    assert both.stage('det_vits') is STAGES['det_vits']
 
 
 @pytest.mark.parametrize(

@@ -39,4 +39,5 @@ def test_answers_do_not_depend_on_it(networks, three_threads):
     images = pictures(6)
     expected = logits(networks['g2sd'], images)
     with enough_threads(networks):
-        assert torch.equal(logits(networks['g2sd'], images), expected)
+        # products of few tokens are cut up among threads, and so are rounded otherwise
+        torch.testing.assert_close(logits(networks['g2sd'], images), expected, rtol=1e-6, atol=1e-7)
