@@ -56,7 +56,11 @@ def plain(measured: dict[str, Any]) -> dict[str, Any]:
     """The same for JSON: ``figures`` of speed with their config, ``memory`` with its ratio."""
     content = dict(measured)
     content['figures'] = [
-        {'workload': figure.stage, 'config': STAGES[figure.stage.split()[0]].config, **asdict(figure)}
+        {
+            'workload': figure.stage,
+            'config': STAGES[figure.stage.split()[0]].config,  # behind it may stand another side
+            **asdict(figure),
+        }
         for figure in content.pop('speed')
     ]
     content['memory'] = [{**asdict(figure), 'ratio': figure.ratio} for figure in content['memory']]

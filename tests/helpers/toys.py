@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import re
+import runpy
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,6 +208,38 @@ def run_python(
         text=True,
         timeout=timeout,
     )
+
+
+def run_tool(
+    tool: str, *arguments: str, cwd: Path = ROOT, timeout: int = 300, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run a script of ``tools/`` in a process forked from this one, which has imported everything.
+
+    Seconds less than :func:`run_python`, for all that does not depend on what is imported when.
+    """
+    with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:
+        process = multiprocessing.get_context('fork').Process(
+            target=_tool, args=(tool, arguments, cwd, environment, out.fileno(), err.fileno())
+        )
+        process.start()
+        process.join(timeout)
+        assert process.exitcode is not None, f'{tool} takes more than {timeout} seconds'
+        said = [(file.seek(0), file.read())[1] for file in (out, err)]
+    return subprocess.CompletedProcess([tool, *arguments], process.exitcode, *said)
+
+
+def _tool(
+    tool: str, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], *streams: int
+) -> None:
+    for number, stream in enumerate(streams, start=1):
+        os.dup2(stream, number)
+    sys.stdout, sys.stderr = (os.fdopen(n, 'w', closefd=False) for n in (1, 2))
+    logging.root.handlers = []
+    os.environ.update(environment)
+    os.chdir(cwd)
+    torch.set_num_threads(1)
+    sys.argv = [str(ROOT / 'tools' / tool), *arguments]
+    runpy.run_path(sys.argv[0], run_name='__main__')
 
 
 def free_port() -> int:

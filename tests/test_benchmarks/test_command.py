@@ -52,7 +52,8 @@ def test_quick_is_small_and_can_be_changed():
     small = {name: quick.stage(name) for name in quick.stages}
     assert [quick.batch_of(stage) for stage in small.values()] == [4, 4, 1, 2]
     assert (small['det_vits'].side, small['seg_vits'].side) == (256, 160)
-    assert chosen('--quick', '--stages', 'det_vits', '--batch', '2').batch_of(small['det_vits']) == 2
+    two = chosen('--quick', '--stages', 'det_vits', '--batch', '2')
+    assert two.batch_of(small['det_vits']) == 2
     # memory is measured by the names of stages, and beside it their steps at full size
     both = chosen('--quick', '--parts', 'step', 'memory')
     assert both.stage('det_vits') is STAGES['det_vits']

@@ -15,7 +15,7 @@ from g2sd_mm.published import content
 from g2sd_mm.runs.test import evaluate
 
 from ..helpers import imagenet
-from ..helpers.toys import ROOT, arch, classifier, image_folder, run_python, save, words
+from ..helpers.toys import ROOT, arch, classifier, image_folder, run_tool, save, words
 
 SMALL = {**arch(16), 'patch_size': 32}
 NAMES = ('imagenet_a', 'imagenet_r', 'imagenet_sketch', 'imagenet_c')
@@ -140,8 +140,8 @@ def test_a_classifier_is_tested_on_them(name, tmp_path, monkeypatch):
 
 
 def test_a_config_without_test_data_is_refused(tmp_path):
-    done = run_python(
-        str(ROOT / 'tools/test.py'), imagenet.path('vitb_cls'), 'w.pth', '--data',
+    done = run_tool(
+        'test.py', imagenet.path('vitb_cls'), 'w.pth', '--data',
         imagenet.path('vitb_mae'), cwd=tmp_path,
     )
     assert done.returncode == 2

@@ -18,7 +18,7 @@ from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 
 from ..helpers.students import CONFIGS, random_model, record
-from ..helpers.toys import ROOT, autoencoder, distiller, images, run_python, words
+from ..helpers.toys import ROOT, autoencoder, distiller, images, run_tool, words
 
 
 def checkpoint(folder, task: str = 'classification', **meta):
@@ -128,8 +128,8 @@ def test_an_autoencoder_of_ours_gives_its_encoder(tmp_path):
 
 def test_the_command_says_what_it_wrote_and_overwrites_nothing(tmp_path):
     source = checkpoint(tmp_path)
-    command = (str(ROOT / 'tools' / 'checkpoint.py'), 'extract', str(source), '--student')
-    done = run_python(*command, cwd=tmp_path)
+    command = ('checkpoint.py', 'extract', str(source), '--student')
+    done = run_tool(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f'{tmp_path}/student.pth: student for classification, 59 tensors',
@@ -137,6 +137,6 @@ def test_the_command_says_what_it_wrote_and_overwrites_nothing(tmp_path):
         'left behind: 1 tensors of distillation',
     ]
     assert json.loads((tmp_path / 'student.json').read_text())['layout'] == 'ours'
-    again = run_python(*command, cwd=tmp_path)
+    again = run_tool(*command, cwd=tmp_path)
     assert again.returncode == 2
     assert 'student.pth exists: choose another --out, or overwrite it with --force' in again.stderr

@@ -31,7 +31,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 
 from ...helpers.fake_checkpoints import SMALL, mae_encoder, mae_finetuned, mae_full, random_state
-from ...helpers.toys import ROOT, run_python, words
+from ...helpers.toys import ROOT, run_tool, words
 
 MAIN = PAPER.select(table=['main'])
 EIGHT = Launcher('pytorch', 8)
@@ -460,8 +460,7 @@ def test_figures_that_tell_nothing_about_a_gpu_are_refused(tmp_path):
 
 
 def test_dry_run_needs_neither_data_nor_gpu(tmp_path):
-    tool = str(ROOT / 'tools/reproduce.py')
-    done = run_python(tool, '--suite', 'paper', '--dry-run', G2SD_DATA=str(tmp_path))
+    done = run_tool('reproduce.py', '--suite', 'paper', '--dry-run', G2SD_DATA=str(tmp_path))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     assert said[0] == '# suite paper: 171 rows, 160 steps, seeds 0'
@@ -469,9 +468,8 @@ def test_dry_run_needs_neither_data_nor_gpu(tmp_path):
 
 
 def test_a_run_without_its_data_is_refused_before_it_starts(tmp_path):
-    tool = str(ROOT / 'tools/reproduce.py')
-    done = run_python(
-        tool, '--suite', 'paper', '--tasks', 'det', '--out', str(tmp_path / 'out'),
+    done = run_tool(
+        'reproduce.py', '--suite', 'paper', '--tasks', 'det', '--out', str(tmp_path / 'out'),
         G2SD_DATA=str(tmp_path),
     )
     assert done.returncode == 2

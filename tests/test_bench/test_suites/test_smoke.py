@@ -14,7 +14,7 @@ from g2sd_mm.bench.suites.derived import IMAGES, UPDATES, smoke
 from g2sd_mm.bench.suites.digests import all_digests
 
 from ...helpers import small_masks
-from ...helpers.toys import ROOT, image_folder, run_python
+from ...helpers.toys import image_folder, run_tool
 from .test_handover import coco
 
 SMOKE = smoke(MINI)
@@ -49,9 +49,7 @@ def test_its_rows_are_kept_apart():
 
 
 def reproduce(*arguments: str, cwd):
-    return run_python(
-        str(ROOT / 'tools' / 'reproduce.py'), *arguments, cwd=cwd, timeout=1500
-    )
+    return run_tool('reproduce.py', *arguments, cwd=cwd, timeout=1500)
 
 
 @pytest.mark.parametrize(
