@@ -71,8 +71,10 @@ class Run:
     def wait(self, timeout: float = 120) -> list[int | None]:
         """Exit codes by rank; None for one that did not end, which is then killed."""
         end = time.perf_counter() + timeout
-        for process in self.ranks:
-            process.join(max(end - time.perf_counter(), 0.01))
+        # join() with a time waits for loader workers too, which hold what it listens to: of a
+        # killed run for the five seconds that they take to see it
+        while time.perf_counter() < end and any(process.is_alive() for process in self.ranks):
+            time.sleep(0.005)
         codes = [process.exitcode for process in self.ranks]
         self.kill()
         return codes
