@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib
 import logging
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import g2sd_mm
@@ -25,6 +28,25 @@ def registered():
     importlib.import_module('g2sd_mm.datasets.mixing')
     # mmengine collects garbage for every data set: half a second with all that was imported
     gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def parsed_once():
+    """A file of ``configs/`` is parsed once, and copied: it reads no variable and changes never."""
+    plain, known = Config._file2dict, {}
+
+    def remembered(filename, *args, **kwargs):
+        path = Path(filename).expanduser().absolute()
+        if toys.ROOT / 'configs' not in path.parents:
+            return plain(filename, *args, **kwargs)
+        key = (path, path.stat().st_mtime_ns, args, tuple(kwargs.items()))
+        if key not in known:
+            known[key] = plain(filename, *args, **kwargs)
+        return copy.deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, '_file2dict', staticmethod(remembered))
+        yield
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -15,16 +16,20 @@ from g2sd_mm.bench.suites.budget import raw_config, read_throughput, work_of, wo
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.models.vit import Block
 
-ALL = {one.stage.name: one for one in workloads_of(PAPER, PAPER.rows)}
 TOY = Settings('toy', batch=2, rounds=1)
 
 
+@cache
+def everything() -> dict[str, throughput.Workload]:
+    return {one.stage.name: one for one in workloads_of(PAPER, PAPER.rows)}
+
+
 def of(name: str) -> throughput.Workload:
-    return next(one for one in ALL.values() if name in one.steps)
+    return next(one for one in everything().values() if name in one.steps)
 
 
 def test_every_step_of_the_suite_is_in_one_workload():
-    steps = [name for one in ALL.values() for name in one.steps]
+    steps = [name for one in everything().values() for name in one.steps]
     assert sorted(steps) == sorted(step.name for step in PAPER.steps_of(PAPER.rows))
     for step in PAPER.steps:
         one = of(step.name)
@@ -123,7 +128,7 @@ def test_its_figures_give_the_hours_of_every_step(tmp_path, monkeypatch):
 
     monkeypatch.setattr(throughput, '_time', time)
     monkeypatch.setattr(throughput.surroundings, 'bfloat16_counts', lambda device: True)
-    measured = measure(list(ALL.values()), Settings())
+    measured = measure(list(everything().values()), Settings())
     measured['environment'] |= {'gpu': 'H100', 'device': 'cuda'}
     (tmp_path / 'speed.json').write_text(json.dumps(measured))
     told = read_throughput(str(tmp_path / 'speed.json'))
@@ -135,14 +140,15 @@ def test_its_figures_give_the_hours_of_every_step(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_every_workload_of_the_paper_can_be_measured():
-    toy = measure(list(ALL.values()), TOY)
-    whole = [ALL[each['steps'][0]] for each in toy['failed']]  # taps or heads of one size alone
+    toy = measure(list(everything().values()), TOY)
+    # taps or heads of one size alone
+    whole = [everything()[each['steps'][0]] for each in toy['failed']]
     others = ('baselines', 'dinov2', 'dinov3', 'siglip2')
     assert all(any(name in each.stage.config for name in others) for each in whole)
     measured = measure(whole, Settings(batch=2, rounds=1))
     assert measured['failed'] == []
     assert len(toy['figures']) > len(measured['figures'])
-    assert len(toy['figures']) + len(measured['figures']) == len(ALL)
+    assert len(toy['figures']) + len(measured['figures']) == len(everything())
 
 
 @pytest.mark.gpu
