@@ -102,12 +102,12 @@ def end_workers(runner: Runner) -> None:
     starts new ones.
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        loader = getattr(loop, 'dataloader', None)
+        loader: Any = getattr(loop, 'dataloader', None)
         for holder in (loader, getattr(loop, 'dataloader_iterator', None)):
-            iterator = getattr(holder, '_iterator', None)
-            if hasattr(iterator, '_shutdown_workers'):
-                iterator._shutdown_workers()
-        if getattr(loader, '_iterator', None) is not None:
+            shut_down = getattr(getattr(holder, '_iterator', None), '_shutdown_workers', None)
+            if shut_down is not None:
+                shut_down()
+        if hasattr(loader, '_iterator'):
             loader._iterator = None
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmengine.runner.loops import _InfiniteDataloaderIterator
+from torch.utils.data import DataLoader
 
 from g2sd_mm.engine import ShardedRunner
 from g2sd_mm.errors import Preempted, UserError
 from g2sd_mm.runs.processes import (
     build_runner,
+    end_workers,
     leaving_processes,
     name_rank_by_slurm,
     start_processes,
@@ -125,3 +130,24 @@ def test_a_config_may_name_its_runner(monkeypatch):
         build_runner(config('imagenet/vitb_mae.py', runner_type='ShardedRunner'), verbose)
     assert made[:2] == [Runner, ShardedRunner]
     assert issubclass(made[2], Runner) and issubclass(made[3], ShardedRunner)
+
+
+def loop_of(iterations: bool, persistent: bool) -> SimpleNamespace:
+    """A loop whose loader has begun to read in a process of its own."""
+    loader = DataLoader(list(range(8)), 2, num_workers=1, persistent_workers=persistent)
+    loop = SimpleNamespace(dataloader=loader)
+    if iterations:
+        loop.dataloader_iterator = _InfiniteDataloaderIterator(loader)
+        next(loop.dataloader_iterator)
+    else:
+        next(iter(loader))
+    return loop
+
+
+@pytest.mark.parametrize(('iterations', 'persistent'), [(False, True), (True, True), (True, False)])
+def test_a_runner_that_is_done_leaves_no_process(iterations, persistent):
+    loop = loop_of(iterations, persistent)
+    assert len(multiprocessing.active_children()) == 1
+    end_workers(SimpleNamespace(_train_loop=loop, _val_loop=None, _test_loop=dict(type='TestLoop')))
+    assert multiprocessing.active_children() == []
+    assert len(list(loop.dataloader)) == 4  # and the loader can be read again
