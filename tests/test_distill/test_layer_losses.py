@@ -164,6 +164,9 @@ def test_the_surest_head_teaches():
         head_attention_loss(student[:, 1], other[:, 2]).item()
     )
     assert loss.seen == 4 and set(loss.state_dict()) == {'importance', 'seen'}
+    known = loss.importance.clone()
+    loss(torch.randn(2, 2, 5, 5), torch.full((2, 3, 5, 5), torch.nan))  # a step that is skipped
+    assert loss.seen == 4 and torch.equal(loss.importance, known)
     before = loss.importance.clone()
     loss.eval()(student, other)
     assert torch.equal(loss.importance, before)

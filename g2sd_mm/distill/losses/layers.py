@@ -235,8 +235,10 @@ class HeadAttentionLoss(nn.Module):
             with torch.no_grad():
                 now = head_importance(teacher).to(self.importance.dtype)
                 all_reduce(now, 'mean')
-                self.seen += 1
-                self.importance += (now - self.importance) / self.seen
+                known = now.isfinite().all()  # a step of NaN is skipped, and leaves it as it was
+                self.seen += known
+                change = torch.where(known, now - self.importance, torch.zeros_like(now))
+                self.importance += change / self.seen.clamp(min=1)
         head = self.importance.argmax()
         chosen = teacher.index_select(1, head.unsqueeze(0)).squeeze(1)
         return self.loss_weight * head_attention_loss(student[:, self.student_head], chosen)
