@@ -31,8 +31,9 @@ setup:  ## make .venv and install everything, once and again when setup.py chang
 	fi
 
 # One worker per core, one thread each: the models of the tests are too small to share out. Tests of a
-# file stay on one worker as long as both have some: what they share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --dist worksteal
+# file stay on one worker as long as both have some: what they share is made once. What the many processes
+# that tests start import is compiled once, whatever the environment says.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n auto --dist worksteal
 
 # Classification alone: make demo TASKS=cls; with teachers trained here: make demo TEACHERS=train
 TASKS := cls det seg depth
