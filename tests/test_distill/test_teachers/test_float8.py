@@ -94,6 +94,7 @@ def test_an_older_torch_is_told(monkeypatch):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 @pytest.mark.parametrize('compiled', [False, True])
 def test_a_gpu_computes_the_same_product(compiled):
     device = torch.device('cuda')
