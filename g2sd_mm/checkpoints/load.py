@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -51,9 +52,13 @@ def _defect(name: str, tensor: Tensor, zeros: bool) -> str:
         return ''
     if tensor.element_size() == 1:
         tensor = tensor.float()  # torch can compare no floats of 8 bits
-    if not torch.isfinite(tensor).all():
-        return 'has NaN' if torch.isnan(tensor).any() else 'has infinite values'
-    if zeros and tensor.ndim > 1 and name.endswith(_NEEDED) and not tensor.any():
+    # in one pass; NaN anywhere makes both of them NaN
+    low, high = (value.item() for value in torch.aminmax(tensor))
+    if math.isnan(low) or math.isnan(high):
+        return 'has NaN'
+    if math.isinf(low) or math.isinf(high):
+        return 'has infinite values'
+    if zeros and tensor.ndim > 1 and name.endswith(_NEEDED) and low == high == 0:
         return 'is all zeros'
     return ''
 
