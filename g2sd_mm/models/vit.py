@@ -100,7 +100,7 @@ class Attention(nn.Module):
         """What :meth:`forward` gives for some tokens, [B, N, D] -> [B, n, D]: only they ask."""
         (B, N, D), n = x.shape, len(tokens)
         weight, bias = self.qkv.weight, self.qkv.bias
-        q = F.linear(x[:, tokens], weight[:D], bias[:D])
+        q = F.linear(_picked(x, tokens), weight[:D], bias[:D])
         q = q.reshape(B, n, self.num_heads, D // self.num_heads).transpose(1, 2)
         kv = F.linear(x, weight[D:], bias[D:])
         kv = kv.reshape(B, N, 2, self.num_heads, D // self.num_heads)
@@ -112,6 +112,15 @@ class Attention(nn.Module):
         if q.dtype == torch.bfloat16 and q.device.type == 'cpu':
             return _attend_on_cpu(q, k, v)
         return F.scaled_dot_product_attention(q, k, v)
+
+
+def _picked(x: Tensor, tokens: list[int]) -> Tensor:
+    """Some tokens, [B, N, D] -> [B, n, D].
+
+    A list as an index would be copied to a GPU in each call, which waits for all that the GPU still
+    has to do, and cannot be captured as a CUDA graph.
+    """
+    return torch.stack([x[:, token] for token in tokens], dim=1)
 
 
 def _attend_on_cpu(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -164,7 +173,7 @@ class Block(nn.Module):
     def of_tokens(self, x: Tensor, tokens: list[int]) -> Tensor:
         """What :meth:`forward` gives for some tokens, [B, N, D] -> [B, n, D]."""
         attention = cast(Attention, self.attn)
-        return self._after(x[:, tokens], attention.of_tokens(self.norm1(x), tokens))
+        return self._after(_picked(x, tokens), attention.of_tokens(self.norm1(x), tokens))
 
     def _after(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.drop_path(self.gamma_1 * attended if self.has_layer_scale else attended)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.models import G2SDViT
@@ -91,8 +92,15 @@ def rows(monkeypatch):
 
     def watch(model: G2SDViT) -> list[int]:
         mlp = model.blocks[-1].mlp
-        plain = mlp.forward
-        monkeypatch.setattr(mlp, 'forward', lambda x: (seen.append(x.shape[1]), plain(x))[1])
+        plain = type(mlp).forward
+
+        def forward(self: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+            if self is mlp:
+                seen.append(x.shape[1])
+            return plain(self, x)
+
+        # of the class: a module whose own pass is replaced would be given all tokens
+        monkeypatch.setattr(type(mlp), 'forward', forward)
         return seen
 
     return watch
@@ -117,6 +125,46 @@ def test_tokens_that_no_head_reads_are_left_out_of_the_last_block(out_type, read
     model.train()
     assert torch.equal(features(model, pixels), whole)
     assert seen[2:] == 4 * [17 + read - 1]
+
+
+@pytest.mark.parametrize('place', ['', 'attn', 'attn.qkv', 'mlp'])
+def test_a_replaced_pass_and_a_hook_on_gradients_are_given_all_tokens(place):
+    model, pixels = backbone('dist_token').eval(), images()
+    model.skips_unread = True
+    module, seen = model.blocks[-1].get_submodule(place), []
+    plain = module.forward
+    module.forward = lambda x, *rest: (seen.append(x.shape[1]), plain(x, *rest))[1]
+    features(model, pixels)
+    del module.forward
+    handle = module.register_full_backward_hook(lambda _, given, got: seen.append(got[0].shape[1]))
+    features(model, pixels).sum().backward()
+    handle.remove()
+    assert seen == [18, 18]
+
+
+def test_a_hook_on_all_modules_hears_all_of_the_last_block():
+    model, pixels, seen = backbone('dist_token').eval(), images(), []
+    model.skips_unread = True
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda m, *_: seen.append(m))
+    try:
+        model(pixels)
+    finally:
+        handle.remove()
+    assert any(module is model.blocks[-1].attn.qkv for module in seen)
+
+
+def test_tokens_are_picked_without_indices_that_a_gpu_would_wait_for():
+    model, pixels, called = backbone('dist_token').eval(), images(), []
+    model.skips_unread = True
+
+    class Ops(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            called.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    with torch.no_grad(), Ops():
+        model(pixels)
+    assert 'aten::select.int' in called and 'aten::index.Tensor' not in called
 
 
 def test_an_average_reads_all_tokens(rows):

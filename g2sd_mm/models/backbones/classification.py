@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 
 from ..masking import random_masking
 from ..vit import NORM_EPS, Attention, Block
@@ -15,6 +16,11 @@ from .base import Backbone
 
 #: Kind of output -> the tokens behind the last block that it is made of; none: all of them.
 _READ: dict[str, list[int]] = {'cls_token': [0], 'avg_featmap': [], 'dist_token': [0, -1]}
+
+#: Where a module keeps its hooks.
+_HOOKS = (
+    '_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks',
+)  # fmt: skip
 
 
 @MODELS.register_module()
@@ -105,8 +111,9 @@ class G2SDViT(Backbone):
             return False
         if type(block.attn) is not Attention or type(block.attn.qkv) is not nn.Linear:
             return False
-        heard = (*block.modules(), self.norm)
-        return not any(module._forward_hooks or module._forward_pre_hooks for module in heard)
+        if torch_modules._has_any_global_hook():
+            return False
+        return not any(map(_is_heard, (*block.modules(), self.norm)))
 
     def _some(self, images: Tensor) -> Tensor:
         """A random share of the patches: int64 [B, n]."""
@@ -120,3 +127,9 @@ class G2SDViT(Backbone):
         patches = self.patch_embed.visible(images, keep) + positions[0, 1:][keep]
         cls = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1)
+
+
+def _is_heard(module: nn.Module) -> bool:
+    """Whether somebody has put a hook on a module, or a method of their own in its place."""
+    replaced = any(name in module.__dict__ for name in ('forward', 'attend'))
+    return replaced or any(getattr(module, name) for name in _HOOKS)
