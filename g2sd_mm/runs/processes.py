@@ -103,12 +103,13 @@ def end_workers(runner: Runner) -> None:
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         loader: Any = getattr(loop, 'dataloader', None)
-        for holder in (loader, getattr(loop, 'dataloader_iterator', None)):
+        holders: tuple[Any, ...] = (loader, getattr(loop, 'dataloader_iterator', None))
+        for holder in holders:
             shut_down = getattr(getattr(holder, '_iterator', None), '_shutdown_workers', None)
             if shut_down is not None:
                 shut_down()
-        if hasattr(loader, '_iterator'):
-            loader._iterator = None
+                # it would hand out what it has read by now, and leave out the rest of its epoch
+                holder._iterator = None
 
 
 def name_rank_by_slurm() -> None:

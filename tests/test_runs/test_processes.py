@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from contextlib import nullcontext
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -133,8 +134,8 @@ def test_a_config_may_name_its_runner(monkeypatch):
 
 
 def loop_of(iterations: bool, persistent: bool) -> SimpleNamespace:
-    """A loop whose loader has begun to read in a process of its own."""
-    loader = DataLoader(list(range(8)), 2, num_workers=1, persistent_workers=persistent)
+    """A loop whose loader has begun to read in processes of its own."""
+    loader = DataLoader(list(range(8)), 2, num_workers=2, persistent_workers=persistent)
     loop = SimpleNamespace(dataloader=loader)
     if iterations:
         loop.dataloader_iterator = _InfiniteDataloaderIterator(loader)
@@ -147,7 +148,10 @@ def loop_of(iterations: bool, persistent: bool) -> SimpleNamespace:
 @pytest.mark.parametrize(('iterations', 'persistent'), [(False, True), (True, True), (True, False)])
 def test_a_runner_that_is_done_leaves_no_process(iterations, persistent):
     loop = loop_of(iterations, persistent)
-    assert len(multiprocessing.active_children()) == 1
+    assert len(multiprocessing.active_children()) == 2
     end_workers(SimpleNamespace(_train_loop=loop, _val_loop=None, _test_loop=dict(type='TestLoop')))
     assert multiprocessing.active_children() == []
-    assert len(list(loop.dataloader)) == 4  # and the loader can be read again
+    # and what comes next is a whole epoch
+    again = loop.dataloader_iterator if iterations else loop.dataloader
+    assert [list(batch) for batch in islice(again, 4)] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert getattr(again, '_epoch', 0) == 0  # which is not one that follows on what was left
