@@ -10,7 +10,7 @@ from .figures import Memory, Reading, Scaling, Speed, Startup
 from .stages import STAGES
 
 HEADER = ('stage', 'part', 'variant', 'batch', 'own', 'reference', 'ratio', 'of peak')
-_WIDTHS = (12, 10, 18, 5, 12, 12, 22, 14)
+_WIDTHS = (15, 10, 18, 5, 12, 12, 22, 14)
 _MB = 1e6
 
 

@@ -54,8 +54,8 @@ class Settings:
         size: ``full`` or ``toy``.
         device: ``cpu`` or ``cuda``.
         batch: images a step; None for each stage's own.
-        quick: steps are those of :data:`~benchmarks.speed.stages.QUICK`, where nothing else is
-            measured.
+        quick: steps and their halves are those of :data:`~benchmarks.speed.stages.QUICK`, where
+            nothing else is measured.
         pairs: counted rounds.
         threads: torch's on the CPU; None for its own choice.
         workers: processes that read images; 0 reads in the main one.
@@ -78,7 +78,7 @@ class Settings:
 
     def stage(self, name: str) -> Stage:
         """The stage of this name, as it is measured."""
-        small = self.quick and self.size == 'full' and self.parts == ('step',)
+        small = self.quick and self.size == 'full' and set(self.parts) <= set(TIMED)
         return QUICK.get(name, STAGES[name]) if small else STAGES[name]
 
     def batch_of(self, stage: Stage) -> int:
@@ -111,8 +111,8 @@ def measure(
     for name in settings.stages:
         stage = settings.stage(name)
         if {'step', 'end_to_end'} & set(settings.parts):
-            flops[name] = step_flops(stage, settings.size, settings.device)
-        for figure in _of_stage(stage, settings, flops.get(name), peaks):
+            flops[stage.name] = step_flops(stage, settings.size, settings.device)
+        for figure in _of_stage(stage, settings, flops.get(stage.name), peaks):
             figures.append(figure)
             say(figure)
         loads.append(surroundings.load_average())

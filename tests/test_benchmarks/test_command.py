@@ -54,6 +54,8 @@ def test_quick_is_small_and_can_be_changed():
     assert (small['det_vits'].side, small['seg_vits'].side) == (256, 160)
     two = chosen('--quick', '--stages', 'det_vits', '--batch', '2')
     assert two.batch_of(small['det_vits']) == 2
+    halves = chosen('--quick', '--parts', 'step', 'teacher', 'student')
+    assert halves.stage('det_vits') == small['det_vits']
     # memory is measured by the names of stages, and beside it their steps at full size
     both = chosen('--quick', '--parts', 'step', 'memory')
     assert both.stage('det_vits') is STAGES['det_vits']

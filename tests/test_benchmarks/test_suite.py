@@ -10,6 +10,7 @@ import torch
 from benchmarks.speed import suite, surroundings
 from benchmarks.speed.figures import Memory, Reading, Speed
 from benchmarks.speed.formulation import Formulation, Variant
+from benchmarks.speed.pairing import Timing
 from benchmarks.speed.report import HEADER, cells, line, plain
 from benchmarks.speed.stages import STAGES
 from benchmarks.speed.suite import Settings, measure
@@ -69,6 +70,26 @@ def test_json_has_the_environment_and_every_round(measured):
     assert content['figures'][0]['ratio']['rounds'] == 2
     assert len(content['figures'][0]['reference_seconds']) == 2
     assert content['memory'][0]['ratio'] == 0.5
+
+
+def test_a_quick_stage_has_one_name_in_all_that_is_written(monkeypatch):
+    def speeds(stage, settings, flops, peaks):
+        times = Timing((1.0,))
+        yield Speed.of(stage.name, 'step', 'float32', 1, 1, times, times, flops=flops,
+                       peaks=(1.0, 1.0))  # fmt: skip
+
+    monkeypatch.setattr(suite, '_of_stage', speeds)
+    monkeypatch.setattr(suite, 'step_flops', lambda *_: 1.0)
+    monkeypatch.setattr(suite, 'matmul_peak', lambda *_: 1.0)
+    names = ('cls_vits', 'det_vits')
+    quick = measure(Settings(names, ('step',), (Variant('float32'),), quick=True))
+    figures = plain(quick)['figures']
+    assert [figure['stage'] for figure in figures] == list(quick['step_flops'])
+    assert [figure['config'] for figure in figures] == [STAGES[name].config for name in names]
+    # and the columns of the table are as wide as the names
+    lines = [line(HEADER), *(line(cells(figure)) for figure in quick['speed'])]
+    words = ('part', 'step', 'step')
+    assert len({text.index(word) for text, word in zip(lines, words, strict=True)}) == 1
 
 
 def test_tables_have_a_line_a_figure(measured):
