@@ -248,7 +248,8 @@ def _keep_freed_memory() -> None:
     given back; so the activations of each batch would be mapped anew, a tenth of the time of small
     networks. A block of about the most that counts, never written to, is freed once.
     """
-    torch.empty(_MOST_KEPT, dtype=torch.uint8)
+    # of the CPU, whatever device is the default of who calls
+    torch.empty(_MOST_KEPT, dtype=torch.uint8, device='cpu')
 
 
 @contextmanager

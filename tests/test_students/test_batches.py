@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.errors import UserError
 from g2sd_mm.students import batches, load_student
@@ -146,6 +147,20 @@ def test_memory_does_not_grow_with_the_number_of_pictures(students, lanes):
     assert sum('scores' in result for result in stream) == 600
     assert most <= 16 * 4  # chunks of 16: two in work, one more waiting, one being made
     assert alive == 0
+
+
+def test_memory_is_kept_of_the_cpu_whatever_device_is_the_default():
+    made = []
+
+    class Devices(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            tensor = func(*args, **(kwargs or {}))
+            made.append(tensor.device.type)
+            return tensor
+
+    with torch.device('meta'), Devices():
+        batches._keep_freed_memory()
+    assert made == ['cpu']
 
 
 def test_torchs_threads_are_shared_out_and_given_back(students, photos):
