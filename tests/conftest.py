@@ -37,7 +37,8 @@ def parsed_once():
 
     def remembered(filename, *args, **kwargs):
         path = Path(filename).expanduser().absolute()
-        if toys.ROOT / 'configs' not in path.parents:
+        # mmengine itself says that a file is not there
+        if toys.ROOT / 'configs' not in path.parents or not path.is_file():
             return plain(filename, *args, **kwargs)
         key = (path, path.stat().st_mtime_ns, args, tuple(kwargs.items()))
         if key not in known:

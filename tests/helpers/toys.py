@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import random
 import re
 import runpy
 import socket
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from PIL import Image
 from torch import Tensor, nn
@@ -223,7 +225,10 @@ def run_tool(
         )
         process.start()
         process.join(timeout)
-        assert process.exitcode is not None, f'{tool} takes more than {timeout} seconds'
+        if late := process.exitcode is None:
+            process.kill()  # else this one would wait for it when all tests are done
+            process.join()
+        assert not late, f'{tool} takes more than {timeout} seconds'
         said = [(file.seek(0), file.read())[1] for file in (out, err)]
     return subprocess.CompletedProcess([tool, *arguments], process.exitcode, *said)
 
@@ -235,7 +240,13 @@ def _tool(
         os.dup2(stream, number)
     sys.stdout, sys.stderr = (os.fdopen(n, 'w', closefd=False) for n in (1, 2))
     logging.root.handlers = []
-    os.environ.update(environment)
+    MMLogger._instance_dict.clear()  # they write to where this test is captured
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    os.environ.update({'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', **environment})
+    # a tool that seeds nothing would go on from the seed of the test, and answer alike each time
+    torch.seed()
+    random.seed()
+    np.random.seed()
     os.chdir(cwd)
     torch.set_num_threads(1)
     sys.argv = [str(ROOT / 'tools' / tool), *arguments]
