@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from yapf.yapflib import yapf_api
 
 import g2sd_mm
 
@@ -48,6 +49,15 @@ def parsed_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Config, '_file2dict', staticmethod(remembered))
         yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def unformatted():
+    """The text of a config stays as it is made: yapf would take a second for a large one."""
+    with pytest.MonkeyPatch.context() as patch:
+        plain = yapf_api.FormatCode
+        patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, False))
+        yield plain
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -128,6 +128,7 @@ def test_its_figures_give_the_hours_of_every_step(tmp_path, monkeypatch):
 
     monkeypatch.setattr(throughput, '_time', time)
     monkeypatch.setattr(throughput.surroundings, 'bfloat16_counts', lambda device: True)
+    monkeypatch.setattr(throughput, '_free', lambda device: None)  # nothing is built
     measured = measure(list(everything().values()), Settings())
     measured['environment'] |= {'gpu': 'H100', 'device': 'cuda'}
     (tmp_path / 'speed.json').write_text(json.dumps(measured))

@@ -40,9 +40,10 @@ def test_only_a_few_are_kept():
     assert len(calls) == 21
 
 
-def test_mmengine_uses_it():
+def test_mmengine_uses_it(monkeypatch, unformatted):
     import yapf.yapflib.yapf_api as api
     from mmengine.config import Config
 
+    monkeypatch.setattr(api, 'FormatCode', unformatted)
     assert Config(dict(a=1)).pretty_text == 'a = 1\n'
     assert api.FormatCode.__wrapped__

@@ -163,7 +163,8 @@ def test_memory_is_kept_of_the_cpu_whatever_device_is_the_default():
     assert made == ['cpu']
 
 
-def test_torchs_threads_are_shared_out_and_given_back(students, photos):
+def test_torchs_threads_are_shared_out_and_given_back(students, photos, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '4')
     before, seen = torch.get_num_threads(), set()
     torch.set_num_threads(4)
     for _ in students['classification'].stream(photos):
