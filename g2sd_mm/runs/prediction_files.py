@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from ..errors import UserError
+from ..students.sources import open_video
 from ..students.student import Student
 from ..tasks import class_name
 
@@ -57,7 +59,10 @@ class CsvFile:
         self.path, self.columns = path, ('image', 'frame', *_COLUMNS[task], 'error')
 
     def __enter__(self) -> CsvFile:
-        self.file = self.path.open('w', encoding='utf-8', newline='')
+        # a name that is no UTF-8 is written as in the JSON file: the table stays UTF-8
+        self.file = self.path.open(
+            'w', encoding='utf-8', errors='backslashreplace', newline=''
+        )
         self.writer = csv.DictWriter(self.file, self.columns, restval='', extrasaction='ignore')
         self.writer.writeheader()
         return self
@@ -198,13 +203,14 @@ class VideoFiles:
         """
         if video != self.path:
             self._close()
-            capture = cv2.VideoCapture(str(video))
+            capture = open_video(video)
             rate = capture.get(cv2.CAP_PROP_FPS) or _RATE
             capture.release()
             target = self.folder / f'{number:04d}_{video.stem}.mp4'
             code = cv2.VideoWriter.fourcc(*'mp4v')
             size = (frame.shape[1], frame.shape[0])
-            self.writer = cv2.VideoWriter(str(target), code, rate / self.every, size)
+            name: Any = os.fsencode(target)  # see open_video
+            self.writer = cv2.VideoWriter(name, code, rate / self.every, size)
             if not self.writer.isOpened():
                 raise UserError(f'OpenCV cannot write {target}: leave drawn out of --save')
             self.path = video

@@ -166,9 +166,15 @@ def _is_video(path: Path) -> bool:
     return is_image(path.name, VIDEOS)
 
 
+def open_video(path: Path) -> cv2.VideoCapture:
+    """A video; as bytes, since OpenCV crashes at a name that is no UTF-8."""
+    name: Any = os.fsencode(path)
+    return cv2.VideoCapture(name)
+
+
 def _frames(path: Path, every: int) -> int:
     """How many frames a video says that it has, of those that are wanted; 1 of what is none."""
-    capture = cv2.VideoCapture(str(path))
+    capture = open_video(path)
     said = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
     capture.release()
     return max(1, -(-said // every))
@@ -176,7 +182,7 @@ def _frames(path: Path, every: int) -> int:
 
 def _frames_of(path: Path, every: int) -> Iterator[Item]:
     """RGB frames, and at the end what is wrong, if the video ends before it should."""
-    capture = cv2.VideoCapture(str(path))
+    capture = open_video(path)
     said, rate = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
     number = 0
     try:

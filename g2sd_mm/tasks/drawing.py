@@ -138,8 +138,8 @@ def write_png(path: Path, values: np.ndarray) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    if not cv2.imwrite(str(path), values):
-        raise OSError(f'{path} cannot be written')
+    _, content = cv2.imencode('.png', values)
+    path.write_bytes(content.tobytes())  # OpenCV cannot open each name: one that is no UTF-8
 
 
 def as_numpy(values: Any) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 
 import cv2
@@ -45,7 +46,7 @@ def entries(folder):
 
 
 def rows(folder):
-    with (folder / 'predictions.csv').open(newline='') as file:
+    with (folder / 'predictions.csv').open(newline='', encoding='utf-8') as file:
         return list(csv.DictReader(file))
 
 
@@ -183,6 +184,20 @@ def test_a_video_becomes_a_video(students, tmp_path):
     assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 5
     assert drawn.get(cv2.CAP_PROP_FPS) == pytest.approx(3)
     assert not list(out.glob('*.jpg'))
+
+
+def test_names_that_are_no_utf8(students, photos, tmp_path):
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    picture, film = (folder / os.fsdecode(name) for name in (b'a\xe9.png', b'b\xe9.mp4'))
+    picture.write_bytes((photos / '0.png').read_bytes())
+    video(tmp_path / 'film.mp4', frames=2).rename(film)
+    out = tmp_path / 'out'
+    report = predict_into(students['depth'], folder, out, save=['csv', 'masks', 'drawn'])
+    assert (report.images, report.failed) == (3, ())
+    assert [entry['image'] for entry in entries(out)] == [str(picture), str(film), str(film)]
+    assert rows(out)[0]['image'].endswith('a\\udce9.png')
+    assert {path.suffix for path in out.iterdir()} >= {'.jpg', '.mp4', '.png', '.npy'}
 
 
 @pytest.mark.parametrize(
