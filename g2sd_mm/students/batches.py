@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import cv2
 import numpy as np
 import torch
 
@@ -34,8 +36,8 @@ _HELD = 2**28  # bytes of prepared images that wait for others of their size, in
 _MEMORY = 2**26  # bytes of frames in a chunk
 _LANES = 4
 _MOST_KEPT = 31 * 2**20  # bytes; blocks of 32 MiB and more are always given back
-#: What layers raise of an image that is too small for them, or too narrow.
-_UNFIT = (RuntimeError, ValueError, AssertionError, IndexError)
+#: What layers and steps raise of an image that is too small for them, or too narrow.
+_UNFIT = (RuntimeError, ValueError, AssertionError, IndexError, cv2.error)
 
 
 def predictions(
@@ -157,22 +159,26 @@ class _Lane:
         held = 0
 
         def run(group: list[tuple[int, dict]]) -> None:
+            places = [place for place, _ in group]  # all are of one size
+            keep(places, lambda: self.student.run([given for _, given in group]))
+
+        def keep(places: list[int], predict: Callable[[], list[Any]]) -> None:
             try:
-                samples = self.student.run([given for _, given in group])
+                samples = predict()
             except _UNFIT as error:
-                if isinstance(error, torch.OutOfMemoryError) or 'allocate memory' in str(error):
-                    raise  # says something about the machine, or the size of the batch
-                for place, _ in group:  # all are of this size
+                if _is_of_machine(error):
+                    raise
+                for place in places:
                     item = pictures[place][1]
-                    results[place] = (item, _as_user_error(item, error))
+                    results[place] = (item, _as_user_error(item.name, error))
                     self.done()
                 return
-            for (place, _), sample in zip(group, samples, strict=True):
+            for place, sample in zip(places, samples, strict=True):
                 number, item = pictures[place]
                 results[place] = (item, self.finish(number, item, sample))
                 self.done()
 
-        for place, (number, item) in enumerate(pictures):
+        for place, (_, item) in enumerate(pictures):
             try:
                 given = self.student.load(item.picture())
                 height, width = given['ori_shape']
@@ -181,15 +187,12 @@ class _Lane:
             except MemoryError:
                 raise  # says something about the machine, not about the picture
             except Exception as error:  # damaged pictures can make a library raise anything
-                results.append((item, _as_user_error(item, error)))
+                results.append((item, _as_user_error(item.name, error)))
                 self.done()
                 continue
             results.append((item, None))
             if prepared is None:
-                assert self.tiling is not None
-                sample = tiled_sample(self.student, given, self.tiling, self.size_of)
-                results[place] = (item, self.finish(number, item, sample))
-                self.done()
+                keep([place], partial(self._tiled, given))
                 continue
             shape = tuple(prepared['inputs'].shape)
             # mmseg resizes the maps of a batch together
@@ -207,6 +210,10 @@ class _Lane:
             run(groups.popitem()[1])
         return results
 
+    def _tiled(self, given: dict[str, Any]) -> list[Any]:
+        assert self.tiling is not None
+        return [tiled_sample(self.student, given, self.tiling, self.size_of)]
+
     def size_of(self, shape: tuple[int, ...]) -> int:
         """Images of a batch [channels, height, width] each."""
         if self.batch_size:
@@ -219,11 +226,31 @@ class _Lane:
         return max(1, min(most, _PIXELS // pixels))
 
 
-def _as_user_error(item: Item, error: Exception) -> UserError:
+@contextmanager
+def unfit_told(name: str) -> Iterator[None]:
+    """What layers raise of a picture that they cannot take, as an error with the picture's name.
+
+    Raises:
+        UserError: for it.
+    """
+    try:
+        yield
+    except _UNFIT as error:
+        if _is_of_machine(error):
+            raise
+        raise _as_user_error(name, error) from error
+
+
+def _is_of_machine(error: Exception) -> bool:
+    """Whether an error says something about the machine, or the size of the batch."""
+    return isinstance(error, torch.OutOfMemoryError) or 'allocate memory' in str(error)
+
+
+def _as_user_error(name: str, error: Exception) -> UserError:
     text = one_line(error)
     if not isinstance(error, UserError):
         text = f'cannot be predicted ({type(error).__name__}: {text})'
-    return UserError(text if item.name in text else f'{item.name}: {text}')
+    return UserError(text if name in text else f'{name}: {text}')
 
 
 def _chunks(items: Iterable[Item], most: int) -> Iterator[list[tuple[int, Item]]]:

@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..models import G2SDViT
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
-from .batches import predictions
+from .batches import predictions, unfit_told
 from .images import FileReader, Image, rgb_pixels, shown
 from .preparation import Preparation, preparation
 from .sources import Item, Source, find
@@ -137,7 +137,8 @@ class Student(nn.Module):
             cannot be read there is ``error`` in the place of a prediction, and a warning.
 
         Raises:
-            UserError: if a path leads nowhere; of one picture, if it cannot be read.
+            UserError: if a path leads nowhere; of one picture, if it cannot be read, or is of
+                a size that the network cannot take.
         """
         found = find(source)
         if found.single and tile is None:
@@ -206,8 +207,12 @@ class Student(nn.Module):
         ``scores`` [n], ``labels`` [n], ``masks`` [n, height, width]) for detection,
         ``pred_sem_seg.data`` [1, height, width] and ``seg_logits`` for segmentation,
         ``pred_depth_map.data`` [1, height, width] in metres for depth.
+
+        Raises:
+            UserError: if the image cannot be read, or is of a size that the network cannot take.
         """
-        with self.scope():
+        name = str(image) if isinstance(image, (str, Path)) else 'this image'
+        with self.scope(), unfit_told(name):
             (sample,) = self.run([self.prepare(self.load(image))])
         return sample
 

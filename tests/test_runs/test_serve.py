@@ -11,6 +11,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from g2sd_mm.errors import UserError
@@ -104,6 +106,12 @@ def test_requests_for_another_host_are_refused(page):
 def test_each_task_has_rows_and_a_picture(folders, task):
     (shown,) = answer({'student': load_student(folders[task])}, encoded())
     assert shown['rows'] and all(len(row) == 2 for row in shown['rows'])
+
+
+def test_a_picture_that_the_network_cannot_take_is_the_persons(folders):
+    _, narrow = cv2.imencode('.png', np.zeros((3, 2000, 3), np.uint8))
+    with pytest.raises(UserError, match='cannot be predicted'):
+        answer({'student': load_student(folders['segmentation'])}, narrow.tobytes())
 
 
 def test_what_cannot_be_served_is_told(folders, page):

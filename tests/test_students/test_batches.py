@@ -112,6 +112,17 @@ def test_a_picture_that_is_too_narrow_for_the_network_is_reported(students, phot
     results = students['segmentation'].predict([narrow, photos[0]])
     assert 'image 0: cannot be predicted' in results[0]['error']
     assert 'classes' in results[1]
+    with pytest.raises(UserError, match='cannot be predicted'):
+        students['segmentation'].predict(narrow)
+
+
+@pytest.mark.parametrize('shape', [(3, 200, 3), (1, 200, 3)])
+def test_a_picture_whose_tiles_are_too_narrow_is_reported(students, photos, shape):
+    narrow = np.zeros(shape, np.uint8)
+    results = students['segmentation'].predict([narrow, photos[0]], tile=64)
+    assert [sorted(result) for result in results] == [['error', 'image'], ['classes', 'image']]
+    with pytest.raises(UserError, match='cannot be predicted'):
+        students['segmentation'].predict(narrow, tile=64)
 
 
 def test_an_error_of_the_network_is_nobodys_picture(students, photos, monkeypatch):
