@@ -15,8 +15,15 @@ Image = np.ndarray
 
 
 def class_name(classes: Sequence[str], label: int) -> str:
-    """What a label is called; ``class N`` where there is no name for it."""
-    return classes[label] if label < len(classes) else f'class {label}'
+    """What a label is called; ``class N`` where there is no name for it.
+
+    Where several classes have one name, as ``crane`` of ImageNet, the number says which is meant:
+    predictions are told by name, and none may take the place of another.
+    """
+    if label >= len(classes):
+        return f'class {label}'
+    name = classes[label]
+    return name if classes.count(name) == 1 else f'{name} (class {label})'
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -75,3 +76,14 @@ def test_plain_values_of_a_classifier_are_the_best_five():
 
     scores = TASKS['cls'].plain(Sample(), ('a', 'b', 'c'), 0.3)['scores']
     assert list(scores) == ['c', 'class 4', 'class 5', 'a', 'class 6']
+
+
+def test_classes_of_one_name_keep_their_own_values():
+    names = ('crane', 'heron', 'crane')
+    scored = SimpleNamespace(pred_score=torch.tensor([0.6, 0.3, 0.1]))
+    painted = SimpleNamespace(pred_sem_seg=SimpleNamespace(data=torch.tensor([[[0, 0, 0, 2]]])))
+    first, last = 'crane (class 0)', 'crane (class 2)'
+    assert TASKS['cls'].plain(scored, names, 0.3) == {
+        'scores': {first: 0.6, 'heron': 0.3, last: 0.1}
+    }
+    assert TASKS['seg'].plain(painted, names, 0.3) == {'classes': {first: 0.75, last: 0.25}}
