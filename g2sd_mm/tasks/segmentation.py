@@ -67,8 +67,10 @@ def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) ->
     values = as_numpy(sample.get(f'{options.side}_sem_seg').data).squeeze()
     height, width = image.shape[:2]
     size = (width, height)
-    labels = cv2.resize(values.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    found = [int(label) for label in np.unique(labels) if label != _VOID]
+    labels = cv2.resize(values.astype(np.uint16), size, interpolation=cv2.INTER_NEAREST)
+    # of more classes than a mask of 8 bits has, this is one like the others
+    void = _VOID if len(classes) <= _VOID else None
+    found = [int(label) for label in np.unique(labels) if label != void]
     # what is nothing in particular stays as it is in the image
     present = [label for label in found if class_name(classes, label) != 'background']
     painted = image.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
@@ -54,6 +55,17 @@ def test_a_segmentation_is_painted_and_has_a_legend_of_the_classes_present():
     assert class_colour(1) not in found
     assert np.allclose(drawn[395, 10], 128, atol=1)  # not scored: left as it is
     assert (draw_sample(grey(), sample, NAMES, legend=False) == drawn[:, :400]).all()
+
+
+@pytest.mark.parametrize('label', [255, 256, 300])
+def test_more_classes_than_a_byte_counts_are_drawn_as_they_are(label):
+    sample = BaseDataElement()
+    labels = torch.full((1, 400, 400), label)
+    sample.set_data({'pred_sem_seg': PixelData(data=labels)})
+    drawn = draw_sample(grey(), sample, [f'class {i}' for i in range(400)])
+    expected = 0.45 * 128 + 0.55 * np.array(class_colour(label))
+    assert np.allclose(drawn[:, :400], expected, atol=1)
+    assert class_colour(label) in set(map(tuple, drawn[:, 400:].reshape(-1, 3).tolist()))
 
 
 def test_a_class_called_background_stays_clear():
