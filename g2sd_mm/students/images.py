@@ -25,6 +25,7 @@ from ..text import one_line
 #: A file, the bytes of one, pixels as an array or tensor, or pillow's image.
 Image: TypeAlias = 'str | Path | bytes | np.ndarray | torch.Tensor | pillow.Image | OfStack'
 
+_ROUNDING = 1e-3  # that values of 0 to 1 have beyond 1, after resizing or in half precision
 _CHANNELS = (1, 2, 3, 4)  # grey, grey and alpha, RGB, RGB and alpha
 
 
@@ -95,7 +96,7 @@ def as_bytes(values: np.ndarray) -> np.ndarray:
 
     uint8 and other integers up to 255 stay; uint16, and integers beyond 255, are of 16 bits, and
     their upper eight are taken, as decoders do; bool and floats up to 1 are 0 to 1; floats up to
-    255 are rounded.
+    255 are rounded. Floats that end between 1 and 2 could be either, and are refused.
 
     Raises:
         UserError: for values below 0, beyond those, NaN and infinite ones, and what is no number.
@@ -113,9 +114,14 @@ def as_bytes(values: np.ndarray) -> np.ndarray:
             f'an image has values of 0 to 1, 0 to 255, or integers up to 65535, got {_kind(values)}'
             f' from {low:g} to {high:g}: give the image before it is normalised'
         )
+    if values.dtype.kind == 'f' and 1 + _ROUNDING < high < 2:  # all but black, or not clipped
+        raise UserError(
+            f'an image has values of 0 to 1 or 0 to 255, got {_kind(values)} up to {high:g}: '
+            'clip them to 1, or give 0 to 255 as uint8'
+        )
     if values.dtype.kind == 'f' or values.dtype == bool:
-        scale = 255 if high <= 1 else 1
-        return np.rint(values.astype(np.float32) * scale).astype(np.uint8)
+        scale = 255 if high < 2 else 1
+        return np.rint(values.astype(np.float32).clip(max=255 / scale) * scale).astype(np.uint8)
     if values.dtype == np.uint16 or high > 255:
         values = values.astype(np.uint16) >> 8
     return values.astype(np.uint8)

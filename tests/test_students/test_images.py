@@ -95,6 +95,16 @@ def test_values_of_0_to_1_are_stretched():
     same(GREY > 100, ((GREY > 100) * 255)[..., None].repeat(3, 2))
 
 
+def test_values_a_little_beyond_1_are_not_taken_for_0_to_255():
+    white = PHOTO.copy()
+    white[0, 0] = 255
+    same((white / 255 + 1e-6).astype(np.float32), white)
+    for most in (1.01, 1.9):
+        with pytest.raises(UserError, match=f'{most}'):
+            as_bytes(white / 255 * most)
+    same(white / 255 * 2, np.rint(white / 255 * 2))
+
+
 def test_the_order_of_axes_is_told_by_their_lengths():
     same(np.moveaxis(PHOTO, 2, 0), PHOTO)
     same(torch.from_numpy(PHOTO), PHOTO)
