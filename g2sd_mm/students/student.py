@@ -140,6 +140,7 @@ class Student(nn.Module):
             UserError: if a path leads nowhere; of one picture, if it cannot be read, or is of
                 a size that the network cannot take.
         """
+        check_threshold(threshold)
         found = find(source)
         if found.single and tile is None:
             (item,) = found.items
@@ -172,6 +173,7 @@ class Student(nn.Module):
 
         A source that is an iterator is read a few batches ahead.
         """
+        check_threshold(threshold)
         tiling = tiling_for(self, tile)
 
         def finish(number: int, item: Item, sample: Any) -> dict[str, Any]:
@@ -297,6 +299,16 @@ class Student(nn.Module):
         if note and note not in self._unlike:
             self._unlike.add(note)
             print_log(f'the student {note}', logger='current', level=logging.WARNING)
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuse a least score that no box can reach: everything would seem to be empty.
+
+    Raises:
+        UserError: if it is above 1, or NaN.
+    """
+    if not threshold <= 1:
+        raise UserError(f'threshold is {threshold:g}, and scores are 0 to 1: give 0.3 for 30 %')
 
 
 def _is_square(size: tuple[int, int] | None) -> bool:

@@ -102,7 +102,7 @@ def test_rows_of_a_table(students, photos, tmp_path):
     (row, *_) = rows(tmp_path / 'det')
     box = [float(row[edge]) for edge in ('left', 'top', 'right', 'bottom')]
     assert (row['class'], box) == (first['instances'][0]['class'], first['instances'][0]['box'])
-    predict_into(students['detection'], photos, tmp_path / 'none', save=['csv'], threshold=1.1)
+    predict_into(students['detection'], photos, tmp_path / 'none', save=['csv'], threshold=1)
     assert [row['class'] for row in rows(tmp_path / 'none')] == [''] * 3
 
 
@@ -201,8 +201,12 @@ def test_names_that_are_no_utf8(students, photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(save=['xml']), dict(tile=32), dict(save=['coco']), dict(coco_ids='x.json')]
-)
+    'options',
+    [
+        dict(save=['xml']), dict(tile=32), dict(save=['coco']), dict(coco_ids='x.json'),
+        dict(threshold=30), dict(threshold=float('nan')),
+    ],
+)  # fmt: skip
 def test_what_does_not_fit_is_told_before_the_work(students, photos, tmp_path, options):
     with pytest.raises(UserError):
         predict_into(students['classification'], photos, tmp_path / 'out', **options)

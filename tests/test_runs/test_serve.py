@@ -123,6 +123,8 @@ def test_what_cannot_be_served_is_told(folders, page):
         serve(one, port=int(page.rpartition(':')[2]))
     with pytest.raises(UserError, match='nothing can listen'):
         serve(one, port=99999)
+    with pytest.raises(UserError, match='threshold'):
+        serve(one, threshold=30)
 
 
 # In a browser -------------------------------------------------------------------------------------

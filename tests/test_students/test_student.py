@@ -58,6 +58,13 @@ def test_a_detector_predicts_boxes(students, photo):
     assert all(found['score'] >= level for found in some)
 
 
+@pytest.mark.parametrize('threshold', [30, 1.01, float('nan')])
+def test_a_threshold_that_no_box_reaches_is_refused(students, photo, threshold):
+    for source in (photo[0], [photo[0]]):
+        with pytest.raises(UserError, match='threshold'):
+            students['detection'].predict(source, threshold)
+
+
 def test_a_segmentor_predicts_shares_of_the_pixels(students, photo):
     shares = students['segmentation'].predict(photo[0])['classes']
     assert set(shares) <= set(CLASSES)
