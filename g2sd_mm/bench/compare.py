@@ -147,7 +147,7 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         lines = ast.parse(file.read_text(encoding='utf-8')).body
         return {_target(line): _value(line.value) for line in lines if isinstance(line, ast.Assign)}
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:
+    except (OSError, SyntaxError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
             f'{file} is no config as a run writes it ({error}): put back the file, or take it away'
         ) from error
@@ -166,9 +166,13 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Dict):
         return {str(_value(k)): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        return {str(word.arg): _value(word.value) for word in node.keywords}
+        # a dict with a key that is no name of Python's is written dict({...})
+        given = {key: item for part in node.args for key, item in dict(_value(part)).items()}
+        return {**given, **{str(word.arg): _value(word.value) for word in node.keywords}}
     if isinstance(node, ast.Name):
         return node.id  # nan, inf
+    if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Name):
+        return f'-{_value(node.operand)}'  # -inf
     return ast.literal_eval(node)
 
 

@@ -132,10 +132,21 @@ def test_a_config_is_read_as_it_was_written(tmp_path):
     assert read_config(tmp_path / 'config.py') == known
 
 
+def test_entries_whose_names_have_dots_are_compared(tmp_path):
+    overrides = {'model.backbone.arch': 'demo-teacher', 'plain': float('-inf')}
+    cfg = Config(dict(overrides=overrides, steps=[{'a.b': 1}]))
+    cfg.dump(tmp_path / 'config.py')
+    known = dict(flat(read_config(tmp_path / 'config.py')))
+    assert known == {
+        'overrides.model.backbone.arch': 'demo-teacher', 'overrides.plain': '-inf',
+        'steps.item.a.b': '1',
+    }  # fmt: skip
+
+
 def test_a_config_is_never_run(tmp_path, two):
     mark = tmp_path / 'mark'
     config = next(two[0].glob('*/vis_data/config.py'))
-    for text in (f"a = open({str(mark)!r}, 'w')", 'a.b = 1', 'a = ('):
+    for text in (f"a = open({str(mark)!r}, 'w')", 'a.b = 1', 'a = (', 'a = dict(1)'):
         config.write_text(text)
         with refused(str(config), 'is no config as a run writes it'):
             read_runs(two)
