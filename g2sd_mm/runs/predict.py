@@ -89,7 +89,10 @@ def predict_into(
     if coco_ids is not None and 'coco' not in save:
         raise UserError('ids of COCO are for COCO results: save coco too')
     coco = CocoFiles(folder, student, coco_ids) if 'coco' in save else None
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f'{folder} cannot be a folder: {error.strerror}; name another') from error
 
     def finish(number: int, item: Item, sample: Any) -> tuple[dict[str, Any], Any, Any]:
         place = folder / f'{number:04d}_{Path(item.name).stem}'

@@ -186,6 +186,14 @@ def test_a_video_becomes_a_video(students, tmp_path):
     assert not list(out.glob('*.jpg'))
 
 
+@pytest.mark.parametrize('name', ['taken', 'taken/below'])
+def test_a_file_in_the_place_of_the_folder_is_told(students, photos, tmp_path, name):
+    (tmp_path / 'taken').write_text('mine')
+    with pytest.raises(UserError, match='taken'):
+        predict_into(students['classification'], photos, tmp_path / name)
+    assert (tmp_path / 'taken').read_text() == 'mine'
+
+
 def test_names_that_are_no_utf8(students, photos, tmp_path):
     folder = tmp_path / 'in'
     folder.mkdir()
