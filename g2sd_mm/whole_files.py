@@ -29,6 +29,20 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def write_page(path: str | Path, text: str) -> None:
+    """Write a page or a picture of text (HTML, SVG) in UTF-8, as it says of itself.
+
+    Names of files that are no UTF-8 have escapes. Else as :func:`write_text`.
+    """
+    with whole_or_not(path) as temporary:
+        temporary.write_bytes(page_bytes(text))
+
+
+def page_bytes(text: str) -> bytes:
+    """A page as :func:`write_page` writes it."""
+    return text.encode('utf-8', 'backslashreplace')
+
+
 @contextmanager
 def whole_or_not(path: str | Path) -> Iterator[Path]:
     """A temporary file to write; it becomes ``path`` if nothing goes wrong, else it is gone.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints.write import write_safetensors
-from g2sd_mm.whole_files import remove_leftovers, user_cache, whole_or_not, write_text
+from g2sd_mm.whole_files import remove_leftovers, user_cache, whole_or_not, write_page, write_text
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch):
@@ -33,6 +33,12 @@ def test_text_is_written_in_the_same_way(tmp_path, monkeypatch):
         write_text(path, 'two')
     assert path.read_text() == 'one'
     assert os.listdir(tmp_path) == ['results.json']
+
+
+def test_a_page_is_utf8_whatever_the_names_on_it(tmp_path, monkeypatch):
+    monkeypatch.setattr('locale.getpreferredencoding', lambda *_: 'latin-1')
+    write_page(tmp_path / 'page.html', '<p>π ' + os.fsdecode(b'a\xe9.png'))
+    assert (tmp_path / 'page.html').read_text(encoding='utf-8') == '<p>π a\\udce9.png'
 
 
 def test_content_and_name_are_on_the_disk_in_this_order(tmp_path, monkeypatch):

@@ -91,9 +91,10 @@ def check_data(
     found = check(sources, workers, progress, notes)
     if report:
         from ..data_checks.page import render
+        from ..whole_files import write_page
 
         title = ', '.join(map(printable, data))
-        Path(report).write_text(render(found, sources, title), encoding='utf-8')
+        write_page(report, render(found, sources, title))
     return found
 
 

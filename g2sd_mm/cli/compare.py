@@ -41,7 +41,7 @@ def compare(runs: list[str], out: str | None = None) -> None:
     from ..bench.compare import curves, differences, figures, read_runs, report, text_table
     from ..errors import UserError
     from ..text import printable
-    from ..whole_files import write_text
+    from ..whole_files import write_page
 
     ending = Path(out).suffix if out else '.html'
     if ending not in ('.html', '.svg'):
@@ -59,7 +59,7 @@ def compare(runs: list[str], out: str | None = None) -> None:
     if out:
         path = Path(out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, report(found) if ending == '.html' else curves(found) + '\n')
+        write_page(path, report(found) if ending == '.html' else curves(found) + '\n')
         print(printable(f'{out} written'))
 
 

@@ -362,7 +362,7 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
     from ..bench.reports.summary import summarise, verdicts
     from ..bench.reports.tables import text_table
     from ..bench.results import read_results
-    from ..whole_files import write_text
+    from ..whole_files import write_page
 
     results = read_results(place)
     lines = summarise(results['rows'], results['suite'])
@@ -382,5 +382,5 @@ def _report_file(place: Path, folder: Path, record: bool = False) -> None:
         if Path(name).name == name != '..':
             made.append(Path('work_dirs') / name)
     page = place.with_name(place.name.replace('results', 'report', 1)).with_suffix('.html')
-    write_text(page, render(results, *made))
+    write_page(page, render(results, *made))
     print('\n' + printable(f'{place}  {page}'))

@@ -43,15 +43,15 @@ def main() -> None:
         from ..bench.reports.live import live_page, serve
         from ..errors import UserError
         from ..text import printable
-        from ..whole_files import write_text
+        from ..whole_files import write_page
 
         folder = Path(args.folder)
         if not folder.is_dir():
             raise UserError(f'{args.folder} is no folder: give a work dir, or one that has some')
         if args.report:
-            write_text(Path(args.report), report_of_runs(folder))
+            write_page(Path(args.report), report_of_runs(folder))
         if args.out:
-            write_text(Path(args.out), live_page(folder, 0))
+            write_page(Path(args.out), live_page(folder, 0))
         for file in filter(None, (args.report, args.out)):
             print(printable(file))
         if args.report or args.out:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 
 import pytest
@@ -192,6 +193,16 @@ def test_folders_need_no_torch(data):
     )
     done = run_python('-c', code, COMMAND, str(data / 'imagenet'), '--workers', '0')
     assert done.stdout.splitlines()[-1] == 'set()', done.stderr
+
+
+def test_a_page_shows_names_that_are_no_utf8(tmp_path):
+    for number, name in enumerate((b'train/a', b'train/b\xe9', b'val/a', b'val/b\xe9')):
+        folder = tmp_path / 'in' / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        (folder / 'one.jpg').write_bytes(odd_images.encoded(number))
+    page = tmp_path / 'page.html'
+    check_data.check_data([str(tmp_path / 'in')], report=str(page))
+    assert 'b\\udce9' in page.read_text(encoding='utf-8')
 
 
 def test_the_report_says_how_many_processes_there_were(data):

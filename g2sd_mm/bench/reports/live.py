@@ -13,6 +13,7 @@ from ...engine.hooks.console import LAST_PREDICTIONS, PROGRESS, progress_line
 from ...errors import UserError
 from ...progress import duration
 from ...tasks import TASKS
+from ...whole_files import page_bytes
 from ..logs import Curve, filled, read_scalars
 from .blocks import Block, Cell, Grid, Paragraph, Section, Table
 from .page import page
@@ -118,7 +119,7 @@ def serve(folder: Path, port: int, refresh: int = 5) -> ThreadingHTTPServer:
             if self.path != '/' or host not in ('127.0.0.1', 'localhost'):
                 self.send_error(404)
                 return
-            content = live_page(folder, refresh).encode()
+            content = page_bytes(live_page(folder, refresh))
             self.send_response(200)
             self.send_header('Content-Type', 'text/html; charset=utf-8')
             self.send_header('Content-Length', str(len(content)))
