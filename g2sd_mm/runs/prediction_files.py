@@ -121,7 +121,7 @@ class CocoFiles:
             categories = {name: theirs[name] for name in categories}
             self.known = {}
             for image in said['images']:
-                self.known[str(image['file_name']).lstrip('./')] = image['id']
+                self.known[str(image['file_name']).lstrip('./')] = image
         self.categories = categories
 
     def __enter__(self) -> CocoFiles:
@@ -131,7 +131,7 @@ class CocoFiles:
     def add(self, entry: Mapping[str, Any], size: tuple[int, int]) -> None:
         """The boxes of an entry of ``predictions.json``; ``size`` is height and width."""
         name = entry['image'] + (f'#{entry["frame"]}' if 'frame' in entry else '')
-        number = len(self.images) + 1 if self.known is None else self._known(name)
+        number = len(self.images) + 1 if self.known is None else self._known(name, size)
         image = {'id': number, 'file_name': name, 'height': size[0], 'width': size[1]}
         self.images.append(image)
         for found in entry['instances']:
@@ -147,7 +147,7 @@ class CocoFiles:
                 result['segmentation'] = found['mask']
             self.results.add(result)
 
-    def _known(self, name: str) -> Any:
+    def _known(self, name: str, size: tuple[int, int]) -> Any:
         assert self.known is not None
         parts = Path(name).parts
         ends = ('/'.join(parts[start:]) for start in range(len(parts)))
@@ -158,7 +158,14 @@ class CocoFiles:
                     f'{other} and {name} would both be {end} of {self.ids}: predict on the folder '
                     'of its images alone'
                 )
-            return self.known[end]
+            image = self.known[end]
+            said = image.get('height', size[0]), image.get('width', size[1])
+            if said != size:  # boxes would be in other pixels than those of the annotations
+                raise UserError(
+                    f'{name} has {size[1]} x {size[0]} pixels, and {end} of {self.ids} has '
+                    f'{said[1]} x {said[0]}: predict on the images that were annotated'
+                )
+            return image['id']
         raise UserError(f'{name} is no image of {self.ids}: predict on its images alone')
 
     def __exit__(self, *_: object) -> None:

@@ -138,13 +138,18 @@ def test_coco_results_with_the_ids_of_annotations(students, photos, tmp_path):
     ids.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r'0\.png is no image of'):
         predict_into(student, photos, tmp_path / 'b', save=['coco'], coco_ids=ids)
-    content['images'] = [{'id': 1, 'file_name': '0.png'}]
+    content['images'] = [{'id': 1, 'file_name': '0.png', 'height': 64, 'width': 64}]
     ids.write_text(json.dumps(content))
+    predict_into(student, photos / '0.png', tmp_path / 'e', save=['coco'], coco_ids=ids)
     for folder in ('x', 'x/old'):
         (tmp_path / folder).mkdir()
         shutil.copy(photos / '0.png', tmp_path / folder)
     with pytest.raises(UserError, match=words('old/0.png', str(ids))):
         predict_into(student, tmp_path / 'x', tmp_path / 'd', save=['coco'], coco_ids=ids)
+    content['images'][0]['width'] = 640
+    ids.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words('64 x 64', str(ids), '640 x 64')):
+        predict_into(student, photos / '0.png', tmp_path / 'f', save=['coco'], coco_ids=ids)
     content['categories'].pop()
     ids.write_text(json.dumps(content))
     with pytest.raises(UserError, match='has no category'):
