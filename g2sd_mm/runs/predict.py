@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import mmcv
 import numpy as np
+from mmengine.logging import print_log
 
 import g2sd_mm
 
@@ -21,7 +23,7 @@ from ..students.student import Student, check_threshold
 from ..students.tiles import tiling_for
 from ..text import some
 from ..threads import use_threads
-from .prediction_files import CocoFiles, CsvFile, JsonFile, VideoFiles
+from .prediction_files import CocoFiles, CsvFile, Earlier, JsonFile, VideoFiles
 from .processes import best_device
 
 #: What can be written beside ``predictions.json``, and what is, if nothing else is asked for.
@@ -107,6 +109,7 @@ def predict_into(
                 mmcv.imwrite(mmcv.rgb2bgr(drawn), f'{place}.jpg')
         return entry, drawn if item.video else None, sample.ori_shape
 
+    earlier = Earlier(folder)
     number, failed, kept = 0, [], []
     with ExitStack() as stack:
         json_file = stack.enter_context(JsonFile(folder / 'predictions.json'))
@@ -136,6 +139,13 @@ def predict_into(
                 csv_file.add(entry)
             if keep:
                 kept.append(entry)
+    if left := earlier.left():
+        print_log(
+            f'{folder} has files of an earlier prediction too, which are not in predictions.json: '
+            f'{some(left)}',
+            logger='current',
+            level=logging.WARNING,
+        )
     if failed and len(failed) == number:
         raise UserError(f'no picture could be predicted: {some(failed)}')
     return Report(number - len(failed), tuple(failed), tuple(kept))

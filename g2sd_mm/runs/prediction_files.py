@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,7 +19,30 @@ from ..students.sources import open_video
 from ..students.student import Student
 from ..tasks import class_name
 
+_OURS = re.compile(r'predictions\.csv$|coco_(results|images)\.json$|\d{4,}_').match
 _RATE = 25.0  # frames per second of a video that does not say
+
+
+class Earlier:
+    """Files of an earlier prediction in a folder, which could be taken for those of a new one.
+
+    Args:
+        folder: before anything is written to it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.before = self._written() if (folder / 'predictions.json').is_file() else {}
+
+    def _written(self) -> dict[str, int]:
+        with os.scandir(self.folder) as found:
+            ours = (file for file in found if _OURS(file.name) and file.is_file())
+            return {file.name: file.stat().st_mtime_ns for file in ours}
+
+    def left(self) -> list[str]:
+        """Those that have not been written again."""
+        now = self._written() if self.before else {}
+        return sorted(name for name, when in self.before.items() if now.get(name) == when)
 
 
 class JsonFile:

@@ -178,6 +178,19 @@ def test_what_was_drawn_before_is_not_predicted(students, photos, tmp_path):
         assert report.images == 1
 
 
+def test_files_of_an_earlier_prediction_are_named(students, photos, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('g2sd_mm.runs.predict.print_log', lambda text, **_: said.append(text))
+    (tmp_path / '0009_mine').mkdir()
+    predict_into(students['depth'], photos, tmp_path, save=['csv', 'masks'])
+    predict_into(students['depth'], photos, tmp_path, save=['csv', 'masks'])
+    assert not said
+    predict_into(students['depth'], photos / '0.png', tmp_path, save=['masks'])
+    assert len(said) == 1 and '0001_1_depth.npy' in said[0] and '0000_0' not in said[0]
+    predict_into(students['depth'], photos, tmp_path, save=['masks'])
+    assert said[1].endswith(': predictions.csv')
+
+
 def test_a_video_becomes_a_video(students, tmp_path):
     path = video(tmp_path / 'red.mp4', frames=10, rate=6)
     out = tmp_path / 'out'
