@@ -36,11 +36,18 @@ def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, An
     found = sample.pred_instances
     return {
         'instances': [
-            _instance(found, i, classes)
-            for i in range(len(found))
-            if float(found.scores[i]) >= threshold
+            _instance(found, int(i), classes)
+            for i in _listed(as_numpy(found.scores), threshold)
         ]
     }
+
+
+def _listed(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Numbers of the instances that reach the threshold, which is rounded as scores are.
+
+    Else 0.7 of a score would be less than 0.7, in one file and not in another.
+    """
+    return np.flatnonzero(scores >= np.float32(threshold))
 
 
 def _instance(found: Any, i: int, classes: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def files(sample: Any, path: Path, threshold: float) -> dict[str, Any]:
     if 'masks' not in found:
         return {}
     scores = as_numpy(found.scores)
-    listed = np.flatnonzero(scores >= threshold)
+    listed = _listed(scores, threshold)
     height, width = sample.ori_shape
     numbers = np.zeros((height, width), np.uint16)
     for place in np.argsort(scores[listed], kind='stable'):  # the surest on top
@@ -85,8 +92,9 @@ def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) ->
     masks: Any = instances.masks if 'masks' in instances else None
     masks = masks.to_ndarray() if hasattr(masks, 'to_ndarray') else masks
     named = []
+    reach = set(_listed(scores, options.threshold).tolist())
     for i in np.argsort(scores):  # the surest on top
-        if scores[i] < options.threshold:
+        if int(i) not in reach:
             continue
         colour = class_colour(int(labels[i]))
         if masks is not None:

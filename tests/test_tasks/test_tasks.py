@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import InstanceData
 
 from g2sd_mm import tasks
 from g2sd_mm.config.parts import task_of_config
@@ -76,6 +78,19 @@ def test_plain_values_of_a_classifier_are_the_best_five():
 
     scores = TASKS['cls'].plain(Sample(), ('a', 'b', 'c'), 0.3)['scores']
     assert list(scores) == ['c', 'class 4', 'class 5', 'a', 'class 6']
+
+
+def test_a_score_that_is_the_threshold_is_in_every_file(tmp_path):
+    masks = torch.eye(3, dtype=torch.bool)[:, None].expand(3, 3, 3)
+    found = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 3, 3]] * 3), labels=torch.zeros(3, dtype=torch.long),
+        scores=torch.tensor([0.7, 0.9, 0.69]), masks=masks,
+    )  # fmt: skip
+    sample = SimpleNamespace(pred_instances=found, ori_shape=(3, 3))
+    listed = TASKS['det'].plain(sample, ('a',), 0.7)['instances']
+    file = TASKS['det'].files(sample, tmp_path / 'x', 0.7)['masks_file']
+    assert [one['score'] for one in listed] == [0.7, 0.9]
+    assert cv2.imread(str(tmp_path / file), cv2.IMREAD_UNCHANGED)[0].tolist() == [1, 2, 0]
 
 
 def test_classes_of_one_name_keep_their_own_values():
