@@ -133,7 +133,8 @@ def predict_into(
                 if coco:
                     coco.add(entry, size)
                 if isinstance(frame, np.ndarray) and item.video:
-                    videos.add(item.video, number - 1, frame)
+                    first = item.facts.get('frame') == 0
+                    videos.add(item.video, number - 1, frame, first)
             json_file.add(entry)
             if csv_file:
                 csv_file.add(entry)

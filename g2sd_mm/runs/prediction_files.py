@@ -226,13 +226,15 @@ class VideoFiles:
     def __enter__(self) -> VideoFiles:
         return self
 
-    def add(self, video: Path, number: int, frame: np.ndarray) -> None:
+    def add(self, video: Path, number: int, frame: np.ndarray, first: bool = False) -> None:
         """The next drawn frame of a video, RGB; ``number`` is of its picture.
+
+        ``first``: it begins a video, which may be the one before once more.
 
         Raises:
             UserError: if OpenCV cannot write it.
         """
-        if video != self.path:
+        if first or video != self.path:
             self._close()
             capture = open_video(video)
             rate = capture.get(cv2.CAP_PROP_FPS) or _RATE

@@ -204,6 +204,13 @@ def test_a_video_becomes_a_video(students, tmp_path):
     assert not list(out.glob('*.jpg'))
 
 
+def test_a_video_that_is_given_twice_is_drawn_twice(students, tmp_path):
+    path, out = video(tmp_path / 'red.mp4', frames=3), tmp_path / 'out'
+    predict_into(students['classification'], [path, path], out, save=['drawn'])
+    for name in ('0000_red.mp4', '0003_red.mp4'):
+        assert cv2.VideoCapture(str(out / name)).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
 @pytest.mark.parametrize('name', ['taken', 'taken/below'])
 def test_a_file_in_the_place_of_the_folder_is_told(students, photos, tmp_path, name):
     (tmp_path / 'taken').write_text('mine')
