@@ -124,7 +124,7 @@ def test_what_cannot_be_served_is_told(folders, page):
     with pytest.raises(UserError, match='nothing can listen'):
         serve(one, port=99999)
     with pytest.raises(UserError, match='threshold'):
-        serve(one, threshold=30)
+        serve(one, port=int(page.rpartition(':')[2]), threshold=30)
 
 
 # In a browser -------------------------------------------------------------------------------------
