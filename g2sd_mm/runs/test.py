@@ -51,8 +51,10 @@ def evaluate(
     while hasattr(model, 'module'):  # inside of DDP, inside of test-time augmentation
         model = model.module
     fill(model, checkpoint, 'student', config)
-    metrics = {name: float(value) for name, value in runner.test().items()}
-    end_workers(runner)
+    try:
+        metrics = {name: float(value) for name, value in runner.test().items()}
+    finally:
+        end_workers(runner)
     if out and is_main_process():
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(

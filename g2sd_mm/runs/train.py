@@ -45,6 +45,8 @@ def train(
         with listening(), explained(cfg):
             start_processes(cfg, launcher)
             runner = build_runner(g2sd_mm.distill_config(cfg), verbose)
-            runner.train()
-            end_workers(runner)
+            try:
+                runner.train()
+            finally:
+                end_workers(runner)
     return runner
