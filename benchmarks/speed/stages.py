@@ -63,8 +63,8 @@ def at_side(stage: Stage, side: int) -> Stage:
 QUICK = {
     'generic_vits': replace(STAGES['generic_vits'], batch=4, gpu_batch=4),
     'cls_vits': replace(STAGES['cls_vits'], batch=4, gpu_batch=4),
-    'det_vits': at_side(STAGES['det_vits'], 256),
-    'seg_vits': at_side(STAGES['seg_vits'], 160),
+    'det_vits': at_side(STAGES['det_vits'], 224),
+    'seg_vits': at_side(STAGES['seg_vits'], 128),
 }
 
 #: Side of a task's square input at full size, in pixels.

@@ -51,7 +51,7 @@ def test_quick_is_small_and_can_be_changed():
     assert quick.variants == (Variant('float32'),)
     small = {name: quick.stage(name) for name in quick.stages}
     assert [quick.batch_of(stage) for stage in small.values()] == [4, 4, 1, 2]
-    assert (small['det_vits'].side, small['seg_vits'].side) == (256, 160)
+    assert (small['det_vits'].side, small['seg_vits'].side) == (224, 128)
     two = chosen('--quick', '--stages', 'det_vits', '--batch', '2')
     assert two.batch_of(small['det_vits']) == 2
     halves = chosen('--quick', '--parts', 'step', 'teacher', 'student')
