@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,13 @@ def class_name(classes: Sequence[str], label: int) -> str:
     if label >= len(classes):
         return f'class {label}'
     name = classes[label]
-    return name if classes.count(name) == 1 else f'{name} (class {label})'
+    return f'{name} (class {label})' if name in _repeated(tuple(classes)) else name
+
+
+@lru_cache(maxsize=4)
+def _repeated(classes: tuple[str, ...]) -> frozenset[str]:
+    """Names that several classes have; looked for once, and not for each box of each picture."""
+    return frozenset(name for name, number in Counter(classes).items() if number > 1)
 
 
 @dataclass(frozen=True)
