@@ -15,9 +15,7 @@ import dataclasses
 import json
 import os
 import shlex
-import socket
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,8 +25,8 @@ from typing import Any
 from g2sd_mm.cli.exit_codes import run_command
 
 from .growth import grows_faster
-from .speed.processes import environment, require_success
-from .speed.stages import ROOT, STAGES, Stage
+from .speed.processes import in_ranks
+from .speed.stages import STAGES, Stage
 
 #: What grows -> the numbers that are measured.
 NUMBERS = {
@@ -109,27 +107,11 @@ def in_processes(part: str, number: int) -> dict[str, Any]:
     Raises:
         RuntimeError: if a process fails, with the end of what it said.
     """
-    world = number if part == 'processes' else 1
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        port = str(found.getsockname()[1])
-    common = environment(
-        OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='', WORLD_SIZE=str(world),
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=port,
+    said = in_ranks(
+        'benchmarks.growth_steps', ['--child', part, str(number), str(time.time())],
+        number if part == 'processes' else 1, f'a step of {number} {part}',
     )  # fmt: skip
-    children = [
-        subprocess.Popen(
-            [sys.executable, '-m', 'benchmarks.growth_steps', '--child', part, str(number),
-             str(time.time())],
-            env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank)}, cwd=ROOT,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(world)
-    ]  # fmt: skip
-    said = [child.communicate() for child in children]
-    for child, (_, errors) in zip(children, said, strict=True):
-        require_success(child.returncode, errors, f'a step of {number} {part}')
-    each = [json.loads(out.strip().splitlines()[-1]) for out, _ in said]
+    each = [json.loads(line) for line in said]
     return {key: max(figures[key] for figures in each) for key in each[0]}
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .figures import Memory, Reading, Scaling, Speed, Startup
-from .stages import STAGES
+from .stages import MEASURED
 
 HEADER = ('stage', 'part', 'variant', 'batch', 'own', 'reference', 'ratio', 'of peak')
 _WIDTHS = (15, 10, 18, 5, 12, 12, 22, 14)
@@ -58,7 +58,7 @@ def plain(measured: dict[str, Any]) -> dict[str, Any]:
     content['figures'] = [
         {
             'workload': figure.stage,
-            'config': STAGES[figure.stage.split()[0]].config,  # behind it may stand another side
+            'config': MEASURED[figure.stage].config,
             **asdict(figure),
         }
         for figure in content.pop('speed')

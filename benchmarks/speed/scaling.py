@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from typing import Any
 
 from .figures import Scaling
 from .pairing import Ratio, Timing
-from .processes import environment, require_success
+from .processes import in_ranks
 from .stages import STAGES, Stage
 
 _PROCESSES = 2
@@ -42,36 +40,17 @@ def measure_scaling(
     job = json.dumps(
         dict(stage=stage.name, batch=batch, rounds=rounds, size=size, steps=steps)
     )
-    common = environment(
-        OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='',
-        WORLD_SIZE=str(_PROCESSES), MASTER_ADDR='127.0.0.1', MASTER_PORT=_free_port(),
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-m', 'benchmarks.speed.scaling', job],
-            env={**common, 'RANK': str(rank), 'LOCAL_RANK': str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(_PROCESSES)
-    ]
-    said = [process.communicate() for process in processes]
-    for process, (_, errors) in zip(processes, said, strict=True):
-        require_success(
-            process.returncode, errors, f'a process that measures scaling of {stage.name}'
-        )
-    alone, together = (Timing(tuple(s)) for s in json.loads(said[0][0].splitlines()[-1]))
+    said = in_ranks(
+        'benchmarks.speed.scaling', [job], _PROCESSES,
+        f'a process that measures scaling of {stage.name}',
+    )  # fmt: skip
+    alone, together = (Timing(tuple(s)) for s in json.loads(said[0]))
     images = batch * steps
     return Scaling(
         stage.name, batch, alone.rate(images), together.rate(_PROCESSES * images),
         # twice the images in the time of both
         Ratio.of(Timing(tuple(s / _PROCESSES for s in together.seconds)), alone),
     )
-
-
-def _free_port() -> str:
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return str(found.getsockname()[1])
 
 
 def train_in_turns(job: dict[str, Any]) -> tuple[list[float], list[float]]:

@@ -67,6 +67,9 @@ QUICK = {
     'seg_vits': at_side(STAGES['seg_vits'], 128),
 }
 
+#: All that figures can be of, by the names in them.
+MEASURED = {stage.name: stage for stage in (*STAGES.values(), *QUICK.values())}
+
 #: Side of a task's square input at full size, in pixels.
 SIDES = {stage.task: stage.side for stage in STAGES.values()}
 

@@ -201,11 +201,10 @@ def run_python(
     *arguments: str, cwd: Path = ROOT, timeout: int = 300, **environment: str
 ) -> subprocess.CompletedProcess:
     """Run this interpreter on one thread, the checkout importable from any folder."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
-        env={**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', **environment},
+        env={**os.environ, **_one_thread(), **environment},
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -241,8 +240,7 @@ def _tool(
     sys.stdout, sys.stderr = (os.fdopen(n, 'w', closefd=False) for n in (1, 2))
     logging.root.handlers = []
     MMLogger._instance_dict.clear()  # they write to where this test is captured
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    os.environ.update({'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', **environment})
+    os.environ.update({**_one_thread(), **environment})
     # a tool that seeds nothing would go on from the seed of the test, and answer alike each time
     torch.seed()
     random.seed()
@@ -251,6 +249,11 @@ def _tool(
     torch.set_num_threads(1)
     sys.argv = [str(ROOT / 'tools' / tool), *arguments]
     runpy.run_path(sys.argv[0], run_name='__main__')
+
+
+def _one_thread() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    return {'PYTHONPATH': path, 'OMP_NUM_THREADS': '1'}
 
 
 def free_port() -> int:
