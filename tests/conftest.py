@@ -31,8 +31,7 @@ def registered():
     gc.freeze()
 
 
-@pytest.fixture(scope='session', autouse=True)
-def parsed_once():
+def pytest_configure(config):
     """A file of ``configs/`` is parsed once, and copied: it reads no variable and changes never."""
     plain, known = Config._file2dict, {}
 
@@ -46,9 +45,9 @@ def parsed_once():
             known[key] = plain(filename, *args, **kwargs)
         return copy.deepcopy(known[key])
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, '_file2dict', staticmethod(remembered))
-        yield
+    patch = pytest.MonkeyPatch()
+    patch.setattr(Config, '_file2dict', staticmethod(remembered))
+    config.add_cleanup(patch.undo)
 
 
 @pytest.fixture(scope='session', autouse=True)

@@ -40,13 +40,13 @@ def loader(batches: int, batch: int = 2) -> DataLoader:
 
 
 def watched(folder: Path, model: torch.nn.Module, hooks: list) -> dict:
-    """A hundred steps of it."""
+    """Fifty steps of it."""
     runner(
         folder, model,
-        train_dataloader=loader(20),
+        train_dataloader=loader(10),
         train_cfg=dict(type='ResumableEpochLoop', max_epochs=5),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
-        custom_hooks=[*hooks, dict(type='MemoryLog', interval=20)],
+        custom_hooks=[*hooks, dict(type='MemoryLog', interval=10)],
     ).train()
     return json.loads((folder / 'memory.json').read_text())
 
@@ -67,7 +67,7 @@ def test_a_tensor_that_stays_would_be_seen(tmp_path):
     model = distiller()
     model.teacher.tell = lambda answer: kept.append(answer.cls.clone()) or answer
     seen = watched(tmp_path, model, [])
-    assert seen['tensors'][-1] - seen['tensors'][1] == 40
+    assert seen['tensors'][-1] - seen['tensors'][1] == 20
 
 
 @pytest.mark.slow

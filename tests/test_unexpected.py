@@ -19,7 +19,7 @@ from g2sd_mm.models.sizes import encoder_size
 from g2sd_mm.unexpected import Account, account_of
 
 from .helpers.runs import runner
-from .helpers.toys import classifier_cfg
+from .helpers.toys import begun, classifier_cfg
 
 
 def account(action: Any, *arguments: Any, **options: Any) -> Account:
@@ -67,7 +67,8 @@ class _Broken(Dataset):
 
 
 def test_a_workers_exception_has_its_own_kind_and_place():
-    found = account(lambda: list(DataLoader(_Broken(), num_workers=1)))
+    with begun(DataLoader(_Broken(), num_workers=1)) as batches:
+        found = account(list, batches)
     assert found.line.startswith("KeyError: 'width' (in tests/test_unexpected.py:")
 
 

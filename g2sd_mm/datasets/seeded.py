@@ -203,8 +203,9 @@ class SeededDataset(Dataset):
         return problem if problem.startswith(name) else f'{name}: {problem}'
 
 
-#: Seconds between two looks for the process that a worker works for.
-LOOK = 5.0
+#: Seconds between two looks for the process that a worker works for: until it ends, a worker holds
+#: the connections of a rank that was killed, and the other ranks wait.
+LOOK = 0.5
 _DYING = 1.0  # seconds from the end of a process's connections to the end of the process, at most
 
 

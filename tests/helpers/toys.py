@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures.thread import _threads_queues  # type: ignore[attr-defined]
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -212,15 +213,29 @@ def run_python(
 
 
 def run_tool(
-    tool: str, *arguments: str, cwd: Path = ROOT, timeout: int = 300, **environment: str
+    tool: str,
+    *arguments: str,
+    cwd: Path = ROOT,
+    timeout: int = 300,
+    prepare: Callable[[], None] = lambda: None,
+    **environment: str,
 ) -> subprocess.CompletedProcess:
     """Run a script of ``tools/`` in a process forked from this one, which has imported everything.
 
     Seconds less than :func:`run_python`, for all that does not depend on what is imported when.
+
+    Args:
+        tool: its name; or the path of another script.
+        arguments: behind it.
+        cwd: where it runs.
+        timeout: seconds.
+        prepare: is called in that process first.
+        environment: further variables.
     """
     with tempfile.TemporaryFile('w+') as out, tempfile.TemporaryFile('w+') as err:
         process = multiprocessing.get_context('fork').Process(
-            target=_tool, args=(tool, arguments, cwd, environment, out.fileno(), err.fileno())
+            target=_tool,
+            args=(tool, arguments, cwd, environment, prepare, out.fileno(), err.fileno()),
         )
         process.start()
         process.join(timeout)
@@ -233,8 +248,14 @@ def run_tool(
 
 
 def _tool(
-    tool: str, arguments: tuple[str, ...], cwd: Path, environment: dict[str, str], *streams: int
+    tool: str,
+    arguments: tuple[str, ...],
+    cwd: Path,
+    environment: dict[str, str],
+    prepare: Callable[[], None],
+    *streams: int,
 ) -> None:
+    _threads_queues.clear()  # a thread of a pool may have forked: here it waits for none of them
     for number, stream in enumerate(streams, start=1):
         os.dup2(stream, number)
     sys.stdout, sys.stderr = (os.fdopen(n, 'w', closefd=False) for n in (1, 2))
@@ -247,6 +268,7 @@ def _tool(
     np.random.seed()
     os.chdir(cwd)
     torch.set_num_threads(1)
+    prepare()
     sys.argv = [str(ROOT / 'tools' / tool), *arguments]
     runpy.run_path(sys.argv[0], run_name='__main__')
 
@@ -261,6 +283,20 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return sock.getsockname()[1]
+
+
+@contextmanager
+def begun(loader: Any) -> Iterator[Iterator[Any]]:
+    """The batches of a loader whose reading may fail.
+
+    Its worker would be waited for, five seconds, wherever the exception is collected.
+    """
+    batches = iter(loader)
+    try:
+        yield batches
+    finally:
+        if loader.num_workers:
+            batches._shutdown_workers()
 
 
 class Calls:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import growth
 from g2sd_mm import folder_index
 from g2sd_mm.errors import UserError
+
+from ..helpers.toys import ROOT, run_tool
+
+
+def forked(command: list[str], *, env: dict[str, str], **_: object):
+    """The benchmark's own process, from this one."""
+    cache = {'XDG_CACHE_HOME': env['XDG_CACHE_HOME']}
+    return run_tool(str(ROOT / 'benchmarks' / 'growth.py'), *command[3:], **cache)
 
 
 def test_links_take_no_room_and_every_class_has_its_share(tmp_path, monkeypatch):
@@ -24,6 +33,7 @@ def test_a_size_is_measured_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, 'SIZES', ((40, 4), (80, 4)))
     monkeypatch.setattr(growth, 'CLASSES', ())
     monkeypatch.setattr(folder_index, 'SETTLED', 0)
+    monkeypatch.setattr(growth, 'subprocess', SimpleNamespace(run=forked))
     out = tmp_path / 'growth.json'
     growth.run(growth.parser().parse_args(['--most', '60', '--out', str(out)]))
     (figure,) = json.loads(out.read_text())['figures']

@@ -11,7 +11,7 @@ from PIL import Image
 
 from g2sd_mm.errors import DataError
 
-from ..helpers.toys import image_folder, logged, words
+from ..helpers.toys import begun, image_folder, logged, words
 
 
 def loader(root, steps, batch_size=4, number=0):
@@ -41,8 +41,9 @@ def folder(tmp_path):
 def test_an_image_smaller_than_the_crop_is_named(folder, crop, number):
     batches = loader(folder, [dict(type=crop, crop_size=32)], number=number)
     file = str(folder / 'class_1' / 'image_1.png')
-    with pytest.raises(DataError, match=words(file, '32x24', '32x32', 'pad_if_needed')):
-        list(batches)
+    said = words(file, '32x24', '32x32', 'pad_if_needed')
+    with begun(batches) as read, pytest.raises(DataError, match=said):
+        list(read)
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -403,15 +403,16 @@ class TestFolder:
         raise KeyboardInterrupt
 
     def test_killed_half_way_then_generated_whole(self, tmp_path):
-        code = ('import sys; from g2sd_mm.datasets.shapes import ensure_shapes;'
-                "ensure_shapes(sys.argv[1], task='det', train=300, val=2, size=32)")
-        process = run_python(code, str(tmp_path))
+        process = multiprocessing.get_context('fork').Process(
+            target=ensure_shapes, args=(tmp_path,),
+            kwargs={'task': 'det', 'train': 300, 'val': 2, 'size': 32})
+        process.start()
         deadline = time.monotonic() + 15
         while not list(tmp_path.glob('.*tmp-*/train/*.png')) and time.monotonic() < deadline:
-            assert process.poll() is None
+            assert process.is_alive()
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         folder = tmp_path / 'scenes_32px_300+2_s0'
         assert list(tmp_path.glob('.*tmp-*')) and not folder.exists()
         assert ensure_shapes(tmp_path, task='det', train=300, val=2, size=32) == folder

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.errors import RunError
 
-from ...helpers.toys import ROOT
+from ...helpers.toys import ROOT, run_tool
 
 CONFIG = str(ROOT / 'configs' / 'shapes')
 
@@ -30,6 +32,18 @@ def suite(**options: Any) -> Suite:
             Row('cls', 'scratch', 'vits_scratch_cls'),
         ),
     )
+
+
+def run_forked(
+    command: str, log: Path, prepare: Callable[[], None] = lambda: None, **_: Any
+) -> None:
+    """Stands for ``run_shell``: a command's tool, in a process that has imported everything."""
+    python, tool, *arguments = shlex.split(command)
+    assert python == 'python'
+    done = run_tool(Path(tool).name, *arguments, prepare=prepare)
+    log.write_text(done.stdout + done.stderr)
+    if done.returncode:
+        raise RunError(f'{done.stderr} (exit code {done.returncode}, {log})')
 
 
 class Fake:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import shlex
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from g2sd_mm.bench.suites.suites import Row, Step, Suite
 
 from ...helpers import imagenet
 from . import killing as killed
+from .fakes import run_forked
 
 _FORK = multiprocessing.get_context('fork')
 _LONGER = {'train_cfg.max_epochs': 3, 'train_dataloader.num_workers': 1}
@@ -55,33 +56,26 @@ def toy(record: Path) -> Suite:
 # Moments: each is prepared in the process of the suite, before it begins -------------------------
 
 
-def _in_its_command(name: str, moment: str) -> Callable[[], None]:
+def _in_its_command(name: str, moment: Callable[[], None]) -> Callable[[], None]:
     """In the process that trains a step."""
 
-    def prepare() -> None:
-        run = launch_module.run_shell
+    def killing(command: str, log: Path, **how: Any) -> None:
+        own = {'prepare': moment} if log.parent.name == name else {}
+        run_forked(command, log, **how, **own)
 
-        def killing(command: str, log: Path, **how: Any) -> None:
-            if log.parent.name == name:
-                tool = f'python {shlex.quote(killed.__file__)} {moment} '
-                command = command.replace('python ', tool, 1)
-            run(command, log, **how)
-
-        launch_module.run_shell = killing
-
-    return prepare
+    return lambda: setattr(launch_module, 'run_shell', killing)
 
 
 def in_a_run(name: str, step: int) -> Callable[[], None]:
     """Before a training step, from 1, of one of the runs is over."""
-    return _in_its_command(name, f'step:{step}')
+    return _in_its_command(name, partial(killed.at_step, step))
 
 
 def writing(ending: str, half: bool) -> Callable[[], None]:
     """Before a file whose path ends so has its name, or begins to be written."""
     run, _, name = ending.partition('/')
     if name == 'weights.pth':
-        return _in_its_command(run, f'write:{ending}')
+        return _in_its_command(run, partial(killed.before_writing, ending))
 
     def prepare() -> None:
         def text(path: Any, content: str) -> None:
@@ -139,6 +133,7 @@ class Place:
         os.setsid()
         os.cpu_count = lambda: 1  # one thread a run: more wait for each other on a busy machine
         torch.set_num_threads(1)
+        launch_module.run_shell = run_forked
         prepare()
 
         def say(line: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shlex
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -139,18 +139,16 @@ def test_a_command_gets_its_share_of_the_cores(tmp_path):
 @pytest.mark.parametrize('single', [True, False])
 def test_commands_end_when_the_process_that_started_them_is_killed(tmp_path, single):
     note = tmp_path / 'process'
-    code = (
-        'from pathlib import Path\n'
-        'from g2sd_mm.bench.suites.launch import run_shell\n'
-        f'run_shell("sh -c \'echo $$ > {note}; exec sleep 60\'", Path({str(tmp_path / "log")!r}),'
-        f' single={single})'
+    command = f"sh -c 'echo $$ > {note}; exec sleep 60'"
+    starter = multiprocessing.get_context('fork').Process(
+        target=run_shell, args=(command, tmp_path / 'log'), kwargs={'single': single}
     )
-    starter = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT)
+    starter.start()
     while not note.is_file() or not note.read_text().strip():
-        assert starter.poll() is None
+        assert starter.is_alive()
         time.sleep(0.01)
     starter.kill()
-    starter.wait()
+    starter.join()
     end = time.monotonic() + 20
     while _runs(int(note.read_text())) and time.monotonic() < end:
         time.sleep(0.01)

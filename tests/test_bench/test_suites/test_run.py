@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from g2sd_mm.bench.results import read_results
+from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.bench.suites.commands import HERE
 from g2sd_mm.bench.suites.data import OwnData
@@ -23,7 +24,7 @@ from g2sd_mm.runs.own_data import Source
 
 from ...helpers import imagenet
 from ...helpers.toys import ROOT, words
-from .fakes import ALL, CONFIG, by_method, suite
+from .fakes import ALL, CONFIG, by_method, run_forked, suite
 
 
 def go(folder: Path, toy: Suite | None = None, seeds: tuple = (0,)) -> tuple[dict, list[str]]:
@@ -244,6 +245,7 @@ def test_what_is_no_results_file_is_named(tmp_path, content):
 def test_a_trained_step_is_measured(tmp_path, monkeypatch, image_data):
     """The real thing, at toy size: metrics of the last validation, size and arithmetic."""
     monkeypatch.setenv('G2SD_DATA', str(image_data))
+    monkeypatch.setattr(launch_module, 'run_shell', run_forked)
     once = {'train_cfg.max_epochs': 1, 'param_scheduler.0.warmup': 0}
     step = Step(imagenet.path('vits_scratch_cls'), options=imagenet.plain('demo-student', **once))
     monkeypatch.chdir(ROOT)
