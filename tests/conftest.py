@@ -29,6 +29,7 @@ def registered():
     importlib.import_module('g2sd_mm.datasets.mixing')
     # mmengine collects garbage for every data set: half a second with all that was imported
     gc.freeze()
+    gc.enable()
 
 
 def pytest_configure(config):
@@ -45,6 +46,7 @@ def pytest_configure(config):
             known[key] = plain(filename, *args, **kwargs)
         return copy.deepcopy(known[key])
 
+    gc.disable()  # until all tests are found, which is but making objects that stay
     patch = pytest.MonkeyPatch()
     patch.setattr(Config, '_file2dict', staticmethod(remembered))
     config.add_cleanup(patch.undo)
