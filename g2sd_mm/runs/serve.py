@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import io
 import socket
 import time
@@ -87,9 +86,13 @@ class _TooLarge(UserError):
 
 def _size(content: bytes) -> tuple[int, int]:
     """As the header says; nothing is decoded. (0, 0) if it cannot be told: the decoder will say."""
-    with contextlib.suppress(Exception), pillow.open(io.BytesIO(content)) as picture:
-        return picture.size
-    return 0, 0
+    try:
+        with pillow.open(io.BytesIO(content)) as picture:
+            return picture.size
+    except pillow.DecompressionBombError as error:  # pillow has a limit of its own, above ours
+        raise _TooLarge(f'this picture has more than {PIXELS // 10**6} million pixels') from error
+    except Exception:
+        return 0, 0
 
 
 def _data_url(picture: Any) -> str:
@@ -130,6 +133,7 @@ def application(
     from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
+    from starlette.requests import ClientDisconnect
     from starlette.responses import HTMLResponse, JSONResponse
     from starlette.routing import Route
 
@@ -145,6 +149,11 @@ def application(
         nonlocal waiting
         if waiting >= _WAITING:
             return refusal(503, 'busy: try again in a moment')
+        if request.headers.get('content-type', '').startswith('multipart/'):  # of forms, curl -F
+            return refusal(
+                415, 'the body has to be the image file itself (curl --data-binary @FILE), and '
+                'not a form with it',
+            )  # fmt: skip
         waiting += 1
         try:
             content = await _body(request, max_bytes)
@@ -154,6 +163,8 @@ def application(
             return refusal(413, str(error))
         except UserError as error:
             return refusal(415, one_line(error))
+        except ClientDisconnect:  # the page was closed, or another picture was dropped
+            return refusal(400, 'the upload ended too early')
         finally:
             waiting -= 1
         return JSONResponse({'results': shown}, headers=_HEADERS)

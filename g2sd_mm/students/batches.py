@@ -248,7 +248,9 @@ def _is_of_machine(error: Exception) -> bool:
 
 def _as_user_error(name: str, error: Exception) -> UserError:
     text = one_line(error)
-    if not isinstance(error, UserError):
+    if isinstance(error, cv2.error):  # a side that is scaled to nothing; it names its source files
+        text = f'cannot be predicted: too narrow for the test pipeline (OpenCV: {error.err})'
+    elif not isinstance(error, UserError):
         text = f'cannot be predicted ({type(error).__name__}: {text})'
     return UserError(text if name in text else f'{name}: {text}')
 

@@ -79,10 +79,15 @@ def rgb_pixels(image: Image) -> np.ndarray:
     if isinstance(image, bytes):
         try:
             pixels = mmcv.imfrombytes(image, channel_order='rgb')
-        except (cv2.error, ValueError) as error:
+        except cv2.error:  # what it makes of bytes that are no image; it names its source files
+            pixels = None
+        except ValueError as error:
             raise UserError(f'these bytes are no image: {one_line(error)}') from error
         if pixels is None:
-            raise UserError('these bytes are no image that can be read')
+            raise UserError(
+                'these bytes are no image that can be read: give the content of a JPEG, PNG, '
+                'WebP, TIFF, BMP or GIF file'
+            )
         return pixels
     if isinstance(image, pillow.Image):
         return _of_pillow(image)

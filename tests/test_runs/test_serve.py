@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import signal
@@ -86,6 +87,7 @@ def test_networks_answer_in_order(page, folders):
         (bytes(int(LIMIT * 2**20) + 1), 413),
         (bytes(int(20 * LIMIT * 2**20)), 413),
         (huge_png(8000), 413),
+        (huge_png(60000), 413),
     ],
 )
 def test_wrong_and_too_large_files_are_refused(page, content, code):
@@ -95,7 +97,26 @@ def test_wrong_and_too_large_files_are_refused(page, content, code):
         assert len(content) > 8 * LIMIT * 2**20  # cut off
     else:
         assert found == code and said['error'].count('\n') == 0
+        assert 'OpenCV' not in said['error']
     assert post(page, encoded())[0] == 200
+
+
+def test_a_form_is_told_from_a_picture(page):
+    code, said = post(page, encoded(), **{'Content-Type': 'multipart/form-data; boundary=x'})
+    assert code == 415 and '--data-binary' in said['error']
+
+
+def test_an_upload_that_is_broken_off_is_no_error_of_the_server():
+    from starlette.requests import Request
+
+    from g2sd_mm.runs.serve import application
+
+    async def receive():
+        return {'type': 'http.disconnect'}
+
+    route = application({}).routes[-1]
+    request = Request({'type': 'http', 'method': 'POST', 'headers': []}, receive)
+    assert asyncio.run(route.endpoint(request)).status_code == 400
 
 
 def test_requests_for_another_host_are_refused(page):
@@ -110,8 +131,9 @@ def test_each_task_has_rows_and_a_picture(folders, task):
 
 def test_a_picture_that_the_network_cannot_take_is_the_persons(folders):
     _, narrow = cv2.imencode('.png', np.zeros((3, 2000, 3), np.uint8))
-    with pytest.raises(UserError, match='cannot be predicted'):
+    with pytest.raises(UserError, match='cannot be predicted') as caught:
         answer({'student': load_student(folders['segmentation'])}, narrow.tobytes())
+    assert '.cpp' not in str(caught.value)
 
 
 def test_what_cannot_be_served_is_told(folders, page):
