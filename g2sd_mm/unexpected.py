@@ -59,6 +59,11 @@ def account_of(error: BaseException) -> Account:
     The message of an error of :mod:`g2sd_mm.errors`, and of one about a file, says all. Any other
     one is said with its kind and the place where it was raised.
     """
+    if isinstance(error, FileExistsError) and error.filename:  # of making folders
+        return Account(
+            f'{error.filename} is a file, and a folder has to be there: name another place',
+            code=2, foreseen=True,
+        )  # fmt: skip
     if isinstance(error, UserError) or _is_about_a_file(error):
         return Account(own_words(error) or _kind(error), code=2, foreseen=True)
     if isinstance(error, (RunError, SystemExit)):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_IMODE
+from tempfile import TemporaryDirectory
 
 
 def user_cache() -> Path:
@@ -62,6 +63,24 @@ def whole_or_not(path: str | Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def tried_first(path: str | Path) -> Iterator[Path]:
+    """A file to write, and to try under its own name in a folder beside; then it becomes ``path``.
+
+    If anything goes wrong it is gone, and what was at ``path`` is as it was. Files that the writer
+    puts beside it (parts of a large ONNX file) come along.
+    """
+    path = Path(path)
+    with TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+        new = Path(folder, path.name)
+        yield new
+        parts = [part for part in Path(folder).iterdir() if part != new]
+        for part in (*parts, new):
+            _sync(part)
+            os.replace(part, path.with_name(part.name))
+    _sync(path.parent)
 
 
 def _usual_mode(path: Path) -> int:

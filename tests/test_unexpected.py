@@ -35,6 +35,12 @@ def test_what_is_foreseen_is_said_as_it_is():
     assert account(Path('/no/such').read_text).code == 2
 
 
+def test_a_file_where_a_folder_has_to_be_is_a_persons_to_move(tmp_path):
+    (tmp_path / 'x').touch()
+    found = account((tmp_path / 'x').mkdir, exist_ok=True)
+    assert (found.code, found.foreseen) == (2, True) and str(tmp_path / 'x') in found.line
+
+
 @pytest.mark.parametrize(
     ('code', 'said'),
     [

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints.write import write_safetensors
-from g2sd_mm.whole_files import remove_leftovers, user_cache, whole_or_not, write_page, write_text
+from g2sd_mm.whole_files import (
+    remove_leftovers,
+    tried_first,
+    user_cache,
+    whole_or_not,
+    write_page,
+    write_text,
+)
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch):
@@ -89,3 +96,19 @@ def test_weights_in_safetensors_can_be_read_by_others(tmp_path):
     write_safetensors(tmp_path / 'weights.safetensors', {'a': torch.zeros(2)}, {})
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
+
+
+def test_what_is_tried_first_comes_with_its_parts_or_not_at_all(tmp_path):
+    path = tmp_path / 'x.onnx'
+    path.write_text('old')
+    with pytest.raises(KeyboardInterrupt), tried_first(path) as new:
+        new.write_text('new')
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ['x.onnx'] and path.read_text() == 'old'
+    with tried_first(path) as new:
+        new.write_text('new')
+        new.with_name('x.onnx.data').write_text('part')
+        assert path.read_text() == 'old' and new.name == path.name
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        'x.onnx': 'new', 'x.onnx.data': 'part',
+    }  # fmt: skip

@@ -19,7 +19,7 @@ from ..compat.safe_load import (
     is_safetensors,
     load_checkpoint,
 )
-from ..text import printable
+from ..text import printable, some
 from .numpy_pickle import read_numpy_pickle
 
 # Where the weights lie: mmengine and mmseg, then MAE, DeiT and detectron2, then DeepSpeed.
@@ -161,9 +161,11 @@ def _read_folder(path: Path, mmap: bool, which: Which | None) -> Weights:
     """A Hugging Face folder: ``config.json`` and the weights beside it."""
     found = next((path / name for name in _IN_FOLDER if (path / name).is_file()), None)
     if found is None:
+        others = sorted(p.name for p in path.iterdir() if p.suffix in ('.pth', '.safetensors'))
+        instead = f'give one of its files ({some(others)})' if others else 'give a file'
         raise CheckpointError(
-            f'{path} is a folder without weights: expected one of {", ".join(_IN_FOLDER)} in it, '
-            'or the path of a file'
+            f'{path} is no folder of Hugging Face, with {_IN_FOLDER[0]} or {_IN_FOLDER[2]} in it: '
+            f'{instead}'
         )
     config = _read_json(path / 'config.json') if (path / 'config.json').is_file() else {}
     inside = read_weights(found, mmap, which)

@@ -20,7 +20,7 @@ It is in ``meta`` of ``weights.pth``, and in the JSON beside it, ``weights.json`
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,35 @@ FORMAT = 1
 def sidecar_path(weights: str | Path) -> Path:
     """``weights.json`` for ``weights.pth``."""
     return Path(weights).with_suffix('.json')
+
+
+def refuse_taken(target: str | Path, sources: Iterable[str | Path]) -> None:
+    """Refuse to write weights to a place where another file would be lost, also when asked to.
+
+    Args:
+        target: the weights file to write. The JSON beside it has its name with another ending.
+        sources: the files that it is made of.
+
+    Raises:
+        UserError: if it is one of the sources, whose digest is noted and which may hold more, or if
+            the JSON of its name is of another file.
+    """
+    target = Path(target)
+    if target.exists() and any(target.samefile(source) for source in sources):
+        raise UserError(f'{target} is what is read: choose another file to write to')
+    beside = sidecar_path(target)
+    if target.suffix in ('', beside.suffix) or not beside.exists():
+        return
+    try:
+        described = json.loads(beside.read_text(encoding='utf-8'))['weights']['file']
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        described = None
+    if described != target.name:
+        of = described if isinstance(described, str) else 'something else'
+        raise UserError(
+            f'{beside} is of {of}, and {target.name} would have a JSON of that name too: choose '
+            'another name to write to'
+        )
 
 
 def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: int) -> Path:

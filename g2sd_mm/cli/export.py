@@ -98,11 +98,12 @@ def export(
         CheckpointError: if the weights do not fit.
         ExportError: if the file computes something else than the network.
     """
+    from ..agreement.inputs import pixels
     from ..errors import UserError
     from ..export import export_student
     from ..export.formats import write_int8
     from ..export.student import FORMATS, add_to_description
-    from ..models.positions import plain_size
+    from ..models.positions import height_and_width, plain_size
     from ..provenance import file_digest
     from ..students import load_student
     from ..students.load import weights_file
@@ -120,8 +121,8 @@ def export(
     exported = export_student(loaded, path, to, part, opset, size)
     _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
     if exported.size != loaded.image_size and loaded.image_size:
-        print(f'note: it takes images of {exported.size} px, the student was trained on those of '
-              f'{loaded.image_size} px')
+        taken, own = (pixels(height_and_width(s)) for s in (exported.size, loaded.image_size))
+        print(f'note: it takes images of {taken}, the student was trained on those of {own}')
     if exported.left_out:
         print(printable(f'note: {exported.left_out}'))
     files = [path]

@@ -29,6 +29,8 @@ __all__ = ['CheckpointError', 'UnsafeCheckpointError', 'close_unsafe_loading', '
 # How the two layouts of torch.save begin: a zip archive, or before torch 1.6 a magic number.
 _ZIP_START = b'PK\x03\x04'
 _LEGACY_START = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+_OF_TORCH = (_ZIP_START, _LEGACY_START[:9])
+_SAFETENSORS = '.safetensors'
 
 #: Files of other kinds, by their first bytes: what they are, and what to give instead.
 _FOREIGN_FILES = {
@@ -100,8 +102,17 @@ def _start_of(path: Path, size: int = 512) -> bytes:
 
 
 def is_safetensors(path: Path) -> bool:
-    """True for a file of that ending, and for a link of another name to one."""
-    return path.resolve().suffix == '.safetensors'
+    """True for what safetensors writes, whatever its name, and for a damaged file of that ending.
+
+    It begins with the length of a header (8 bytes), which is JSON.
+    """
+    if not path.is_file():
+        return path.suffix == _SAFETENSORS
+    start = _start_of(path, 9)
+    length = int.from_bytes(start[:8], 'little')
+    if start[8:] == b'{' and length <= path.stat().st_size - 8:
+        return True
+    return path.resolve().suffix == _SAFETENSORS and not start.startswith(_OF_TORCH)
 
 
 def is_zip(path: Path) -> bool:
@@ -130,6 +141,8 @@ def refuse_impostors(path: Path) -> None:
         )
     if is_safetensors(path):
         return
+    if path.suffix == _SAFETENSORS and start.startswith(_OF_TORCH):  # torch goes by the name
+        raise CheckpointError(f'{path}: written by torch.save, not as safetensors; name it .pth')
     if start.startswith(_ZIP_START):
         _refuse_foreign_zip(path)
     elif not start.startswith(_LEGACY_START):

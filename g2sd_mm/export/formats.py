@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..whole_files import whole_or_not
 
 #: An exported file as a function: its inputs -> its outputs.
 Runner = Callable[..., list[Tensor]]
@@ -127,13 +128,14 @@ def write_int8(source: Path, path: Path) -> None:
     level = log.level
     log.setLevel(logging.ERROR)  # it advises to run shape inference, which the exporter has done
     try:
-        quantization.quantize_dynamic(
-            str(source),
-            str(path),
-            op_types_to_quantize=['MatMul', 'Gemm'],
-            per_channel=True,
-            weight_type=quantization.QuantType.QInt8,
-        )
+        with whole_or_not(path) as new:
+            quantization.quantize_dynamic(
+                str(source),
+                str(new),
+                op_types_to_quantize=['MatMul', 'Gemm'],
+                per_channel=True,
+                weight_type=quantization.QuantType.QInt8,
+            )
     finally:
         log.setLevel(level)
 

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..agreement.inputs import pixels
 from ..checkpoints.record import FORMAT
 from ..errors import UserError
 from ..models.positions import height_and_width
 from ..provenance import file_digest
 from ..students.student import Student
 from ..tasks import task_named
-from ..whole_files import write_text
-from .check import ExportError, compare, random_images
+from ..whole_files import tried_first, write_text
+from .check import compare, random_images
 from .check_detector import compare_detector
 from .formats import (
     OPSET,
@@ -88,7 +89,8 @@ def export_student(
 
     Raises:
         UserError: for what cannot be exported, or without the packages that ONNX needs.
-        ExportError: if the file computes something else than the network; it is deleted.
+        ExportError: if the file computes something else than the network. What was at ``path``
+            is left as it was then.
     """
     if to not in FORMATS:
         raise UserError(f'unknown format {to!r}: known are {", ".join(FORMATS)}')
@@ -107,7 +109,8 @@ def export_student(
         with torch.no_grad():
             outputs = as_list(network(example, *further.values()))
     except ValueError as error:  # the size does not divide into patches
-        raise UserError(f'images of {size} px do not fit this student: {error}') from error
+        given = pixels((height, width))
+        raise UserError(f'images of {given} do not fit this student: {error}') from error
     names = output_names(network, len(outputs))
     about = {
         'task': student.task, 'part': name, 'size': [height, width], 'mean': student.mean,
@@ -115,21 +118,18 @@ def export_student(
         **({'threshold': further['threshold'].item()} if 'threshold' in further else {}),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    if to == 'onnx':
-        write_onnx(network, example, path, names, opset, further, about)
-    elif to == 'torchscript':
-        write_torchscript(network, example, path)
-    else:
-        write_torch_export(network, example, path)
-    try:
-        run = runner_of(path, to)
+    with tried_first(path) as new:
+        if to == 'onnx':
+            write_onnx(network, example, new, names, opset, further, about)
+        elif to == 'torchscript':
+            write_torchscript(network, example, new)
+        else:
+            write_torch_export(network, example, new)
+        run = runner_of(new, to)
         if further:
             check = compare_detector(student.model, network, run, example.shape[1:])
         else:
             check = compare(network, run, size, names, student.in_channels)
-    except ExportError:
-        path.unlink()
-        raise
     left_out = task_named(student.task).left_out if not further and name != 'backbone' else None
     batch = 1 if further else 'batch'
     content: dict[str, Any] = {
@@ -142,6 +142,7 @@ def export_student(
             'channels': _channels(student),
             'mean': student.mean,
             'std': student.std,
+            'test_pipeline': student.network['test_pipeline'],  # how a picture becomes one
         },
         'further_inputs': {key: {'shape': list(value.shape), 'type': 'float32',
                                  'usual': value.tolist()} for key, value in further.items()},

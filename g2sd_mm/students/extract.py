@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..agreement.inputs import inputs_of
 from ..agreement.weights import reconcile, say
-from ..checkpoints import CheckpointError, Kind, Weights, encoder_state, identify, read_weights
+from ..checkpoints import Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.convert import convert_state
 from ..checkpoints.naming import own_record, state_for
 from ..checkpoints.read import Which, below
@@ -21,6 +21,7 @@ from ..checkpoints.record import (
     describe_network,
     describe_origin,
     read_sidecar,
+    refuse_taken,
     sidecar_path,
     write_sidecar,
 )
@@ -28,6 +29,7 @@ from ..checkpoints.write import write_layout, write_safetensors, write_weights
 from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
+from ..whole_files import tried_first
 from .build import build_student, network_names
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
@@ -81,6 +83,7 @@ def extract_student(
     """
     checkpoint, path = Path(checkpoint), Path(path)
     weights = read_weights(checkpoint, mmap=True, which=which)
+    refuse_taken(path, (checkpoint, *weights.files))
     if config is None:
         record = _known_record(weights, checkpoint)
     else:
@@ -89,23 +92,20 @@ def extract_student(
     meta = {'g2sd_mm': record['origin'].get('g2sd_mm'), 'extracted_from': checkpoint.name}
     if weights.meta.get('grid'):
         meta['grid'] = weights.meta['grid']
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if layout != 'ours':
-        write_layout(path, convert_state(state, to=layout), meta)
-    elif path.suffix == '.safetensors':
-        write_safetensors(path, state, meta)
-    elif path.suffix == '.pth':
-        write_weights(path, state, {**meta, 'student': record})
-    else:
+    if layout == 'ours' and path.suffix not in ('.pth', '.safetensors'):
         raise UserError(f'{path}: a student is written to .pth or .safetensors')
-    try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tried_first(path) as new:
+        if layout != 'ours':
+            write_layout(new, convert_state(state, to=layout), meta)
+        elif path.suffix == '.safetensors':
+            write_safetensors(new, state, meta)
+        else:
+            write_weights(new, state, {**meta, 'student': record})
         if record['network'] is not None:
             # does it fill it?
             trusted = config is not None
-            build_student(record['network'], str(path), 'the student', trusted=trusted)
-    except (CheckpointError, UserError):
-        path.unlink()
-        raise
+            build_student(record['network'], str(new), 'the student', trusted=trusted)
     origin = {
         **record['origin'],
         'extracted_from': {'file': str(checkpoint), 'sha256': file_digest(checkpoint)},

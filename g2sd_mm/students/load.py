@@ -174,8 +174,10 @@ def agree_on_test_data(
             raise UserError(f'{called} and {name} prepare images differently ({differs})')
     taken = (size, size) if isinstance(size, int) else size
     if taken and here.size and here.size != taken:
+        height, width = here.size
+        option = f'{height}' if height == width else f'{height}x{width} (height x width)'
         raise UserError(
             f'{name} gives images of {pixels(here.size)}, and the exported file takes '
-            f'{pixels(taken)}: export it with --size {here.size[0]}, or give other test data'
+            f'{pixels(taken)}: export it with --size {option}, or give other test data'
         )
     say(reconcile_data(cfg, reference.classes, first, (LOADERS[2],)).notes)

@@ -204,6 +204,10 @@ def test_networks_that_are_compared_have_the_same_classes(tmp_path, deploy):
         agree_on_test_data(students, cfg, 'mine.py')
     with refused('images of 56x56 px', 'takes 32x32 px', '--size 56'):
         agree_on_test_data(pair, cfg, 'mine.py', 32)
+    (cut,) = [s for s in cfg.test_dataloader.dataset.pipeline if s['type'] == 'CenterCrop']
+    cut.crop_size = (48, 56)  # width x height
+    with refused('images of 48x56 px', '--size 56x48'):  # an option is height x width
+        agree_on_test_data(pair, cfg, 'mine.py', 32)
 
 
 def test_names_of_other_data_are_not_those_of_a_number_of_classes():

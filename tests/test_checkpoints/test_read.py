@@ -153,7 +153,8 @@ def test_a_wrong_index_is_reported(tmp_path, content, message):
 
 
 def test_an_empty_folder_is_reported(tmp_path):
-    with pytest.raises(CheckpointError, match=words('folder without weights', 'model.safetensors')):
+    (tmp_path / 'best_weights.pth').touch()
+    with pytest.raises(CheckpointError, match=words('model.safetensors', 'best_weights.pth')):
         read_weights(tmp_path)
 
 

@@ -13,6 +13,7 @@ from g2sd_mm.checkpoints.record import (
     describe_network,
     describe_origin,
     read_sidecar,
+    refuse_taken,
     restore,
     sidecar_path,
     write_sidecar,
@@ -20,8 +21,8 @@ from g2sd_mm.checkpoints.record import (
 from g2sd_mm.errors import UserError
 from g2sd_mm.provenance import file_digest
 
-from ..helpers.students import CLASSES, CONFIGS
-from ..helpers.toys import ROOT, config
+from ..helpers.students import CLASSES, CONFIGS, record
+from ..helpers.toys import ROOT, config, refused
 
 
 @pytest.mark.parametrize(
@@ -185,3 +186,16 @@ def test_it_is_of_the_weights_that_it_was_written_for(tmp_path):
     for known in (None, {}, {'sha256': None}, 'x'):
         sidecar_path(weights).write_text(json.dumps({**content, 'weights': known}))
         assert read_sidecar(weights)['origin'] == {'epoch': 1}
+
+
+def test_the_json_of_other_weights_is_not_taken(tmp_path):
+    (tmp_path / 'weights.pth').write_bytes(b'weights')
+    write_sidecar(tmp_path / 'weights.pth', record(), 1)
+    (tmp_path / 'result.json').write_text('[]')
+    for name in ('weights.safetensors', 'result.pth'):
+        with refused(str(sidecar_path(tmp_path / name)), 'choose another name'):
+            refuse_taken(tmp_path / name, ())
+    for name in ('weights.pth', 'other.pth', 'weights'):
+        refuse_taken(tmp_path / name, ())
+    with refused('weights.pth is what is read'):
+        refuse_taken(tmp_path / 'weights.pth', [tmp_path / 'weights.pth'])

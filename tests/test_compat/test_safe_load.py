@@ -15,6 +15,7 @@ from g2sd_mm.compat.safe_load import (
     CheckpointError,
     UnsafeCheckpointError,
     close_unsafe_loading,
+    is_bare_pickle,
     load_checkpoint,
 )
 
@@ -233,6 +234,19 @@ def test_damaged_archive_is_reported(saved):
     start = data.index(b'data.pkl') + 40
     path.write_bytes(data[:start] + bytes(60) + data[start + 60 :])
     assert 'damaged' in message_of(path) or 'refused' in message_of(path)
+
+
+@pytest.mark.parametrize('name', ['file.pth', 'file'])
+def test_safetensors_of_another_name_are_read(tmp_path, name):
+    save_file = pytest.importorskip('safetensors.torch').save_file
+    save_file({f'layer.{i}': torch.ones(3) for i in range(90)}, path := tmp_path / name)
+    assert not is_bare_pickle(path)
+    assert torch.equal(load_checkpoint(path)['layer.2'], torch.ones(3))
+
+
+def test_a_file_of_torch_with_the_name_of_safetensors_is_told(tmp_path):
+    torch.save({'layer.weight': torch.ones(3)}, path := tmp_path / 'file.safetensors')
+    assert 'name it .pth' in message_of(path)
 
 
 def test_damaged_safetensors_are_reported(tmp_path):

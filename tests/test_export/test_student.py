@@ -185,7 +185,7 @@ def test_other_endings_and_formats_are_refused(students, tmp_path):
 
 
 def test_a_size_that_does_not_divide_into_patches_is_refused(students, tmp_path):
-    with refused('images of 57 px do not fit this student', 'into patches of 8 px'):
+    with refused('images of 57x57 px do not fit this student', 'into patches of 8 px'):
         export_student(students['classification'], tmp_path / 'file.ts', 'torchscript', size=57)
 
 
@@ -210,16 +210,28 @@ def test_missing_packages_are_named(students, tmp_path, monkeypatch, package):
         (lambda out: [out[0][:, 1:]], 'has the shape [1, 9], expected [1, 10]'),
     ],
 )
-def test_a_file_that_computes_something_else_is_deleted(
+def test_a_file_that_computes_something_else_takes_no_place(
     students, tmp_path, monkeypatch, wrong, message
 ):
+    (tmp_path / 'file.ts').write_text('an earlier one')
     right = exporting._RUNNERS['torchscript']
     monkeypatch.setitem(
         exporting._RUNNERS, 'torchscript', lambda path: lambda x: wrong(right(path)(x))
     )
     with pytest.raises(check.ExportError, match=words(message, 'the file is wrong')):
         export_student(students['classification'], tmp_path / 'file.ts', 'torchscript')
-    assert list(tmp_path.iterdir()) == []
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['an earlier one']
+
+
+def test_an_export_that_is_stopped_leaves_the_earlier_file(students, tmp_path, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    (tmp_path / 'file.ts').write_text('an earlier one')
+    monkeypatch.setattr(exporting, 'compare', stopped)
+    with pytest.raises(KeyboardInterrupt):
+        export_student(students['classification'], tmp_path / 'file.ts', 'torchscript')
+    assert [path.read_text() for path in tmp_path.iterdir()] == ['an earlier one']
 
 
 def test_a_student_that_sees_bgr_says_so(tmp_path):
@@ -227,3 +239,4 @@ def test_a_student_that_sees_bgr_says_so(tmp_path):
     exported = export_student(student, tmp_path / 'x.ts', 'torchscript')
     described = json.loads(exported.sidecar.read_text())
     assert described['input']['channels'] == 'BGR'
+    assert described['input']['test_pipeline'] == student.network['test_pipeline']

@@ -18,7 +18,7 @@ from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 
 from ..helpers.students import CONFIGS, random_model, record
-from ..helpers.toys import ROOT, autoencoder, distiller, images, run_tool, words
+from ..helpers.toys import ROOT, autoencoder, distiller, images, refused, run_tool, words
 
 
 def checkpoint(folder, task: str = 'classification', **meta):
@@ -108,6 +108,24 @@ def test_a_student_that_does_not_fit_leaves_no_file(tmp_path):
     with pytest.raises(CheckpointError, match='cannot serve as weights of the student'):
         extract_student(source, tmp_path / 'student.pth')
     assert [path.name for path in tmp_path.iterdir()] == ['epoch_3.pth']
+
+
+def test_a_student_that_does_not_fit_takes_no_place(tmp_path):
+    (tmp_path / 'student.pth').write_text('an earlier one')
+    source = checkpoint(tmp_path, 'segmentation', student=record('classification'))
+    with pytest.raises(CheckpointError):
+        extract_student(source, tmp_path / 'student.pth')
+    assert (tmp_path / 'student.pth').read_text() == 'an earlier one'
+
+
+def test_a_checkpoint_is_not_replaced_by_its_student(tmp_path):
+    source = checkpoint(tmp_path, student=record())
+    (tmp_path / 'link.pth').symlink_to(source)
+    content = source.read_bytes()
+    for path in (source, tmp_path / 'link.pth'):
+        with refused(f'{path} is what is read'):
+            extract_student(source, path)
+    assert source.read_bytes() == content
 
 
 def test_other_endings_and_unfit_layouts_are_refused(tmp_path):

@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
     from ...checkpoints.positions import known_grid
+    from ...checkpoints.record import refuse_taken
     from ...checkpoints.write import write_layout
     from ...errors import UserError
     from ...text import printable
@@ -95,6 +96,7 @@ def run(args: argparse.Namespace) -> None:
     if target.exists() and not args.force:
         raise UserError(f'{target} exists: choose another DST, or overwrite it with --force')
     weights = read_weights(args.source, mmap=True, which=args.weights)
+    refuse_taken(target, (args.source, *weights.files))
     if args.grid:
         weights = _with_grid(weights, args.grid)
     if args.to == SAME:
