@@ -192,7 +192,7 @@ def _unwrap(
     wrapped = {name: prefix + name for name in inner}
     outside = [name for name in state if not name.startswith(prefix)]
     named = {name: published_name(name) for name in outside}
-    unknown = [name for name in outside if not fits(named[name], (*beside, *left))]
+    unknown = [n for n in outside if not fits(named[n], beside) and not fits(n, left)]
     if unknown:
         raise CheckpointError(
             f'cannot convert {describe(state)}: {len(unknown)} names are not of its layout '

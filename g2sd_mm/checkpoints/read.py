@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from argparse import Namespace
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from .numpy_pickle import read_numpy_pickle
 # Where the weights lie: mmengine and mmseg, then MAE, DeiT and detectron2, then DeepSpeed.
 _WRAPPERS = ('state_dict', 'model', 'module')
 _INDEX = '.index.json'
+_SHARD = re.compile(r'-\d{5}-of-(\d{5})(?=\.\w+$)')
 # What a Hugging Face folder keeps its weights in, the safer first.
 _IN_FOLDER = (
     'model.safetensors',
@@ -86,6 +88,12 @@ def read_weights(path: str | Path, mmap: bool = False, which: Which | None = Non
         return _read_folder(path, mmap, which)
     if path.name.endswith(_INDEX):
         return _read_shards(path, mmap, which)
+    if (shard := _SHARD.search(path.name)) and int(shard[1]) > 1 and path.is_file():
+        index = path.name[: shard.start()] + path.suffix + _INDEX
+        raise CheckpointError(
+            f'{path} is one of {int(shard[1])} shards, a part of the network: give their index '
+            f'({index}), or the folder'
+        )
     return _without_wrappers(_read_file(path, mmap, which))
 
 

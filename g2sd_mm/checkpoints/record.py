@@ -250,7 +250,7 @@ def read_sidecar(weights: str | Path) -> Record | None:
             than those (by its ``sha256``).
     """
     path = sidecar_path(weights)
-    if not path.is_file():
+    if not path.is_file() or path == Path(weights):  # the index of shards is a JSON file itself
         return None
     try:
         record = json.loads(path.read_text(encoding='utf-8'))

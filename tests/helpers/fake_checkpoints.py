@@ -359,6 +359,7 @@ def stage1_run_of_0_1(s: Size) -> Shapes:
 
 def stage2_run(s: Size) -> Shapes:
     adapters = linear('distillation.adapters.hint', 8, 8)
+    adapters |= linear('distillation.adapters.tokens', 8, 8)  # as an adapter of stage 1 is called
     return below('student.', our_distilled(s)) | adapters
 
 

@@ -117,6 +117,15 @@ def test_shards_are_read_by_folder_or_index(tmp_path, save_safely, name):
     assert len(weights.files) == len(STATE)
 
 
+def test_a_shard_alone_is_no_network(tmp_path, save_safely):
+    file = tmp_path / 'model-00002-of-00003.safetensors'
+    save_safely(STATE, file)
+    with pytest.raises(CheckpointError, match=words(str(file), 'model.safetensors.index.json')):
+        read_weights(file)
+    only = file.rename(tmp_path / 'model-00001-of-00001.safetensors')
+    assert set(read_weights(only).state) == set(STATE)
+
+
 def test_a_lacking_shard_or_tensor_is_named(tmp_path, save_safely):
     places = shards(tmp_path, save_safely)
     places['c.weight'] = 'model-0.safetensors'

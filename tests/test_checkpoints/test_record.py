@@ -199,3 +199,8 @@ def test_the_json_of_other_weights_is_not_taken(tmp_path):
         refuse_taken(tmp_path / name, ())
     with refused('weights.pth is what is read'):
         refuse_taken(tmp_path / 'weights.pth', [tmp_path / 'weights.pth'])
+
+
+def test_the_index_of_shards_is_not_its_own_json(tmp_path):
+    (tmp_path / 'model.safetensors.index.json').write_text('{"weight_map": {}}')
+    assert read_sidecar(tmp_path / 'model.safetensors.index.json') is None
