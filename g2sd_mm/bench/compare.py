@@ -214,10 +214,13 @@ def figures(runs: Sequence[Run]) -> Rows:
     names = [task.name if (task := run.task) else 'no labels' for run in runs]
     rows: Rows = [('task', *names)]
     origins = [run.record.get('origin') or {} for run in runs]
-    for title, key in {'seed': 'seed', 'commit': 'commit', 'epochs': 'epoch'}.items():
-        rows.append((title, *(_word(origin.get(key)) for origin in origins)))
-    rows.append(('updates', *(_word(max((u for u, _ in run.points('loss')), default=None))
-                              for run in runs)))  # fmt: skip
+    for title in ('seed', 'commit'):
+        rows.append((title, *(_word(origin.get(title)) for origin in origins)))
+    # a run that counts updates is in epoch 0 all the time
+    rows.append(('epochs', *(_word(origin.get('epoch') or None) for origin in origins)))
+    updates = [max((u for u, _ in run.points('loss')), default=None) for run in runs]
+    rows.append(('updates', *(_word(logged if logged is not None else origin.get('iter'))
+                              for logged, origin in zip(updates, origins, strict=True))))  # fmt: skip
     for task in TASKS.values():
         mine = [run if run.task is task else None for run in runs]
         for metric in task.metrics if any(mine) else ():

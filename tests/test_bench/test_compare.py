@@ -45,7 +45,7 @@ def write_run(
             file.write(json.dumps({name: value * factor, 'step': epoch}) + '\n')
     kind = {'cls': 'classification', 'det': 'detection'}[task]
     content = record(kind)
-    content['origin'].update(seed=3, epoch=3, **dict(origin))
+    content['origin'].update({'seed': 3, 'epoch': 3, **dict(origin)})
     content.update(format=1, weights=dict(file='weights.pth', parameters=1234567))
     (folder / 'weights.json').write_text(json.dumps(content))
     return folder
@@ -100,6 +100,13 @@ def test_other_tasks_have_figures_of_their_own(tmp_path, two):
     assert found['top1 (%), last'] == ('50.00', ABSENT)
     assert found['segm_mAP (%), last'] == (ABSENT, '11.00')
     assert found['task'] == ('classification', 'detection')
+
+
+def test_a_run_that_counts_updates_has_no_epochs(tmp_path, two):
+    detector = write_run(tmp_path / 'det', task='det', origin={'epoch': 0, 'iter': 1300})
+    (detector / '20260101_120000' / 'vis_data' / 'scalars.json').unlink()
+    found = table(read_runs([two[0], detector]))
+    assert (found['epochs'], found['updates']) == (('3', ABSENT), ('30', '1300'))
 
 
 def test_differences_of_configs(two):
