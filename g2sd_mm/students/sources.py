@@ -72,9 +72,9 @@ def find(source: Any, *, every: int = 1, without: Path | None = None) -> Source:
     """The pictures that are meant.
 
     Args:
-        source: a picture (:data:`~g2sd_mm.students.images.Image`), a folder (with all below it), a
-            glob, a video, arrays [N, height, width, C] or tensors [N, C, height, width], or a list
-            or iterator of any of them.
+        source: a picture (:data:`~g2sd_mm.students.images.Image`, or an open file), a folder (with
+            all below it), a glob, a video, arrays [N, height, width, C] or tensors
+            [N, C, height, width], or a list or iterator of any of them.
         every: of a video, each so-many-th frame, beginning with the first.
         without: a folder whose files are passed over, where results go.
 
@@ -88,7 +88,7 @@ def find(source: Any, *, every: int = 1, without: Path | None = None) -> Source:
         totals = [part.total for part in found]
         total = None if None in totals else sum(t or 0 for t in totals)
         return Source(chain.from_iterable(part.items for part in found), total)
-    if isinstance(source, Iterator):
+    if isinstance(source, Iterator) and not _is_open(source):  # a file would give its lines
         parts = (_one(part, f'image {i}', every, without) for i, part in enumerate(source))
         return Source((item for part in parts for item in part.items), None)
     return _one(source, 'image 0', every, without)
@@ -99,8 +99,12 @@ def _one(source: Any, name: str, every: int, without: Path | None) -> Source:
         return _at(str(source), every, without)
     if isinstance(source, pillow.Image):
         return Source([Item(getattr(source, 'filename', '') or name, source)], 1, True)
-    if isinstance(source, bytes):
-        return Source([Item(name, source)], 1, True)
+    if _is_open(source):
+        name, source = str(getattr(source, 'name', name)), source.read()
+        if isinstance(source, str):
+            raise UserError(f'{name} is open as text: open it with mode "rb", or give its path')
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return Source([Item(name, bytes(source))], 1, True)
     if isinstance(source, (np.ndarray, torch.Tensor)):
         if source.ndim != 4:
             return Source([Item(name, source)], 1, True)
@@ -110,6 +114,11 @@ def _one(source: Any, name: str, every: int, without: Path | None) -> Source:
         f'no picture: a {type(source).__name__}; give a file, folder, glob, bytes, array, tensor, '
         'pillow image, or a list of them'
     )
+
+
+def _is_open(source: Any) -> bool:
+    """Whether it is an open file, or what stands for one: ``BytesIO``, an upload."""
+    return callable(getattr(source, 'read', None))
 
 
 def _at(text: str, every: int, without: Path | None) -> Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import cv2
 import numpy as np
 import pytest
@@ -50,6 +52,19 @@ def test_globs(folder):
     odd = folder / 'odd[1].jpg'  # a file goes before a glob
     odd.write_bytes(encoded())
     assert names(str(odd)) == ['odd[1].jpg']
+
+
+def test_an_open_file_is_one_picture_and_not_its_lines(folder):
+    path = folder / 'b.jpg'
+    content = path.read_bytes()
+    for source in (path.open('rb'), BytesIO(content), bytearray(content), memoryview(content)):
+        found = find(source)
+        (item,) = found.items
+        assert found.single and item.image == content
+        assert item.name in (str(path), 'image 0')
+    assert names([path.open('rb'), BytesIO(content)]) == ['b.jpg', 'image 1']
+    with pytest.raises(UserError, match='rb'):
+        find(path.open('r', encoding='latin1'))
 
 
 def test_lists_and_iterators_are_of_anything(folder):
