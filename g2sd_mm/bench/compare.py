@@ -218,9 +218,11 @@ def figures(runs: Sequence[Run]) -> Rows:
         rows.append((title, *(_word(origin.get(title)) for origin in origins)))
     # a run that counts updates is in epoch 0 all the time
     rows.append(('epochs', *(_word(origin.get('epoch') or None) for origin in origins)))
-    updates = [max((u for u, _ in run.points('loss')), default=None) for run in runs]
-    rows.append(('updates', *(_word(logged if logged is not None else origin.get('iter'))
-                              for logged, origin in zip(updates, origins, strict=True))))  # fmt: skip
+    updates = [
+        max((u for u, _ in run.points('loss')), default=origin.get('iter'))
+        for run, origin in zip(runs, origins, strict=True)
+    ]
+    rows.append(('updates', *map(_word, updates)))
     for task in TASKS.values():
         mine = [run if run.task is task else None for run in runs]
         for metric in task.metrics if any(mine) else ():

@@ -46,9 +46,12 @@ def main() -> None:
     args = parser().parse_args()
 
     def command() -> None:
+        from ..errors import UserError
         from ..runs.predict import student_for
         from ..runs.serve import serve
 
+        if not 0 < args.max_mb < 2**20:
+            raise UserError(f'--max-mb {args.max_mb:g}: give how many MB a file may have, as in 20')
         given = {'teacher': args.teacher, 'student': args.weights, 'twin': args.twin}
         networks = {
             name: student_for(weights, device=args.device)

@@ -174,11 +174,11 @@ def student_for(
 ) -> Student:
     """A student of a config, or of what stands beside its weights, where it is quickest."""
     g2sd_mm.register_all()
-    student = load_student(weights, config, options)
     device = device or best_device()
+    student = load_student(weights, config, options, device)
     if device == 'cpu':
         use_threads(sum(parameter.numel() for parameter in student.parameters()))
-    return student.to(device)
+    return student
 
 
 def infer(

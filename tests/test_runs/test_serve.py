@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from g2sd_mm.cli.serve import main
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.serve import answer, serve
 from g2sd_mm.students import load_student
@@ -134,6 +135,15 @@ def test_a_picture_that_the_network_cannot_take_is_the_persons(folders):
     with pytest.raises(UserError, match='cannot be predicted') as caught:
         answer({'student': load_student(folders['segmentation'])}, narrow.tobytes())
     assert '.cpp' not in str(caught.value)
+
+
+@pytest.mark.parametrize('most', ['nan', 'inf', '-1', '0'])
+def test_a_limit_that_is_none_is_told(folders, monkeypatch, capsys, most):
+    folder = str(folders['classification'])
+    monkeypatch.setattr(sys, 'argv', ['serve.py', folder, '--port', '99999', '--max-mb', most])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2 and '--max-mb' in capsys.readouterr().err
 
 
 def test_what_cannot_be_served_is_told(folders, page):

@@ -132,6 +132,11 @@ def test_a_missing_file_and_an_empty_folder_are_named(tmp_path):
 # What does not fit --------------------------------------------------------------------------------
 
 
+def test_a_device_that_is_not_there_is_told(folders):
+    with refused('device gpu cannot be used'):
+        load_student(folders['classification'], device='gpu')
+
+
 def test_a_pretrained_encoder_is_told_apart(tmp_path):
     path = save(tmp_path / 'weights.pth', autoencoder(), student={'network': None, 'origin': {}})
     with refused('is a pre-trained encoder', 'model.backbone.init_cfg.checkpoint'):
