@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 
+from ..errors import UserError
 from ..tasks import Task, scopes, task_of
 
 #: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
@@ -67,6 +68,37 @@ def innermost_datasets(dataset: Any) -> list[Any]:
 def innermost_dataset(dataset: Mapping[str, Any]) -> Any:
     """The data set itself, inside of what seeds, repeats or balances it; of several, the first."""
     return next(iter(innermost_datasets(dataset)), dataset)
+
+
+def fit_sampler(cfg: Config) -> None:
+    """Let a ``SeededSampler`` go on from pass to pass where the run counts iterations, in place.
+
+    A config by epochs that is trained by iterations has one that ends with its pass.
+
+    Raises:
+        UserError: if the data set that takes its keys is inside of another one, or an epoch would
+            have no end.
+    """
+    loader = cfg.train_dataloader
+    sampler, dataset = loader.get('sampler'), loader.get('dataset')
+    kind = sampler.get('type') if isinstance(sampler, Mapping) else None
+    if kind == 'InfiniteSampler' and cfg.train_cfg.type == 'ResumableEpochLoop':
+        raise UserError(
+            'train_dataloader.sampler: InfiniteSampler has no end, and the run is by epochs: give '
+            "sampler=dict(type='SeededSampler', shuffle=True), or train_cfg by iterations "
+            '(by_epoch=False, max_iters=N)'
+        )
+    if kind != 'SeededSampler':
+        return
+    outermost, *inner = [part.get('type') for part in all_datasets(dataset)] or [None]
+    if outermost != 'SeededDataset' and 'SeededDataset' in inner:
+        raise UserError(
+            f'train_dataloader.dataset: SeededDataset is inside of {outermost}, and the keys of '
+            "SeededSampler are for it: put it outside, as in dataset=dict(type='SeededDataset', "
+            f"dataset=dict(type='{outermost}', ...))"
+        )
+    if cfg.train_cfg.type == 'ResumableIterLoop':
+        sampler['infinite'] = True
 
 
 def task_of_config(cfg: Mapping[str, Any]) -> Task | None:

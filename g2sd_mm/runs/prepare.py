@@ -21,7 +21,7 @@ import g2sd_mm
 from ..agreement.runs import agree_for_training
 from ..agreement.weights import say
 from ..config.load import load_config
-from ..config.parts import LOADERS, add_hook, innermost_datasets, teachers_in
+from ..config.parts import LOADERS, add_hook, fit_sampler, innermost_datasets, teachers_in
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
 from ..data_layouts import Choices
@@ -67,6 +67,7 @@ def make_reliable(cfg: Config) -> None:
         loop['type'] = 'ResumableEpochLoop'
     elif loop.setdefault('type', 'IterBasedTrainLoop') == 'IterBasedTrainLoop':
         loop['type'] = 'ResumableIterLoop'
+    fit_sampler(cfg)
     _fit_schedules(cfg)
     defaults = {'checkpoint': dict(type='CheckpointHook', interval=1)}  # mmengine's own
     cfg.default_hooks = {**defaults, **(cfg.get('default_hooks') or {})}

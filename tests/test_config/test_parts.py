@@ -11,6 +11,7 @@ from mmengine.config import Config
 from g2sd_mm.config.parts import (
     all_datasets,
     data_folder,
+    fit_sampler,
     import_named_libraries,
     innermost_dataset,
     innermost_datasets,
@@ -18,6 +19,9 @@ from g2sd_mm.config.parts import (
     plain_model,
     sync_batch_norm,
 )
+from g2sd_mm.errors import UserError
+
+from ..helpers.toys import words
 
 
 def test_data_lie_in_the_folder_that_the_environment_names(monkeypatch):
@@ -44,6 +48,37 @@ def test_every_data_set_is_found_that_others_join_repeat_balance_or_mix():
     kinds = [part.get('type') for part in all_datasets(seeded)]
     assert kinds[:4] == ['SeededDataset', 'MultiImageMixDataset', None, 'ConcatDataset']
     assert len(kinds) == 8
+
+
+def trained(loop: str, sampler: str, *wrappers: str) -> Config:
+    """A run's loop, its sampler and its data set inside of others."""
+    dataset: dict = {'type': 'CustomDataset'}
+    for wrapper in reversed(wrappers):
+        dataset = {'type': wrapper, 'dataset': dataset}
+    loader = {'sampler': {'type': sampler, 'shuffle': True}, 'dataset': dataset}
+    return Config({'train_cfg': {'type': loop}, 'train_dataloader': loader})
+
+
+def test_where_iterations_count_the_sampler_goes_on_with_the_next_pass():
+    cfg = trained('ResumableIterLoop', 'SeededSampler', 'SeededDataset', 'RepeatDataset')
+    fit_sampler(cfg)
+    assert cfg.train_dataloader.sampler.infinite is True
+    for loop, sampler in [('ResumableEpochLoop', 'SeededSampler'), ('Their', 'SeededSampler'),
+                          ('ResumableIterLoop', 'InfiniteSampler')]:
+        fit_sampler(cfg := trained(loop, sampler, 'SeededDataset'))
+        assert cfg.train_dataloader.sampler == {'type': sampler, 'shuffle': True}
+
+
+def test_an_epoch_without_an_end_is_refused():
+    with pytest.raises(UserError, match=words('train_dataloader.sampler', 'SeededSampler')):
+        fit_sampler(trained('ResumableEpochLoop', 'InfiniteSampler'))
+
+
+def test_keys_are_for_the_outermost_data_set():
+    with pytest.raises(UserError, match=words('train_dataloader.dataset', 'RepeatDataset')):
+        fit_sampler(trained('ResumableEpochLoop', 'SeededSampler', 'RepeatDataset',
+                            'SeededDataset'))
+    fit_sampler(trained('ResumableEpochLoop', 'SeededSampler', 'TheirSeeded'))
 
 
 def test_a_model_gets_its_library_and_its_preprocessor_and_the_config_stays():

@@ -320,3 +320,46 @@ def test_a_schedule_that_follows_metrics_goes_on_as_it_was(tmp_path):
     rest = Went(tmp_path / 'b', tmp_path / 'a' / 'epoch_2.pth', schedule=plateau, batch=4)
     assert len(rest.rates) == 6
     assert 'follows the metrics' in rest.said
+
+
+@pytest.fixture
+def tops(monkeypatch) -> dict:
+    """Validations give 22 after the second epoch, and 17 after the others."""
+    from mmengine.runner import ValLoop
+
+    def run(self):
+        top = 22.0 if self.runner.iter == 12 else 17.0
+        self.runner.call_hook('after_val_epoch', metrics={'top': top})
+
+    def __init__(self, runner, **arguments):
+        self._runner = runner
+
+    monkeypatch.setattr(ValLoop, 'run', run)
+    monkeypatch.setattr(ValLoop, '__init__', __init__)
+    saving = dict(type='WholeCheckpointHook', interval=1, save_best='top', rule='greater')
+    return dict(
+        val_dataloader=DataLoader([0]), val_cfg=dict(), val_evaluator=[],
+        default_hooks=dict(logger=None, checkpoint=saving),
+    )
+
+
+@pytest.mark.parametrize('epoch', [1, 2, 3])
+def test_a_schedule_that_follows_metrics_counts_a_validation_once(tmp_path, tops, epoch):
+    """The checkpoints of the first two epochs are saved anew with the best metric."""
+    plateau = [dict(type='ReduceOnPlateauLR', monitor='top', rule='greater', patience=1)]
+    whole = Went(tmp_path / 'a', schedule=plateau, epochs=6, **tops)
+    assert whole.rates[23:25] == [1.0, 0.1]
+    file = tmp_path / 'a' / f'epoch_{epoch}.pth'
+    rest = Went(tmp_path / 'b', file, schedule=plateau, epochs=6, **tops)
+    assert rest.rates == whole.rates[6 * epoch :]
+
+
+def test_a_run_that_waits_for_a_better_metric_has_waited_before(tmp_path, tops):
+    hooks = [
+        dict(type='ResumeHook', notes=[]),
+        dict(type='EarlyStoppingHook', monitor='top', rule='greater', patience=2),
+    ]
+    whole = Went(tmp_path / 'a', epochs=8, custom_hooks=hooks, **tops)
+    assert len(whole.rates) == 24
+    file = tmp_path / 'a' / 'epoch_3.pth'
+    assert len(Went(tmp_path / 'b', file, epochs=8, custom_hooks=hooks, **tops).rates) == 6

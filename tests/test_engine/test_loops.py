@@ -81,6 +81,12 @@ def test_a_new_run_has_whole_epochs(tmp_path):
     assert lines == go(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2))
 
 
+def test_an_epoch_ends_though_the_sampler_does_not(tmp_path):
+    assert go(tmp_path, sampler=lambda data: SeededSampler(data, seed=0, infinite=True)) == go(
+        tmp_path
+    )
+
+
 @pytest.mark.parametrize(('epoch', 'step'), [(0, 1), (0, 2), (1, 3), (1, 5)])
 def test_it_goes_on_at_any_step_without_loading_those_before(tmp_path, epoch, step):
     whole = go(tmp_path)

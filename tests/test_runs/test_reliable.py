@@ -77,6 +77,14 @@ def test_iterations_have_mmengines_loop(loop):
     assert cfg.train_cfg == dict(type='ResumableIterLoop', max_iters=3)
 
 
+def test_iterations_have_a_sampler_without_an_end():
+    cfg = stock()
+    cfg.train_cfg = dict(by_epoch=False, max_iters=3)
+    cfg.train_dataloader.sampler = dict(type='SeededSampler')
+    make_reliable(cfg)
+    assert cfg.train_dataloader.sampler == dict(type='SeededSampler', infinite=True)
+
+
 @pytest.mark.parametrize('hooks', [
     ['dict(type="EMAHook")'], 'dict(type="EMAHook")', 'EMAHook', dict(type='EMAHook'), [dict(a=1)],
 ])

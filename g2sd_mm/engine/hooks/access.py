@@ -13,6 +13,9 @@ from ...compat.resume_data import CheckpointFolder
 from ..fitting import units_of
 from ..position import Position
 
+#: What a run, and its checkpoint, says of the last validation: updates that there were before it.
+VALIDATED = 'validated'
+
 
 def bare_model(runner: Runner) -> Any:
     """The runner's model without its DDP wrapper."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_rank, is_main_process
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -20,7 +21,7 @@ from ...config.load import is_old_stage1_run
 from ...seeding import seed_everything
 from ..fitting import fit_checkpoint, keep_plain_states
 from ..position import KEY
-from .access import bare_model, position_of
+from .access import VALIDATED, bare_model, position_of, updates_so_far
 
 
 @HOOKS.register_module()
@@ -30,7 +31,8 @@ class ResumeHook(Hook):
     Batch, processes, images, length, schedule and optimizer may have changed since
     (:mod:`g2sd_mm.engine.fitting`); every checkpoint records what it counted in. Checkpoints are
     saved before the validation of their step, so a run that ended in between has not seen its
-    figures, nor kept the best weights by them. Seeing them twice changes nothing.
+    figures, nor kept the best weights by them. Seeing them twice changes nothing: schedules that
+    follow them count them once.
 
     Args:
         notes: lines for the log, on which checkpoints were passed over.
@@ -51,12 +53,20 @@ class ResumeHook(Hook):
             return
         runner.train_loop.start, notes = fit_checkpoint(runner, checkpoint)
         self.notes += notes
+        waiting = checkpoint['meta'].get('early_stopping') or {}
+        for monitor, hook in _early_stopping(runner).items():
+            if monitor in waiting:
+                hook.best_score, hook.wait_count = waiting[monitor]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Record the position with what it is counted in."""
         keep_plain_states(checkpoint)
         meta = checkpoint['meta']
         meta[KEY] = position_of(runner, meta['epoch'], meta['iter']).plain()
+        if waiting := _early_stopping(runner):
+            meta['early_stopping'] = {
+                monitor: (hook.best_score, hook.wait_count) for monitor, hook in waiting.items()
+            }
 
     def before_train(self, runner: Runner) -> None:
         """Validate if that is due; a new run takes the work dir over from an earlier one."""
@@ -66,7 +76,8 @@ class ResumeHook(Hook):
             self._take_over(runner)
         elif runner.iter > 0 and runner.val_loop is not None and _validation_is_due(runner):
             runner.logger.info('validating step %d: the run ended before or in it', runner.iter)
-            runner.val_loop.run()
+            with _schedules_at_rest(runner):
+                runner.val_loop.run()
 
     def _take_over(self, runner: Runner) -> None:
         pointer = Path(runner.work_dir) / POINTER
@@ -77,6 +88,26 @@ class ResumeHook(Hook):
                 pointer.read_text(encoding='utf-8', errors='replace').strip(),
             )
             pointer.unlink()
+
+
+@contextmanager
+def _schedules_at_rest(runner: Runner) -> Iterator[None]:
+    """Schedules that follow the metrics do not count a validation that they have counted before.
+
+    A checkpoint that is saved anew with a better best is one of after the validation.
+    """
+    schedulers = runner.param_schedulers
+    if runner.message_hub.runtime_info.get(VALIDATED) == updates_so_far(runner):
+        runner.param_schedulers = None
+    try:
+        yield
+    finally:
+        runner.param_schedulers = schedulers
+
+
+def _early_stopping(runner: Runner) -> dict[str, EarlyStoppingHook]:
+    """Hooks that wait for a better metric, by its name."""
+    return {hook.monitor: hook for hook in runner.hooks if isinstance(hook, EarlyStoppingHook)}
 
 
 def _validation_is_due(runner: Runner) -> bool:

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from ...checkpoints.integrity import POINTER
 from ...whole_files import remove_leftovers, whole_or_not, write_text
 from ..running_statistics import share_statistics
-from .access import between_updates
+from .access import VALIDATED, between_updates, updates_so_far
 
 
 class WholeFileBackend(LocalBackend):
@@ -104,6 +104,11 @@ class WholeCheckpointHook(CheckpointHook):
             meta = dict(epoch=runner.epoch, iter=runner.iter + 1)
             self._save_checkpoint_with_step(runner, self._due, meta)
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Save a better best, and with it the newest checkpoint anew, which is validated then."""
+        runner.message_hub.update_info(VALIDATED, updates_so_far(runner))
+        super().after_val_epoch(runner, metrics)
 
     def save_now(self, runner: Runner, epoch: int, step: int) -> Path:
         """Save at once, between two updates.
