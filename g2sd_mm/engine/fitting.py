@@ -20,6 +20,8 @@ from ..compat.safe_load import CheckpointError
 from .position import KEY, Position, Units, changes, read_position, translate
 from .schedules import ClosedFormLR
 
+#: Entry of a checkpoint's ``meta``: the kinds of its optimizers.
+KINDS = 'optimizers'
 #: What a scheduler's state holds beside its settings.
 _MOVING = {'last_step', '_global_step', '_last_value', 'verbose', 'optimizer'}
 #: Settings of an optimizer that belong to the machine or to torch's version, not to the recipe.
@@ -80,6 +82,7 @@ def fit_checkpoint(runner: Runner, checkpoint: dict[str, Any]) -> tuple[Position
             f'dir, {_ANEW}'
         )
     now = units_of(runner)
+    _check_kinds(runner, meta)
     old = read_position(meta, now)
     found = translate(old, now)
     notes = changes(old, found) + _keep_new_seed(runner, meta)
@@ -89,6 +92,27 @@ def fit_checkpoint(runner: Runner, checkpoint: dict[str, Any]) -> tuple[Position
     for part in _parts(runner, checkpoint):
         notes += _fit_part(part, old, found)
     return found, notes
+
+
+def optimizer_kinds(wrapper: Any) -> dict[str, str]:
+    """Names of the classes of a run's optimizers; the only one is called ``''``."""
+    parts = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
+    return {name: type(part.optimizer).__name__ for name, part in parts.items()}
+
+
+def _check_kinds(runner: Runner, meta: Mapping[str, Any]) -> None:
+    """Moments of one kind of optimizer are none of another, though they may have the same names.
+
+    Raises:
+        CheckpointError: if an optimizer is of another kind than the checkpoint records.
+    """
+    saved = meta.get(KINDS) or {}
+    for name, kind in optimizer_kinds(runner.optim_wrapper).items():
+        if (was := saved.get(name, kind)) != kind:
+            raise CheckpointError(
+                f'cannot resume: the config has the optimizer {kind}, and the checkpoint is of '
+                f'{was}; give optim_wrapper.optimizer as it was, {_ANEW}'
+            )
 
 
 def _keep_new_seed(runner: Runner, meta: dict[str, Any]) -> list[str]:

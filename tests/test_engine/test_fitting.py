@@ -254,6 +254,13 @@ def test_another_kind_of_optimizer_is_refused(tmp_path):
              optimizer=dict(type='SGD', lr=1.0, momentum=0.9))
 
 
+@pytest.mark.parametrize('kind', ['Adam', 'NAdam', 'Lamb'])
+def test_a_kind_whose_settings_have_the_same_names_is_refused_too(tmp_path, kind):
+    Went(tmp_path / 'a')
+    with pytest.raises(CheckpointError, match=words(kind, 'AdamW', 'load_from')):
+        Went(tmp_path / 'b', tmp_path / 'a' / 'epoch_2.pth', optimizer=dict(type=kind, lr=1.0))
+
+
 def test_other_parameters_are_refused(tmp_path):
     class Two(Slope):
         def __init__(self):

@@ -19,7 +19,7 @@ from ...checkpoints.load import compare
 from ...checkpoints.read import below
 from ...config.load import is_old_stage1_run
 from ...seeding import seed_everything
-from ..fitting import fit_checkpoint, keep_plain_states
+from ..fitting import KINDS, fit_checkpoint, keep_plain_states, optimizer_kinds
 from ..position import KEY
 from .access import VALIDATED, bare_model, position_of, updates_so_far
 
@@ -59,10 +59,11 @@ class ResumeHook(Hook):
                 hook.best_score, hook.wait_count = waiting[monitor]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Record the position with what it is counted in."""
+        """Record the position with what it is counted in, and what else a resumed run asks for."""
         keep_plain_states(checkpoint)
         meta = checkpoint['meta']
         meta[KEY] = position_of(runner, meta['epoch'], meta['iter']).plain()
+        meta[KINDS] = optimizer_kinds(runner.optim_wrapper)
         if waiting := _early_stopping(runner):
             meta['early_stopping'] = {
                 monitor: (hook.best_score, hook.wait_count) for monitor, hook in waiting.items()
