@@ -218,6 +218,9 @@ class MAEPretraining(BaseModel):
         mask_ratio: share of patches that is hidden.
         norm_pix: predict pixels normalised per patch, as the public full checkpoints do; False for
             raw pixels, as the public ``visualize`` checkpoints.
+
+    Raises:
+        ConfigError: if no patch is hidden.
     """
 
     def __init__(
@@ -234,6 +237,11 @@ class MAEPretraining(BaseModel):
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
+        if not mask_ratio:
+            raise ConfigError(
+                'model.mask_ratio=0 hides nothing, and what MAEPretraining predicts are the pixels '
+                'of hidden patches: give a share above 0, such as 0.75'
+            )
         self.autoencoder = MaskedAutoencoder(
             arch, decoder, img_size, patch_size, with_cp=with_cp, in_channels=in_channels,
             decoder_attention=decoder_attention,

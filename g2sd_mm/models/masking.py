@@ -36,8 +36,10 @@ def random_masking(noise: Tensor, mask_ratio: float) -> Masking:
     """Keep the ``int(L * (1 - mask_ratio))`` patches of smallest noise [B, L] visible.
 
     Raises:
-        ValueError: if no patch would stay visible.
+        ValueError: if no patch would stay visible, or the share is none.
     """
+    if mask_ratio < 0:
+        raise ValueError(f'mask_ratio {mask_ratio} is below 0: give the share of hidden patches')
     L = noise.shape[1]
     n = int(L * (1 - mask_ratio))
     if n < 1:

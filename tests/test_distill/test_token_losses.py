@@ -11,6 +11,7 @@ import torch
 from mmengine.registry import MODELS
 
 from g2sd_mm.distill import Features
+from g2sd_mm.errors import UserError
 from g2sd_mm.models.masking import random_masking
 
 from ..helpers.toys import logged, words
@@ -118,6 +119,22 @@ def test_similarity_compares_tokens_of_other_widths():
     p, t = tokens(1), tokens(2, B, 1 + L, 9)
     value = build('TokenSimilarityLoss')(torch.tensor(p), torch.tensor(t))
     assert value.item() == pytest.approx(similarity(p[:, 1:], t[:, 1:], 0.07), rel=1e-9)
+
+
+@pytest.mark.parametrize('name', [
+    'SmoothL1FeatureLoss', 'MSEFeatureLoss', 'CosineFeatureLoss', 'UnitL1FeatureLoss',
+    'CosineSmoothL1FeatureLoss',
+])
+@pytest.mark.parametrize('width', [1, D + 1])  # of which torch would compare the first
+def test_tokens_of_two_widths_are_refused_with_the_one_to_set(name, width):
+    with pytest.raises(UserError, match=words(f'out_channels={D}', 'distillation.adapters')):
+        build(name)(torch.tensor(tokens(1, B, 1 + L, width)), torch.tensor(tokens(2)))
+
+
+def test_hidden_patches_are_asked_for_where_none_is_hidden():
+    same, view = torch.tensor(tokens(1)), random_masking(torch.rand(B, L), 0.0)
+    with pytest.raises(ValueError, match=words("tokens='masked'", 'model.mask_ratio', 'patches')):
+        build('MSEFeatureLoss', tokens='masked')(same, same, view)
 
 
 def test_explained_variance_is_of_the_standardised_target():

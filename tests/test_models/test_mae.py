@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from g2sd_mm.errors import ConfigError
 from g2sd_mm.models.mae import (
     MAEPretraining,
     MaskedAutoencoder,
@@ -156,6 +157,11 @@ def test_pre_training_masks_by_the_samples_seeds():
     first = model(images(), samples, mode='loss')['loss']
     torch.manual_seed(123)
     assert torch.equal(model(images(), samples, mode='loss')['loss'], first)
+
+
+def test_pre_training_without_hidden_patches_is_refused():
+    with pytest.raises(ConfigError, match=words('model.mask_ratio=0')):
+        MAEPretraining(**STUDENT, mask_ratio=0)
 
 
 def test_what_pre_training_deploys_is_the_plain_autoencoder():

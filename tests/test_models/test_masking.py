@@ -49,6 +49,11 @@ def test_hiding_everything_is_refused():
         random_masking(torch.rand(1, 16), 0.99)
 
 
+def test_a_share_below_zero_is_refused():
+    with pytest.raises(ValueError, match=r'mask_ratio -0\.5'):
+        random_masking(torch.rand(1, 16), -0.5)
+
+
 def test_noise_is_the_same_in_any_split_of_the_batch():
     whole = mask_noise(images(6), seeded(*range(6)), 16)
     parts = [mask_noise(images(2), seeded(i, i + 1), 16) for i in (0, 2, 4)]

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...models.masking import Masking
 from ..explained import explained_variance
 from ..teachers.protocol import Features
@@ -58,6 +59,7 @@ class TokenLoss(nn.Module):
     """
 
     takes_features = True  # a teacher's, to put the student's tokens beside them
+    any_widths = False  # whether tokens of two widths can be compared
 
     def __init__(
         self,
@@ -105,10 +107,17 @@ class TokenLoss(nn.Module):
     def forward(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
     ) -> Tensor:
-        """Tokens of both, see :func:`~.alignment.align`, and the masking -> scalar."""
+        """Tokens of both, see :func:`~.alignment.align`, and the masking -> scalar.
+
+        Raises:
+            UserError: for tokens of two widths, which torch would stretch if one is 1.
+        """
         if self.token_weights is None:
-            return self.loss_weight * self.distance(*self.compared(student, teacher, view))
+            compared = self.compared(student, teacher, view)
+            self._check_widths(*compared)
+            return self.loss_weight * self.distance(*compared)
         predicted, target, first = self._standardised(student, teacher, view)
+        self._check_widths(predicted, target)
         parts = {'cls': slice(0, first), 'patches': slice(first, None)}
         weighted = [
             weight * self.distance(predicted[:, parts[kind]], target[:, parts[kind]])
@@ -116,6 +125,15 @@ class TokenLoss(nn.Module):
             if first or kind == 'patches'
         ]
         return self.loss_weight * sum(weighted, start=predicted.new_zeros(()))
+
+    def _check_widths(self, predicted: Tensor, target: Tensor) -> None:
+        own, wanted = predicted.shape[-1], target.shape[-1]
+        if own != wanted and not self.any_widths:
+            raise UserError(
+                f'{type(self).__name__} compares tokens of width {own} of the student with those '
+                f'of width {wanted} of the teacher: set out_channels={wanted} of the adapter of '
+                'their tap (distillation.adapters.TAP), or give it one'
+            )
 
     def _align(self, student: Tensor, teacher: Tensor | Features, view: Masking | None) -> Any:
         aligned = align(student, teacher, view, masked=self.tokens == 'masked')

@@ -138,6 +138,8 @@ class TokenSimilarityLoss(TokenLoss):
         options: of :class:`TokenLoss`.
     """
 
+    any_widths = True
+
     def __init__(
         self, temperature: float = 0.07, tokens: str = 'patches', **options: Any
     ) -> None:

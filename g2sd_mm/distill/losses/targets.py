@@ -39,7 +39,8 @@ def select_tokens(
         [B, n, d]; of ``masked`` patches of whole images [B * n, d], image by image.
 
     Raises:
-        ValueError: for ``masked`` without a view, and for ``cls`` without a class token.
+        ValueError: for ``masked`` without a view or without hidden patches, and for ``cls`` without
+            a class token.
     """
     if which == 'all':
         return tokens
@@ -52,6 +53,8 @@ def select_tokens(
         return patches
     if view is None:
         raise ValueError("tokens='masked' of a student that sees all patches: take 'patches'")
+    if view.keep.shape[1] == view.mask.shape[1]:
+        raise ValueError("tokens='masked', and model.mask_ratio=0 hides no patch: take 'patches'")
     if view.hidden is not None:
         return patches[:, view.keep.shape[1] :]
     return patches[view.mask.bool()]
