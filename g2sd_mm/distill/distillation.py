@@ -382,8 +382,10 @@ def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[st
     ``loss_task``.
 
     Raises:
-        ValueError: if a name is used on both sides.
+        ValueError: if a name is used on both sides, or there is no loss on either.
     """
+    if not own and not added:
+        raise ValueError('nothing is trained: the student has no loss, nor has distillation.losses')
     own = {'loss_task' if name == 'loss' else name: value for name, value in own.items()}
     twice = sorted(set(own) & set(added))
     if twice:

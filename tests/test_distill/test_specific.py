@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from g2sd_mm.distill import SpecificDistiller
+from g2sd_mm.distill.distillation import merge_losses
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
 from g2sd_mm.errors import ConfigError
 
@@ -91,6 +92,11 @@ def test_a_loss_that_would_replace_the_students_is_refused():
     model = specific(losses=dict(loss_task=LOSSES['loss_dist']))
     with pytest.raises(ValueError, match=words('loss_task of its own', 'rename')):
         losses_of(model)
+
+
+def test_without_any_loss_nothing_is_trained():
+    with pytest.raises(ValueError, match=words('nothing is trained', 'distillation.losses')):
+        merge_losses({}, {})
 
 
 def test_outside_of_training_it_is_the_student():

@@ -86,6 +86,12 @@ def test_a_loss_that_stays_high_is_told_of_once():
     assert line.startswith(start)
 
 
+def test_a_loss_that_is_nothing_but_zero_is_told_of_once():
+    (line,) = told([0.0] * 30)
+    assert 'nothing is trained' in line and 'loss_weight' in line
+    assert told([0.0] * 3 + [1.0] * 30) == []  # a warm-up
+
+
 @pytest.mark.parametrize(
     'losses',
     [

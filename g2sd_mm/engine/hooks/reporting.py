@@ -114,7 +114,7 @@ class ThroughputHook(Hook):
 
 @HOOKS.register_module()
 class DivergenceHook(Hook):
-    """Warns once when the loss stays above a multiple of its running median.
+    """Warns once when the loss stays above a multiple of its running median, or is nothing but 0.
 
     The run goes on: some recover. The next warning comes after the loss was below the limit again.
 
@@ -162,6 +162,11 @@ class DivergenceHook(Hook):
                     loss, step, self.factor, usual, self.patience,
                 )
         seen.append(loss)
+        if len(seen) == self.patience and not any(seen):
+            runner.logger.warning(
+                'the loss is 0 in all of %d steps: nothing is trained; one loss at least needs a '
+                'loss_weight above 0', self.patience,
+            )
 
 
 
