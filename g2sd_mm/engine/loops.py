@@ -33,8 +33,17 @@ class _ValidatesByTime:
     quick = 2.0  # seconds
 
     def run(self) -> Any:
-        """Launch training."""
+        """Launch training.
+
+        Raises:
+            UserError: if validations are due at no interval.
+        """
         loop = self.runner.val_loop
+        if loop is not None and self.val_interval < 1:
+            raise UserError(
+                f'train_cfg.val_interval={self.val_interval} is not 1 or more; to leave '
+                'validations out: --cfg-options val_dataloader=None val_cfg=None val_evaluator=None'
+            )
         self._ended, self._took = time.monotonic(), 0.0
         if loop is not None:
             validate = loop.run

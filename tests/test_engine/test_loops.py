@@ -167,6 +167,11 @@ def test_a_validation_that_is_not_due_is_not_made(tmp_path):
     assert not lines[0].startswith('validates')
 
 
+def test_an_interval_of_none_is_refused_with_how_to_leave_validations_out(tmp_path):
+    with pytest.raises(UserError, match='train_cfg.val_interval=0.*val_dataloader=None'):
+        go(tmp_path, **validating(val_interval=0))
+
+
 def test_loops_by_iterations_likewise(tmp_path):
     run = runner(
         tmp_path, Slope(), **{
