@@ -123,6 +123,8 @@ class LossWarmupHook(Hook):
 class TeacherGuardHook(Hook):
     """Checks that every rank has the same teacher, that it teaches, and that nothing trains it.
 
+    A resumed run with another teacher than its checkpoint says so.
+
     Ranks with different teachers are how a randomly initialised decoder once went unnoticed in the
     published code: each process seeded it differently and the loss settled at the mean of them.
 
@@ -135,7 +137,18 @@ class TeacherGuardHook(Hook):
     def __init__(self, interval: int = 1000) -> None:
         self.interval = interval
         self._constant: dict[str, bool] = {}
+        self._checksums: dict[str, str] = {}
+        self._before: dict[str, str] = {}
         self._first = True
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Record the teachers."""
+        checkpoint['meta']['teachers'] = dict(self._checksums)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Remember those of the checkpoint, if the run is resumed."""
+        if runner._resume:
+            self._before = dict(checkpoint['meta'].get('teachers') or {})
 
     def before_train(self, runner: Runner) -> None:
         """Raise RuntimeError if ranks differ, or the teacher's parameters are optimised."""
@@ -150,6 +163,11 @@ class TeacherGuardHook(Hook):
             runner.logger.info(
                 'teacher%s %s, the same on %d rank(s)', called, checksum, get_world_size()
             )
+            if (was := self._before.get(name, checksum)) != checksum:
+                runner.logger.warning(
+                    'changed since the checkpoint: teacher%s: %s, now %s: the run goes on beside '
+                    'another one', called, was, checksum,
+                )
         self._first = True
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:

@@ -183,6 +183,20 @@ def test_the_teachers_checksum_is_logged(logger):
     assert line == f'teacher {run.model.teacher.checksum()}, the same on 1 rank(s)'
 
 
+def test_a_resumed_run_says_that_its_teacher_is_another_one(logger):
+    hook, run = TeacherGuardHook(), guarded(logger)
+    hook.before_train(run)
+    hook.before_save_checkpoint(run, saved := {'meta': {}})
+    lines = logger.handlers[0].lines
+    for other, resumed, said in [(run, True, 1), (guarded(logger), True, 2),
+                                 (guarded(logger), False, 1)]:
+        lines.clear()
+        (again := TeacherGuardHook()).after_load_checkpoint(SimpleNamespace(_resume=resumed), saved)
+        again.before_train(other)
+        assert len(lines) == said
+        assert said == 1 or lines[1].startswith('changed since the checkpoint: teacher')
+
+
 def test_ranks_with_different_teachers_are_stopped(logger, monkeypatch):
     monkeypatch.setattr(hooks, 'all_gather_object', lambda own: [own, 'f00'])
     with pytest.raises(RuntimeError, match=words('different teachers', 'f00', 'same checkpoint')):
