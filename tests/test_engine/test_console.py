@@ -146,7 +146,7 @@ class Loop(_ValidatesByTime):
     def __init__(self, epoch, validation, clock):
         self.epoch, self.validation, self.clock = epoch, validation, clock
         self.runner = SimpleNamespace(val_loop=SimpleNamespace(run=self.validate))
-        self.done = []
+        self.done, self.val_interval = [], 1
 
     def validate(self):
         self.clock[0] += self.validation
