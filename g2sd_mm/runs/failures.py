@@ -19,7 +19,7 @@ from mmengine.dist import get_rank
 from ..checkpoints.integrity import POINTER
 from ..errors import RunError, UserError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: How torch says that the CPU has no memory left.
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|Cannot allocate memory")
 _WORKER = re.compile(r'DataLoader worker \(pid(\(s\))? [\d, ]+\) (is killed|exited unexpectedly)')
@@ -70,6 +70,11 @@ def explain(error: Exception, cfg: Config) -> str | None:
     if _disk_is_full(error, cfg):
         file = getattr(error, 'filename', None)
         return f'the disk is full: {file or cfg.work_dir} could not be written; make room'
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return (
+            f'{error.filename or cfg.work_dir} could not be written: larger than a file may be '
+            'here (ulimit -f, or the file system); raise the limit'
+        )
     if isinstance(error, OSError) and error.errno == errno.EROFS:
         return f'{error.filename or cfg.work_dir} cannot be written: the file system is read-only'
     if isinstance(error, torch.cuda.OutOfMemoryError):

@@ -39,6 +39,12 @@ def line(tmp_path, error: Exception, batch: int = 8, workers: int = 4) -> str:
     return str(caught.value)
 
 
+def test_a_limit_on_files_is_no_full_disk(tmp_path):
+    said = line(tmp_path, full(errno.EFBIG))
+    assert said.startswith('runs/x/epoch_2.pth') and 'ulimit -f' in said
+    assert 'disk' not in said
+
+
 @pytest.mark.parametrize(
     ('error', 'parts'),
     [
