@@ -11,6 +11,7 @@ from typing import Any
 from ..compat.guards import installed
 from ..errors import UserError
 from ..provenance import git_commit
+from ..tasks import TASKS
 from ..text import printable
 from . import methods
 
@@ -33,6 +34,15 @@ IDENTITY = ('task', 'student', 'method', 'table', 'setting')
 #: Tables whose rows are compared with the main ones, with what each of them uses: other systems,
 #: and G2SD with less arithmetic.
 BASELINES, CHEAPER = COMPARED = ('baselines', 'cheaper')
+#: What entries of a results.json are, where they are there.
+_KINDS: dict[str, type] = {
+    'data': str, 'environment': dict, 'methods': dict, 'fingerprints': dict, 'uses': list,
+    'made': list, 'missing': list, 'left_out': list,
+}  # fmt: skip
+#: What every row has, what it may have besides, and what it has if it did not fail.
+_ROW: dict[str, type] = {'task': str, 'method': str, 'seed': int, 'config': str}
+_TEXTS = ('student', 'table', 'setting', 'metric', 'error', 'data', 'dataset', 'checkpoint')
+_FIGURES = ('params_m', 'gflops', 'train_seconds', 'total_seconds')
 #: Of what a row uses: arithmetic in 1e15, of its own runs and of those that trained its teachers.
 ARITHMETIC = ('pflop', 'teachers_pflop')
 
@@ -53,12 +63,67 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     try:
         results = _printable(json.loads(path.read_text()))
-        results['rows'], results['suite']
+        _check(results)
         for name, described in results.get('methods', {}).items():
             methods.add(name, described)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'{path} is not a results.json: {error}') from error
     return results
+
+
+def _check(results: dict[str, Any]) -> None:
+    for key, kind in {'suite': str, 'rows': list}.items():
+        _has(results, key, kind)
+    for key, kind in _KINDS.items():
+        _has(results, key, kind, needed=False)
+    for key, kind in {'missing': str, 'left_out': str, 'uses': dict, 'made': dict}.items():
+        if not all(isinstance(each, kind) for each in results.get(key, ())):
+            raise ValueError(f'{key} has entries of another kind than {kind.__name__}')
+    for use in results.get('uses', ()):
+        for key in IDENTITY:
+            _has(use, key, str, 'what a row uses')
+    seen = set()
+    for row in results['rows']:
+        check_row(row)
+        name = ' '.join(str(row[key]) for key in (*IDENTITY, 'seed') if row.get(key, '') != '')
+        if name in seen:
+            raise ValueError(f'it has two rows {name}, one of which has to go')
+        seen.add(name)
+
+
+def check_row(row: dict[str, Any]) -> None:
+    """Whether a row has all that tables and reports read.
+
+    Raises:
+        TypeError, ValueError: with what is not as it should be.
+    """
+    for key, kind in _ROW.items():
+        _has(row, key, kind, 'a row')
+    if row['task'] not in TASKS:
+        raise ValueError(f'a row has the task {row["task"]!r}: there are {", ".join(TASKS)}')
+    name = f'{row["task"]} {row["method"]} seed {row["seed"]}'
+    for key in _TEXTS:
+        # what is not known of a run is null
+        _has({**row, key: row.get(key, '')}, key, str, name, none=key in _TEXTS[-3:])
+    if 'error' not in row:
+        for key in _FIGURES:
+            _has(row, key, (int, float), name, none=not key.endswith('seconds'))
+        _has(row, 'metrics', dict, name)
+        judged = row.get('metric') or TASKS[row['task']].headline
+        if judged not in row['metrics']:
+            raise ValueError(f'{name} has no {judged} in its metrics')
+
+
+def _has(
+    values: dict[str, Any], key: str, kind: type | tuple[type, ...], name: str = 'it',
+    needed: bool = True, none: bool = False,
+) -> None:
+    """Stop for an entry that is missing, or of another kind."""
+    if key not in values:
+        if needed:
+            raise ValueError(f'{name} has no {key}')
+    elif not isinstance(values[key], kind) and not (none and values[key] is None):
+        raise ValueError(f'{name} has the {key} {values[key]!r}')
 
 
 def _printable(value: Any) -> Any:

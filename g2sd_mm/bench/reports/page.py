@@ -160,12 +160,16 @@ def _ways(results: dict[str, Any]) -> list[dict[str, Any]]:
     return results.get('made') or [results]
 
 
+def _environment(way: Mapping[str, Any]) -> Mapping[str, Any]:
+    return way.get('environment') or {}
+
+
 def _made(results: dict[str, Any]) -> Iterator[Block]:
     """The commands of each environment, and below them the environment with its commits."""
     commands: dict[str, list[str]] = {}
     commits: dict[str, list[str]] = {}
     for way in _ways(results):
-        environment = dict(way['environment'])
+        environment = dict(_environment(way))
         commit = environment.pop('commit', None)
         key = json.dumps(environment, indent=2)
         commands.setdefault(key, []).append(way.get('command') or '')
@@ -198,10 +202,10 @@ def _reconstructions(folder: Path) -> list[Block]:
 
 
 def _subtitle(results: dict[str, Any]) -> str:
-    rows, made = results['rows'], results['environment']
+    rows, made = results['rows'], _environment(results)
     seeds = sorted({row['seed'] for row in rows})
     failed = sum('error' in row for row in rows)
-    known = (way['environment'].get('commit') for way in _ways(results))
+    known = (_environment(way).get('commit') for way in _ways(results))
     commits = list(dict.fromkeys(commit for commit in known if commit))
     parts = [
         *([f'on {results["data"]}'] if results.get('data') else []),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from ...errors import UserError
 from ...tasks import TASKS
 from ..results import BASELINES
 from . import baselines
@@ -196,3 +198,14 @@ _GIVEN = {step.name: step for step in DEMO.steps if step.given}
 LEAGUE = league_of(MINI, DEMO.given, _GIVEN)
 
 SUITES = {suite.name: suite for suite in (DEMO, MINI, LEAGUE, PAPER)}
+
+
+def suite_of(name: str, file: Path) -> Suite:
+    """The suite that a file says it is of.
+
+    Raises:
+        UserError: if there is none of that name.
+    """
+    if name not in SUITES:
+        raise UserError(f'{file} is of the suite {name!r}: this version has {", ".join(SUITES)}')
+    return SUITES[name]

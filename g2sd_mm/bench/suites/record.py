@@ -13,6 +13,7 @@ from ...errors import UserError
 from ...tasks import TASKS
 from ...whole_files import write_text
 from ..logs import SHAPES, read_scalars
+from ..results import check_row
 from .data import PRE_TRAINING, difference
 from .suites import Row
 
@@ -169,6 +170,9 @@ def read_rows(folder: Path) -> dict[str, dict[Path, dict[str, Any]]]:
     for file in sorted((folder / 'rows').glob('*_seed*.json')):
         try:
             kept = json.loads(file.read_text())
+            check_row(kept['row'])
+            for key in ('digest', 'suite', *HOW):
+                kept[key]  # a row's file has them all
             ending = f'_{_words(kept["row"])}'
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f'{file} is no row of a record ({error!r}): remove it') from error

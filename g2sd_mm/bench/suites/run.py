@@ -383,14 +383,14 @@ def merge_rows(folder: Path) -> None:
     Rows of configurations that the suite no longer has are left out, and named. Rows on other data
     than Shapes stay as they are: whether they count is not to be told without the data.
     """
-    from .catalogue import SUITES
+    from .catalogue import suite_of
 
     record = Record(folder)
-    files = list(record.files().values())
+    files = record.files()
     if not files:
         return
-    made = files[-1]
-    suite = with_given_files(SUITES[made['suite']])
+    *_, (file, made) = files.items()
+    suite = with_given_files(suite_of(made['suite'], file))
     digests = row_digests(suite, all_digests(suite, record.seeds()))
     rows = _in_order(suite, record.find(digests))
     kept = {key: made[key] for key in ('suite', *HOW)}

@@ -228,9 +228,13 @@ def test_tasks_that_are_not_asked_for_are_not_left_out(fake, tmp_path, record):
     assert Record(record).left_out({(0, Row('det', 'g2sd', 'vits')): 'of now'}) == []
 
 
-def test_a_file_that_is_no_row_is_named(fake, tmp_path, record):
+@pytest.mark.parametrize('lost', ['row', 'digest', 'environment', 'metrics', 'suite'])
+def test_a_file_that_is_no_row_is_named(fake, tmp_path, record, lost):
     go(tmp_path / 'out', record)
-    (record / 'rows' / 'shapes_cls_vits_scratch_seed0.json').write_text('{"row": {}}')
+    file = record / 'rows' / 'shapes_cls_vits_scratch_seed0.json'
+    kept = json.loads(file.read_text())
+    (kept['row'] if lost == 'metrics' else kept).pop(lost)
+    file.write_text(json.dumps(kept))
     with refused('shapes_cls_vits_scratch_seed0.json is no row of a record', 'remove it'):
         go(tmp_path / 'out', record)
 
@@ -266,6 +270,12 @@ def test_the_report_of_a_record_merges_its_rows(fake, tmp_path, record, monkeypa
         ('teacher', 0), ('scratch', 1)
     ]
     assert Record(tmp_path / 'none').seeds() == []
+
+
+def test_rows_of_a_suite_that_is_not_known_are_named(fake, tmp_path, record):
+    go(tmp_path / 'out', record, ['scratch'])  # of a suite of this test alone
+    with refused(str(record / 'rows' / 'shapes_cls_vits_scratch_seed0.json'), *SUITES):
+        merge_rows(record)
 
 
 def test_a_records_report_needs_nothing_but_its_folder(fake, tmp_path, record, monkeypatch):
