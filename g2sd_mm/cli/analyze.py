@@ -234,7 +234,8 @@ class Subjects:
 def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..bench.suites.finished_runs import (
         last_checkpoint,
-        run_config,
+        network_config,
+        shared_config,
         stage1_config,
         stage1_run,
         trained_networks,
@@ -249,14 +250,16 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
                         '--student and --cfg-options')  # fmt: skip
     folder = Path(args.run)
     runs = trained_networks(folder, args.task, args.seed, args.students or ())
-    data = run_config(runs['teacher'])
+    data = shared_config(runs)
     prepare_data(data, ('test_dataloader',))
     stage1 = stage1_run(folder, args.seed)
     saved = last_checkpoint(stage1) if stage1 else None
     generic = (stage1_config(stage1), saved) if stage1 and saved else None
     if args.generic:
         generic = _generic(args)
-    networks = {name: load_student(run) for name, run in runs.items()}
+    networks = {
+        name: load_student(run, network_config(folder, run)) for name, run in runs.items()
+    }
     agree_on_test_data(networks, data, 'the test data of the suite')
     return Subjects(args, networks, data, generic)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from ...config.load import load_config
 from ...errors import UserError
+from ...students.load import known_record
+from ..logs import run_of
 from ..results import read_results
 
 
@@ -82,13 +84,42 @@ def _wanted(
     return set(asked or known[:1])
 
 
+def network_config(folder: Path, run: Path) -> str | None:
+    """The config of a row whose weights do not say what network they are, as a published file's.
+
+    Args:
+        folder: of the suite.
+        run: one of its :func:`trained_networks`.
+    """
+    if known_record(run / 'weights.pth') is not None:
+        return None
+    rows = read_results(folder / 'results.json')['rows']
+    return next((row['config'] for row in rows if run_of(row) == run.name), None)
+
+
+def shared_config(runs: Mapping[str, Path]) -> Config:
+    """The config of the first run that wrote one: the runs of a task have the same test data.
+
+    A teacher that was given, and not trained here, wrote none.
+
+    Raises:
+        UserError: if none did.
+    """
+    wrote = [run for run in runs.values() if _written(run).is_file()]
+    return run_config([*wrote, *runs.values()][0])
+
+
+def _written(run: Path) -> Path:
+    return run / f'{run.name}.py'
+
+
 def run_config(run: Path) -> Config:
     """The config that a run wrote down, options included.
 
     Raises:
         UserError: if it wrote none.
     """
-    path = run / f'{run.name}.py'
+    path = _written(run)
     if not path.is_file():
         raise UserError(f'{run} has no {path.name}: it is no run of this project')
     return load_config(str(path))

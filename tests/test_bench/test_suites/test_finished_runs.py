@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from g2sd_mm.bench.suites.finished_runs import (
     last_checkpoint,
+    network_config,
     run_config,
+    shared_config,
     stage1_config,
     stage1_run,
     trained_networks,
 )
 from g2sd_mm.errors import UserError
 
+from ...helpers.students import student_folder
 from ...helpers.toys import words
 
 
 def row(method: str, run: str, task: str = 'cls', seed: int = 0, **changes) -> dict:
-    known = dict(task=task, method=method, seed=seed, checkpoint=f'elsewhere/{run}/weights.pth')
+    known = dict(
+        task=task, method=method, seed=seed, config=f'configs/shapes/{run}.py', params_m=0.2,
+        gflops=None, train_seconds=1.0, total_seconds=1.0,
+        metrics={'top1': 50.0, 'mIoU': 50.0}, checkpoint=f'elsewhere/{run}/weights.pth',
+    )  # fmt: skip
     return {**known, **changes}
 
 
@@ -125,6 +133,25 @@ def test_configs_are_those_that_the_run_wrote(tmp_path):
         run_config(run)
     (run / 'vitb_cls.py').write_text('marked = 5\nmodel = dict(type="X")\n')
     assert run_config(run).marked == 5
+
+
+def test_a_teacher_that_was_given_has_the_test_data_of_its_students(tmp_path):
+    """It was linked, and not trained: no config lies beside it."""
+    runs = {name: tmp_path / name for name in ('teacher', 'g2sd')}
+    with pytest.raises(UserError, match=words('teacher has no teacher.py')):
+        shared_config(runs)
+    for name in reversed(runs):
+        runs[name].mkdir()
+        (runs[name] / f'{name}.py').write_text(f'marked = {name!r}\n')
+        assert shared_config(runs).marked == name
+
+
+def test_weights_that_do_not_say_what_they_are_have_their_rows_config(folder):
+    run = folder / 'seed0' / 'vitb_cls'
+    torch.save({'state_dict': {'head.fc.weight': torch.zeros(2, 2)}}, run / 'weights.pth')
+    assert network_config(folder, run) == 'configs/shapes/vitb_cls.py'
+    described = student_folder(folder / 'seed0' / 'g2sd_vits_cls')
+    assert network_config(folder, described) is None
 
 
 @pytest.mark.parametrize('ran', [True, False])
