@@ -97,17 +97,26 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(f'no analysis {unknown[0]!r}: there are {", ".join(NAMES)}')
     if args.images is not None and args.images < 4:
         raise UserError(f'--images {args.images} is too few: give at least 4')
+    if args.pictures < 0:
+        raise UserError(f'--pictures {args.pictures} is too few: give 0 for none')
     if not args.out_dir and not args.run:
         raise UserError('--out-dir is missing: where shall the figures go?')
     g2sd_mm.register_all()
     subjects = _of_suite(args) if args.run else _of_files(args)
     chosen = args.analyses or subjects.possible()
-    folder = Path(args.out_dir or _place(args))
+    folder, made = Path(args.out_dir or _place(args)), []
     with Bars() as bars:
         for name in chosen:
-            result = subjects.result(name, folder, bars)
+            try:
+                result = subjects.result(name, folder, bars)
+            except UserError as error:
+                if args.analyses or (name == chosen[-1] and not made):
+                    raise
+                bars.say(f'{name} is left out: {error}')
+                continue
+            made.append(f'{name}.json')
             bars.say(f'{name} ({result["seconds"]:.0f} s): {_keep(name, result, folder)}')
-    print(f'{folder}: {", ".join(f"{name}.json" for name in chosen)} and plots')
+    print(f'{folder}: {", ".join(made)} and plots')
 
 
 def _place(args: argparse.Namespace) -> Path:
@@ -227,7 +236,7 @@ class Subjects:
         cfg, checkpoint = self.generic
         return reconstruct_images(
             cfg, checkpoint, self.data or cfg, self.args.pictures, folder / RECONSTRUCTION,
-            self.device,
+            self.device, self.args.images,
         )
 
 

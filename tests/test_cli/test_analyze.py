@@ -34,7 +34,11 @@ def suite(tmp_path_factory) -> Path:
     for method, run in (('teacher', 'vitb_cls'), ('g2sd', 'g2sd_vits_cls')):
         student_folder(runs / run)
         checkpoint = f'moved/seed0/{run}/weights.pth'
-        rows.append(dict(task='cls', method=method, seed=0, checkpoint=checkpoint))
+        rows.append(dict(
+            task='cls', method=method, seed=0, config=f'configs/{run}.py', checkpoint=checkpoint,
+            params_m=0.2, gflops=None, train_seconds=1.0, total_seconds=1.0,
+            metrics={'top1': 80.0},
+        ))  # fmt: skip
     cfg = toys.config('shapes/vits_deploy.py')
     cfg.pop('shapes', None)
     cfg.test_dataloader.dataset.data_root = str(data)
@@ -74,7 +78,7 @@ def test_everything_of_a_suite_is_analysed(suite, monkeypatch, capsys):
     folder = suite / 'analysis'
     for name in NAMES:
         result = json.loads((folder / f'{name}.json').read_text())
-        assert result['analysis'] == name and result['seconds'] >= 0
+        assert result['analysis'] == name and result['seconds'] >= 0 and result['images'] == 8
         assert 'tools/analyze.py' in result['command'] and result['environment']['packages']
         assert (folder / f'{name}.svg').is_file() == (name != 'reconstruction')
     pictures = {path.parent.name for path in folder.glob('reconstruction/*/*.png')}
@@ -83,6 +87,20 @@ def test_everything_of_a_suite_is_analysed(suite, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert [line.split(' (')[0] for line in told.splitlines() if ' s): ' in line] == list(NAMES)
     assert 'agrees with the teacher on' in told and 'a grey guess' in told
+
+
+def test_what_the_inputs_do_not_allow_is_left_out_unless_it_is_asked_for(
+    suite, tmp_path, monkeypatch, capsys
+):
+    from g2sd_mm.bench.analysis import corruption
+
+    monkeypatch.setattr(corruption, '_LEAST_SIDE', 500)
+    monkeypatch.setattr(analyze.Subjects, 'possible', lambda self: ['corruption', 'cka'])
+    run('--run', suite, '--images', 4, '--out-dir', tmp_path)
+    assert 'corruption is left out: ' in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['cka.json', 'cka.svg']
+    with pytest.raises(UserError, match='500 px'):
+        run('corruption', '--run', suite, '--images', 4, '--out-dir', tmp_path)
 
 
 def test_networks_are_given_by_config_and_checkpoint_too(suite, tmp_path):
@@ -139,9 +157,12 @@ def test_a_reconstruction_needs_no_classifier(suite, tmp_path):
     cfg.pop('shapes')
     cfg.train_dataloader.dataset.dataset.data_root = str(suite / 'images')
     cfg.dump(tmp_path / 'stage1.py')
-    run('--generic', tmp_path / 'stage1.py', stage1 / 'epoch_15.pth', '--pictures', 3,
-        '--out-dir', tmp_path / 'out', '--cfg-options',
-        f'distillation.teacher.checkpoint={suite / "seed0/vitb_mae/weights.pth"}')
+    for pictures in (5, 3):  # those of before are not among the new ones
+        run('--generic', tmp_path / 'stage1.py', stage1 / 'epoch_15.pth', '--pictures', pictures,
+            '--out-dir', tmp_path / 'out', '--cfg-options',
+            f'distillation.teacher.checkpoint={suite / "seed0/vitb_mae/weights.pth"}')
+        drawn = list((tmp_path / 'out' / 'reconstruction' / 'student').iterdir())
+        assert len(drawn) == pictures
     result = json.loads((tmp_path / 'out' / 'reconstruction.json').read_text())
     assert result['mask_ratio'] == 0.75 and result['images'] == 20 and result['pictures'] == 3
     assert set(result['losses']) == {'student', 'teacher', 'nothing'}
@@ -194,6 +215,7 @@ def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):
     [
         (['--out-dir', 'x'], 'nothing to analyse: give --run DIR, or --teacher and --student'),
         (['cka', '--run', 'x', '--images', '3'], '--images 3 is too few'),
+        (['--run', 'x', '--pictures', '-1'], '--pictures -1 is too few'),
         (['saliency', '--run', 'x'], "no analysis 'saliency': there are agreement, occlusion, "),
         (['--teacher', 'a', 'b'], '--out-dir is missing'),
         (['--teacher', 'a', 'b', '--out-dir', 'x'], 'a student is compared with a teacher'),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ...models.decomposed_attention import split_windows
 from ...models.positions import Grid
 from ...models.vit import Attention
-from .network import Advance, Networks, batches, normalised, nothing, transformer
+from .network import Advance, Networks, batches, known, normalised, nothing, transformer
 
 
 def attention_weights(attention: Attention, x: Tensor, grid: Grid) -> Tensor:
@@ -149,14 +149,10 @@ def attention_reach(
         inputs.remove()
         means = {key: sums[key] / counts[key] for key in sums}
         found[name] = {
-            'distance': [_known(heads) for heads in means['distance'].tolist()],
+            'distance': [known(heads) for heads in means['distance'].tolist()],
             'entropy': means['entropy'].tolist(),
             'bound': means['bound'][:, 0].tolist(),
             'uniform': float(patch_distances(grid, patch).mean()),
             'patch': patch,
         }
     return {'images': len(images), 'networks': found}
-
-
-def _known(values: list[float]) -> list[float | None]:
-    return [None if math.isnan(value) else value for value in values]

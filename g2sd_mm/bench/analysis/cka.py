@@ -13,16 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...errors import UserError
 from .network import (
     Advance,
     Networks,
     batches,
     block_taps,
+    known,
     normalised,
     nothing,
     patch_tokens,
     transformer,
 )
+
+_FEWEST = 4  # images of a batch: the estimate divides by n - 3
 
 
 def linear_gram(features: Tensor) -> Tensor:
@@ -47,7 +51,7 @@ def unbiased_hsic(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741, the formula's 
         ValueError: for three examples or fewer.
     """
     n = len(k)
-    if n < 4:
+    if n < _FEWEST:
         raise ValueError(f'the unbiased HSIC needs four examples, got {n}')
     k, l = k.clone().fill_diagonal_(0), l.clone().fill_diagonal_(0)  # noqa: E741
     trace = (k * l).sum()  # both are symmetric
@@ -75,9 +79,10 @@ class LayerCKA:
         self._sums = tuple(total + part for total, part in zip(sums, parts, strict=True))
 
     def value(self) -> Tensor:
-        """CKA [layers of ours, layers of theirs]."""
+        """CKA [layers of ours, layers of theirs]; NaN where a layer has the same for all images."""
         cross, own, other = self._sums
-        return cross / (own[:, None] * other[None]).sqrt()
+        scale = (own.clamp(min=0)[:, None] * other.clamp(min=0)[None]).sqrt()
+        return torch.where(scale > 0, cross / scale, torch.nan)
 
 
 @torch.no_grad()
@@ -95,15 +100,22 @@ def compare_layers(
         advance: told of images that a network has seen.
 
     Returns:
-        ``cka``: student -> [its blocks][the teacher's blocks].
+        ``images``: that were compared; ``cka``: student -> [its blocks][the teacher's blocks], None
+        where a block says the same of all images.
+
+    Raises:
+        UserError: for fewer than four images.
     """
+    batch = min(batch, len(images))
+    if batch < _FEWEST:
+        raise UserError(f'CKA compares at least {_FEWEST} images, and the data have {len(images)}')
     teacher, *students = networks
     taps = {name: block_taps(student) for name, student in networks.items()}
     for name, student in networks.items():
         transformer(student, name)
     sums = {name: LayerCKA() for name in students}
     for part in batches(images, batch):
-        if part.stop - part.start < min(batch, len(images)):
+        if part.stop - part.start < batch:
             continue
         layers = {}
         for name, student in networks.items():
@@ -122,7 +134,10 @@ def compare_layers(
         tap.remove()
     return {
         'teacher': teacher,
-        'images': len(images),
+        'images': len(images) // batch * batch,
         'batch': batch,
-        'cka': {name: total.value().tolist() for name, total in sums.items()},
+        'cka': {
+            name: [known(layers) for layers in total.value().tolist()]
+            for name, total in sums.items()
+        },
     }

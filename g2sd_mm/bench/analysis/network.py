@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,11 @@ def normalised(student: Student, images: Tensor) -> Tensor:
         torch.tensor(values, device=device).view(3, 1, 1) for values in (student.mean, student.std)
     )
     return (images.to(device).float() - mean) / std
+
+
+def known(values: list[float]) -> list[float | None]:
+    """Figures for a file, which has no NaN: None in its place."""
+    return [None if math.isnan(value) else value for value in values]
 
 
 def batches(images: Tensor, size: int = BATCH) -> Iterator[slice]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from ...errors import UserError
 from ...tasks import TASKS
 from .. import methods
 from .blocks import Block, Heading, Paragraph
@@ -70,16 +72,51 @@ def analysis_parts(folder: Path) -> Iterator[Block]:
         for name, look in LOOKS.items():
             file = below / f'{name}.json'
             if file.is_file() and look.draw is not None:
-                result = json.loads(file.read_text())
+                with _of_an_analysis(file):
+                    result = read_analysis(file)
+                    said = f'{summary(result)} ({result["images"]} images.)'
+                    picture = draw(result, of)
                 yield Heading(look.title + of)
-                yield Paragraph(f'{summary(result)} ({result["images"]} images.)')
-                yield Drawing(draw(result, of), look.caption, look.title + of)
+                yield Paragraph(said)
+                yield Drawing(picture, look.caption, look.title + of)
 
 
 def reconstruction_sentence(folder: Path) -> str:
     """The losses of ``folder/reconstruction.json``; empty if there is none."""
     file = folder / 'reconstruction.json'
-    return summary(json.loads(file.read_text())) if file.is_file() else ''
+    if not file.is_file():
+        return ''
+    with _of_an_analysis(file):
+        return summary(read_analysis(file))
+
+
+def analysis_commands(folder: Path) -> list[str]:
+    """How the analyses in a folder were made."""
+    files = [file for file in sorted(folder.rglob('*.json')) if file.stem in LOOKS]
+    return [read_analysis(file)['command'] for file in files]
+
+
+def read_analysis(file: Path) -> Result:
+    """What an analysis wrote.
+
+    Raises:
+        UserError: for a file that is none.
+    """
+    with _of_an_analysis(file):
+        result = json.loads(file.read_text())
+        LOOKS[result['analysis']], result['command']
+        return result
+
+
+@contextmanager
+def _of_an_analysis(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f'{file} is not what an analysis wrote ({type(error).__name__}: {error}): make it '
+            'again by tools/analyze.py, or move it away'
+        ) from error
 
 
 # Each analysis ------------------------------------------------------------------------------------
@@ -122,7 +159,8 @@ def _draw_agreement(fig: Figure, result: Result) -> None:
             colour = methods.colour(name)
             right.plot(*zip(*points, strict=True), marker='.', label=name, color=colour)
     right.set(xlabel='confidence', ylabel='accuracy', xlim=(0, 1), ylim=(0, 1))
-    right.legend()
+    if right.get_legend_handles_labels()[0]:  # of few images every bin may be too small
+        right.legend()
 
 
 def _occlusion_sentence(result: Result) -> str:
@@ -181,7 +219,8 @@ def _draw_corruption(fig: Figure, result: Result) -> None:
 
 
 def _cka_sentence(result: Result) -> str:
-    said = [f'{name} {result["cka"][name][-1][-1]:.2f}' for name in methods.ordered(result['cka'])]
+    last = {name: result['cka'][name][-1][-1] for name in methods.ordered(result['cka'])}
+    said = [f'{n} {"none" if value is None else f"{value:.2f}"}' for n, value in last.items()]
     return f'Similarity of the last block to the teacher\'s last: {", ".join(said)}.'
 
 
@@ -189,7 +228,7 @@ def _draw_cka(fig: Figure, result: Result) -> None:
     names = methods.ordered(result['cka'])
     axes = fig.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for place, name in zip(axes, names, strict=True):
-        values = result['cka'][name]
+        values = [_drawn(layers) for layers in result['cka'][name]]
         image = place.imshow(values, vmin=0, vmax=1, cmap='viridis', origin='lower', aspect='auto')
         place.set(title=name, xlabel="teacher's block")
         for axis, number in ((place.xaxis, len(values[0])), (place.yaxis, len(values))):
@@ -204,8 +243,8 @@ def _attention_sentence(result: Result) -> str:
     said = []
     for name in methods.ordered(result['networks']):
         found = result['networks'][name]
-        first, *_, last = (_mean(heads) for heads in found['distance'])
-        told = ('none' if math.isnan(mean) else f'{mean:.0f}' for mean in (first, last))
+        means = [_mean(heads) for heads in found['distance']]
+        told = ('none' if math.isnan(mean) else f'{mean:.0f}' for mean in (means[0], means[-1]))
         said.append(f'{name} {" to ".join(told)}')
     return f'Mean attention distance in px, first to last block: {", ".join(said)}.'
 
@@ -214,6 +253,11 @@ def _mean(heads: list[float | None]) -> float:
     """Over the heads that look at patches; NaN, which is drawn as a gap, if none does."""
     known = [value for value in heads if value is not None]
     return sum(known) / len(known) if known else math.nan
+
+
+def _drawn(values: list[float | None]) -> list[float]:
+    """What a picture takes: NaN, which is a gap, for no figure."""
+    return [math.nan if value is None else value for value in values]
 
 
 def _draw_attention(fig: Figure, result: Result) -> None:
@@ -225,7 +269,7 @@ def _draw_attention(fig: Figure, result: Result) -> None:
             blocks = range(1, len(heads) + 1)
             place.plot(blocks, [_mean(h) for h in heads], color=colour, label=name)
             for block, values in zip(blocks, heads, strict=True):
-                dots = [math.nan if value is None else value for value in values]
+                dots = _drawn(values)
                 place.plot([block] * len(dots), dots, '.', color=colour, alpha=0.45)
             place.set(xlabel='block', xticks=list(blocks) if len(heads) <= 12 else None)
     teacher = result['networks'].get('teacher')

@@ -11,7 +11,7 @@ import jinja2
 
 from ...distill.teachers.licences import licence_warning
 from ..logs import SHAPES, curves
-from .analyses import analysis_parts, reconstruction_sentence
+from .analyses import analysis_commands, analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table
 from .league import league_tables
 from .pictures import method_picture, prediction_grids, reconstruction_grid
@@ -220,8 +220,8 @@ def _subtitle(results: dict[str, Any]) -> str:
 
 def _analysis_commands(folders: tuple[Path, ...]) -> list[str]:
     """How the analyses were made, each command once."""
-    files = next((f for f in (sorted((p / 'analysis').rglob('*.json')) for p in folders) if f), [])
-    return list(dict.fromkeys(json.loads(file.read_text())['command'] for file in files))
+    found = (analysis_commands(folder / 'analysis') for folder in folders)
+    return list(dict.fromkeys(next(filter(None, found), [])))
 
 
 _RUNS = ('seed', 'task', 'method', 'config', 'trained on', 'tested on', 'metrics')

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from g2sd_mm.bench.analysis.cka import LayerCKA, compare_layers, linear_gram, unbiased_hsic
+from g2sd_mm.errors import UserError
 
 from .networks import pictures, student
 
@@ -99,8 +100,22 @@ def test_a_network_is_like_itself_block_by_block(networks):
 
 def test_a_rest_smaller_than_a_batch_is_left_out(networks):
     images = pictures(13)
-    whole, part = (compare_layers(networks, i, batch=5)['cka'] for i in (images, images[:10]))
-    assert whole == part
+    whole, part = (compare_layers(networks, i, batch=5) for i in (images, images[:10]))
+    assert whole == part and whole['images'] == 10
+    assert compare_layers(networks, images)['images'] == 13
+
+
+def test_fewer_than_four_images_are_refused(networks):
+    with pytest.raises(UserError, match=r'4 images.* have 3'):
+        compare_layers(networks, pictures(3))
+
+
+def test_of_layers_that_say_the_same_of_all_images_nothing_is_known(networks):
+    total = LayerCKA()
+    total.add([features(), torch.ones(40, 3)], [features()])
+    assert total.value()[0].item() == pytest.approx(1) and total.value()[1].isnan().all()
+    found = compare_layers(networks, pictures(1).repeat(4, 1, 1, 1))['cka']['g2sd']
+    assert found == [[None] * 4] * 4
 
 
 @pytest.mark.parametrize('task', ['detection', 'segmentation'])

@@ -9,6 +9,7 @@ import pytest
 
 from g2sd_mm.bench.reports.analyses import (
     LOOKS,
+    analysis_commands,
     analysis_parts,
     draw,
     reconstruction_sentence,
@@ -17,6 +18,7 @@ from g2sd_mm.bench.reports.analyses import (
 from g2sd_mm.bench.reports.page import show
 from g2sd_mm.bench.reports.plots import svg
 from g2sd_mm.cli.analyze import NAMES
+from g2sd_mm.errors import UserError
 
 BINS = {'count': [0, 100], 'confidence': [0.0, 0.75], 'accuracy': [0.0, 0.8]}
 CALIBRATION = {'accuracy': 80.0, 'confidence': 75.0, 'ece': 5.0, 'nll': 0.5, 'bins': BINS}
@@ -56,7 +58,7 @@ SENTENCES = {
 
 
 def result(name: str) -> dict:
-    return {'analysis': name, 'images': 40, **RESULTS[name]}
+    return {'analysis': name, 'command': f'ask {name}', 'images': 40, **RESULTS[name]}
 
 
 def test_every_analysis_has_a_look():
@@ -82,6 +84,35 @@ def test_heads_that_look_at_no_patch_are_left_out():
     open_heads['networks'] = {'g2sd': network}
     assert summary(open_heads).endswith('g2sd 10 to none.')
     assert draw(open_heads).startswith('<svg')
+
+
+def test_layers_that_say_the_same_of_all_images_are_gaps():
+    found = {**result('cka'), 'cka': {'g2sd': [[0.9, None], [None, None]]}}
+    assert summary(found).endswith('g2sd none.')
+    assert draw(found).startswith('<svg')
+
+
+def test_a_network_of_one_block_has_its_first_block_as_its_last():
+    network = RESULTS['attention']['networks']['g2sd']
+    short = {key: network[key][:1] for key in ('distance', 'entropy', 'bound')}
+    found = {**result('attention'), 'networks': {'g2sd': {**network, **short}}}
+    assert summary(found).endswith('g2sd 15 to 15.')
+    assert draw(found).startswith('<svg')
+
+
+@pytest.mark.parametrize('text', ['{"analysis": "cka", "cka"', '{}', '[]', json.dumps(
+    {'analysis': 'cka', 'command': '', 'images': 4}), '{"analysis": "x", "command": ""}'])
+def test_a_file_that_no_analysis_wrote_is_named(tmp_path, text):
+    (tmp_path / 'cka.json').write_text(text)
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / 'cka.json'))):
+        list(analysis_parts(tmp_path))
+
+
+def test_other_files_beside_analyses_are_none(tmp_path):
+    (tmp_path / 'seg').mkdir()
+    (tmp_path / 'seg' / 'cka.json').write_text(json.dumps(result('cka')))
+    (tmp_path / 'notes.json').write_text('{}')
+    assert analysis_commands(tmp_path) == ['ask cka']
 
 
 def test_pictures_of_one_page_keep_their_identifiers_apart():
