@@ -151,18 +151,30 @@ def main() -> None:
     run_command(lambda: _report(Path(args.report[1])) if args.report else _run(args))
 
 
+def _check_numbers(args: argparse.Namespace) -> None:
+    from ..errors import UserError
+
+    least = {'jobs': 1, 'gpus': 1, 'seeds': 0}
+    for name, lowest in least.items():
+        given = getattr(args, name)
+        for number in given if isinstance(given, list) else [given]:
+            if number is not None and number < lowest:
+                raise UserError(f'--{name} {number} is too small: give a number from {lowest}')
+
+
 def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.commands import HERE, Launcher
     from ..bench.suites.plan import with_given_files
     from ..errors import RunError
 
+    _check_numbers(args)
     suite, data = _suite(args)
     rows = suite.select(
         task=args.tasks, method=args.rows, student=args.students, table=args.tables
     )
     if args.teachers == 'given':
         suite = with_given_files(suite, rows)
-    seeds = args.seeds or list(suite.seeds)
+    seeds = list(dict.fromkeys(args.seeds or suite.seeds))
     named = f'{suite.name}_{data.name}' if data else suite.name
     folder = Path(args.out or Path('work_dirs') / named)
     if data and suite.record and not args.record:

@@ -91,6 +91,7 @@ def find_images(data: str, options: dict[str, Any] | None = None) -> Data:
     if data.endswith('.py') or not Path(data).is_dir():
         return _of_config(data, options)
     layout = find_layout(data)
+    say(layout.notes)
     train, val = layout.split('train'), layout.split('val') or layout.split('test')
     if train is None or val is None:
         raise DataError(f'{data} needs train and val folders: one to learn from, one to judge by')

@@ -190,7 +190,9 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     known = [size.num_heads for size in ENCODERS.values()
              if (size.embed_dim, size.depth) == (width, depth)]  # fmt: skip
     chosen = heads or (known[0] if known else width // 64 if width % 64 == 0 else 0)
-    if not chosen or width % chosen:
+    if heads and width % heads:
+        raise UserError(f'--heads {heads} does not divide the width of {path}, {width}')
+    if not chosen:
         raise UserError(f'{path} does not say how many heads go with width {width}: give --heads')
     if not {'norm.weight', 'fc_norm.weight'} & set(state):
         raise UserError(f'{path} has no final norm: it is the backbone of a task; give --config')

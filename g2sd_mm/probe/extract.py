@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -83,7 +85,8 @@ def extract(
     }  # fmt: skip
     file = cache / f'{_digest(key)}.safetensors' if cache is not None else None
     if file is not None and file.is_file():
-        return _read(file)
+        with suppress(SafetensorError):  # a damaged file is written anew
+            return _read(file)
     encoder.network.to(device)
     found: dict[str, list[Tensor]] = {'cls': [], 'mean': [], 'labels': [], 'patches': []}
     kind = torch.device(device).type

@@ -57,6 +57,7 @@ def neighbour_votes(
         similarity, nearest = (part @ train.T).topk(min(k, len(train)), dim=1)
         # the largest is taken off, or exp would overflow at a small T; the ranking is the same
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
+        weights = weights.clamp(min=torch.finfo(weights.dtype).tiny)  # the farthest votes too
         empty = weights.new_zeros(len(part), classes)
         votes.append(empty.scatter_add_(1, labels[nearest], weights))
     return torch.cat(votes)
@@ -64,9 +65,11 @@ def neighbour_votes(
 
 def accuracies(scores: Tensor, labels: Tensor) -> dict[str, float]:
     """Percent of the images [Q] whose class has the highest of the scores [Q, classes], or is among
-    the five highest; ``top5`` where there are more than five classes."""
+    the five highest; ``top5`` where there are more than five classes. A class of score -inf is no
+    answer, whatever its place."""
     ranks = (1, 5) if scores.shape[1] > 5 else (1,)
-    best = scores.topk(max(ranks), dim=1).indices == labels[:, None]
+    values, classes = scores.topk(max(ranks), dim=1)
+    best = (classes == labels[:, None]) & (values > -torch.inf)
     return {f'top{k}': round(100 * best[:, :k].any(dim=1).double().mean().item(), 4) for k in ranks}
 
 
@@ -79,7 +82,8 @@ def k_nearest(
     number = _number(labels, val_labels) if classes is None else classes
     x, y = _compared(train, val, centred)
     votes = neighbour_votes(x, labels, y, k, temperature, number)
-    return {**accuracies(votes, val_labels), 'k': k, 'temperature': temperature}
+    # a class that no neighbour is of is not among the five best
+    return {**accuracies(votes.log(), val_labels), 'k': k, 'temperature': temperature}
 
 
 def logistic_regression(
@@ -122,7 +126,9 @@ def linear_probe(
     when the others train; then all of them train. Validation images take no part in the choice.
     """
     number = _number(labels, val_labels) if classes is None else classes
-    mean, std = train.double().mean(dim=0), train.double().std(dim=0).clamp(min=1e-6)
+    mean = train.double().mean(dim=0)
+    # of a single image there is no deviation
+    std = train.double().std(dim=0, correction=min(1, len(train) - 1)).clamp(min=1e-6)
     x, queries = (train.double() - mean) / std, (val.double() - mean) / std
     held = _every_fifth(labels)
     chosen, tried = strengths[0], {}

@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import g2sd_mm
 
-from ..errors import UserError
+from ..errors import DataError, UserError
 from ..threads import use_threads
 from . import measures
 from .data import find_images
-from .dense import dense_probe
+from .dense import IGNORED, dense_probe
 from .encoders import Encoder, find_encoder
 from .extract import TOKENS, Extracted, extract
 
@@ -82,9 +84,11 @@ def probe(
     }
     for name, number in positive.items():
         if number is not None and not number > 0:
-            raise UserError(f'--{name} {number} is not above 0')
+            raise UserError(f'{"-" if name == "k" else "--"}{name} {number} is not above 0')
     if not 0 < crop_share <= 1:
         raise UserError(f'--crop-share {crop_share} is not above 0 and at most 1')
+    if out and Path(out).is_dir():  # said before the work, not behind it
+        raise UserError(f'--out {out} is a folder: give the path of a JSON file')
     images = find_images(data, options if config is None else None)
     wanted = _wanted(probes, images.dense)
     encoder = find_encoder(weights, timm, config, options, block, norm, heads)
@@ -101,6 +105,8 @@ def probe(
     train, val = found['train'], found['val']
     results: dict[str, Any] = {}
     if images.dense:
+        for name, part in found.items():
+            _check_masks(part.labels, len(images.classes), f'{data}, {name}')
         assert train.patches is not None and val.patches is not None
         results[DENSE] = dense_probe(
             train.patches.to(device), train.labels.to(device),
@@ -143,6 +149,14 @@ def _wanted(probes: Sequence[str] | None, dense: bool) -> tuple[str, ...]:
             f'{", ".join(known)}'
         )
     return tuple(probes or known)
+
+
+def _check_masks(masks: Tensor, classes: int, name: str) -> None:
+    labelled = masks[masks != IGNORED]
+    if not len(labelled):
+        raise DataError(f'{name}: every pixel of the masks is {IGNORED}, which is of no class')
+    if (highest := int(labelled.max())) >= classes:
+        raise DataError(f'{name}: masks have the class {highest}, and there are 0 to {classes - 1}')
 
 
 def _asked(

@@ -35,6 +35,26 @@ def cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x @ y.T) / np.outer(*lengths)
 
 
+@pytest.mark.parametrize('k', [1, 3, 20])
+def test_a_class_without_a_vote_is_not_among_the_five_best(k):
+    generator = torch.Generator().manual_seed(0)
+    train, val = (torch.randn(number, 8, generator=generator) for number in (60, 90))
+    labels, val_labels = torch.arange(60) % 10, torch.arange(90) % 10
+    nearest = torch.from_numpy(np.argsort(-cosines(val.numpy(), train.numpy()), axis=1)[:, :k])
+    found = measures.k_nearest(train, labels, val, val_labels, k=k)
+    voted = (labels[nearest] == val_labels[:, None]).any(dim=1)
+    assert found['top1'] <= found['top5'] <= 100 * voted.double().mean().item() + 1e-3
+    if k <= 5:  # all that got a vote are among them
+        assert found['top5'] == pytest.approx(100 * voted.double().mean().item(), abs=1e-3)
+
+
+def test_a_single_image_has_a_linear_layer_too():
+    found = measures.linear_probe(
+        torch.ones(1, 3), torch.tensor([1]), torch.zeros(2, 3), torch.tensor([0, 1])
+    )
+    assert found['top1'] == 50.0  # it knows one class
+
+
 @pytest.mark.parametrize('centred', [None, 'train', 'each'])
 @pytest.mark.parametrize('k', [1, 20, 500])
 def test_neighbours_vote_as_in_the_formula(sets, k, centred):

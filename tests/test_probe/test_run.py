@@ -19,7 +19,7 @@ from g2sd_mm.probe import measures
 from g2sd_mm.probe.data import batches, find_images
 from g2sd_mm.probe.encoders import find_encoder
 from g2sd_mm.probe.extract import extract
-from g2sd_mm.probe.run import probe, table
+from g2sd_mm.probe.run import _check_masks, probe, table
 
 from ..helpers import imagenet
 from ..helpers.students import CONFIGS, student_folder
@@ -146,6 +146,16 @@ def test_a_cache_that_was_not_finished_is_not_read(weights, data, tmp_path, monk
     ]
 
 
+def test_a_damaged_file_of_the_cache_is_written_anew(weights, data, tmp_path):
+    asked = dict(probes=['knn'], cache=str(tmp_path / 'c'), **ASKED)
+    first = probe(weights, str(data), **asked)
+    for file in (tmp_path / 'c').iterdir():
+        file.write_bytes(file.read_bytes()[:200])
+    for cached in (False, True):
+        answer = probe(weights, str(data), **asked)
+        assert answer['probes'] == first['probes'] and answer['features_cached'] == cached
+
+
 def test_configs_have_the_same_images_as_their_folders(weights, image_data, monkeypatch):
     monkeypatch.setenv('G2SD_DATA', str(image_data))
     options = {**imagenet.plain(), 'num_classes': 3}
@@ -184,11 +194,26 @@ def test_masks_are_probed_patch_by_patch(weights, tmp_path):
         probe(weights, str(root), ['knn'], **ASKED)
 
 
+def test_masks_without_a_class_give_no_figure(weights, tmp_path):
+    data = masks(tmp_path)
+    for file in (data / 'annotations' / 'val').iterdir():
+        cv2.imwrite(str(file), np.full((40, 48), 255, np.uint8))
+    with pytest.raises(DataError, match='val: every pixel'):
+        probe(weights, str(data), **ASKED)
+
+
+def test_masks_of_classes_that_there_are_not_are_refused():
+    _check_masks(torch.tensor([[0, 1, 255]]), 2, 'x')
+    with pytest.raises(DataError, match=r'x: .*class 2.* 0 to 1'):
+        _check_masks(torch.tensor([[0, 2, 255]]), 2, 'x')
+
+
 @pytest.mark.parametrize(
     ('changes', 'said'),
     [({'probes': ['knn', 'nearest']}, 'nearest'), ({'token': 'all'}, '--token'),
-     ({'k': 0}, '--k'), ({'temperature': 0.0}, '--temperature'), ({'crop_share': 2.0}, '--crop'),
+     ({'k': 0}, '-k 0'), ({'temperature': 0.0}, '--temperature'), ({'crop_share': 2.0}, '--crop'),
      ({'size': -1}, '--size'), ({'size': 30}, '--size'),
+     ({'heads': 3}, '--heads 3'), ({'out': '.'}, '--out'),
      ({'train_images': 0}, '--train-images'), ({'val_images': -1}, '--val-images')],
 )  # fmt: skip
 def test_options_that_are_refused(weights, data, changes, said):
