@@ -36,9 +36,10 @@ IDENTITY = ('task', 'student', 'method', 'table', 'setting')
 BASELINES, CHEAPER = COMPARED = ('baselines', 'cheaper')
 #: What entries of a results.json are, where they are there.
 _KINDS: dict[str, type] = {
-    'data': str, 'environment': dict, 'methods': dict, 'fingerprints': dict, 'uses': list,
-    'made': list, 'missing': list, 'left_out': list,
+    'suite': str, 'rows': list, 'data': str, 'environment': dict, 'methods': dict,
+    'fingerprints': dict, 'uses': list, 'made': list, 'missing': list, 'left_out': list,
 }  # fmt: skip
+_ENTRIES: dict[str, type] = {'missing': str, 'left_out': str, 'uses': dict, 'made': dict}
 #: What every row has, what it may have besides, and what it has if it did not fail.
 _ROW: dict[str, type] = {'task': str, 'method': str, 'seed': int, 'config': str}
 _TEXTS = ('student', 'table', 'setting', 'metric', 'error', 'data', 'dataset', 'checkpoint')
@@ -72,11 +73,9 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def _check(results: dict[str, Any]) -> None:
-    for key, kind in {'suite': str, 'rows': list}.items():
-        _has(results, key, kind)
     for key, kind in _KINDS.items():
-        _has(results, key, kind, needed=False)
-    for key, kind in {'missing': str, 'left_out': str, 'uses': dict, 'made': dict}.items():
+        _has(results, key, kind, needed=key in ('suite', 'rows'))
+    for key, kind in _ENTRIES.items():
         if not all(isinstance(each, kind) for each in results.get(key, ())):
             raise ValueError(f'{key} has entries of another kind than {kind.__name__}')
     for use in results.get('uses', ()):

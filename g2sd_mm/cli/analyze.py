@@ -104,7 +104,8 @@ def _run(args: argparse.Namespace) -> None:
     g2sd_mm.register_all()
     subjects = _of_suite(args) if args.run else _of_files(args)
     chosen = args.analyses or subjects.possible()
-    folder, made = Path(args.out_dir or _place(args)), []
+    folder = Path(args.out_dir or _place(args))
+    made: list[str] = []
     with Bars() as bars:
         for name in chosen:
             try:

@@ -110,6 +110,20 @@ def test_rows_on_own_data_are_kept_where_nobody_commits_them(asked, arguments, r
     assert asked[0][0].record == record
 
 
+@pytest.mark.parametrize(
+    ('option', 'number'), [('jobs', -1), ('jobs', 0), ('gpus', 0), ('seeds', -1)]
+)
+def test_numbers_that_are_too_small_are_refused(asked, option, number):
+    with refused(f'--{option} {number}'):
+        run(f'--{option}', str(number))
+    assert not asked
+
+
+def test_a_seed_that_is_named_twice_is_run_once(asked, capsys):
+    run('--data-root', 'pets', '--seeds', '3', '3', '--rows', 'scratch', '--dry-run')
+    assert capsys.readouterr().out.count('tools/train.py') == 1
+
+
 def test_own_data_are_told_how_much_it_will_be(asked, capsys):
     run('--data-root', 'pets', '--rows', 'scratch')
     lines = capsys.readouterr().out.splitlines()
@@ -147,7 +161,8 @@ def test_a_record_has_a_report_for_each_of_its_data(tmp_path, monkeypatch, capsy
     rows = tmp_path / 'record' / 'rows'
     rows.mkdir(parents=True)
     for name in ('cats', 'pets'):
-        kept = {'digest': '', 'suite': 'mini', 'row': line()}
+        how = {'command': '', 'jobs': 1, 'environment': {}}
+        kept = {'digest': '', 'suite': 'mini', **how, 'row': line()}
         (rows / f'{name}_cls_vits_scratch_seed0.json').write_text(json.dumps(kept))
     with refused('record has rows on cats and no results_cats.json', '--record'):
         reproduce._report(rows.parent)

@@ -109,7 +109,7 @@ def serve(folder: Path, port: int, refresh: int = 5) -> ThreadingHTTPServer:
         refresh: seconds between two looks of a browser.
 
     Raises:
-        UserError: if the port is taken.
+        UserError: if the port is taken, or is none.
     """
 
     class Page(BaseHTTPRequestHandler):
@@ -131,7 +131,7 @@ def serve(folder: Path, port: int, refresh: int = 5) -> ThreadingHTTPServer:
 
     try:
         return ThreadingHTTPServer(('127.0.0.1', port), Page)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise UserError(
-            f'--port {port} cannot be used ({error.strerror}): give another, 0 for any that is free'
+            f'--port {port} cannot be used ({error}): give another, 0 for any that is free'
         ) from error

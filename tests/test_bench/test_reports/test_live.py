@@ -80,6 +80,8 @@ def test_it_is_served_on_this_machine_alone(tmp_path):
                 urllib.request.urlopen(request, timeout=60)
         with pytest.raises(UserError, match=words(f'--port {server.server_port}')):
             serve(tmp_path, server.server_port)
+        with pytest.raises(UserError, match=words('--port 99999')):
+            serve(tmp_path, 99999)
     finally:
         server.shutdown()
         server.server_close()
