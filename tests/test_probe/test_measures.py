@@ -50,9 +50,9 @@ def test_a_class_without_a_vote_is_not_among_the_five_best(k):
 
 def test_a_single_image_has_a_linear_layer_too():
     found = measures.linear_probe(
-        torch.ones(1, 3), torch.tensor([1]), torch.zeros(2, 3), torch.tensor([0, 1])
+        torch.ones(1, 3), torch.tensor([1]), torch.zeros(2, 3), torch.tensor([1, 1])
     )
-    assert found['top1'] == 50.0  # it knows one class
+    assert found['top1'] == 100.0  # it knows one class
 
 
 @pytest.mark.parametrize('centred', [None, 'train', 'each'])
