@@ -12,12 +12,14 @@ from g2sd_mm.errors import UserError
 
 from ..helpers.toys import ROOT
 
+#: What every row has.
+COMMON = dict(task='cls', student='vits', config='c', params_m=1.0, gflops=0.5, train_seconds=10.0,
+              total_seconds=12.0)  # fmt: skip
 MARKED = 'before\n<!-- results: r.json -->\nold\n<!-- end of results -->\nafter\n'
 
 
 def write_results(folder: Path) -> None:
-    row = dict(task='cls', method='teacher', seed=0, metrics={'top1': 80.0}, params_m=1.0)
-    row.update(gflops=0.5, train_seconds=10.0, total_seconds=12.0)
+    row = {**COMMON, 'method': 'teacher', 'seed': 0, 'metrics': {'top1': 80.0}}
     (folder / 'r.json').write_text(json.dumps({'suite': 'demo', 'rows': [row]}))
 
 
@@ -42,10 +44,8 @@ def test_a_missing_results_file_is_named(tmp_path):
 
 
 def test_a_league_is_shown_with_what_its_rows_use(tmp_path):
-    common = dict(task='cls', student='vits', params_m=1.0, gflops=0.5, train_seconds=10.0,
-                  total_seconds=12.0)  # fmt: skip
     rows = [
-        {**common, 'method': method, 'seed': seed, 'metrics': {'top1': value}, 'table': table}
+        {**COMMON, 'method': method, 'seed': seed, 'metrics': {'top1': value}, 'table': table}
         for method, table, values in (('g2sd', 'main', (80, 81)), ('mkd', 'baselines', (82, 84)))
         for seed, value in enumerate(values)
     ]
@@ -58,12 +58,10 @@ def test_a_league_is_shown_with_what_its_rows_use(tmp_path):
 
 
 def test_rows_with_less_arithmetic_are_shown_alone(tmp_path):
-    common = dict(task='cls', student='vits', params_m=1.0, gflops=0.5, train_seconds=10.0,
-                  total_seconds=12.0, seed=0)  # fmt: skip
     found = (('main', '', 80.0), ('baselines', '', 82.0), ('cheaper', 'fast', 81.0))
     rows = [
-        {**common, 'method': 'mkd' if table == 'baselines' else 'g2sd', 'metrics': {'top1': value},
-         'table': table, 'setting': setting}
+        {**COMMON, 'method': 'mkd' if table == 'baselines' else 'g2sd', 'seed': 0,
+         'metrics': {'top1': value}, 'table': table, 'setting': setting}
         for table, setting, value in found
     ]  # fmt: skip
     (tmp_path / 'r.json').write_text(json.dumps({'suite': 'league', 'rows': rows}))
