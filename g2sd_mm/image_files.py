@@ -6,6 +6,7 @@ Imports nothing heavy: the checker runs without torch.
 from __future__ import annotations
 
 import os
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,11 @@ UNREAD_ENDINGS = (
 )  # fmt: skip
 #: How a JPEG begins and ends, and the marker before its pixels.
 _START, _END, _SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
+#: The entry of a TIFF file that says LogLuv, in both orders of bytes: OpenCV's way to write floats.
+_LOGLUV = {
+    magic: [struct.pack(f'{order}HHIH', 259, 3, 1, code) for code in (34676, 34677)]
+    for magic, order in ((b'II*\0', '<'), (b'MM\0*', '>'))
+}
 #: What operating systems, file servers and archives leave behind beside hidden files.
 _SYSTEM = frozenset(
     ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle', '$recycle.bin',
@@ -89,6 +95,21 @@ def endings_of(names: Iterable[str]) -> str:
     """How many files there are of each ending, the most frequent first: ``8 .png, 2 .txt``."""
     counts = Counter(os.path.splitext(name)[1] or 'without an ending' for name in names)
     return ', '.join(f'{number} {ending}' for ending, number in counts.most_common(5))
+
+
+def misread(content: bytes, in_bytes: bool = True) -> str:
+    """Why decoders would make other pixels of a file without a word; empty if they would not.
+
+    Args:
+        content: of the file.
+        in_bytes: whether the pixels are to be of 8 bits, whatever they are in the file.
+    """
+    if ends_early(content):
+        return 'the JPEG ends too early'
+    if in_bytes and any(entry in content for entry in _LOGLUV.get(content[:4], ())):
+        # they are brightened as for a screen, and all above 1 are white
+        return 'a TIFF file of floats, which no decoder shows as they are: save it in 8 or 16 bits'
+    return ''
 
 
 def ends_early(content: bytes) -> bool:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from g2sd_mm.image_files import endings_of, files_below, folders_in, is_image, is_stray, spread
+from g2sd_mm.image_files import (
+    endings_of,
+    files_below,
+    folders_in,
+    is_image,
+    is_stray,
+    misread,
+    spread,
+)
 
 
 @pytest.mark.parametrize(
@@ -52,3 +62,12 @@ def test_strays_are_passed_over_with_all_below_them_and_told(tmp_path):
     assert told >= {'.git', '__MACOSX', '.DS_Store', 'a/.ipynb_checkpoints', 'a/Thumbs.db',
                     'a/loop'}  # fmt: skip
     assert [path.name for path in folders_in(tmp_path)] == ['a', 'b']
+
+
+@pytest.mark.parametrize('head', [b'II*\0', b'MM\0*'])
+def test_floats_of_a_tiff_file_are_no_bytes(head):
+    order = '<' if head.startswith(b'I') else '>'
+    content = head + bytes(40) + struct.pack(f'{order}HHIH', 259, 3, 1, 34676) + bytes(40)
+    assert 'floats' in misread(content)
+    assert not misread(content, in_bytes=False)
+    assert not misread(content.replace(head, b'XXXX')) and not misread(head + bytes(80))

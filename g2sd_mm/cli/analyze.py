@@ -157,9 +157,9 @@ class Subjects:
         generic: tuple[Config, Path] | None,
     ) -> None:
         self.args, self.data, self.generic = args, data, generic
-        from ..runs.processes import best_device
+        from ..devices import usable_device
 
-        self.device = args.device or best_device()
+        self.device = usable_device(args.device)
         self.networks = {name: student.to(self.device) for name, student in networks.items()}
 
     @property

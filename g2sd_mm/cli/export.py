@@ -118,6 +118,7 @@ def export(
         raise UserError('--test-data measures the top-1 accuracy of whole classifiers')
     path = Path(out) if out else weights_file(student).with_suffix(FORMATS[to])
     size = None if size is None else plain_size(size)
+    tested = _tested(loaded, test_data, size) if test_data else None  # refused before the work
     exported = export_student(loaded, path, to, part, opset, size)
     _say(path, f'{exported.part}, differs from PyTorch by {exported.difference:.1e} at most')
     if exported.size != loaded.image_size and loaded.image_size:
@@ -125,14 +126,18 @@ def export(
         print(f'note: it takes images of {taken}, the student was trained on those of {own}')
     if exported.left_out:
         print(printable(f'note: {exported.left_out}'))
-    files = [path]
+    files, quantised = [path], path.with_name(f'{path.stem}_int8{path.suffix}')
     if int8:
-        files.append(path.with_name(f'{path.stem}_int8{path.suffix}'))
-        write_int8(path, files[1])
-        _say(files[1], 'quantised to int8: measure its accuracy before you use it')
-        add_to_description(exported, int8={'file': files[1].name, 'sha256': file_digest(files[1])})
-    if test_data:
-        accuracies = _accuracies(loaded, files, to, test_data, exported.size)
+        files.append(quantised)
+        share = write_int8(path, quantised)
+        _say(quantised, f'{100 * share:.0f} % of the weights in int8, those of matrix products: '
+             'measure its accuracy before you use it')  # fmt: skip
+        add_to_description(exported, int8={'file': quantised.name, 'share': round(share, 4),
+                                           'sha256': file_digest(quantised)})  # fmt: skip
+    elif to == 'onnx' and quantised.exists():
+        print(printable(f'note: {quantised} is of an earlier export: --int8 writes it anew'))
+    if tested is not None:
+        accuracies = _accuracies(loaded, files, to, tested)
         for name, accuracy in accuracies.items():
             print(printable(f'top-1 {accuracy:.2f} %  {name}'))
         add_to_description(exported, top1={'test_data': test_data, **accuracies})
@@ -164,18 +169,22 @@ def _benchmark(student: Any, exported: Any, teacher: str | None, opset: int) -> 
     add_to_description(exported, benchmark=[asdict(one) for one in measured])
 
 
-def _accuracies(
-    student: Any, files: list[Path], to: str, config: str, size: int | tuple[int, int]
-) -> dict[str, float]:
+def _tested(student: Any, config: str, size: int | tuple[int, int] | None) -> Any:
+    """The config with the test data, which are there and of the student's kind."""
     from ..config.load import load_config
-    from ..export.check import top1
-    from ..export.student import runner_of
     from ..runs.data import prepare_data
     from ..students.load import agree_on_test_data
 
     cfg = load_config(config)
     prepare_data(cfg, ('test_dataloader',))
-    agree_on_test_data({'the student': student}, cfg, config, size)
+    agree_on_test_data({'the student': student}, cfg, config, size or student.image_size)
+    return cfg
+
+
+def _accuracies(student: Any, files: list[Path], to: str, cfg: Any) -> dict[str, float]:
+    from ..export.check import top1
+    from ..export.student import runner_of
+
     runners = {path.name: runner_of(path, to) for path in files}
     classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
     return top1(student, cfg, {'PyTorch': student, **classifiers})

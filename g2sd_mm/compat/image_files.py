@@ -2,7 +2,7 @@
 
 The readers of mmcv and mmseg raise whatever their decoder does: an assertion, an error of OpenCV,
 "cannot identify image file <_io.BytesIO object>". Wrapped, they all raise :class:`DataError`. And a
-JPEG that ends too early is not decoded: the rest of the picture would be grey.
+JPEG that ends too early is not decoded, whose rest would be grey, nor a TIFF file of floats.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from g2sd_mm.compat.import_hooks import after_import, replace_function
 from g2sd_mm.errors import DataError
-from g2sd_mm.image_files import ends_early
+from g2sd_mm.image_files import misread
 from g2sd_mm.text import one_line
 
 Reader = Callable[[Any, dict], Any]
@@ -25,19 +25,19 @@ Reader = Callable[[Any, dict], Any]
 
 def name_unreadable_files() -> None:
     """Wrap the readers as soon as they are imported."""
-    after_import('mmcv.image.io', _refuse_half_images)
+    after_import('mmcv.image.io', _refuse_misread_images)
     after_import('mmcv.transforms.loading', _wrap_image_reader)
     after_import('mmseg.datasets.transforms.loading', _wrap_mask_reader)
 
 
-def _refuse_half_images(image_io: ModuleType) -> None:
+def _refuse_misread_images(image_io: ModuleType) -> None:
     decode = image_io.imfrombytes
 
     @functools.wraps(decode)
-    def imfrombytes(content: bytes, *args: Any, **options: Any) -> Any:
-        if ends_early(content):
-            raise ValueError('the JPEG ends too early')
-        return decode(content, *args, **options)
+    def imfrombytes(content: bytes, flag: str = 'color', *args: Any, **options: Any) -> Any:
+        if reason := misread(content, in_bytes=flag != 'unchanged'):
+            raise ValueError(reason)
+        return decode(content, flag, *args, **options)
 
     replace_function(image_io, 'imfrombytes', imfrombytes)
 

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..data_layouts.copies import original
-from ..image_files import ends_early
+from ..image_files import ends_early, misread
 from .findings import Finding
 
 _FORMATS = {
@@ -58,12 +58,13 @@ def look_at_image(path: str) -> Picture:
     head = _Head.of(content)
     if head.too_large:
         return Picture(path, findings=(Finding('too-large', path, head.detail),))
-    half = ends_early(content)
+    wrong = misread(content)
     with _decoder_messages() as messages:
-        pixels = None if half else _decoded(content)
+        pixels = None if wrong else _decoded(content)
     if pixels is None:
-        kind = 'truncated' if half or _lacks_its_end(content) else 'unreadable'
-        return Picture(path, findings=(Finding(kind, path, head.format or 'no image'),))
+        half = ends_early(content) or _lacks_its_end(content)
+        kind, detail = ('truncated', '') if half else ('unreadable', wrong)
+        return Picture(path, findings=(Finding(kind, path, detail or head.format or 'no image'),))
     if any('Corrupt JPEG data' in line for line in messages):
         findings.append(Finding('damaged', path, messages[0]))
     # links of a converted copy have one ending, whatever they lead to

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..compat.image_files import too_large
-from ..image_files import ends_early
+from ..image_files import misread
 
 try:
     import simplejpeg
@@ -54,12 +54,12 @@ class EncodedImage:
         reducible: whether it can be decoded in part or at less than its full size.
 
     Raises:
-        ValueError: if it is no image, or a JPEG without its end.
+        ValueError: if it is no image, a JPEG without its end, or a TIFF file of floats.
     """
 
     def __init__(self, data: bytes) -> None:
-        if ends_early(data):
-            raise ValueError('the JPEG ends too early')
+        if reason := misread(data):
+            raise ValueError(reason)
         self.data = data
         self._jpeg = _plain_jpeg(data)
         self.reducible = self._jpeg is not None

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 
 import g2sd_mm
 
+from ..devices import usable_device
 from ..errors import RunError, UserError
 from ..students.batches import predictions
 from ..students.load import load_student
@@ -24,7 +25,6 @@ from ..students.tiles import tiling_for
 from ..text import some
 from ..threads import use_threads
 from .prediction_files import CocoFiles, CsvFile, Earlier, JsonFile, VideoFiles
-from .processes import best_device
 
 #: What can be written beside ``predictions.json``, and what is, if nothing else is asked for.
 SAVED = ('csv', 'coco', 'masks', 'drawn')
@@ -174,7 +174,7 @@ def student_for(
 ) -> Student:
     """A student of a config, or of what stands beside its weights, where it is quickest."""
     g2sd_mm.register_all()
-    device = device or best_device()
+    device = usable_device(device)
     student = load_student(weights, config, options, device)
     if device == 'cpu':
         use_threads(sum(parameter.numel() for parameter in student.parameters()))

@@ -21,11 +21,6 @@ from ..errors import Preempted, UserError
 _PORT = '29500'
 
 
-def best_device() -> str:
-    """``cuda`` where there is one, else ``cpu``."""
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
-
-
 def start_processes(cfg: Config, launcher: str) -> None:
     """Fit a config to its launcher; without GPUs join over gloo, which mmengine cannot do alone.
 

@@ -252,8 +252,10 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
     try:
         with open(path, 'rb') as file:
             pixels = mmcv.imfrombytes(file.read(), channel_order=order)
-    except (cv2.error, ValueError) as error:  # what it makes of a file that is no image
+    except cv2.error as error:  # what it makes of a file that is no image
         raise UserError(f'{path} is not an image that can be read') from error
+    except ValueError as error:
+        raise UserError(f'{path} is not an image that can be read: {one_line(error)}') from error
     if pixels is None:  # or this, where it reorders no channels
         raise UserError(f'{path} is not an image that can be read')
     return pixels

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 from .. import datasets, models  # noqa: F401, a student is built of them
@@ -18,8 +17,8 @@ from ..checkpoints.record import Record, check_record, describe_network, read_si
 from ..compat.quiet import quiet_imports
 from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
+from ..devices import usable_device
 from ..errors import UserError
-from ..text import first_line
 from .build import build_student
 from .mask_head import fit_to_weights
 from .student import Student
@@ -52,17 +51,9 @@ def load_student(
             pre-trained encoder, which predicts nothing; if there is no such device.
         CheckpointError: if the weights do not fit the network, or the file cannot be read.
     """
-    path = weights_file(source)
+    path, device = weights_file(source), usable_device(device)
     with quiet_imports():
-        student = _load(path, config, options)
-    try:
-        return student.to(device)
-    except (RuntimeError, AssertionError) as error:  # without CUDA torch raises one or the other
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
-        raise UserError(
-            f'device {device} cannot be used: {first_line(error)}; give cpu, cuda or cuda:NUMBER'
-        ) from error
+        return _load(path, config, options).to(device)
 
 
 def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | None) -> Student:

@@ -142,6 +142,16 @@ def test_the_layouts_of_the_command_are_those_there_are():
     assert set(convert.LAYOUTS) == set(LAYOUTS)
 
 
+@pytest.mark.parametrize('to', ['same', 'timm'])
+def test_convert_warns_of_weights_that_nothing_takes(tool, tmp_path, to):
+    state = random_state(FAKES['timm'].shapes(SMALL))
+    next(t for t in state.values() if t.ndim > 1).view(-1)[0] = float('nan')
+    torch.save(state, tmp_path / 'nan.pth')
+    code, out, _ = tool('convert', tmp_path / 'nan.pth', tmp_path / 'o.pth', '--to', to)
+    assert code == 0
+    assert 'warning: 1 broken' in out and 'has NaN' in out
+
+
 def test_convert_lists_what_is_left_out(tool, fake, tmp_path):
     code, out, _ = tool('convert', fake('g2sd_student'), tmp_path / 'o.pth', '--to', 'timm')
     assert code == 0

@@ -10,7 +10,8 @@ import torch
 
 from g2sd_mm.cli.export import export
 from g2sd_mm.config.load import load_config
-from g2sd_mm.errors import UserError
+from g2sd_mm.errors import DataError, UserError
+from g2sd_mm.export.formats import write_int8, write_onnx
 from g2sd_mm.runs.test import evaluate
 
 from ..helpers import toys
@@ -60,7 +61,7 @@ def test_files_lie_beside_the_weights_with_their_accuracy(config, tmp_path, caps
     assert written['int8']['file'] == 'weights_int8.onnx'
     said = capsys.readouterr().out
     assert f'top-1 {expected:.2f} %  PyTorch' in said
-    assert 'MB): quantised to int8: measure its accuracy' in said
+    assert '% of the weights in int8, those of matrix products: measure its accuracy' in said
     assert 0 < expected < 100
     nodes = {node.op_type for node in onnx.load(files[1]).graph.node}
     assert 'MatMulInteger' in nodes  # attention's own products and the convolution stay
@@ -84,3 +85,30 @@ def test_what_does_not_go_together_is_refused(tmp_path):
         export(folder, to='torchscript', int8=True)
     with pytest.raises(UserError, match='measures the top-1 accuracy of whole classifiers'):
         export(folder, to='torchscript', test_data='config.py')
+
+
+def test_an_int8_file_of_an_earlier_export_is_told(tmp_path, capsys):
+    folder = str(student_folder(tmp_path))
+    (_, small) = export(folder, int8=True)
+    assert 'earlier export' not in capsys.readouterr().out
+    export(folder)
+    assert f'note: {small} is of an earlier export' in capsys.readouterr().out
+
+
+def test_of_convolutions_no_weight_is_said_to_be_in_int8(tmp_path):
+    convolution = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 30, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(30, 3, bias=False),
+    )  # fmt: skip
+    write_onnx(convolution, torch.rand(2, 3, 8, 8), tmp_path / 'a.onnx', ['logits'])
+    share = write_int8(tmp_path / 'a.onnx', tmp_path / 'b.onnx')
+    assert 0.05 < share < 0.15  # 90 weights of 930
+
+
+def test_data_that_do_not_fit_are_refused_before_a_file_is_written(config, tmp_path):
+    weights = toys.save(tmp_path / 'weights.pth', toys.classifier())
+    other = tmp_path / 'other.py'
+    load_config(config, {'test_dataloader.dataset.data_prefix': 'nowhere'}).dump(str(other))
+    with pytest.raises((UserError, DataError), match='nowhere'):
+        export(weights, config, test_data=str(other))
+    assert not (tmp_path / 'weights.onnx').exists()

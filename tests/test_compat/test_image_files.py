@@ -11,8 +11,11 @@ import pytest
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from g2sd_mm.errors import DataError
+from g2sd_mm.data_checks.images import look_at_image
+from g2sd_mm.datasets.decoding import EncodedImage
+from g2sd_mm.errors import DataError, UserError
 from g2sd_mm.image_files import ends_early
+from g2sd_mm.students import images
 
 from ..helpers import odd_images as odd
 from ..helpers.toys import run_python, words
@@ -126,3 +129,20 @@ def test_other_files_pass():
 @pytest.mark.parametrize('size', range(2, 60))
 def test_headers_cut_anywhere(size):
     assert ends_early(odd.encoded()[:size])
+
+
+def test_a_tiff_file_of_floats_is_read_as_it_is_or_not_at_all(tmp_path):
+    values = np.linspace(0, 1, 5 * 4 * 3, dtype=np.float32).reshape(5, 4, 3)
+    path = str(tmp_path / 'floats.tif')
+    cv2.imwrite(path, values)  # LogLuv, which decodes to bytes that are brighter
+    content = (tmp_path / 'floats.tif').read_bytes()
+    for read in (mmcv.imfrombytes, EncodedImage):
+        with pytest.raises(ValueError, match='floats'):
+            read(content)
+    with pytest.raises(DataError, match=path):
+        read_image(path)
+    with pytest.raises(UserError, match=path):
+        images.read_image(path)
+    (finding,) = look_at_image(path).findings
+    assert finding.kind == 'unreadable'
+    assert np.abs(mmcv.imfrombytes(content, 'unchanged') - values).max() < 0.02

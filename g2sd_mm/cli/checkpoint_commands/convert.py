@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> None:
     said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
     print(printable(said))
     print(f'  {len(done.state)} tensors written')
+    _warn_of_broken(done.state)
     if unsure:
         print(printable(f'  warning: {unsure}'))
     if done.dropped:
@@ -179,6 +180,16 @@ def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> Non
         write_sidecar(target, {**known, 'origin': origin}, numbers)
     said = f'{weights.name} -> {target}: {len(state)} tensors, names as they are'
     print(printable(said))
+    _warn_of_broken(state)
+
+
+def _warn_of_broken(state: State) -> None:
+    from ...checkpoints.load import defects
+    from ...text import printable, some
+
+    if broken := defects(state):
+        print(printable(f'  warning: {len(broken)} broken ({some(broken)}): such weights are '
+                        'refused as a student, teacher or start'))  # fmt: skip
 
 
 def _with_positions(
