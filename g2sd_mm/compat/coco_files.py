@@ -56,7 +56,9 @@ def _in_metric(module: ModuleType) -> None:
     def read(path: str) -> Any:
         from g2sd_mm.data_checks.coco_file import read_for_metric
 
-        return indexed(make(), read_for_metric(path))
+        coco = indexed(make(), read_for_metric(path))
+        coco.loadRes = functools.partial(_results_on, make, coco)
+        return coco
 
     replace_function(module, 'COCO', read)
     metric = module.CocoMetric
@@ -70,6 +72,13 @@ def _in_metric(module: ModuleType) -> None:
 
     compute_metrics.__doc__ = compute.__doc__
     metric.compute_metrics = compute_metrics
+
+
+def _results_on(make: type, coco: Any, found: Any) -> Any:
+    """``coco.loadRes``, which cannot read that nothing was found: an average precision of 0."""
+    if found == []:
+        return indexed(make(), {**coco.dataset, 'annotations': []})
+    return make.loadRes(coco, found)
 
 
 def _say_what_is_left_out(metric: Any) -> None:

@@ -201,8 +201,12 @@ def _frames_of(path: Path, every: int) -> Iterator[Item]:
                 if not good:
                     break
                 facts: dict[str, Any] = {'frame': number}
-                if rate > 0:
-                    facts['seconds'] = round(number / rate, 3)
+                # as the video says: phones record frames of unequal length
+                seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                if seconds <= 0 and rate > 0:  # it says nothing
+                    seconds = number / rate
+                if seconds > 0 or number == 0:
+                    facts['seconds'] = round(seconds, 3)
                 yield Item(str(path), np.ascontiguousarray(frame[..., ::-1]), path, facts)
             number += 1
     finally:

@@ -91,6 +91,12 @@ def test_what_the_checker_calls_harmless_trains_and_evaluates(tmp_path, kind, ed
     assert values['coco/bbox_mAP'] == values['coco/segm_mAP'] == 1.0
 
 
+def test_an_average_precision_of_no_boxes_at_all_is_0(tmp_path):
+    values = evaluated(write_split(tmp_path, 'val'), labels=())
+    assert values['coco/bbox_mAP'] == values['coco/segm_mAP_50'] == 0.0
+    assert values['coco/bbox_mAP_l'] == -1.0  # COCO's figure where no object is so large
+
+
 def test_areas_are_those_of_masks_and_without_one_of_boxes(tmp_path):
     triangle = [[0, 0, 20, 0, 0, 20]]
     runs = dict(size=[SIDE, SIDE], counts=[10, 30, SIDE * SIDE - 40])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
 
 import cv2
@@ -31,6 +32,20 @@ def video(path, frames: int = 10, rate: float = 5.0):
     for number in range(frames):
         writer.write(np.full((48, 64, 3), (0, 0, 20 * number), np.uint8))  # BGR: more and more red
     writer.release()
+    return path
+
+
+def unequal(path):
+    """The same video with frames from the fifth on that are shown three times as long."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b'stts')
+    _, frames, length = struct.unpack('>III', content[at + 8 : at + 20])
+    content[at + 8 : at + 20] = struct.pack('>5I', 2, 4, length, frames - 4, 3 * length)
+    for box in (b'stts', b'stbl', b'minf', b'mdia', b'trak', b'moov'):  # eight bytes more
+        size = content.rindex(box, 0, at + 4) - 4
+        (before,) = struct.unpack_from('>I', content, size)
+        struct.pack_into('>I', content, size, before + 8)
+    path.write_bytes(content)
     return path
 
 
@@ -115,6 +130,12 @@ def test_frames_of_a_video_have_their_number_and_time(tmp_path):
     assert reds == pytest.approx([0, 60, 120, 180], abs=12)
     assert all(item.image[..., 2].mean() < 12 for item in items)  # red comes first
     assert len(list(find(tmp_path).items)) == 10
+
+
+def test_seconds_are_the_videos_own(tmp_path):
+    items = find(unequal(video(tmp_path / 'phone.mp4'))).items
+    seconds = [item.facts['seconds'] for item in items if 'seconds' in item.facts][:6]
+    assert seconds == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.4], abs=0.01)
 
 
 def test_a_video_that_ends_too_early_says_so(tmp_path):

@@ -360,9 +360,7 @@ def _line(suite: Suite, row: Row, seed: int, finished: Mapping[Key, Result]) -> 
     metrics = test.get('metrics') or result.get('metrics', {})
     error = result.get('error') or test.get('error')
     if not error and row.judged_by not in metrics:
-        error = (
-            f'its evaluation gave no {row.judged_by}: nothing was predicted, or data are missing'
-        )
+        error = f'its evaluation gave no {row.judged_by}: data are missing'
     if error:
         return {**line, 'error': error}
     chain = [finished[seed, name] for name in suite.chain(row.step)]

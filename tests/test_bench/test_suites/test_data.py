@@ -259,11 +259,8 @@ def test_the_matrix_runs_on_them(pictures, objects, scenes, tmp_path, monkeypatc
     results = run_suite(
         suite, suite.rows, [0], tmp_path / 'out', jobs=2, say=lambda line: None, data=data
     )
-    errors = {row['config']: row['error'] for row in results['rows'] if 'error' in row}
-    # two steps detect nothing, and what is not evaluated is not a result
-    assert all('gave no bbox_mAP' in error for error in errors.values()), errors
-    assert all('maskrcnn' in config for config in errors)
-    done = [row for row in results['rows'] if 'error' not in row]
-    assert {row['task'] for row in done} >= {'cls', 'seg'} and len(done) >= 12
+    assert not [row['error'] for row in results['rows'] if 'error' in row]
+    done = results['rows']
+    assert {row['task'] for row in done} >= {'cls', 'det', 'seg'} and len(done) >= 12
     assert len(list((tmp_path / 'record' / 'rows').glob('pictures_*.json'))) == len(done)
     assert read_results(tmp_path / 'record' / 'results_pictures.json')['rows']
