@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         help='demo-student, tiny, small, ... or a name of timm such as convnext_atto (what fits '
         'the machine)',
     )  # fmt: skip
-    p.add_argument('--task', help='cls, det or seg (found by how the folder is laid out)')
+    p.add_argument('--task', help='cls, det, seg or depth (found by how the folder is laid out)')
     p.add_argument('--epochs', type=float, help="epochs of the student's fine-tuning; the other "
                    'runs in proportion')  # fmt: skip
     p.add_argument('--time-budget', metavar='TIME', help='of all training: 2h, 90m, 5400s')

@@ -12,8 +12,10 @@ from ...checkpoints.taught_by import licences_of
 from ...distill.teachers.licences import licence_sentence
 from ...provenance import git_commit
 from ...students import Student
+from ...tasks import TASKS
 from ...version import __version__
 from ...whole_files import write_text
+from ..reports.summary import retained
 from .plan import Plan, Wishes, describe
 
 #: Task -> what Hugging Face calls it.
@@ -91,6 +93,8 @@ def write_card(
         command: wishes -> command line that made it.
     """
     own = next(figure for figure in figures if figure.method == 'g2sd')
+    teacher = next((figure for figure in figures if figure.method == 'teacher'), None)
+    less = TASKS[plan.task].metric(own.metric).lower_is_better
     text = _TEMPLATES.get_template('card.md.j2').render(
         name=plan.data.name,
         pipeline=_PIPELINES.get(student.task, student.task),
@@ -99,7 +103,9 @@ def write_card(
         sliced=plan.networks.sliceable,
         given=plan.wishes.teacher,
         licences=[*map(licence_sentence, licences_of(student.origin).items())],
-        teacher=next((figure for figure in figures if figure.method == 'teacher'), None),
+        teacher=teacher,
+        kept=retained(own.value, teacher.value, less) if teacher else None,
+        less=less,
         figures=figures,
         images=plan.data.size(str(plan.data.pictures.train)),
         classes=student.classes,

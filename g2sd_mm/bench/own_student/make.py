@@ -93,7 +93,7 @@ def distill(
         data: folder, see :data:`~g2sd_mm.data_layouts.LAYOUTS`.
         teacher: file of weights, name of timm, or both as ``NAME=FILE``; one is trained by default.
         student: arch of this project or name of timm; chosen for the machine by default.
-        task: cls, det or seg; found by itself.
+        task: cls, det, seg or depth; found by itself.
         epochs: of the student's fine-tuning; the other runs in proportion.
         time_budget: of all training: ``2h``, ``90m`` or seconds.
         twin: also fine-tune the student without its teacher, to compare with.
@@ -298,6 +298,7 @@ def _command(wishes: Wishes) -> str:
     words = ['g2sd', 'distill', wishes.data]
     words += ['--teacher', wishes.teacher] if wishes.teacher else []
     words += ['--student', wishes.student] if wishes.student else []
+    words += ['--task', wishes.task] if wishes.task else []
     words += ['--epochs', f'{wishes.epochs:g}'] if wishes.epochs else []
     words += ['--time-budget', f'{wishes.seconds:g}s'] if wishes.seconds else []
     words += [] if wishes.twin else ['--no-twin']

@@ -32,7 +32,7 @@ class Wishes:
     """What a person asks for; None leaves the choice to the plan.
 
     data: folder, laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
-    task: cls, det or seg, which the folder has to be of.
+    task: cls, det, seg or depth, which the folder has to be of.
     epochs: passes of the student's fine-tuning over the training images; the other runs get as many
         more or fewer.
     seconds: that all training may take.
@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def task(self) -> str:
-        """cls, det or seg."""
+        """cls, det, seg or depth."""
         return self.data.tasks[0]
 
     @property

@@ -187,15 +187,20 @@ def _is_error(task: str, metric: str) -> bool:
 
 
 def _retained(own: Figures, teacher: Figures, error: bool) -> float | None:
-    """Percent of the teacher, over the seeds that both have; None if there is no such seed.
+    """Percent of the teacher, over the seeds that both have; None if there is no such seed."""
+    common = own.keys() & teacher.keys()
+    ours, theirs = (sum(figures[seed] for seed in common) for figures in (own, teacher))
+    return retained(ours, theirs, error)
+
+
+def retained(own: float, teacher: float, error: bool) -> float | None:
+    """Percent of the teacher's figure that is kept; None of nothing.
 
     Of errors the other way round: with twice the teacher's error half of it is kept.
     """
-    common = own.keys() & teacher.keys()
-    ours, theirs = (sum(figures[seed] for seed in common) for figures in (own, teacher))
     if error:
-        ours, theirs = theirs, ours
-    return 100 * ours / theirs if theirs else None
+        own, teacher = teacher, own
+    return 100 * own / teacher if teacher else None
 
 
 def verdicts(lines: Sequence[Line]) -> list[str]:

@@ -150,6 +150,21 @@ def test_the_card_says_how_the_student_came_about(folder, untrained, monkeypatch
     assert 'no other licence is passed on' not in text and '`dino.pth`' in text
 
 
+def test_the_card_says_of_an_error_that_less_is_better(folder, untrained, monkeypatch):
+    monkeypatch.setattr(make, 'write_card', kept := Kept(card.write_card))
+    made = g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    plan, student, figures, *others = kept.args
+    monkeypatch.setattr(type(plan), 'task', property(lambda self: 'depth'))
+    values = {'teacher': 20.0, 'g2sd': 25.0}
+    figures = [
+        replace(figure, metric='abs_rel', value=values[figure.method])
+        for figure in figures if figure.method in values
+    ]  # fmt: skip
+    card.write_card(plan, student, figures, *others)
+    text = (made.folder / 'student' / 'README.md').read_text()
+    assert 'keeps 80.0 %' in text and 'abs_rel, less is better' in text
+
+
 class Kept:
     """Calls a function, and keeps what it was given."""
 
@@ -209,9 +224,12 @@ def test_one_class(tmp_path, untrained):
 
 def test_teacher_and_student_stand_in_plan_and_command(folder, untrained, monkeypatch):
     said = []
-    made = g2sd_mm.distill(folder, epochs=5, student='demo-student', say=said.append)
+    made = g2sd_mm.distill(
+        folder, epochs=5, student='demo-student', task='cls', say=said.append
+    )
     assert any('student demo-student' in line and 'as asked for' in line for line in said)
-    assert '--student demo-student' in (made.folder / 'student' / 'README.md').read_text()
+    text = (made.folder / 'student' / 'README.md').read_text()
+    assert '--student demo-student --task cls' in text
     with pytest.raises(UserError, match=words('--teacher nowhere.pth')):
         g2sd_mm.distill(folder, teacher='nowhere.pth', out='other', say=lambda line: None)
 
