@@ -10,10 +10,17 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm import threads
+from g2sd_mm import distill_config, threads
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import plain_model
-from g2sd_mm.engine.hooks.console import ConsoleHook, _what, base_rate, progress_line, shorten
+from g2sd_mm.engine.hooks.console import (
+    ConsoleHook,
+    _start,
+    _what,
+    base_rate,
+    progress_line,
+    shorten,
+)
 from g2sd_mm.engine.loops import ResumableEpochLoop, _ValidatesByTime
 from g2sd_mm.tasks import in_units
 
@@ -71,6 +78,17 @@ def test_the_block_says_what_kind_of_run_it_is(config, what):
     cfg = load_config(f'configs/shapes/{config}.py')
     said = _what(cfg, MODELS.build(plain_model(cfg)))
     assert said.startswith(f'{config}: {what}')
+
+
+@pytest.mark.parametrize(
+    ('config', 'start'),
+    [('g2sd_plus_vits_cls', 'a slice of its teacher'), ('vits_scratch_cls', 'random weights'),
+     ('g2sd_vits_cls', 'g2sd_vits_generic/weights.pth')],
+)  # fmt: skip
+def test_the_block_says_where_the_student_starts(config, start):
+    cfg = load_config(f'configs/mini/{config}.py')
+    cfg = distill_config(cfg) if cfg.get('distillation') else cfg
+    assert _start(cfg).endswith(start)
 
 
 def test_the_rate_that_is_told_is_the_one_that_is_trained_with(tmp_path):

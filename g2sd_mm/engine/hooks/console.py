@@ -203,11 +203,10 @@ def about(runner: Runner, threads: str) -> Iterator[tuple[str, str]]:
     validated = f', {len(runner.val_dataloader.dataset):,} for validation' if _validates(runner) \
         else ''  # fmt: skip
     yield 'data', f'{images:,} training images in {", ".join(dict.fromkeys(places))}{validated}'
-    start = encoder_start(cfg) or cfg.get('load_from')
     teachers = [f'teacher {_parameters(part) / 1e6:.2f} M' for part in frozen_networks(model)]
     yield 'model', ', '.join([
         f'{type(student).__name__}, {_parameters(student) / 1e6:.2f} M parameters', *teachers,
-        f'from {start}' if start else 'from random weights',
+        f'from {_start(cfg)}',
     ])  # fmt: skip
     yield 'schedule', _schedule(runner)
     workers = runner.train_dataloader.num_workers
@@ -229,6 +228,13 @@ def _what(cfg: Any, student: nn.Module) -> str:
     if task and hasattr(student, 'predict'):
         return f'{name}: {"stage 2" if teachers else "fine-tuning"}, {task.name}{beside}'
     return f'{name}: {"stage 1" if teachers else "pre-training"}, without labels{beside}'
+
+
+def _start(cfg: Any) -> str:
+    hooks = [hook.get('type') for hook in cfg.get('custom_hooks') or () if isinstance(hook, dict)]
+    if 'SlicedStartHook' in hooks:
+        return 'a slice of its teacher'
+    return str(encoder_start(cfg) or cfg.get('load_from') or 'random weights')
 
 
 def _schedule(runner: Runner) -> str:
