@@ -98,7 +98,8 @@ def in_units(metrics: Mapping[str, float]) -> list[str]:
     """An evaluation's figures as people read them: ``top1 88.27 %``, ``bbox_mAP 59.30 %``.
 
     Names and units are those of all tables. A figure that no table has goes by its own name, and by
-    the unit of others of the same evaluation (``coco/bbox_mAP_50``).
+    the unit of others of the same evaluation (``coco/bbox_mAP_50``). One of COCO's sizes of which
+    there is no object has none.
     """
     known = {m.logged: m for task in reversed(TASKS.values()) for m in task.metrics}
     beside = {m.logged.rpartition('/')[0]: m for m in known.values() if '/' in m.logged}
@@ -111,6 +112,9 @@ def in_units(metrics: Mapping[str, float]) -> list[str]:
             if like
             else Metric(logged, logged, unit='')
         )
+        if group == 'coco' and value == -1:  # COCO's figure of objects that are not there
+            said.append(f'{metric.name} none')
+            continue
         said.append(f'{metric.name} {metric.factor * value:.2f} {metric.unit}'.rstrip())
     return said
 

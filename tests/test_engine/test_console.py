@@ -61,6 +61,9 @@ def test_figures_have_the_units_of_all_tables():
     assert in_units({'coco/bbox_mAP': 0.593, 'coco/bbox_mAP_50': 0.8}) == [
         'bbox_mAP 59.30 %', 'bbox_mAP_50 80.00 %',
     ]  # fmt: skip
+    assert in_units({'coco/bbox_mAP': 0.0, 'coco/bbox_mAP_l': -1.0}) == [
+        'bbox_mAP 0.00 %', 'bbox_mAP_l none',  # of objects that are not there
+    ]  # fmt: skip
     assert in_units({'rmse': 0.5, 'somebodys': 2.0}) == ['rmse 0.50 m', 'somebodys 2.00']
 
 

@@ -90,14 +90,15 @@ def choose_networks(student: str | None, teacher: str | None, task: str) -> Netw
     arch, widths = _student(student, task)
     small = timm_size(student) if arch is None else _parameters(arch)
     reason = 'as asked for' if asked else _why(student)
-    said = f'student {student}, {small / 1e6:.1f} M parameters: {reason}'
+    said = f'student {student}, an encoder of {small / 1e6:.1f} M parameters: {reason}'
     if teacher:
         found = _given(teacher, student, task)
     else:
         name = _TEACHER_OF.get(student) or _larger_than(small)
         found = Networks(student, arch, widths, _in_patches(name), reasons=(
-            f'teacher {name}, {_parameters(_in_patches(name)) / 1e6:.1f} M parameters: the next '
-            'larger network, pre-trained on your images, since no --teacher was given',
+            f'teacher {name}, an encoder of {_parameters(_in_patches(name)) / 1e6:.1f} M '
+            'parameters: the next larger network, pre-trained on your images, since no '
+            '--teacher was given',
         ))  # fmt: skip
     found = replace(found, arch=arch, widths=widths, reasons=(said, *found.reasons))
     if _parameters(found.teacher) <= small:

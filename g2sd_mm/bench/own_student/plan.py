@@ -53,10 +53,9 @@ class Wishes:
     choices: Choices = field(default_factory=Choices)
 
     def __post_init__(self) -> None:
-        for name in ('epochs', 'seconds'):
-            value = getattr(self, name)
+        for option, value in {'epochs': self.epochs, 'time-budget': self.seconds}.items():
             if value is not None and not value > 0:
-                raise UserError(f'{name}={value} is not above 0')
+                raise UserError(f'--{option} {value:g} is not above 0')
 
     def plain(self) -> dict[str, Any]:
         """For JSON, and to compare with another start; the folder's place does not matter."""

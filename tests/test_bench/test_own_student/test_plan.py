@@ -272,3 +272,9 @@ def test_too_few_images(tmp_path):
 def test_no_training_at_all(folder, wish):
     with pytest.raises(UserError):
         Wishes(folder, **wish)
+
+
+@pytest.mark.parametrize(('wish', 'option'), [('epochs', '--epochs'), ('seconds', '--time-budget')])
+def test_a_length_of_nothing_names_its_option(wish, option):
+    with pytest.raises(UserError, match=f'{option} 0'):
+        Wishes('anywhere', **{wish: 0.0})
