@@ -109,7 +109,9 @@ class _Head:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 with Image.open(BytesIO(content)) as image:
-                    orientation = image.getexif().get(_ORIENTATION, 1)
+                    # OpenCV turns all but WebP
+                    tagged = {} if image.format == 'WEBP' else image.getexif()
+                    orientation = tagged.get(_ORIENTATION, 1)
                     return cls(
                         format='JPEG' if image.format == _ALSO_JPEG else str(image.format),
                         mode=image.mode,

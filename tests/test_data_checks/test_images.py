@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
+from PIL import Image
 
 from g2sd_mm.data_checks.images import look_at_image
+from g2sd_mm.students.images import read_image
 
 from ..helpers import odd_images as odd
 
@@ -82,6 +84,16 @@ def test_a_rotated_image_has_its_upright_size(look):
     assert picture.size == odd.SIZE[::-1]
     assert picture.rotated
     assert kinds(look(odd.rotated(orientation=1))) == []
+
+
+def test_a_webp_file_is_read_as_it_lies(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / 'a.webp'
+    Image.new('RGB', (40, 30)).save(path, exif=exif)
+    picture = look_at_image(str(path))
+    assert (picture.size, picture.rotated, picture.findings) == ((40, 30), False, ())
+    assert read_image(path).shape == (30, 40, 3)
 
 
 def test_the_digest_is_of_the_pixels(look):
