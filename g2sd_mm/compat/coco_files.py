@@ -74,7 +74,7 @@ def _in_metric(module: ModuleType) -> None:
     metric.compute_metrics = compute_metrics
 
 
-def _results_on(make: type, coco: Any, found: Any) -> Any:
+def _results_on(make: Any, coco: Any, found: Any) -> Any:
     """``coco.loadRes``, which cannot read that nothing was found: an average precision of 0."""
     if found == []:
         return indexed(make(), {**coco.dataset, 'annotations': []})
