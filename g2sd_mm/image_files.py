@@ -57,6 +57,12 @@ def is_endless(path: str) -> bool:
     return inside.startswith(os.path.join(os.path.realpath(path), ''))
 
 
+def is_broken_link(path: str | Path) -> bool:
+    """Whether a link that is not stray leads to nothing, as after its data were moved."""
+    named = not is_stray(os.path.basename(path))  # editors lock files with such links
+    return named and os.path.islink(path) and not os.path.exists(path)
+
+
 def files_below(folder: str | Path, passed_over: list[Path] | None = None) -> Iterator[Path]:
     """All files, in an order that depends on their names alone.
 
@@ -64,7 +70,7 @@ def files_below(folder: str | Path, passed_over: list[Path] | None = None) -> It
 
     Args:
         folder: to walk through.
-        passed_over: is filled with the stray files and folders.
+        passed_over: is filled with the stray files and folders, and links to nothing.
     """
     for place, folders, names in os.walk(folder, followlinks=True):
         stray = [name for name in (*folders, *names) if is_stray(name)]
@@ -76,6 +82,8 @@ def files_below(folder: str | Path, passed_over: list[Path] | None = None) -> It
             path = Path(place, name)
             if path.is_file():
                 yield path
+            elif passed_over is not None and is_broken_link(path):
+                passed_over.append(path)
 
 
 def folders_in(folder: str | Path) -> list[Path]:

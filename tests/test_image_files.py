@@ -55,12 +55,13 @@ def test_strays_are_passed_over_with_all_below_them_and_told(tmp_path):
         (tmp_path / name).write_text('')
     (tmp_path / 'b').symlink_to('a')
     (tmp_path / 'a' / 'loop').symlink_to('..')
+    (tmp_path / 'a' / 'gone.png').symlink_to('nowhere.png')
     passed_over: list = []
     found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path, passed_over)]
     assert found == ['a/1.png', 'b/1.png']
     told = {path.relative_to(tmp_path).as_posix() for path in passed_over}
     assert told >= {'.git', '__MACOSX', '.DS_Store', 'a/.ipynb_checkpoints', 'a/Thumbs.db',
-                    'a/loop'}  # fmt: skip
+                    'a/loop', 'a/gone.png'}  # fmt: skip
     assert [path.name for path in folders_in(tmp_path)] == ['a', 'b']
 
 

@@ -17,7 +17,15 @@ from typing import Any
 from g2sd_mm.compat.import_hooks import after_import
 from g2sd_mm.errors import DataError
 from g2sd_mm.folder_index import Walk
-from g2sd_mm.image_files import ENDINGS, UNREAD_ENDINGS, endings_of, is_endless, is_image, is_stray
+from g2sd_mm.image_files import (
+    ENDINGS,
+    UNREAD_ENDINGS,
+    endings_of,
+    is_broken_link,
+    is_endless,
+    is_image,
+    is_stray,
+)
 
 __all__ = ['noting_strays', 'read_folders_alike']
 
@@ -29,7 +37,7 @@ _STOCK = frozenset(('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'))
 class Passed:
     """What a reading passes over.
 
-    strays: paths of stray files and folders, and of links without end.
+    strays: paths of stray files and folders, and of links without end or to nothing.
     files: names of the other files that are not read.
     walk: is told of every folder that is read.
     """
@@ -128,8 +136,11 @@ def _listed(
                     yield name
                 if recursive:
                     yield from _listed(entry.path, name, list_dir, list_file, suffix, recursive)
-            elif list_file and entry.is_file() and matches(entry.name, suffix):
-                yield name
+            elif list_file and matches(entry.name, suffix):
+                if entry.is_file():
+                    yield name
+                elif is_broken_link(entry.path):
+                    note_stray(entry.path)
 
 
 def _count_in_class_folders(module: ModuleType) -> None:
@@ -233,12 +244,14 @@ def _say_passed_over(
 ) -> None:
     from mmengine.logging import print_log
 
+    broken = sum(map(is_broken_link, passed.strays))
     lost = [name for name in passed.files if is_image(name, (*ENDINGS, *UNREAD_ENDINGS))]
     counts = {
         'images in no class folder': len(loose),
         'images of another ending': len(others),
         'files that are not read': len(passed.files),
-        'hidden or system files and folders': len(passed.strays),
+        'links that lead to nothing': broken,
+        'hidden or system files and folders': len(passed.strays) - broken,
     }
     if not any(counts.values()):
         return
@@ -247,5 +260,5 @@ def _say_passed_over(
     print_log(
         f'{root}: passed over {", ".join(parts)}' + (f' ({examples})' if examples else ''),
         logger='current',
-        level=logging.WARNING if loose or others or lost else logging.INFO,
+        level=logging.WARNING if loose or others or lost or broken else logging.INFO,
     )

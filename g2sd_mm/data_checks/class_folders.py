@@ -13,7 +13,7 @@ from .contents import Contents, problems
 from .findings import Finding
 from .images import Picture
 from .masks import Labels, Mask
-from .source import TRAINING, Crop, too_small
+from .source import TRAINING, Crop, say_passed_over, too_small
 
 
 class ClassFolders:
@@ -75,9 +75,7 @@ class ClassFolders:
         for path in self._files:
             if not self._is_read(path):
                 yield Finding(self._kind_of_stray(path), str(path))
-        if passed_over := self._listing[1]:
-            number, first = len(passed_over), passed_over[0]
-            yield Finding('passed-over', str(self.root), f'{number}, the first {first}')
+        yield from say_passed_over(self.root, self._listing[1])
         if not self.labelled:
             return
         filled = Counter(map(self.label, self.images()))

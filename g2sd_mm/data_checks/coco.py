@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 from ..data_layouts.copies import original
 from ..errors import DataError
 from .coco_file import image_problem, leads_outside, malformed, read_coco
-from .coco_mended import are_coordinates, categories_of, complete, polygon_area
+from .coco_mended import are_coordinates, box_of, categories_of, complete, polygon_area
 from .contents import CROWD, NO_MASK, NOT_LISTED, Contents, problems
 from .findings import Finding
 from .images import Picture
@@ -20,6 +21,7 @@ from .source import TRAINING
 
 _SLACK = 1.0  # px; boxes are rounded by about so much
 _LEAST_AREA = 1e-3  # square px
+_FAR = 3.0  # px; by less, small boxes are rounded
 
 
 class CocoSplit:
@@ -85,6 +87,7 @@ class CocoSplit:
             yield from problems(contents, self._reading.training)
         for annotation in self._content['annotations']:
             yield from self._annotation(annotation)
+        yield from self._repeated()
 
     def compare(
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
@@ -133,6 +136,23 @@ class CocoSplit:
             if category not in listed:
                 yield Finding('unknown-category', self.file, f'{number} of category {category}')
 
+    def _repeated(self) -> Iterator[Finding]:
+        """Images with several entries, and objects that are there several times."""
+        if self._malformed:
+            return
+        times = Counter(map(self._path, self._entries.values()))
+        for path, number in times.items():
+            if number > 1:
+                yield Finding('listed-again', path, f'{number} times')
+        first: dict[Any, Any] = {}
+        for annotation in self._content['annotations']:
+            key = annotation['image_id'], annotation['category_id'], *annotation['bbox']
+            same = first.setdefault(key, annotation)
+            entry = self._entries.get(annotation['image_id'])
+            if same is not annotation and entry and _same_mask(same, annotation):
+                where = f'annotation {annotation["id"]}: is annotation {same["id"]}'
+                yield Finding('repeated-object', self._path(entry), where)
+
     def _annotation(self, annotation: dict[str, Any]) -> Iterator[Finding]:
         image_id, where = _key(annotation.get('image_id')), f'annotation {annotation.get("id")}'
         if image_id not in self._listed:
@@ -146,6 +166,8 @@ class CocoSplit:
         kinds = [_box_problem(box, *size)] if are_coordinates(box) and len(box) == 4 else []
         if isinstance(mask, list) and (any(mask) or not self._boxes_alone):
             kinds.append(_polygons_problem(mask, *size))
+            if not any(kinds):
+                kinds.append(_unlike(box, box_of(annotation)))
         if not self._malformed:
             kinds.append(self._mask_problem(annotation))
         yield from (Finding(kind, self._path(entry), where) for kind in kinds if kind)
@@ -189,6 +211,21 @@ def _box_problem(box: list[float], width: int, height: int) -> str:
         return 'box-outside'
     beyond = max(-x, -y, x + w - width, y + h - height)
     return 'box-beyond' if beyond > _SLACK else ''
+
+
+def _same_mask(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return one.get('segmentation') == other.get('segmentation')
+
+
+def _unlike(box: Any, around: list[float] | None) -> str:
+    """Whether a box covers less than half of what it and its polygons cover together."""
+    if around is None or not (are_coordinates(box) and len(box) == 4):
+        return ''
+    pairs = [(box[i], box[i + 2], around[i], around[i + 2]) for i in (0, 1)]
+    shared = math.prod(max(0, min(a + w, b + v) - max(a, b)) for a, w, b, v in pairs)
+    both = box[2] * box[3] + around[2] * around[3] - shared
+    far = max(max(abs(a - b), abs(a + w - b - v)) for a, w, b, v in pairs)
+    return 'box-off-mask' if far > _FAR and 2 * shared < both else ''
 
 
 def _polygons_problem(polygons: list[Any], width: int, height: int) -> str:

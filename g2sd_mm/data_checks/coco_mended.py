@@ -22,8 +22,8 @@ NUMBERS = frozenset((int, float))
 def complete(content: dict[str, Any]) -> list[str]:
     """Fill in optional entries that are missing, and take out what only doubles a name; in place.
 
-    ``iscrowd`` becomes 0, ``bbox`` that of the polygons, ``area`` that of the mask, or of the box
-    without one. Ids become numbers, see :func:`number_ids`. A category that
+    ``iscrowd`` becomes 0, ``bbox`` that of the polygons, ``area``, if it is missing or 0, that of
+    the mask, or of the box without one. Ids become numbers, see :func:`number_ids`. A category that
     nothing uses goes if another one has its name: exports of Roboflow have a root category that is
     called like the project.
 
@@ -40,7 +40,7 @@ def complete(content: dict[str, Any]) -> list[str]:
         if 'bbox' not in annotation and (box := box_of(annotation)) is not None:
             annotation['bbox'] = box
             filled['bbox'] += 1
-        if get('area') is None and (area := area_of(annotation)) is not None:
+        if _lacks_area(annotation) and (area := area_of(annotation)) is not None:
             annotation['area'] = area
             filled['area'] += 1
     how = {'iscrowd': '0', 'bbox': "the mask's", 'area': "the mask's or the box's"}
@@ -54,6 +54,23 @@ def complete(content: dict[str, Any]) -> list[str]:
         names = ', '.join(sorted({repr(name) for name in unused.values()}))
         notes.append(f'an unused category with the name of another one is passed over: {names}')
     return notes
+
+
+def _lacks_area(annotation: dict[str, Any]) -> bool:
+    """Whether it has none, or 0 though its box, and its mask if it has one, are not empty.
+
+    Exporters write 0 where they did not compute it, and mmdet leaves out what has no area.
+    """
+    area: Any = annotation.get('area')
+    if type(area) not in NUMBERS or area > 0:
+        return area is None
+    mask: Any = annotation.get('segmentation')
+    polygons = mask if isinstance(mask, list) and all(map(are_coordinates, mask)) else []
+    if any(polygons) and not sum(map(polygon_area, polygons)):
+        return False
+    box: Any = annotation.get('bbox')
+    whole = are_coordinates(box) and len(box) == 4 and min(box[2:]) > 0
+    return whole and bool(area_of(annotation))
 
 
 def number_ids(content: dict[str, Any]) -> list[str]:

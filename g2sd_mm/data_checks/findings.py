@@ -23,6 +23,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     # files
     'missing-image': Kind(True, 'images that are not there', 'fetch the image, or drop its entry'),
+    'broken-link': Kind(
+        True, 'links that lead to nothing: training goes on without them',
+        'bring the files back to where they lead, or remove the links',
+    ),
     'empty-file': Kind(True, 'files of zero bytes', 'fetch the file again, or remove it'),
     'truncated': Kind(True, 'files that end too early', 'fetch the file again, or remove it'),
     'unreadable': Kind(True, 'files that no decoder reads', 'fetch the file again, or remove it'),
@@ -94,6 +98,18 @@ KINDS: dict[str, Kind] = {
     ),
     'box-outside': Kind(True, 'boxes that lie outside of their image', 'remove the annotation'),
     'degenerate-box': Kind(True, 'boxes thinner than a pixel', 'remove the annotation'),
+    'box-off-mask': Kind(
+        True, 'boxes that are not around their polygons',
+        'write bbox as [x, y, width, height] of the polygons',
+    ),
+    'listed-again': Kind(
+        True, 'images with several entries: each is read with a part of the objects',
+        'give the image one entry, and its id to all of its annotations',
+    ),
+    'repeated-object': Kind(
+        False, 'objects that are there several times: found once, the others count as missed',
+        'remove all but one',
+    ),
     'degenerate-polygon': Kind(True, 'polygons without an area', 'draw it again, or remove it'),
     'coded-mask': Kind(
         True, 'run-length masks in a pipeline that keeps polygons',
@@ -122,7 +138,7 @@ KINDS: dict[str, Kind] = {
     'filled-in': Kind(False, 'optional entries that are missing and filled in when read',
                       'nothing, if the values are right'),
     'box-beyond': Kind(False, 'boxes that reach beyond the image (cut off when read)',
-                       'clip the box'),
+                       'clip the box; if most do, write bbox as [x, y, width, height]'),
     'polygon-beyond': Kind(False, 'polygons that reach beyond the image (cut off when read)',
                            'clip the polygon'),
     # masks

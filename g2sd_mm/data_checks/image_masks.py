@@ -12,7 +12,7 @@ from .contents import problems
 from .findings import Finding
 from .images import Picture
 from .masks import Labels, Mask, Reading, count_masks
-from .source import TRAINING, Crop, too_small
+from .source import TRAINING, Crop, say_passed_over, too_small
 
 
 class ImageMasks:
@@ -94,9 +94,7 @@ class ImageMasks:
         """Masks that belong to no image, and images that are not read."""
         yield from (Finding('stray-mask', path) for path in self._stray)
         yield from (Finding('other-ending', path) for path in self._others)
-        if self._passed_over:
-            number, first = len(self._passed_over), self._passed_over[0]
-            yield Finding('passed-over', self.place, f'{number}, the first {first}')
+        yield from say_passed_over(self.place, self._passed_over)
 
     def compare(
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]

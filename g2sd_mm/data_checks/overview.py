@@ -11,6 +11,7 @@ from typing import Any
 from ..text import printable, some
 from .class_folders import ClassFolders
 from .coco import CocoSplit
+from .depth import ImageDepths
 from .image_masks import ImageMasks
 from .images import Picture
 from .masks import Mask
@@ -124,7 +125,7 @@ def overview_of(
     }
     if isinstance(source, CocoSplit):
         return Overview(**common, **_objects(source))
-    if isinstance(source, ImageMasks):
+    if isinstance(source, ImageMasks) and not isinstance(source, ImageDepths):
         shown = [source.labels.classes_in(masks[mask].labels) for mask, _ in source.masks()]
         counts = Counter(number for numbers in shown for number in numbers)
         named = dict(enumerate(source.names or ()))

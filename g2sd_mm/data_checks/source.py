@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..data_layouts.copies import original
+from ..image_files import is_broken_link
 from .findings import Finding
 from .images import Picture
 from .masks import Mask, Reading
@@ -44,6 +47,16 @@ class Source(Protocol):
 
 
 TRAINING = 'train'
+
+
+def say_passed_over(place: str | Path, paths: Sequence[Path]) -> Iterator[Finding]:
+    """Stray files in one line; each link whose file is gone, for training would go without it."""
+    strays = [path for path in paths if not is_broken_link(path)]
+    for path in paths:
+        if is_broken_link(path):
+            yield Finding('broken-link', str(path), f'leads to {os.readlink(path)}')
+    if strays:
+        yield Finding('passed-over', str(place), f'{len(strays)}, the first {strays[0]}')
 
 
 def find_duplicates(

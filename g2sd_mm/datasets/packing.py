@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UserError
-from ..image_files import files_below
+from ..image_files import files_below, is_broken_link
+from ..text import some
 from .packed import SUFFIX, add_checksums, import_lmdb
 
 _PAGE = 4096
@@ -33,7 +34,8 @@ def pack_folder(
         the number of files.
 
     Raises:
-        UserError: if the folder is empty or not there, the file is there, or a path is too long.
+        UserError: if the folder is empty or not there, the file is there, a path is too long, or a
+            link leads to nothing.
     """
     lmdb = import_lmdb()
     if file.suffix != SUFFIX:
@@ -43,7 +45,13 @@ def pack_folder(
     if not folder.is_dir():
         raise UserError(f'no folder {folder}')
     # sorted as LMDB sorts, so that every record goes to the end of the tree
-    keys = sorted(os.fsencode(path) for path in _files(folder))
+    passed_over: list[Path] = []
+    files = files_below(folder, passed_over)
+    keys = sorted(os.fsencode(path.relative_to(folder).as_posix()) for path in files)
+    if broken := [str(path) for path in passed_over if is_broken_link(path)]:
+        raise UserError(
+            f'links that lead to nothing: {some(broken, 3)}; bring their files back, or remove them'
+        )
     if not keys:
         raise UserError(f'no files in {folder}')
     longest = max(keys, key=len)
@@ -70,10 +78,6 @@ def pack_folder(
     add_checksums(growing)
     os.replace(growing, file)
     return len(keys)
-
-
-def _files(folder: Path) -> Iterator[str]:
-    return (path.relative_to(folder).as_posix() for path in files_below(folder))
 
 
 def _room(key: bytes, content: int) -> int:

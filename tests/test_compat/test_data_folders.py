@@ -72,6 +72,13 @@ def test_strays_are_no_classes_and_no_images_and_are_counted(folder, log):
     assert len(dataset(folder, with_label=False)) == 8
 
 
+def test_links_to_nothing_are_counted(folder, log):
+    (folder / 'class_0' / 'gone.png').symlink_to('/nowhere/gone.png')
+    assert len(dataset(folder)) == 8
+    (line,) = (line for line in log if 'passed over' in line)
+    assert '1 links' in line and 'hidden' not in line
+
+
 def test_what_is_lost_is_counted_with_its_endings(folder, log):
     for name in ('class_0/a.heic', 'class_0/b.heic', 'class_1/notes.txt', 'loose.png'):
         (folder / name).write_bytes(b'x')

@@ -11,6 +11,7 @@ import pytest
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit, Reading
 from g2sd_mm.data_checks.coco_file import malformed, read_coco, refuse_malformed
+from g2sd_mm.data_checks.coco_mended import complete
 from g2sd_mm.data_checks.run_lengths import covered
 from g2sd_mm.errors import DataError
 
@@ -200,7 +201,56 @@ def test_an_empty_mask_is_told_where_others_have_one(folder):
 
 
 def test_boxes_may_be_rounded_by_a_pixel(folder):
-    assert found(folder, changed('annotations', bbox=[-0.5, 0, 60.9, 40.5])) == []
+    polygon = [0, 0, 60, 0, 60, 40, 0, 40]
+    change = dict(bbox=[-0.5, 0, 60.9, 40.5], segmentation=[polygon])
+    assert found(folder, changed('annotations', **change)) == []
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'kinds'),
+    [
+        ([10, 10, 30, 25], ['box-off-mask']),  # corners instead of sides
+        ([35, 10, 20, 15], ['box-off-mask']),
+        ([9, 9, 22, 17], []),
+        ([70, 10, 20, 20], ['box-outside']),
+    ],
+)
+def test_a_box_that_is_not_around_its_polygons_is_told(folder, bbox, kinds):
+    kinds_found = [k for k, _ in found(folder, changed('annotations', bbox=bbox))]
+    assert [k for k in kinds_found if k.startswith('box')] == kinds
+    without = found(folder, changed('annotations', bbox=bbox, segmentation=None))
+    assert 'box-off-mask' not in dict(without)
+
+
+def test_an_object_that_is_there_twice_is_told(folder):
+    twice = copy.deepcopy(GOOD)
+    twice['annotations'].append({**GOOD['annotations'][0], 'id': 2})
+    assert found(folder, twice) == [('repeated-object', 'annotation 2: is annotation 1')]
+    twice['annotations'][1]['bbox'] = [10, 10, 20, 14]
+    assert found(folder, twice) == []
+
+
+def test_an_image_with_two_entries_is_told(folder):
+    twice = copy.deepcopy(GOOD)
+    twice['images'].append({**GOOD['images'][0], 'id': 8})
+    assert found(folder, twice) == [('listed-again', '2 times')]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'area'),
+    [
+        (dict(area=0), 300),
+        (dict(area=0, segmentation=None), 300),
+        (dict(area=None), 300),
+        (dict(area=7), 7),
+        (dict(area=0, segmentation=[[10, 10, 20, 20, 30, 30]]), 0),  # it has none
+        (dict(area=0, bbox=[10, 10, 0, 5]), 0),
+    ],
+)
+def test_an_area_of_nothing_is_that_of_the_mask_or_the_box(folder, changes, area):
+    content = changed('annotations', **changes)
+    notes = complete(content)
+    assert content['annotations'][0]['area'] == area and bool(notes) == (area == 300)
 
 
 def test_annotations_of_nothing(folder):

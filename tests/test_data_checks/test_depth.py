@@ -137,6 +137,11 @@ def test_a_folder_by_itself_may_have_any_scale(data):
     assert check(recognise(data), workers=0).findings == ()
 
 
+def test_depth_has_no_classes_to_count(data):
+    for overview in check(recognise(data), workers=0).overviews:
+        assert overview.images and not overview.classes and not overview.per_image
+
+
 def test_what_is_out_of_range_is_not_known():
     numbers = np.array([[50, 200, 9000, 10_001, 65_535, 0]])
     reading = DepthReading(0.001, 0.1, 10.0, invalid=(0, 65_535))

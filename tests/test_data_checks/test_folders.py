@@ -85,6 +85,15 @@ def test_hidden_and_system_files_are_one_finding(classes):
     assert finding.detail.startswith('5, the first ')
 
 
+def test_links_to_nothing_are_told_one_by_one(classes):
+    (classes / 'train/cat/gone.jpg').symlink_to('/nowhere/gone.jpg')
+    (classes / 'train/cat/.#lock').symlink_to('someone@somewhere')  # of an editor
+    links, strays = check(recognise(classes), workers=0).findings
+    assert (links.kind, links.harmful) == ('broken-link', True)
+    assert links.path.endswith('cat/gone.jpg') and '/nowhere/gone.jpg' in links.detail
+    assert strays.kind == 'passed-over' and strays.detail.startswith('1,')
+
+
 def test_links_to_class_folders_are_followed(classes, tmp_path):
     subset = tmp_path / 'subset'
     for split in ('train', 'val'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -276,11 +277,15 @@ def test_another_file_is_no_packed_data(tmp_path):
 def test_what_cannot_be_packed_is_refused(folder, tmp_path):
     (tmp_path / 'there.lmdb').write_text('mine')
     (tmp_path / 'empty').mkdir()
+    broken = tmp_path / 'broken'
+    shutil.copytree(folder, broken)
+    (broken / 'gone.jpg').symlink_to('/nowhere/gone.jpg')
     for source, name, message in (
         (folder, 'there.lmdb', 'already there'),
         (folder, 'x.zip', 'ends in .lmdb'),
         (tmp_path / 'none', 'x.lmdb', 'no folder'),
         (tmp_path / 'empty', 'x.lmdb', 'no files in'),
+        (broken, 'x.lmdb', 'broken/gone.jpg'),
     ):
         with pytest.raises(UserError, match=message):
             pack_folder(source, tmp_path / name)
