@@ -72,13 +72,11 @@ def main() -> None:
     args = vars(parser().parse_args())
 
     def command() -> None:
-        from ..devices import usable_device
         from ..probe.run import probe, table
         from ..text import printable
 
         block = args.pop('block')
         args['block'] = int(block) if block.lstrip('-').isdecimal() else block
-        args['device'] = usable_device(args['device'])
         answer = probe(options=parse_options(args.pop('cfg_options')), **args)
         for note in answer['network']['notes']:
             print(printable(f'note: {note}'))

@@ -13,7 +13,7 @@ IGNORED = 255
 
 def dense_probe(
     train: Tensor, train_masks: Tensor, val: Tensor, val_masks: Tensor, classes: int,
-    epochs: int = 30, rate: float = 1e-3, batch: int = 16, seed: int = 0,
+    epochs: int = 30, rate: float = 1e-3, batch: int = 16, seed: int = 0, least: int = 500,
 ) -> dict[str, Any]:
     """Mean IoU of a batch norm and a 1x1 convolution, its logits resized to the masks (bilinear).
 
@@ -22,6 +22,7 @@ def dense_probe(
         train_masks, val_masks: labels uint8 [N, height, width]; 255 is ignored.
         classes: how many.
         epochs, rate, batch, seed: of AdamW, its rate falling to 0 by a cosine.
+        least: updates; of few images it takes more epochs to learn anything at all.
 
     Returns:
         ``mIoU`` (of classes that occur in masks or answers), ``mAcc`` and ``aAcc``, in percent.
@@ -33,12 +34,14 @@ def dense_probe(
         head = nn.Sequential(nn.BatchNorm2d(width, affine=False), nn.Conv2d(width, classes, 1))
     head.to(device).train()
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=1e-4)
-    steps = epochs * max(1, len(train) // batch)
+    each = max(1, len(train) // batch)
+    epochs = max(epochs, -(-least // each))
+    steps = epochs * each
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         order = torch.randperm(len(train), generator=generator).to(device)
-        for part in order.split(batch)[: max(1, len(train) // batch)]:
+        for part in order.split(batch)[:each]:
             logits = _logits(head, train[part], train_masks.shape[1:])
             loss = F.cross_entropy(logits, train_masks[part].long(), ignore_index=IGNORED)
             if torch.isnan(loss):  # nothing but ignored pixels

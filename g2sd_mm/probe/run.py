@@ -12,6 +12,7 @@ from torch import Tensor
 
 import g2sd_mm
 
+from ..devices import usable_device
 from ..errors import DataError, UserError
 from ..threads import use_threads
 from . import measures
@@ -44,7 +45,7 @@ def probe(
     train_images: int | None = None,
     val_images: int | None = None,
     cache: str | None = None,
-    device: str = 'cpu',
+    device: str | None = 'cpu',
     dtype: str = 'float32',
     out: str | None = None,
     advance: Callable[[int], None] = lambda number: None,
@@ -65,7 +66,7 @@ def probe(
             (``train``), or of each split its own (``each``); None takes nothing off.
         train_images, val_images: the first so many of each class (of images with masks, of all).
         cache: folder of features; None keeps none.
-        device, dtype: where and how the network runs.
+        device, dtype: where and how the network runs; of None the GPU if there is one.
         out: JSON file to write.
         advance: told how many images were looked at.
 
@@ -89,6 +90,7 @@ def probe(
         raise UserError(f'--crop-share {crop_share} is not above 0 and at most 1')
     if out and Path(out).is_dir():  # said before the work, not behind it
         raise UserError(f'--out {out} is a folder: give the path of a JSON file')
+    device = usable_device(device)
     images = find_images(data, options if config is None else None)
     wanted = _wanted(probes, images.dense)
     encoder = find_encoder(weights, timm, config, options, block, norm, heads)

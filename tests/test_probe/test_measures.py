@@ -197,8 +197,17 @@ def test_a_dense_probe_learns_what_patches_show_and_ignores_what_is_ignored():
     found = dense_probe(*given, classes=3, epochs=60, rate=0.05, batch=4)
     assert found['mIoU'] > 60 and found['aAcc'] > 75  # bilinear logits blur the borders
     assert found == dense_probe(*given, classes=3, epochs=60, rate=0.05, batch=4)
-    untrained = dense_probe(*given, classes=3, epochs=0)
+    untrained = dense_probe(*given, classes=3, epochs=0, least=0)
     assert untrained['mIoU'] < 40
+
+
+def test_few_images_are_learnt_from_too():
+    """30 epochs of one batch would leave the layer as it began."""
+    labels = torch.randint(0, 3, (6, 4, 4), generator=torch.Generator().manual_seed(0))
+    features = torch.nn.functional.one_hot(labels, 3).float()
+    given = (features.repeat(1, 1, 1, 16), labels.to(torch.uint8)) * 2
+    found = dense_probe(*given, classes=3)
+    assert found['mIoU'] > 95 > dense_probe(*given, classes=3, least=0)['mIoU']
 
 
 def test_intersections_over_unions():

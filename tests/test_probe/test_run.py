@@ -194,6 +194,11 @@ def test_masks_are_probed_patch_by_patch(weights, tmp_path):
         probe(weights, str(root), ['knn'], **ASKED)
 
 
+def test_a_device_that_is_not_there_is_told(weights, tmp_path):
+    with refused('device gpu cannot be used'):
+        probe(weights, str(masks(tmp_path)), **{**ASKED, 'device': 'gpu'})
+
+
 def test_masks_without_a_class_give_no_figure(weights, tmp_path):
     data = masks(tmp_path)
     for file in (data / 'annotations' / 'val').iterdir():
