@@ -209,8 +209,15 @@ def run_shell(
     if code:
         lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]
         said = [line.removeprefix('error: ') for line in lines if line.startswith('error: ')]
-        last = (said or lines or ['no output'])[-1]
+        last = (said or [_killed(code)] if code < 0 else said or lines or ['no output'])[-1]
         raise RunError(f'{last} (exit code {code}, {log})')
+
+
+def _killed(code: int) -> str:
+    """What a negative exit code means: the last line that such a process wrote tells nothing."""
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'
+    why = ': by the system, if memory ran out (try --jobs 1)' if name == 'SIGKILL' else ''
+    return f'killed with {name}{why}'
 
 
 @contextmanager

@@ -125,8 +125,8 @@ def test_a_failing_command_says_its_error_line(tmp_path):
 
 
 def test_a_killed_command_says_so(tmp_path):
-    with pytest.raises(RuntimeError, match=r'no output \(exit code -9'):
-        run_shell('kill -9 $$', tmp_path / 'train.log')
+    with pytest.raises(RuntimeError, match=r'SIGKILL.*memory.*exit code -9'):
+        run_shell('echo step 3; kill -9 $$', tmp_path / 'train.log')
 
 
 def test_a_command_gets_its_share_of_the_cores(tmp_path):
