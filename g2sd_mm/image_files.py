@@ -71,8 +71,11 @@ def files_below(folder: str | Path, passed_over: list[Path] | None = None) -> It
     Args:
         folder: to walk through.
         passed_over: is filled with the stray files and folders, and links to nothing.
+
+    Raises:
+        OSError: of a folder that is there and cannot be read.
     """
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         stray = [name for name in (*folders, *names) if is_stray(name)]
         stray += [n for n in folders if n not in stray and is_endless(os.path.join(place, n))]
         if passed_over is not None:
@@ -84,6 +87,12 @@ def files_below(folder: str | Path, passed_over: list[Path] | None = None) -> It
                 yield path
             elif passed_over is not None and is_broken_link(path):
                 passed_over.append(path)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that is there and cannot be read would leave its files out in silence."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def folders_in(folder: str | Path) -> list[Path]:

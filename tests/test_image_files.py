@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 
 import pytest
@@ -46,6 +47,20 @@ def test_the_first_of_spread_items_lie_over_the_whole_list(number):
     first = sorted(items[:24])
     gaps = [b - a for a, b in zip(first, [*first[1:], number], strict=True)]
     assert max(gaps) <= max(1, 3 * number // 24)
+
+
+def test_a_folder_that_must_not_be_read_is_not_left_out_in_silence(tmp_path, monkeypatch):
+    def scan(path):
+        if str(path).endswith('locked'):
+            raise PermissionError(13, 'Permission denied', path)
+        return real(path)
+
+    (tmp_path / 'locked').mkdir()
+    real = os.scandir
+    monkeypatch.setattr(os, 'scandir', scan)
+    with pytest.raises(PermissionError, match='locked'):
+        list(files_below(tmp_path))
+    assert list(files_below(tmp_path / 'nowhere')) == []
 
 
 def test_strays_are_passed_over_with_all_below_them_and_told(tmp_path):

@@ -90,6 +90,8 @@ class DepthReading:
             metres = self.metres(depth_numbers(Path(path).read_bytes(), path))
         except DepthError as error:
             return Mask(path, error.size, (Finding(error.kind, path, str(error)),))
+        except OSError as error:
+            return Mask(path, None, (Finding('unreadable', path, str(error.strerror)),))
         return Mask(path, (metres.shape[1], metres.shape[0]))
 
 

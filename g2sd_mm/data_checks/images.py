@@ -53,7 +53,10 @@ def look_at_image(path: str) -> Picture:
     problem = _before_decoding(Path(path))
     if problem:
         return Picture(path, findings=(Finding(problem, path),))
-    content = Path(path).read_bytes()
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:  # no permission, or a disk that fails
+        return Picture(path, findings=(Finding('unreadable', path, str(error.strerror)),))
     findings = []
     head = _Head.of(content)
     if head.too_large:

@@ -73,6 +73,9 @@ def pack_folder(
                     transaction.put(key, content, append=True)
             progress(min(first + _COMMIT_EVERY, len(keys)), len(keys))
         environment.sync(True)
+    except BaseException:
+        growing.unlink()
+        raise
     finally:
         environment.close()
     add_checksums(growing)

@@ -7,6 +7,7 @@ import os
 import pytest
 from PIL import Image
 
+from g2sd_mm.data_checks.depth import DepthReading
 from g2sd_mm.data_checks.images import look_at_image
 from g2sd_mm.students.images import read_image
 
@@ -60,6 +61,17 @@ def test_a_missing_file_and_one_that_never_ends(tmp_path):
     assert kinds(look_at_image(str(tmp_path / 'none.jpg'))) == ['missing-image']
     os.mkfifo(tmp_path / 'pipe.jpg')
     assert kinds(look_at_image(str(tmp_path / 'pipe.jpg'))) == ['unreadable']
+
+
+def test_a_file_that_must_not_be_read_is_a_finding(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    (tmp_path / 'a.png').write_bytes(odd.encoded())
+    monkeypatch.setattr('pathlib.Path.read_bytes', refuse)
+    for look in (look_at_image, DepthReading().look):
+        (finding,) = look(str(tmp_path / 'a.png')).findings
+        assert (finding.kind, finding.detail) == ('unreadable', 'Permission denied')
 
 
 def test_damage_in_the_middle_is_told_by_the_decoder_alone(look, capfd):
