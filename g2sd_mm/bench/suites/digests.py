@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ _SHOWN = {'log_level', 'log_processor', 'visualizer', 'vis_backends', 'data_layo
 _HOOKS = {'logger', 'timer', 'checkpoint', 'visualization'}
 #: Steps of a pipeline that stop a run or change nothing.
 _CHECKS = {'CheckListedSize'}
+_WEIGHTS = ('.pth', '.pt', '.safetensors', '.bin', '.ckpt', '.npz')
 
 
 def all_digests(
@@ -58,8 +61,8 @@ def digest(
 
     The configuration is taken as it is written, so that folders and devices do not matter; what it
     says of logs, checkpoints, reading processes and checks is left out. The code is not in it
-    either: after a change that moves results, start in a new folder. Of a file that is given
-    instead, its content.
+    either, but for modules of somebody's own in ``custom_imports``: after another change that moves
+    results, start in a new folder. Of files that are given, their content.
 
     Args:
         step, seed: what is run.
@@ -70,7 +73,43 @@ def digest(
     if step.file:
         return _fingerprint(['given', _content(Path(step.file))], data)
     told = [_telling(step.config, step.options), seed, list(needs)]
+    own = [_content(file) for file in own_files(raw_config(step.config, step.options).to_dict())]
+    told += [own] if own else []
     return _fingerprint([*told, 'amp'] if amp else told, data)
+
+
+def own_files(cfg: Mapping[str, Any]) -> list[Path]:
+    """Weights that a config names and no run of a suite leaves, and its own modules' source."""
+    files = [
+        Path(value)
+        for value in _texts(cfg)
+        if value.endswith(_WEIGHTS) and not value.startswith('work_dirs/')
+    ]
+    names = (cfg.get('custom_imports') or {}).get('imports') or ()
+    files += [_source(name) for name in ([names] if isinstance(names, str) else names)]
+    return sorted({file for file in files if file.is_file()})
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _source(module: str) -> Path:
+    """File of a module that is neither this project's nor installed; nothing is imported."""
+    first, *rest = module.split('.')
+    spec = None if first == 'g2sd_mm' else find_spec(first)
+    if spec is None:
+        return Path()
+    places = [Path(place, *rest) for place in spec.submodule_search_locations or ()]
+    found = [Path(spec.origin)] if not rest and spec.origin else []
+    found += [file for p in places for file in (p.with_suffix('.py'), p / '__init__.py')]
+    installed = {sysconfig.get_path('purelib'), sysconfig.get_path('platlib')}
+    mine = (file for file in found if not any(file.is_relative_to(place) for place in installed))
+    return next(filter(Path.is_file, mine), Path())
 
 
 def _content(file: Path) -> str:

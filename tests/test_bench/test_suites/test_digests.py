@@ -36,6 +36,24 @@ def test_a_given_file_is_known_by_its_content(tmp_path):
     assert found[0] == found[2] != found[1]
 
 
+def test_weights_of_ones_own_and_modules_are_known_by_their_content(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'my_pack').mkdir()
+    own = {
+        'distillation.teacher.checkpoint': str(tmp_path / 'teacher.pth'),
+        'custom_imports.imports': ['g2sd_mm.registered', 'my_loss', 'my_pack.deep', 'mmdet.models'],
+    }
+    files = [tmp_path / name for name in ('teacher.pth', 'my_loss.py', 'my_pack/deep.py')]
+    for file in files:
+        file.write_text('raise RuntimeError  # never imported')
+    before = of(**own)
+    assert of(**own) == before
+    for file in files:
+        file.write_text(f'changed {file}')
+        assert of(**own) != before
+        before = of(**own)
+
+
 @pytest.mark.parametrize(
     'changed',
     [dict(seed=1), dict(needs=('of another teacher',)), dict(amp=True),
