@@ -72,8 +72,9 @@ class ClassList:
             chosen[split] = files[choices.answer('file', readings, self.root)]
         rows = self._rows(chosen, choices)
         named = [table.file for table in chosen.values()]
+        listed = [file.relative_to(self.root) for file in named]
         folders = _class_folders((row.label for row in rows), named[0])
-        key = digest_of(self.root, [*named, *self._listing.images], choices.plain()['read_as'])
+        key = digest_of(self.root, [*listed, *self._listing.images], choices.plain()['read_as'])
 
         def build(folder: Path) -> dict[str, Any]:
             for row in rows:
@@ -317,7 +318,7 @@ def with_names(layout: Layout, choices: Choices) -> Layout:
         return {'names': called}
 
     files = [f.relative_to(layout.origin) for s in labelled for f in files_below(s.images)]
-    key = digest_of(layout.origin, [*files, names.file], called)
+    key = digest_of(layout.origin, [*files, names.file.absolute()], called)
     copy, _, _ = copy_of(layout.origin, f'named-{key}', build)
     splits = [replace(s, images=copy / s.name) if s.labelled else s for s in layout.splits]
     note = f'{names.file} names {readings[how]}'

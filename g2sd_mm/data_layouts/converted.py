@@ -145,7 +145,7 @@ def hold_out_objects(layout: Layout, train: Split, choices: Choices) -> Layout:
             write_split(folder, name, made, train.images)
         return {'held out': sorted(out), 'of': len(content['images']), **choices.plain()}
 
-    key = digest_of(file.parent, [file], share, choices.split_seed)
+    key = digest_of(file.parent, [Path(file.name)], share, choices.split_seed)
     copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
     splits = [split_in(copy, name) for name in ('train', 'val')]
     return after_holding_out(layout, train, copy, splits, facts)

@@ -28,7 +28,13 @@ _VERSION = 4  # of what is written: another one makes old copies unknown
 
 
 def digest_of(root: Path, files: Iterable[os.PathLike[str]], *more: Any) -> str:
-    """Digest of files by name, size and time of change, and of whatever else decides a copy."""
+    """Digest of files by name, size and time of change, and of whatever else decides a copy.
+
+    Args:
+        root: of the data; may be relative to the working folder.
+        files: relative to the root, or absolute.
+        more: plain values.
+    """
     digest = hashlib.sha256(json.dumps([_VERSION, *more], sort_keys=True).encode())
     for file in files:
         path = os.path.join(root, file)
@@ -111,7 +117,7 @@ def link(source: Path, place: Path) -> None:
         DataError: if there is another one already.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    source = Path(os.path.abspath(source))
+    source, place = Path(os.path.abspath(source)), place.absolute()
     beside = place.parent.parts[: len(source.parts)]
     inside = FOLDER in place.parts and (
         Path(*place.parts[: place.parts.index(FOLDER)]) in source.parents

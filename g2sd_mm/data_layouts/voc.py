@@ -57,7 +57,7 @@ class VocFolder:
         origin = choices.answer('voc', _ORIGINS, self.root) if told else self._origin()
         names = names_beside(self.root)
         facts: list[Any] = [*self._files, *self._listing.images, *self._listing.ending('.txt')]
-        facts += [names.file] if names else []
+        facts += [names.file.absolute()] if names else []
         key = digest_of(self.root, facts, origin)
 
         def build(folder: Path) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class YoloFolder:
         """
         splits = dict(in_splits(self._splits(), self.root))
         labels = [label for image in self._listing.images if (label := self._label(image))]
-        facts = [*labels, *(self.yaml or ())[:1], *(self._names_file() or ())]
+        facts: list[Any] = [*labels, *self._names_file()]
+        facts += [self.yaml[0].absolute()] if self.yaml else []
         described = {name: [str(image) for image in images] for name, images in splits.items()}
         key = digest_of(self.root, [*self._listing.images, *facts], described)
 
@@ -192,7 +193,7 @@ class YoloFolder:
 
     def _names_file(self) -> list[Path]:
         names = None if self.yaml and 'names' in self.yaml[1] else self._names()
-        return [names.file] if names else []
+        return [names.file.absolute()] if names else []
 
     def _names(self) -> Names | None:
         return names_beside(self.root)

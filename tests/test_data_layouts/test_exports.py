@@ -25,7 +25,7 @@ from g2sd_mm.image_files import files_below, is_image
 
 from ..helpers import exports
 from ..helpers.exports import CLASSES, Scene, scenes
-from ..helpers.toys import words
+from ..helpers.toys import image_folder, words
 
 OBJECTS: dict[str, Callable] = {
     'roboflow_coco': exports.roboflow_coco,
@@ -87,6 +87,38 @@ def test_objects_are_those_that_were_written(tmp_path, kind):
     assert layout.task == 'det'
     assert objects_of(layout) == written(made)
     everybody_reads(root, 'det')
+
+
+@pytest.mark.parametrize('kind', [*OBJECTS, *MASKS, 'labels.csv', 'class_names'])
+def test_a_folder_may_be_named_from_where_one_stands(tmp_path, monkeypatch, kind):
+    root = tmp_path / 'fruit'
+    if kind == 'labels.csv':
+        exports.class_list(root, {f'p{i}': 'cat' if i % 2 else 'dog' for i in range(4)})
+    elif kind == 'class_names':
+        for name in ('train', 'val'):
+            image_folder(root / name, classes=2, each=2)
+            for i in range(2):
+                (root / name / f'class_{i}').rename(root / name / str(i))
+        (root / 'classes.txt').write_bytes(b'cat\r\ndog\r\n')
+    elif kind in MASKS:
+        exports.masks(root, scenes(), kind)
+    else:
+        OBJECTS[kind](root, scenes())
+    monkeypatch.chdir(tmp_path)
+    layout = find_layout('fruit')
+    links = [path for path in root.rglob('*') if path.is_symlink()]
+    assert all(path.exists() and not path.readlink().is_absolute() for path in links)
+    assert layout.copy is None or layout.copy.resolve() == find_layout(root).copy.resolve()
+
+
+def test_one_file_of_a_relative_folder_is_held_out_from(tmp_path, monkeypatch):
+    root = OBJECTS['cvat_coco'](tmp_path / 'fruit', scenes())
+    monkeypatch.chdir(tmp_path)
+    for split in ('val', 'valid', 'test'):
+        for file in root.rglob(f'*{split}*.json'):
+            file.unlink()
+    copies = {find_trainable(place, HELD_OUT).copy.resolve() for place in ('fruit', root)}
+    assert len(copies) == 1
 
 
 @pytest.mark.parametrize('kind', MASKS)
