@@ -91,12 +91,12 @@ def _row(weights: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     if task.headline not in figures:
         return {**row, 'error': f'its validation gave no {task.headline}'}
     data = (origin.get('dataset') or {}).get('data_root') or ''
-    seconds = _seconds(weights.parent)
     return {
         **row, 'metrics': figures, 'checkpoint': str(weights),
         'dataset': dataset_name(data),
         'params_m': round(record.get('weights', {}).get('parameters', 0) / 1e6, 4), 'gflops': None,
-        'train_seconds': seconds, 'total_seconds': seconds,
+        'train_seconds': _seconds(weights.parent),
+        'total_seconds': None,  # which other runs it needed is not to be told here
     }  # fmt: skip
 
 

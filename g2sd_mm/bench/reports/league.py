@@ -11,6 +11,7 @@ from ..results import ARITHMETIC, BASELINES, CHEAPER, COMPARED, IDENTITY
 from .blocks import Block, Heading, Paragraph, Table
 from .plots import arithmetic_chart
 from .summary import Difference, Line, paired_difference, paired_differences
+from .tables import times
 
 _REFERENCE = 'g2sd'
 _TITLES = {BASELINES: 'other systems', CHEAPER: 'less arithmetic'}
@@ -61,7 +62,7 @@ def _tables(
         header = (_HEADER[0], metric, *_HEADER[1:])
         uses = {line.name: known.get(tuple(getattr(line, key) for key in IDENTITY)) for line in own}
         rows = [
-            (*_figures(line, own), *_budget(uses[line.name]), *_times(line)) for line in league(own)
+            (*_figures(line, own), *_budget(uses[line.name]), *times(line)) for line in league(own)
         ]
         yield Table(header, rows)
         counted = []
@@ -130,11 +131,4 @@ def _budget(use: Mapping[str, Any] | None) -> tuple[str, ...]:
         f'{use["extra_params_m"]:.2f} M',
         # files from before they were counted have none
         *(f'{use[key]:.3g}' if use.get(key) is not None else '' for key in ARITHMETIC),
-    )
-
-
-def _times(line: Line) -> tuple[str, ...]:
-    return tuple(
-        '' if seconds is None else f'{seconds:.0f} s'
-        for seconds in (line.own_seconds, line.total_seconds)
     )

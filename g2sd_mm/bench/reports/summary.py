@@ -137,8 +137,8 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
     return lines
 
 
-def _median(values: Iterable[float]) -> float | None:
-    known = list(values)
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
 
 

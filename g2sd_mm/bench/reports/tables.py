@@ -35,9 +35,17 @@ def cells(line: Line) -> tuple[str, ...]:
         f'{line.retained:.1f} %' if line.retained is not None else '',
         f'{line.params_m:.2f} M' if line.params_m is not None else '',
         f'{line.gflops:.2f}' if line.gflops is not None else '',
-        f'{line.own_seconds:.0f} s',
-        f'{line.total_seconds:.0f} s',
+        *times(line),
     )
+
+
+def times(line: Line) -> tuple[str, str]:
+    """Cells of a line's own time and of the total; empty where it is not known."""
+    own, total = (
+        '' if seconds is None else f'{seconds:.0f} s'
+        for seconds in (line.own_seconds, line.total_seconds)
+    )
+    return own, total
 
 
 def table(lines: Sequence[Line], header: Sequence[str] = _HEADER) -> list[tuple[str, ...]]:

@@ -98,6 +98,8 @@ def test_runs_by_hand_have_the_same_report(tmp_path):
     page = report_of_runs(tmp_path)
     assert 'g2sd keeps 100.0 % of its teacher' in page and 'on fruit' in page
     assert '<td>my_idea</td>' in page and '<td>g2sd_nosd</td>' in page
+    # which runs they needed nobody wrote down
+    assert page.count('<td>0 s</td><td></td>') == 4
 
 
 def test_without_a_finished_run_it_says_so(tmp_path):
