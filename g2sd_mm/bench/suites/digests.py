@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...config.parts import LOADERS
+from ...config.parts import LOADERS, teachers_in
+from ...config.project import project_folder
 from ...provenance import READING, cache_key, file_digest
 from .budget import raw_config
 from .commands import Launcher, mixed_precision
@@ -62,7 +63,8 @@ def digest(
     The configuration is taken as it is written, so that folders and devices do not matter; what it
     says of logs, checkpoints, reading processes and checks is left out. The code is not in it
     either, but for modules of somebody's own in ``custom_imports``: after another change that moves
-    results, start in a new folder. Of files that are given, their content.
+    results, start in a new folder. Of files that are given, their content; of a config of
+    somebody's own that a teacher has, what it says.
 
     Args:
         step, seed: what is run.
@@ -73,7 +75,9 @@ def digest(
     if step.file:
         return _fingerprint(['given', _content(Path(step.file))], data)
     told = [_telling(step.config, step.options), seed, list(needs)]
-    own = [_content(file) for file in own_files(raw_config(step.config, step.options).to_dict())]
+    cfg = raw_config(step.config, step.options).to_dict()
+    own: list[Any] = [_content(file) for file in own_files(cfg)]
+    own += [_telling(config) for config in own_teachers(cfg)]
     told += [own] if own else []
     return _fingerprint([*told, 'amp'] if amp else told, data)
 
@@ -88,6 +92,14 @@ def own_files(cfg: Mapping[str, Any]) -> list[Path]:
     names = (cfg.get('custom_imports') or {}).get('imports') or ()
     files += [_source(name) for name in ([names] if isinstance(names, str) else names)]
     return sorted({file for file in files if file.is_file()})
+
+
+def own_teachers(cfg: Mapping[str, Any]) -> list[str]:
+    """Configs of teachers that are files of somebody's own: no step of a suite trains them."""
+    configs = (teacher.get('config') for teacher in teachers_in(cfg.get('distillation')).values())
+    files = [config for config in configs if isinstance(config, str) and Path(config).is_file()]
+    ours = project_folder() / 'configs'
+    return [file for file in files if not Path(file).resolve().is_relative_to(ours)]
 
 
 def _texts(value: Any) -> Iterator[str]:

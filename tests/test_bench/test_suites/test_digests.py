@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from g2sd_mm.bench.suites import budget
 from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.commands import Launcher
-from g2sd_mm.bench.suites.digests import all_digests, digest
+from g2sd_mm.bench.suites.digests import all_digests, digest, own_teachers
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.suites import Step
 
@@ -52,6 +53,18 @@ def test_weights_of_ones_own_and_modules_are_known_by_their_content(tmp_path, mo
         file.write_text(f'changed {file}')
         assert of(**own) != before
         before = of(**own)
+
+
+def test_a_teachers_own_config_is_known_by_what_it_says(tmp_path):
+    teacher = tmp_path / 'my_teacher.py'
+    own = {'distillation.teacher.config': str(teacher)}
+    found = []
+    for depth in (18, 34, 18):
+        teacher.write_text(f'model = dict(backbone=dict(depth={depth}))\n\n')
+        budget._read.cache_clear()  # of the suites that were begun before
+        found.append(of(**own))
+    assert found[0] == found[2] != found[1]
+    assert own_teachers({'distillation': dict(teacher=dict(config=CONFIG))}) == []
 
 
 @pytest.mark.parametrize(
