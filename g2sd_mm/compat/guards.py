@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from g2sd_mm.compat.import_hooks import after_import, import_without
+from g2sd_mm.compat.plain_runs import refuse_unread
 
 # Upstream distribution -> the maintained one that fills the same import folder.
 _TWINS = {
@@ -169,6 +170,8 @@ def watch_imports() -> None:
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
     after_import('mmengine.runner.runner', _resume_from_data)
     after_import('mmengine.runner._flexible_runner', _resume_from_data)
+    after_import('mmengine.runner.runner', refuse_unread)
+    after_import('mmengine.runner._flexible_runner', refuse_unread)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
     after_import('yapf.yapflib.yapf_api', remember_formatting)
     for module, library in _IMPORTS_IN_PASSING.items():
