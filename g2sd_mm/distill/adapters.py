@@ -9,6 +9,7 @@ from mmengine.registry import MODELS
 from timm.layers import Mlp
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..models.mae import init_linear_xavier
 
 
@@ -100,3 +101,26 @@ class LevelAdapters(nn.Module):
                 f'set num_levels={len(levels)}'
             )
         return tuple(conv(level) for conv, level in zip(self.conv, levels, strict=True))
+
+
+def check_width(tap: str, adapter: nn.Module, heard: Any) -> None:
+    """See that a map of tokens is given those of its width.
+
+    Raises:
+        UserError: naming the adapter, and for maps of convolutions the layer that fits.
+    """
+    width = getattr(adapter, 'token_width', None)
+    if not width or not isinstance(heard, Tensor) or heard.shape[-1] == width:
+        return
+    place = f'distillation.adapters.{tap}'
+    if heard.ndim == 4:
+        raise UserError(
+            f'{place} is a {type(adapter).__name__} for tokens of width {width}, and the tap hears '
+            f'a map {list(heard.shape)}: if its {heard.shape[1]} channels stand second, set it to '
+            f"dict(type='Conv2d', in_channels={heard.shape[1]}, out_channels=..., kernel_size=1); "
+            f'if they stand last, set in_channels={heard.shape[-1]}'
+        )
+    raise UserError(
+        f'{place}.in_channels={width}, and the tap hears tokens of width {heard.shape[-1]}: set it '
+        f'to {heard.shape[-1]}'
+    )

@@ -18,9 +18,17 @@ from ..errors import UserError
 from ..models.masking import Masking
 from ..precision import full
 from . import attended
+from .adapters import check_width
 from .explained import figure_names
 from .labels import TeacherLabels
-from .loss_inputs import NOTHING, check_trained, look_up, loss_inputs, student_tensors
+from .loss_inputs import (
+    argument,
+    check_trained,
+    loss_inputs,
+    naming_loss,
+    student_tensors,
+    with_features,
+)
 from .losses.classification import HardDistillationLoss
 from .losses.standardisation import MeasuredTarget
 from .several import (
@@ -37,9 +45,6 @@ from .teachers import Features, FrozenTeacher, build_teacher
 
 if TYPE_CHECKING:
     from .answers import TeacherAnswers
-
-#: What a teacher of features answers, by the names that losses take it.
-_ANSWERS = ('tokens', 'cls', 'patches')
 
 
 class Distillation(nn.Module):
@@ -135,24 +140,13 @@ class Distillation(nn.Module):
         places = loss_inputs(tap, inputs, getattr(loss, 'needs_view', False))
         self._owners[name] = teacher_of_loss(name, places, list(self.teachers))
         if getattr(loss, 'takes_features', False):
-            places = self._with_features(name, places)
+            of_teacher = self._owners[name]
+            heard = () if of_teacher is None else self.teacher_taps[of_teacher]
+            places = with_features(places, of_teacher, heard)
         self._inputs[name] = places
         target = getattr(loss, 'target', None)
         if isinstance(target, MeasuredTarget) and target.channels is None:
             target.allocate(self._width(name, places))
-
-    def _with_features(self, loss: str, places: dict[str, Any]) -> dict[str, Any]:
-        """Inputs of a loss that puts tokens in order itself: a teacher's features with the view."""
-        name, place = self._owners[loss], places.get('teacher')
-        prefix = f'teacher.{name}.' if name else 'teacher.'
-        if name is None or not isinstance(place, str):
-            return places
-        asked = place.removeprefix(prefix)
-        if asked in self.teacher_taps[name] or asked not in _ANSWERS:
-            return places
-        if asked == 'tokens':
-            places['teacher'] = [f'{prefix}features', place]
-        return {'view': ['batch.view', NOTHING], **places}
 
     def _width(self, loss: str, places: Mapping[str, Any]) -> int:
         """Channels of the teacher's side of a loss."""
@@ -238,7 +232,7 @@ class Distillation(nn.Module):
             sources = {'student': student, 'teacher': taught, 'batch': batch}
             asked = self._asked()
             given = {
-                name: {k: full(look_up(v, sources, data_samples)) for k, v in inputs.items()}
+                name: {k: argument(v, sources, data_samples, images) for k, v in inputs.items()}
                 for name, inputs in self._inputs.items()
                 if self._owners[name] is None or self._owners[name] in asked
             }
@@ -246,7 +240,8 @@ class Distillation(nn.Module):
                 for name in given:
                     loss: Any = self.losses[name]
                     if isinstance(getattr(loss, 'target', None), MeasuredTarget):
-                        loss.measure(self.update, **given[name])
+                        with naming_loss(name, loss, given[name]):
+                            loss.measure(self.update, **given[name])
             stays = self._images_of_teachers(len(images), data_samples)
             added = {
                 name: self._value(name, given[name], stays, len(images))
@@ -287,7 +282,8 @@ class Distillation(nn.Module):
                 factor *= len(images) / batch
                 if 0 < len(images) < batch:
                     given = some_images(given, images, batch)
-        return factor * self.losses[name](**given)
+        with naming_loss(name, self.losses[name], given):
+            return factor * self.losses[name](**given)
 
     def _left_out(self, name: str, student: Mapping[str, Any], images: Tensor) -> Tensor:
         """Zero for a loss whose teacher was not asked, of the same parameters, as DDP expects."""
@@ -363,12 +359,7 @@ class Distillation(nn.Module):
 
     def _adapted(self, tap: str, value: Any, images: Tensor) -> Any:
         adapter = self.adapter(tap)
-        width = getattr(adapter, 'token_width', None)
-        if width and isinstance(value, Tensor) and width != value.shape[-1]:
-            raise UserError(
-                f'distillation.adapters.{tap}.in_channels={width}, and the tap hears tokens of '
-                f'width {value.shape[-1]}: set it to {value.shape[-1]}'
-            )
+        check_width(tap, adapter, value)
         if getattr(adapter, 'under_autocast', False):
             return full(adapter(value))
         with torch.autocast(images.device.type, enabled=False):

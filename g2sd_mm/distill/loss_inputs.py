@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..engine.tensors import tensors_in
-from ..errors import ConfigError
+from ..errors import ConfigError, UserError
+from ..precision import full
+from .losses.alignment import channels_last
 from .several import listed
 
+#: What a teacher of features answers, by the names that losses take it.
+_ANSWERS = ('tokens', 'cls', 'patches')
 #: A place that a loss argument may come from if it comes from no other: it is None then.
 NOTHING = 'nothing'
+#: First of a loss's places: what comes from the next is a tap's, whose maps get the channels last.
+MAP = 'map'
 #: Entries of a loss in a config that are not arguments of its class.
 LOSS_OPTIONS = ('tap', 'inputs', 'warmup')
 
@@ -22,6 +29,29 @@ def loss_inputs(tap: str | None, inputs: Mapping[str, Any], needs_view: bool) ->
     """Argument of a loss -> where it comes from, see :func:`look_up`."""
     both = {'student': f'student.{tap}', 'teacher': f'teacher.{tap}'} if tap else {}
     return {**both, **({'view': 'batch.view'} if needs_view else {}), **inputs}
+
+
+def with_features(
+    places: Mapping[str, Any], name: str | None, taps: Container[str]
+) -> dict[str, Any]:
+    """Inputs of a loss that puts tokens in order itself: a teacher's features with the view.
+
+    Args:
+        places: see :func:`loss_inputs`.
+        name: of the loss's teacher, or None.
+        taps: names of those that hear that teacher.
+    """
+    place = places.get('teacher')
+    prefix = f'teacher.{name}.' if name else 'teacher.'
+    if name is None or not isinstance(place, str):
+        return dict(places)
+    asked = place.removeprefix(prefix)
+    if asked in taps:
+        return {**places, 'teacher': [MAP, place]}
+    if asked not in _ANSWERS:
+        return dict(places)
+    given = [f'{prefix}features', place] if asked == 'tokens' else place
+    return {'view': ['batch.view', NOTHING], **places, 'teacher': given}
 
 
 def look_up(
@@ -55,6 +85,43 @@ def look_up(
         f'no {" or ".join(places)} for a distillation loss: there are student taps '
         f'{list(sources["student"])}, teacher taps {list(sources["teacher"])}, and batch.FIELD'
     )
+
+
+def argument(
+    place: str | Sequence[str],
+    sources: Mapping[str, Mapping],
+    data_samples: Sequence | None,
+    images: Tensor,
+) -> Any:
+    """What :func:`look_up` finds, as the losses of a batch of these images take it: float32."""
+    value = full(look_up(place, sources, data_samples))
+    return channels_last(value, images) if place[0] == MAP else value
+
+
+@contextmanager
+def naming_loss(name: str, loss: nn.Module, given: Mapping[str, Any]) -> Iterator[None]:
+    """Say which loss it is that cannot compute with what its taps heard.
+
+    Raises:
+        UserError: where one heard a list, of a module that runs several times or has several
+            outputs, and the loss takes a tensor.
+    """
+    try:
+        yield
+    except (AttributeError, TypeError) as error:
+        several = {
+            side: f'{len(value)} outputs'
+            for side, value in given.items()
+            if isinstance(value, (list, tuple)) and not hasattr(value, '_fields')
+        }
+        if not several:
+            raise
+        heard = ', '.join(f'{side}: {number}' for side, number in several.items())
+        raise UserError(
+            f'distillation.losses.{name}: {type(loss).__name__} does not take what its taps hear '
+            f'({heard}; {error}): tap a module with one output, such as a layer of that one, or '
+            'take a loss of several, such as LayerwiseMSELoss'
+        ) from error
 
 
 def student_tensors(inputs: Mapping[str, Any], student: Mapping[str, Any]) -> list[Tensor]:

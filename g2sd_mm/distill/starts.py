@@ -21,7 +21,7 @@ from ..models.vit import VisionTransformer
 from ..seeding import Generators
 from .adapters import TokenAdapter
 from .distiller import SpecificDistiller
-from .loss_inputs import look_up
+from .loss_inputs import argument
 from .losses.feature import RegressionLoss
 from .losses.standardisation import MeasuredTarget
 from .teachers import FrozenTeacher
@@ -205,7 +205,7 @@ def _fit_adapters(model: SpecificDistiller, batches: Iterator[Tensor]) -> list[s
                 continue
             if not isinstance(heard.get(tap), Tensor):
                 continue  # several layers
-            theirs = look_up(places['teacher'], {'teacher': taught}, None)
+            theirs = argument(places['teacher'], {'teacher': taught}, None, images)
             ours, target = loss.compared(heard[tap].float(), theirs, None)
             x = nn.functional.pad(ours.flatten(0, -2).double(), (0, 1), value=1.0)
             new = [x.T @ x, x.T @ target.flatten(0, -2).double()]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from g2sd_mm.distill import Features, FrozenTeacher, SpecificDistiller
-from g2sd_mm.distill.losses.alignment import align, resized
+from g2sd_mm.distill.losses.alignment import align, channels_last, resized
 from g2sd_mm.models.masking import random_masking, some_hidden
 
 from ..helpers.toys import images, refused, stage1_cfg
@@ -151,6 +151,16 @@ def test_maps_of_either_layout_are_tokens():
         assert torch.equal(aligned.student, aligned.teacher)
     cls = align(student(answer.patches.flatten(1, 2)), answer.cls)
     assert cls.student.shape == cls.teacher.shape == (2, 1, 3) and cls.first == 1
+
+
+@pytest.mark.parametrize('rows, columns, width', [(4, 8, 64), (2, 2, 64), (8, 16, 12), (4, 8, 4)])
+def test_the_grid_of_a_map_has_the_shape_of_the_images(rows, columns, width):
+    last = torch.randn(2, rows, columns, width)
+    pictures = torch.zeros(2, 3, 16 * rows, 16 * columns)
+    for heard in (last, last.movedim(-1, 1)):
+        assert torch.equal(channels_last(heard, pictures), last)
+    tokens = last.flatten(1, 2)
+    assert channels_last(tokens, pictures) is tokens
 
 
 def test_what_cannot_belong_together_is_refused():

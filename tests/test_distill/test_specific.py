@@ -16,7 +16,7 @@ from g2sd_mm.distill.distillation import merge_losses
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
 from g2sd_mm.errors import ConfigError
 
-from ..helpers.toys import CLASSES, classifier_cfg, images, labelled, words
+from ..helpers.toys import CLASSES, classifier_cfg, images, labelled, refused, words
 
 LABELS = [0, 1, 2, 1]
 TAPS = dict(logits=dict(student='head.layers.head_dist', teacher='head.fc'))
@@ -171,6 +171,7 @@ def stock(backbone: dict, channels: int) -> dict[str, Any]:
     )
 
 
+PARTS = ('backbone', 'neck', 'head')
 RESNET = stock(dict(type='ResNet', depth=18, base_channels=8, stem_channels=8), 64)
 VIT = stock(
     dict(
@@ -206,6 +207,79 @@ def test_features_of_several_blocks_with_adapters():
     assert adapter.weight.grad.abs().sum() > 0
     assert {id(p) for p in adapter.parameters()} <= {id(p) for p in model.parameters()}
     assert not [name for name in model.deployable_state() if 'adapter' in name]
+
+
+@pytest.mark.parametrize('distance', ['MSEFeatureLoss', 'CosineFeatureLoss'])
+def test_maps_that_taps_hear_are_compared_along_their_channels(distance):
+    """Layers of convolutions have the channels second, in both networks."""
+    model = specific(
+        student=RESNET,
+        teacher=dict(config=dict(model=RESNET), random_weights=True, forward=PARTS),
+        taps=dict(stage='backbone.layer3'),
+        losses=dict(loss_stage=dict(type=distance, tap='stage', target='layernorm')),
+    )
+    heard = {}
+    for side, network in dict(own=model.student, theirs=model.teacher.model).items():
+        network.backbone.layer3.register_forward_hook(
+            lambda module, given, output, side=side: heard.update({side: output})
+        )
+    value = losses_of(model)['loss_stage']
+    own, theirs = (heard[side].movedim(1, -1) for side in ('own', 'theirs'))
+    theirs = F.layer_norm(theirs, theirs.shape[-1:], eps=1e-6)
+    expected = {
+        'MSEFeatureLoss': (own - theirs).square().mean(),
+        'CosineFeatureLoss': (1 - F.cosine_similarity(own, theirs, dim=-1)).mean(),
+    }
+    torch.testing.assert_close(value, expected[distance])
+
+
+def test_maps_of_two_widths_are_refused_not_resized_along_their_channels():
+    wide = stock(dict(type='ResNet', depth=18, base_channels=16, stem_channels=8), 128)
+    model = specific(
+        student=RESNET,
+        teacher=dict(config=dict(model=wide), random_weights=True, forward=PARTS),
+        taps=dict(stage='backbone.layer3'),
+        losses=dict(loss_stage=dict(type='MSEFeatureLoss', tap='stage')),
+    )
+    with refused('width 32', 'width 64', 'out_channels=64'):
+        losses_of(model)
+
+
+def test_an_adapter_of_tokens_on_a_map_names_the_layer_that_fits():
+    model = specific(
+        student=RESNET,
+        taps=dict(stage=dict(student='backbone.layer3', teacher='backbone.blocks.1')),
+        adapters=dict(stage=dict(type='TokenAdapter', in_channels=32, out_channels=24)),
+        losses=dict(loss_stage=dict(type='MSEFeatureLoss', tap='stage')),
+    )
+    with refused('distillation.adapters.stage', "type='Conv2d', in_channels=32"):
+        losses_of(model)
+
+
+def test_a_tap_with_several_outputs_is_refused_by_a_loss_of_one():
+    two = stock({**RESNET['backbone'], 'out_indices': (2, 3)}, 64)
+    model = specific(
+        student=two,
+        teacher=dict(config=dict(model=two), random_weights=True, forward=PARTS),
+        taps=dict(stage='backbone'),
+        losses=dict(loss_stage=dict(type='PixelwiseKLDivergence', tap='stage')),
+    )
+    with refused('distillation.losses.loss_stage', 'PixelwiseKLDivergence', 'student: 2 outputs'):
+        losses_of(model)
+
+
+class Asking(nn.Module):
+    """A part that no chain can run, as the heads of DETR and Mask2Former."""
+
+    def forward(self, features, batch_data_samples):
+        return features
+
+
+def test_a_part_that_needs_more_than_features_is_named():
+    model = specific(student=RESNET, taps=dict(logits='head.fc'))
+    model.teacher.model.head = Asking()
+    with refused('forward=', 'head (Asking)', 'batch_data_samples', 'end forward before head'):
+        losses_of(model)
 
 
 # Warm-up, inputs, precision -----------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from math import gcd, isqrt
-from typing import NamedTuple
+from math import gcd, isqrt, log
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -83,6 +83,24 @@ def align(
     if first and cls is not None:
         patches = torch.cat([cls.unsqueeze(1), patches], dim=1)
     return Aligned(own, patches, first, lacking)
+
+
+def channels_last(heard: Any, images: Tensor) -> Any:
+    """What a tap heard, a map among it as a teacher's patches are: [B, rows, columns, C].
+
+    Layers of convolutions have the channels second, those of some transformers last, and no number
+    says which: the grid is the reading that has more of the images' shape.
+
+    Args:
+        heard: a map is changed, anything else stays as it is.
+        images: [B, 3, height, width].
+    """
+    if not isinstance(heard, Tensor) or heard.ndim != 4:
+        return heard
+    _, rows, middle, last = heard.shape
+    shape = images.shape[-2] / images.shape[-1]
+    second, behind = (abs(log(a / b / shape)) for a, b in ((middle, last), (rows, middle)))
+    return heard.movedim(1, -1) if second <= behind else heard
 
 
 def resized(tokens: Tensor, grid: tuple[int, int], to: tuple[int, int]) -> Tensor:

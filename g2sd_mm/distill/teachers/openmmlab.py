@@ -19,6 +19,7 @@ from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
 from ...config.project import find_config
+from ...errors import ConfigError
 from ...models.masking import Masking
 from ..attended import Attended
 from .images import Pixels
@@ -47,11 +48,24 @@ class ChainTeacher(FrozenTeacher):
         self.forward = tuple(forward)
 
     def answer(self, images: Tensor, view: Masking | Attended | None) -> Any:
-        """Run the chain on preprocessed images [B, 3, height, width], or on patches of them."""
+        """Run the chain on preprocessed images [B, 3, height, width], or on patches of them.
+
+        Raises:
+            ConfigError: for a part that cannot run in a chain.
+        """
         x: Any = images
         shown = (view.keep,) if isinstance(view, Attended) else ()
         for part in self.forward:
-            x = getattr(self.model, part)(x, *shown)
+            module = getattr(self.model, part)
+            try:
+                x = module(x, *shown)
+            except TypeError as error:
+                if 'required positional argument' not in str(error):
+                    raise
+                raise ConfigError(
+                    f'teacher forward={self.forward}: {part} ({type(module).__name__}) needs more '
+                    f'than the output of the part before it ({error}): end forward before {part}'
+                ) from error
             shown = ()
         return x
 
