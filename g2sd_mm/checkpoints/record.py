@@ -54,10 +54,11 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
     steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
+    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
     return {
         'task': task.name,
         'scope': scope,
-        'imports': list((cfg.get('custom_imports') or {}).get('imports') or ()),
+        'imports': [imports] if isinstance(imports, str) else list(imports),
         'model': _plain(student),
         'test_pipeline': [_plain(step) for step in steps if 'Annotations' not in str(step['type'])],
         'classes': list(classes),

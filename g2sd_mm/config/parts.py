@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import os
 from collections.abc import Iterator, Mapping
@@ -119,9 +120,10 @@ def plain_model(cfg: Config) -> ConfigDict:
     """A config's model (of a distilled config, the student) as any registry can build it.
 
     With the scope of its library, and with the preprocessor that classification configs keep beside
-    the model. The config stays as it is.
+    the model. The config stays as it is, also where a network changes what it is built from, as
+    detectors of the DETR family do.
     """
-    model = ConfigDict(cfg.model)
+    model: ConfigDict = copy.deepcopy(cfg.model)
     model.setdefault('_scope_', cfg.get('default_scope') or 'mmengine')
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import re
 import sys
@@ -77,7 +78,7 @@ def _build_without_memory(cfg: ConfigDict) -> None:
     Some networks of the libraries compute while they are built, which ends this early.
     """
     with torch.device('meta'), contextlib.suppress(RuntimeError, NotImplementedError):
-        MODELS.build(cfg)
+        MODELS.build(copy.deepcopy(cfg))  # detectors of the DETR family change their config
 
 
 # The JSON beside weights is data, which anybody may have written. Libraries build a network from a
@@ -185,8 +186,11 @@ def _check_entry(key: str, value: Any, largest: int) -> None:
 
 
 def _may_be_size(key: str, value: Any) -> bool:
-    """Whether a number may become a size; the ranges of FCOS end at 1e8, and are none."""
-    return isinstance(value, (int, float)) and key != 'regress_ranges'
+    """Whether a number may become a size.
+
+    The ranges of FCOS end at 1e8 and RTMDet keeps up to 30,000 boxes: neither is one.
+    """
+    return isinstance(value, (int, float)) and key not in ('regress_ranges', 'nms_pre')
 
 
 def _check_import(module: Any) -> None:
@@ -197,6 +201,8 @@ def _check_import(module: Any) -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise UserError(f'the student needs {module}, which this version lacks') from error
+    elif module in [f'{library}.models' for library in scopes()]:
+        importlib.import_module(module)  # of a network that takes parts of another library
     elif module not in sys.modules:
         raise UserError(
             f'the student needs {module}: if you trust it, import {module} before loading'

@@ -101,6 +101,14 @@ def test_what_a_model_says_of_itself_is_kept():
     assert plain_model(Config({'model': {'type': 'A'}}))['_scope_'] == 'mmengine'
 
 
+def test_a_config_stays_as_it_is_whatever_is_built_from_its_model():
+    cfg = Config({'model': {'type': 'A', 'head': {'type': 'B'}, 'parts': [{'type': 'C'}]}})
+    model = plain_model(cfg)
+    model.head.pop('type')
+    model.parts[0].update(width=3)
+    assert cfg.model.to_dict() == {'type': 'A', 'head': {'type': 'B'}, 'parts': [{'type': 'C'}]}
+
+
 @pytest.mark.parametrize(
     ('model', 'imported'),
     [

@@ -7,9 +7,14 @@ import sys
 import types
 
 import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import nn
 
+from g2sd_mm.checkpoints.record import describe_network
+from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
-from g2sd_mm.students.build import check_network
+from g2sd_mm.students.build import build_student, check_network
 
 from ..helpers.students import CONFIGS, record
 from ..helpers.toys import words
@@ -49,6 +54,29 @@ def test_other_modules_are_imported_by_the_person(network, monkeypatch):
     assert 'my_layers' not in sys.modules
     monkeypatch.setitem(sys.modules, 'my_layers', types.ModuleType('my_layers'))
     check_network(network)
+
+
+def test_a_config_may_import_one_module_of_another_library(network):
+    """As stock configs write it: mmseg's Mask2Former and ConvNeXt."""
+    cfg = load_config('configs/shapes/vits_scratch_cls.py')
+    cfg.custom_imports = dict(imports='mmdet.models', allow_failed_imports=False)
+    network['imports'] = describe_network(cfg)['imports']
+    assert network['imports'] == ['mmdet.models']
+    check_network(network)
+
+
+def test_a_network_that_changes_its_config_is_built(network, monkeypatch, tmp_path):
+    """Detectors of the DETR family do, and are built twice."""
+    Changing = type('Changing', (nn.Sequential,), dict(__init__=_take_out))
+    monkeypatch.setitem(MODELS.module_dict, 'Changing', Changing)
+    torch.save({'0.weight': torch.ones(1, 1), '0.bias': torch.ones(1)}, tmp_path / 'weights.pth')
+    network['model'] = dict(type='Changing', head=dict(width=1))
+    built = build_student(network, str(tmp_path / 'weights.pth'), 'a student')
+    assert built[0].weight.item() == 1
+
+
+def _take_out(self: nn.Sequential, head: dict) -> None:
+    nn.Sequential.__init__(self, nn.Linear(1, head.pop('width')))
 
 
 @pytest.mark.parametrize('module', ['g2sd_mm..cli', 'os;system', 7, None, ''])
@@ -120,6 +148,7 @@ def test_numbers_are_those_of_images_and_layers(network, number):
 def test_ranges_are_no_sizes(network):
     ends = {'tuple': [{'tuple': [-1, 64]}, {'tuple': [64, 1e8]}]}
     network['model']['regress_ranges'] = ends  # of a head of FCOS
+    network['model']['nms_pre'] = 30000  # of RTMDet
     check_network(network)
     network['model']['strides'] = ends
     with pytest.raises(UserError, match=words('strides=100000000.0')):
