@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from .drawing import Drawing, LabelPlaces, as_numpy, class_colour, write_png
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
+_MARGIN = 8  # px around the picture, behind which the side of a box is not drawn any more
+
 
 class Pyramid(Features):
     """Of a detector, maps [B, C, h, w], fine to coarse."""
@@ -87,6 +89,8 @@ def draw(image: Image, sample: Any, classes: Sequence[str], options: Drawing) ->
     instances = sample.get(f'{options.side}_instances')
     boxes = instances.bboxes
     boxes = as_numpy(getattr(boxes, 'tensor', boxes)) * options.scale
+    # OpenCV takes no number beyond 32 bits, which boxes of untrained heads have; outside is outside
+    boxes = np.nan_to_num(boxes).clip(-_MARGIN, np.tile(image.shape[1::-1], 2) + _MARGIN)
     labels = as_numpy(instances.labels)
     scores = as_numpy(instances.scores) if 'scores' in instances else np.ones(len(labels))
     masks: Any = instances.masks if 'masks' in instances else None

@@ -100,6 +100,12 @@ def test_boxes_and_masks_above_the_threshold_are_drawn():
     assert (drawn[300, 300] == 128).all()
 
 
+def test_boxes_far_outside_are_drawn_to_the_edge():
+    sample = instances(score=0.9)
+    sample.pred_instances.bboxes[:, 2:] = torch.tensor([3e18, torch.inf])
+    assert not np.array_equal(draw_sample(grey(), sample, ['a', 'b']), grey())
+
+
 def test_boxes_below_the_threshold_are_not_drawn():
     assert (draw_sample(grey(), instances(0.2), NAMES, threshold=0.3) == 128).all()
 
