@@ -68,7 +68,7 @@ def account_of(error: BaseException) -> Account:
         return Account(own_words(error) or _kind(error), code=2, foreseen=True)
     if isinstance(error, (RunError, SystemExit)):
         return Account(own_words(error) or _kind(error), foreseen=True)
-    kind, text, place = _kind(error), own_words(error), _place(error)
+    kind, text, place = _kind(error), own_words(error) or _asserted(error), _place(error)
     if isinstance(error, MemoryError):  # the machine's, or something asked for too much
         return Account(f'{_memory_line(_said(kind, text))} (in {place})')
     if isinstance(error, ImportError) and _NO_ROOM.search(text):
@@ -92,6 +92,16 @@ def own_words(error: BaseException) -> str:
     if '\nOriginal Traceback' in text:
         text = text.rstrip().rpartition('\n')[2].partition(': ')[2]
     return ' '.join(text.split())
+
+
+def _asserted(error: BaseException) -> str:
+    """What an assertion without words says must hold, from its source; else empty."""
+    frames = list(_walk(error)) if isinstance(error, AssertionError) else []
+    if not frames:
+        return ''
+    frame, line = frames[-1]
+    found = re.match(r'assert (.+?)\\?$', linecache.getline(frame.f_code.co_filename, line).strip())
+    return f'it must hold that {found[1].strip()}' if found else ''
 
 
 def address_space_limit() -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.optim.scheduler import CosineRestartLR
 from mmengine.registry import METRICS, MODELS
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -58,6 +59,12 @@ def test_a_bare_text_comes_with_kind_and_place(code, said):
     found = account(fails)
     assert found.line.startswith(f'{said} (in ')
     assert not found.foreseen and found.code == 1
+
+
+def test_an_assertion_without_words_says_what_must_hold():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    found = account(lambda: CosineRestartLR(optimizer, periods=[2]))
+    assert '(eta_min is None) ^ (eta_min_ratio is None)' in found.line
 
 
 def test_the_place_is_not_in_pythons_own_code():

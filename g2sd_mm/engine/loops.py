@@ -18,6 +18,11 @@ from ..errors import UserError
 from .position import Position
 
 
+def iterations_of_update(runner: Any) -> int:
+    """Iterations that gradients are accumulated over before they are used."""
+    return int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
+
+
 class _ValidatesByTime:
     """Leaves validations out where they would take more than a tenth of the time.
 
@@ -27,6 +32,7 @@ class _ValidatesByTime:
 
     runner: Any
     val_interval: int
+    max_iters: int
     _counts: str  # attribute in whose steps validations are due
     #: Of the time of training, that validations may take on the way.
     share = 0.1
@@ -36,9 +42,16 @@ class _ValidatesByTime:
         """Launch training.
 
         Raises:
-            UserError: if validations are due at no interval.
+            UserError: if validations are due at no interval, or the run ends before its first
+                update.
         """
-        loop = self.runner.val_loop
+        loop, counts = self.runner.val_loop, iterations_of_update(self.runner)
+        if counts > self.max_iters:
+            raise UserError(
+                f'optim_wrapper.accumulative_counts={counts} is more than the {self.max_iters} '
+                'iterations of the run, which would end before its first update: accumulate '
+                'fewer, or train longer'
+            )
         if loop is not None and self.val_interval < 1:
             raise UserError(
                 f'train_cfg.val_interval={self.val_interval} is not 1 or more; to leave '

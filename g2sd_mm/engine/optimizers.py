@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -238,3 +239,41 @@ class AutocastOptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=self.dtype):
             yield
+
+
+#: Kind of clipping -> its limit, and torch's function, whose arguments it takes.
+_CLIPPING: dict[str, tuple[str, Callable[..., Any]]] = {
+    'norm': ('max_norm', nn.utils.clip_grad_norm_),
+    'value': ('clip_value', nn.utils.clip_grad_value_),
+}
+
+
+def check_clipping(clip_grad: Any) -> None:
+    """Refuse a clipping of gradients that would let nothing through, or turn them round.
+
+    Args:
+        clip_grad: entry of ``optim_wrapper``; None clips nothing.
+
+    Raises:
+        ConfigError: naming the entry.
+    """
+    if clip_grad is None:
+        return
+    place = 'optim_wrapper.clip_grad'
+    if not isinstance(clip_grad, Mapping) or clip_grad.get('type', 'norm') not in _CLIPPING:
+        raise ConfigError(
+            f"{place}={clip_grad!r}: give dict(max_norm=...) or dict(type='value', "
+            'clip_value=...), or None to clip nothing'
+        )
+    limit, function = _CLIPPING[clip_grad.get('type', 'norm')]
+    known = [name for name in inspect.signature(function).parameters if name != 'parameters']
+    if unknown := set(clip_grad) - {*known, 'type'}:
+        raise ConfigError(
+            f'{place} has {", ".join(sorted(unknown))}: there are {", ".join(("type", *known))}'
+        )
+    value = clip_grad.get(limit)
+    if not isinstance(value, (int, float)) or not value > 0:
+        raise ConfigError(
+            f'{place}.{limit}={value!r}: nothing can be trained with it; give a number above 0, or '
+            f'{place}=None to clip nothing'
+        )

@@ -173,6 +173,13 @@ def test_an_interval_of_none_is_refused_with_how_to_leave_validations_out(tmp_pa
         go(tmp_path, **validating(val_interval=0))
 
 
+@pytest.mark.parametrize('loop', [LOOP, dict(type='ResumableIterLoop', max_iters=6)])
+def test_a_run_that_ends_before_its_first_update_is_refused(tmp_path, loop):
+    wrapper = dict(optimizer=dict(type='SGD', lr=1.0), accumulative_counts=7)
+    with pytest.raises(UserError, match=words('optim_wrapper.accumulative_counts=7', '6')):
+        go(tmp_path, train_cfg=loop, optim_wrapper=wrapper)
+
+
 def test_loops_by_iterations_likewise(tmp_path):
     run = runner(
         tmp_path, Slope(), **{

@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from g2sd_mm.engine import ViTLayerDecayConstructor
-from g2sd_mm.engine.optimizers import layer_decay_scale, with_fused_kernel
+from g2sd_mm.engine.optimizers import check_clipping, layer_decay_scale, with_fused_kernel
 from g2sd_mm.errors import UserError
 
 from ..helpers.toys import classifier, distiller, words
@@ -293,3 +293,25 @@ def test_a_checkpoint_of_another_model_is_refused_by_torch():
     state['param_groups'].pop()
     with pytest.raises(ValueError, match='different number of parameter groups'):
         small.load_state_dict(state)
+
+
+@pytest.mark.parametrize('clip_grad, text', [
+    (dict(max_norm=0), 'clip_grad.max_norm=0'),
+    (dict(max_norm=-1.0), 'clip_grad.max_norm=-1.0'),
+    (dict(max_norm=float('nan')), 'clip_grad.max_norm=nan'),
+    (dict(norm_type=2), 'clip_grad.max_norm=None'),
+    (dict(type='value', clip_value=0), 'clip_grad.clip_value=0'),
+    (dict(max_norm=1, max=1), 'clip_grad has max: there are type, max_norm'),
+    (dict(type='values', clip_value=1), "type='value'"),
+    (3.0, 'clip_grad=3.0'),
+])  # fmt: skip
+def test_clipping_that_trains_nothing_is_refused(clip_grad, text):
+    with pytest.raises(UserError, match=words(text)):
+        check_clipping(clip_grad)
+
+
+@pytest.mark.parametrize(
+    'clip_grad', [None, dict(max_norm=35, norm_type=2), dict(type='value', clip_value=0.1)]
+)
+def test_clipping_of_the_libraries_passes(clip_grad):
+    check_clipping(clip_grad)

@@ -46,6 +46,11 @@ def test_a_stock_config_gets_loop_checkpoints_and_alarms():
     assert cfg.train_dataloader.worker_init_fn.type == 'patient_worker'
 
 
+def test_a_run_whose_gradients_are_clipped_to_nothing_is_refused():
+    with pytest.raises(UserError, match=words('clip_grad.max_norm=0')):
+        make_reliable(stock(optim_wrapper=dict(clip_grad=dict(max_norm=0))))
+
+
 def test_what_a_config_says_stays():
     cfg = stock(
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=7), logger=None),
