@@ -200,7 +200,8 @@ def _check_data_number(
     if TRAINING in loaders or cfg.get('default_scope') != 'mmpretrain':
         raise UserError(
             f'the data have the names of {len(names)} classes ({some(names)}) and the config '
-            f'num_classes={number}: name those {number} by classes=(...) in the config'
+            f'num_classes={number}: if there are {len(names)}, add --cfg-options num_classes='
+            f'{len(names)}; if there are {number}, name those by classes=(...) in the config'
         )
     raise UserError(
         f'the test data have {len(names)} classes, the config num_classes={number}, and the '

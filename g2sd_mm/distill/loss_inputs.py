@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,7 @@ def loss_inputs(tap: str | None, inputs: Mapping[str, Any], needs_view: bool) ->
 
 
 def with_features(
-    places: Mapping[str, Any], name: str | None, taps: Container[str]
+    places: Mapping[str, Any], name: str | None, taps: Iterable[str]
 ) -> dict[str, Any]:
     """Inputs of a loss that puts tokens in order itself: a teacher's features with the view.
 
