@@ -166,8 +166,9 @@ class Loop(_ValidatesByTime):
 
     def __init__(self, epoch, validation, clock):
         self.epoch, self.validation, self.clock = epoch, validation, clock
-        self.runner = SimpleNamespace(val_loop=SimpleNamespace(run=self.validate))
-        self.done, self.val_interval = [], 1
+        val_loop = SimpleNamespace(run=self.validate)
+        self.runner = SimpleNamespace(val_loop=val_loop, optim_wrapper=None)
+        self.done, self.val_interval, self.max_iters = [], 1, 10
 
     def validate(self):
         self.clock[0] += self.validation

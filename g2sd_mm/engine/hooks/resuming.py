@@ -21,6 +21,7 @@ from ...config.load import is_old_stage1_run
 from ...seeding import seed_everything
 from ..fitting import KINDS, fit_checkpoint, keep_plain_states, optimizer_kinds
 from ..position import KEY
+from ..settings import SETTINGS, changed_settings, model_settings
 from .access import VALIDATED, bare_model, position_of, updates_so_far
 
 
@@ -53,6 +54,8 @@ class ResumeHook(Hook):
             return
         runner.train_loop.start, notes = fit_checkpoint(runner, checkpoint)
         self.notes += notes
+        if was := checkpoint['meta'].get(SETTINGS):
+            self.notes += changed_settings(was, model_settings(runner.cfg))
         waiting = checkpoint['meta'].get('early_stopping') or {}
         for monitor, hook in _early_stopping(runner).items():
             if monitor in waiting:
@@ -64,6 +67,7 @@ class ResumeHook(Hook):
         meta = checkpoint['meta']
         meta[KEY] = position_of(runner, meta['epoch'], meta['iter']).plain()
         meta[KINDS] = optimizer_kinds(runner.optim_wrapper)
+        meta[SETTINGS] = model_settings(runner.cfg)
         if waiting := _early_stopping(runner):
             meta['early_stopping'] = {
                 monitor: (hook.best_score, hook.wait_count) for monitor, hook in waiting.items()
