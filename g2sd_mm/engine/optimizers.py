@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -239,6 +239,23 @@ class AutocastOptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=self.dtype):
             yield
+
+
+def fit_wrapper(wrapper: MutableMapping[str, Any]) -> None:
+    """Fit an ``optim_wrapper`` to this machine, in place, and see that it trains something.
+
+    Raises:
+        ConfigError: for mixed precision of GPUs where there is none; see :func:`check_clipping`.
+    """
+    check_clipping(wrapper.get('clip_grad'))
+    kind = str(wrapper.get('type', 'OptimWrapper')).rpartition('.')[2]
+    if kind == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        raise ConfigError(
+            'optim_wrapper.type=AmpOptimWrapper needs a GPU and there is none: --cfg-options '
+            'optim_wrapper.type=OptimWrapper trains in float32'
+        )
+    if kind == 'OptimWrapper':
+        wrapper.pop('loss_scale', None)  # of a config for mixed precision; float32 needs none
 
 
 #: Kind of clipping -> its limit, and torch's function, whose arguments it takes.

@@ -26,7 +26,7 @@ from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
 from ..data_layouts import Choices
 from ..distill.config import configs_of_students
-from ..engine.optimizers import MIXED, check_clipping, mixed_dtype
+from ..engine.optimizers import MIXED, fit_wrapper, mixed_dtype
 from ..errors import UserError
 from ..threads import enough_workers
 from .data import prepare_data
@@ -55,14 +55,14 @@ def make_reliable(cfg: Config) -> None:
 
     Raises:
         UserError: if ``reliability`` names an alarm that there is not, ``custom_hooks`` has
-            something else than hooks, or gradients are clipped to nothing.
+            something else than hooks, or ``optim_wrapper`` can train nothing here.
     """
     settings = cfg.get('reliability') or {}
     if unknown := set(settings) - set(_ALARMS):
         raise UserError(
             f'reliability has {", ".join(sorted(unknown))}: there are {", ".join(_ALARMS)}'
         )
-    check_clipping((cfg.get('optim_wrapper') or {}).get('clip_grad'))
+    fit_wrapper(cfg.get('optim_wrapper') or {})
     loop = cfg.train_cfg
     if loop.pop('by_epoch', False) or loop.get('type') == 'EpochBasedTrainLoop':
         loop['type'] = 'ResumableEpochLoop'

@@ -10,7 +10,12 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from g2sd_mm.engine import ViTLayerDecayConstructor
-from g2sd_mm.engine.optimizers import check_clipping, layer_decay_scale, with_fused_kernel
+from g2sd_mm.engine.optimizers import (
+    check_clipping,
+    fit_wrapper,
+    layer_decay_scale,
+    with_fused_kernel,
+)
 from g2sd_mm.errors import UserError
 
 from ..helpers.toys import classifier, distiller, words
@@ -315,3 +320,14 @@ def test_clipping_that_trains_nothing_is_refused(clip_grad, text):
 )
 def test_clipping_of_the_libraries_passes(clip_grad):
     check_clipping(clip_grad)
+
+
+def test_mixed_precision_of_gpus_needs_one(monkeypatch):
+    """Stock configs have it; what the message says works."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD'))
+    with pytest.raises(UserError, match=words('needs a GPU', 'type=OptimWrapper')):
+        fit_wrapper(wrapper)
+    wrapper['type'] = 'OptimWrapper'
+    fit_wrapper(wrapper)
+    assert wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD'))
