@@ -12,6 +12,8 @@ from ..config.parts import encoder_start, plain_model
 from ..errors import UserError
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
+#: Hooks of the libraries that call or change a part of the model that a distiller has inside.
+_OF_PLAIN_MODELS = ('SetEpochInfoHook', 'SetAdaptiveMarginsHook', 'MeanTeacherHook')
 #: Entry of the block -> hook that it has the arguments of.
 _STARTS = {'sliced': 'SlicedStartHook', 'fitted': 'FittedAdaptersHook'}
 _KEYS = {
@@ -97,7 +99,15 @@ def _check_stock_parts(cfg: Config) -> None:
             'paramwise_cfg=dict(_delete_=True, layer_decay_rate=...), for our ViTs and '
             'TimmBackbone, or to DefaultOptimWrapperConstructor with paramwise_cfg=None'
         )
-    if 'YOLOXModeSwitchHook' in [_name(h['type']) for h in cfg.get('custom_hooks') or ()]:
+    hooks = {_name(hook['type']): hook for hook in cfg.get('custom_hooks') or ()}
+    recipes = (hooks.get('SwitchRecipeHook') or {}).get('schedule') or ()
+    lost = [name for name in _OF_PLAIN_MODELS if name in hooks]
+    if lost or any('loss' in recipe for recipe in recipes):
+        raise UserError(
+            f'custom_hooks has {lost[0] if lost else "SwitchRecipeHook with a loss"}, which does '
+            'not find its part of a distilled student: leave it out'
+        )
+    if 'YOLOXModeSwitchHook' in hooks:
         raise UserError(
             'custom_hooks has YOLOXModeSwitchHook, which does not find the head of a distilled '
             'student in the epoch in which it switches: leave it out; epochs without Mosaic and '

@@ -92,13 +92,21 @@ def test_a_wrong_block_is_refused(change, texts):
             ('mmseg.', 'LayerDecayOptimizerConstructor'),
         )
     ]
-    + [({'custom_hooks': [dict(type='YOLOXModeSwitchHook')]}, 'custom_hooks')],
+    + [
+        ({'custom_hooks': [hook]}, f'custom_hooks has {hook["type"].split(".")[-1]}')
+        for hook in (
+            dict(type='YOLOXModeSwitchHook'),
+            dict(type='mmdet.SetEpochInfoHook'),
+            dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=2, loss=dict(type='A'))]),
+        )
+    ],
 )
 def test_stock_parts_that_do_not_find_a_students_modules_are_refused(change, option):
     with refused(option):
         g2sd_mm.distill_config(stock(distillation=BLOCK, **change))
     own = dict(constructor='ViTLayerDecayConstructor')
-    assert g2sd_mm.distill_config(stock(distillation=BLOCK, optim_wrapper=own))
+    hook = dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=2, batch_augments=None)])
+    assert g2sd_mm.distill_config(stock(distillation=BLOCK, optim_wrapper=own, custom_hooks=[hook]))
 
 
 def test_the_projects_block_has_at_most_ten_lines():
