@@ -27,8 +27,6 @@ def registered():
     importlib.import_module('g2sd_mm.models.heads')
     importlib.import_module('g2sd_mm.datasets.augmenting')
     importlib.import_module('g2sd_mm.datasets.mixing')
-    # mmengine collects garbage for every data set: half a second with all that was imported
-    gc.freeze()
     gc.enable()
 
 
@@ -59,6 +57,14 @@ def unformatted():
         plain = yapf_api.FormatCode
         patch.setattr(yapf_api, 'FormatCode', lambda text, **_: (text, False))
         yield plain
+
+
+@pytest.fixture(scope='module', autouse=True)
+def frozen(registered):
+    """What is there when a module begins is looked through no more, or each data set would cost
+    half a second: mmengine collects garbage for every one of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='module', autouse=True)
