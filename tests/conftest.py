@@ -60,7 +60,7 @@ def unformatted():
 
 
 @pytest.fixture(scope='module', autouse=True)
-def frozen(registered):
+def frozen():
     """What is there when a module begins is looked through no more, or each data set would cost
     half a second: mmengine collects garbage for every one of them."""
     gc.collect()

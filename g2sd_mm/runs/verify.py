@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
@@ -19,6 +18,7 @@ from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
+from ..devices import on_meta_device
 from ..distill.teachers import build_teacher, takes_file
 from ..models.backbones.base import Backbone
 from ..models.backbones.timm import TimmBackbone
@@ -143,7 +143,7 @@ def _outline(build: Callable[[], Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             try:
-                with torch.device('meta'):
+                with on_meta_device():
                     return build()
             except (RuntimeError, NotImplementedError):
                 return build()

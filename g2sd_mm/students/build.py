@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import mmengine.registry.registry as registries
-import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from torch.nn.modules import module as torch_modules
 from ..checkpoints import CheckpointError, Weights, read_weights
 from ..checkpoints.fill import fill
 from ..checkpoints.record import Record, restore
+from ..devices import on_meta_device
 from ..errors import UserError
 from ..tasks import scopes
 from ..text import printable
@@ -77,7 +77,7 @@ def _build_without_memory(cfg: ConfigDict) -> None:
 
     Some networks of the libraries compute while they are built, which ends this early.
     """
-    with torch.device('meta'), contextlib.suppress(RuntimeError, NotImplementedError):
+    with on_meta_device(), contextlib.suppress(RuntimeError, NotImplementedError):
         MODELS.build(copy.deepcopy(cfg))  # detectors of the DETR family change their config
 
 

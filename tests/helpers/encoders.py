@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from g2sd_mm.devices import on_meta_device
+
 State = dict[str, torch.Tensor]
 
 #: A vision transformer of transformers, small.
@@ -24,7 +26,7 @@ def timm_state(name: str, **arguments: Any) -> State:
     timm = pytest.importorskip('timm')
     if not timm.is_model(name):
         pytest.skip(f'no {name} in this version of timm')
-    with torch.device('meta'):
+    with on_meta_device():
         return timm.create_model(name, **arguments).state_dict()
 
 

@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
 from g2sd_mm.checkpoints.naming import in_our_names, task_model_state
+from g2sd_mm.devices import on_meta_device
 from g2sd_mm.distill.teachers import build_teacher
 
 from ..helpers.detectron2_names import detectron2_names
@@ -33,7 +34,7 @@ def published(dim: int, heads: int) -> dict[str, torch.Tensor]:
     [('g2sd_vits_maskrcnn_nosd', 384, 6, 44_502_096), ('vitb_maskrcnn', 768, 12, 110_895_792)],
 )
 def test_every_name_and_shape_fits(config, dim, heads, parameters):
-    with torch.device('meta'):
+    with on_meta_device():
         model = MODELS.build(
             dict(_scope_='mmdet', **Config.fromfile(f'configs/coco/{config}.py').model)
         )

@@ -16,6 +16,7 @@ from g2sd_mm.bench.suites.budget import raw_config, work_of
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import sync_batch_norm, teachers_in
+from g2sd_mm.devices import on_meta_device
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.distill.teachers.timm import TimmTeacher
 
@@ -86,7 +87,7 @@ def test_builds_at_full_size(name, monkeypatch):
     """On the meta device: shapes without numbers."""
     for family in (OpenMMLabTeacher, TimmTeacher):
         monkeypatch.setattr(family, 'check_student', lambda self, student: None)
-    with torch.device('meta'):
+    with on_meta_device():
         model = build(load_config(*config_of(name)))
     assert sum(p.numel() for p in model.parameters()) > 0
 

@@ -15,6 +15,7 @@ from mmengine.utils.dl_utils import set_multi_processing
 from torch.utils.data import DataLoader, Dataset
 
 import g2sd_mm
+from g2sd_mm.devices import on_meta_device
 from g2sd_mm.distill import MaskedStudent, SpecificDistiller
 from g2sd_mm.distill.losses.standardisation import LayerNormTarget
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
@@ -57,7 +58,7 @@ def size_of(name: str) -> str:
 def no_memory(monkeypatch):
     """Full-size networks on the meta device, which has no numbers to compare."""
     monkeypatch.setattr(OpenMMLabTeacher, 'check_student', lambda self, student: None)
-    with torch.device('meta'):
+    with on_meta_device():
         yield
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
+from g2sd_mm.devices import on_meta_device
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.sizes import (
     ENCODERS,
@@ -39,7 +39,7 @@ STUDENTS = {
 
 
 def count(arch: str, decoder: str, **options: bool) -> int:
-    with torch.device('meta'):
+    with on_meta_device():
         model = MaskedAutoencoder(arch, decoder, **options)
     return sum(parameter.numel() for parameter in model.parameters())
 

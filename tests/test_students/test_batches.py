@@ -94,7 +94,7 @@ def test_pictures_of_a_batch_are_of_one_size(students, photos, monkeypatch):
     assert len(shapes) < len(photos)
 
 
-def test_a_broken_picture_is_reported_and_the_others_go_on(students, photos, tmp_path, caplog):
+def test_a_broken_picture_is_reported_and_the_others_go_on(students, photos, tmp_path):
     broken = tmp_path / 'broken.jpg'
     broken.write_bytes(b'no picture')
     student = students['classification']

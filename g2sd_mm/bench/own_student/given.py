@@ -20,6 +20,7 @@ from ...checkpoints.facts import Facts, facts_of
 from ...checkpoints.identify import Kind
 from ...checkpoints.vision import unsuitable
 from ...checkpoints.vision.teaching import how_to_teach
+from ...devices import on_meta_device
 from ...errors import UserError
 from ...models.sizes import ENCODERS, EncoderSize
 from ...models.slicing import is_sliceable
@@ -126,7 +127,7 @@ def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]
     if not timm.is_model(name.partition('.')[0]):
         # a student's mistyped name is more often one of ours
         raise UserError(f'--student {name}: there are {", ".join(ENCODERS)}, and all names of timm')
-    with torch.device('meta'):
+    with on_meta_device():
         network = timm_network(name, '--student')
     strides = level_strides(network)[-4:]
     if task not in ('cls', 'depth') and strides != _STRIDES:
@@ -141,7 +142,7 @@ def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]
 
 def timm_size(name: str) -> int:
     """Parameters of a network of timm without its classifier."""
-    with torch.device('meta'):
+    with on_meta_device():
         network = timm_network(name, '--student')
     return sum(parameter.numel() for parameter in network.parameters())
 
@@ -251,7 +252,7 @@ def _size_of(facts: Facts, file: str) -> EncoderSize:
 
 
 def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
-    with torch.device('meta'):
+    with on_meta_device():
         try:
             network = timm.create_model(model, num_classes=0)
         except RuntimeError as error:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ...config.load import load_config
 from ...config.parts import import_named_libraries, innermost_dataset, plain_model, teachers_in
+from ...devices import on_meta_device
 from ...distill.loss_inputs import LOSS_OPTIONS
 from ..results import ARITHMETIC, IDENTITY
 from .budget import raw_config, step_work
@@ -181,7 +181,7 @@ def extra_parameters(step: Step) -> int:
     for loss in (block.get('losses') or {}).values():
         if loss:
             parts.append({key: v for key, v in loss.items() if key not in LOSS_OPTIONS})
-    with torch.device('meta'), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+    with on_meta_device(), DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
         beside = sum(_number(MODELS.build(part).parameters()) for part in parts)
         if cfg.model.get('backbone'):
             return beside  # a whole task model is deployed

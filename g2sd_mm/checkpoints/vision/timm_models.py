@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ...devices import on_meta_device
 from .encoders import VisionEncoder
 
 #: How timm spells widths in the names of its ViTs.
@@ -129,7 +129,7 @@ def _outline(name: str) -> nn.Module | None:
     import timm
 
     try:
-        with torch.device('meta'):
+        with on_meta_device():
             return timm.create_model(name, num_classes=0)
     except (RuntimeError, NotImplementedError, ValueError, TypeError):
         return None

@@ -24,6 +24,7 @@ from mmengine.structures import InstanceData
 from ...checkpoints import read_weights
 from ...checkpoints.record import Record, check_record
 from ...checkpoints.write import write_weights
+from ...devices import on_meta_device
 from ...errors import RunError, UserError
 from ...text import one_line
 from ..sharding import ShardedDataParallel
@@ -256,7 +257,7 @@ def _fill(network: Record, path: str) -> None:
 
     purpose = 'the student that weights.json describes'
     try:
-        with torch.device('meta'):
+        with on_meta_device():
             build_student(network, path, purpose, untrained=True)
     except (RuntimeError, NotImplementedError):  # some networks compute while they are built
         build_student(network, path, purpose, untrained=True)
