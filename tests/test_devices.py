@@ -1,4 +1,4 @@
-"""A device that this machine lacks is told in one line; networks of shapes alone have no numbers."""
+"""A device that this machine lacks is told in one line; networks of shapes have no numbers."""
 
 from __future__ import annotations
 

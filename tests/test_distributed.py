@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +112,22 @@ def two_processes(stage: str, runs: Path, folder: Path, **arguments: Any) -> Non
     assert [process.exitcode for process in ranks] == [0, 0]
 
 
+@pytest.fixture(scope='module')
+def one_process(runs, tmp_path_factory) -> Callable[[str], Path]:
+    """Folder of a stage's run with all of the batch; every stage is run once."""
+
+    @cache
+    def trained(stage: str) -> Path:
+        folder = tmp_path_factory.mktemp('one')
+        train(imagenet.path(stage), options(stage, runs, BATCH), str(folder), runs=str(runs))
+        return folder
+
+    return trained
+
+
 @STAGES
-def test_two_processes_train_as_one(runs, tmp_path, stage):
-    one, two = tmp_path / 'one', tmp_path / 'two'
-    train(imagenet.path(stage), options(stage, runs, BATCH), str(one), runs=str(runs))
+def test_two_processes_train_as_one(runs, one_process, tmp_path, stage):
+    one, two = one_process(stage), tmp_path / 'two'
     two_processes(stage, runs, two, options=options(stage, runs, BATCH // 2))
     check_equal(one, two)
 
@@ -131,10 +145,9 @@ SHARDED = {
 
 
 @STAGES
-def test_sharded_processes_train_as_one(runs, tmp_path, stage):
+def test_sharded_processes_train_as_one(runs, one_process, tmp_path, stage):
     """And what they save is what one process saves: each goes on from the other's checkpoint."""
-    one, two = tmp_path / 'one', tmp_path / 'two'
-    train(imagenet.path(stage), options(stage, runs, BATCH), str(one), runs=str(runs))
+    one, two = one_process(stage), tmp_path / 'two'
     two_processes(stage, runs, two, options={**options(stage, runs, BATCH // 2), **SHARDED})
     check_equal(one, two)
     saved = [torch.load(f / 'epoch_1.pth', weights_only=False) for f in (one, two)]

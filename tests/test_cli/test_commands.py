@@ -13,7 +13,7 @@ import pytest
 from g2sd_mm.__main__ import COMMANDS
 from g2sd_mm.cli.checkpoint import COMMANDS as SUBCOMMANDS
 
-from ..helpers.toys import ROOT, run_python
+from ..helpers.toys import ROOT, run_python, run_tool
 
 TOOLS = sorted(path.name for path in (ROOT / 'tools').glob('*.py'))
 
@@ -96,8 +96,8 @@ def test_scripts_say_how_they_are_used(script):
 
 
 def test_a_persons_error_is_one_line_and_exit_code_2(tmp_path):
-    done = run_python(
-        str(ROOT / 'tools' / 'train.py'), str(ROOT / 'configs/imagenet/vitb_cls.py'),
+    done = run_tool(
+        'train.py', str(ROOT / 'configs/imagenet/vitb_cls.py'),
         '--cfg-options', 'num_classes=3', cwd=tmp_path, G2SD_DATA='/no/sets',
     )
     assert done.returncode == 2
