@@ -4,8 +4,11 @@ The API pages are read from the source (sphinx-autoapi) and nothing is imported,
 needs no torch.
 """
 
+import re
 import sys
 from pathlib import Path
+
+from sphinx.application import Sphinx
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS / '_ext'))
@@ -22,7 +25,8 @@ extensions = [
     'sphinx_design',  # tabs
 ]
 exclude_patterns = ['_ext', '_build']
-suppress_warnings = ['ref.python']  # two modules may have a type of the same name
+# two modules may have a type of the same name; constants that are assigned together are not found
+suppress_warnings = ['ref.python', 'autoapi.python_import_resolution']
 
 # Pages -------------------------------------------------------------------------------------------
 myst_enable_extensions = ['dollarmath', 'colon_fence']
@@ -46,3 +50,13 @@ html_theme = 'furo'
 html_title = 'g2sd_mm'
 html_math_renderer = 'mathml'
 html_copy_source = False
+
+
+def _outside(app: Sphinx, name: str, source: list[str]) -> None:
+    """A page outside of docs/ is a file to read, and no page of the site."""
+    outside = r'\[([^\]]+)\]\(((?:\.\./)+configs/[^)]*\.md)\)'
+    source[0] = re.sub(outside, r'{download}`\1 <\2>`', source[0])
+
+
+def setup(app: Sphinx) -> None:
+    app.connect('source-read', _outside)

@@ -35,9 +35,10 @@ _kept: dict[bytes, Annotations] = {}
 class Annotations:
     """An annotation file as every reader gets it.
 
-    content: a dict with lists ``images``, ``annotations`` and ``categories`` of dicts, completed by
-        :func:`complete`.
-    notes: what was filled in or passed over, a line each.
+    Attributes:
+        content: a dict with lists ``images``, ``annotations`` and ``categories`` of dicts,
+            completed by :func:`complete`.
+        notes: what was filled in or passed over, a line each.
     """
 
     content: dict[str, Any]

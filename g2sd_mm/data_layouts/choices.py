@@ -32,10 +32,11 @@ SEVERAL = ('file', 'column')
 class Choices:
     """Answers to what a folder leaves open.
 
-    val_share: of the training images that are held out where there are no validation images, in
-        (0, 1); None holds out none.
-    split_seed: of which ones.
-    read_as: question of :data:`QUESTIONS` -> answer.
+    Attributes:
+        val_share: of the training images that are held out where there are no validation images, in
+            (0, 1); None holds out none.
+        split_seed: of which ones.
+        read_as: question of :data:`QUESTIONS` -> answer.
     """
 
     val_share: float | None = None

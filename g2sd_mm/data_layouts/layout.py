@@ -17,11 +17,12 @@ from ..image_files import files_below, is_image
 class Split:
     """A part of a data set.
 
-    name: of its folder, or ``train``, ``val``, ``test``.
-    images: folder of its images.
-    labels: annotation file, or folder of masks or depth maps; None where class folders are the
-        labels, or there are none.
-    labelled: whether there are labels.
+    Attributes:
+        name: of its folder, or ``train``, ``val``, ``test``.
+        images: folder of its images.
+        labels: annotation file, or folder of masks or depth maps; None where class folders are the
+            labels, or there are none.
+        labelled: whether there are labels.
     """
 
     name: str
@@ -34,14 +35,15 @@ class Split:
 class Layout:
     """A folder of data, as it is read.
 
-    origin: the folder that was looked at.
-    root: folder that it lies in; of masks and class folders that were converted, the copy.
-    task: cls, det, seg or depth.
-    splits: its parts.
-    classes: names by number where files beside the data tell them; of class folders and COCO files
-        those say it themselves.
-    copy: folder of what was converted; None where nothing was.
-    notes: what was found and decided, a line each.
+    Attributes:
+        origin: the folder that was looked at.
+        root: folder that it lies in; of masks and class folders that were converted, the copy.
+        task: cls, det, seg or depth.
+        splits: its parts.
+        classes: names by number where files beside the data tell them; of class folders and COCO
+            files those say it themselves.
+        copy: folder of what was converted; None where nothing was.
+        notes: what was found and decided, a line each.
     """
 
     origin: Path

@@ -12,11 +12,12 @@ from torch import Tensor
 class Masking(NamedTuple):
     """One masking of a batch, shared by every network that sees it.
 
-    keep: int64 [B, n], raster numbers of the visible patches, in ascending-noise order; of all
-        patches in raster order.
-    restore: int64 [B, L], for each patch in raster order its place in the shuffled sequence.
-    mask: float [B, L], 1 = hidden, raster order.
-    hidden: int64 [B, m], raster numbers of the hidden patches that decoders see; None for all.
+    Attributes:
+        keep: int64 [B, n], raster numbers of the visible patches, in ascending-noise order; of all
+            patches in raster order.
+        restore: int64 [B, L], for each patch in raster order its place in the shuffled sequence.
+        mask: float [B, L], 1 = hidden, raster order.
+        hidden: int64 [B, m], raster numbers of the hidden patches that decoders see; None for all.
     """
 
     keep: Tensor

@@ -38,11 +38,12 @@ def _repeated(classes: tuple[str, ...]) -> frozenset[str]:
 class Metric:
     """One figure of an evaluation.
 
-    name: in ``results.json``, tables and options.
-    logged: as the evaluator calls it.
-    factor: what makes ``unit`` of it.
-    unit: percent, unless it says otherwise; ``''`` for a plain number.
-    lower_is_better: of an error.
+    Attributes:
+        name: in ``results.json``, tables and options.
+        logged: as the evaluator calls it.
+        factor: what makes ``unit`` of it.
+        unit: percent, unless it says otherwise; ``''`` for a plain number.
+        lower_is_better: of an error.
     """
 
     name: str
@@ -56,9 +57,10 @@ class Metric:
 class PaperData:
     """The data set of the task's tables in the paper.
 
-    folder: of its configs.
-    name: short, in headings.
-    full_name: in OpenMMLab's model index, whose ``measures`` are task -> metric -> our metric.
+    Attributes:
+        folder: of its configs.
+        name: short, in headings.
+        full_name: in OpenMMLab's model index, whose ``measures`` are task -> metric -> our metric.
     """
 
     folder: str
@@ -71,26 +73,28 @@ class PaperData:
 class Task:
     """A task as its library's configs, suites, reports and students know it.
 
-    key: in rows, options and folder names: ``cls``.
-    name: in ``weights.json`` and prose: ``classification``.
-    scope: the library whose models it trains; ``model_types`` names those models where the library
-        serves another task too.
-    head: how configs are called after the network: ``g2sd_vits_maskrcnn``.
-    metrics: the first is the headline, by which rows are compared.
-    best_by: logged names in the order in which the best weights are chosen by them.
-    parts: name -> network as a function of one tensor, made from the library's model; the first
-        is the whole.
-    exports: further ones, for files alone, ahead of ``parts``: of one image, with ``output_names``
-        and ``defaults`` (see :class:`g2sd_mm.tasks.two_stage.Detector`).
-    plain: (data sample, class names, least score) -> plain values.
-    draw: (image, data sample, class names, options) -> picture; see :mod:`g2sd_mm.tasks.drawing`.
-    paper: None for a task that the paper does not have.
-    files: (data sample, path without ending, least score) -> entries of ``predictions.json``:
-        writes what plain values cannot hold, such as maps, and names the files.
-    fixed_part: (model, images) -> None runs the part whose arithmetic every image costs alike.
-    left_out: what an export of one of ``parts`` leaves out, and why.
-    pictures: how many images a report shows.
-    place: in tables.
+    Attributes:
+        key: in rows, options and folder names: ``cls``.
+        name: in ``weights.json`` and prose: ``classification``.
+        scope: the library whose models it trains; ``model_types`` names those models where the
+            library serves another task too.
+        head: how configs are called after the network: ``g2sd_vits_maskrcnn``.
+        metrics: the first is the headline, by which rows are compared.
+        best_by: logged names in the order in which the best weights are chosen by them.
+        parts: name -> network as a function of one tensor, made from the library's model; the first
+            is the whole.
+        exports: further ones, for files alone, ahead of ``parts``: of one image, with
+            ``output_names`` and ``defaults`` (see :class:`g2sd_mm.tasks.two_stage.Detector`).
+        plain: (data sample, class names, least score) -> plain values.
+        draw: (image, data sample, class names, options) -> picture; see
+            :mod:`g2sd_mm.tasks.drawing`.
+        paper: None for a task that the paper does not have.
+        files: (data sample, path without ending, least score) -> entries of ``predictions.json``:
+            writes what plain values cannot hold, such as maps, and names the files.
+        fixed_part: (model, images) -> None runs the part whose arithmetic every image costs alike.
+        left_out: what an export of one of ``parts`` leaves out, and why.
+        pictures: how many images a report shows.
+        place: in tables.
     """
 
     key: str

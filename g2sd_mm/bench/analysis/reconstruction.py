@@ -29,10 +29,12 @@ from ...models.masking import Masking, counter_noise, random_masking
 class Pair:
     """A stage-1 student with its teacher.
 
-    distiller: student, predictor of the tap ``tokens``, and the teacher up to the block that is
-        predicted.
-    teacher: the whole teacher, decoder and pixel head included.
-    norm_pix: whether it predicts the pixels of each patch less their mean, over their deviation.
+    Attributes:
+        distiller: student, predictor of the tap ``tokens``, and the teacher up to the block that is
+            predicted.
+        teacher: the whole teacher, decoder and pixel head included.
+        norm_pix: whether it predicts the pixels of each patch less their mean, over their
+            deviation.
     """
 
     distiller: SpecificDistiller

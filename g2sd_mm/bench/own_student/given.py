@@ -42,13 +42,14 @@ _STRIDES = [4, 8, 16, 32]  # px, of the maps that necks of detection and segment
 class Networks:
     """What is trained from what.
 
-    student: name; ``arch`` is its size, None of a network of timm, whose ``widths`` are those of
-        its last four maps.
-    teacher: size of the large network; ``decoder`` are width and depth of its decoder.
-    kind: of what was given: ``''`` for nothing, ``autoencoder``, ``task`` or ``encoder``.
-    file: that was given; empty for a hub name.
-    entry: ``distillation.teacher`` of stage 1, of an encoder; ``width`` is that of its answer.
-    reasons: a line for each choice.
+    Attributes:
+        student: name; ``arch`` is its size, None of a network of timm, whose ``widths`` are those
+            of its last four maps.
+        teacher: size of the large network; ``decoder`` are width and depth of its decoder.
+        kind: of what was given: ``''`` for nothing, ``autoencoder``, ``task`` or ``encoder``.
+        file: that was given; empty for a hub name.
+        entry: ``distillation.teacher`` of stage 1, of an encoder; ``width`` is that of its answer.
+        reasons: a line for each choice.
     """
 
     student: str

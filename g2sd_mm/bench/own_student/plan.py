@@ -31,15 +31,16 @@ _SEED = 0
 class Wishes:
     """What a person asks for; None leaves the choice to the plan.
 
-    data: folder, laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
-    task: cls, det, seg or depth, which the folder has to be of.
-    epochs: passes of the student's fine-tuning over the training images; the other runs get as many
-        more or fewer.
-    seconds: that all training may take.
-    twin: whether the student is also fine-tuned without its teacher, to compare with.
-    seed: of all runs.
-    student, teacher: see :func:`~.given.choose_networks`.
-    choices: where the folder can be read in two ways, and what is held out.
+    Attributes:
+        data: folder, laid out as one of :data:`~g2sd_mm.data_layouts.LAYOUTS`.
+        task: cls, det, seg or depth, which the folder has to be of.
+        epochs: passes of the student's fine-tuning over the training images; the other runs get as
+            many more or fewer.
+        seconds: that all training may take.
+        twin: whether the student is also fine-tuned without its teacher, to compare with.
+        seed: of all runs.
+        student, teacher: see :func:`~.given.choose_networks`.
+        choices: where the folder can be read in two ways, and what is held out.
     """
 
     data: str
@@ -66,10 +67,11 @@ class Wishes:
 class Plan:
     """Runs on own data.
 
-    suite: with the runs as steps and the table rows as rows.
-    scale: length of the runs, 1 for that of the mini suite.
-    networks: that are trained.
-    reasons: one line for each choice.
+    Attributes:
+        suite: with the runs as steps and the table rows as rows.
+        scale: length of the runs, 1 for that of the mini suite.
+        networks: that are trained.
+        reasons: one line for each choice.
     """
 
     wishes: Wishes

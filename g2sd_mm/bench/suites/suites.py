@@ -14,14 +14,15 @@ from ...tasks import TASKS
 class Step:
     """One training run.
 
-    config: path of the config; its stem names the run.
-    needs: names of the runs whose weights it loads.
-    options: config entries that the suite changes.
-    label: the run's name where several steps have one config.
-    amp: whether the published run was in mixed precision.
-    given: name of a weights file that may stand in for the run.
-    origin: what that file is.
-    file: where that file lies, once it is known to be there; the run is then not trained.
+    Attributes:
+        config: path of the config; its stem names the run.
+        needs: names of the runs whose weights it loads.
+        options: config entries that the suite changes.
+        label: the run's name where several steps have one config.
+        amp: whether the published run was in mixed precision.
+        given: name of a weights file that may stand in for the run.
+        origin: what that file is.
+        file: where that file lies, once it is known to be there; the run is then not trained.
     """
 
     config: str
@@ -43,13 +44,14 @@ class Step:
 class Row:
     """One line of a results table: the metrics of its last step.
 
-    table: ``main``, or the ablation or test that it belongs to.
-    setting: what the ablation varies, or the data that it is tested on.
-    data: config whose test data take the place of the step's own.
-    metric: what it is judged by, where that is not the task's headline.
-    network: that is measured, where the step's name does not have it.
-    probe: options of ``tools/probe.py``, which then measures the step's frozen features on the
-        images of ``data``; empty for rows that ``tools/test.py`` evaluates.
+    Attributes:
+        table: ``main``, or the ablation or test that it belongs to.
+        setting: what the ablation varies, or the data that it is tested on.
+        data: config whose test data take the place of the step's own.
+        metric: what it is judged by, where that is not the task's headline.
+        network: that is measured, where the step's name does not have it.
+        probe: options of ``tools/probe.py``, which then measures the step's frozen features on the
+            images of ``data``; empty for rows that ``tools/test.py`` evaluates.
     """
 
     task: str
@@ -77,19 +79,20 @@ class Row:
 class Suite:
     """Steps and rows under a name.
 
-    seeds: that are run if no others are asked for.
-    launched: whether a launcher (torchrun, Slurm) starts the processes of its steps; else they run
-        on this machine's own cores.
-    record: folder that keeps finished rows, so that a table can be made in parts.
-    keeps: whether rows that are finished now go into the record too.
-    note: what a reader of its results has to know first.
-    recipe: how its runs differ from the published ones.
-    methods: names of rows that a reader added -> how reports show them.
-    tested: what its rows are tested on, where that is not what their runs validate on.
-    on_request: tasks whose rows are run only if ``--tasks`` names them.
-    tables_on_request: tables whose rows are run only if ``--tables`` names them, or ``--rows`` the
-        row.
-    given: folder of the project whose files stand in for runs, unless they are to be trained.
+    Attributes:
+        seeds: that are run if no others are asked for.
+        launched: whether a launcher (torchrun, Slurm) starts the processes of its steps; else they
+            run on this machine's own cores.
+        record: folder that keeps finished rows, so that a table can be made in parts.
+        keeps: whether rows that are finished now go into the record too.
+        note: what a reader of its results has to know first.
+        recipe: how its runs differ from the published ones.
+        methods: names of rows that a reader added -> how reports show them.
+        tested: what its rows are tested on, where that is not what their runs validate on.
+        on_request: tasks whose rows are run only if ``--tasks`` names them.
+        tables_on_request: tables whose rows are run only if ``--tables`` names them, or ``--rows``
+            the row.
+        given: folder of the project whose files stand in for runs, unless they are to be trained.
     """
 
     name: str

@@ -31,15 +31,16 @@ _LOADED = re.compile(r'work_dirs/([^/\']+)/')
 class Uses:
     """Of all runs that train a row's student, its teachers' own not among them.
 
-    labels: whether annotations enter a loss.
-    teachers: the runs whose weights teach it, or the names of published ones, each once.
-    labelled, unlabelled: passes over the training images of runs with and without annotations.
-    images: that all of these runs see together, each as often as it is seen.
-    extra_params_m: millions of parameters that are trained beside the student and dropped:
-        decoders, adapters, what losses have.
-    pflop: arithmetic of all of these runs in 1e15, forward and backward, with what teachers
-        answer in them; None where the images are not there to count it.
-    teachers_pflop: likewise that of the runs that trained the teachers.
+    Attributes:
+        labels: whether annotations enter a loss.
+        teachers: the runs whose weights teach it, or the names of published ones, each once.
+        labelled, unlabelled: passes over the training images of runs with and without annotations.
+        images: that all of these runs see together, each as often as it is seen.
+        extra_params_m: millions of parameters that are trained beside the student and dropped:
+            decoders, adapters, what losses have.
+        pflop: arithmetic of all of these runs in 1e15, forward and backward, with what teachers
+            answer in them; None where the images are not there to count it.
+        teachers_pflop: likewise that of the runs that trained the teachers.
     """
 
     labels: bool
