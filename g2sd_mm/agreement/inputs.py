@@ -34,9 +34,10 @@ _RESIZE = ('Resize', 'RandomResize', 'EfficientNet', 'Pad')
 class Cut:
     """What a pipeline makes of an image.
 
-    size: height and width in pixels that come out; None where they depend on the image.
-    as_it_is: whether it cuts them out of the image as it lies in its file, so that a larger one is
-        seen in part, and a smaller one stays small.
+    Attributes:
+        size: height and width in pixels that come out; None where they depend on the image.
+        as_it_is: whether it cuts them out of the image as it lies in its file, so that a larger one
+            is seen in part, and a smaller one stays small.
     """
 
     size: Size | None = None
@@ -78,9 +79,10 @@ def pipeline_of(cfg: Mapping[str, Any], *loaders: str) -> Sequence[Mapping[str, 
 class Inputs:
     """Images as a network takes them; None for what is not known.
 
-    size: height and width in pixels, for networks whose images are all of one size.
-    mean, std: of the channels, in values of 0 to 255.
-    channels: ``RGB`` or ``BGR``.
+    Attributes:
+        size: height and width in pixels, for networks whose images are all of one size.
+        mean, std: of the channels, in values of 0 to 255.
+        channels: ``RGB`` or ``BGR``.
     """
 
     size: Size | None = None

@@ -23,16 +23,17 @@ _SHOWN = 5  # classes that a line names
 class Contents:
     """What counts in the labels of one split.
 
-    place: file or folder, for messages.
-    thing: what is counted: ``objects``, ``images`` or ``masks``.
-    classes: names of all classes.
-    counts: number of a class -> things of the class; of masks, those that show the class.
-    total: things that are there, whether they count or not.
-    left_out: reason -> things that do not count for it.
-    looked_at: things that were opened, of ``total``; None if that is all of them.
-    hint: what may explain that a class is alone, to be appended.
-    open_ended: whether there may be classes that nobody has named: the number of classes is not
-        known.
+    Attributes:
+        place: file or folder, for messages.
+        thing: what is counted: ``objects``, ``images`` or ``masks``.
+        classes: names of all classes.
+        counts: number of a class -> things of the class; of masks, those that show the class.
+        total: things that are there, whether they count or not.
+        left_out: reason -> things that do not count for it.
+        looked_at: things that were opened, of ``total``; None if that is all of them.
+        hint: what may explain that a class is alone, to be appended.
+        open_ended: whether there may be classes that nobody has named: the number of classes is not
+            known.
     """
 
     place: str

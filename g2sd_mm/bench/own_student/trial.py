@@ -41,12 +41,13 @@ _KILLED = re.compile(r'exit code (-9|137)\b')
 class Trial:
     """What was measured.
 
-    update: run -> seconds of an update.
-    start: run -> seconds beside the updates: libraries, building, writing.
-    memory: bytes of the largest process, as far as the system tells.
-    evaluation: run -> seconds of its validation of all images, at the end.
-    known: run -> seconds of an update whose answers of the teacher are on disk, where it keeps
-        them.
+    Attributes:
+        update: run -> seconds of an update.
+        start: run -> seconds beside the updates: libraries, building, writing.
+        memory: bytes of the largest process, as far as the system tells.
+        evaluation: run -> seconds of its validation of all images, at the end.
+        known: run -> seconds of an update whose answers of the teacher are on disk, where it keeps
+            them.
     """
 
     update: Mapping[str, float]
