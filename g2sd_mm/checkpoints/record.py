@@ -24,7 +24,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.parts import encoder_start, innermost_dataset, innermost_datasets, teachers_in
+from ..config.parts import (
+    encoder_start,
+    innermost_dataset,
+    innermost_datasets,
+    named_imports,
+    teachers_in,
+)
 from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
 from ..tasks import task_of
@@ -54,11 +60,10 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
     steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
-    imports = (cfg.get('custom_imports') or {}).get('imports') or ()
     return {
         'task': task.name,
         'scope': scope,
-        'imports': [imports] if isinstance(imports, str) else list(imports),
+        'imports': named_imports(cfg),
         'model': _plain(student),
         'test_pipeline': [_plain(step) for step in steps if 'Annotations' not in str(step['type'])],
         'classes': list(classes),

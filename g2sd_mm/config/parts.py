@@ -188,6 +188,12 @@ def encoder_start(cfg: Mapping[str, Any]) -> Any:
     return init.get('checkpoint') if isinstance(init, Mapping) else None
 
 
+def named_imports(cfg: Mapping[str, Any]) -> list[str]:
+    """Modules of a config's ``custom_imports``, which may be one name or several."""
+    names = (cfg.get('custom_imports') or {}).get('imports') or ()
+    return [names] if isinstance(names, str) else list(names)
+
+
 def import_named_libraries(cfg: Config) -> None:
     """Import the task libraries that a config takes parts from, beside its own.
 

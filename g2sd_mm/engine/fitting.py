@@ -17,7 +17,15 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..compat.safe_load import CheckpointError
-from .position import KEY, Position, Units, changes, read_position, translate
+from .position import (
+    KEY,
+    Position,
+    Units,
+    changes,
+    iterations_of_update,
+    read_position,
+    translate,
+)
 from .schedules import ClosedFormLR
 
 #: Entry of a checkpoint's ``meta``: the kinds of its optimizers.
@@ -56,7 +64,7 @@ def units_of(runner: Runner) -> Units:
         dataset=len(loader.dataset),
         batch=int(batch or 0),
         processes=runner.world_size,
-        accumulation=int(getattr(runner.optim_wrapper, '_accumulative_counts', 1)),
+        accumulation=iterations_of_update(runner),
     )
 
 

@@ -15,12 +15,7 @@ from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler
 
 from ..errors import UserError
-from .position import Position
-
-
-def iterations_of_update(runner: Any) -> int:
-    """Iterations that gradients are accumulated over before they are used."""
-    return int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
+from .position import Position, iterations_of_update
 
 
 class _ValidatesByTime:

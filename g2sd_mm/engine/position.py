@@ -19,6 +19,11 @@ from ..errors import UserError
 KEY = 'position'
 
 
+def iterations_of_update(runner: Any) -> int:
+    """Iterations that gradients are accumulated over before they are used."""
+    return int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
+
+
 @dataclass(frozen=True)
 class Units:
     """What a run counts in.

@@ -105,7 +105,7 @@ def make_reliable(cfg: Config) -> None:
 def _fit_schedules(cfg: Config) -> None:
     """Rates change between updates alone, however many iterations make one; in place."""
     schedules = cfg.get('param_scheduler') or ()
-    counts = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    counts = _accumulation(cfg)
     for schedule in [schedules] if 'type' in schedules else schedules:
         if isinstance(schedule, dict) and schedule.get('type') in _PER_UPDATE:
             schedule['accumulation'] = counts

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...config.parts import LOADERS, teachers_in
+from ...config.parts import LOADERS, named_imports, teachers_in
 from ...config.project import project_folder
 from ...provenance import READING, cache_key, file_digest
 from .budget import raw_config
@@ -46,7 +46,7 @@ def all_digests(
 def row_digests(suite: Suite, digests: Mapping[Key, str]) -> dict[tuple[int, Row], str]:
     """Fingerprint of every row, by seed and row: its step's, and of other data to test it on."""
     return {
-        (seed, row): _fingerprint([digests[seed, name], _telling(row.data), *row.probe])
+        (seed, row): _fingerprint([digests[seed, name], _told_by(row.data), *row.probe])
         if row.data
         else digests[seed, name]
         for seed, name in digests
@@ -74,10 +74,10 @@ def digest(
     """
     if step.file:
         return _fingerprint(['given', _content(Path(step.file))], data)
-    told = [_telling(step.config, step.options), seed, list(needs)]
     cfg = raw_config(step.config, step.options).to_dict()
+    told = [_telling(cfg), seed, list(needs)]
     own: list[Any] = [_content(file) for file in own_files(cfg)]
-    own += [_telling(config) for config in own_teachers(cfg)]
+    own += map(_told_by, own_teachers(cfg))
     told += [own] if own else []
     return _fingerprint([*told, 'amp'] if amp else told, data)
 
@@ -89,8 +89,7 @@ def own_files(cfg: Mapping[str, Any]) -> list[Path]:
         for value in _texts(cfg)
         if value.endswith(_WEIGHTS) and not value.startswith('work_dirs/')
     ]
-    names = (cfg.get('custom_imports') or {}).get('imports') or ()
-    files += [_source(name) for name in ([names] if isinstance(names, str) else names)]
+    files += map(_source, named_imports(cfg))
     return sorted({file for file in files if file.is_file()})
 
 
@@ -134,9 +133,12 @@ def _read(file: str, modified: int, size: int) -> str:
     return file_digest(file)
 
 
-def _telling(config: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
+def _told_by(config: str) -> dict[str, Any]:
+    return _telling(raw_config(config).to_dict())
+
+
+def _telling(cfg: dict[str, Any]) -> dict[str, Any]:
     """What a config says that a result can depend on."""
-    cfg = raw_config(config, options).to_dict()
     cfg = {key: value for key, value in cfg.items() if key not in _SHOWN}
     for name, left_out in (('default_hooks', _HOOKS), *((name, READING) for name in LOADERS)):
         if isinstance(cfg.get(name), dict):

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...compat.resume_data import CheckpointFolder
 from ..fitting import units_of
-from ..position import Position
+from ..position import Position, iterations_of_update
 
 #: What a run, and its checkpoint, says of the last validation: updates that there were before it.
 VALIDATED = 'validated'
@@ -42,7 +42,7 @@ def updates_so_far(runner: Runner) -> int:
 
 def updates_before(runner: Runner, iteration: int) -> int:
     """The same before any iteration of this run, counted from 0."""
-    accumulation = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    accumulation = iterations_of_update(runner)
     start = getattr(runner.train_loop, 'start', None)
     if start is None:
         return iteration // accumulation

@@ -23,6 +23,7 @@ from ...tasks import in_units
 from ...text import printable
 from ...threads import use_threads
 from ...whole_files import write_text
+from ..position import iterations_of_update
 from .access import bare_model, frozen_networks
 
 #: In a work dir: how far its run is, as plain values.
@@ -238,7 +239,7 @@ def _start(cfg: Any) -> str:
 
 
 def _schedule(runner: Runner) -> str:
-    accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    accumulated = iterations_of_update(runner)
     batch = (runner.train_dataloader.batch_size or 1) * runner.world_size * accumulated
     length = f'{runner.max_epochs} epochs, ' if _counts_epochs(runner) else ''
     rate = base_rate(runner)
