@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from g2sd_mm.data_checks.coco_file import read_annotations
+from g2sd_mm.data_layouts.coco_file import read_annotations
 
 from .surroundings import describe, load_average
 

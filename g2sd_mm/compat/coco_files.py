@@ -33,7 +33,7 @@ def _in_data_set(module: ModuleType) -> None:
     make = module.COCO
 
     def read(path: str) -> Any:
-        from g2sd_mm.data_checks.coco_file import read_annotations
+        from g2sd_mm.data_layouts.coco_file import read_annotations
 
         annotations = read_annotations(path)
         say(path, annotations.notes)
@@ -54,7 +54,7 @@ def _in_metric(module: ModuleType) -> None:
     make = module.COCO
 
     def read(path: str) -> Any:
-        from g2sd_mm.data_checks.coco_file import read_for_metric
+        from g2sd_mm.data_layouts.coco_file import read_for_metric
 
         coco = indexed(make(), read_for_metric(path))
         coco.loadRes = functools.partial(_results_on, make, coco)

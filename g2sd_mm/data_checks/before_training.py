@@ -16,12 +16,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 
 from ..config.parts import add_hook, innermost_datasets
+from ..data_layouts.coco_file import read_annotations
 from ..data_layouts.converted import sizes_of
 from ..errors import DataError
 from ..image_files import is_image, is_stray, spread
 from .class_folders import count_labels
 from .coco import Reading, count_objects, lacking_masks, wrong_size
-from .coco_file import read_annotations
 from .contents import Contents, merged, problems
 from .findings import Finding
 from .masks import Labels, count_masks, labels_in

@@ -16,10 +16,10 @@ from ..config.boxes_alone import (
     read_boxes_alone,
 )
 from ..config.parts import LOADERS, innermost_datasets
+from ..data_layouts.coco_file import read_annotations
 from ..errors import UserError
 from .before_training import OBJECTS, kind_of, outline, reading_of
 from .coco import coded_masks, masks_and_none
-from .coco_file import read_annotations
 from .findings import Finding
 
 _TRAINED = LOADERS[0]
@@ -38,7 +38,7 @@ def choose_boxes_or_masks(
         cfg: loaded config.
         loaders: names of the data loaders that will be used.
         keep: whether a data set will read the annotations next, see
-            :func:`~g2sd_mm.data_checks.coco_file.read_annotations`.
+            :func:`~g2sd_mm.data_layouts.coco_file.read_annotations`.
 
     Returns:
         what was found; None where nothing is to be said. A harmful one leaves the config as it is.

@@ -9,10 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..data_layouts.coco_file import image_problem, leads_outside, malformed, read_coco
+from ..data_layouts.coco_mended import (
+    are_coordinates,
+    box_of,
+    categories_of,
+    complete,
+    polygon_area,
+)
 from ..data_layouts.copies import original
 from ..errors import DataError
-from .coco_file import image_problem, leads_outside, malformed, read_coco
-from .coco_mended import are_coordinates, box_of, categories_of, complete, polygon_area
 from .contents import CROWD, NO_MASK, NOT_LISTED, Contents, problems
 from .findings import Finding
 from .images import Picture
@@ -50,7 +56,7 @@ class CocoSplit:
         self.known: list[Finding] = []  # what has been found elsewhere, to be told with the rest
         self._content = read_coco(file)
         self._notes = complete(self._content)
-        self._malformed = list(malformed(self._content, file))
+        self._malformed = [Finding(kind, self.file, at) for kind, at in malformed(self._content)]
         self._reading = reading or Reading(training=split.startswith(TRAINING))
         self._listed_ids = set() if self._malformed else listed_ids(self._content, self._reading)
         # tools that draw boxes alone leave empty lists in the masks' place

@@ -12,6 +12,8 @@ from typing import Any
 from ..errors import DataError
 from ..text import some
 from .choices import Choices
+from .coco_file import read_for_layout
+from .coco_mended import categories_of
 from .converted import Content, size_of, split_in, write_split
 from .copies import copy_of, digest_of
 from .layout import Layout, Listing, Split, split_of
@@ -106,8 +108,6 @@ class CocoExport:
         }  # fmt: skip
 
     def _read(self, file: PurePath) -> _Read:
-        from ..data_checks.coco_file import read_for_layout
-
         content = read_for_layout(self.root / file)
         names = [str(image.get('file_name')) for image in content['images']]
         if not names:
@@ -239,8 +239,6 @@ def has_to_be_read(file: Path) -> bool:
 
 def _categories(content: Content) -> list[str]:
     """Names in the order of their ids, root categories left out."""
-    from ..data_checks.coco_mended import categories_of
-
     names = categories_of(content)
     return [names[key] for key in sorted(names, key=lambda k: (isinstance(k, str), k))]
 
@@ -251,8 +249,6 @@ def _lacks_sizes(content: Content) -> bool:
 
 def _renumbered(content: Content, classes: list[str]) -> Content:
     """With the categories of all files, in one order; unknown ones stay for the checker."""
-    from ..data_checks.coco_mended import categories_of
-
     number = {name: i for i, name in enumerate(classes, start=1)}
     new = {key: number[name] for key, name in categories_of(content).items()}
     if strange := {a['category_id'] for a in content['annotations']} - set(new):

@@ -12,6 +12,8 @@ from PIL import Image
 
 from ..errors import DataError
 from .choices import Choices
+from .coco_file import read_annotations
+from .coco_mended import polygon_area
 from .copies import copy_of, digest_of, held_out, link
 from .layout import Layout, Split
 
@@ -70,8 +72,6 @@ def content_of(
         images: path below the images' folder, (width, height) in pixels, objects.
         classes: names by number.
     """
-    from ..data_checks.coco_mended import polygon_area
-
     content: Content = {
         'images': [],
         'annotations': [],
@@ -129,8 +129,6 @@ def hold_out_objects(layout: Layout, train: Split, choices: Choices) -> Layout:
 
     An image belongs to its rarest class, and of every class a share is held out.
     """
-    from ..data_checks.coco_file import read_annotations
-
     assert train.labels is not None and choices.val_share is not None
     file, share = train.labels, choices.val_share
 

@@ -13,8 +13,8 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from ..compat.coco_files import indexed, say
-from ..data_checks.coco_file import read_annotations
-from ..data_checks.coco_mended import categories_of
+from ..data_layouts.coco_file import read_annotations
+from ..data_layouts.coco_mended import categories_of
 from ..errors import DataError
 from ..text import some
 
@@ -24,7 +24,7 @@ class CheckedCocoDataset(CocoDataset):
     """mmdet's ``CocoDataset``, checked against the config's classes and pipeline.
 
     - An entry that no reader survives is an error that names it: see
-      :func:`~g2sd_mm.data_checks.coco_file.malformed`.
+      :func:`~g2sd_mm.data_layouts.coco_file.malformed`.
     - A class that the annotations lack would shift the labels of all classes after it: an error.
     - Annotations of categories that the config does not list are left out, and counted in the log.
     - An instance without a mask would end training with a ``KeyError``: it is ignored, as mmdet

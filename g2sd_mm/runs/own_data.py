@@ -19,12 +19,12 @@ from PIL import Image
 
 from ..config.parts import LOADERS, task_of_config
 from ..config.project import find_config
-from ..data_checks.coco_file import read_annotations
-from ..data_checks.coco_mended import categories_of
 from ..data_checks.contents import numbered
 from ..data_checks.depth import ARRAY, PICTURE, DepthReading
 from ..data_checks.masks import IGNORED
 from ..data_layouts import Choices, Layout, Split, find_layout, find_trainable
+from ..data_layouts.coco_file import read_annotations
+from ..data_layouts.coco_mended import categories_of
 from ..errors import DataError, UserError
 from ..image_files import ENDINGS, files_below, folders_in, is_image
 from ..provenance import file_digest

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from benchmarks.speed import annotations
-from g2sd_mm.data_checks.coco_file import read_annotations
-from g2sd_mm.data_checks.coco_mended import doubtful
+from g2sd_mm.data_layouts.coco_file import read_annotations
+from g2sd_mm.data_layouts.coco_mended import doubtful
 
 
 @pytest.mark.parametrize('kind', ['boxes', 'polygons'])

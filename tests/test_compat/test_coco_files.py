@@ -10,7 +10,7 @@ from mmengine.registry import DATASETS, METRICS
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit, Reading
-from g2sd_mm.data_checks.coco_file import _kept, read_annotations
+from g2sd_mm.data_layouts.coco_file import _kept, read_annotations
 from g2sd_mm.errors import DataError
 
 from ..helpers.small_coco import (

@@ -10,9 +10,9 @@ import pytest
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit, Reading
-from g2sd_mm.data_checks.coco_file import malformed, read_coco, refuse_malformed
-from g2sd_mm.data_checks.coco_mended import complete
-from g2sd_mm.data_checks.run_lengths import covered
+from g2sd_mm.data_layouts.coco_file import malformed, read_coco, refuse_malformed
+from g2sd_mm.data_layouts.coco_mended import complete
+from g2sd_mm.data_layouts.run_lengths import covered
 from g2sd_mm.errors import DataError
 
 from ..helpers import odd_images as odd
@@ -147,7 +147,7 @@ MALFORMED = [
 @pytest.mark.parametrize(('part', 'changes', 'words'), MALFORMED)
 def test_what_no_reader_survives_is_refused_and_told(folder, part, changes, words):
     content = changed(part, **changes)
-    details = [f.detail for f in malformed(content, 'x.json')]
+    details = [what for _, what in malformed(content)]
     assert any(words in detail for detail in details), details
     with pytest.raises(DataError, match=r'x\.json: .*check_data\.py x\.json --images DIR lists'):
         refuse_malformed(content, 'x.json')

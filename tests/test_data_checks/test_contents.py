@@ -8,9 +8,9 @@ from PIL import Image
 
 from g2sd_mm.data_checks.class_folders import count_labels
 from g2sd_mm.data_checks.coco import Reading, count_objects
-from g2sd_mm.data_checks.coco_file import read_annotations
 from g2sd_mm.data_checks.contents import Contents, merged, problems
 from g2sd_mm.data_checks.masks import Labels, count_masks, labels_in
+from g2sd_mm.data_layouts.coco_file import read_annotations
 
 from ..helpers.small_coco import CLASSES, with_values, without, write_split
 

@@ -17,9 +17,9 @@ from PIL import Image
 from g2sd_mm.bench.own_student.plan import Wishes, look_at
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.cli.check_data import check_data
-from g2sd_mm.data_checks.coco_file import read_annotations
-from g2sd_mm.data_checks.coco_mended import categories_of
 from g2sd_mm.data_layouts import Choices, Layout, find_layout, find_trainable
+from g2sd_mm.data_layouts.coco_file import read_annotations
+from g2sd_mm.data_layouts.coco_mended import categories_of
 from g2sd_mm.errors import DataError
 from g2sd_mm.image_files import files_below, is_image
 
@@ -205,7 +205,7 @@ def test_one_file_without_splits_is_held_out_from(tmp_path):
 
 
 def test_ids_of_texts_are_numbered_alike_for_data_and_metric(tmp_path):
-    from g2sd_mm.data_checks.coco_file import read_for_metric
+    from g2sd_mm.data_layouts.coco_file import read_for_metric
 
     made = scenes()
     root = exports.cvat_coco(tmp_path / 'fruit', made)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from g2sd_mm.data_checks.coco_file import read_annotations
 from g2sd_mm.data_layouts import Choices, find_layout, find_trainable
 from g2sd_mm.data_layouts.choices import QUESTIONS, SEVERAL, read_answers
+from g2sd_mm.data_layouts.coco_file import read_annotations
 from g2sd_mm.errors import DataError, UserError
 from g2sd_mm.image_files import files_below
 

@@ -20,7 +20,6 @@ from typing import Any
 
 from ..errors import DataError
 from .coco_mended import LARGEST, NUMBERS, are_coordinates, complete, doubtful, is_id
-from .findings import Finding
 from .run_lengths import covered
 
 _PIXELS = 1 << 30
@@ -147,34 +146,37 @@ def refuse_malformed(content: dict[str, Any], path: str | Path) -> None:
     Raises:
         DataError: naming the first such entry, and how many there are.
     """
-    problems = list(malformed(content, path))
+    problems = list(malformed(content))
     if problems:
         more = f' (and {len(problems) - 1} more)' if len(problems) > 1 else ''
         raise DataError(
-            f'{path}: {problems[0].detail}{more}; python tools/check_data.py '
+            f'{path}: {problems[0][1]}{more}; python tools/check_data.py '
             f'{shlex.quote(str(path))} --images DIR lists all'
         )
 
 
-def malformed(content: dict[str, Any], path: str | Path) -> Iterator[Finding]:
-    """Entries that cannot be read, ids that are given twice, file names that lead elsewhere."""
-    file = str(path)
+def malformed(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Entries that cannot be read, ids that are given twice, file names that lead elsewhere.
+
+    Yields:
+        kind of finding (``malformed``, ``duplicate-id``, ``outside-folder``), which entry and why.
+    """
     sizes: dict[Any, tuple[int, int]] = {}
     for number, image in enumerate(content['images']):
         problem = image_problem(image)
         if problem:
-            yield Finding('malformed', file, f'image {number}: {problem}')
+            yield 'malformed', f'image {number}: {problem}'
             continue
         sizes[image['id']] = (image['height'], image['width'])
         if leads_outside(image['file_name']):
-            yield Finding('outside-folder', file, f'image {number}: {image["file_name"]!r}')
+            yield 'outside-folder', f'image {number}: {image["file_name"]!r}'
     for number, category in enumerate(content['categories']):
         if not is_id(category.get('id')) or not isinstance(category.get('name'), str):
-            yield Finding('malformed', file, f'category {number}: no id or name')
+            yield 'malformed', f'category {number}: no id or name'
     for number in doubtful(content):
         problem = _annotation_problem(content['annotations'][number], sizes)
         if problem:
-            yield Finding('malformed', file, f'annotation {number}: {problem}')
+            yield 'malformed', f'annotation {number}: {problem}'
     for name, key in (*((name, 'id') for name in _LISTS), ('categories', 'name')):
         values = [e[key] for e in content[name] if isinstance(e.get(key), (int, str))]
         if len(set(values)) == len(values):
@@ -182,7 +184,7 @@ def malformed(content: dict[str, Any], path: str | Path) -> Iterator[Finding]:
         counts = Counter(values)
         for value, times in counts.items():
             if times > 1:
-                yield Finding('duplicate-id', file, f'{name}: {key} {value!r} {times} times')
+                yield 'duplicate-id', f'{name}: {key} {value!r} {times} times'
 
 
 def leads_outside(file_name: str) -> bool:
