@@ -1,0 +1,58 @@
+"""Training and prediction leave nothing on the CPU that a GPU asks for."""
+
+import numpy as np
+import pytest
+import torch
+
+import g2sd_mm
+from benchmarks.speed.batches import random_batch
+from benchmarks.speed.build import build_model, stage_config
+from benchmarks.speed.stages import STAGES
+from g2sd_mm.seeding import seed_everything
+from tests.helpers.pretended_gpu import GPU, MixedDevices, Pretended, moved, pretended_gpu
+from tests.helpers.students import student_folder
+
+
+def test_a_pretended_tensor_is_refused_where_a_real_one_is():
+    with pretended_gpu():
+        there = torch.ones(2, 3, device='cuda')
+        assert there.device == there.new_zeros(1).device == (2 * there).device == GPU
+        assert there.cpu().device.type == 'cpu' and there.sum().item() == 6
+        with pytest.raises(MixedDevices):
+            there + torch.ones(2, 3)
+        with pytest.raises(TypeError):
+            there.numpy()
+
+
+def _step(model, batch):
+    """Losses by name, after the backward pass."""
+    seed_everything(0)
+    losses = model._run_forward(model.data_preprocessor(batch, True), mode='loss')
+    loss, logged = model.parse_losses(losses)
+    loss.backward()
+    return logged
+
+
+@pytest.mark.parametrize('name', ['generic_vits', 'cls_vits', 'det_vits', 'seg_vits'])
+def test_a_training_step_stays_on_the_gpu(name):
+    stage = STAGES[name]
+    model, batch = build_model(stage_config(stage, 'toy'), 'cpu'), random_batch(stage, 2, 'toy')
+    here = {key: value.item() for key, value in _step(model, batch).items()}
+    model.zero_grad()
+    with pretended_gpu():
+        there = _step(moved(model), batch)
+        assert {key: value.item() for key, value in there.items()} == pytest.approx(here)
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        assert gradients and all(isinstance(gradient, Pretended) for gradient in gradients)
+
+
+@pytest.mark.parametrize('task', ['classification', 'detection', 'segmentation', 'depth'])
+def test_a_prediction_is_that_of_the_cpu(task, tmp_path):
+    folder = student_folder(tmp_path, task)
+    image = np.random.default_rng(0).integers(0, 256, (96, 80, 3), np.uint8)
+    here = g2sd_mm.load_student(folder, device='cpu').predict(image)
+    with pretended_gpu():
+        student = g2sd_mm.load_student(folder, device='cpu')
+        moved(student.model)
+        there = student.predict(image)
+    assert str(there) == str(here)
