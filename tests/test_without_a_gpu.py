@@ -8,9 +8,20 @@ import g2sd_mm
 from benchmarks.speed.batches import random_batch
 from benchmarks.speed.build import build_model, stage_config
 from benchmarks.speed.stages import STAGES
+from g2sd_mm.checkpoints import read_weights
+from g2sd_mm.config.load import load_config
+from g2sd_mm.runs.train import train
 from g2sd_mm.seeding import seed_everything
-from tests.helpers.pretended_gpu import GPU, MixedDevices, Pretended, moved, pretended_gpu
+from tests.helpers.pretended_gpu import (
+    GPU,
+    MixedDevices,
+    Pretended,
+    moved,
+    pretended_gpu,
+    pretended_machine,
+)
 from tests.helpers.students import student_folder
+from tests.helpers.toys import ROOT
 
 
 def test_a_pretended_tensor_is_refused_where_a_real_one_is():
@@ -56,3 +67,34 @@ def test_a_prediction_is_that_of_the_cpu(task, tmp_path):
         moved(student.model)
         there = student.predict(image)
     assert str(there) == str(here)
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory):
+    return tmp_path_factory.mktemp('data')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'name', ['vitb_mae', 'vits_scratch_cls', 'vits_scratch_maskrcnn', 'vits_scratch_upernet',
+             'vits_scratch_depth'],
+)  # fmt: skip
+def test_a_run_trains_validates_and_saves_on_the_gpu(name, tmp_path, data_root, monkeypatch):
+    """Hooks, optimizer, metrics and files, too."""
+    monkeypatch.setenv('G2SD_DATA', str(data_root))
+    config = str(ROOT / 'configs' / 'shapes' / f'{name}.py')
+    loaders = ['train'] if name == 'vitb_mae' else ['train', 'val']
+    here = {'num_workers': 0, 'persistent_workers': False, 'pin_memory': False, 'batch_size': 2}
+    options = {f'{loader}_dataloader.{key}': here[key] for loader in loaders for key in here}
+    options |= {f'optim_wrapper.optimizer.{kernel}': False for kernel in ('fused', 'foreach')}
+    if load_config(config).train_cfg.get('by_epoch'):
+        options |= {'train_dataloader.dataset.every': 1000, 'train_cfg.max_epochs': 1}
+    else:
+        options |= {'train_cfg.max_iters': 3, 'train_cfg.val_interval': 3}
+    options |= {'val_dataloader.dataset.indices': 4} if len(loaders) == 2 else {}
+    options['param_scheduler.0.warmup'] = 0
+    with pretended_machine():
+        runner = train(config, options, str(tmp_path / 'run'), compiled=False)
+        assert all(isinstance(parameter, Pretended) for parameter in runner.model.parameters())
+    weights = read_weights(tmp_path / 'run' / 'weights.pth').state
+    assert weights and not any(isinstance(tensor, Pretended) for tensor in weights.values())

@@ -7,7 +7,7 @@ machine without a GPU finds what was left on the CPU. Kernels, streams and speed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -127,6 +127,7 @@ def _run(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         # of what is made like a tensor, C++ fills in the device that it takes it to be on
         there = there or torch.device(settings['device']).type == 'cuda'
         settings['device'] = torch.device('cpu')
+    settings.pop('pin_memory', None)  # which a driver does
     done = func(*tree_map(_inner, args), **tree_map(_inner, settings))
     if func in _LEAVES:
         return done
@@ -187,3 +188,54 @@ def moved(module: nn.Module) -> nn.Module:
         if hasattr(part, '_device'):  # mmengine's preprocessors note it down
             part._device = GPU
     return module
+
+
+class _Event:
+    """A stream, or an event in one, where nothing has to be waited for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def record(self, *args: Any) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+    def wait_stream(self, other: Any) -> None: ...
+
+    def elapsed_time(self, other: Any) -> float:
+        return 1.0
+
+    def __enter__(self) -> _Event:
+        return self
+
+    def __exit__(self, *args: Any) -> None: ...
+
+
+#: What ``torch.cuda`` answers where there is one GPU.
+_LIBRARY: dict[str, Any] = {
+    'is_available': lambda: True, 'device_count': lambda: 1, 'current_device': lambda: 0,
+    'is_bf16_supported': lambda *args, **kwargs: True, 'get_device_name': lambda *args: 'pretended',
+    'get_device_capability': lambda *args: (9, 0), 'mem_get_info': lambda *args: (1 << 36, 1 << 37),
+    'Event': _Event, 'Stream': _Event, 'stream': lambda stream: stream,
+    'current_stream': lambda *args: _Event(),
+    **dict.fromkeys(('max_memory_allocated', 'memory_allocated'), lambda *args, **kwargs: 0),
+    **dict.fromkeys(
+        ('set_device', 'synchronize', 'empty_cache', 'manual_seed', 'manual_seed_all',
+         'reset_peak_memory_stats'),
+        lambda *args: None,
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def pretended_machine() -> Iterator[None]:
+    """One that has a :func:`pretended_gpu`, for whole runs without loader workers."""
+    from mmengine.runner import runner
+
+    with ExitStack() as stack:
+        for name, answer in _LIBRARY.items():
+            stack.enter_context(patch(f'torch.cuda.{name}', answer))
+        stack.enter_context(patch.object(runner, 'get_device', lambda: 'cuda'))
+        stack.enter_context(pretended_gpu())
+        torch.__future__.set_overwrite_module_params_on_conversion(True)
+        stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, False)
+        yield
