@@ -86,7 +86,7 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     ),
     (Kind.DETECTRON2, lambda n: _any(n, 'backbone.net.')),
     (Kind.MM_DETECTOR, lambda n: _any(n, 'rpn_head.', 'roi_head.')),
-    (Kind.PUBLISHED_SEGMENTOR, lambda n: _any(n, 'backbone.fpn1.') and _any(n, 'decode_head.')),
+    (Kind.PUBLISHED_SEGMENTOR, lambda n: _any(n, 'backbone.fpn') and _any(n, 'decode_head.')),
     (Kind.MM_SEGMENTOR, lambda n: _any(n, 'decode_head.')),
     (Kind.MM_CLASSIFIER, lambda n: _any(n, 'backbone.') and _any(n, 'head.')),
     (Kind.G2SD_STUDENT, lambda n: _any(n, 'decoderfeature_pred.')),

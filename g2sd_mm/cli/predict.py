@@ -69,15 +69,12 @@ def main() -> None:
     args = vars(parser().parse_args())
 
     def command() -> None:
-        from ..errors import UserError
         from ..runs.predict import check, predict_into, student_for
         from ..text import printable
 
-        config, pairs = args.pop('config'), args.pop('cfg_options')
-        if pairs and not config:
-            raise UserError('--cfg-options changes a config: give --config too')
-        options = parse_options(pairs)
-        student = student_for(args.pop('weights'), config, options, args.pop('device'))
+        options = parse_options(args.pop('cfg_options'))
+        weights, config, device = (args.pop(key) for key in ('weights', 'config', 'device'))
+        student = student_for(weights, config, options, device)
         out = args.pop('out')
         report = predict_into(student, args.pop('source'), out, progress=True, **args)
         print(printable(f'{out}/predictions.json'))

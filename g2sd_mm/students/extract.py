@@ -31,6 +31,7 @@ from ..errors import UserError
 from ..provenance import file_digest
 from ..whole_files import tried_first
 from .build import build_student, network_names
+from .load import refuse_options
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
 _TIMM = 'student.network.'
@@ -85,6 +86,7 @@ def extract_student(
     weights = read_weights(checkpoint, mmap=True, which=which)
     refuse_taken(path, (checkpoint, *weights.files))
     if config is None:
+        refuse_options(options)
         record = _known_record(weights, checkpoint)
     else:
         record = _record_of(weights, config, options)

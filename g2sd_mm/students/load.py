@@ -48,7 +48,8 @@ def load_student(
 
     Raises:
         UserError: if there is no such file, nothing says what network it is, or the file is a
-            pre-trained encoder, which predicts nothing; if there is no such device.
+            pre-trained encoder, which predicts nothing; if there is no such device; for options
+            without a config.
         CheckpointError: if the weights do not fit the network, or the file cannot be read.
     """
     path, device = weights_file(source), usable_device(device)
@@ -60,6 +61,7 @@ def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | No
     if config is not None:
         cfg = load_config(str(config), dict(options or {}))
         return student_of(cfg, str(path), str(config))
+    refuse_options(options)
     record = known_record(path)
     if record is None:
         raise UserError(
@@ -82,6 +84,16 @@ def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | No
             f'{path} is described as a network that cannot be built ({type(error).__name__}: '
             f'{" ".join(str(error).split())}); give the config'
         ) from error
+
+
+def refuse_options(options: Mapping[str, Any] | None) -> None:
+    """Of a student that is built without a config there is none that they could change.
+
+    Raises:
+        UserError: if there are any.
+    """
+    if options:
+        raise UserError(f'{", ".join(options)}: options change a config, so give --config too')
 
 
 def student_of(cfg: Config, checkpoint: str, name: str) -> Student:

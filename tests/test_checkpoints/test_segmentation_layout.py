@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from g2sd_mm.checkpoints import Kind, identify, read_weights
+from g2sd_mm.checkpoints.convert import convert_state
 from g2sd_mm.checkpoints.naming import task_model_state
 
 
@@ -46,6 +47,18 @@ def test_pyramid_is_renamed_and_the_index_left_out(tmp_path):
 def test_renaming_twice_changes_nothing(tmp_path):
     once = converted(published(), tmp_path)
     assert converted(once, tmp_path).keys() == once.keys()
+
+
+def test_a_pyramid_of_smaller_patches_comes_back():
+    state = {  # the largest map is as fine as the patches: nothing enlarges it
+        name: tensor for name, tensor in published().items()
+        if 'fpn1' not in name and 'index' not in name
+    }  # fmt: skip
+    own = convert_state(state, 'ours').state
+    assert torch.equal(own['neck.upsample_2x.0.weight'], state['backbone.fpn2.0.weight'])
+    back = convert_state(own, 'g2sd').state
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
 
 
 def test_of_a_distiller_only_the_student_is_left(tmp_path):

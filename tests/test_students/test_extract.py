@@ -52,6 +52,15 @@ def test_a_students_weights_are_the_checkpoints(tmp_path, task, ending):
     assert load_student(tmp_path / 'out').task == task
 
 
+def test_options_without_the_config_that_they_change_are_refused(tmp_path):
+    path = tmp_path / 'student.pth'
+    with refused('model.test_cfg', 'config'):
+        extract_student(checkpoint(tmp_path), path, options={'model.test_cfg': {}})
+    assert not path.exists()
+    with refused('model.test_cfg', 'config'):
+        load_student(tmp_path / 'epoch_3.pth', options={'model.test_cfg': {}})
+
+
 def test_safetensors_say_where_they_come_from(tmp_path):
     extract_student(checkpoint(tmp_path), tmp_path / 'student.safetensors')
     with safe_open(tmp_path / 'student.safetensors', 'pt') as file:
