@@ -176,12 +176,12 @@ class CocoFiles:
         parts = Path(name).parts
         ends = ('/'.join(parts[start:]) for start in range(len(parts)))
         if (end := next((end for end in ends if end in self.known), None)) is not None:
-            other = self.taken.setdefault(end, name)
-            if other != name:
+            if end in self.taken:  # objects that are found twice count as wrong
                 raise UserError(
-                    f'{other} and {name} would both be {end} of {self.ids}: predict on the folder '
-                    'of its images alone'
+                    f'{self.taken[end]} and {name} would both be {end} of {self.ids}: predict on '
+                    'each of its images once'
                 )
+            self.taken[end] = name
             image = self.known[end]
             said = image.get('height', size[0]), image.get('width', size[1])
             if said != size:  # boxes would be in other pixels than those of the annotations

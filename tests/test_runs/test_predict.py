@@ -141,6 +141,8 @@ def test_coco_results_with_the_ids_of_annotations(students, photos, tmp_path):
     content['images'] = [{'id': 1, 'file_name': '0.png', 'height': 64, 'width': 64}]
     ids.write_text(json.dumps(content))
     predict_into(student, photos / '0.png', tmp_path / 'e', save=['coco'], coco_ids=ids)
+    with pytest.raises(UserError, match=words('0.png', str(ids))):  # its objects would count twice
+        predict_into(student, [photos / '0.png'] * 2, tmp_path / 'g', save=['coco'], coco_ids=ids)
     for folder in ('x', 'x/old'):
         (tmp_path / folder).mkdir()
         shutil.copy(photos / '0.png', tmp_path / folder)
