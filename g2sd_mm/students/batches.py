@@ -79,7 +79,6 @@ def predictions(
     waiting: deque[Future[list[tuple[Item, T | UserError]]]] = deque()
     with (
         _Meter(source.total, progress) as meter,
-        student.scope(),
         _shared_threads(lanes if device == 'cpu' else 1),
         ThreadPoolExecutor(lanes) as pool,
     ):

@@ -7,6 +7,7 @@ import copy
 import importlib
 import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,10 @@ from ..devices import on_meta_device
 from ..errors import UserError
 from ..tasks import scopes
 from ..text import printable
+
+#: The scope of the registries, and what is changed in them and in torch below, are the process's,
+#: and not a thread's: networks and pipelines are built one after the other.
+BUILDING = threading.RLock()
 
 
 def build_student(

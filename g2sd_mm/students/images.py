@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +15,13 @@ import cv2
 import mmcv
 import numpy as np
 import torch
-from mmengine.registry import TRANSFORMS
+from mmengine.registry import TRANSFORMS, DefaultScope
 from PIL import Image as pillow
 from PIL import ImageCms, ImageOps
 
 from ..errors import DataError, UserError
 from ..text import one_line
+from .build import BUILDING
 
 #: A file, the bytes of one, pixels as an array or tensor, or pillow's image.
 Image: TypeAlias = 'str | Path | bytes | np.ndarray | torch.Tensor | pillow.Image | OfStack'
@@ -138,14 +139,17 @@ class FileReader:
     Attributes:
         step: its config, for files on this machine.
         channels: of the images.
+        scope: library that its name is looked up in first; None for whatever is the default.
         bgr: whether it gives bytes in the order BGR, so that pictures in memory can be turned.
         plain: whether, besides, it reads files as :func:`read_image` does.
     """
 
-    def __init__(self, step: Mapping[str, Any], channels: int) -> None:
+    def __init__(
+        self, step: Mapping[str, Any], channels: int, scope: str | None = None
+    ) -> None:
         elsewhere = ('backend_args', 'file_client_args')  # where the training images were
         self.step = {key: value for key, value in step.items() if key not in elsewhere}
-        self.channels = channels
+        self.channels, self.scope = channels, scope
         kind = str(step.get('type', 'LoadImageFromFile')).rpartition('.')[2]
         colours, decoder = step.get('color_type', 'color'), step.get('imdecode_backend') or 'cv2'
         usual = channels == 3 and kind == 'LoadImageFromFile' and 'channel_order' not in step
@@ -161,16 +165,23 @@ class FileReader:
             return read_image(image, 'bgr')
         if self.plain or (self.bgr and not in_file):
             return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
-        return channel_pixels(image, self.channels, self.step)
+        return channel_pixels(image, self.channels, lambda path: read_pixels(self._built, path))
+
+    @cached_property
+    def _built(self) -> Callable[[dict], dict]:
+        with BUILDING, DefaultScope.overwrite_default_scope(self.scope):
+            return TRANSFORMS.build(dict(self.step))
 
 
-def channel_pixels(image: Image, channels: int, step: Mapping[str, Any]) -> np.ndarray:
+def channel_pixels(
+    image: Image, channels: int, read: Callable[[str], np.ndarray]
+) -> np.ndarray:
     """A picture as its files hold it, [height, width, channels].
 
     Args:
         image: as for :func:`rgb_pixels`; values stay as they are.
         channels: how many the student takes.
-        step: the first step of its test pipeline, which reads files.
+        read: reads a file as the first step of its test pipeline does.
 
     Raises:
         UserError: if it has another number of channels, or cannot be read.
@@ -180,11 +191,11 @@ def channel_pixels(image: Image, channels: int, step: Mapping[str, Any]) -> np.n
         with tempfile.NamedTemporaryFile() as file:  # readers of such files take no bytes
             file.write(image)
             file.flush()
-            pixels = read_pixels(step, file.name)
+            pixels = read(file.name)
     elif isinstance(image, (str, Path)):
         name = str(image)
         check_image(name)
-        pixels = read_pixels(step, name)
+        pixels = read(name)
     else:
         values = _values(image) if isinstance(image, torch.Tensor) else np.asarray(image)
         pixels = with_channels(values)
@@ -279,18 +290,17 @@ def kind_of(path: str | Path) -> int:
         return 0
 
 
-def read_pixels(step: Mapping[str, Any], path: str) -> np.ndarray:
-    """Pixels [height, width, C] of a file, as the first step of a test pipeline reads them.
+def read_pixels(read: Callable[[dict], dict], path: str) -> np.ndarray:
+    """Pixels [height, width, C] of a file, as ``read``, the first step of a pipeline, has them.
 
     Raises:
         UserError: if the file cannot be read so.
     """
-    reader = TRANSFORMS.build(dict(step))
     try:
-        results = reader({'img_path': path})
+        results = read({'img_path': path})
     except (DataError, OSError, ValueError, AssertionError) as error:
         raise UserError(
-            f'{path} cannot be read by {step.get("type")} of the test pipeline: {error}'
+            f'{path} cannot be read by {type(read).__name__} of the test pipeline: {error}'
         ) from error
     return with_channels(results['img'])
 

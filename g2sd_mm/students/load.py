@@ -19,7 +19,7 @@ from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
 from ..devices import usable_device
 from ..errors import UserError
-from .build import build_student
+from .build import BUILDING, build_student
 from .mask_head import fit_to_weights
 from .student import Student
 
@@ -53,7 +53,7 @@ def load_student(
         CheckpointError: if the weights do not fit the network, or the file cannot be read.
     """
     path, device = weights_file(source), usable_device(device)
-    with quiet_imports():
+    with BUILDING, quiet_imports():
         return _load(path, config, options).to(device)
 
 

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from mmcv.transforms import CenterCrop
 from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope
 
 from ..checkpoints.record import Record, restore
 from ..errors import UserError
-from .build import registered_only
+from .build import BUILDING, registered_only
 
 #: What the first step of a pipeline leaves -> ``inputs`` and data sample.
 Preparation: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -32,7 +33,7 @@ def preparation(network: Record) -> Preparation:
     if not network['test_pipeline']:
         raise UserError('the config of this student has no test pipeline to prepare images with')
     read, *steps = restore(network['test_pipeline'])
-    with registered_only():
+    with BUILDING, DefaultScope.overwrite_default_scope(network['scope']), registered_only():
         pipeline = Compose(steps)
     pipeline.transforms = [_short(step) for step in pipeline.transforms]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import print_log
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..agreement.inputs import Inputs, channel_order, cut_of, pixels
@@ -81,7 +79,7 @@ class Student(nn.Module):
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
         steps = restore(network['test_pipeline']) or [{}]
-        self._reader = FileReader(steps[0], self.in_channels)
+        self._reader = FileReader(steps[0], self.in_channels, network['scope'])
         self.channels = channel_order(preprocessor, steps) if self._reader.bgr else None
         # a second name for modules of `model`: outside of the state dict
         object.__setattr__(self, '_whole', self._task.whole(model))
@@ -214,28 +212,18 @@ class Student(nn.Module):
             UserError: if the image cannot be read, or is of a size that the network cannot take.
         """
         name = str(image) if isinstance(image, (str, Path)) else 'this image'
-        with self.scope(), unfit_told(name):
+        with unfit_told(name):
             (sample,) = self.run([self.prepare(self.load(image))])
         return sample
 
-    # The steps of a prediction; within the scope of the student's library.
-
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Names are found in the student's library first; threads may enter it while it is open."""
-        current = DefaultScope.get_current_instance()
-        if current is not None and current.scope_name == self.network['scope']:
-            yield
-            return
-        with DefaultScope.overwrite_default_scope(self.network['scope']):
-            yield
+    # The steps of a prediction.
 
     def ready(self) -> None:
         """Build the test pipeline, once."""
         if self._prepare is None:
+            self._cut = cut_of(restore(self.network['test_pipeline']))
             with quiet_imports():
                 self._prepare = preparation(self.network)
-            self._cut = cut_of(restore(self.network['test_pipeline']))
 
     def load(self, image: Image) -> dict[str, Any]:
         """What the first step of the pipeline leaves: ``img`` in the order of files, its size."""
@@ -277,8 +265,7 @@ class Student(nn.Module):
         """A picture to draw on, uint8 [height, width, 3]."""
         if self._reader.plain:
             return rgb_pixels(image)
-        with self.scope():
-            pixels = shown(self._reader.pixels(image))
+        pixels = shown(self._reader.pixels(image))
         return np.ascontiguousarray(pixels[..., ::-1]) if self._reader.bgr else pixels
 
     def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import tifffile
 import torch
 from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import nn
 
@@ -247,11 +250,38 @@ def test_an_image_that_fits_is_prepared_as_if_it_were_resized(students, size):
     _, *steps = restore(student.network['test_pipeline'])
     assert steps[0]['type'] == 'ResizeEdge' and steps[0]['scale'] == 64
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    with student.scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
         wanted = Compose(steps)(student.load(pixels))
         got = student.prepare(student.load(pixels))
     assert torch.equal(got['inputs'], wanted['inputs'])
     assert got['data_samples'].metainfo == wanted['data_samples'].metainfo
+
+
+# Threads ------------------------------------------------------------------------------------------
+
+def test_students_of_several_libraries_are_loaded_and_asked_by_threads(tmp_path, photo):
+    tasks = ('classification', 'segmentation')
+    folders = [student_folder(tmp_path / task, task) for task in tasks]
+    expected = [load_student(folder).predict(photo[0]) for folder in folders]
+    scope = DefaultScope.get_current_instance()
+    together = Barrier(len(folders), timeout=10)
+
+    def ask(folder):
+        together.wait()
+        student = load_student(folder)
+        together.wait()
+        return student.predict(photo[0])
+
+    with ThreadPoolExecutor(len(folders)) as threads:
+        assert list(threads.map(ask, folders)) == expected
+    assert DefaultScope.get_current_instance() is scope
+
+
+def test_students_of_two_libraries_predict_by_turns(students, photo):
+    scope = DefaultScope.get_current_instance()
+    streams = [students[task].stream([photo[0]] * 3) for task in ('detection', 'segmentation')]
+    assert len([*zip(*streams, strict=True)]) == 3
+    assert DefaultScope.get_current_instance() is scope
 
 
 # Readers of files ---------------------------------------------------------------------------------
@@ -271,7 +301,7 @@ def test_files_are_read_as_the_test_pipeline_reads_them(tmp_path, reader):
     else:
         pixels = np.random.default_rng(1).integers(0, 4000, (56, 56, 3)).astype(np.uint16)
         tifffile.imwrite(path := tmp_path / 'x.tif', pixels)
-    with student.scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
         wanted = Compose([dict(step) for step in steps])(dict(img_path=str(path)))['inputs']
         assert torch.equal(student.prepare(student.load(path))['inputs'], wanted)
         if reader is SIXTEEN:  # in memory as in the file, all of its bits

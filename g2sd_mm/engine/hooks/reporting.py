@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, TRANSFORMS
 from mmengine.runner import Runner
 from torch import Tensor
 
@@ -348,4 +348,4 @@ def _picture(cfg: Config, path: str, loader: str) -> np.ndarray:
     if image_channels(cfg.model) == 3:
         return mmcv.imread(path, channel_order='rgb')
     dataset = innermost_dataset(cfg[loader].dataset)
-    return shown(read_pixels(dataset.pipeline[0], path))
+    return shown(read_pixels(TRANSFORMS.build(dataset.pipeline[0]), path))
