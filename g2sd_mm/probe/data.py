@@ -86,10 +86,13 @@ def find_images(data: str, options: dict[str, Any] | None = None) -> Data:
         options: of the config.
 
     Raises:
-        UserError: for detection data, no validation images, or classes that training has not.
+        UserError: for detection data, no validation images, classes that training has not, or
+            options without a config.
     """
     if data.endswith('.py') or not Path(data).is_dir():
         return _of_config(data, options)
+    if options:
+        raise UserError(f'{", ".join(options)}: options change a config, and {data} is a folder')
     layout = find_layout(data)
     say(layout.notes)
     train, val = layout.split('train'), layout.split('val') or layout.split('test')

@@ -219,7 +219,8 @@ def test_masks_of_classes_that_there_are_not_are_refused():
      ({'k': 0}, '-k 0'), ({'temperature': 0.0}, '--temperature'), ({'crop_share': 2.0}, '--crop'),
      ({'size': -1}, '--size'), ({'size': 30}, '--size'),
      ({'heads': 3}, '--heads 3'), ({'out': '.'}, '--out'),
-     ({'train_images': 0}, '--train-images'), ({'val_images': -1}, '--val-images')],
+     ({'train_images': 0}, '--train-images'), ({'val_images': -1}, '--val-images'),
+     ({'options': {'a.b': 1}}, 'a.b')],
 )  # fmt: skip
 def test_options_that_are_refused(weights, data, changes, said):
     with refused(said):
