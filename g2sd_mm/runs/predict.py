@@ -20,7 +20,7 @@ from ..errors import RunError, UserError
 from ..students.batches import predictions
 from ..students.load import load_student
 from ..students.sources import Item, find
-from ..students.student import Student, check_threshold
+from ..students.student import Student, check_options
 from ..students.tiles import tiling_for
 from ..text import some
 from ..threads import use_threads
@@ -85,7 +85,7 @@ def predict_into(
     folder = Path(out_dir)
     if unknown := set(save).difference(SAVED):
         raise UserError(f'no {", ".join(sorted(unknown))} to save: there are {", ".join(SAVED)}')
-    check_threshold(threshold)
+    check_options(threshold, batch_size)
     tiling = tiling_for(student, tile)
     found = find(source, every=every, without=folder)
     if coco_ids is not None and 'coco' not in save:

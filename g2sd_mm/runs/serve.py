@@ -21,7 +21,7 @@ import mmcv
 from PIL import Image as pillow
 
 from ..errors import UserError
-from ..students.student import Student, check_threshold
+from ..students.student import Student, check_options
 from ..text import one_line
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def serve(
         raise UserError(
             f'the page needs {error.name}: pip install "g2sd_mm[serve]", or starlette and uvicorn'
         ) from error
-    check_threshold(threshold)
+    check_options(threshold)
     tasks = {name: student.task for name, student in networks.items()}
     if len(set(tasks.values())) > 1:
         said = ', '.join(f'{name} is for {task}' for name, task in tasks.items())

@@ -69,8 +69,6 @@ def predictions(
         the picture, and the result, or what is wrong where it cannot be read, or is of a size that
         the network cannot take.
     """
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f'batch_size is {batch_size}: give 1 or more')
     device = next(student.parameters()).device.type
     lanes = lanes_of(device)
     chunk = _CHUNK * (batch_size or _MOST)

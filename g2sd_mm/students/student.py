@@ -138,7 +138,7 @@ class Student(nn.Module):
             UserError: if a path leads nowhere; of one picture, if it cannot be read, or is of
                 a size that the network cannot take.
         """
-        check_threshold(threshold)
+        check_options(threshold, batch_size)
         found = find(source)
         if found.single and tile is None:
             (item,) = found.items
@@ -171,7 +171,7 @@ class Student(nn.Module):
 
         A source that is an iterator is read a few batches ahead.
         """
-        check_threshold(threshold)
+        check_options(threshold, batch_size)
         tiling = tiling_for(self, tile)
 
         def finish(number: int, item: Item, sample: Any) -> dict[str, Any]:
@@ -288,14 +288,16 @@ class Student(nn.Module):
             print_log(f'the student {note}', logger='current', level=logging.WARNING)
 
 
-def check_threshold(threshold: float) -> None:
-    """Refuse a least score that no box can reach: everything would seem to be empty.
+def check_options(threshold: float, batch_size: int | None = None) -> None:
+    """Refuse batches of nothing, and a least score that no box can reach: all would seem empty.
 
     Raises:
-        UserError: if it is above 1, or NaN.
+        UserError: for a score above 1, or NaN, and a size below 1.
     """
     if not threshold <= 1:
         raise UserError(f'threshold is {threshold:g}, and scores are 0 to 1: give 0.3 for 30 %')
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f'batch_size is {batch_size}: give 1 or more')
 
 
 def _is_square(size: tuple[int, int] | None) -> bool:

@@ -239,7 +239,7 @@ def test_names_that_are_no_utf8(students, photos, tmp_path):
     'options',
     [
         dict(save=['xml']), dict(tile=32), dict(save=['coco']), dict(coco_ids='x.json'),
-        dict(threshold=30), dict(threshold=float('nan')),
+        dict(threshold=30), dict(threshold=float('nan')), dict(batch_size=0),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_before_the_work(students, photos, tmp_path, options):
