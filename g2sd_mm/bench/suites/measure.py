@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...models.positions import height_and_width
+from ...models.vit import VisionTransformer
 from ...tasks import TASKS, Task
 
 
@@ -58,11 +59,10 @@ def gflops(
 def measure_model(model: Any, task: Task | None = None) -> dict[str, float]:
     """``params_m`` of a task model; ``gflops`` of one of our backbones, which know their input."""
     measured = {'params_m': round(parameters_in_millions(model), 4)}
-    if hasattr(model.backbone, 'grid_size'):
-        backbone = model.backbone
-        rows, columns = (side * backbone.patch_embed.patch_size for side in backbone.grid_size)
-        size, channels = (rows, columns), backbone.in_channels
-        measured['gflops'] = round(gflops(model, size, task, channels), 4)
+    backbone = model.backbone
+    if isinstance(backbone, VisionTransformer):  # a detector's positions are of smaller images
+        counted = gflops(model, backbone.img_size, task, backbone.in_channels)
+        measured['gflops'] = round(counted, 4)
     return measured
 
 

@@ -12,6 +12,7 @@ from g2sd_mm.bench.suites.measure import (
     measure_model,
     parameters_in_millions,
 )
+from g2sd_mm.models.backbones import G2SDViTDet
 from g2sd_mm.tasks import TASKS
 
 from ...helpers import odd_coco, small_masks
@@ -46,6 +47,17 @@ def test_a_detector_is_counted_without_its_heads_on_regions(tmp_path):
     model.roi_head = torch.nn.Identity()
     assert gflops(model, 128, TASKS['det']) == counted
     assert parameters_in_millions(model) < whole
+
+
+def test_a_detector_is_counted_at_its_own_size_and_not_at_that_of_its_pre_training():
+    model = torch.nn.Module()
+    model.backbone = G2SDViTDet(
+        dict(embed_dim=24, depth=1, num_heads=3, patch_size=16), img_size=(64, 96),
+        pretrain_img_size=32, window_size=2, global_blocks=(0,),
+    )
+    model.forward = model.backbone.forward
+    whole = gflops(model, (64, 96))
+    assert measure_model(model)['gflops'] == round(whole, 4) > 2 * gflops(model, 32)
 
 
 def test_a_segmentor_is_counted_up_to_its_logits():
