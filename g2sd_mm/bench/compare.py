@@ -61,10 +61,10 @@ class Run:
     missing: tuple[str, ...]
 
     def points(self, logged: str, factor: float = 1) -> Points:
-        """(update, value) of everything that was logged under a name."""
+        """(iteration, value) of everything that was logged under a name."""
         found, now = [], 0
         for entry in self.log:
-            now = int(entry.get('iter', now))  # a validation names no update: it is at the last one
+            now = int(entry.get('iter', now))  # a validation names none: it is at the last one
             if isinstance(entry.get(logged), (int, float)):
                 found.append((now, factor * float(entry[logged])))
         return found
@@ -216,13 +216,13 @@ def figures(runs: Sequence[Run]) -> Rows:
     origins = [run.record.get('origin') or {} for run in runs]
     for title in ('seed', 'commit'):
         rows.append((title, *(_word(origin.get(title)) for origin in origins)))
-    # a run that counts updates is in epoch 0 all the time
+    # a run that counts iterations is in epoch 0 all the time
     rows.append(('epochs', *(_word(origin.get('epoch') or None) for origin in origins)))
-    updates = [
-        max((u for u, _ in run.points('loss')), default=origin.get('iter'))
+    made = [  # the last ones of a run are in its record, and mostly not in its log
+        max((origin.get('iter') or 0, *(iteration for iteration, _ in run.points('loss'))))
         for run, origin in zip(runs, origins, strict=True)
     ]
-    rows.append(('updates', *map(_word, updates)))
+    rows.append(('iterations', *(_word(number or None) for number in made)))
     for task in TASKS.values():
         mine = [run if run.task is task else None for run in runs]
         for metric in task.metrics if any(mine) else ():
@@ -273,10 +273,10 @@ def _median(points: Points) -> str:
 
 
 def _minutes(run: Run) -> str:
-    """What the updates took, by the times that the log has: without evaluations and waiting."""
+    """What the iterations took, by the log's times: without evaluations and waiting."""
     before, seconds = 0, 0.0
-    for update, each in (point for point in run.points('time')):
-        seconds, before = seconds + each * max(update - before, 0), max(update, before)
+    for iteration, each in run.points('time'):
+        seconds, before = seconds + each * max(iteration - before, 0), max(iteration, before)
     return f'{seconds / 60:.1f} min' if seconds else ABSENT
 
 
@@ -316,7 +316,7 @@ def curves(runs: Sequence[Run]) -> str:
                 if points := _validations(run, task):
                     marker = 'o' if len(points) < 3 else None
                     axes.plot(*zip(*points, strict=True), color=f'C{i}', marker=marker)
-            axes.set(xlabel='update', ylabel=f'{task.headline} ({task.metrics[0].unit})')
+            axes.set(xlabel='iteration', ylabel=f'{task.headline} ({task.metrics[0].unit})')
 
     return svg('compared runs', draw, 4.4 * (1 + len(shown)))
 

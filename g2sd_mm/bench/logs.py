@@ -27,10 +27,10 @@ class Curve:
     Attributes:
         task, method, student, seed: of the row that the run ends in; for a run without labels the
             method is the run's name, task and student are empty.
-        loss: (update, training loss).
+        loss: (iteration, training loss).
         terms: of a run without labels that has several losses, as of several teachers, each one:
-            name -> (update, its value).
-        metric: (update, headline metric of the validation in percent).
+            name -> (iteration, its value).
+        metric: (iteration, headline metric of the validation in percent).
     """
 
     task: str

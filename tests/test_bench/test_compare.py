@@ -30,7 +30,7 @@ METRIC = {'cls': ('accuracy/top1', 1), 'det': ('coco/segm_mAP', 0.01)}
 def write_run(
     folder: Path, values=(40.0, 52.0, 50.0), task='cls', lr=1e-3, origin=(), losses=(2.0, 1.5, 1.25)
 ) -> Path:
-    """A folder as training leaves it, after three epochs of ten updates."""
+    """A folder as training leaves it, after three epochs of eleven iterations, logged every ten."""
     name, factor = METRIC[task]
     logs = folder / '20260101_120000' / 'vis_data'
     logs.mkdir(parents=True)
@@ -40,12 +40,12 @@ def write_run(
     cfg.dump(logs / 'config.py')
     with open(logs / 'scalars.json', 'w') as file:
         for epoch, (loss, value) in enumerate(zip(losses, values, strict=True), 1):
-            entry = dict(loss=loss, time=0.5, iter=10 * epoch, images_per_second=100 + epoch)
+            entry = dict(loss=loss, time=0.5, iter=11 * epoch - 1, images_per_second=100 + epoch)
             file.write(json.dumps(entry) + '\n')
             file.write(json.dumps({name: value * factor, 'step': epoch}) + '\n')
     kind = {'cls': 'classification', 'det': 'detection'}[task]
     content = record(kind)
-    content['origin'].update({'seed': 3, 'epoch': 3, **dict(origin)})
+    content['origin'].update({'seed': 3, 'epoch': 3, 'iter': 33, **dict(origin)})
     content.update(format=1, weights=dict(file='weights.pth', parameters=1234567))
     (folder / 'weights.json').write_text(json.dumps(content))
     return folder
@@ -81,7 +81,7 @@ def test_figures(two):
         'seed': ('3', '3'),
         'commit': (runs[0].record['origin']['commit'],) * 2,
         'epochs': ('3', '3'),
-        'updates': ('30', '30'),
+        'iterations': ('33', '33'),
         'top1 (%), last': ('50.00', '55.50 (+5.50)'),
         'top1 (%), best': ('52.00', '55.50 (+3.50)'),
         'top1, results.json': (ABSENT, '54.50'),
@@ -89,7 +89,7 @@ def test_figures(two):
         'parameters': ('1,234,567',) * 2,
         'GFLOPs': (ABSENT, '0.02'),
         'images/s': ('102', '102'),
-        'training time': ('0.2 min', '0.2 min'),  # 30 updates of half a second
+        'training time': ('0.3 min', '0.3 min'),  # 32 iterations of half a second
         'teacher': (ABSENT, 'work_dirs/vitb_cls/weights.pth'),
     }
 
@@ -102,11 +102,11 @@ def test_other_tasks_have_figures_of_their_own(tmp_path, two):
     assert found['task'] == ('classification', 'detection')
 
 
-def test_a_run_that_counts_updates_has_no_epochs(tmp_path, two):
+def test_a_run_that_counts_iterations_has_no_epochs(tmp_path, two):
     detector = write_run(tmp_path / 'det', task='det', origin={'epoch': 0, 'iter': 1300})
     (detector / '20260101_120000' / 'vis_data' / 'scalars.json').unlink()
     found = table(read_runs([two[0], detector]))
-    assert (found['epochs'], found['updates']) == (('3', ABSENT), ('30', '1300'))
+    assert (found['epochs'], found['iterations']) == (('3', ABSENT), ('33', '1300'))
 
 
 def test_differences_of_configs(two):
@@ -121,6 +121,7 @@ def test_a_run_that_goes_on_has_no_weights_yet(two):
     assert runs[0].missing == ('weights.json (it has not ended)',)
     assert table(runs)['top1 (%), last'] == ('50.00', '55.50 (+5.50)')  # of its config, its log
     assert table(runs)['seed'] == (ABSENT, '3')
+    assert table(runs)['iterations'] == ('32', '33')  # what it has logged
 
 
 def test_flat_names_parts_by_their_types():

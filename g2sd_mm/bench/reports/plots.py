@@ -194,7 +194,7 @@ def _task(fig: Figure, curves: Sequence[Curve], task: str) -> None:
         marker = 'o' if len(curve.metric) == 1 else None
         _line(right, curve.metric, curve, students, marker)
     unit = TASKS[task].metrics[0].unit
-    right.set(xlabel='update', ylabel=f'{TASKS[task].headline} ({unit})', xlim=(0, None))
+    right.set(xlabel='iteration', ylabel=f'{TASKS[task].headline} ({unit})', xlim=(0, None))
 
 
 def _losses(axes: Any, curves: Sequence[Curve]) -> None:
@@ -210,8 +210,8 @@ def _losses(axes: Any, curves: Sequence[Curve]) -> None:
 
 
 def losses(axes: Any) -> None:
-    """Axes of training losses by update."""
-    axes.set(xlabel='update', ylabel='training loss', yscale='log', xlim=(0, None))
+    """Axes of training losses by iteration."""
+    axes.set(xlabel='iteration', ylabel='training loss', yscale='log', xlim=(0, None))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter('{x:g}')
     axes.yaxis.set_minor_locator(NullLocator())
