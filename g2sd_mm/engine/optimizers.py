@@ -280,7 +280,7 @@ def check_clipping(clip_grad: Any) -> None:
     if not isinstance(clip_grad, Mapping) or clip_grad.get('type', 'norm') not in _CLIPPING:
         raise ConfigError(
             f"{place}={clip_grad!r}: give dict(max_norm=...) or dict(type='value', "
-            'clip_value=...), or None to clip nothing'
+            f'clip_value=...), as an option {place}.max_norm=3.0, or None to clip nothing'
         )
     limit, function = _CLIPPING[clip_grad.get('type', 'norm')]
     known = [name for name in inspect.signature(function).parameters if name != 'parameters']

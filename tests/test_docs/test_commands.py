@@ -116,6 +116,13 @@ def test_an_option_that_there_is_not_is_found_out(line, capsys):
     assert 'unrecognized arguments: --' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_an_option_in_the_text_is_read_as_its_value(page):
+    for word in re.findall(r'`([a-z_]+(?:\.\w+)+=[^`\s]+)`', page.read_text()):
+        for key, value in parse_options(shlex.split(word)).items():
+            assert not (isinstance(value, str) and '(' in value), f'{key} is text: {value}'
+
+
 def test_an_entry_that_there_is_not_is_found_out():
     line = 'python tools/train.py configs/shapes/vitb_cls.py --cfg-options model.bone.depth=3'
     with pytest.raises(KeyError, match='bone'):
