@@ -180,6 +180,18 @@ def test_head_attention_leaves_out_a_token_that_one_network_has_behind_the_other
         loss(student, torch.randn(B, 4, N, N))
 
 
+@pytest.mark.parametrize('more', [2, 4])  # registers behind the class token, another grid
+def test_attention_and_relations_of_other_tokens_are_refused(more):
+    loss = MODELS.build(dict(type='HeadAttentionLoss', teacher_heads=H))
+    with refused(f'{N} tokens of the student', f'{N + more} of the teacher'):
+        loss(torch.randn(B, 2, N, N), torch.randn(B, H, N + more, N + more))
+    assert loss.seen == 0
+    with refused(f'{N} tokens of the student', f'{N + more} of the teacher'):
+        MODELS.build(dict(type='TokenRelationLoss'))(
+            torch.randn(B, N, 6), torch.randn(B, N + more, 6)
+        )
+
+
 def test_unit_l1_is_that_of_dmae():
     other = normal(B, N, 4, seed=1)
     check(

@@ -221,7 +221,8 @@ class HeadAttentionLoss(nn.Module):
         """Scores [B, H, N, N] of each network -> scalar.
 
         Raises:
-            UserError: if a network has other numbers of heads than the config says.
+            UserError: if a network has other numbers of heads than the config says, or the tokens
+                are others.
         """
         if teacher.shape[1] != len(self.importance) or student.shape[1] <= self.student_head:
             raise UserError(
@@ -229,7 +230,13 @@ class HeadAttentionLoss(nn.Module):
                 f'student_head={self.student_head}, and the taps hear {teacher.shape[1]} heads of '
                 f'the teacher and {student.shape[1]} of the student'
             )
-        N = min(student.shape[-1], teacher.shape[-1])
+        N, most = sorted((student.shape[-1], teacher.shape[-1]))
+        if most > N + 1:
+            raise UserError(
+                f'HeadAttentionLoss: the taps hear attention of {student.shape[-1]} tokens of the '
+                f'student and {teacher.shape[-1]} of the teacher: both need the same patches, all '
+                'seen, and none but a distillation token beside them'
+            )
         student, teacher = (scores[..., :N, :N] for scores in (student, teacher))
         if self.training:
             with torch.no_grad():

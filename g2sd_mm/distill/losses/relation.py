@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ...errors import UserError
 from ...models.masking import Masking
 from ..teachers.protocol import Features
 from .feature import TokenLoss
@@ -44,6 +45,7 @@ def token_relation_loss(
 
     Raises:
         ValueError: if the teacher has fewer layers than the student.
+        UserError: if a layer's tokens differ in number.
     """
     if len(teacher) < len(student):
         raise ValueError(
@@ -52,6 +54,11 @@ def token_relation_loss(
         )
     total = torch.zeros((), device=student[0][0].device, dtype=student[0][0].dtype)
     for own, other in zip(student, teacher, strict=False):
+        if own[0].shape[1] != other[0].shape[1]:
+            raise UserError(
+                f'relations of {own[0].shape[1]} tokens of the student are compared with those of '
+                f'{other[0].shape[1]} of the teacher: both have to see the same patches'
+            )
         for x, y in (map('qkv'.index, pair) for pair in pairs):
             logits = (_relation_logits(side[x], side[y], heads) for side in (own, other))
             total = total + _mean_row_divergence(*logits)
