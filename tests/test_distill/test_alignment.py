@@ -153,6 +153,14 @@ def test_maps_of_either_layout_are_tokens():
     assert cls.student.shape == cls.teacher.shape == (2, 1, 3) and cls.first == 1
 
 
+@pytest.mark.parametrize('rows, columns', [(2, 4), (3, 3), (1, 2)])
+def test_a_map_of_another_width_than_the_teachers_has_its_channels_last_too(rows, columns):
+    """As FeatureStudent's is; losses that take any widths need no adapter to the teacher's."""
+    own, theirs = numbered(rows, columns, width=7), features(rows=rows, columns=columns)
+    for layout in (own, own.movedim(-1, 1)):
+        assert torch.equal(align(layout, theirs).student[:, -rows * columns :], own.flatten(1, 2))
+
+
 @pytest.mark.parametrize('rows, columns, width', [(4, 8, 64), (2, 2, 64), (8, 16, 12), (4, 8, 4)])
 def test_the_grid_of_a_map_has_the_shape_of_the_images(rows, columns, width):
     last = torch.randn(2, rows, columns, width)

@@ -64,7 +64,7 @@ def align(
         return Aligned(student, teacher, 1)
     cls, patches = teacher if isinstance(teacher, Features) else (None, teacher)
     if student.ndim == 4:
-        own, grid = _flat_map(student, patches.shape[-1])
+        own, grid = _flat_map(student, patches)
         first, order = 0, None
     else:
         own = student
@@ -97,10 +97,20 @@ def channels_last(heard: Any, images: Tensor) -> Any:
     """
     if not isinstance(heard, Tensor) or heard.ndim != 4:
         return heard
-    _, rows, middle, last = heard.shape
-    shape = images.shape[-2] / images.shape[-1]
-    second, behind = (abs(log(a / b / shape)) for a, b in ((middle, last), (rows, middle)))
-    return heard.movedim(1, -1) if second <= behind else heard
+    return _last(heard, images.shape[-2] / images.shape[-1])
+
+
+def _last(maps: Tensor, shape: float, channels: int | None = None) -> Tensor:
+    """Maps with the channels last, of images (or grids) that are ``shape`` times as high as wide.
+
+    Where both readings have that shape, those are channels that are as many as ``channels``.
+    """
+    _, first, middle, last = maps.shape
+    second, behind = (
+        (abs(log(rows / columns / shape)), number != channels)
+        for rows, columns, number in ((middle, last, first), (first, middle, last))
+    )
+    return maps.movedim(1, -1) if second <= behind else maps
 
 
 def resized(tokens: Tensor, grid: tuple[int, int], to: tuple[int, int]) -> Tensor:
@@ -111,10 +121,10 @@ def resized(tokens: Tensor, grid: tuple[int, int], to: tuple[int, int]) -> Tenso
     return maps.flatten(2).transpose(1, 2)
 
 
-def _flat_map(student: Tensor, channels: int) -> tuple[Tensor, tuple[int, int]]:
-    """A map as tokens, and its grid; the channels come last only if they are the teacher's."""
-    if student.shape[-1] != channels or student.shape[1] == channels:
-        student = student.movedim(1, -1)
+def _flat_map(student: Tensor, patches: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """A map as tokens, and its grid, which has the shape of the teacher's."""
+    rows, columns = patches.shape[1:3] if patches.ndim == 4 else (1, 1)
+    student = _last(student, rows / columns, patches.shape[-1])
     return student.flatten(1, 2), (student.shape[1], student.shape[2])
 
 
