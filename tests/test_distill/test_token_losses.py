@@ -170,3 +170,5 @@ def test_without_a_class_token_patches_are_compared_and_the_log_says_so_once():
     assert 'the teacher has no class token' in line
     with pytest.raises(ValueError, match='without a class token'):
         build('MSEFeatureLoss', tokens='cls')(torch.tensor(tokens(1)), answer)
+    with pytest.raises(UserError, match='token_weights'):  # it would train nothing
+        build('MSEFeatureLoss', token_weights=dict(cls=1.0))(torch.tensor(tokens(1)), answer)

@@ -110,7 +110,8 @@ class TokenLoss(nn.Module):
         """Tokens of both, see :func:`~.alignment.align`, and the masking -> scalar.
 
         Raises:
-            UserError: for tokens of two widths, which torch would stretch if one is 1.
+            UserError: for tokens of two widths, which torch would stretch if one is 1, and for
+                weights of class tokens alone where there are none.
         """
         if self.token_weights is None:
             compared = self.compared(student, teacher, view)
@@ -124,7 +125,9 @@ class TokenLoss(nn.Module):
             for kind, weight in self.token_weights.items()
             if first or kind == 'patches'
         ]
-        return self.loss_weight * sum(weighted, start=predicted.new_zeros(()))
+        if not weighted:
+            raise UserError('token_weights has cls alone, and a network has no class token')
+        return self.loss_weight * sum(weighted[1:], start=weighted[0])
 
     def _check_widths(self, predicted: Tensor, target: Tensor) -> None:
         own, wanted = predicted.shape[-1], target.shape[-1]
