@@ -24,6 +24,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..config.parts import (
     encoder_start,
     innermost_dataset,
@@ -227,13 +229,20 @@ def refuse_taken(target: str | Path, sources: Iterable[str | Path]) -> None:
         )
 
 
+def parameters_in(state: Mapping[str, Tensor]) -> int:
+    """Numbers of a state dict that are trained; norms' statistics, counts and indices are not."""
+    statistics = ('running_mean', 'running_var')
+    learnt = (t for n, t in state.items() if t.is_floating_point() and not n.endswith(statistics))
+    return sum(tensor.numel() for tensor in learnt)
+
+
 def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: int) -> Path:
     """Write the JSON beside a weights file that is already there.
 
     Args:
         weights: the file; its digest is taken.
         record: ``network``, ``inputs`` and ``origin``.
-        parameters: numbers in the weights file.
+        parameters: of the weights file, see :func:`parameters_in`.
 
     Raises:
         OSError: if it cannot be written.

@@ -20,6 +20,7 @@ from ..checkpoints.record import (
     check_record,
     describe_network,
     describe_origin,
+    parameters_in,
     read_sidecar,
     refuse_taken,
     sidecar_path,
@@ -114,7 +115,7 @@ def extract_student(
     }
     known = {'inputs': record['inputs']} if 'inputs' in record else {}
     record = {'layout': layout, 'network': record['network'], **known, 'origin': origin}
-    sidecar = write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
+    sidecar = write_sidecar(path, record, parameters_in(state))
     left_behind = _left_behind(weights, state)
     return Extracted(path, sidecar, len(state), left_behind, record['network'])
 

@@ -151,7 +151,7 @@ def _with_grid(weights: Weights, grid: tuple[int, int]) -> Weights:
 def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> None:
     """Write the tensors under their names, and the JSON that describes them beside them."""
     from ...checkpoints.convert import halved
-    from ...checkpoints.record import write_sidecar
+    from ...checkpoints.record import parameters_in, write_sidecar
     from ...checkpoints.write import write_safetensors, write_weights
     from ...errors import UserError
     from ...provenance import file_digest
@@ -176,8 +176,7 @@ def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> Non
             'converted_from': {'file': str(source), 'sha256': file_digest(source)},
         }
         known = {key: value for key, value in record.items() if key not in ('format', 'weights')}
-        numbers = sum(tensor.numel() for tensor in state.values())
-        write_sidecar(target, {**known, 'origin': origin}, numbers)
+        write_sidecar(target, {**known, 'origin': origin}, parameters_in(state))
     said = f'{weights.name} -> {target}: {len(state)} tensors, names as they are'
     print(printable(said))
     _warn_of_broken(state)

@@ -16,7 +16,13 @@ from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
 from ...checkpoints.positions import grid_text
 from ...checkpoints.read import below
-from ...checkpoints.record import Record, describe_network, describe_origin, write_sidecar
+from ...checkpoints.record import (
+    Record,
+    describe_network,
+    describe_origin,
+    parameters_in,
+    write_sidecar,
+)
 from ...checkpoints.taught_by import licences_beside
 from ...checkpoints.write import write_weights
 from ...config.parts import students_in
@@ -180,7 +186,7 @@ class WeightsExportHook(Hook):
             'student': record,
         }
         write_weights(path, state, meta)
-        write_sidecar(path, record, sum(tensor.numel() for tensor in state.values()))
+        write_sidecar(path, record, parameters_in(state))
         runner.logger.info('weights for the next stage or a stock library: %s', path)
 
     def _record(
