@@ -151,7 +151,7 @@ class ManifoldLoss(nn.Module):
                 f'ManifoldLoss.ends={self.ends}, and there are {len(student)} layers of the '
                 f'student and {len(teacher)} of the teacher'
             )
-        own, other = ([_patches(side[i]) for i in ends] for side in (student, teacher))
+        own, other = ([side[i][:, 1:] for i in ends] for side in (student, teacher))
         if own[0].shape[:2] != other[0].shape[:2]:
             raise UserError(
                 f'ManifoldLoss compares patches {list(own[0].shape)} of the student with '
@@ -163,10 +163,6 @@ class ManifoldLoss(nn.Module):
             manifold_loss(x, y, chosen, **self.weights) for x, y in zip(own, other, strict=True)
         ]
         return self.loss_weight * torch.stack(values).mean()
-
-
-def _patches(tokens: Tensor) -> Tensor:
-    return tokens[:, 1:]
 
 
 def head_attention_loss(student: Tensor, teacher: Tensor) -> Tensor:

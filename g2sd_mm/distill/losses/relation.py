@@ -128,9 +128,7 @@ class TokenRelationLoss(nn.Module):
         own, other = (
             [layer.to(dtype).chunk(3, dim=-1) for layer in layers] for layers in sides
         )
-        return self.loss_weight * token_relation_loss(
-            own, other, self.heads, self.pairs
-        )
+        return self.loss_weight * token_relation_loss(own, other, self.heads, self.pairs)
 
 
 @MODELS.register_module()
