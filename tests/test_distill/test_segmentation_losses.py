@@ -83,6 +83,8 @@ def test_unknown_reduction_is_refused():
 def test_maps_of_different_shape_are_refused_with_the_way_out(loss):
     with pytest.raises(ValueError, match=r'\(2, 3, 4, 5\).*\(2, 4, 4, 5\).*adapter on the tap'):
         loss(STUDENT, ripple(2, (2, 4, 4, 5)))
+    with pytest.raises(ValueError, match='adapter on the tap'):  # tokens are no classes
+        loss(STUDENT.flatten(2), TEACHER.flatten(2))
 
 
 @pytest.mark.parametrize('loss', [channel_wise_divergence, pixelwise_kl_divergence])

@@ -29,7 +29,7 @@ def channel_wise_divergence(
         scalar.
 
     Raises:
-        ValueError: if the maps differ in classes.
+        ValueError: if these are no maps, or differ in classes.
     """
     student, teacher = _same_resolution(student, teacher)
     student, teacher = student.flatten(2) / tau, teacher.flatten(2) / tau  # [N, C, H W]
@@ -54,7 +54,7 @@ def pixelwise_kl_divergence(
         scalar.
 
     Raises:
-        ValueError: if the maps differ in classes.
+        ValueError: if these are no maps, or differ in classes.
     """
     student, teacher = _same_resolution(student, teacher)
     log_student, log_teacher = (
@@ -71,12 +71,13 @@ def _same_resolution(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
     Bilinear; a map that has it already stays as it is.
     """
-    if student.shape[:2] != teacher.shape[:2]:
+    if not student.ndim == teacher.ndim == 4 or student.shape[:2] != teacher.shape[:2]:
         raise ValueError(
             f'the student\'s map is {tuple(student.shape)} and the teacher\'s '
-            f'{tuple(teacher.shape)}: both need the same classes, or an adapter on the tap, '
-            f'adapters=dict(TAP=dict(type=\'Conv2d\', in_channels={student.shape[1]}, '
-            f'out_channels={teacher.shape[1]}, kernel_size=1))'
+            f'{tuple(teacher.shape)}: both need to be [images, classes, rows, columns], of as many '
+            'classes: tap such maps, or give an adapter on the tap, adapters=dict(TAP=dict('
+            f'type=\'Conv2d\', in_channels={student.shape[1]}, out_channels={teacher.shape[1]}, '
+            'kernel_size=1))'
         )
     size = tuple(max(own, other) for own, other in zip(student.shape, teacher.shape, strict=True))
     return _resized(student, size[2:]), _resized(teacher, size[2:])
