@@ -22,6 +22,7 @@ from .position import (
     Position,
     Units,
     changes,
+    images_of_iteration,
     iterations_of_update,
     read_position,
     translate,
@@ -56,13 +57,12 @@ def units_of(runner: Runner) -> Units:
     """What a runner counts in; its training loop has to be built."""
     loop, loader = runner.train_loop, runner.train_dataloader
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
-    batch = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
     return Units(
         by_epoch=by_epoch,
         end=int(loop.max_epochs if by_epoch else loop.max_iters),
         epoch_length=len(loader),
         dataset=len(loader.dataset),
-        batch=int(batch or 0),
+        batch=images_of_iteration(loader),
         processes=runner.world_size,
         accumulation=iterations_of_update(runner),
     )

@@ -24,6 +24,12 @@ def iterations_of_update(runner: Any) -> int:
     return int(getattr(runner.optim_wrapper, '_accumulative_counts', 1))
 
 
+def images_of_iteration(loader: Any) -> int:
+    """Images of an iteration of one process, also where a batch sampler makes the batches (of
+    images of alike shape, as mmdet's configs have it); 0 if nothing says it."""
+    return int(loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None) or 0)
+
+
 @dataclass(frozen=True)
 class Units:
     """What a run counts in.

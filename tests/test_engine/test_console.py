@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.registry import MODELS
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from g2sd_mm import distill_config, threads
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import plain_model
 from g2sd_mm.engine.hooks.console import (
     ConsoleHook,
+    _schedule,
     _start,
     _what,
     base_rate,
@@ -106,6 +108,24 @@ def test_the_rate_that_is_told_is_the_one_that_is_trained_with(tmp_path):
         assert base_rate(run) == rates[0] == expected
     run.cfg = {}
     assert base_rate(run) is None
+
+
+def test_batches_of_a_batch_sampler_are_counted_too(tmp_path):
+    """mmdet's configs have one, for images of alike shape, and loaders say no size then."""
+    usual = loader(stacked=True)
+    loaded = DataLoader(
+        usual.dataset, collate_fn=usual.collate_fn,
+        batch_sampler=BatchSampler(SequentialSampler(usual.dataset), 2, drop_last=False),
+    )
+    run = runner(
+        tmp_path, distiller(), train_dataloader=loaded, custom_hooks=[dict(type='ThroughputHook')],
+        default_hooks=dict(logger=None, timer=dict(type='IterTimerHook')),
+    )
+    run.train()
+    scalars = run.message_hub.log_scalars
+    seconds = scalars['train/time'].mean(50)
+    assert scalars['train/images_per_second'].current() == pytest.approx(2 / seconds, rel=1e-3)
+    assert _schedule(run).startswith('2 epochs, 8 updates of 2 images')
 
 
 # Threads -----------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from ...tasks import in_units
 from ...text import printable
 from ...threads import use_threads
 from ...whole_files import write_text
-from ..position import iterations_of_update
+from ..position import images_of_iteration, iterations_of_update
 from .access import bare_model, frozen_networks
 
 #: In a work dir: how far its run is, as plain values.
@@ -240,7 +240,7 @@ def _start(cfg: Any) -> str:
 
 def _schedule(runner: Runner) -> str:
     accumulated = iterations_of_update(runner)
-    batch = (runner.train_dataloader.batch_size or 1) * runner.world_size * accumulated
+    batch = images_of_iteration(runner.train_dataloader) * runner.world_size * accumulated
     length = f'{runner.max_epochs} epochs, ' if _counts_epochs(runner) else ''
     rate = base_rate(runner)
     return (
@@ -257,7 +257,7 @@ def base_rate(runner: Runner) -> float | None:
         return None
     scaling = runner.cfg.get('auto_scale_lr') or {}
     if scaling.get('enable'):
-        taken = (runner.train_dataloader.batch_size or 1) * runner.world_size
+        taken = images_of_iteration(runner.train_dataloader) * runner.world_size
         rate *= taken / scaling['base_batch_size']
     return rate
 

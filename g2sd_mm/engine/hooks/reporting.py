@@ -25,6 +25,7 @@ from ...errors import DataError
 from ...students.images import read_pixels, shown
 from ...tasks.drawing import draw_sample
 from ...text import one_line
+from ..position import images_of_iteration
 from .access import bare_model
 from .console import LAST_PREDICTIONS
 
@@ -108,7 +109,7 @@ class ThroughputHook(Hook):
         if 'train/time' not in hub.log_scalars:
             return
         seconds = hub.get_scalar('train/time').mean(self.window)
-        images = runner.train_dataloader.batch_size * get_world_size()
+        images = images_of_iteration(runner.train_dataloader) * get_world_size()
         hub.update_scalar('train/images_per_second', images / max(float(seconds), 1e-9))
 
 
