@@ -158,7 +158,8 @@ def prepare_training(
     if amp:
         use_mixed_precision(cfg)
     notes += prepare_data(cfg, ('train_dataloader', 'val_dataloader'))
-    cfg.setdefault('randomness', {})
+    # mmengine wants an entry for the seed; most stock configs have none at all
+    cfg.randomness = {'seed': None, **(cfg.get('randomness') or {})}
     if seed is not None:
         cfg.randomness.seed = seed
     if deterministic:

@@ -140,7 +140,7 @@ def test_the_keys_that_shipped_configs_are_documented_with_pass(folder: str) -> 
 def test_the_note_is_in_the_log_of_a_run(tmp_path: Path) -> None:
     options = {'my_own.key': 1}
     config = str(ROOT / 'configs/shapes/g2sd_vits_cls_nosd.py')
-    options |= {'shapes': None, 'model.backbone.init_cfg': None}
+    options |= {'shapes': None, 'model.backbone.init_cfg': None, 'randomness': None}
     (tmp_path / 'data').mkdir()
     with pytest.MonkeyPatch.context() as patch:
         for name in ('prepare_data', 'verify_named_files', 'agree_for_training',
@@ -149,3 +149,4 @@ def test_the_note_is_in_the_log_of_a_run(tmp_path: Path) -> None:
         cfg = prepare_training(config, options, work_dir=str(tmp_path / 'run'))
     (resume,) = [hook for hook in cfg.custom_hooks if hook['type'] == 'ResumeHook']
     assert any('my_own' in note for note in resume['notes'])
+    assert cfg.randomness == {'seed': None}  # of stock configs too, which say nothing: drawn anew
