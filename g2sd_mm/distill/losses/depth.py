@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+
+from .segmentation import at_finer
 
 
 def log_depth_difference(student: Tensor, teacher: Tensor) -> Tensor:
@@ -26,17 +27,8 @@ def log_depth_difference(student: Tensor, teacher: Tensor) -> Tensor:
             f'the student\'s map is {tuple(student.shape)} and the teacher\'s '
             f'{tuple(teacher.shape)}: tap log_depth of a depth head on both sides'
         )
-    rows, columns = (
-        max(own, other) for own, other in zip(student.shape[2:], teacher.shape[2:], strict=True)
-    )
-    student, teacher = (_resized(logs, (rows, columns)) for logs in (student, teacher))
+    student, teacher = at_finer(student, teacher)
     return (student - teacher).abs().mean()
-
-
-def _resized(logs: Tensor, size: tuple[int, int]) -> Tensor:
-    if logs.shape[2:] == size:
-        return logs
-    return F.interpolate(logs, size, mode='bilinear', align_corners=False)
 
 
 @MODELS.register_module()

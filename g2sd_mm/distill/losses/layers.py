@@ -217,8 +217,7 @@ class HeadAttentionLoss(nn.Module):
         """Scores [B, H, N, N] of each network -> scalar.
 
         Raises:
-            UserError: if a network has other numbers of heads than the config says, or the tokens
-                are others.
+            UserError: if a network has other heads than the config says, or sees other tokens.
         """
         if teacher.shape[1] != len(self.importance) or student.shape[1] <= self.student_head:
             raise UserError(

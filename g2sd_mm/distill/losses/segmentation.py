@@ -67,18 +67,21 @@ def pixelwise_kl_divergence(
 
 
 def _same_resolution(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    if not student.ndim == teacher.ndim == 4 or student.shape[:2] != teacher.shape[:2]:
+        raise ValueError(
+            f'maps are compared, no tokens: the student\'s is {tuple(student.shape)} and the '
+            f'teacher\'s {tuple(teacher.shape)}: both need the same classes, or an adapter on the '
+            f'tap, adapters=dict(TAP=dict(type=\'Conv2d\', in_channels={student.shape[1]}, '
+            f'out_channels={teacher.shape[1]}, kernel_size=1))'
+        )
+    return at_finer(student, teacher)
+
+
+def at_finer(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps at the finer of the two resolutions, as mmseg brings logits to that of the labels.
 
     Bilinear; a map that has it already stays as it is.
     """
-    if not student.ndim == teacher.ndim == 4 or student.shape[:2] != teacher.shape[:2]:
-        raise ValueError(
-            f'the student\'s map is {tuple(student.shape)} and the teacher\'s '
-            f'{tuple(teacher.shape)}: both need to be [images, classes, rows, columns], of as many '
-            'classes: tap such maps, or give an adapter on the tap, adapters=dict(TAP=dict('
-            f'type=\'Conv2d\', in_channels={student.shape[1]}, out_channels={teacher.shape[1]}, '
-            'kernel_size=1))'
-        )
     size = tuple(max(own, other) for own, other in zip(student.shape, teacher.shape, strict=True))
     return _resized(student, size[2:]), _resized(teacher, size[2:])
 
