@@ -86,6 +86,10 @@ class Student(nn.Module):
         self._prepare: Preparation | None = None
         self.eval()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, or ``torch.save``; the pipeline is built there again."""
+        return {**super().__getstate__(), '_prepare': None}
+
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> Student:
         """Also tells the preprocessor where the images have to go; it follows no parent."""
         module = super()._apply(fn, *args, **kwargs)

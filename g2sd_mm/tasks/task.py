@@ -69,6 +69,17 @@ class PaperData:
     measures: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
+# functions with a name, unlike lambdas, can be sent to another process
+
+
+def _no_files(sample: Any, path: Path, threshold: float) -> dict[str, Any]:
+    return {}
+
+
+def _all_of_it(model: Any, images: Tensor) -> Any:
+    return model(images)
+
+
 @dataclass(frozen=True)
 class Task:
     """A task as its library's configs, suites, reports and students know it.
@@ -107,11 +118,11 @@ class Task:
     plain: Callable[[Any, Sequence[str], float], dict[str, Any]]
     draw: Callable[..., Image]
     paper: PaperData | None = None
-    files: Callable[[Any, Path, float], dict[str, Any]] = lambda sample, path, threshold: {}
+    files: Callable[[Any, Path, float], dict[str, Any]] = _no_files
     exports: Mapping[str, Callable[[Any], nn.Module]] = field(default_factory=dict)
     model_types: tuple[str, ...] = ()
     best_by: tuple[str, ...] = ()
-    fixed_part: Callable[[Any, Tensor], Any] = lambda model, images: model(images)
+    fixed_part: Callable[[Any, Tensor], Any] = _all_of_it
     left_out: str = ''
     pictures: int = 4
     place: int = 99

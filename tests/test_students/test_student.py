@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -311,3 +312,14 @@ def test_files_are_read_as_the_test_pipeline_reads_them(tmp_path, reader):
             turned = student.prepare(student.load(image[..., ::-1]))
             assert torch.equal(turned['inputs'], wanted)
             assert np.array_equal(student.picture(path), image[..., ::-1])
+
+
+@pytest.mark.parametrize('task', ['classification', 'depth'])
+def test_a_student_goes_to_another_process(task, tmp_path):
+    """Before and after its first prediction."""
+    student = load_student(student_folder(tmp_path, task))
+    image = np.random.default_rng(0).integers(0, 256, (80, 72, 3), np.uint8)
+    sent = pickle.dumps(student)
+    expected = str(student.predict(image))
+    for packed in (sent, pickle.dumps(student)):
+        assert str(pickle.loads(packed).predict(image)) == expected
