@@ -67,6 +67,10 @@ def read_results(path: Path) -> dict[str, Any]:
         _check(results)
         for name, described in results.get('methods', {}).items():
             methods.add(name, described)
+    except FileNotFoundError as error:
+        below = sorted(path.parent.glob(f'*/{path.name}'))
+        cure = f', such as {below[0].parent}' if below else ' of which a run has ended'
+        raise UserError(f'no {path}: give the folder of a suite{cure}') from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'{path} is not a results.json: {error}') from error
     return results

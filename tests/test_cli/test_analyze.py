@@ -221,7 +221,7 @@ def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):
         (['--teacher', 'a', 'b', '--out-dir', 'x'], 'a student is compared with a teacher'),
         (['--run', 'x', '--cfg-options', 'a=1'], '--run finds networks and configs by itself'),
         (['--students', 'vits', '--out-dir', 'x'], '--students is for --run: give each network'),
-        (['--run', 'no/such'], 'no/such/results.json is not a results.json'),
+        (['--run', 'no/such'], 'no/such/results.json'),
     ],
 )
 def test_a_persons_mistakes_are_told(arguments, message):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.cli import reproduce
 from g2sd_mm.errors import RunError
 
-from ..helpers.toys import image_folder, refused
+from ..helpers.toys import image_folder, refused, run_tool
 
 
 def test_nothing_is_trained_before_a_suite_is_named(monkeypatch, capsys):
@@ -68,6 +73,26 @@ def test_pictures_are_of_the_first_seed_that_ran_here(
     words = ['--suite', suite, '--out', str(tmp_path), '--seeds', *seeds]
     reproduce._run(reproduce.parser().parse_args(words))
     assert drawn == [(tmp_path / f'seed{shown}', tmp_path / 'pictures')]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_stopped_says_how_it_goes_on(tmp_path, number):
+    """And waits for none of its threads: one may wait for hours for another process's run."""
+
+    def run_suite(*_, **__):
+        threading.Thread(target=time.sleep, args=[100]).start()
+        os.kill(os.getpid(), number)
+        time.sleep(100)
+
+    def prepare():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        run_module.run_suite = run_suite
+
+    words = ['--suite', 'demo', '--out', 'an out']
+    done = run_tool('reproduce.py', *words, cwd=tmp_path, timeout=60, prepare=prepare)
+    assert done.returncode == 128 + number
+    assert done.stdout.endswith("reproduce.py --suite demo --out 'an out'\n")
+    assert done.stdout.count('\n') == 1 and not done.stderr
 
 
 @pytest.fixture

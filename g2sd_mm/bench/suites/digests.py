@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sysconfig
+import ast
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -20,10 +21,13 @@ from .suites import Row, Step, Suite
 Key = tuple[int, str]  # seed, step
 
 # What a run shows and keeps may change without another result.
-_SHOWN = {'log_level', 'log_processor', 'visualizer', 'vis_backends', 'data_layout', 'env_cfg'}
+_SHOWN = {
+    'log_level', 'log_processor', 'visualizer', 'vis_backends', 'data_layout', 'env_cfg', 'row',
+}  # fmt: skip
 _HOOKS = {'logger', 'timer', 'checkpoint', 'visualization'}
 #: Steps of a pipeline that stop a run or change nothing.
 _CHECKS = {'CheckListedSize'}
+_INSTALLED = {'site-packages', 'dist-packages'}
 _WEIGHTS = ('.pth', '.pt', '.safetensors', '.bin', '.ckpt', '.npz')
 
 
@@ -84,13 +88,12 @@ def digest(
 
 def own_files(cfg: Mapping[str, Any]) -> list[Path]:
     """Weights that a config names and no run of a suite leaves, and its own modules' source."""
-    files = [
+    weights = (
         Path(value)
         for value in _texts(cfg)
         if value.endswith(_WEIGHTS) and not value.startswith('work_dirs/')
-    ]
-    files += map(_source, named_imports(cfg))
-    return sorted({file for file in files if file.is_file()})
+    )
+    return sorted({*filter(Path.is_file, weights), *_sources(named_imports(cfg))})
 
 
 def own_teachers(cfg: Mapping[str, Any]) -> list[str]:
@@ -109,17 +112,50 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
+def _sources(modules: Sequence[str]) -> set[Path]:
+    """Files of modules that are neither this project's nor installed, and of those that they import
+    in turn; nothing is imported."""
+    files: set[Path] = set()
+    seen: set[str] = set()
+    left = list(modules)
+    while left:
+        module = left.pop()
+        if module not in seen:
+            seen.add(module)
+            file = _source(module)
+            if file.is_file():
+                files.add(file)
+                package = module if file.stem == '__init__' else module.rpartition('.')[0]
+                left += _imported(file, package)
+            left += [module.rpartition('.')[0]] if '.' in module else []  # is run before it
+    return files
+
+
+def _imported(file: Path, package: str) -> Iterator[str]:
+    """Modules that a file names in its imports, and names that may be modules."""
+    try:
+        nodes = list(ast.walk(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError):  # the run says so
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split('.')[: len(package.split('.')) + 1 - node.level]
+            where = '.'.join([*(parents if node.level else ()), *filter(None, [node.module])])
+            yield from (f'{where}.{each.name}' for each in node.names)
+
+
 def _source(module: str) -> Path:
-    """File of a module that is neither this project's nor installed; nothing is imported."""
     first, *rest = module.split('.')
-    spec = None if first == 'g2sd_mm' else find_spec(first)
+    known = first in ('', 'g2sd_mm') or first in sys.stdlib_module_names
+    spec = None if known else find_spec(first)
     if spec is None:
         return Path()
     places = [Path(place, *rest) for place in spec.submodule_search_locations or ()]
     found = [Path(spec.origin)] if not rest and spec.origin else []
     found += [file for p in places for file in (p.with_suffix('.py'), p / '__init__.py')]
-    installed = {sysconfig.get_path('purelib'), sysconfig.get_path('platlib')}
-    mine = (file for file in found if not any(file.is_relative_to(place) for place in installed))
+    mine = (file for file in found if _INSTALLED.isdisjoint(file.parts))
     return next(filter(Path.is_file, mine), Path())
 
 

@@ -130,7 +130,7 @@ class Suite:
             asked: field of :class:`Row` -> admitted values.
 
         Raises:
-            UserError: for a value that no row of the suite has.
+            UserError: for a value that no row of the suite has, or values that none has together.
         """
         for name, values in asked.items():
             known = {getattr(row, name) for row in self.rows}
@@ -141,12 +141,18 @@ class Suite:
                     f'{", ".join(sorted(known))}'
                 )
         named = {name: values or () for name, values in asked.items()}
-        return [
+        found = [
             row
             for row in self.rows
             if self._is_offered(row, named)
             and all(not values or getattr(row, name) in values for name, values in named.items())
         ]
+        if not found:  # the results would be written over by those of nothing
+            words = (f'{_OPTIONS[name]} {" ".join(v)}' for name, v in named.items() if v)
+            raise UserError(
+                f'{" ".join(words)}: the {self.name} suite has no row of all these; leave one out'
+            )
+        return found
 
     def _is_offered(self, row: Row, named: Mapping[str, Sequence[str]]) -> bool:
         """Whether a row is run without its task, table or itself being named, or one of them is."""

@@ -39,20 +39,29 @@ def test_a_given_file_is_known_by_its_content(tmp_path):
 
 def test_weights_of_ones_own_and_modules_are_known_by_their_content(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / 'my_pack').mkdir()
     own = {
         'distillation.teacher.checkpoint': str(tmp_path / 'teacher.pth'),
         'custom_imports.imports': ['g2sd_mm.registered', 'my_loss', 'my_pack.deep', 'mmdet.models'],
     }
-    files = [tmp_path / name for name in ('teacher.pth', 'my_loss.py', 'my_pack/deep.py')]
-    for file in files:
-        file.write_text('raise RuntimeError  # never imported')
+    imports = {
+        'teacher.pth': '', 'my_loss.py': 'import numpy, my_help', 'my_pack/__init__.py': '',
+        'my_pack/deep.py': 'from . import other\nfrom .below.part import name',
+        'my_help.py': 'from my_pack.late import value', 'my_pack/other.py': '',
+        'my_pack/late.py': 'import my_loss', 'my_pack/below/part.py': '',
+    }
+    for name, text in imports.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f'{text}\nraise RuntimeError  # never imported')
     before = of(**own)
     assert of(**own) == before
-    for file in files:
-        file.write_text(f'changed {file}')
-        assert of(**own) != before
+    (tmp_path / 'my_beside.py').write_text('no part of it')
+    assert of(**own) == before
+    for name, text in imports.items():
+        (tmp_path / name).write_text(f'{text}\nchanged = 1')
+        assert of(**own) != before, name
         before = of(**own)
+    (tmp_path / 'my_help.py').write_text('it stops (')
+    assert of(**own) != before
 
 
 def test_a_teachers_own_config_is_known_by_what_it_says(tmp_path):
@@ -84,7 +93,8 @@ def test_what_a_result_depends_on_changes_it(changed):
     'changed',
     [dict(log_level='ERROR'), dict(default_hooks__logger__interval=10), dict(data_layout='there'),
      dict(train_dataloader__num_workers=8), dict(val_dataloader__persistent_workers=True),
-     dict(default_hooks__checkpoint__interval=100), dict(env_cfg__cudnn_benchmark=False)],
+     dict(default_hooks__checkpoint__interval=100), dict(env_cfg__cudnn_benchmark=False),
+     dict(row__colour='#123456')],
     ids=str,
 )  # fmt: skip
 def test_how_a_run_is_shown_kept_and_read_does_not(changed):

@@ -102,7 +102,7 @@ def test_a_teacher_alone_compares_with_nothing(folder):
         trained_networks(folder, 'seg')
     with pytest.raises(UserError, match=words('seed1 has nothing for cls')):
         trained_networks(folder, seed=1)
-    with pytest.raises(UserError, match=r'is not a results\.json'):
+    with pytest.raises(UserError, match=r'^no .*seed0/results\.json'):
         trained_networks(folder / 'seed0')
 
 

@@ -233,11 +233,20 @@ def test_a_plan_has_a_command_for_every_step():
     assert 'out/seed3' in commands[-1]
 
 
-@pytest.mark.parametrize('content', [None, '', '{}', '[]', '{"rows": []}'])
+def test_a_folder_without_results_is_named_and_one_below_that_has_them(tmp_path):
+    path = tmp_path / 'results.json'
+    with pytest.raises(UserError, match=f'^no {path}: '):
+        read_results(path)
+    (tmp_path / 'demo').mkdir()
+    (tmp_path / 'demo' / 'results.json').touch()
+    with pytest.raises(UserError, match=f'^no {path}: .* {tmp_path / "demo"}$'):
+        read_results(path)
+
+
+@pytest.mark.parametrize('content', ['', '{}', '[]', '{"rows": []}'])
 def test_what_is_no_results_file_is_named(tmp_path, content):
     path = tmp_path / 'results.json'
-    if content is not None:
-        path.write_text(content)
+    path.write_text(content)
     with pytest.raises(UserError, match=words('results.json is not a results.json')):
         read_results(path)
 

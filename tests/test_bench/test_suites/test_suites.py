@@ -63,6 +63,11 @@ def test_a_task_on_request_is_run_only_if_it_is_named():
     assert {'teacher', 'scratch', 'g2sd_nosd', 'g2sd'} <= {row.method for row in asked}
 
 
+def test_values_that_no_row_has_together_are_refused():
+    with pytest.raises(UserError, match=r'--tasks det .*--rows scratch'):
+        SUITE.select(task=['det'], method=['scratch'])
+
+
 def test_unknown_tasks_and_methods_are_told_the_known_ones():
     with pytest.raises(UserError, match=words('--tasks pose', 'toy suite has cls, det')):
         SUITE.select(task=['cls', 'pose'])
