@@ -6,7 +6,6 @@ import ast
 import json
 import math
 import statistics
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..config.flat import as_written, flat
 from ..errors import UserError
 from ..provenance import READING
 from ..tasks import TASKS, Task, task_of
 from ..text import aligned, printable, telling_names
-from .logs import Entry, Points, read_scalars, run_of
+from .logs import Entry, Points, read_scalars, run_of, training_seconds
 from .reports.blocks import Figure as Drawing
 from .reports.blocks import Paragraph, Section, Table
 from .reports.page import page
@@ -88,7 +88,7 @@ def _read_run(folder: Path, name: str) -> Run:
         raise UserError(f'no folder {printable(str(folder))}: give the folders of runs')
     record = _read_json(folder / 'weights.json')
     texts = sorted(folder.glob('*/vis_data/config.py')) or sorted(folder.glob('*.py'))
-    config = read_config(texts[-1]) if texts else {}
+    config = as_written(read_config(texts[-1])) if texts else {}
     log = read_scalars(folder)
     lacks = {
         'weights.json (it has not ended)': record, 'config (TIME/vis_data/config.py)': config,
@@ -102,7 +102,9 @@ def _read_run(folder: Path, name: str) -> Run:
     known = (record.get('network') or {}).get('task')
     task = next((task for task in TASKS.values() if task.name == known), None) or _task(config)
     row = _row(folder)
-    return Run(folder, name, record, dict(flat(config)), log, row, task, missing)
+    entries = {key: value if isinstance(value, str) else str(value)
+               for key, value in flat(config, IGNORED)}  # fmt: skip
+    return Run(folder, name, record, entries, log, row, task, missing)
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -131,7 +133,6 @@ def _row(folder: Path) -> Mapping[str, Any]:
 
 def _task(config: Mapping[str, Any]) -> Task | None:
     model = config.get('model') or {}
-    model = model.get('student') or model
     return task_of(config.get('default_scope'), model) if 'backbone' in model else None
 
 
@@ -174,22 +175,6 @@ def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Name):
         return f'-{_value(node.operand)}'  # -inf
     return ast.literal_eval(node)
-
-
-def flat(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
-    """Dotted keys and values as text; a part in a list is named by its type, not by its number."""
-    if isinstance(value, Mapping) and value:
-        for name, item in value.items():
-            if name not in IGNORED:
-                yield from flat(item, f'{key}.{name}' if key else name)
-    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        seen: Counter[str] = Counter()
-        for item in value:
-            kind = str(item.get('type', 'item'))
-            seen[kind] += 1
-            yield from flat(item, f'{key}.{kind}' + (f'#{seen[kind]}' if seen[kind] > 1 else ''))
-    else:
-        yield key, value if isinstance(value, str) else str(value)
 
 
 def differences(runs: Sequence[Run]) -> Rows:
@@ -273,10 +258,7 @@ def _median(points: Points) -> str:
 
 
 def _minutes(run: Run) -> str:
-    """What the iterations took, by the log's times: without evaluations and waiting."""
-    before, seconds = 0, 0.0
-    for iteration, each in run.points('time'):
-        seconds, before = seconds + each * max(iteration - before, 0), max(iteration, before)
+    seconds = training_seconds(run.log)
     return f'{seconds / 60:.1f} min' if seconds else ABSENT
 
 

@@ -19,7 +19,6 @@ Entry = dict[str, Any]
 SHAPES = 'shapes'
 
 
-
 @dataclass
 class Curve:
     """One run's way.
@@ -105,6 +104,16 @@ def read_scalars(run: Path) -> list[Entry]:
         later = _entries(log)
         entries = [*_before(later, entries), *later]
     return entries
+
+
+def training_seconds(entries: Iterable[Entry]) -> float | None:
+    """What the updates of a run took, by its log: without evaluations and waiting; None of none."""
+    before, seconds = 0, 0.0
+    for entry in entries:
+        update = int(entry.get('iter', 0))  # the time of a validation is another one's
+        seconds += max(update - before, 0) * float(entry.get('time') or 0.0)
+        before = max(update, before)
+    return seconds or None
 
 
 def _entries(log: Path) -> list[Entry]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from ..config.flat import as_written, flat
 
 #: Entry of a checkpoint's ``meta``: the settings by their places in the config.
 SETTINGS = 'model_settings'
 #: Entries that say where weights come from before training, or what is done after it.
 _ELSEWHERE = {'init_cfg', 'pretrained', 'checkpoint', 'config', 'test_cfg'}
+_PARTS = 'model', 'distillation', 'data_preprocessor'
 _MOST = 5  # lines; a model that is another one would have hundreds
 
 
@@ -18,12 +21,14 @@ def model_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         cfg: as ``distill_config`` makes it, or plain.
     """
-    model = cfg.get('model') or {}
-    if model.get('type') != 'SpecificDistiller':
-        return dict(_settings(model, 'model'))
-    distillation = {key: part for key, part in model.items() if key not in ('type', 'student')}
-    student = dict(_settings(model['student'], 'model'))
-    return student | dict(_settings(distillation, 'distillation'))
+    written = as_written(cfg)
+    parts = {key: written[key] for key in _PARTS if key in written}
+    return {
+        place: str([*value]) if isinstance(value, (list, tuple)) else value
+        for place, value in flat(parts, _ELSEWHERE)
+        # folders can be moved
+        if isinstance(value, (int, float, str, list, tuple)) and '/' not in str(value)
+    }
 
 
 def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -37,15 +42,3 @@ def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     if len(places) > _MOST:
         lines.append(f'changed since the checkpoint: {len(places) - _MOST} more entries of these')
     return lines
-
-
-def _settings(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            if key not in _ELSEWHERE:
-                yield from _settings(part, f'{place}.{key}')
-    elif isinstance(value, (list, tuple)):
-        for number, part in enumerate(value):
-            yield from _settings(part, f'{place}.{number}')
-    elif isinstance(value, (int, float, str)) and '/' not in str(value):  # folders can be moved
-        yield place, value

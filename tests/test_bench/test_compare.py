@@ -12,13 +12,14 @@ from g2sd_mm.bench.compare import (
     ABSENT,
     differences,
     figures,
-    flat,
     read_config,
     read_runs,
     report,
     text_table,
 )
 from g2sd_mm.cli.compare import compare
+from g2sd_mm.config.flat import flat
+from g2sd_mm.distill.config import distill_config
 
 from ..helpers.students import record
 from ..helpers.toys import ROOT, refused
@@ -124,13 +125,15 @@ def test_a_run_that_goes_on_has_no_weights_yet(two):
     assert table(runs)['iterations'] == ('32', '33')  # what it has logged
 
 
-def test_flat_names_parts_by_their_types():
-    cfg = dict(a=1, work_dir='x', b=dict(c=[dict(type='A', d=2), dict(type='A'), dict(e=[1, 2])]),
-               empty={})  # fmt: skip
-    assert dict(flat(cfg)) == {
-        'a': '1', 'b.c.A.type': 'A', 'b.c.A.d': '2', 'b.c.A#2.type': 'A', 'b.c.item.e': '[1, 2]',
-        'empty': '{}',
-    }  # fmt: skip
+def test_a_distilled_run_differs_from_its_plain_twin_by_its_distillation(tmp_path):
+    for name in ('g2sd_vits_cls', 'g2sd_vits_cls_nosd'):
+        cfg = Config.fromfile(ROOT / 'configs' / 'shapes' / f'{name}.py')
+        cfg.model.backbone.arch = 'demo-student'
+        distill_config(cfg).dump(write_run(tmp_path / name) / '20260101_120000/vis_data/config.py')
+    apart = [key for key, *_ in differences(read_runs(sorted(tmp_path.iterdir())))]
+    assert 'distillation.losses.loss_nkd.tau' in apart
+    left = {key for key in apart if not key.startswith(('distillation.', 'custom_hooks.'))}
+    assert left == {'model.head.loss.loss_weight'}
 
 
 def test_a_config_is_read_as_it_was_written(tmp_path):
@@ -147,7 +150,7 @@ def test_entries_whose_names_have_dots_are_compared(tmp_path):
     known = dict(flat(read_config(tmp_path / 'config.py')))
     assert known == {
         'overrides.model.backbone.arch': 'demo-teacher', 'overrides.plain': '-inf',
-        'steps.item.a.b': '1',
+        'steps.item.a.b': 1,
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def settings(weight: float = 1.0, **head) -> dict:
 def test_settings_have_the_places_of_the_config():
     found = settings()
     assert found['distillation.losses.loss_kd.loss_weight'] == 1.0
-    assert found['model.head.loss.label'] == 0.1 and found['model.backbone.size.1'] == 8
+    assert found['model.head.loss.label'] == 0.1 and found['model.backbone.size'] == '[8, 8]'
     assert not [place for place in found if 'checkpoint' in place or 'student' in place]
 
 

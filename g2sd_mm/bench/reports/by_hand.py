@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from ...checkpoints.record import read_sidecar
 from ...errors import UserError
 from ...tasks import task_named
 from .. import methods
-from ..logs import SHAPES
+from ..logs import SHAPES, read_scalars, training_seconds
 from ..results import dataset_name, describe_environment
 from .page import render
 
@@ -95,7 +94,7 @@ def _row(weights: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         **row, 'metrics': figures, 'checkpoint': str(weights),
         'dataset': dataset_name(data),
         'params_m': round(record.get('weights', {}).get('parameters', 0) / 1e6, 4), 'gflops': None,
-        'train_seconds': _seconds(weights.parent),
+        'train_seconds': training_seconds(read_scalars(weights.parent)),
         'total_seconds': None,  # which other runs it needed is not to be told here
     }  # fmt: skip
 
@@ -108,18 +107,3 @@ def _method(name: str, head: str) -> dict[str, str]:
     rest = '_'.join(part for part in plain.split('_') if part != student)
     known = {'mae': 'mae_student'}.get(rest, rest)
     return {'method': known if known in methods.METHODS else name, 'student': student}
-
-
-def _seconds(run: Path) -> float:
-    """From the first to the last word of a run."""
-    logs = sorted(run.glob('*/*.log'))
-    if not logs:
-        return 0.0
-    progress = run / 'progress.json'
-    try:
-        ended = float(json.loads(progress.read_text())['time'])
-    except (OSError, ValueError, KeyError):
-        ended = logs[-1].stat().st_mtime
-    begun = logs[0].parent / 'vis_data' / 'config.py'
-    start = begun.stat().st_mtime if begun.is_file() else logs[0].stat().st_mtime
-    return max(ended - start, 0.0)

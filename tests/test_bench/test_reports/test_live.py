@@ -95,11 +95,17 @@ def test_runs_by_hand_have_the_same_report(tmp_path):
                              'metrics': {'accuracy/top1': 80.0},
                              'dataset': {'data_root': '/data/fruit/train'}}  # fmt: skip
         (folder / 'weights.json').write_text(json.dumps(record))
+    for day, first in (('20260101', 10), ('20260102', 20)):  # it was interrupted for a night
+        log = tmp_path / 'my_idea' / f'{day}_120000' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True)
+        lines = [{'loss': 1.0, 'iter': first + 10 * i, 'time': 2.0} for i in range(2)]
+        log.write_text('\n'.join(map(json.dumps, [*lines, {'time': 9.0, 'step': 1}])))
     page = report_of_runs(tmp_path)
     assert 'g2sd keeps 100.0 % of its teacher' in page and 'on fruit' in page
     assert '<td>my_idea</td>' in page and '<td>g2sd_nosd</td>' in page
     # which runs they needed nobody wrote down
-    assert page.count('<td>0 s</td><td></td>') == 4
+    assert page.count('<td>60 s</td><td></td>') == 1
+    assert page.count('<td></td><td></td></tr>') == 3  # nor what a run without a log took
 
 
 def test_without_a_finished_run_it_says_so(tmp_path):
