@@ -18,6 +18,7 @@ from typing import Any
 
 from ...checkpoints.integrity import POINTER
 from ...checkpoints.record import read_sidecar
+from ...engine.hooks.console import PROGRESS
 from ...errors import RunError
 from ...unexpected import account_of
 from ...whole_files import write_text
@@ -62,6 +63,8 @@ def begin(run: Path, digest: str, resume: bool = False) -> float | None:
         set_aside(run)
     elif note:
         saved = pointer.stat().st_mtime if pointer.is_file() else 0.0
+        if (progress := run / PROGRESS).is_file():  # a copy has the time of copying
+            saved = min(saved, json.loads(progress.read_text())['time'])
         seconds = note['seconds'] + max(saved - note['started'], 0.0)
     run.mkdir(parents=True, exist_ok=True)
     now = {'digest': digest, 'started': time.time(), 'seconds': round(seconds, 1)}

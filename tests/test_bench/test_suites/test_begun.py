@@ -50,6 +50,16 @@ def test_time_counts_up_to_the_checkpoint_however_often_it_was_interrupted(tmp_p
     assert begin(run, 'abc') == 35
 
 
+def test_a_copied_run_takes_no_time_of_lying_about(tmp_path):
+    run = tmp_path / 'run'
+    begin(run, 'abc')
+    (run / 'last_checkpoint').touch()
+    saved(run, 90_000)  # when it was copied
+    started = json.loads((run / BEGUN).read_text())['started']
+    (run / 'progress.json').write_text(json.dumps({'time': started + 40}))
+    assert begin(run, 'abc') == 40
+
+
 def test_a_run_of_another_configuration_is_set_aside_whole(run):
     begin(run, 'abc', resume=True)
     before = {file.relative_to(run) for file in run.rglob('*')}
