@@ -128,8 +128,9 @@ def add(name: str, row: Mapping[str, Any]) -> Method:
     if not re.fullmatch('#[0-9a-fA-F]{6}', str(row.get('colour', '#000000'))):
         raise UserError(f'row {name} has the colour {row["colour"]!r}: give it as #rrggbb')
     told = {**asdict(method_of(name)), **row, 'name': name}
-    told['claims'] = tuple(told['claims'])
-    told['in_words'] = tuple(row.get('in_words', told['claims']))
+    told['in_words'] = row.get('in_words', told['claims'])
+    for key in ('claims', 'in_words'):  # ('g2sd') without a comma is one name
+        told[key] = (told[key],) if isinstance(told[key], str) else tuple(told[key])
     _ADDED[name] = Method(**told)
     return _ADDED[name]
 

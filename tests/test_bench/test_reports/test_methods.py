@@ -26,6 +26,13 @@ def test_the_order_is_that_of_the_methods_whatever_the_student():
     ]  # fmt: skip
 
 
+def test_one_claim_needs_no_comma(monkeypatch):
+    monkeypatch.setattr(methods, '_ADDED', {})
+    for claims in ('g2sd_nosd', ['g2sd_nosd'], ('g2sd_nosd',)):
+        found = methods.add('my_idea', dict(claims=claims))
+        assert found.claims == found.in_words == ('g2sd_nosd',)
+
+
 def test_bars_have_the_colours_of_all_other_pictures():
     svg = bars(summarise(rows(teacher=(80.0,), scratch=(50.0,), my_idea=(60.0,))))
     for name in ('teacher', 'scratch', 'my_idea'):
