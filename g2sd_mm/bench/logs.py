@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +62,8 @@ def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[C
     for run in sorted(folder.glob('seed*/*')):
         seed = run.parent.name.removeprefix('seed')
         entries = read_scalars(run)
-        if not entries or not seed.isdigit():
+        aside = re.search(r'_before_\d+$', run.name)  # it was of another configuration
+        if not entries or not seed.isdigit() or aside:
             continue
         row = known.get((int(seed), run.name))
         if row:

@@ -59,20 +59,21 @@ class Record:
         """Seeds that any row of this source was finished for."""
         return sorted({kept['row']['seed'] for kept in self.files().values()})
 
-    def refuse_other_data(self) -> None:
-        """Stop before rows on other data of the same name are written over.
+    def refuse_others(self, suite: str) -> None:
+        """Stop before rows of another suite, or on other data of the same name, are written over.
 
         Raises:
             UserError: naming such a row.
         """
-        if self.source == SHAPES:
-            return
         for file, kept in self.files().items():
-            other = difference(kept.get('fingerprints'), self.fingerprints)
-            if other:
+            other = self.fingerprints and difference(kept.get('fingerprints'), self.fingerprints)
+            whose = f'on other data called {self.source} ({other})' if other else ''
+            if kept['suite'] != suite:
+                whose = f'of the {kept["suite"]} suite'
+            if whose:
                 raise UserError(
-                    f'{file} is a row on other data called {self.source} ({other}): give another '
-                    'folder by --record (without it, by --out), or move the old rows away'
+                    f'{file} is a row {whose}: give another folder by --record (without it, by '
+                    '--out), or move the old rows away'
                 )
 
     def find(

@@ -276,10 +276,9 @@ def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequenc
 def _record(suite: Suite, data: OwnData | None) -> Record | None:
     if suite.record is None:
         return None
-    if data is None:
-        return Record(Path(suite.record))
-    record = Record(Path(suite.record), data.name, data.fingerprints)
-    record.refuse_other_data()
+    of_data = (data.name, data.fingerprints) if data else ()
+    record = Record(Path(suite.record), *of_data)
+    record.refuse_others(suite.name)
     return record
 
 

@@ -30,6 +30,7 @@ def test_runs_are_their_rows_and_others_have_no_labels(tmp_path):
             {'accuracy/top1': 60.0, 'step': 2})
     scalars(folder / 'vitb_mae', '20260101_000000', *TRAINING)
     scalars(folder / 'somebody_elses', '20260101_000000', *TRAINING, {'mIoU': 3.0, 'step': 0})
+    scalars(folder / 'my_idea_before_1', '20260101_000000', *TRAINING)  # set aside, unvalidated
     (folder / 'empty').mkdir()
     found = curves(tmp_path, [line('g2sd', 'g2sd_vits_cls')])
     assert [(c.task, c.method, c.seed) for c in found] == [('cls', 'g2sd', 0), ('', 'vitb_mae', 0)]

@@ -186,17 +186,17 @@ def merged(record: Path) -> dict:
 def test_rows_on_other_data_of_the_same_name_stay(fake, tmp_path, record):
     go(tmp_path / 'out', record)
     pets = other(record, 'pets', cls='a', det='x')
-    pets.refuse_other_data()
+    pets.refuse_others('toy')
     kept = json.loads((record / 'rows' / 'pets_cls_vits_scratch_seed0.json').read_text())
     assert (kept['data'], kept['fingerprints']) == ('pets', {'cls': 'a'})  # det is not in it
-    replace(pets, fingerprints={'cls': 'a', 'seg': 'c'}).refuse_other_data()
+    replace(pets, fingerprints={'cls': 'a', 'seg': 'c'}).refuse_others('toy')
     with refused('pets_cls_vitb_teacher_seed0.json is a row on other data called pets',
                  '(cls a, not b)', '--record', '--out'):  # fmt: skip
-        replace(pets, fingerprints={'cls': 'b'}).refuse_other_data()
+        replace(pets, fingerprints={'cls': 'b'}).refuse_others('toy')
     del kept['fingerprints']
     (record / 'rows' / 'pets_cls_vits_scratch_seed0.json').write_text(json.dumps(kept))
     with refused('pets_cls_vits_scratch_seed0.json', 'does not have the fingerprint of'):
-        pets.refuse_other_data()
+        pets.refuse_others('toy')
 
 
 def test_a_suite_on_other_data_of_the_same_name_does_not_begin(fake, tmp_path, record):
@@ -216,9 +216,18 @@ def test_a_suite_on_other_data_of_the_same_name_does_not_begin(fake, tmp_path, r
     assert {file: file.read_bytes() for file in record.rglob('*.*')} == before
 
 
+def test_rows_of_another_suite_are_not_written_over(fake, tmp_path, record):
+    go(tmp_path / 'out', record)
+    before = {file: file.read_bytes() for file in record.rglob('*.*')}
+    with refused(str(record), 'the toy suite', '--record'):
+        longer = replace(suite(), name='longer', record=str(record))
+        run_suite(longer, longer.rows, (0,), tmp_path / 'longer', say=lambda line: None)
+    assert {file: file.read_bytes() for file in record.rglob('*.*')} == before
+
+
 def test_shapes_rows_say_nothing_of_data(fake, tmp_path, record):
     go(tmp_path / 'out', record)
-    Record(record).refuse_other_data()
+    Record(record).refuse_others('toy')
     for file in (record / 'rows').glob('*.json'):
         assert not {'data', 'fingerprints'} & set(json.loads(file.read_text()))
 
