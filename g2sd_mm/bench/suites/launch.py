@@ -22,7 +22,7 @@ from ...engine.hooks.console import PROGRESS
 from ...errors import RunError
 from ...unexpected import account_of
 from ...whole_files import write_text
-from ..logs import read_scalars
+from ..logs import read_scalars, training_seconds
 from ..results import dataset_name
 from .budget import raw_config, train_root, work_of
 from .commands import Launcher, evaluation_command, evaluation_file, train_command, write_config
@@ -66,6 +66,8 @@ def begin(run: Path, digest: str, resume: bool = False) -> float | None:
         if (progress := run / PROGRESS).is_file():  # a copy has the time of copying
             saved = min(saved, json.loads(progress.read_text())['time'])
         seconds = note['seconds'] + max(saved - note['started'], 0.0)
+    else:  # begun by hand: what its log knows of
+        seconds = training_seconds(read_scalars(run)) or 0.0
     run.mkdir(parents=True, exist_ok=True)
     now = {'digest': digest, 'started': time.time(), 'seconds': round(seconds, 1)}
     write_text(place, json.dumps(now))

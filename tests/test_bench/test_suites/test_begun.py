@@ -82,7 +82,8 @@ def test_nothing_is_set_aside_where_nothing_is(tmp_path):
 
 
 def test_a_run_that_was_begun_by_hand_goes_on_if_that_is_asked_for(run):
-    assert begin(run, 'abc', resume=True) == 0
+    logs(run)[0].write_text('{"loss": 1.0, "iter": 10, "time": 1.5}\n')
+    assert begin(run, 'abc', resume=True) == 15
     assert (run / 'last_checkpoint').is_file()
     (run / BEGUN).unlink()
     assert begin(run, 'abc') is None
