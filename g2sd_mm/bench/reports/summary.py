@@ -295,11 +295,12 @@ def _order(task: str, finished: Sequence[Line]) -> str:
     error = finished[0].lower_is_better
     order = sorted(finished, key=lambda line: line.mean or 0.0, reverse=not error)
     most = max(len(line.seeds) for line in finished)
-    said = (' < ' if error else ' > ').join(
-        f'{line.name} {line.mean:.2f}'
-        + f' ({len(line.seeds)} of {most} seeds)' * (len(line.seeds) < most)
-        for line in order
-    )
+    said = ''
+    for line, before in zip(order, [None, *order], strict=False):
+        if before is not None:
+            said += ' = ' if line.mean == before.mean else ' < ' if error else ' > '
+        said += f'{line.name} {line.mean:.2f}'
+        said += f' ({len(line.seeds)} of {most} seeds)' * (len(line.seeds) < most)
     return f'{task} ({TASKS[task].headline}): {said}'
 
 

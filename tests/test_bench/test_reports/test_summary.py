@@ -141,6 +141,11 @@ def test_the_order_that_came_out_is_said():
     assert said == ['cls (top1): teacher 80.00 > single_stage 60.00 > scratch 50.00']
 
 
+def test_equal_rows_are_not_said_to_be_in_order():
+    said = verdicts(summarise(rows(teacher=(80.0,), scratch=(80.0,), single_stage=(60.0,))))
+    assert said[0] == 'cls (top1): teacher 80.00 = scratch 80.00 > single_stage 60.00'
+
+
 def test_one_seed_is_said_to_be_one_seed():
     said = verdicts(summarise(rows(g2sd_nosd=(60.0,), g2sd=(61.5,))))
     assert said[1] == (
