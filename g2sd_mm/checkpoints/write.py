@@ -33,7 +33,12 @@ def write_weights(path: str | Path, state: Mapping[str, Tensor], meta: Mapping[s
         'meta': dict(meta),
     }
     with whole_or_not(path) as temporary, temporary.open('wb') as file:
-        torch.save(content, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # torch's writer, which speaks of positions in the file
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def compact_copy(tensor: Tensor) -> Tensor:

@@ -268,7 +268,10 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
             raise UserError(f'--{option.replace("_", "-")} is for --suite mini')
     if args.smoke and args.record:
         raise UserError('--smoke makes no rows that are worth a record: leave out --record')
-    suite, data = with_public_files(SUITES[args.suite], Path(args.weights)), None
+    weights = Path(args.weights)
+    if args.weights != parser().get_default('weights') and not weights.is_dir():
+        raise UserError(f'--weights {weights}: no such folder, and teachers would be trained anew')
+    suite, data = with_public_files(SUITES[args.suite], weights), None
     if args.add:
         suite = with_custom_rows(suite, args.add)
     if args.data_root:

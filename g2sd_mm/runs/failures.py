@@ -106,7 +106,7 @@ def _disk_is_full(error: Exception, cfg: Config) -> bool:
     """Also where torch's writer says no more than that writing failed."""
     if isinstance(error, OSError):
         return error.errno in _FULL
-    if 'PytorchStreamWriter' not in str(error):
+    if not any(writer in str(error) for writer in ('PytorchStreamWriter', 'inline_container')):
         return False
     return isinstance(error.__context__, OSError) or shutil.disk_usage(cfg.work_dir).free < 2**20
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -51,6 +53,17 @@ def test_a_failure_leaves_no_part(tmp_path, monkeypatch, existing):
     assert os.listdir(tmp_path) == (['weights.pth'] if existing else [])
     if existing:
         assert read_weights(path).state['a'].item() == 1
+
+
+def test_a_file_that_cannot_grow_is_told_as_such_by_torchs_writer_too(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            write_weights(tmp_path / 'weights.pth', {'a': torch.rand(50_000)}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG and not os.listdir(tmp_path)
 
 
 def test_the_target_appears_only_when_it_is_whole(tmp_path, monkeypatch):

@@ -144,6 +144,11 @@ def test_numbers_that_are_too_small_are_refused(asked, option, number):
     assert not asked
 
 
+def test_a_folder_of_weights_that_is_not_there_is_refused(asked):
+    with refused('--weights wieghts'):
+        run('--weights', 'wieghts')
+
+
 def test_a_seed_that_is_named_twice_is_run_once(asked, capsys):
     run('--data-root', 'pets', '--seeds', '3', '3', '--rows', 'scratch', '--dry-run')
     assert capsys.readouterr().out.count('tools/train.py') == 1
