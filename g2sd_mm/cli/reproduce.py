@@ -255,6 +255,13 @@ def _run(args: argparse.Namespace) -> None:
         )
 
 
+#: Options that say nothing to other suites.
+_FOR = {
+    **dict.fromkeys(('data_root', 'smoke'), ('mini',)), 'teachers': ('demo', 'league'),
+    **dict.fromkeys(('launcher', 'gpus', 'partition', 'no_amp', 'throughput'), ('paper',)),
+}  # fmt: skip
+
+
 def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     """The suite that is asked for, on the data that it is asked for."""
     from ..bench.suites.catalogue import SUITES
@@ -263,13 +270,14 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     from ..bench.suites.plan import with_public_files
     from ..errors import UserError
 
-    for option in ('data_root', 'smoke'):
-        if getattr(args, option) and args.suite != 'mini':
-            raise UserError(f'--{option.replace("_", "-")} is for --suite mini')
+    usual = parser().get_default
+    for option, suites in _FOR.items():
+        if args.suite not in suites and getattr(args, option) != usual(option):
+            raise UserError(f'--{option.replace("_", "-")} is for --suite {" and ".join(suites)}')
     if args.smoke and args.record:
         raise UserError('--smoke makes no rows that are worth a record: leave out --record')
     weights = Path(args.weights)
-    if args.weights != parser().get_default('weights') and not weights.is_dir():
+    if args.weights != usual('weights') and not weights.is_dir():
         raise UserError(f'--weights {weights}: no such folder, and teachers would be trained anew')
     suite, data = with_public_files(SUITES[args.suite], weights), None
     if args.add:

@@ -144,6 +144,12 @@ def test_numbers_that_are_too_small_are_refused(asked, option, number):
     assert not asked
 
 
+@pytest.mark.parametrize('words', ['--launcher slurm', '--gpus 4', '--no-amp', '--teachers train'])
+def test_options_that_say_nothing_to_a_suite_are_refused(asked, words):
+    with refused(words.split()[0]):
+        run(*words.split())
+
+
 def test_a_folder_of_weights_that_is_not_there_is_refused(asked):
     with refused('--weights wieghts'):
         run('--weights', 'wieghts')
