@@ -13,7 +13,7 @@ from g2sd_mm.bench.methods import METHODS
 from g2sd_mm.bench.reports.blocks import Block, Figure, Heading, Table
 from g2sd_mm.bench.reports.league import league_tables
 from g2sd_mm.bench.reports.summary import Line, summarise, verdicts
-from g2sd_mm.bench.reports.tables import markdown_table
+from g2sd_mm.bench.reports.tables import table
 from g2sd_mm.bench.results import BASELINES, CHEAPER, COMPARED, read_results
 from g2sd_mm.tasks import TASKS
 
@@ -53,6 +53,13 @@ def with_results(text: str, root: Path) -> str:
         return f'{section["start"]}{made}\n{section["end"]}'
 
     return _SECTION.sub(fill, text)
+
+
+def markdown_table(lines: Sequence[Line]) -> str:
+    """A Markdown table."""
+    header, *body = table(lines)
+    rows = [header, tuple('---' for _ in header), *body]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
 
 
 def _results(files: list[Path]) -> str:

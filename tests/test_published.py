@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.readme import markdown_table
 from g2sd_mm.bench.reports.summary import summarise
-from g2sd_mm.bench.reports.tables import markdown_table, text_table
+from g2sd_mm.bench.reports.tables import text_table
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.published import Figure, content, published
 from g2sd_mm.tasks import TASKS

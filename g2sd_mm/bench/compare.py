@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..provenance import READING
 from ..tasks import TASKS, Task, task_of
 from ..text import aligned, printable, telling_names
-from .logs import Entry, Points, read_scalars, run_of, training_seconds
+from .logs import Entry, Points, points, read_scalars, run_of, training_seconds
 from .reports.blocks import Figure as Drawing
 from .reports.blocks import Paragraph, Section, Table
 from .reports.page import page
@@ -62,12 +62,7 @@ class Run:
 
     def points(self, logged: str, factor: float = 1) -> Points:
         """(iteration, value) of everything that was logged under a name."""
-        found, now = [], 0
-        for entry in self.log:
-            now = int(entry.get('iter', now))  # a validation names none: it is at the last one
-            if isinstance(entry.get(logged), (int, float)):
-                found.append((now, factor * float(entry[logged])))
-        return found
+        return points(self.log, logged, factor)
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[Run]:
@@ -228,7 +223,8 @@ def figures(runs: Sequence[Run]) -> Rows:
     rows.append(('parameters', *(_word(size and f'{size:,}') for size in sizes)))
     rows.append(('GFLOPs', *(_word(run.row.get('gflops')) for run in runs)))
     rows.append(('images/s', *(_median(run.points('images_per_second')) for run in runs)))
-    rows.append(('training time', *(_minutes(run) for run in runs)))
+    spent = [training_seconds(run.log) for run in runs]
+    rows.append(('training time', *(_word(each and f'{each / 60:.1f} min') for each in spent)))
     for title, key in {'teacher': 'teacher', 'started from': 'initialised_from'}.items():
         rows.append((title, *(_word((origin.get(key) or {}).get('file')) for origin in origins)))
     return [row for row in dict.fromkeys(rows) if set(row[1:]) != {ABSENT}]
@@ -255,11 +251,6 @@ def _compared(values: Sequence[float | None]) -> Iterator[str]:
 
 def _median(points: Points) -> str:
     return f'{statistics.median(value for _, value in points):.0f}' if points else ABSENT
-
-
-def _minutes(run: Run) -> str:
-    seconds = training_seconds(run.log)
-    return f'{seconds / 60:.1f} min' if seconds else ABSENT
 
 
 # Output -------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def read_scalars(run: Path) -> list[Entry]:
     """
     entries: list[Entry] = []
     for log in sorted(run.glob('*/vis_data/scalars.json')):
-        later = _entries(log)
+        later = entries_of(log.read_text().splitlines())
         entries = [*_before(later, entries), *later]
     return entries
 
@@ -111,17 +111,15 @@ def read_scalars(run: Path) -> list[Entry]:
 def training_seconds(entries: Iterable[Entry]) -> float | None:
     """What the updates of a run took, by its log: without evaluations and waiting; None of none."""
     before, seconds = 0, 0.0
-    for entry in entries:
-        update = int(entry.get('iter', 0))  # the time of a validation is another one's
-        seconds += max(update - before, 0) * float(entry.get('time') or 0.0)
-        before = max(update, before)
+    for update, each in points(entries, 'time'):
+        seconds, before = seconds + each * max(update - before, 0), max(update, before)
     return seconds or None
 
 
-def _entries(log: Path) -> list[Entry]:
+def entries_of(lines: Iterable[str]) -> list[Entry]:
     """The lines of a log, without one that was cut when its process was killed."""
     entries = []
-    for line in log.read_text().splitlines():
+    for line in lines:
         with contextlib.suppress(ValueError):
             entries.append(json.loads(line))
     return entries
@@ -146,19 +144,27 @@ def _entry(line: str) -> dict[str, float]:
     return entry | {k: float(v) for k, v in zip(words[::2], words[1::2], strict=True)}
 
 
-def filled(curve: Curve, entries: Iterable[Mapping[str, Any]]) -> Curve:
-    """Put entries into a curve; validations stand where training was, whatever step they name."""
-    task = TASKS.get(curve.task)
-    name, factor = (task.metrics[0].logged, task.metrics[0].factor) if task else ('', 1)
-    now = 0
+def points(entries: Iterable[Mapping[str, Any]], name: str, factor: float = 1) -> Points:
+    """(update, value) of everything that was logged under a name.
+
+    Validations stand where training was, whatever step they name.
+    """
+    found, now = [], 0
     for entry in entries:
         if 'loss' in entry:
             now = int(entry.get('iter', entry.get('step', now)))
-            curve.loss.append((now, float(entry['loss'])))
-            for term in (() if task else (key for key in entry if key.startswith('loss_'))):
-                curve.terms.setdefault(term, []).append((now, float(entry[term])))
-        elif name in entry:
-            curve.metric.append((now, factor * float(entry[name])))
-    if len(curve.terms) == 1:  # it is the loss
-        curve.terms.clear()
+        if isinstance(entry.get(name), (int, float)):
+            found.append((now, factor * float(entry[name])))
+    return found
+
+
+def filled(curve: Curve, entries: Sequence[Mapping[str, Any]]) -> Curve:
+    """Put entries into a curve."""
+    curve.loss = points(entries, 'loss')
+    if task := TASKS.get(curve.task):
+        curve.metric = points(entries, task.metrics[0].logged, task.metrics[0].factor)
+        return curve
+    terms = dict.fromkeys(key for entry in entries for key in entry if key.startswith('loss_'))
+    if len(terms) > 1:  # else it is the loss
+        curve.terms = {term: points(entries, term) for term in terms}
     return curve

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ _PACKAGES = (
 
 #: What tells a row from others but its seed.
 IDENTITY = ('task', 'student', 'method', 'table', 'setting')
+_USUAL = {'student': '', 'table': 'main', 'setting': ''}
 #: Tables whose rows are compared with the main ones, with what each of them uses: other systems,
 #: and G2SD with less arithmetic.
 BASELINES, CHEAPER = COMPARED = ('baselines', 'cheaper')
@@ -46,6 +48,11 @@ _TEXTS = ('student', 'table', 'setting', 'metric', 'error', 'data', 'dataset', '
 _FIGURES = ('params_m', 'gflops', 'train_seconds', 'total_seconds')
 #: Of what a row uses: arithmetic in 1e15, of its own runs and of those that trained its teachers.
 ARITHMETIC = ('pflop', 'teachers_pflop')
+
+
+def identity(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """:data:`IDENTITY` of a row; older files leave out what is usual."""
+    return tuple({**_USUAL, **row}[name] for name in IDENTITY)
 
 
 def dataset_name(root: str) -> str:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
 from .exit_codes import run_command
 from .options import add_options, parse_options
 
@@ -89,7 +90,6 @@ def main() -> None:
 def _run(args: argparse.Namespace) -> None:
     import g2sd_mm
 
-    from ..errors import UserError
     from ..progress import Bars
 
     unknown = [name for name in args.analyses if name not in NAMES]
@@ -202,7 +202,6 @@ class Subjects:
         from ..bench.analysis.catalogue import ANALYSES
         from ..bench.analysis.network import enough_threads
         from ..bench.analysis.samples import labelled_samples, square_samples
-        from ..errors import UserError
 
         analysis = ANALYSES[name]
         if not self.networks:
@@ -225,8 +224,6 @@ class Subjects:
             bar.end()
 
     def _reconstruct(self, folder: Path) -> dict[str, Any]:
-        from ..errors import UserError
-
         if not self.generic:
             raise UserError(
                 'a reconstruction needs the checkpoint of a stage-1 run (epoch_N.pth, not '
@@ -250,7 +247,6 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
         stage1_run,
         trained_networks,
     )
-    from ..errors import UserError
     from ..runs.data import prepare_data
     from ..students import load_student
     from ..students.load import agree_on_test_data
@@ -276,7 +272,6 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
 
 def _of_files(args: argparse.Namespace) -> Subjects:
     from ..config.load import load_config
-    from ..errors import UserError
     from ..runs.data import prepare_data
     from ..students.load import agree_on_test_data, student_of
 
@@ -308,7 +303,6 @@ def _named(args: argparse.Namespace) -> list[tuple[str, list[str]]]:
     Raises:
         UserError: if one is given twice.
     """
-    from ..errors import UserError
     from ..text import telling_names
 
     files = [Path(checkpoint).resolve() for _, checkpoint in args.student]

@@ -7,17 +7,17 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RunError, UserError
 from ..text import printable
 from .exit_codes import run_command
 from .options import add_data_options, take_choices
 
 if TYPE_CHECKING:
-    from ..bench.suites.commands import Launcher
     from ..bench.suites.data import OwnData
     from ..bench.suites.suites import Row, Suite
 
@@ -175,8 +175,6 @@ def _typed() -> str:
 
 
 def _check_numbers(args: argparse.Namespace) -> None:
-    from ..errors import UserError
-
     least = {'jobs': 1, 'gpus': 1, 'seeds': 0}
     for name, lowest in least.items():
         given = getattr(args, name)
@@ -186,9 +184,9 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from ..bench.suites.budget import amounts, read_throughput, refuse_too_few
     from ..bench.suites.commands import HERE, Launcher
-    from ..bench.suites.plan import with_given_files
-    from ..errors import RunError
+    from ..bench.suites.plan import describe, local_commands, with_given_files
 
     _check_numbers(args)
     suite, data = _suite(args)
@@ -205,16 +203,25 @@ def _run(args: argparse.Namespace) -> None:
         suite = replace(suite, record=str(folder / 'record'))
     _refuse_other_results(folder, suite, data, args.smoke)
     if data:
-        from ..bench.suites.budget import refuse_too_few
-
         print(''.join(f'{printable(note)}\n' for note in data.notes), end='', flush=True)
         refuse_too_few(suite, rows, data)
     launcher = HERE
     if suite.launched:
         launcher = Launcher(args.launcher, args.gpus, args.partition, amp=not args.no_amp)
-        _refuse_shared_gpus(args)
+        if args.launcher == 'pytorch' and (args.jobs or 1) > 1:
+            raise UserError(
+                f'--jobs {args.jobs} with --launcher pytorch: runs at once would take the same '
+                'GPUs and port; leave it out, or use --launcher slurm'
+            )
     if args.dry_run:
-        _print_plan(args, suite, rows, seeds, folder, launcher, data)
+        if suite.launched:
+            rates, weights = read_throughput(args.throughput), Path(args.weights)
+            plan = describe(suite, rows, seeds, folder, weights, launcher, rates, args.resume)
+        else:
+            comments = (f'# {line}' for line in amounts(suite, rows, data))
+            plan = chain(comments, local_commands(suite, rows, seeds, folder))
+        for line in plan:
+            print(line)
         return
     from ..bench.suites.jobs import default_jobs
     from ..bench.suites.pictures import draw_pictures
@@ -224,8 +231,6 @@ def _run(args: argparse.Namespace) -> None:
     if suite.launched:
         _refuse_without_data(suite, rows)
     if data and not args.smoke:
-        from ..bench.suites.budget import amounts
-
         print('\n'.join(amounts(suite, rows, data)), flush=True)
     with Bars(every=60) as bars:
         results = run_suite(
@@ -268,7 +273,6 @@ def _suite(args: argparse.Namespace) -> tuple[Suite, OwnData | None]:
     from ..bench.suites.data import find_data
     from ..bench.suites.derived import smoke, with_custom_rows
     from ..bench.suites.plan import with_public_files
-    from ..errors import UserError
 
     usual = parser().get_default
     for option, suites in _FOR.items():
@@ -299,7 +303,6 @@ def _refuse_other_results(
     """
     from ..bench.results import read_results
     from ..bench.suites.data import difference
-    from ..errors import UserError
 
     place = folder / 'results.json'
     if not place.is_file():
@@ -324,45 +327,8 @@ def _refuse_other_results(
         )
 
 
-def _refuse_shared_gpus(args: argparse.Namespace) -> None:
-    """Two torchrun commands at once would take the same port, and the same GPUs."""
-    from ..errors import UserError
-
-    if args.launcher == 'pytorch' and (args.jobs or 1) > 1:
-        raise UserError(
-            f'--jobs {args.jobs} with --launcher pytorch: runs at once would take the same GPUs '
-            'and port; leave it out, or use --launcher slurm'
-        )
-
-
-def _print_plan(
-    args: argparse.Namespace,
-    suite: Suite,
-    rows: list[Row],
-    seeds: list[int],
-    folder: Path,
-    launcher: Launcher,
-    data: OwnData | None,
-) -> None:
-    from ..bench.suites.budget import amounts, read_throughput
-    from ..bench.suites.plan import describe, local_commands
-
-    if not suite.launched:
-        comments = (f'# {line}' for line in amounts(suite, rows, data))
-        lines: Iterable[str] = [*comments, *local_commands(suite, rows, seeds, folder)]
-    else:
-        throughput = read_throughput(args.throughput)
-        weights = Path(args.weights)
-        lines = describe(
-            suite, rows, seeds, folder, weights, launcher, throughput, args.resume
-        )
-    for line in lines:
-        print(line)
-
-
 def _refuse_without_data(suite: Suite, rows: list[Row]) -> None:
     from ..bench.suites.plan import missing_data
-    from ..errors import UserError
 
     missing = missing_data(suite, rows)
     if missing:
@@ -384,7 +350,6 @@ def _report(folder: Path) -> None:
     from ..bench.logs import SHAPES
     from ..bench.suites.record import read_rows
     from ..bench.suites.run import merge_rows
-    from ..errors import UserError
 
     merge_rows(folder)
     files = [*folder.glob('results.json'), *sorted(folder.glob('results_*.json'))]

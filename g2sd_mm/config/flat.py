@@ -8,29 +8,24 @@ from typing import Any
 
 
 def as_written(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with the student as ``model`` and the rest as ``distillation``; others as they are.
-
-    ``distill_config`` puts both into one model, and the student's preprocessor with it: a distilled
-    run and a plain one would have no entry in common.
-    """
+    """A config with student and distillation apart again, which ``distill_config`` makes one model
+    of: a distilled run and a plain one would have no entry in common."""
     model = cfg.get('model') or {}
     if model.get('type') != 'SpecificDistiller':
         return dict(cfg)
-    student = {key: part for key, part in model['student'].items() if key != '_scope_'}
-    moved = {key: student.pop(key) for key in ('data_preprocessor',) if key in student}
-    block = {key: part for key, part in model.items() if key not in ('type', 'student')}
+    student, block = dict(model['student']), dict(model)
+    moved = {key: student.pop(key) for key in ('data_preprocessor', '_scope_') if key in student}
+    for part, key in ((block, 'type'), (block, 'student'), (moved, '_scope_')):
+        part.pop(key, None)
     return {**cfg, **moved, 'model': student, 'distillation': block}
 
 
 def flat(
     value: Any, left_out: Collection[str] = (), place: str = ''
 ) -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of every entry; a part of a list is named by its type, not its number.
+    """Dotted key and value of every entry, without some names at any depth.
 
-    Args:
-        value: a config, or a part of one.
-        left_out: names of entries that do not count, at any depth.
-        place: key of the value itself.
+    A part in a list is named by its type, not by its number. ``place`` is the value's own key.
     """
     if isinstance(value, Mapping) and value:
         for name, item in value.items():

@@ -13,6 +13,7 @@ import scipy.stats
 from ...published import published
 from ...tasks import TASKS
 from .. import methods
+from ..results import identity
 
 #: The table of rows that were trained on part of the labels.
 LABELS = 'labels'
@@ -95,16 +96,16 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
         rows: of ``results.json``.
         suite: the paper's rows get what is published for them.
     """
-    keys = list(dict.fromkeys(map(_key, rows)))
+    keys = list(dict.fromkeys(map(identity, rows)))
     # rows of files from before there was more than one student have no student
     several = len({key[1] for key in keys if key[2] != 'teacher'}) > 1
     seeds = {row['seed'] for row in rows}
     headlines = {task.headline for task in TASKS.values()}
-    figures = {key: _figures([row for row in rows if _key(row) == key]) for key in keys}
+    figures = {key: _figures([row for row in rows if identity(row) == key]) for key in keys}
     lines = []
     for key in keys:
         task, student, method, table, setting = key
-        group = [row for row in rows if _key(row) == key]
+        group = [row for row in rows if identity(row) == key]
         good = sorted((r for r in group if 'error' not in r), key=lambda r: r['seed'])
         metric = _metric(group[0])
         own = figures[key]
@@ -140,12 +141,6 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
 def _median(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
-
-
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
-    names = ('task', 'student', 'method', 'table', 'setting')
-    defaults = {'table': 'main', 'student': '', 'setting': ''}
-    return tuple({**defaults, **row}[name] for name in names)
 
 
 def _metric(row: dict[str, Any]) -> str:
@@ -315,8 +310,7 @@ def paired_difference(a: Line, b: Line) -> tuple[float, float | None]:
     mean = sum(differences) / len(differences)
     if len(differences) < 2:
         return mean, None
-    variance = sum((d - mean) ** 2 for d in differences) / (len(differences) - 1)
-    return mean, math.sqrt(variance / len(differences))
+    return mean, statistics.stdev(differences) / math.sqrt(len(differences))
 
 
 def _compare(a: Line, b: Line) -> str:

@@ -62,13 +62,6 @@ def text_table(lines: Sequence[Line]) -> str:
     return aligned(table(lines))
 
 
-def markdown_table(lines: Sequence[Line]) -> str:
-    """A Markdown table."""
-    header, *body = table(lines)
-    rows = [header, tuple('---' for _ in header), *body]
-    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
-
-
 _OTHER_TABLES = 'Other rows'
 _FIGURES = (
     'Mean and sample deviation over seeds; percent of the teacher over the seeds that both have. '

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def own_files(cfg: Mapping[str, Any]) -> list[Path]:
         for value in _texts(cfg)
         if value.endswith(_WEIGHTS) and not value.startswith('work_dirs/')
     )
-    return sorted({*filter(Path.is_file, weights), *_sources(named_imports(cfg))})
+    return sorted({*filter(Path.is_file, weights), *_sources(named_imports(cfg), set())})
 
 
 def own_teachers(cfg: Mapping[str, Any]) -> list[str]:
@@ -112,45 +113,35 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-def _sources(modules: Sequence[str]) -> set[Path]:
-    """Files of modules that are neither this project's nor installed, and of those that they import
-    in turn; nothing is imported."""
-    files: set[Path] = set()
-    seen: set[str] = set()
-    left = list(modules)
-    while left:
-        module = left.pop()
-        if module not in seen:
-            seen.add(module)
-            file = _source(module)
-            if file.is_file():
-                files.add(file)
-                package = module if file.stem == '__init__' else module.rpartition('.')[0]
-                left += _imported(file, package)
-            left += [module.rpartition('.')[0]] if '.' in module else []  # is run before it
-    return files
+def _sources(modules: Iterable[str], seen: set[str]) -> Iterator[Path]:
+    """Files of modules that are neither this project's nor installed, and of what they import; none
+    is imported here."""
+    for module in modules:
+        if module in seen:
+            continue
+        seen.add(module)
+        file, above = _source(module), module.rpartition('.')[0]
+        yield from _sources([above], seen)  # is run before it
+        if file.is_file():
+            yield file
+            yield from _sources(_imported(file, module if file.stem == '__init__' else above), seen)
 
 
 def _imported(file: Path, package: str) -> Iterator[str]:
     """Modules that a file names in its imports, and names that may be modules."""
-    try:
-        nodes = list(ast.walk(ast.parse(file.read_bytes())))
-    except (SyntaxError, ValueError):  # the run says so
-        return
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split('.')[: len(package.split('.')) + 1 - node.level]
-            where = '.'.join([*(parents if node.level else ()), *filter(None, [node.module])])
-            yield from (f'{where}.{each.name}' for each in node.names)
+    with suppress(SyntaxError, ValueError, ImportError):  # the run says so
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                yield from (each.name for each in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                where = resolve_name('.' * node.level + (node.module or ''), package)
+                yield from (f'{where}.{each.name}' for each in node.names)
 
 
 def _source(module: str) -> Path:
     first, *rest = module.split('.')
-    known = first in ('', 'g2sd_mm') or first in sys.stdlib_module_names
-    spec = None if known else find_spec(first)
-    if spec is None:
+    known = first in ('', 'g2sd_mm', *sys.stdlib_module_names)
+    if known or (spec := find_spec(first)) is None:
         return Path()
     places = [Path(place, *rest) for place in spec.submodule_search_locations or ()]
     found = [Path(spec.origin)] if not rest and spec.origin else []

@@ -87,7 +87,6 @@ def league_of(mini: Suite, given: str, teachers: dict[str, Step]) -> Suite:
 
 
 _GENERIC, _CLS = 'g2sd_vits_generic', 'g2sd_vits_cls'
-_DTYPE = 'distillation.teacher.dtype'
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,8 @@ class Record:
         return self.folder / 'rows' / f'{self.source}_{_words(line)}'
 
     def _file(self, row: Row, seed: int) -> Path:
-        names = ('task', 'student', 'method', 'table', 'setting')
-        line = {name: getattr(row, name) for name in names}
-        return self._stem({**line, 'seed': seed}).with_suffix('.json')
+        line = {**vars(row), 'student': row.student, 'seed': seed}
+        return self._stem(line).with_suffix('.json')
 
     def files(self) -> dict[Path, dict[str, Any]]:
         """Files of this source's rows, by name, and what is in them.

@@ -93,13 +93,11 @@ class SuiteRun:
         """
         graph = self.plan()
         self._needed = {need for needs in graph.values() for need in needs}
+        data = self.data
+        of_data = {'data': data.name, 'fingerprints': data.fingerprints} if data else {}
         results: dict[str, Any] = {
             'suite': self.suite.name,
-            **(
-                {'data': self.data.name, 'fingerprints': self.data.fingerprints}
-                if self.data
-                else {}
-            ),
+            **of_data,
             **_said(self.suite),
             **({'methods': self.suite.methods} if self.suite.methods else {}),
             'command': self.command,

@@ -5,7 +5,6 @@ So a run that a launcher started on other machines is watched in the same way.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.config import Config
 
 from ...errors import UserError
 from ...progress import Bar, Bars
+from ..logs import entries_of
 from .budget import raw_config, train_root, work_of
 from .data import OwnData
 from .suites import Suite
@@ -86,11 +86,9 @@ def updates_logged(run: Path, since: float) -> int | None:
     logs = sorted(run.glob('*/vis_data/scalars.json'))
     if not logs or logs[-1].stat().st_mtime < since:
         return None
-    for line in reversed(_tail(logs[-1])):
-        entry = json.loads(line)
-        if 'iter' in entry:  # a line of training: those of validation name an epoch
-            return int(entry['iter'])
-    return None
+    # lines of training: those of validation name an epoch
+    steps = [entry['iter'] for entry in entries_of(_tail(logs[-1])) if 'iter' in entry]
+    return int(steps[-1]) if steps else None
 
 
 def _tail(log: Path, size: int = 4096) -> list[str]:

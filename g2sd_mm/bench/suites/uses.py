@@ -18,7 +18,7 @@ from ...config.load import load_config
 from ...config.parts import import_named_libraries, innermost_dataset, plain_model, teachers_in
 from ...devices import on_meta_device
 from ...distill.loss_inputs import LOSS_OPTIONS
-from ..results import ARITHMETIC, IDENTITY
+from ..results import ARITHMETIC, IDENTITY, identity
 from .budget import raw_config, step_work
 from .data import OwnData
 from .suites import Row, Step, Suite
@@ -113,7 +113,7 @@ def described(
         before: what this returned earlier. Arithmetic is not counted again where all else is the
             same: a detector's takes seconds.
     """
-    there = {_names(line) for line in lines}
+    there = {identity(line) for line in lines}
     known = {_without_arithmetic(line): line for line in before}
     counted: dict[str, float | None] = {}
 
@@ -124,7 +124,7 @@ def described(
 
     found = []
     for row in suite.rows:
-        names = _names(vars(row) | {'student': row.student})
+        names = identity(vars(row) | {'student': row.student})
         if row.method == 'teacher' or names not in there:
             continue
         uses = {**dict(zip(IDENTITY, names, strict=True)), **asdict(uses_of(suite, row, data))}
@@ -140,11 +140,6 @@ def described(
 def _without_arithmetic(line: Mapping[str, Any]) -> str:
     rest = {key: value for key, value in line.items() if key not in ARITHMETIC}
     return json.dumps(rest, sort_keys=True)
-
-
-def _names(line: Mapping[str, Any]) -> tuple[str, ...]:
-    defaults = {'table': 'main', 'student': '', 'setting': ''}
-    return tuple({**defaults, **line}[name] for name in IDENTITY)
 
 
 def _student_steps(suite: Suite, step: Step) -> Iterator[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.readme import markdown_table
 from g2sd_mm.bench.reports.summary import (
     headlines,
     paired_difference,
@@ -11,7 +12,7 @@ from g2sd_mm.bench.reports.summary import (
     t_quantile,
     verdicts,
 )
-from g2sd_mm.bench.reports.tables import markdown_table, text_table
+from g2sd_mm.bench.reports.tables import text_table
 
 
 def row(method: str, value: float | None, seed: int = 0, task: str = 'cls') -> dict:
