@@ -98,7 +98,7 @@ def _columns(rows: Sequence[Row]) -> dict[str, tuple[str, Row]]:
     columns = {}
     for row in sorted(rows, key=_place):
         if _is_own(row):  # whatever its file is called, its folder is like no other
-            columns[f'own_{row.method}'] = (methods.method_of(row.method).title, row)
+            columns[f'own_{row.step}'] = (methods.method_of(row.method).title, row)
         elif several[row.method] > 1:
             heading = f'{COLUMNS[row.method]}, {row.student}'
             columns[f'{row.method}_{row.student}'] = (heading, row)

@@ -87,7 +87,7 @@ def test_rows_of_before_are_shown_too_and_the_runs_are_named(ran, tmp_path):
 def test_students_and_rows_of_ones_own_have_their_columns(ran, tmp_path):
     """A method's second student does not take the first one's place; own rows keep their names."""
     suite, runs = ran
-    own = Row('cls', 'truth', 'vits_scratch_cls', network='vits')  # called like a folder of ours
+    own = Row('cls', 'truth/2', 'vits_scratch_cls', network='vits')  # called as no folder can be
     second = Row('cls', 'scratch', 'vits_scratch_cls', network='vitt')
     others = (replace(own, method='single_stage'), replace(own, method='teacher'))
     drawn = replace(suite, rows=(own, second, *suite.rows[:1], *others))
@@ -95,7 +95,8 @@ def test_students_and_rows_of_ones_own_have_their_columns(ran, tmp_path):
     columns = json.loads((tmp_path / 'cls' / 'columns.json').read_text())
     assert list(columns.items()) == [
         ('input', 'input'), ('truth', 'ground truth'), ('scratch_vitt', 'scratch, vitt'),
-        ('scratch_vits', 'scratch, vits'), ('own_truth', 'truth'), ('teacher', 'teacher'),
+        ('scratch_vits', 'scratch, vits'), ('own_vits_scratch_cls', 'truth/2'),
+        ('teacher', 'teacher'),
     ]  # fmt: skip
     grid = show(prediction_grids(tmp_path))
     heads = [part.split('<')[0] for part in grid.split('<th>')[1:]]
