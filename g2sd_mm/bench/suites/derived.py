@@ -45,13 +45,20 @@ def with_custom_rows(suite: Suite, configs: Sequence[str]) -> Suite:
     """
     for path in configs:
         suite = _with(suite, path)
+    known = {*methods.METHODS, *(row.method for row in suite.rows)}
+    for name, row in suite.methods.items():
+        if unknown := sorted({*row['claims']} - known):
+            raise UserError(f'row {name} claims to beat {", ".join(unknown)}, which is no row')
     return replace(suite, keeps=False)
 
 
 def _with(suite: Suite, path: str) -> Suite:
     cfg, name = raw_config(path), Path(path).stem
+    shown = cfg.get('row') or {}
+    if not isinstance(shown, dict) or not isinstance(shown.get('name', name), str):
+        raise UserError(f'--add {path}: row is {shown!r}, not dict(name=...) with a text')
     taken = {step.name: 'run' for step in suite.steps} | {row.method: 'row' for row in suite.rows}
-    called = (cfg.get('row') or {}).get('name', name)
+    called = shown.get('name', name)
     for known, cure in ((name, 'rename the file'), (called, 'give another row.name')):
         if known in taken:
             raise UserError(f'--add {path}: there is a {taken[known]} {known} already; {cure}')
@@ -65,8 +72,7 @@ def _with(suite: Suite, path: str) -> Suite:
     suite = replace(suite, steps=(*suite.steps, step))
     if not cfg.get('val_evaluator'):
         return suite
-    shown = cfg.get('row') or {}
-    method = methods.add(shown.get('name', name), shown)
+    method = methods.add(called, shown)
     row = Row(main.task, method.name, name, data=main.data, network=_network(suite, cfg))
     described = {**suite.methods, method.name: methods.as_values(method)}
     return replace(suite, rows=(*suite.rows, row), methods=described)

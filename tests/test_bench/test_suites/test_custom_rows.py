@@ -98,6 +98,16 @@ def test_what_no_row_can_be_made_of_is_refused(tmp_path, idea):
         with_custom_rows(MINI, [str(tmp_path / 'none.py')])
 
 
+@pytest.mark.parametrize(('row', 'told'), [
+    ("'my row'", 'my_idea.py'), ('dict(name=5)', 'my_idea.py'), ("dict(claims='g2sdd')", 'g2sdd'),
+])  # fmt: skip
+def test_a_row_that_nothing_can_be_made_of_is_refused(monkeypatch, idea, row, told):
+    monkeypatch.setattr('g2sd_mm.bench.methods._ADDED', {})
+    Path(idea).write_text(f'{Path(idea).read_text()}\nrow = {row}\n')
+    with pytest.raises(UserError, match=told):
+        with_custom_rows(MINI, [idea])
+
+
 def test_the_suites_own_runs_stay_what_they_were(idea):
     """Else rows that the record has would be trained again."""
     suite = with_custom_rows(MINI, [idea])

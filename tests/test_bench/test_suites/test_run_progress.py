@@ -29,7 +29,8 @@ def test_the_last_training_line_counts(tmp_path):
     log(tmp_path, {'loss': 2.0, 'iter': 50, 'step': 50})
     assert updates_logged(tmp_path, 0) == 50
     log(tmp_path, {'loss': 2.0, 'iter': 50}, {'loss': 1.0, 'iter': 112},
-        {'accuracy/top1': 9.0, 'step': 2}, cut='{"lo{"loss": 1.0}\n{"loss": 1.0, "iter": 1')  # the disk was full for a moment
+        {'accuracy/top1': 9.0, 'step': 2},
+        cut='{"lo{"loss": 1.0}\n{"loss": 1.0, "iter": 1')  # the disk was full for a moment
     assert updates_logged(tmp_path, 0) == 112
     log(tmp_path, *({'loss': 1.0, 'iter': i, 'text': 'x' * 100} for i in range(200)))
     assert updates_logged(tmp_path, 0) == 199
