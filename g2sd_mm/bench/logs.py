@@ -145,7 +145,7 @@ def _entry(line: str) -> dict[str, float]:
 
 
 def points(entries: Iterable[Mapping[str, Any]], name: str, factor: float = 1) -> Points:
-    """(update, value) of everything that was logged under a name.
+    """(iteration, value) of everything that was logged under a name.
 
     Validations stand where training was, whatever step they name.
     """

@@ -106,7 +106,7 @@ def test_other_tasks_have_figures_of_their_own(tmp_path, two):
 def test_a_run_that_counts_iterations_has_no_epochs(tmp_path, two):
     detector = write_run(tmp_path / 'det', task='det', origin={'epoch': 0, 'iter': 1300})
     found = table(read_runs([two[0], detector]))
-    assert found['updates'] == ('30', '1300')  # of which the log has the first 30
+    assert found['iterations'] == ('33', '1300')  # of which the log has the first 30
     (detector / '20260101_120000' / 'vis_data' / 'scalars.json').unlink()
     found = table(read_runs([two[0], detector]))
     assert (found['epochs'], found['iterations']) == (('3', ABSENT), ('33', '1300'))
