@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ...data_layouts import find_layout
 from ...errors import RunError, UserError
 from ...image_files import files_below, is_image
 from ...progress import Bars, duration
@@ -135,7 +134,8 @@ def _in_two_passes(step: Step) -> Step:
 
 def validation_images(data: OwnData) -> int:
     """How many there are."""
-    val = find_layout(data.sources[0].root).split('val')
+    layout = data.sources[0].layout
+    val = layout.split('val') if layout else None
     return sum(is_image(path.name) for path in files_below(val.images)) if val else 0
 
 

@@ -27,6 +27,7 @@ from g2sd_mm.bench.own_student.trial import (
 )
 from g2sd_mm.bench.suites.budget import raw_config, train_root, work_of
 from g2sd_mm.config.load import load_config
+from g2sd_mm.data_layouts import Choices
 from g2sd_mm.errors import UserError
 
 from ...helpers.toys import image_folder, words
@@ -184,6 +185,11 @@ def test_validation_counts(folder):
     slow = replace(quick, evaluation=dict.fromkeys(quick.update, 7.0))
     assert time_of(plan, slow, 1) == pytest.approx(time_of(plan, quick, 1) + 7 * len(STEPS))
     assert validation_images(plan.data) == 6
+
+
+def test_validation_images_that_are_held_out_count(tmp_path):
+    image_folder(tmp_path / 'own', classes=2, each=10, size=8)
+    assert validation_images(look_at(Wishes(str(tmp_path / 'own'), choices=Choices(0.2)))) == 4
 
 
 def test_a_given_file_takes_no_training(folder):
