@@ -258,7 +258,7 @@ def hold_out_masks(layout: Layout, train: Split, choices: Choices) -> Layout:
 
     assert train.labels is not None and choices.val_share is not None
     labels, share = train.labels, choices.val_share
-    below = labels.parent.name if layout.task == 'depth' else 'annotations'
+    below = 'depth' if layout.task == 'depth' else 'annotations'
     images = [p.relative_to(train.images) for p in files_below(train.images) if is_image(p.name)]
     maps = {p.relative_to(labels).with_suffix(''): p for p in files_below(labels)}
     out = held_out({image.as_posix(): '' for image in images}, share, choices.split_seed)
@@ -271,7 +271,8 @@ def hold_out_masks(layout: Layout, train: Split, choices: Choices) -> Layout:
                 link(mask, folder / below / split / mask.relative_to(labels))
         return {'held out': sorted(out), 'of': len(images), **choices.plain()}
 
-    key = digest_of(train.images, images, share, choices.split_seed, layout.root.name)
+    known = [*images, *(path.absolute() for path in maps.values())]
+    key = digest_of(train.images, known, share, choices.split_seed, layout.root.name)
     copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
     splits = [
         Split(name, copy / 'images' / name, copy / below / name) for name in ('train', 'val')

@@ -37,7 +37,7 @@ def pixels_of(file: Path) -> np.ndarray:
                 if image.mode == '1':
                     return np.asarray(image.convert('L'))
                 if image.mode in ('LA', 'RGBA', 'CMYK', 'PA'):
-                    image = image.convert('L' if image.mode == 'LA' else 'RGB')
+                    image = image.convert('RGB')
                 pixels = np.asarray(image)
     except UnreadableMask:
         raise

@@ -46,3 +46,18 @@ def test_what_is_divided_is_in_no_other_split(tmp_path, name, task):
     layout = find_trainable(root, Choices(val_share=0.25))
     found = {split.name: len(list(split.images.rglob('?.png'))) for split in layout.splits}
     assert layout.task == task and found == {'train': 6, 'val': 2}
+
+
+def test_a_mask_that_is_added_later_is_found(tmp_path):
+    for i in range(4):
+        write_image(Scene(f'{i}', '', (16, 12), ()), tmp_path / 'images' / 'train' / f'{i}.png')
+        mask = tmp_path / 'annotations' / 'train' / f'{i}.png'
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        if i:
+            Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(mask)
+    choices = Choices(val_share=0.25)
+    for number in (3, 4):
+        layout = find_trainable(tmp_path, choices)
+        masks = [p for split in layout.splits for p in split.labels.rglob('*.png')]
+        assert len(masks) == number
+        Image.fromarray(np.eye(12, 16, dtype=np.uint8)).save(mask.with_name('0.png'))
