@@ -208,6 +208,7 @@ class ImageDepths(ImageMasks):
 
 
 def _ending_in(folder: str | Path) -> str:
-    """Of the maps in a folder: ``.npy`` if there are arrays and no pictures."""
-    endings = {path.suffix.lower() for path in files_below(folder)}
-    return ARRAY if ARRAY in endings and PICTURE not in endings else PICTURE
+    """Of the maps in a folder, as it is written: ``.npy`` if there are arrays and no pictures."""
+    endings = {path.suffix for path in files_below(folder)}
+    found = [[e for e in endings if e.lower() == kind] for kind in (PICTURE, ARRAY)]
+    return max(found[0] or found[1], default=PICTURE)

@@ -24,6 +24,7 @@ _IMAGES = (
     'filename', 'file_name', 'file', 'files', 'image', 'images', 'img', 'image_name', 'img_name',
     'image_file', 'path', 'filepath', 'file_path', 'image_path', 'img_path', 'image_id',
 )  # fmt: skip
+_BOXES = frozenset(('xmin', 'x_min', 'bbox', 'bounding_box'))
 _SPLIT_COLUMNS = ('split', 'set', 'subset', 'partition', 'usage')
 _LOOKED_AT = 20
 _SET = ('1', '1.0')  # in the column of a class
@@ -49,7 +50,8 @@ class ClassList:
         self._tables = [
             table
             for path in listing.ending('.csv', '.tsv')
-            if len(path.parts) <= 2 and (table := _Table.read(listing.root / path, listing))
+            if len(path.parts) <= 2 and 'submission' not in path.name.lower()  # made-up classes
+            and (table := _Table.read(listing.root / path, listing))
         ]
 
     def __bool__(self) -> bool:
@@ -85,7 +87,8 @@ class ClassList:
         copy, _, new = copy_of(self.root, f'classes-{key}', build)
         splits = sorted({row.split for row in rows}, key=['train', 'val', 'test', ''].index)
         parts = [Split(name or self.root.name, copy / (name or self.root.name)) for name in splits]
-        parts += self._test(rows) if 'test' not in splits else []
+        if 'test' not in splits:
+            parts += self._listing.unlabelled_test({row.image for row in rows})
         unlisted = len(self._listing.images) - len(rows)
         notes = [f'{named[0]}: class folders of links {"are" if new else "were"} made in {copy}']
         if unlisted:
@@ -107,12 +110,6 @@ class ClassList:
                         'it in one of the two'
                     )
         return [row for rows in read.values() for row in rows]
-
-    def _test(self, rows: Iterable[_Row]) -> list[Split]:
-        listed = {row.image for row in rows}
-        rest = {i.parent for i in self._listing.images if i not in listed}
-        tests = sorted(folder for folder in rest if split_of(folder / 'x') == 'test')
-        return [Split('test', self.root / tests[0], labelled=False)] if tests else []
 
 
 @dataclass(frozen=True)
@@ -197,6 +194,11 @@ class _Table:
     def _labels(self, choices: Choices) -> list[str]:
         names = [n.lower() for n in self.head]
         rest, told = self.classes, bool(choices.told('column'))
+        if not told and (boxes := _BOXES.intersection(names)):
+            raise DataError(
+                f'{self.file} has boxes in column {min(boxes)}, which are not read from a list: '
+                'export them as COCO JSON; --read-as column=NAME reads a class of the whole image'
+            )
         known = [i for i in rest if names[i] in _LABELS]
         bits = len(rest) > 1 and self._are_bits(rest)
         # one of them may be called label by chance, as a class, or the others be no classes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ _LOOKED_AT = 50  # names of images that decide in which folder they are
 _CROWDS = 0.05  # of the annotations: COCO has a hundredth, what was painted in CVAT is more
 _MARK = re.compile(rb'"iscrowd"\s*:\s*([01])')
 _IMAGES = re.compile(rb'"images"\s*:\s*\[')
-_NAME, _WIDTH = re.compile(rb'"file_name"'), re.compile(rb'"width"\s*:\s*[1-9]')
+_NAME = re.compile(rb'"file_name"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_WIDTH = re.compile(rb'"width"\s*:\s*[1-9]')
 
 
 class ImagesNowhere(DataError):
@@ -84,7 +86,7 @@ class CocoExport:
                 Split(name, self.root / str(r.images), self.root / r.file)
                 for name, r in read.items()
             ]
-        splits += self._unlabelled(read)
+        splits += self._listing.unlabelled_test() if 'test' not in read else []
         order = ('train', 'val', 'test')
         splits.sort(key=lambda s: order.index(s.name) if s.name in order else 3)
         return Layout(self.root, self.root, 'det', tuple(splits), (), copy, tuple(notes))
@@ -204,14 +206,6 @@ class CocoExport:
         splits = {split_of(folder / 'x') for folder in (r.images, path and path.parent) if folder}
         return path if len(splits - {''}) < 2 else None
 
-    def _unlabelled(self, read: dict[str, _Read]) -> list[Split]:
-        """A folder of test images that no file is about."""
-        if 'test' in read:
-            return []
-        parents = {image.parent for image in self._listing.images}
-        tests = sorted(p for p in parents if split_of(p / 'x') == 'test')
-        return [Split('test', self.root / tests[0], labelled=False)] if tests else []
-
 
 def _is_coco(file: Path) -> bool:
     """Whether the keys stand in the file; it is not parsed."""
@@ -221,10 +215,10 @@ def _is_coco(file: Path) -> bool:
         return all(text.find(key) >= 0 for key in _KEYS)
 
 
-def has_to_be_read(file: Path) -> bool:
+def has_to_be_read(file: Path, folder: Path) -> bool:
     """Whether so many annotations are crowd regions that some may be objects, or images lack sizes.
 
-    Nothing is parsed.
+    Or if the first images are not in their folder: names may begin with it. Nothing is parsed.
     """
     if file.stat().st_size == 0:
         return False
@@ -233,8 +227,9 @@ def has_to_be_read(file: Path) -> bool:
         begin = images.start() if (images := _IMAGES.search(text)) else 0
         ends = [end for key in _KEYS[1:] if (end := text.find(key, begin)) >= 0]
         part = text[begin : min(ends, default=len(text))]  # annotations may have file names too
-        names, widths = (sum(1 for _ in key.finditer(part)) for key in (_NAME, _WIDTH))
-    return marks[b'1'] > _CROWDS * marks.total() or names > widths
+        names, widths = _NAME.findall(part), sum(1 for _ in _WIDTH.finditer(part))
+    there = not names or any((folder / os.fsdecode(n)).is_file() for n in names[:_LOOKED_AT])
+    return marks[b'1'] > _CROWDS * marks.total() or len(names) > widths or not there
 
 
 def _categories(content: Content) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
@@ -180,6 +180,12 @@ class Listing:
             return None
         splits, own_splits = ({*map(split_named, parts)} - {''} for parts in (others, own))
         return None if splits and own_splits and not splits & own_splits else number
+
+    def unlabelled_test(self, listed: Container[PurePath] = ()) -> list[Split]:
+        """A folder of test images, some of which are in no list."""
+        rest = {image.parent for image in self.images if image not in listed}
+        tests = sorted(folder for folder in rest if split_of(folder / 'x') == 'test')
+        return [Split('test', self.root / tests[0], labelled=False)] if tests else []
 
     @cached_property
     def _known(self) -> frozenset[PurePath]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import DataError
@@ -12,12 +13,12 @@ from .choices import Choices
 from .class_lists import ClassList, hold_out_classes, with_names
 from .coco_exports import CocoExport, ImagesNowhere, has_to_be_read
 from .converted import hold_out_objects
-from .layout import Layout, Listing, Split, split_named
+from .layout import Layout, Listing, Split, split_named, split_of
 from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
 from .mask_pixels import UnreadableMask
 from .mask_values import choose_reading
 from .names import names_beside
-from .native import annotated, class_folders, masked, measured
+from .native import annotated, class_folders, masked, measured, measured_inside
 from .voc import VocFolder
 from .yolo import YoloFolder
 
@@ -27,7 +28,7 @@ LAYOUTS = (
     'YOLO text files, or Pascal VOC XML; '
     'segmentation: {images,annotations}/{train*,val*}/ with masks as PNG of the same names, or '
     'images beside a folder masks or labels; '
-    'depth: {images,depth}/{train*,val*}/ with maps as 16-bit PNG or .npy of the same names'
+    'depth: {images,depth}/{train*,val*}/ or {train,val}/{images,depth}/, 16-bit PNG or .npy'
 )
 #: Answer to the question ``format`` -> task, what reads it, and what it is called.
 _FOREIGN: dict[str, tuple[str, Any, str]] = {
@@ -37,7 +38,8 @@ _FOREIGN: dict[str, tuple[str, Any, str]] = {
     'masks': ('seg', MaskFolder, 'images with masks'),
     'list': ('cls', ClassList, 'a list of classes'),
 }
-_FOLDERS = 'class folders'
+#: Class folders that are called so hold all images, beside labels that are not read.
+_NO_CLASSES = frozenset(('images', 'image', 'imgs', 'img', 'jpegimages', 'leftimg8bit'))
 
 
 def find_layout(
@@ -85,6 +87,8 @@ def find_trainable(
     layout = find_layout(root, choices, task)
     train, val, test = (layout.split(name) for name in ('train', 'val', 'test'))
     there = ', '.join(split.name for split in layout.splits)
+    if layout.task == 'cls' and not layout.copy and choices.read_as.get('format') != 'folders':
+        _refuse_other_folders(layout)
     if not (train or val or test):
         train = layout.whole
     if train is None:
@@ -118,10 +122,11 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
             except ImagesNowhere:
                 raise error from None
         doubtful = choices.read_as.get('crowd') or any(
-            has_to_be_read(split.labels) for split in splits if split.labels
+            has_to_be_read(split.labels, split.images) for split in splits if split.labels
         )
         if splits and doubtful:
-            return CocoExport(Listing(folder)).layout(choices)
+            with suppress(ImagesNowhere):  # the checker names them
+                return CocoExport(Listing(folder)).layout(choices)
         if splits:
             return Layout(folder, folder, 'det', tuple(splits))
     if task in (None, 'seg') and choices.read_as.get('format') != 'coco':
@@ -143,7 +148,8 @@ def _plain_masks(folder: Path, splits: list[Split], choices: Choices) -> Layout 
         return None
     stems = Listing(splits[0].images).by_stem
     endings = {i.suffix.lower() for s in splits for i in Listing(s.images).images}
-    if len(endings) > 1 or not any(mask.stem in stems for mask in masks):
+    fit = {m.suffix for m in masks} == {'.png'} and any(m.stem in stems for m in masks)
+    if len(endings) > 1 or not fit:
         return None
     try:
         reading = choose_reading(masks, names_beside(folder), choices, folder, True)
@@ -169,6 +175,18 @@ def _classes(folder: Path, choices: Choices, task: str | None) -> Layout | None:
     return with_names(Layout(folder, folder, 'cls', tuple(splits)), choices)
 
 
+def _refuse_other_folders(layout: Layout) -> None:
+    """What is in the place of classes would be learnt, and well: images beside maps, two splits."""
+    folders = [f for split in layout.splits if split.labelled for f in folders_in(split.images)]
+    splits = {split_of(PurePath(folder.name)) for folder in folders} - {''}
+    other = [folder for folder in folders if folder.name.lower() in _NO_CLASSES]
+    if other or ('train' in splits and len(splits) > 1):
+        raise DataError(
+            f'{(other or folders)[0]} is called as no class is: lay the folder out as one of '
+            f'{LAYOUTS}; or --read-as format=folders, if it is one'
+        )
+
+
 def _foreign(
     folder: Path, choices: Choices, task: str | None, asked: str | None
 ) -> Layout | None:
@@ -178,6 +196,8 @@ def _foreign(
         if task in (None, kind) and asked in (None, name) and (made := reader(listing)):
             found[name] = made
     if not found:
+        if task in (None, 'depth') and not asked and (splits := measured_inside(folder)):
+            return Layout(folder, folder, 'depth', tuple(splits))
         return _classes(folder, choices, task) if asked in (None, 'folders') else None
     readings = {name: _FOREIGN[name][2] for name in found}
     return found[choices.answer('format', readings, folder)].layout(choices)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import DataError
@@ -48,6 +47,16 @@ def measured(root: Path) -> list[Split]:
     return _beside(root / 'images', root / 'depth')
 
 
+def measured_inside(root: Path) -> list[Split]:
+    """``<split>/images`` with ``<split>/depth``, or both without splits."""
+    places = {name: f for f in folders_in(root) if (name := split_named(f.name))}
+    return [
+        Split(name, place / 'images', place / 'depth')
+        for name, place in {**places, root.name: root}.items()
+        if (place / 'images').is_dir() and (place / 'depth').is_dir()
+    ]
+
+
 def _beside(images: Path, labels: Path) -> list[Split]:
     if not images.is_dir() or not labels.is_dir():
         return []
@@ -81,9 +90,3 @@ def class_folders(root: Path) -> list[Split]:
 def has_images(folder: Path) -> bool:
     """Whether images lie in the folder itself."""
     return any(is_image(path.name) for path in folder.iterdir())
-
-
-#: Task -> what finds the splits of a folder that is laid out for it; what is most particular first.
-FINDERS: dict[str, Callable[[Path], list[Split]]] = {
-    'det': annotated, 'seg': masked, 'depth': measured, 'cls': class_folders,
-}

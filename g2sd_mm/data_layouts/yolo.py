@@ -27,7 +27,7 @@ from .converted import (
 )
 from .copies import copy_of, digest_of
 from .layout import Layout, Listing, Split, split_named, split_of
-from .names import Names, names_beside, names_of_mapping, yaml_of
+from .names import names_beside, names_of_mapping, yaml_of
 
 _SPLITS = ('train', 'val', 'test')
 _NONE = ('', 'false', 'no', 'off', 'none', '[]')  # of an entry: there is no such split
@@ -192,18 +192,15 @@ class YoloFolder:
     # Names and objects ----------------------------------------------------------------------------
 
     def _names_file(self) -> list[Path]:
-        names = None if self.yaml and 'names' in self.yaml[1] else self._names()
+        names = None if self.yaml and 'names' in self.yaml[1] else names_beside(self.root)
         return [names.file.absolute()] if names else []
-
-    def _names(self) -> Names | None:
-        return names_beside(self.root)
 
     def _classes(self, made: dict[str, list[tuple[PurePath, Any, list[Thing]]]]) -> tuple[str, ...]:
         highest = max((t.label for i in made.values() for *_, ts in i for t in ts), default=-1)
         names: tuple[str, ...]
         if self.yaml and 'names' in self.yaml[1]:
             names, place = names_of_mapping(self.yaml[1]['names'], self.yaml[0]), self.yaml[0]
-        elif found := self._names():
+        elif found := names_beside(self.root):
             names, place = found.by_number, found.file
         else:
             return tuple(f'class {i}' for i in range(highest + 1))

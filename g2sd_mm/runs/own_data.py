@@ -284,7 +284,7 @@ def _depths(
     if len(kinds) != 1:
         raise UserError(f'{root / "depth"}: maps of one kind, .png or .npy, not {kinds}')
     read = reading(kinds[0])
-    near, far = range_of(maps, read)
+    near, far = range_of(maps, read, reading is usual_reading)
     known = dict(min_depth=near, max_depth=far)
     load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(SCENE, SCENE))
     measure = dict(type='LoadDepthAnnotations', scale=read.scale, **known)
@@ -295,8 +295,8 @@ def _depths(
         steps = [measure, resize, flip] if loader == 'train' else [resize, measure]
         options |= {
             f'{place}.data_root': str(root),
-            f'{place}.data_prefix.img_path': f'images/{split.name}',
-            f'{place}.data_prefix.depth_map_path': f'depth/{split.name}',
+            f'{place}.data_prefix.img_path': str(_below(split.images, root)),
+            f'{place}.data_prefix.depth_map_path': str(_below(_labels(split), root)),
             f'{place}.img_suffix': ending,
             f'{place}.depth_suffix': kinds[0],
             f'{place}.pipeline': [load, *steps, pack],

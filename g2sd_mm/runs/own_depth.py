@@ -22,6 +22,9 @@ from ..data_checks.depth import (
 from ..data_checks.findings import KINDS
 from ..errors import DataError, UserError
 
+#: Metres: depth that all is beyond the one, or nearer than the other, is in another unit.
+_NEAREST, _FARTHEST = 300.0, 0.05
+
 
 def usual_reading(ending: str) -> DepthReading:
     """Arrays are in metres, PNG in millimetres."""
@@ -51,11 +54,18 @@ def reading_in(cfg: Config, ending: str) -> DepthReading:
     return DepthReading(scale, invalid=tuple(map(float, step.get('invalid', usual.invalid))))
 
 
-def range_of(maps: Iterable[Path], reading: DepthReading) -> tuple[float, float]:
+def range_of(
+    maps: Iterable[Path], reading: DepthReading, doubtful: bool = False
+) -> tuple[float, float]:
     """The least and the largest depth of all maps, metres.
 
+    Args:
+        maps: their files.
+        reading: of their numbers.
+        doubtful: whether nobody has said what a number stands for.
+
     Raises:
-        DataError: for a map that cannot be read.
+        DataError: for a map that cannot be read, and for depths in doubt that no camera sees.
         UserError: if there is no difference in depth.
     """
     near, far = math.inf, 0.0
@@ -67,6 +77,11 @@ def range_of(maps: Iterable[Path], reading: DepthReading) -> tuple[float, float]
             raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
         known = metres[metres > 0]
         near, far = min(near, float(known.min())), max(far, float(known.max()))
+    if doubtful and not (near < _NEAREST and far > _FARTHEST):
+        raise DataError(
+            f'{path}: by scale={reading.scale:g} all maps have {near:g} to {far:g} m: write PNG in '
+            'millimetres or .npy in metres, or give a config its scale and depth_suffix'
+        )
     if near >= far:
         raise UserError(f'depth maps that all are {far:g} m, or none: there is nothing to learn')
     return near, far

@@ -267,3 +267,36 @@ def test_the_name_of_the_folder_is_no_split(tmp_path, name, test):
         find_trainable(root)
     layout = find_trainable(root, Choices(val_share=0.25))
     assert len(read(layout.split('val').images)) == 3
+
+
+@pytest.mark.parametrize('names', [('images', 'maps'), ('seg_train', 'seg_test')])
+def test_what_is_in_the_place_of_classes_is_asked_for(tmp_path, names):
+    for name in names:
+        image_folder(tmp_path / name, classes=2, each=2)
+    choices = Choices(val_share=0.5)
+    with pytest.raises(DataError, match=words(sorted(names)[0], '--read-as format=folders')):
+        find_trainable(tmp_path, choices)
+    layout = find_trainable(tmp_path, Choices(0.5, read_as={'format': 'folders'}))
+    assert {folder.name for folder in folders_in(layout.split('val').images)} == set(names)
+    for folder in folders_in(tmp_path):
+        folder.rename(tmp_path / {'images': 'train', 'seg_train': 'train'}.get(folder.name, 'bus'))
+    assert find_trainable(tmp_path / 'train', choices)
+
+
+def test_a_sample_of_answers_has_no_classes(tmp_path):
+    ids = [f'{i},{"cat" if i % 2 else "dog"}\n' for i in range(6)]
+    root = listed(tmp_path / 'pets', train='id,breed\n' + ''.join(ids[:4]))
+    (root / 'sample_submission.csv').write_text('id,cat,dog\n4,0.5,0.5\n5,0.5,0.5\n')
+    layout = find_layout(root)
+    assert [split.name for split in layout.splits] == ['train']
+    assert sorted(read(layout.splits[0].images)) == ['0', '1', '2', '3']
+
+
+@pytest.mark.parametrize('head', ['xmin,ymin,xmax,ymax', 'XMin,XMax,YMin,YMax'])
+def test_a_list_of_boxes_is_no_list_of_classes(tmp_path, head):
+    rows = ''.join(f'{i}.png,{"cat" if i % 2 else "dog"},1,2,3,4\n' for i in range(6))
+    root = listed(tmp_path / 'pets', labels=f'filename,class,{head}\n{rows}')
+    with pytest.raises(DataError, match=words('labels.csv', 'boxes', '--read-as column=')):
+        find_layout(root)
+    layout = find_layout(root, Choices(read_as={'column': 'class'}))
+    assert set(read(layout.splits[0].images).values()) == {'cat', 'dog'}

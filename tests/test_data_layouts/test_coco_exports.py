@@ -89,11 +89,30 @@ def test_file_names_of_annotations_are_no_images(tmp_path):
     coco(tmp_path, 'annotations/instances_{}.json')
     for file in (tmp_path / 'annotations').iterdir():
         content = json.loads(file.read_text())
+        images = tmp_path / file.stem.removeprefix('instances_')
         for annotation in content['annotations']:
             annotation['file_name'] = 'mask.png'
         for part in (content, dict(reversed(content.items()))):  # images before and behind
             file.write_text(json.dumps(part))
-            assert not has_to_be_read(file)
+            assert not has_to_be_read(file, images)
             sizeless = [{k: v for k, v in i.items() if k != 'width'} for i in content['images']]
             file.write_text(json.dumps({**part, 'images': sizeless}))
-            assert has_to_be_read(file)
+            assert has_to_be_read(file, images)
+
+
+@pytest.mark.parametrize('between', ['/', '\\'])
+def test_names_may_begin_with_the_folder_of_the_split(tmp_path, between):
+    coco(tmp_path, 'annotations/instances_{}.json')
+    for file in (tmp_path / 'annotations').iterdir():
+        content = json.loads(file.read_text())
+        for image in content['images']:
+            image['file_name'] = file.stem.removeprefix('instances_') + between + image['file_name']
+        file.write_text(json.dumps(content))
+    for split in find_layout(tmp_path).splits:
+        images = json.loads(split.labels.read_text())['images']
+        found = [(split.images / image['file_name']).resolve() for image in images]
+        assert found and all(path.parent == tmp_path / split.name for path in found)
+        assert all(path.is_file() for path in found)
+    shutil.rmtree(tmp_path / 'train')
+    (tmp_path / 'train').mkdir()
+    assert find_layout(tmp_path).copy is None  # the checker names those that are not there

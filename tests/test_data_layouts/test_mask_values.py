@@ -13,6 +13,7 @@ from g2sd_mm.data_layouts import Choices, Layout, find_layout, mask_values
 from g2sd_mm.data_layouts.mask_pixels import pixels_of
 from g2sd_mm.errors import DataError
 
+from ..helpers.exports import Scene, write_image
 from ..helpers.toys import words
 
 BLACK, RED, BLUE, GREY, WHITE = (0, 0, 0), (200, 0, 0), (0, 0, 200), (128,) * 3, (255,) * 3
@@ -242,3 +243,26 @@ def test_a_damaged_mask_among_colours_is_named(tmp_path):
     file.write_bytes(b'no picture')
     with pytest.raises(DataError, match=words(str(file))):
         find_layout(tmp_path)
+
+
+@pytest.mark.parametrize('folder', ['masks', 'annotations'])
+def test_grey_masks_may_have_an_alpha_channel(tmp_path, folder):
+    mask = np.arange(48, dtype=np.uint8).reshape(6, 8) % 3
+    for split in ('train', 'val'):
+        write_image(Scene('a', split, (8, 6), ()), tmp_path / 'images' / split / 'a.png')
+        file = tmp_path / folder / split / 'a.png'
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.dstack([mask, np.full_like(mask, 255)])).save(file)
+    for split in find_layout(tmp_path).splits:
+        with Image.open(split.labels / 'a.png') as written:
+            assert written.mode == 'L' and (np.asarray(written) == mask).all()
+
+
+def test_the_ending_of_masks_may_be_in_capitals(tmp_path):
+    for split in ('train', 'val'):
+        write_image(Scene('a', split, (8, 6), ()), tmp_path / 'images' / split / 'a.png')
+        file = tmp_path / 'annotations' / split / 'a.PNG'
+        file.parent.mkdir(parents=True)
+        Image.fromarray(np.eye(6, 8, dtype=np.uint8)).save(file)
+    for split in find_layout(tmp_path).splits:
+        assert [path.name for path in split.labels.iterdir()] == ['a.png']

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.registry import DATASETS, init_default_scope
 
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import innermost_dataset
-from g2sd_mm.errors import UserError
+from g2sd_mm.data_checks.run import recognise
+from g2sd_mm.data_layouts import Choices
+from g2sd_mm.errors import DataError, UserError
 from g2sd_mm.runs.own_data import own_data_options
 
 from ..helpers import small_depth
+from ..helpers.toys import words
 
 NYU = 'configs/nyu/g2sd_vits_depth.py'
 
@@ -75,3 +80,45 @@ def test_a_pipeline_that_cannot_be_told_is_refused(tmp_path):
     name = edited(tmp_path, type='mmseg.LoadDepthAnnotation')
     with pytest.raises(UserError, match='LoadDepthAnnotations'):
         own_data_options(name, str(root))
+
+
+@pytest.mark.parametrize('inner', ['{part}', '{split}/{part}'])
+def test_maps_may_lie_in_the_folders_of_splits_or_have_none(tmp_path, inner):
+    root = small_depth.write_data(tmp_path / 'before')
+    for part in ('images', 'depth'):
+        for split in ('train', 'val'):
+            for file in (root / part / split).iterdir():
+                folder = tmp_path / 'rooms' / inner.format(part=part, split=split)
+                folder.mkdir(parents=True, exist_ok=True)
+                file.rename(folder / f'{split}_{file.name}')
+    name = 'configs/mini/vitb_depth.py'
+    choices = None if 'split' in inner else Choices(val_share=0.5)
+    options = own_data_options(name, str(tmp_path / 'rooms'), choices)
+    init_default_scope('mmseg')
+    for loader in ('train', 'val'):
+        dataset = innermost_dataset(load_config(name, options)[f'{loader}_dataloader'].dataset)
+        entries = DATASETS.build({**dataset, 'pipeline': []}).load_data_list()
+        assert len(entries) == 4
+        for entry in entries:
+            paths = [Path(entry[key]) for key in ('img_path', 'depth_map_path')]
+            assert all(path.is_file() for path in paths) and paths[0].stem == paths[1].stem
+
+
+@pytest.mark.parametrize('ending', ['.png', '.npy'])
+def test_depth_in_another_unit_is_named(tmp_path, ending):
+    root = small_depth.write_data(tmp_path / 'rooms', ending)
+    for file in root.rglob(f'*{ending}'):
+        factor = 1000 if ending == '.npy' else 0.001
+        small_depth.write_map(file, factor * small_depth.depth_map())
+    with pytest.raises(DataError, match=words(str(root / 'depth'), 'scale')):
+        on(root, 'configs/mini/vitb_depth.py')
+    if ending == '.png':
+        assert on(root, edited(tmp_path, scale=1.0)).model.decode_head.max_depth == 5
+
+
+def test_endings_of_maps_may_be_in_capitals(tmp_path):
+    root = small_depth.write_data(tmp_path / 'rooms')
+    for file in (root / 'depth').rglob('*.png'):
+        file.rename(file.with_suffix('.PNG'))
+    masks = [path for source in recognise(root) for path, _ in source.masks()]
+    assert masks and all(Path(path).is_file() for path in masks)
