@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
@@ -172,10 +173,7 @@ def after_holding_out(
 
 def _rarest(content: Content) -> dict[str, str]:
     """File name -> the class of the image's objects that has the fewest, or nothing."""
-    counts: dict[Any, int] = {}
-    for annotation in content['annotations']:
-        category = annotation['category_id']
-        counts[category] = counts.get(category, 0) + 1
+    counts = Counter(annotation['category_id'] for annotation in content['annotations'])
     names = {image['id']: image['file_name'] for image in content['images']}
     rarest: dict[str, Any] = dict.fromkeys(names.values())
     for annotation in content['annotations']:

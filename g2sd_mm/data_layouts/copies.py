@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -24,7 +25,8 @@ from ..whole_files import user_cache
 #: Folder beside the data; hidden, so that no reader takes it for data.
 FOLDER = '.g2sd'
 _NOTE = 'copy.json'
-_VERSION = 4  # of what is written: another one makes old copies unknown
+_AUGMENTED = re.compile(r'\.rf\.\w+')  # Roboflow's mark of one of several versions of a picture
+_VERSION = 5  # of what is written: another one makes old copies unknown
 
 
 def digest_of(root: Path, files: Iterable[os.PathLike[str]], *more: Any) -> str:
@@ -154,7 +156,7 @@ def in_hash_order(names: Iterable[str], seed: int) -> list[str]:
 
 
 def held_out(groups: dict[str, str], share: float, seed: int) -> set[str]:
-    """Names that are held out for validation, a share of every group.
+    """Names that are held out for validation, a share of every group; of a picture all versions.
 
     Args:
         groups: name -> its class, or whatever the parts should agree in.
@@ -164,13 +166,16 @@ def held_out(groups: dict[str, str], share: float, seed: int) -> set[str]:
     Raises:
         DataError: if nothing would be left on one of the sides.
     """
+    versions: dict[str, list[str]] = {}
+    for name in groups:
+        versions.setdefault(_AUGMENTED.sub('', name), []).append(name)
     members: dict[str, list[str]] = {}
-    for name in in_hash_order(groups, seed):
-        members.setdefault(groups[name], []).append(name)
+    for picture in in_hash_order(versions, seed):
+        members.setdefault(groups[versions[picture][0]], []).append(picture)
     out: set[str] = set()
     for names in members.values():
         number = int(np.floor(share * len(names) + 0.5))
         out |= set(names[: min(max(number, 1), len(names) - 1)])
     if not out:
         raise DataError(f'{len(groups)} images, of which none can be held out: every group has one')
-    return out
+    return {name for picture in out for name in versions[picture]}

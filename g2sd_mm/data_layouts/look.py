@@ -178,9 +178,10 @@ def _classes(folder: Path, choices: Choices, task: str | None) -> Layout | None:
 def _refuse_other_folders(layout: Layout) -> None:
     """What is in the place of classes would be learnt, and well: images beside maps, two splits."""
     folders = [f for split in layout.splits if split.labelled for f in folders_in(split.images)]
-    splits = {split_of(PurePath(folder.name)) for folder in folders} - {''}
+    named = [folder.name.lower() for folder in folders if split_of(PurePath(folder.name))]
+    parts = {'masks' if 'mask' in name else split_of(PurePath(name)) for name in named}
     other = [folder for folder in folders if folder.name.lower() in _NO_CLASSES]
-    if other or ('train' in splits and len(splits) > 1):
+    if other or len(parts) > 1:
         raise DataError(
             f'{(other or folders)[0]} is called as no class is: lay the folder out as one of '
             f'{LAYOUTS}; or --read-as format=folders, if it is one'

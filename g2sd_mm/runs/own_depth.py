@@ -57,12 +57,7 @@ def reading_in(cfg: Config, ending: str) -> DepthReading:
 def range_of(
     maps: Iterable[Path], reading: DepthReading, doubtful: bool = False
 ) -> tuple[float, float]:
-    """The least and the largest depth of all maps, metres.
-
-    Args:
-        maps: their files.
-        reading: of their numbers.
-        doubtful: whether nobody has said what a number stands for.
+    """The least and the largest depth of all maps, metres; doubtful if nobody has said the scale.
 
     Raises:
         DataError: for a map that cannot be read, and for depths in doubt that no camera sees.

@@ -108,6 +108,13 @@ def test_what_is_held_out_stays_when_images_come():
     assert held_out(few, 0.2, 1) != out == held_out(dict(reversed(few.items())), 0.2, 0)
 
 
+def test_versions_of_a_picture_are_held_out_together():
+    names = [f'{i}_jpg.rf.{i}{v}f' for i in range(8) for v in range(3)]
+    out = held_out({f'train/{name}.jpg': '' for name in names}, 0.25, 0)
+    pictures = {name.partition('.rf.')[0] for name in out}
+    assert len(out) == 6 and len(pictures) == 2
+
+
 def test_a_class_of_one_image_cannot_be_split(tmp_path):
     image_folder(tmp_path / 'pets', classes=2, each=1)
     with pytest.raises(DataError, match=words('class_0', 'has one image')):
@@ -269,17 +276,19 @@ def test_the_name_of_the_folder_is_no_split(tmp_path, name, test):
     assert len(read(layout.split('val').images)) == 3
 
 
-@pytest.mark.parametrize('names', [('images', 'maps'), ('seg_train', 'seg_test')])
+@pytest.mark.parametrize(
+    'names', [('images', 'maps'), ('seg_train', 'seg_test'), ('train_hq', 'train_masks')]
+)
 def test_what_is_in_the_place_of_classes_is_asked_for(tmp_path, names):
     for name in names:
         image_folder(tmp_path / name, classes=2, each=2)
     choices = Choices(val_share=0.5)
-    with pytest.raises(DataError, match=words(sorted(names)[0], '--read-as format=folders')):
+    with pytest.raises(DataError, match=words('is called as no class', '--read-as format=folders')):
         find_trainable(tmp_path, choices)
     layout = find_trainable(tmp_path, Choices(0.5, read_as={'format': 'folders'}))
     assert {folder.name for folder in folders_in(layout.split('val').images)} == set(names)
     for folder in folders_in(tmp_path):
-        folder.rename(tmp_path / {'images': 'train', 'seg_train': 'train'}.get(folder.name, 'bus'))
+        folder.rename(tmp_path / ('train' if folder.name == names[0] else 'with_mask'))
     assert find_trainable(tmp_path / 'train', choices)
 
 
