@@ -209,6 +209,5 @@ class ImageDepths(ImageMasks):
 
 def _ending_in(folder: str | Path) -> str:
     """Of the maps in a folder, as it is written: ``.npy`` if there are arrays and no pictures."""
-    endings = {path.suffix for path in files_below(folder)}
-    found = [[e for e in endings if e.lower() == kind] for kind in (PICTURE, ARRAY)]
-    return max(found[0] or found[1], default=PICTURE)
+    endings = {p.suffix for p in files_below(folder) if p.suffix.lower() in (PICTURE, ARRAY)}
+    return max(endings, key=lambda ending: (ending.lower() == PICTURE, ending), default=PICTURE)

@@ -135,11 +135,10 @@ class CocoExport:
     def _folders(self, file: PurePath) -> list[PurePath]:
         """Where images may be that a file names: folders of its split, what is nearest first."""
         split, here = split_of(file), file.parent
-        whole = PurePath('.')
-        folders = [here, here / 'images', here / 'data', whole, whole / 'images', whole / 'data']
+        folders = [place / part for place in (here, PurePath()) for part in ('', 'images', 'data')]
         words = [file.stem.removeprefix('instances_'), split, 'valid' if split == 'val' else '']
         for word in filter(None, words):
-            folders += [whole / word, whole / 'images' / word, whole / word / 'images']
+            folders += map(PurePath, (word, f'images/{word}', f'{word}/images'))
         folders.sort(key=lambda folder: split_of(folder / 'x') != split)
         return list(dict.fromkeys(folders))
 

@@ -176,13 +176,10 @@ def _rarest(content: Content) -> dict[str, str]:
     counts = Counter(annotation['category_id'] for annotation in content['annotations'])
     names = {image['id']: image['file_name'] for image in content['images']}
     rarest: dict[str, Any] = dict.fromkeys(names.values())
-    for annotation in content['annotations']:
-        name = names.get(annotation['image_id'])
-        if name is None:
-            continue
-        now, category = rarest[name], annotation['category_id']
-        if now is None or (counts[category], str(category)) < (counts[now], str(now)):
-            rarest[name] = category
+    used = [(a['category_id'], a['image_id']) for a in content['annotations']]
+    for category, image in sorted(used, key=lambda u: (counts[u[0]], str(u[0])), reverse=True):
+        if image in names:
+            rarest[names[image]] = category  # the last one is the rarest
     return {name: repr(category) for name, category in rarest.items()}
 
 

@@ -79,6 +79,12 @@ class Layout:
             )
         return found[0] if found else None
 
+    @property
+    def training(self) -> Split | None:
+        """The images to train on: those of its split, or of data without splits all."""
+        others = self.split('val') or self.split('test')
+        return self.split('train') or (None if others else self.whole)
+
 
 #: Split -> how people call its folder or file, without a year.
 _CALLED = {

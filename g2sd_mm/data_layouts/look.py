@@ -85,12 +85,10 @@ def find_trainable(
     """
     choices = choices or Choices()
     layout = find_layout(root, choices, task)
-    train, val, test = (layout.split(name) for name in ('train', 'val', 'test'))
+    train, val, test = layout.training, layout.split('val'), layout.split('test')
     there = ', '.join(split.name for split in layout.splits)
     if layout.task == 'cls' and not layout.copy and choices.read_as.get('format') != 'folders':
         _refuse_other_folders(layout)
-    if not (train or val or test):
-        train = layout.whole
     if train is None:
         raise DataError(f'{root} has {there} and no train*; it is laid out as none of: {LAYOUTS}')
     if val is not None:

@@ -168,11 +168,10 @@ def _coco(layout: Layout, train: Split, val: Split) -> Source:
     classes = tuple(names[key] for key in sorted(names))
     options: dict[str, Any] = {'shapes': None, 'classes': classes}
     for _, place, split in _loaders(train, val):
-        inside = _below(split.images, root).as_posix()
         options |= {
             f'{place}.data_root': f'{root}/',
             f'{place}.ann_file': str(_below(_labels(split), root)),
-            f'{place}.data_prefix.img': f'{inside}/',
+            f'{place}.data_prefix.img': f'{_below(split.images, root)}/',
         }
     options |= {f'{name}_evaluator.ann_file': str(files[1]) for name in ('val', 'test')}
     known = {image['id'] for image in content['images']}
@@ -378,7 +377,8 @@ def _any_images(root: Path, choices: Choices | None) -> Path:
     if not root.is_dir():
         raise UserError(f'{root}: no such folder')
     try:
-        train = find_layout(root, choices).split('train')
+        find = find_trainable if choices and choices.val_share else find_layout
+        train = find(root, choices).training
     except DataError as error:
         if '--read-as' in str(error):
             raise

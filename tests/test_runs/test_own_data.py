@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from g2sd_mm.config.load import load_config
 from g2sd_mm.data_layouts import Choices
+from g2sd_mm.data_layouts.copies import original
 from g2sd_mm.errors import DataError, UserError
+from g2sd_mm.image_files import files_below
 from g2sd_mm.runs.own_data import find_source, own_data_options
 from g2sd_mm.runs.prepare import fit_workers
 from g2sd_mm.runs.work_dir import refuse_other_data
@@ -47,6 +50,17 @@ def test_without_labels_images_of_any_layout_do(tmp_path, fruit):
     (tmp_path / 'flat').mkdir()
     (tmp_path / 'flat' / 'a.jpg').touch()
     assert root(tmp_path / 'flat') == f'{tmp_path}/flat'
+
+
+@pytest.mark.parametrize('share', [None, 0.25])
+def test_without_labels_neither_masks_nor_held_out_images_are_learnt_from(tmp_path, share):
+    root, config = tmp_path / 'fruit', 'configs/shapes/vitb_mae.py'
+    exports.masks(root, exports.scenes({'all': 4}), 'labels')
+    options = own_data_options(config, str(root), Choices(share))
+    folder = load_config(config, options).train_dataloader.dataset.dataset.data_root
+    found = [Path(original(path)) for path in files_below(folder)]
+    assert len(found) == (3 if share else 4)
+    assert all(path.parent == root / 'images' for path in found)
 
 
 def test_what_needs_more_than_a_folder_is_refused(fruit):
