@@ -179,7 +179,8 @@ def _refuse_other_folders(layout: Layout) -> None:
     named = [folder.name.lower() for folder in folders if split_of(PurePath(folder.name))]
     parts = {'masks' if 'mask' in name else split_of(PurePath(name)) for name in named}
     other = [folder for folder in folders if folder.name.lower() in _NO_CLASSES]
-    if other or len(parts) > 1:
+    inner = {path.name.lower() for folder in folders[:1] for path in folders_in(folder)}
+    if other or len(parts) > 1 or (inner & _NO_CLASSES and 'mask' in ' '.join(inner)):
         raise DataError(
             f'{(other or folders)[0]} is called as no class is: lay the folder out as one of '
             f'{LAYOUTS}; or --read-as format=folders, if it is one'

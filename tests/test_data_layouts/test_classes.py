@@ -292,6 +292,17 @@ def test_what_is_in_the_place_of_classes_is_asked_for(tmp_path, names):
     assert find_trainable(tmp_path / 'train', choices)
 
 
+def test_a_folder_for_each_image_is_no_class(tmp_path):
+    for name in ('1', '2'):
+        for part in ('images', 'masks'):
+            image_folder(tmp_path / name / part, classes=1, each=2, size=8)
+    with pytest.raises(DataError, match=words(str(tmp_path / '1'), '--read-as format=folders')):
+        find_trainable(tmp_path, Choices(val_share=0.5))
+    for name in ('1', '2'):
+        (tmp_path / name / 'masks').rename(tmp_path / name / 'more')
+    assert find_trainable(tmp_path, Choices(val_share=0.5)).task == 'cls'
+
+
 def test_a_sample_of_answers_has_no_classes(tmp_path):
     ids = [f'{i},{"cat" if i % 2 else "dog"}\n' for i in range(6)]
     root = listed(tmp_path / 'pets', train='id,breed\n' + ''.join(ids[:4]))
