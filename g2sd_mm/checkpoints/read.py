@@ -45,7 +45,7 @@ class Weights:
         state: the tensors.
         meta: ``meta`` of a file of ours or mmengine's.
         args: the command line that official files carry.
-        config: ``config.json`` of a Hugging Face folder.
+        config: ``config.json`` of the Hugging Face folder that it lies in.
         files: the files that the tensors lie in.
         notes: what was decided in reading it: of two sets of weights, the one that was taken.
         prefixes: of wrappers (DDP, torch.compile, ...), taken off the names.
@@ -85,16 +85,19 @@ def read_weights(path: str | Path, mmap: bool = False, which: Which | None = Non
     """
     path = Path(path).expanduser()
     if path.is_dir():
-        return _read_folder(path, mmap, which)
-    if path.name.endswith(_INDEX):
-        return _read_shards(path, mmap, which)
+        return replace(read_weights(_of_folder(path), mmap, which), path=str(path))
     if (shard := _SHARD.search(path.name)) and int(shard[1]) > 1 and path.is_file():
         index = path.name[: shard.start()] + path.suffix + _INDEX
         raise CheckpointError(
             f'{path} is one of {int(shard[1])} shards, a part of the network: give their index '
             f'({index}), or the folder'
         )
-    return _without_wrappers(_read_file(path, mmap, which))
+    read = _read_shards if path.name.endswith(_INDEX) else _read_file
+    weights = read(path, mmap, which)
+    state, prefixes = unwrapped(weights.state, weights.path)
+    beside = path.parent / 'config.json'
+    config = _read_json(beside) if path.name in _IN_FOLDER and beside.is_file() else {}
+    return replace(weights, state=state, prefixes=prefixes, config=config)
 
 
 def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
@@ -115,11 +118,6 @@ def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
         files=(path,),
         notes=(said,) if said else (),
     )
-
-
-def _without_wrappers(weights: Weights) -> Weights:
-    state, prefixes = unwrapped(weights.state, weights.path)
-    return replace(weights, state=state, prefixes=prefixes)
 
 
 def _safetensors_meta(path: Path) -> dict[str, str]:
@@ -165,8 +163,8 @@ def _is_plain(tensor: Tensor) -> bool:
     return tensor.layout is torch.strided and not tensor.is_quantized
 
 
-def _read_folder(path: Path, mmap: bool, which: Which | None) -> Weights:
-    """A Hugging Face folder: ``config.json`` and the weights beside it."""
+def _of_folder(path: Path) -> Path:
+    """What a Hugging Face folder keeps its weights in."""
     found = next((path / name for name in _IN_FOLDER if (path / name).is_file()), None)
     if found is None:
         others = sorted(p.name for p in path.iterdir() if p.suffix in ('.pth', '.safetensors'))
@@ -175,9 +173,7 @@ def _read_folder(path: Path, mmap: bool, which: Which | None) -> Weights:
             f'{path} is no folder of Hugging Face, with {_IN_FOLDER[0]} or {_IN_FOLDER[2]} in it: '
             f'{instead}'
         )
-    config = _read_json(path / 'config.json') if (path / 'config.json').is_file() else {}
-    inside = read_weights(found, mmap, which)
-    return replace(inside, path=str(path), config=config)
+    return found
 
 
 def _read_shards(path: Path, mmap: bool, which: Which | None) -> Weights:
@@ -204,7 +200,7 @@ def _read_shards(path: Path, mmap: bool, which: Which | None) -> Weights:
             'fetch the shards again'
         )
     paths = tuple(path.parent / name for name in files)
-    return _without_wrappers(Weights(str(path), state, files=paths, notes=tuple(notes)))
+    return Weights(str(path), state, files=paths, notes=tuple(notes))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

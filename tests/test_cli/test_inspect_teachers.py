@@ -80,6 +80,14 @@ def test_a_plain_vit_keeps_its_uses_and_teaches_too(tool, timm_file):
     assert offered(out)['teacher.model'] == 'vit_tiny_patch16_224'
 
 
+def test_a_plain_vit_is_asked_for_its_normalisation(tool, tmp_path, timm_file):
+    _, out, _ = tool('inspect', timm_file('vit_tiny_patch16_224', 'model.safetensors'))
+    assert 'mean and standard deviation' in out
+    (tmp_path / 'config.json').write_text(json.dumps({'architecture': 'vit_tiny_patch16_224'}))
+    _, out, _ = tool('inspect', tmp_path / 'model.safetensors')
+    assert 'mean and standard deviation' not in out  # the teacher takes what stands there
+
+
 def test_a_norm_that_the_file_lacks_is_left_out(tool, tmp_path):
     state = as_real(timm_state('vit_tiny_patch16_224'))
     state |= {f'fc_norm.{part}': state.pop(f'norm.{part}') for part in ('weight', 'bias')}

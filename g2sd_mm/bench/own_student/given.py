@@ -205,7 +205,9 @@ def _of_file(file: str, student: str, task: str) -> Networks:
             f'--teacher {file} is {facts.title}: {why} (python tools/checkpoint.py inspect {file})'
         )
     model = str(teaching.teacher.get('model', file))
-    return _of_encoder(model, dict(teaching.teacher), teaching.width, student, file)
+    found = _of_encoder(model, dict(teaching.teacher), teaching.width, student, file)
+    note = (f'teacher {file}: {teaching.note}',) if teaching.note else ()
+    return replace(found, reasons=(*found.reasons, *note))
 
 
 def _of_autoencoder(facts: Facts, file: str, student: str) -> Networks:

@@ -108,8 +108,9 @@ RESNET = EncoderFamily(
 PLAIN = EncoderFamily(
     'plain',
     timm=('vit_*_[0-9]*', 'deit_*', 'eva_large*'),
-    note="MAE's, DINO's, DeiT's, AugReg's and other ViTs have these names; where their means and "
-    'standard deviations differ, the file does not say which it was trained with',
+    note="MAE's, DINO's, DeiT's, AugReg's and other ViTs have these names, and the file does not "
+    "say with which mean and standard deviation it was trained: those of timm's model are taken; a "
+    'name with its tag (vit_small_patch16_224.dino) has its own',
 )
 
 #: ``model_type`` of transformers' ``config.json``.

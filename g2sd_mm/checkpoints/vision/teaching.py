@@ -11,6 +11,8 @@ from typing import Any
 from ...config.options import option_words
 from ..read import Weights
 from .encoders import VisionEncoder
+from .families import PLAIN
+from .names import is_sin_cos
 from .timm_models import timm_model
 
 _CONFIG = 'configs/imagenet/g2sd_vits_generic_{teacher}.py'
@@ -54,11 +56,27 @@ def how_to_teach(weights: Weights, encoder: VisionEncoder, file: str) -> Teachin
             'has, give distillation.teacher.model=NAME distillation.teacher.checkpoint=FILE'
         )
     options: dict[str, Any] = {'model': model.name, 'checkpoint': _file_of(weights, file)}
+    note = ''
+    if encoder.family is PLAIN and not weights.config:
+        if is_sin_cos(weights.state.get('pos_embed')):
+            options |= _of_mae(model.name)
+        else:
+            note = PLAIN.note
     if model.block != -1:
         options['block'] = model.block
     if not model.has_norm:
         options['norm'] = False
-    return _teaching(encoder, options, model.width)
+    return _teaching(encoder, options, model.width, note)
+
+
+def _of_mae(model: str) -> dict[str, Any]:
+    """How a ViT with MAE's positions sees images: timm's of no tag may have another mean."""
+    from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+    from timm.models import is_model_pretrained
+
+    if is_model_pretrained(f'{model}.mae'):
+        return {'model': f'{model}.mae'}
+    return {'mean': list(IMAGENET_DEFAULT_MEAN), 'std': list(IMAGENET_DEFAULT_STD)}
 
 
 def _of_folder(weights: Weights, encoder: VisionEncoder, file: str) -> Teaching:

@@ -37,8 +37,9 @@ _NEVER_RUN = (
 class TimmTeacher(FeatureTeacher):
     """A network of timm: DINOv2, DINOv3, EUPE, BEiT v2, EVA-02, CLIP, SigLIP 2, ConvNeXt, Swin, ...
 
-    Mean, std and licence are those that timm knows of the model. Blocks behind the wanted one, and
-    heads, are dropped before its weights are loaded.
+    Mean, std and licence are those of the ``config.json`` beside its weights, else those that timm
+    knows of the model. Blocks behind the wanted one, and heads, are dropped before its weights are
+    loaded.
 
     Args:
         model: its name in timm, with or without a tag: ``vit_small_patch14_dinov2.lvd142m``.
@@ -51,8 +52,8 @@ class TimmTeacher(FeatureTeacher):
         pretrained: fetch them from the hub that timm names, or take them from its cache.
         random_weights: admit a teacher without weights (speed tests only).
         overrides: further arguments of ``timm.create_model``, for a model of another size.
-        mean, std: of RGB values 0 to 1, in place of timm's.
-        licence: of its weights, in place of what timm says.
+        mean, std: of RGB values 0 to 1, in place of those.
+        licence: of its weights, in place of that.
         options: ``cls``, ``size``, ``compile`` and ``dtype`` of
             :class:`~g2sd_mm.distill.teachers.features.FeatureTeacher`.
 
@@ -94,6 +95,8 @@ class TimmTeacher(FeatureTeacher):
                 f'{_PLACE}.pretrained=True to fetch them from the hub'
             )
         weights = read_weights(checkpoint, mmap=True) if checkpoint else None
+        said = {} if weights is None else weights.config
+        known = {**known, **(said.get('pretrained_cfg') or said)}  # older files have no such key
         if weights is not None and (size := _size_of_file(weights.state, network)):
             network = self._create(img_size=size)  # positions are resampled once, when they are run
         info = _stages(network, model)
@@ -141,8 +144,9 @@ class TimmTeacher(FeatureTeacher):
 
     def features(self, images: Tensor) -> Features:
         """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
-        given = inspect.signature(self.model.forward_intermediates).parameters
-        prefix = {'return_prefix_tokens': True} if 'return_prefix_tokens' in given else {}
+        takes = inspect.signature(self.model.forward_intermediates).parameters
+        asked = 'return_prefix_tokens' in takes and getattr(self.model, 'num_prefix_tokens', 1)
+        prefix = {'return_prefix_tokens': True} if asked else {}
         answers = self.model.forward_intermediates(
             images, indices=self._blocks, norm=self._norm, intermediates_only=True, **prefix
         )

@@ -15,7 +15,8 @@ from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.identify import title_of
 from g2sd_mm.checkpoints.uses import uses_of
-from g2sd_mm.checkpoints.vision import vision_encoder
+from g2sd_mm.checkpoints.vision import plain_encoder, vision_encoder
+from g2sd_mm.checkpoints.vision.teaching import how_to_teach
 from g2sd_mm.models.positions import sincos_position_embedding
 
 from ...helpers.encoders import (
@@ -250,6 +251,23 @@ def test_only_fixed_positions_make_a_plain_encoder_maes():
     moved = fixed.clone()
     moved[0, 0] = 0.1
     assert PLAIN in title_of({**state, 'pos_embed': moved})
+
+
+@pytest.mark.parametrize(
+    ('name', 'seen'),
+    [
+        ('vit_base_patch16_224', {'model': 'vit_base_patch16_224.mae'}),
+        (  # timm has no MAE of that size
+            'vit_small_patch16_224',
+            {'model': 'vit_small_patch16_224', 'mean': [0.485, 0.456, 0.406]},
+        ),
+    ],
+)
+def test_a_mae_sees_images_as_maes_do(name, seen):
+    state = timm_state(name, num_classes=0)
+    state['pos_embed'] = sincos_position_embedding(state['pos_embed'].shape[-1], (14, 14))
+    teaching = how_to_teach(Weights('mae.pth', state), plain_encoder(state), 'mae.pth')
+    assert seen.items() <= teaching.teacher.items() and not teaching.note
 
 
 @pytest.mark.parametrize('name', ['vit_small_patch14_dinov2', 'deit3_small_patch16_224'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,30 @@ def test_statistics_and_licence_are_those_that_timm_knows():
     assert dino.licence == 'apache-2.0' and dino.pixels.std[2] == pytest.approx(255 * 0.225)
     other = teacher_of(DINO, None, mean=(0.5,) * 3, std=(0.25,) * 3, licence='cc0')
     assert other.pixels.std == (63.75,) * 3 and other.about()['licence'] == 'cc0'
+
+
+@pytest.mark.parametrize('nested', [True, False])
+def test_a_file_beside_its_config_is_normalised_as_that_says(nested, tmp_path):
+    """As folders of timm's hub are; older ones have no ``pretrained_cfg``."""
+    name = 'vit_base_patch16_224'  # of no tag: another one's weights, with means of 0.5
+    network = library(f'{name}.mae')
+    file = Path(saved(network, tmp_path)).rename(tmp_path / 'model.safetensors')
+    mae = network.pretrained_cfg
+    said = {'mean': list(mae['mean']), 'std': list(mae['std']), 'license': mae['license']}
+    config = {'architecture': name, **({'pretrained_cfg': said} if nested else said)}
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    small = FAMILIES[f'{name}.mae'][0]
+    for given in (file, tmp_path):
+        teacher = TimmTeacher(name, checkpoint=str(given), overrides=small)
+        assert teacher.licence == mae['license']
+        assert_same(answered(teacher, 64, 16), *own_answer(network, 64))
+
+
+def test_a_network_without_any_token_but_patches():
+    small = dict(VIT, img_size=64)
+    teacher = TimmTeacher('vit_relpos_small_patch16_224', random_weights=True, overrides=small)
+    answer = answered(teacher, 64, 16)
+    assert answer.cls is None and answer.patches.shape == (2, 4, 4, 24)
 
 
 # Blocks -------------------------------------------------------------------------------------------
