@@ -161,6 +161,7 @@ _OF_HUGGING_FACE: tuple[tuple[EncoderFamily, Callable[[Names], bool]], ...] = (
     ),
     (SIGLIP, lambda n: _self_attention(n) and n.has('head.probe')),
     (CLIP, lambda n: _self_attention(n) and n.has('pre_layrnorm.')),
+    (AIM, lambda n: n.has('embeddings.rms_norm.') and n.has('.ffn.gate_proj.')),
     (CONVNEXT2, lambda n: n.has('.layers.0.dwconv.') and n.has('.grn.weight')),
     (CONVNEXT, lambda n: n.has('.layers.0.dwconv.') and n.has('.layer_scale_parameter')),
     (DINOV3_CONVNEXT, lambda n: n.has('.layers.0.depthwise_conv.')),

@@ -18,6 +18,7 @@ _PROJECTIONS = (
     'patch_embeddings.projection.weight',
     'patch_embeddings.weight',
     'patch_embedding.weight',
+    'patch_embed.weight',
 )
 _POSITIONS = ('pos_embed', 'position_embeddings', 'position_embedding.weight')
 _REGISTERS = ('reg_token', 'storage_tokens', 'register_tokens')
@@ -72,8 +73,9 @@ class Names:
 
     @functools.cached_property
     def class_token(self) -> bool:
-        """Whether there is one."""
-        return self.shape(*_CLASS_TOKENS) is not None
+        """Whether there is one; a head that pools by attention may have another."""
+        parts = (name.split('.') for name in self.state)
+        return any(part[-1] in _CLASS_TOKENS and part[-2:-1] != ['head'] for part in parts)
 
     @functools.cached_property
     def registers(self) -> int:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, Weights, describe, read_weights
 from ...checkpoints.load import defects
+from ...checkpoints.vision.names import Names
 from ...errors import UserError
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
@@ -94,7 +95,13 @@ class HuggingFaceTeacher(FeatureTeacher):
             if not random_weights:
                 # not from the disk as it is needed: the network keeps these very tensors
                 network = _filled(type(network), config, shorter, read_weights(folder))
-        self._layers = _layers(network, shorter.num_hidden_layers)
+            self._layers = _layers(network, shorter.num_hidden_layers)
+            names = Names(network.state_dict())
+            distilled = names.shape('distillation_token') is not None
+            self._prefix = names.class_token + distilled + names.registers
+            self.model, self.stride = network.eval(), patch
+            if only := self._only_size(getattr(config, 'image_size', None)):
+                options['size'] = options.get('size') or only
         statistics = _pixels(folder, model, mean, std)
         super().__init__(
             network,
@@ -115,11 +122,41 @@ class HuggingFaceTeacher(FeatureTeacher):
             last = self.model(**self._inputs(images, rows, columns)).last_hidden_state
         if self._blocks[-1] == self._all - 1:
             heard[self._blocks[-1]] = last
-        return mean_features([_split(heard[n], rows, columns) for n in self._blocks])
+        return mean_features([self._split(heard[n], rows, columns) for n in self._blocks])
 
     def blocks(self) -> Sequence[nn.Module]:
         """Its layers."""
         return list(self._layers)
+
+    def _only_size(self, trained: int | Sequence[int] | None) -> int | Sequence[int] | None:
+        """The size of images that it insists on; None where its positions follow the image.
+
+        Raises:
+            UserError: if it answers with other tokens than one for each patch, class token and
+                registers first.
+        """
+        reasons: list[Exception] = []
+        for only in (None, trained) if trained else (None,):
+            size = only or 2 * self.stride
+            height, width = (size, size) if isinstance(size, int) else size
+            try:
+                with torch.no_grad():
+                    self.features(torch.zeros(2, 3, height, width, dtype=self.model.dtype))
+                return only
+            except (RuntimeError, ValueError, TypeError) as error:
+                reasons.append(error)
+        raise UserError(
+            f'{_PLACE}.model: {type(self.model).__name__} of transformers gives no map of its '
+            f'patches ({one_line(reasons[0])[:200]}): take it as a TimmTeacher'
+        ) from reasons[0]
+
+    def _split(self, tokens: Tensor, rows: int, columns: int) -> Features:
+        """Tokens [B, prefix + rows * columns, C]: class token first, registers, patches."""
+        if tokens.ndim != 3 or tokens.shape[1] != self._prefix + rows * columns:
+            known = f'{self._prefix} + {rows} x {columns} tokens'
+            raise ValueError(f'a block answers with {list(tokens.shape)} in place of {known}')
+        cls = tokens[:, 0] if self._prefix else None
+        return Features(cls, tokens[:, self._prefix :].unflatten(1, (rows, columns)))
 
     def _inputs(self, images: Tensor, rows: int, columns: int) -> dict[str, Any]:
         """Arguments of the network's forward."""
@@ -280,13 +317,6 @@ def _listening(layers: Any, wanted: Sequence[int], heard: dict[int, Tensor]) -> 
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _split(tokens: Tensor, rows: int, columns: int) -> Features:
-    """Tokens [B, prefix + rows * columns, C]: class token first, registers, patches."""
-    prefix = tokens.shape[1] - rows * columns
-    cls = tokens[:, 0] if prefix else None
-    return Features(cls, tokens[:, prefix:].unflatten(1, (rows, columns)))
 
 
 def _pixels(

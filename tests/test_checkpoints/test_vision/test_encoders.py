@@ -154,6 +154,7 @@ HUGGING_FACE = {
     'Beit': ('BEiT, BEiT v2 or data2vec ViT', {}),
     'Data2VecVision': ('BEiT, BEiT v2 or data2vec ViT', {}),
     'IJepa': ('ViT without a class token', {}),
+    'Aimv2Vision': ('AIMv2 ViT', {}),  # the head that pools has a token of its own
     'ConvNext': ('ConvNeXt', TINY_CONV),
     'ConvNextV2': ('ConvNeXt V2', TINY_CONV),
     'Swin': ('Swin', TINY_SWIN),
@@ -178,6 +179,8 @@ def test_transformers_models_in_memory_and_on_disk(name, tmp_path):
         assert facts.kind is Kind.OTHER_ENCODER
         if not size:
             assert (facts.size['width'], facts.size['depth'], facts.size['patch']) == (16, 2, 8)
+            without = name in ('SiglipVision', 'Siglip2Vision', 'IJepa', 'Aimv2Vision')
+            assert facts.size['class token'] == ('no' if without else 'yes')
 
 
 @pytest.mark.parametrize('name', ['ViT', 'ViTMAE', 'ViTMSN'])

@@ -47,6 +47,10 @@ def config(kind: str) -> Any:
         'mae': lambda: tf.ViTMAEConfig(**size16, **MAE),
         'beit': lambda: tf.BeitConfig(**size16, use_relative_position_bias=True),
         'vit': lambda: tf.ViTConfig(**size16),
+        'aimv2': lambda: tf.Aimv2VisionConfig(**size16),
+        'swin': lambda: tf.SwinConfig(embed_dim=24, depths=[1], num_heads=[2], image_size=64),
+        'vitdet': lambda: tf.VitDetConfig(**size16),
+        'yolos': lambda: tf.YolosConfig(**{**size16, 'image_size': [64, 64]}),
     }[kind]()
 
 
@@ -194,6 +198,25 @@ def test_a_folder_without_what_is_needed_is_refused(tmp_path):
     )
     with refused('scales pixels'):
         HuggingFaceTeacher(str(tmp_path))
+
+
+@pytest.mark.parametrize('kind', ['swin', 'vitdet', 'yolos'])
+def test_networks_whose_tokens_are_no_class_token_registers_and_patches_are_refused(kind, tmp_path):
+    """A detector has its queries last, others a map: none may be taken for patches."""
+    saved(kind, tmp_path)
+    with refused('distillation.teacher.model', 'TimmTeacher'):
+        HuggingFaceTeacher(str(tmp_path))
+
+
+def test_one_with_positions_of_one_size_sees_images_of_that_size(tmp_path):
+    network = saved('aimv2', tmp_path)
+    teacher = HuggingFaceTeacher(str(tmp_path), size=None)
+    assert teacher.size == (64, 64)
+    assert answered(teacher, 96).patches.shape == (2, 6, 6, 24)  # on the student's grid
+    answer = answered(teacher, 64)
+    tokens = own_answer(network, 'aimv2', 64)
+    assert answer.cls is None  # that of its head is none
+    torch.testing.assert_close(answer.patches.flatten(1, 2), tokens, atol=1e-4, rtol=0)
 
 
 def test_networks_that_are_no_plain_transformers_are_refused(tmp_path):
