@@ -152,9 +152,6 @@ class HuggingFaceTeacher(FeatureTeacher):
 
     def _split(self, tokens: Tensor, rows: int, columns: int) -> Features:
         """Tokens [B, prefix + rows * columns, C]: class token first, registers, patches."""
-        if tokens.ndim != 3 or tokens.shape[1] != self._prefix + rows * columns:
-            known = f'{self._prefix} + {rows} x {columns} tokens'
-            raise ValueError(f'a block answers with {list(tokens.shape)} in place of {known}')
         cls = tokens[:, 0] if self._prefix else None
         return Features(cls, tokens[:, self._prefix :].unflatten(1, (rows, columns)))
 
