@@ -78,15 +78,13 @@ class OpenMMLabFeatureTeacher(FeatureTeacher):
         backbone = self._backbone
         if isinstance(backbone, G2SDViT):
             return _of_ours(backbone, images)
-        if not _gives_tokens(backbone):
-            return _of_map(backbone(images), type(backbone).__name__)
+        if getattr(backbone, 'cls_token', None) is None or not _gives_tokens(backbone):
+            return _of_map(backbone, images)
         with _out_type(backbone, 'raw'):
             tokens = _last(backbone(images))
         rows, columns = (side // self.stride for side in images.shape[-2:])
         prefix = tokens.shape[1] - rows * columns
-        has_class = getattr(backbone, 'cls_token', None) is not None
-        cls = tokens[:, 0] if prefix and has_class else None
-        return Features(cls, tokens[:, prefix:].unflatten(1, (rows, columns)))
+        return Features(tokens[:, 0], tokens[:, prefix:].unflatten(1, (rows, columns)))
 
     def _measured(self, channels: int, dtype: torch.dtype) -> tuple[int, int]:
         """Stride [pixels] and width of what the backbone gives, of an image of its own size."""
@@ -95,11 +93,8 @@ class OpenMMLabFeatureTeacher(FeatureTeacher):
         height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         with torch.no_grad():
             images = torch.zeros(1, channels, height, width, dtype=dtype)
-            if isinstance(backbone, G2SDViT):
-                answer = _of_ours(backbone, images)
-            else:
-                with _out_type(backbone, 'featmap'):
-                    answer = _of_map(backbone(images), type(backbone).__name__)
+            ours = isinstance(backbone, G2SDViT)
+            answer = _of_ours(backbone, images) if ours else _of_map(backbone, images)
         return height // answer.patches.shape[1], answer.patches.shape[-1]
 
 
@@ -117,11 +112,13 @@ def _of_ours(backbone: G2SDViT, images: Tensor) -> Features:
     return Features(tokens[:, 0], tokens[:, 1 : 1 + places].unflatten(1, grid))
 
 
-def _of_map(answer: Any, name: str) -> Features:
-    last = _last(answer)
+def _of_map(backbone: Any, images: Tensor) -> Features:
+    with _out_type(backbone, 'featmap'):
+        last = _last(backbone(images))
     if not isinstance(last, Tensor) or last.ndim != 4:
         raise UserError(
-            f'{_PLACE}: {name} gives no feature map; change that with {_PLACE}.overrides'
+            f'{_PLACE}: {type(backbone).__name__} gives no feature map; change that with '
+            f'{_PLACE}.overrides'
         )
     return Features(None, last.movedim(1, -1))
 

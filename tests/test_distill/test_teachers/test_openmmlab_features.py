@@ -82,6 +82,18 @@ def test_another_block_by_overrides(tmp_path):
     assert teacher.model.backbone.out_indices == [1]
 
 
+def test_a_transformer_without_a_class_token_gives_its_map(tmp_path):
+    sam = dict(VIT, type='ViTSAM', out_channels=16, arch=dict(VIT['arch'], global_attn_indexes=[1]))
+    for backbone in (sam, dict(VIT, with_cls_token=False, out_type='avg_featmap')):
+        teacher, network = teacher_of(config(backbone), tmp_path)
+        answer, images = answered(teacher, 64)
+        network.backbone.out_type = 'featmap'
+        with torch.no_grad():
+            (patches,) = network.backbone(images)
+        assert answer.cls is None
+        torch.testing.assert_close(answer.patches, patches.movedim(1, -1), atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize('size', [64, 96])
 def test_a_convolutional_network_gives_its_last_map(size, tmp_path):
     teacher, network = teacher_of(config(RESNET), tmp_path, cls='mean')
