@@ -66,7 +66,10 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.STAGE2_RUN, lambda n: _any(n, 'student.')),
     (Kind.MAE_RUN, lambda n: _any(n, 'autoencoder.')),
     (Kind.OTHER_ENCODER, lambda n: vision_encoder(n) is not None),
-    (Kind.HUGGING_FACE_MAE, lambda n: _any(n, 'decoder.decoder_layers.')),
+    (
+        Kind.HUGGING_FACE_MAE,
+        lambda n: _any(n, 'decoder.decoder_layers.', 'decoder.decoder_encoder.layer.'),
+    ),
     (
         Kind.HUGGING_FACE_DEIT,
         lambda n: _hugging_face(n) and _within(n, 'embeddings.distillation_token'),

@@ -88,6 +88,11 @@ def test_a_plain_vit_is_asked_for_its_normalisation(tool, tmp_path, timm_file):
     assert 'mean and standard deviation' not in out  # the teacher takes what stands there
 
 
+def test_a_deit_with_two_heads_teaches(tool, timm_file):
+    _, out, _ = tool('inspect', timm_file('deit_tiny_distilled_patch16_224'))
+    assert offered(out)['teacher.model'] == 'deit_tiny_distilled_patch16_224'
+
+
 def test_a_norm_that_the_file_lacks_is_left_out(tool, tmp_path):
     state = as_real(timm_state('vit_tiny_patch16_224'))
     state |= {f'fc_norm.{part}': state.pop(f'norm.{part}') for part in ('weight', 'bias')}

@@ -57,8 +57,9 @@ _DECODER = (
 )
 _VIT = _encoder('vit', Rule('norm.{p}', 'vit.layernorm.{p}'))
 
-# transformers 5 in memory -> on disk
+# transformers 5 in memory -> on disk; the first is how it writes a ViTMAE's decoder
 _IN_MEMORY = (
+    (re.compile(r'\.decoder_encoder\.layer\.'), '.decoder_layers.'),
     (re.compile(r'(?<!decoder_)\blayers\.(\d+)\.'), r'encoder.layer.\1.'),
     (re.compile(r'\.attention\.q_proj\.'), '.attention.attention.query.'),
     (re.compile(r'\.attention\.k_proj\.'), '.attention.attention.key.'),
@@ -71,8 +72,7 @@ _IN_MEMORY = (
 
 def _as_on_disk(state: State) -> State:
     """transformers 5's names in memory, and models saved without their head, as files have them."""
-    if any('.q_proj.' in name for name in state):
-        state = {_rename(name): tensor for name, tensor in state.items()}
+    state = {_rename(name): tensor for name, tensor in state.items()}
     if not any(name.startswith('embeddings.') for name in state):
         return state
     if 'embeddings.distillation_token' in state:

@@ -81,7 +81,9 @@ def report(facts: Facts, file: str, teaching: Teaching | None = None) -> list[st
     why = 'its weights are broken' if facts.broken else 'no config is made for it'
     if teaching is not None:
         lines += [f'  note      {teaching.note}'] if teaching.note else []
-        uses += [('teacher of stage 1', teaching.command)] if teaching.command else []
+        taught = {purpose for purpose, _ in uses}  # a whole MAE does, as the paper's teacher
+        if teaching.command and 'teacher of stage 1' not in taught:
+            uses.append(('teacher of stage 1', teaching.command))
         why = teaching.reason
     lines += [f'  use       {purpose}: {command}' for purpose, command in uses]
     if not uses:

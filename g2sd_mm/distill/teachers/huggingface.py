@@ -30,7 +30,7 @@ _PLACE = 'distillation.teacher'
 _WEIGHTS = ('model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin')
 #: What files have beside the encoder, and no teacher of features runs.
 _NEVER_RUN = (
-    'classifier.*', 'pooler.*', 'decoder.*', 'decode_head.*', 'auxiliary_head.*', 'lm_head.*',
+    '*classifier.*', 'pooler.*', 'decoder.*', 'decode_head.*', 'auxiliary_head.*', 'lm_head.*',
     'text_model.*', 'text_projection.*', 'visual_projection.*', 'logit_scale', 'logit_bias',
     'head.*', '*.position_ids', '*relative_position_index', '*mask_token',
 )  # fmt: skip

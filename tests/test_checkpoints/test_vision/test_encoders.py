@@ -10,7 +10,14 @@ import os
 import pytest
 import torch
 
-from g2sd_mm.checkpoints import CheckpointError, Kind, Weights, describe, identify
+from g2sd_mm.checkpoints import (
+    CheckpointError,
+    Kind,
+    Weights,
+    describe,
+    identify,
+    read_weights,
+)
 from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.identify import title_of
@@ -22,6 +29,8 @@ from g2sd_mm.models.positions import sincos_position_embedding
 from ...helpers.encoders import (
     TINY_CONV,
     TINY_SWIN,
+    TINY_TEXT,
+    TINY_VIT,
     as_real,
     hugging_face,
     save_folder,
@@ -165,8 +174,6 @@ HUGGING_FACE = {
 
 @pytest.mark.parametrize('name', HUGGING_FACE)
 def test_transformers_models_in_memory_and_on_disk(name, tmp_path):
-    from g2sd_mm.checkpoints import read_weights
-
     called, size = HUGGING_FACE[name]
     model = hugging_face(name, **size)
     model.save_pretrained(tmp_path)
@@ -183,6 +190,20 @@ def test_transformers_models_in_memory_and_on_disk(name, tmp_path):
             assert facts.size['class token'] == ('no' if without else 'yes')
 
 
+def test_a_mae_that_transformers_has_saved_is_one(tmp_path):
+    transformers = pytest.importorskip('transformers')
+    decoder = dict(decoder_hidden_size=16, decoder_num_hidden_layers=2,
+                   decoder_num_attention_heads=2, decoder_intermediate_size=32)  # fmt: skip
+    config = transformers.ViTMAEConfig(**TINY_VIT, **decoder)
+    network = transformers.ViTMAEForPreTraining(config)
+    network.decoder.decoder_pos_embed.data.normal_()
+    network.save_pretrained(tmp_path)
+    for weights in (read_weights(tmp_path), Weights('x.pth', dict(network.state_dict()))):
+        facts = facts_of(weights)
+        assert facts.kind is Kind.HUGGING_FACE_MAE and facts.encoder is not None
+        assert (facts.size['decoder width'], facts.size['decoder depth']) == (16, 2)
+
+
 @pytest.mark.parametrize('name', ['ViT', 'ViTMAE', 'ViTMSN'])
 def test_plain_ones_of_transformers_stay_what_they_are(name):
     state = hugging_face(name).state_dict()
@@ -190,14 +211,10 @@ def test_plain_ones_of_transformers_stay_what_they_are(name):
 
 
 def test_image_and_text_in_one_file(tmp_path):
-    from ...helpers.encoders import TINY_TEXT, TINY_VIT
-
     for name, called in (('CLIP', 'CLIP ViT'), ('Siglip', 'SigLIP or SigLIP 2 ViT')):
         folder = save_folder(
             name, tmp_path / name, vision_config=TINY_VIT, text_config=TINY_TEXT
         )
-        from g2sd_mm.checkpoints import read_weights
-
         facts = facts_of(read_weights(folder))
         assert called in facts.title
         assert (facts.size['width'], facts.size['depth']) == (16, 2)
@@ -286,8 +303,6 @@ def test_one_that_is_given_as_a_start_is_called_by_its_name(tmp_path, name):
 
 @pytest.mark.skipif(not os.environ.get('G2SD_DINOV2_FILE'), reason='no DINOv2 file here')
 def test_a_real_dinov2_file():
-    from g2sd_mm.checkpoints import read_weights
-
     facts = facts_of(read_weights(os.environ['G2SD_DINOV2_FILE'], mmap=True))
     assert facts.title == 'a DINOv2 ViT-S/14 (timm names)'
     assert facts.size['positions'] == '37x37 table (518 px)'

@@ -99,7 +99,8 @@ def own_answer(network: Any, kind: str, size: int, hidden: int | None = None) ->
 
 def assert_same(answer: Features, tokens: Tensor, kind: str, side: int) -> None:
     prefix = tokens.shape[1] - side * side
-    assert prefix == {'siglip': 0, 'siglip2': 0, 'dinov2_registers': 5, 'dinov3': 5}.get(kind, 1)
+    others = {'siglip': 0, 'siglip2': 0, 'deit': 2, 'dinov2_registers': 5, 'dinov3': 5}
+    assert prefix == others.get(kind, 1)
     assert (answer.cls is None) == (prefix == 0)
     if prefix:
         torch.testing.assert_close(answer.cls, tokens[:, 0], atol=1e-4, rtol=0)
@@ -142,15 +143,21 @@ def test_a_masked_autoencoder_sees_all_patches_whenever_it_is_asked(tmp_path):
     assert torch.equal(first.patches, second.patches)
 
 
-def test_a_file_of_a_task_is_read_without_its_head(tmp_path):
+@pytest.mark.parametrize(
+    ('kind', 'network', 'inner', 'patch'),
+    [
+        ('Dinov2', 'Dinov2ForImageClassification', 'dinov2', 14),
+        ('DeiT', 'DeiTForImageClassificationWithTeacher', 'deit', 16),
+    ],
+)
+def test_a_file_of_a_task_is_read_without_its_head(kind, network, inner, patch, tmp_path):
     torch.manual_seed(1)
-    network = tf.Dinov2ForImageClassification(
-        tf.Dinov2Config(**SIZE, image_size=56, patch_size=14, num_labels=3)
-    )
+    size = dict(SIZE, image_size=4 * patch, patch_size=patch, num_labels=3)
+    network = getattr(tf, network)(getattr(tf, f'{kind}Config')(**size))
     randomised(network).save_pretrained(tmp_path)
     (tmp_path / 'preprocessor_config.json').write_text(json.dumps(PROCESSOR))
-    answer = answered(HuggingFaceTeacher(str(tmp_path)), 56)
-    assert_same(answer, own_answer(network.dinov2, 'dinov2', 56), 'dinov2', 4)
+    answer = answered(HuggingFaceTeacher(str(tmp_path)), 4 * patch)
+    assert_same(answer, own_answer(getattr(network, inner), inner, 4 * patch), inner, 4)
 
 
 # What is refused ----------------------------------------------------------------------------------
