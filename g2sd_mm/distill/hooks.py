@@ -309,4 +309,5 @@ def replayed(runner: Runner) -> str:
     }
     if getattr(teacher, 'prepares_images', False):  # in a size that follows the student's grid
         parts['stride'] = student_stride(_distillers(model)[0].student)
+        parts['pixels'] = getattr(teacher, 'pixels', None)  # of a file beside its weights
     return cache_key(parts)

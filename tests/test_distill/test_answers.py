@@ -15,6 +15,7 @@ from g2sd_mm.distill import answers
 from g2sd_mm.distill.answers import TeacherAnswers, TeacherAnswersHook
 from g2sd_mm.distill.students import MaskedStudent
 from g2sd_mm.distill.teachers import Features
+from g2sd_mm.distill.teachers.images import Pixels
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.train import train
@@ -113,6 +114,17 @@ def test_answers_of_other_modules_or_for_other_losses_are_others(tmp_path, logge
     )  # fmt: skip
     own, again, *others = (before_training(tmp_path, logger, each)[1] for each in changes)
     assert own == again and len({own, *others}) == 3
+
+
+def test_answers_to_images_normalised_in_another_way_are_others(tmp_path, logger, monkeypatch):
+    """A file beside the weights says how, and no entry of the config."""
+    monkeypatch.setattr(MAETeacher, 'prepares_images', True)
+    folders = set()
+    for mean in (0.5, 0.4):
+        pixels = Pixels.of_fractions((mean,) * 3, (0.5,) * 3)
+        monkeypatch.setattr(MAETeacher, 'pixels', pixels, raising=False)
+        folders.add(before_training(tmp_path, logger)[1])
+    assert len(folders) == 2
 
 
 def test_answers_on_another_grid_are_others(tmp_path, logger, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,7 @@ _HOOKS = {'logger', 'timer', 'checkpoint', 'visualization'}
 #: Steps of a pipeline that stop a run or change nothing.
 _CHECKS = {'CheckListedSize'}
 _INSTALLED = {'site-packages', 'dist-packages'}
+_CONFIG = 'config.json'
 _WEIGHTS = ('.pth', '.pt', '.safetensors', '.bin', '.ckpt', '.npz')
 
 
@@ -88,13 +90,17 @@ def digest(
 
 
 def own_files(cfg: Mapping[str, Any]) -> list[Path]:
-    """Weights that a config names and no run of a suite leaves, and its own modules' source."""
-    weights = (
-        Path(value)
-        for value in _texts(cfg)
-        if value.endswith(_WEIGHTS) and not value.startswith('work_dirs/')
-    )
-    return sorted({*filter(Path.is_file, weights), *_sources(named_imports(cfg), set())})
+    """Weights that a config names and no run of a suite leaves, and its own modules' source.
+
+    Of a folder with a ``config.json``, as of Hugging Face, all files; of a file that beside it.
+    """
+    named = [value for value in _texts(cfg) if value and not value.startswith('work_dirs/')]
+    files = [Path(value) for value in named if value.endswith(_WEIGHTS)]
+    files += [file.with_name(_CONFIG) for file in files]
+    for folder in (v for v in named if os.path.isfile(os.path.join(v, _CONFIG))):
+        files += Path(folder).iterdir()
+    weights = {file for file in files if file.is_file()}
+    return sorted({*weights, *_sources(named_imports(cfg), set())})
 
 
 def own_teachers(cfg: Mapping[str, Any]) -> list[str]:

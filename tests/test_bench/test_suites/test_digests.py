@@ -64,6 +64,26 @@ def test_weights_of_ones_own_and_modules_are_known_by_their_content(tmp_path, mo
     assert of(**own) != before
 
 
+def test_a_folder_of_weights_is_known_by_all_of_its_files(tmp_path):
+    """Another network in a folder of the same name, or images normalised in another way."""
+    names = ('model.safetensors', 'config.json', 'preprocessor_config.json')
+    files = [tmp_path / 'a teacher' / name for name in names]
+    files[0].parent.mkdir()
+    for file in files:
+        file.write_text('{}')
+    own = {'distillation.teacher.model': str(files[0].parent)}
+    alone = {'distillation.teacher.checkpoint': str(files[0])}
+    before, before_alone = of(**own), of(**alone)
+    for file in files:
+        file.write_text(f'changed {file}')
+        assert of(**own) != before
+        before = of(**own)
+    assert of(**alone) != before_alone
+    before_alone = of(**alone)
+    files[1].write_text('with another mean')
+    assert of(**alone) != before_alone
+
+
 def test_a_teachers_own_config_is_known_by_what_it_says(tmp_path):
     teacher = tmp_path / 'my_teacher.py'
     own = {'distillation.teacher.config': str(teacher)}
