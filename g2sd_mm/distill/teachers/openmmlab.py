@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ...agreement.depth import follow_range
 from ...agreement.inputs import channel_order, pipeline_of
-from ...agreement.weights import recorded
+from ...agreement.weights import Recorded, recorded
 from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
@@ -98,9 +98,10 @@ class OpenMMLabTeacher(ChainTeacher):
     ) -> None:
         cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
         cfg.merge_from_dict(overrides or {})
-        if checkpoint:  # of data of one's own it is not what the config says
-            facts = recorded(checkpoint)
-            follow_range(cfg, facts.depth, facts.source, str(config))
+        # of data of one's own it is not what the config says
+        facts = recorded(checkpoint) if checkpoint else Recorded()
+        follow_range(cfg, facts.depth, facts.source, str(config))
+        self._trained = facts.inputs
         import_named_libraries(cfg)
         model_cfg = plain_model(cfg)
         self._preprocessor = model_cfg.get('data_preprocessor')
@@ -120,9 +121,10 @@ class OpenMMLabTeacher(ChainTeacher):
 
     @property
     def pixels(self) -> Pixels | None:
-        """How its images are normalised; None if its config does not say."""
-        mean, std = ((self._preprocessor or {}).get(key) for key in ('mean', 'std'))
-        channels = channel_order(self._preprocessor or {}, self._pipeline)
+        """How its images are normalised, by its weights, else its config; None if none says."""
+        known, said = self._trained, self._preprocessor or {}
+        mean, std = known.mean or said.get('mean'), known.std or said.get('std')
+        channels = known.channels or channel_order(said, self._pipeline)
         return Pixels(tuple(mean), tuple(std), channels or 'BGR') if mean and std else None
 
     def check_student(self, student: nn.Module) -> None:

@@ -9,8 +9,10 @@ import torch
 from mmengine.registry import MODELS
 
 from g2sd_mm.checkpoints import CheckpointError
+from g2sd_mm.checkpoints.record import write_sidecar
 from g2sd_mm.distill import Features
 from g2sd_mm.distill.teachers import build_teacher
+from g2sd_mm.distill.teachers.images import Pixels
 
 from ...helpers.seen_images import SeeingStudent, pictures, randomised
 from ...helpers.toys import classifier_cfg, refused, save, words
@@ -69,6 +71,16 @@ def test_a_transformer_of_mmpretrain_gives_class_token_and_patches(size, tmp_pat
     torch.testing.assert_close(answer.patches, patches.movedim(1, -1), atol=1e-4, rtol=0)
     torch.testing.assert_close(answer.cls, cls, atol=1e-4, rtol=0)
     assert not any(name.startswith('head') for name in teacher.model.state_dict())
+
+
+def test_images_are_normalised_as_the_weights_say(tmp_path):
+    """They were trained with other options than the config has."""
+    file = teacher_of(config(VIT), tmp_path)[0].source
+    inputs = dict(mean=[90.0, 80.0, 70.0], std=[30.0, 20.0, 10.0], channels='BGR')
+    write_sidecar(file, {'network': None, 'inputs': inputs, 'origin': {}}, 0)
+    cfg = dict(type='OpenMMLabFeatureTeacher', config=config(VIT), checkpoint=file)
+    teacher = build_teacher(cfg)
+    assert teacher.pixels == Pixels((90.0, 80.0, 70.0), (30.0, 20.0, 10.0), 'BGR')
 
 
 def test_another_block_by_overrides(tmp_path):
