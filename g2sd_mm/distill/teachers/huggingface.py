@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,8 @@ class HuggingFaceTeacher(FeatureTeacher):
             if not random_weights:
                 # not from the disk as it is needed: the network keeps these very tensors
                 network = _filled(type(network), config, shorter, read_weights(folder))
-            self._layers = _layers(network, shorter.num_hidden_layers)
+            place = _layers_name(network, shorter.num_hidden_layers)
+            self._layers: Any = network.get_submodule(place)
             names = Names(network.state_dict())
             distilled = names.shape('distillation_token') is not None
             self._prefix = names.class_token + distilled + names.registers
@@ -204,10 +205,8 @@ def _folder(model: str, weights: bool) -> Path:
                 hub_file(model, (shard,), remedy)
     folder = hub_file(model, ('config.json',), remedy).parent
     for optional in ('preprocessor_config.json', 'README.md'):
-        try:
+        with suppress(UserError):  # asked for below where it is needed
             hub_file(model, (optional,), remedy)
-        except UserError:  # asked for below where it is needed
-            continue
     return folder
 
 
@@ -247,7 +246,8 @@ def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Modul
                 f'{weights.name} cannot serve as teacher: it is {describe(weights.state)}; '
                 f'transformers: {one_line(error)[:200]}'
             ) from error
-    later = [f'{place}.*' for place in _later_layers(network, config, shorter)]
+    built, place = shorter.num_hidden_layers, _layers_name(network, shorter.num_hidden_layers)
+    later = (f'{place}.{number}.*' for number in range(built, config.num_hidden_layers))
     ignored = (*_NEVER_RUN, *later)
     problems = []
     for what, names in (
@@ -271,13 +271,6 @@ def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Modul
     return network
 
 
-def _later_layers(network: nn.Module, config: Any, shorter: Any) -> Iterator[str]:
-    """Names of the layers of the whole network that are not built."""
-    place = _layers_name(network, shorter.num_hidden_layers)
-    for number in range(shorter.num_hidden_layers, config.num_hidden_layers):
-        yield f'{place}.{number}'
-
-
 def _layers_name(network: nn.Module, number: int) -> str:
     lists = [
         name
@@ -292,10 +285,6 @@ def _layers_name(network: nn.Module, number: int) -> str:
             'no features by block: take it as a TimmTeacher'
         )
     return min(lists, key=len)
-
-
-def _layers(network: nn.Module, number: int) -> Any:
-    return network.get_submodule(_layers_name(network, number))
 
 
 @contextmanager

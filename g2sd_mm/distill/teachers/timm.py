@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, Weights, load_verified, read_weights
+from ...checkpoints.vision.names import Names
 from ...errors import UserError
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
@@ -300,17 +300,12 @@ def _size_of_file(state: Mapping[str, Tensor], network: Any) -> Size | None:
     Only of networks whose tables are resampled when they are run.
     """
     table, own = state.get('pos_embed'), getattr(network, 'pos_embed', None)
-    if table is None or own is None or not getattr(network, 'dynamic_img_size', False):
+    grid = Names(state).grid if getattr(network, 'dynamic_img_size', False) else None
+    if table is None or own is None or grid is None or table.shape == own.shape:
         return None
-    if table.ndim != 3 or table.shape == own.shape:
-        return None
-    patch = network.patch_embed.patch_size
-    for prefix in (0, 1, getattr(network, 'num_prefix_tokens', 1)):
-        side = math.isqrt(max(0, table.shape[1] - prefix))
-        if side and side * side == table.shape[1] - prefix:
-            size = (side * patch[0], side * patch[1])
-            return None if size == tuple(network.patch_embed.img_size) else size
-    return None
+    rows, columns = network.patch_embed.patch_size
+    size = (grid[0] * rows, grid[1] * columns)
+    return None if size == tuple(network.patch_embed.img_size) else size
 
 
 def _by_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
