@@ -98,7 +98,7 @@ class Names:
         if len(shape) == 4:  # a map: SAM has the channels last, Hiera first
             return (shape[1], shape[2]) if shape[1] == shape[2] else (shape[2], shape[3])
         rows = shape[-2] if len(shape) > 1 else 0
-        for others in (0, 1, 1 + self.registers):
+        for others in (0, 1, 1 + self.registers + ('dist_token' in self)):
             side = math.isqrt(max(rows - others, 0))
             if side and side * side == rows - others:
                 return side, side

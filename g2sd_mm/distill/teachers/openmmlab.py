@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,10 @@ from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
 from ...config.project import find_config
-from ...errors import ConfigError
+from ...errors import ConfigError, UserError
 from ...models.masking import Masking
 from ..attended import Attended
-from .images import Pixels
+from .images import Pixels, student_pixels
 from .protocol import FrozenTeacher
 
 
@@ -129,42 +130,33 @@ class OpenMMLabTeacher(ChainTeacher):
 
     def check_student(self, student: nn.Module) -> None:
         """Both see the same images: raise ValueError if they normalise or order them otherwise."""
-        own = [list((self._preprocessor or {}).get(key) or ()) for key in ('mean', 'std')]
-        theirs = _normalisation(student)
-        if own != [[], []] and theirs is None:
+        own, theirs = self.pixels, None
+        with suppress(UserError):  # of one that normalises nothing
+            theirs = student_pixels(student)
+        if own is None:
+            return
+        numbers = [list(own.mean), list(own.std)]
+        if theirs is None:
             print_log(
-                f'the teacher was trained on images of mean, std = {own}, and the '
+                f'the teacher was trained on images of mean, std = {numbers}, and the '
                 "student's data_preprocessor normalises none: the teacher sees images as the "
                 'pipeline leaves them. If that normalises nothing, give the student the '
                 "teacher's mean and std",
                 logger='current',
                 level=logging.WARNING,
             )
-        if own == [[], []] or theirs is None:
             return
-        *numbers, order = theirs
-        if not np.allclose(own, numbers, rtol=1e-4):
+        if not np.allclose(numbers, [theirs.mean, theirs.std], rtol=1e-4):
             raise ValueError(
                 f'teacher and student must normalise images alike: the teacher has mean, std = '
-                f'{own}, the student {numbers}'
+                f'{numbers}, the student {[list(theirs.mean), list(theirs.std)]}'
             )
-        mine = channel_order(self._preprocessor or {}, self._pipeline)
-        if mine and mine != order:
+        if len(own.mean) == 3 and own.channels != theirs.channels:
             raise ValueError(
-                f'teacher and student must see channels in one order: the teacher {mine}, the '
-                f'student {order} (to_rgb or bgr_to_rgb of data_preprocessor turns what is read, '
-                'BGR)'
+                f'teacher and student must see channels in one order: the teacher {own.channels}, '
+                f'the student {theirs.channels} (to_rgb or bgr_to_rgb of data_preprocessor turns '
+                'what is read, BGR)'
             )
-
-
-def _normalisation(student: nn.Module) -> tuple[list[float], list[float], str] | None:
-    """Mean, std and order of channels of the student's images, read as BGR; None for no norm."""
-    preprocessor = getattr(student, 'data_preprocessor', None)
-    mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
-    if mean is None or std is None:
-        return None
-    turns = any(getattr(preprocessor, key, False) for key in ('to_rgb', '_channel_conversion'))
-    return mean.flatten().tolist(), std.flatten().tolist(), 'RGB' if turns else 'BGR'
 
 
 def _without_init(cfg: Any) -> Any:

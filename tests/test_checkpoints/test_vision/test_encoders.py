@@ -23,6 +23,7 @@ from g2sd_mm.checkpoints.fill import fill
 from g2sd_mm.checkpoints.identify import title_of
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.checkpoints.vision import plain_encoder, vision_encoder
+from g2sd_mm.checkpoints.vision.names import Names
 from g2sd_mm.checkpoints.vision.teaching import how_to_teach
 from g2sd_mm.models.positions import sincos_position_embedding
 
@@ -131,6 +132,10 @@ def test_those_that_share_a_layout_are_called_by_the_layout(name):
     assert vision_encoder(state) is None
     for other in ('DINOv', 'CLIP', 'SigLIP', 'EVA', 'BEiT', 'DeiT III'):
         assert other not in facts.title
+
+
+def test_a_dist_token_has_a_place_in_no_grid():
+    assert Names(timm_state('deit_tiny_distilled_patch16_224')).grid == (14, 14)
 
 
 def test_the_size_is_told():

@@ -14,8 +14,9 @@ from torch import nn
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill import ChainTeacher, Features, FrozenTeacher, SpecificDistiller
 from g2sd_mm.distill.teachers import build_teacher
+from g2sd_mm.distill.teachers.images import Pixels, student_pixels
 from g2sd_mm.distill.teachers.mae import MAETeacher
-from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher, _normalisation
+from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MAEPretraining
@@ -442,7 +443,7 @@ def test_the_channels_of_a_student_are_read_off_its_preprocessor():
             model.data_preprocessor = MODELS.build(
                 dict(type=f'{scope}.{kind}', mean=[1, 1, 1], std=[2, 2, 2], **{key: turned})
             )
-            assert _normalisation(model) == ([1, 1, 1], [2, 2, 2], order)
+            assert student_pixels(model) == Pixels((1, 1, 1), (2, 2, 2), order)
 
 
 @pytest.mark.parametrize(('std', 'agrees'), [(2.0, True), (3.0, False)])
