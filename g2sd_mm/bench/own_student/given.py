@@ -69,7 +69,6 @@ class Networks:
         demo = ENCODERS['demo-student'], ENCODERS['demo-teacher']
         return not self.kind and (self.arch, self.teacher) == demo
 
-
     @property
     def sliceable(self) -> bool:
         """Whether the student's ViT can start as a slice of the teacher's."""

@@ -64,6 +64,8 @@ class HuggingFaceTeacher(FeatureTeacher):
         CheckpointError: if the weights do not fill what is run.
     """
 
+    model: Any  # whatever class transformers has for it
+
     def __init__(
         self,
         model: str,
@@ -97,16 +99,15 @@ class HuggingFaceTeacher(FeatureTeacher):
                 network = _filled(type(network), config, shorter, read_weights(folder))
             place = _layers_name(network, shorter.num_hidden_layers)
             self._layers: Any = network.get_submodule(place)
-            names = Names(network.state_dict())
-            distilled = names.shape('distillation_token') is not None
-            self._prefix = names.class_token + distilled + names.registers
+            own = Names(network.state_dict())
+            distilled = own.shape('distillation_token') is not None
+            self._prefix = own.class_token + distilled + own.registers
             self.model, self.stride = network.eval(), patch
             if only := self._only_size(getattr(config, 'image_size', None)):
                 options['size'] = options.get('size') or only
-        statistics = _pixels(folder, model, mean, std)
         super().__init__(
             network,
-            pixels=statistics,
+            pixels=_pixels(folder, model, mean, std),
             stride=patch,
             width=config.hidden_size,
             name=model,

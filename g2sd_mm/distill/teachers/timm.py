@@ -145,7 +145,7 @@ class TimmTeacher(FeatureTeacher):
     def features(self, images: Tensor) -> Features:
         """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
         takes = inspect.signature(self.model.forward_intermediates).parameters
-        asked = 'return_prefix_tokens' in takes and getattr(self.model, 'num_prefix_tokens', 1)
+        asked = 'return_prefix_tokens' in takes and getattr(self.model, 'num_prefix_tokens', True)
         prefix = {'return_prefix_tokens': True} if asked else {}
         answers = self.model.forward_intermediates(
             images, indices=self._blocks, norm=self._norm, intermediates_only=True, **prefix
