@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from ..config.parts import students_in, teachers_in
 from ..engine.hooks.access import bare_model, updates_before, updates_so_far
 from ..engine.hooks.resuming import StepSeedHook
+from ..engine.position import images_of_iteration
 from ..engine.tensors import is_constant
 from ..errors import ConfigError
 from ..provenance import READING, cache_key
@@ -268,7 +269,7 @@ class TeacherLabelsHook(Hook):
             )
         distillation = bare_model(runner).distillation
         distillation.check_labels()
-        batch = runner.train_dataloader.batch_size
+        batch = images_of_iteration(runner.train_dataloader)
         processes = get_world_size()
         path = self.folder / replayed(runner) / f'rank{get_rank()}of{processes}x{batch}.labels'
         self._labels = TeacherLabels(path, runner.max_iters, batch)

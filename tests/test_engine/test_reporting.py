@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from g2sd_mm.engine import DivergenceHook, DrawPredictionsHook
+from g2sd_mm.engine.fitting import units_of
 from g2sd_mm.engine.hooks import reporting
-from g2sd_mm.engine.hooks.reporting import AgreementHook, seen_size
+from g2sd_mm.engine.hooks.console import _schedule
+from g2sd_mm.engine.hooks.reporting import AgreementHook, ThroughputHook, seen_size
+from g2sd_mm.engine.position import images_of_iteration
 
-from ..helpers.toys import Lines, classifier, words
+from ..helpers.runs import loader, runner
+from ..helpers.toys import Lines, classifier, distiller, words
 
 
 @pytest.fixture
@@ -139,3 +144,19 @@ def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch, imag
     for _ in range(2):  # the same images have the same names again
         hook.draw(runner, 'test_dataloader', samples)
         assert sorted(path.stem for path in tmp_path.iterdir()) == names
+
+
+def test_images_are_counted_where_a_sampler_of_batches_decides(tmp_path):
+    plain = loader(batches=4, batch_size=2, stacked=True)
+    batches = BatchSampler(SequentialSampler(plain.dataset), 2, drop_last=False)
+    data = DataLoader(plain.dataset, batch_sampler=batches, collate_fn=plain.collate_fn)
+    assert data.batch_size is None  # as of mmdet's loaders, whose batches are of one aspect ratio
+    hook = ThroughputHook()
+    run = runner(tmp_path, distiller(), train_dataloader=data, custom_hooks=[hook])
+    run.train()
+    hub = run.message_hub
+    hook.after_train_iter(run, 0)
+    seconds = hub.get_scalar('train/time').mean(50)
+    assert hub.get_scalar('train/images_per_second').current() == pytest.approx(2 / seconds)
+    assert '8 updates of 2 images' in _schedule(run)
+    assert (images_of_iteration(data), images_of_iteration(plain), units_of(run).batch) == (2, 2, 2)

@@ -27,6 +27,7 @@ from ...checkpoints.write import write_weights
 from ...devices import on_meta_device
 from ...errors import RunError, UserError
 from ...text import one_line
+from ..position import images_of_iteration
 from ..sharding import ShardedDataParallel
 from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
@@ -127,7 +128,7 @@ def _answers(runner: Runner, loop: ValLoop, number: int) -> Answers:
     """What the model says of images spread over the validation data, in batches as these have."""
     dataset, collate = loop.dataloader.dataset, loop.dataloader.collate_fn
     indices = [i * len(dataset) // number for i in range(number)]
-    size = loop.dataloader.batch_size or 1
+    size = images_of_iteration(loop.dataloader) or 1
     answers: Answers = []
     for first in range(0, number, size):
         with _failing('the validation data', 'mend val_dataloader, or the file that is named'):

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from ...config.parts import peer_timeout
 from ...errors import Preempted
 from ...preemption import request
+from ..position import images_of_iteration
 from .access import between_updates
 from .saving import WholeCheckpointHook
 
@@ -69,7 +70,7 @@ class PreemptionHook(Hook):
         if not between_updates(runner) or not hasattr(self, '_agreement'):
             return
         loader = runner.val_dataloader
-        in_step = len(loader.dataset) // (runner.world_size * (loader.batch_size or 1))
+        in_step = len(loader.dataset) // (runner.world_size * (images_of_iteration(loader) or 1))
         if batch_idx < in_step and self._agreement.any(bool(request())):
             self._end(runner, runner.epoch, runner.iter)
 
