@@ -110,9 +110,10 @@ class ResumableEpochLoop(_ValidatesByTime, EpochBasedTrainLoop):
                 f'{len(self.dataloader)} iterations: the checkpoint was not fitted to this loader'
             )
         if done < len(self.dataloader):
-            # a sampler for iterations goes on with the next pass, and an epoch would have no end
-            batches = itertools.islice(self._batches_after(done), len(self.dataloader) - done)
-            for number, batch in enumerate(batches, start=done):
+            # asked for one more than there are: samplers of batches tidy up when they have ended
+            for number, batch in enumerate(self._batches_after(done), start=done):
+                if number == len(self.dataloader):
+                    break  # a sampler for iterations, which goes on with the next pass
                 self.run_iter(number, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from mmengine.dataset import DefaultSampler
 from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
@@ -88,6 +89,34 @@ def test_an_epoch_ends_though_the_sampler_does_not(tmp_path):
     )
 
 
+def test_every_epoch_has_every_image_once_where_batches_are_of_one_shape(tmp_path):
+    """mmdet's sampler empties what it has gathered when it is asked for more."""
+    from mmdet.datasets.samplers import AspectRatioBatchSampler
+
+    class Shaped(Numbers):
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            return index
+
+        def get_data_info(self, index):
+            return dict(width=1, height=1 + index % 2)
+
+    def read(loop):
+        data = Shaped()
+        batches = AspectRatioBatchSampler(DefaultSampler(data, seed=0), 2)
+        both = DataLoader(
+            data, batch_sampler=batches, collate_fn=lambda items: dict(inputs=items)
+        )
+        run = runner(tmp_path, Slope(), train_dataloader=both, train_cfg=loop)
+        run.register_hook(diary := Diary())
+        run.train()
+        return diary.lines
+
+    assert read(LOOP) == read(dict(by_epoch=True, max_epochs=2))
+
+
 @pytest.mark.parametrize(('epoch', 'step'), [(0, 1), (0, 2), (1, 3), (1, 5)])
 def test_it_goes_on_at_any_step_without_loading_those_before(tmp_path, epoch, step):
     whole = go(tmp_path)
@@ -102,8 +131,6 @@ def test_an_epoch_of_which_only_the_end_is_left(tmp_path):
 
 
 def test_a_sampler_that_cannot_skip_loads_and_drops(tmp_path):
-    from mmengine.dataset import DefaultSampler
-
     class Plain(DefaultSampler):
         def __iter__(self):
             from g2sd_mm.datasets import SampleKey
