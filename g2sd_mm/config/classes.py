@@ -41,16 +41,17 @@ def apply_classes(cfg: Config) -> None:
         if classified:
             _fit_ranks(cfg, classified)
         return
-    places = list(_class_counts(cfg.model))
-    cfg.merge_from_dict({f'model.{place}': number for place in places})
+    places = []
+    for path, part, key in _counted(cfg.model):
+        _fit_weights(path, part, part[key], number)
+        part[key] = number
+        places.append(f'{path}.{key}')
     for teacher in teachers_in(cfg.get('distillation')).values():
-        run = [place for place in places if place.split('.')[0] in teacher.get('forward', ())]
+        run = [place for place in places if place.split('.')[1] in teacher.get('forward', ())]
         # the teacher of a student without classes has none either, nor has one without a config
         if places and teacher.get('config'):
-            teacher.overrides = {
-                **(teacher.get('overrides') or {}),
-                **{f'model.{place}': number for place in run},
-            }
+            overrides = teacher.get('overrides') or {}
+            teacher.overrides = {**overrides, **dict.fromkeys(run, number)}
     if classified:
         _classify(cfg, number)
     for step in _mask_checks(cfg):
@@ -72,23 +73,54 @@ def _check_names(names: Any) -> None:
         raise UserError(f'classes names {twice[0]!r} twice')
 
 
-def _class_counts(value: Any, path: str = '') -> Iterator[str]:
-    """Dotted places of every ``num_classes`` in a model config; cascades have lists of heads."""
-    items: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
-    items = enumerate(value) if isinstance(value, list) else items
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A model config and all inside of it, with dotted places; cascades have lists of heads."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        yield path, value
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
     for key, item in items:
-        if key == 'num_classes':
-            yield f'{path}{key}'
-        yield from _class_counts(item, f'{path}{key}.')
+        yield from _parts(item, f'{path}.{key}')
+
+
+def _counted(model: Any) -> Iterator[tuple[str, Any, str]]:
+    """Every number of classes in a model config: place of the part, part, and key.
+
+    Heads of MaskFormer count things. Of those with stuff beside them one number says neither.
+    """
+    for path, part in _parts(model, 'model'):
+        if 'num_classes' in part:
+            yield path, part, 'num_classes'
+        if 'num_things_classes' in part and part.get('num_stuff_classes') == 0:
+            yield path, part, 'num_things_classes'
+
+
+def _fit_weights(path: str, head: Any, was: Any, number: int) -> None:
+    """As many weights of classes in the losses of a head as it has classes, in place.
+
+    Behind them some have one of the background, which stays.
+
+    Raises:
+        UserError: for weights that are not all alike: nobody knows those of other classes.
+    """
+    known = isinstance(was, int) and was != number
+    for place, loss in _parts(head, path) if known else ():
+        weights = loss.get('class_weight')
+        if not isinstance(weights, (list, tuple)) or len(weights) not in (was, was + 1):
+            continue
+        if len(set(weights[:was])) > 1:
+            raise UserError(
+                f'{place}.class_weight is for {was} classes, and there are {number}: give '
+                f'{len(weights) - was + number} weights, or None'
+            )
+        loss['class_weight'] = [weights[0]] * number + list(weights[was:])
 
 
 def class_counts(value: Any) -> Iterator[int]:
-    """Every ``num_classes`` in a model config, or a part of one."""
-    if isinstance(value, dict) and isinstance(value.get('num_classes'), int):
-        yield value['num_classes']
-    items = value.values() if isinstance(value, dict) else value
-    for item in items if isinstance(value, (dict, list)) else ():
-        yield from class_counts(item)
+    """Every number of classes in a model config, or a part of one."""
+    yield from (part[key] for _, part, key in _counted(value) if isinstance(part[key], int))
 
 
 def _classify(cfg: Config, number: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from g2sd_mm.config.classes import apply_classes
+from g2sd_mm.config.classes import apply_classes, class_counts
 from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 
-from ..helpers.toys import ROOT, config
+from ..helpers.toys import ROOT, config, words
 
 
 def test_the_number_of_classes_goes_where_it_is_needed():
@@ -67,6 +67,40 @@ def test_a_stock_config_with_few_classes_in_its_head_too(classes, ranks):
     ))  # fmt: skip
     apply_classes(cfg)
     assert cfg.val_evaluator.topk == ranks
+
+
+def mask2former(weights, **counts) -> Config:
+    loss = dict(type='CrossEntropyLoss', class_weight=weights)
+    return Config(dict(
+        num_classes=2, model=dict(type='Mask2Former', panoptic_head=dict(**counts, loss_cls=loss)),
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    'counts', [dict(num_classes=3), dict(num_things_classes=3, num_stuff_classes=0)]
+)
+def test_heads_that_count_things_and_weights_of_their_classes_too(counts):
+    cfg = mask2former([1.0] * 3 + [0.1], **counts)
+    apply_classes(cfg)
+    head = cfg.model.panoptic_head
+    assert head[next(iter(counts))] == 2 and head.loss_cls.class_weight == [1.0, 1.0, 0.1]
+    assert list(class_counts(cfg.model)) == [2]
+
+
+def test_things_beside_stuff_stay():
+    cfg = mask2former([1.0] * 4 + [0.1], num_things_classes=3, num_stuff_classes=1)
+    before = cfg.model.to_dict()
+    apply_classes(cfg)
+    assert cfg.model.to_dict() == before
+
+
+def test_weights_of_other_classes_have_to_be_given():
+    cfg = mask2former([1.0, 0.5, 2.0], num_classes=3)
+    with pytest.raises(UserError, match=words('model.panoptic_head.loss_cls.class_weight')):
+        apply_classes(cfg)
+    cfg.merge_from_dict({'model.panoptic_head.loss_cls.class_weight': [1.0, 0.5]})
+    apply_classes(cfg)
+    assert cfg.model.panoptic_head.loss_cls.class_weight == [1.0, 0.5]
 
 
 def test_names_go_to_every_data_set_that_is_joined_or_mixed():
