@@ -6,6 +6,7 @@ Nothing heavy is imported here: a request may come while libraries are still bei
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from typing import Any
 from .errors import Preempted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+#: Seconds between two looks for the process that another one works for: until it ends, a worker
+#: holds the connections of a rank that was killed, and the other ranks wait.
+LOOK = 0.5
 _received: list[str] = []
 
 
@@ -68,10 +72,15 @@ def _handling(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]
     if not _in_main_thread():
         yield
         return
+    from multiprocessing.util import register_after_fork
+
+    # what a library forks in this block would note the signal by which it is to end, and go on
+    register_after_fork(block := threading.Event(), end_with_parent)  # as long as there is a block
     before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
+        del block
         for number, old in before.items():
             signal.signal(number, old)
 
@@ -91,3 +100,29 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 def _reason(name: str) -> str:
     return f'ended by {name} while no step was under way: there was nothing to save'
+
+
+def end_with_parent(_: Any = None) -> None:
+    """Let this process end at its parent's SIGTERM, at nobody else's, and when the parent is gone.
+
+    Clusters send theirs to all processes of a job. A worker that fell at once would take the
+    training process with it before that could finish its step and save.
+    """
+    if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}):
+        return  # it does already
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # blocked here, and so in every thread that is begun from here: this one takes it
+    threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+
+
+def _obey(parent: int) -> None:
+    """See :func:`end_with_parent`.
+
+    torch looks for the parent too, between batches: a worker that waits to hand over a batch larger
+    than a pipe holds would wait for ever.
+    """
+    while os.getppid() == parent:
+        received = signal.sigtimedwait({signal.SIGTERM}, LOOK)
+        if received is not None and received.si_pid == parent:
+            break
+    os._exit(0)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -27,6 +25,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from torch.utils.data import Dataset, get_worker_info
 
 from ..errors import DataError
+from ..preemption import end_with_parent
 from ..seeding import seed_everything
 from ..text import one_line
 
@@ -203,9 +202,6 @@ class SeededDataset(Dataset):
         return problem if problem.startswith(name) else f'{name}: {problem}'
 
 
-#: Seconds between two looks for the process that a worker works for: until it ends, a worker holds
-#: the connections of a rank that was killed, and the other ranks wait.
-LOOK = 0.5
 _DYING = 1.0  # seconds from the end of a process's connections to the end of the process, at most
 
 
@@ -215,19 +211,12 @@ def patient_worker(
 ) -> None:
     """Start a worker that does not die of the signals by which clusters announce the end.
 
-    They go to all processes of a job. A worker that fell at once would take the training process
-    with it before that could finish its step and save. The training process itself can still end
-    its workers, and they end when it is gone.
-
     Args:
         worker_id: number of the worker.
         seed: of the run; the worker's generators start where mmengine would have them start.
         disable_subprocess_warning: as mmengine has it.
     """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    # blocked here, and so in every thread that is begun from here: the one below takes it
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    end_with_parent()  # here too: it may have been started anew, and not forked
     sys.excepthook = _Orphan(os.getppid())
     if seed is not None:
         worker: Any = get_worker_info()
@@ -258,16 +247,3 @@ class _Orphan:
         while os.getppid() == self.parent and time.monotonic() < end:
             time.sleep(0.01)
         return os.getppid() != self.parent
-
-
-def _obey(parent: int) -> None:
-    """End at the parent's SIGTERM, at nobody else's, and when it is gone.
-
-    torch looks for the parent too, between batches: a worker that waits to hand over a batch larger
-    than a pipe holds would wait for ever.
-    """
-    while os.getppid() == parent:
-        received = signal.sigtimedwait({signal.SIGTERM}, LOOK)
-        if received is not None and received.si_pid == parent:
-            break
-    os._exit(0)

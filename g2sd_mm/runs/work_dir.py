@@ -15,9 +15,9 @@ from filelock import Timeout
 from mmengine.config import Config
 
 from ..checkpoints.record import describe_data, read_sidecar
-from ..datasets.seeded import LOOK
 from ..errors import UserError
 from ..lock import file_lock
+from ..preemption import LOOK
 
 #: File in the work dir that is locked. It stays; the lock ends with the process that holds it.
 NAME = '.lock'

@@ -19,6 +19,7 @@ import torch
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset
 
+from g2sd_mm import preemption
 from g2sd_mm.datasets import seeded as workers
 
 
@@ -79,7 +80,7 @@ def _train_and_die(sender) -> None:
 
 
 def test_a_worker_does_not_outlive_its_process(monkeypatch):
-    monkeypatch.setattr(workers, 'LOOK', 0.2)
+    monkeypatch.setattr(preemption, 'LOOK', 0.2)
     context = multiprocessing.get_context('fork')
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_train_and_die, args=(sender,))
@@ -118,7 +119,7 @@ def _offer(sender) -> None:
 @pytest.mark.parametrize(('end', 'tracebacks'), [('killed', 0), ('hung_up', 1)])
 def test_a_worker_says_nothing_of_a_process_that_was_killed(tmp_path, monkeypatch, end, tracebacks):
     """Nor does it hide a connection that broke while its process lives on."""
-    monkeypatch.setattr(workers, 'LOOK', 0.5)
+    monkeypatch.setattr(preemption, 'LOOK', 0.5)
     monkeypatch.setattr(workers, '_DYING', 0.5)
     context = multiprocessing.get_context('fork')
     process = context.Process(target=_fetch_and_die, args=(tmp_path / end,))

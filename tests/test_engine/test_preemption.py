@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -128,6 +129,26 @@ def test_an_earlier_request_is_forgotten():
         assert preemption.request() == 'SIGUSR1'
     with preemption.listening():
         assert preemption.request() == ''
+
+
+@pytest.mark.parametrize('block', [preemption.listening, preemption.ending_at_once])
+def test_a_pool_that_a_library_makes_can_be_ended(block):
+    """mmdet's metric of VOC makes one: it ends its workers by SIGTERM, and waits for them."""
+    with block():
+        pool = multiprocessing.get_context('fork').Pool(2)
+        assert pool.map(abs, [-1, 2]) == [1, 2]
+        workers = list(pool._pool)
+        for number in ('-TERM', '-USR1'):  # of the cluster
+            subprocess.run(['kill', number, str(workers[0].pid)], check=True)
+        assert pool.map(abs, [-1, 2]) == [1, 2] and all(worker.is_alive() for worker in workers)
+        ending = threading.Thread(target=pool.terminate)
+        ending.start()
+        ending.join(3)
+        ended = not ending.is_alive()
+        for worker in workers:
+            worker.kill()
+        ending.join()
+    assert ended
 
 
 def test_before_it_listens_a_request_ends_at_once():
