@@ -11,14 +11,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.util import register_after_fork
 from types import FrameType
 from typing import Any
 
 from .errors import Preempted
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-#: Seconds between two looks for the process that another one works for: until it ends, a worker
-#: holds the connections of a rank that was killed, and the other ranks wait.
+#: Seconds between two looks for the parent: a worker holds the connections of a killed rank.
 LOOK = 0.5
 _received: list[str] = []
 
@@ -72,15 +72,12 @@ def _handling(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]
     if not _in_main_thread():
         yield
         return
-    from multiprocessing.util import register_after_fork
-
     # what a library forks in this block would note the signal by which it is to end, and go on
-    register_after_fork(block := threading.Event(), end_with_parent)  # as long as there is a block
+    register_after_fork(block := threading.Event(), end_with_parent)  # noqa: F841 - kept alive here
     before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
-        del block
         for number, old in before.items():
             signal.signal(number, old)
 
@@ -116,11 +113,8 @@ def end_with_parent(_: Any = None) -> None:
 
 
 def _obey(parent: int) -> None:
-    """See :func:`end_with_parent`.
-
-    torch looks for the parent too, between batches: a worker that waits to hand over a batch larger
-    than a pipe holds would wait for ever.
-    """
+    """torch looks for the parent too, between batches: a worker that hands over a batch larger than
+    a pipe holds would wait for ever."""
     while os.getppid() == parent:
         received = signal.sigtimedwait({signal.SIGTERM}, LOOK)
         if received is not None and received.si_pid == parent:

@@ -98,9 +98,7 @@ def _counted(model: Any) -> Iterator[tuple[str, Any, str]]:
 
 
 def _fit_weights(path: str, head: Any, was: Any, number: int) -> None:
-    """As many weights of classes in the losses of a head as it has classes, in place.
-
-    Behind them some have one of the background, which stays.
+    """As many weights in a head's losses as it has classes, and that of the background; in place.
 
     Raises:
         UserError: for weights that are not all alike: nobody knows those of other classes.
