@@ -143,7 +143,7 @@ def test_a_pool_that_a_library_makes_can_be_ended(block):
         assert pool.map(abs, [-1, 2]) == [1, 2] and all(worker.is_alive() for worker in workers)
         ending = threading.Thread(target=pool.terminate)
         ending.start()
-        ending.join(3)
+        ending.join(30)  # it would take for ever
         ended = not ending.is_alive()
         for worker in workers:
             worker.kill()
