@@ -99,14 +99,20 @@ def _reason(name: str) -> str:
     return f'ended by {name} while no step was under way: there was nothing to save'
 
 
+_obeying = 0  # the process that ends with its parent: what it forks has its memory, and no thread
+
+
 def end_with_parent(_: Any = None) -> None:
     """Let this process end at its parent's SIGTERM, at nobody else's, and when the parent is gone.
 
     Clusters send theirs to all processes of a job. A worker that fell at once would take the
     training process with it before that could finish its step and save.
     """
-    if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM}):
-        return  # it does already
+    global _obeying
+    if _obeying == os.getpid():
+        return
+    _obeying = os.getpid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # blocked here, and so in every thread that is begun from here: this one takes it
     threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -149,6 +150,24 @@ def test_a_pool_that_a_library_makes_can_be_ended(block):
             worker.kill()
         ending.join()
     assert ended
+
+
+def _ends_its_own_process() -> None:
+    process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+    process.start()
+    process.terminate()
+    process.join(30)
+    ended = process.exitcode is not None
+    process.kill()
+    os._exit(7 if ended else 1)
+
+
+def test_a_process_that_a_worker_makes_can_be_ended():
+    with preemption.listening():
+        worker = multiprocessing.get_context('fork').Process(target=_ends_its_own_process)
+        worker.start()
+        worker.join(60)
+    assert worker.exitcode == 7
 
 
 def test_before_it_listens_a_request_ends_at_once():
