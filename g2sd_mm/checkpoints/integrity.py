@@ -58,11 +58,12 @@ def newest_whole(
         CheckpointError: if there are checkpoints, and none of them is whole, or if the one that is
             named is another run's.
     """
-    named = _named(Path(work_dir), Path(folder or work_dir))
+    folder = Path(folder or work_dir)
+    named = _named(Path(work_dir), folder)
     if named is None:
         return None, []
     passed: list[str] = []
-    for path in (named, *_others(named)):
+    for path in (named, *_others(folder, named)):
         problem = damage(path)
         if not problem:
             return path, passed
@@ -90,9 +91,9 @@ def _named(work_dir: Path, folder: Path) -> Path | None:
     return own
 
 
-def _others(named: Path) -> Iterator[Path]:
-    """Checkpoints beside the named one that a run can go on from, newest first."""
-    files = [path for path in named.parent.glob('*.pth') if path != named]
+def _others(folder: Path, named: Path) -> Iterator[Path]:
+    """Checkpoints of a folder that a run can go on from, but for the named one, newest first."""
+    files = [path for path in folder.glob('*.pth') if path != named]
     for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         try:
             content = load_checkpoint(path, mmap=True)

@@ -93,6 +93,19 @@ def test_several_can_be_passed_over(run):
     assert (found, len(lines)) == (run / 'epoch_1.pth', 2)
 
 
+@pytest.mark.parametrize('said', ['', '/', '..', '\0\0', 'epoch_9.pth'])
+def test_with_a_damaged_pointer_the_newest_of_the_own_folder_is_taken(run, said):
+    own = run / 'own'
+    own.mkdir()
+    for file in run.glob('*.pth'):
+        shutil.copy2(file, own)
+    checkpoint(run / 'of_another_run.pth')
+    (own / 'last_checkpoint').write_text(said)
+    path, passed = newest_whole(own)
+    assert path == own / 'epoch_3.pth'
+    assert len(passed) == 1
+
+
 def test_without_a_whole_one_the_reasons_are_given(tmp_path):
     checkpoint(tmp_path / 'epoch_1.pth')
     os.truncate(tmp_path / 'epoch_1.pth', 100)

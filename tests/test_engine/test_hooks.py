@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from g2sd_mm.engine import (
     StepSeedHook,
     WeightsExportHook,
 )
+from g2sd_mm.engine.hooks import export
 from g2sd_mm.engine.hooks import reporting as samples
 from g2sd_mm.engine.hooks import resuming as seeding
 from g2sd_mm.errors import DataError
@@ -163,6 +165,37 @@ def test_a_resumed_run_knows_the_best_of_before(tmp_path):
     assert best(tmp_path) == 2.0
     validate(hook, resumed, 3.0, **{'accuracy/top1': 80.0})
     assert best(tmp_path) == 3.0
+
+
+def resumed_in(folder) -> tuple:
+    """A run that goes on after its first step, and its hook."""
+    run, hook = runner(folder, Slope(), resume=True), WeightsExportHook()
+    run.train_loop._iter = 1
+    run.resumed_from = str(folder / 'epoch_1.pth')
+    hook.before_train(run)
+    return run, hook
+
+
+def test_a_kill_between_the_best_weights_and_their_json_is_made_up_for(tmp_path, monkeypatch):
+    first, hook = runner(tmp_path, Slope()), WeightsExportHook()
+    validate(hook, first, 1.0, **{'accuracy/top1': 60.0})
+    written = export.write_sidecar
+    monkeypatch.setattr(export, 'write_sidecar', lambda *_: None)  # the process is gone by then
+    validate(hook, first, 2.0, **{'accuracy/top1': 70.0})
+    monkeypatch.setattr(export, 'write_sidecar', written)
+    run, hook = resumed_in(tmp_path)
+    validate(hook, run, 2.0, **{'accuracy/top1': 70.0})
+    record = read_sidecar(tmp_path / 'best_weights.pth')
+    assert record['origin']['metrics'] == {'accuracy/top1': 70.0}
+    assert record['weights']['parameters'] == 1
+
+
+def test_damaged_best_weights_do_not_keep_a_run_from_going_on(tmp_path):
+    validate(WeightsExportHook(), runner(tmp_path, Slope()), 1.0, **{'accuracy/top1': 70.0})
+    os.truncate(tmp_path / 'best_weights.pth', 100)
+    run, hook = resumed_in(tmp_path)
+    validate(hook, run, 2.0, **{'accuracy/top1': 60.0})
+    assert best(tmp_path) == 2.0
 
 
 def test_a_new_run_forgets_the_best_of_an_old_one(tmp_path):

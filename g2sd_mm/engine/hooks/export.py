@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from ...agreement.inputs import inputs_of
 from ...checkpoints import read_weights
+from ...checkpoints.integrity import damage
 from ...checkpoints.positions import grid_text
 from ...checkpoints.read import below
 from ...checkpoints.record import (
@@ -75,9 +76,10 @@ class WeightsExportHook(Hook):
             self._files = _origins(runner)
         path = Path(runner.work_dir) / 'best_weights.pth'
         if runner.iter > 0 and path.is_file() and resumed_here(runner):
-            metrics = read_weights(path, mmap=True).meta.get('metrics')
-            known = metrics.items() if isinstance(metrics, dict) else ()
-            self._best = next(((k, v) for k, v in known if isinstance(v, (int, float))), None)
+            if problem := damage(path):
+                runner.logger.warning('%s: %s; the next best takes its place', path, problem)
+            else:
+                self._best = _kept_best(path)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """What was validated is not the newest any more."""
@@ -216,6 +218,19 @@ class WeightsExportHook(Hook):
                 'seed': runner.seed,
             },
         }
+
+
+def _kept_best(path: Path) -> tuple[str, float] | None:
+    """By which metric the weights of a file were kept, and how much.
+
+    The JSON beside is written anew: a process that was killed may not have come to it.
+    """
+    kept = read_weights(path, mmap=True)
+    if is_main_process() and (record := kept.meta.get('student')):
+        write_sidecar(path, record, sum(tensor.numel() for tensor in kept.state.values()))
+    metrics = kept.meta.get('metrics')
+    known = metrics.items() if isinstance(metrics, dict) else ()
+    return next(((k, v) for k, v in known if isinstance(v, (int, float))), None)
 
 
 def _part(model: Any, student: str) -> Any:
