@@ -34,7 +34,8 @@ def agree_for_training(cfg: Config, name: str) -> None:
     notes = [*agreement.notes, *_start_notes(cfg, agreement.inputs)]
     notes += agree_with_teacher(cfg, agreement.classes, agreement.inputs)
     notes += [note for loader in (_TRAINED, _VALIDATED) if (note := cut_note(cfg, loader))]
-    _add_hook(cfg, notes)
+    # a resumed run may validate and end without seeing a training image
+    _add_hook(cfg, notes, recorded(checkpoint).inputs.size if checkpoint else None)
 
 
 def agree_for_test(cfg: Config, checkpoint: str, name: str) -> Names:

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.integrity import newest_whole
+from g2sd_mm.checkpoints.record import read_sidecar
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs import work_dir
@@ -110,6 +111,15 @@ def test_a_finished_run_can_be_resumed_again_and_again(copied):
     train(CONFIG, options(), str(copied), resume='auto')
     after = last(copied)['state_dict']
     assert all(torch.equal(value, before[name]) for name, value in after.items())
+
+
+def test_a_run_that_ends_without_a_further_step_knows_the_size_of_training(copied):
+    """It was killed in its last validation, which has images of another size."""
+    other = options(**{'val_dataloader.dataset.pipeline.2.crop_size': 24})
+    train(CONFIG, other, str(copied), resume='auto')
+    for name in ('weights.pth', 'best_weights.pth'):
+        assert read_sidecar(copied / name)['inputs']['size'] == [32, 32]
+    assert 'images of 32x32 px and validation images are 24x24 px' in log(copied)
 
 
 @pytest.mark.parametrize(('changes', 'error', 'parts'), [

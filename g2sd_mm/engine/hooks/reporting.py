@@ -181,7 +181,8 @@ class AgreementHook(Hook):
 
     Args:
         notes: lines for the log.
-        size: height and width of the images that the weights under test were trained on.
+        size: height and width of the images that the weights under test, or those of the checkpoint
+            that a run goes on from, were trained on.
 
     Attributes:
         seen: height and width by ``train``, ``val``, ``test``.
@@ -232,10 +233,10 @@ class AgreementHook(Hook):
 
 
 def seen_size(runner: Runner) -> Size | None:
-    """Height and width of the images that a run has trained or, before, validated on."""
+    """Height and width of the images that a run has trained on; if there were none, validated."""
     for hook in getattr(runner, 'hooks', ()):  # of somebody's own runner, there may be none
         if isinstance(hook, AgreementHook):
-            return hook.seen.get('train') or hook.seen.get('val') or hook.trained
+            return hook.seen.get('train') or hook.trained or hook.seen.get('val')
     return None
 
 
