@@ -25,6 +25,7 @@ from ..engine.hooks.access import bare_model
 from ..errors import UserError
 from ..whole_files import write_text
 from .hooks import distillations_of, replayed, teacher_places
+from .labels import keys_of, write_rows
 from .several_students import VIEW
 from .teachers import Features
 
@@ -34,7 +35,7 @@ _BITS = {torch.bfloat16: torch.int16}
 
 
 class TeacherAnswers:
-    """One row a sample and view: its seed, and a tensor of each part of the answer.
+    """One row a sample and view: its key, and a tensor of each part of the answer.
 
     Rows are filled in the order in which they are asked for; those never filled take no room.
 
@@ -54,28 +55,31 @@ class TeacherAnswers:
         self.folder, self.rows, self.limit, self.places = folder, rows, limit, places
         self.found = self.asked = 0
         folder.mkdir(parents=True, exist_ok=True)
-        self._seeds = self._file('seeds', np.dtype('<i8'), ())
-        filled = np.flatnonzero(self._seeds)
-        self._row = dict(zip(self._seeds[filled].tolist(), filled.tolist(), strict=True))
+        keys = self._file('keys', np.dtype('<i8'), ())
+        filled = np.flatnonzero(keys)
+        self._row = dict(zip(keys[filled].tolist(), filled.tolist(), strict=True))
         self._parts: dict[str, tuple[np.memmap, torch.dtype]] = {}
         self._about = folder / 'parts.json'
         if self._about.is_file():
             self._open(json.loads(self._about.read_text()))
         self._next = int(filled[-1]) + 1 if len(filled) else 0
 
+    def _path(self, name: str) -> Path:
+        return self.folder / f'{name}.bin'
+
     def _file(self, name: str, kind: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-        path = self.folder / f'{name}.bin'
+        path = self._path(name)
         size = self.rows * kind.itemsize * int(np.prod(shape, dtype=np.int64))
         with path.open('ab') as file:
             file.truncate(size)
-        return np.memmap(path, kind, mode='r+', shape=(self.rows, *shape))
+        return np.memmap(path, kind, mode='r', shape=(self.rows, *shape))
 
     def find(self, samples: Sequence[Any] | None, device: torch.device) -> dict[str, Any] | None:
         """What the teacher said of these samples; None if a part or sample is not kept yet."""
-        seeds = _seeds_of(samples)
-        if not self._has_all_parts() or any(seed not in self._row for seed in seeds):
+        keys = keys_of(samples)
+        if not self._has_all_parts() or any(key not in self._row for key in keys):
             return None
-        rows = [self._row[seed] for seed in seeds]
+        rows = [self._row[key] for key in keys]
         self.found += 1
         parts: dict[str, Any] = {
             name: torch.from_numpy(np.asarray(file[rows])).view(dtype).to(device)
@@ -98,19 +102,24 @@ class TeacherAnswers:
 
         Raises:
             UserError: if all of them would take more than the limit, or than the disk has.
+            OSError: if the disk is full.
         """
         self.asked += 1
         answer = self._asked_for(taught)
         on_host = {name: tensor.detach().cpu().contiguous() for name, tensor in answer.items()}
         if not self._parts:
             self._begin(on_host)
-        for number, seed in enumerate(_seeds_of(samples)):
-            if seed in self._row or self._next >= self.rows:
-                continue
-            row, self._next = self._next, self._next + 1
-            for name, (file, _) in self._parts.items():
-                file[row] = _as_numpy(on_host[name][number])
-            self._seeds[row], self._row[seed] = seed, row  # last: a row with a seed is whole
+        new = {key: n for n, key in enumerate(keys_of(samples)) if key not in self._row}
+        chosen = list(new.items())[: self.rows - self._next]
+        if not chosen:
+            return
+        for name in self._parts:
+            part = on_host[name][[number for _, number in chosen]]
+            write_rows(self._path(name), self._next, _as_numpy(part))
+        # last: a row with a key is whole
+        write_rows(self._path('keys'), self._next, np.array([key for key, _ in chosen], '<i8'))
+        self._row |= {key: self._next + n for n, (key, _) in enumerate(chosen)}
+        self._next += len(chosen)
 
     def _asked_for(self, taught: Mapping[str, Any]) -> dict[str, Tensor]:
         """The parts of an answer that the losses take; features as their tensors."""
@@ -161,16 +170,6 @@ def _as_numpy(tensor: Tensor) -> np.ndarray:
     return (tensor if bits is None else tensor.view(bits)).numpy()
 
 
-def _seeds_of(samples: Sequence[Any] | None) -> list[int]:
-    seeds: list[Any] = [getattr(sample, 'sample_seed', None) for sample in samples or ()]
-    if not seeds or None in seeds:
-        raise UserError(
-            "the teacher's answers can be kept only of data that can be replayed: wrap the data "
-            'set in SeededDataset(views=K), with SeededSampler'
-        )
-    return seeds
-
-
 @HOOKS.register_module()
 class TeacherAnswersHook(Hook):
     """Keeps what the losses ask of the teacher, and spares it where that is on disk.
@@ -216,7 +215,7 @@ class TeacherAnswersHook(Hook):
             )
         masks = [getattr(student, key, None) for key in VIEW]
         rows = views * len(runner.train_dataloader.dataset)
-        name = '_'.join(['answers', replayed(runner), *(str(mask) for mask in masks)])
+        name = '_'.join(map(str, ['answers', replayed(runner), rows, *masks]))
         own = self.folder / name / f'rank{get_rank()}of{get_world_size()}'
         self._answers = first.answers = TeacherAnswers(own, rows, self.limit, teacher_places(model))
         runner.logger.info("the teacher's answers are kept in %s, %d of them", own, rows)

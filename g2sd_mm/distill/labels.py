@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ConfigError
+
 
 class TeacherLabels:
     """One row a step: which samples it was, and what the teacher decided of each.
 
-    A row is a digest of the samples' seeds, which name augmentation and epoch, and a class of two
-    bytes for each; rows never written take no room on the disk.
+    A row is a digest of the samples' keys (:func:`keys_of`), and a class of two bytes for each;
+    rows never written take no room on the disk.
 
     Args:
         path: file; one for each process of a run.
@@ -38,7 +40,8 @@ class TeacherLabels:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('ab') as file:
             file.truncate(max(path.stat().st_size, steps * row.itemsize))
-        self._rows = np.memmap(path, row, mode='r+', shape=(path.stat().st_size // row.itemsize,))
+        self._path = path
+        self._rows = np.memmap(path, row, mode='r', shape=(path.stat().st_size // row.itemsize,))
         self.step = self.found = self.asked = 0
 
     def find(self, samples: Sequence[Any]) -> Tensor | None:
@@ -52,19 +55,54 @@ class TeacherLabels:
     def keep(self, samples: Sequence[Any], classes: Tensor) -> None:
         """Write down the teacher's classes int64 [B]."""
         self.asked += 1
-        row = self._rows[self.step : self.step + 1]
-        row['digest'] = 0  # not this batch's until all of it is there
+        row = np.zeros(1, self._rows.dtype)
         row['classes'][0, : len(samples)] = classes.cpu().numpy()
         row['digest'] = _digest(samples)
+        write_rows(self._path, self.step, row)
+
+
+def write_rows(path: Path, number: int, rows: np.ndarray) -> None:
+    """Write rows [M, ...] of a file from a number on, in the place of what is there.
+
+    Not through memory that the file is mapped to: a full disk would end the process without a word.
+
+    Raises:
+        OSError: naming the file, if the disk is full.
+    """
+    try:
+        with path.open('r+b') as file:
+            file.seek(number * rows[0].nbytes)
+            file.write(rows.tobytes())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def keys_of(samples: Sequence[Any] | None) -> list[int]:
+    """A number below 2**63 for each sample, never 0: of its file, its augmentation and its epoch.
+
+    Its seed alone would stand for another image as soon as one is added to the data.
+
+    Raises:
+        ConfigError: for samples without a seed, which cannot be replayed.
+    """
+    seeds = [getattr(sample, 'sample_seed', None) for sample in samples or ()]
+    if not seeds or None in seeds:
+        raise ConfigError(
+            'what a teacher says can be kept only of data that can be replayed: wrap the data set '
+            'in SeededDataset (for TeacherAnswersHook with views=K), with SeededSampler'
+        )
+    return [
+        _number(f'{seed} {getattr(sample, "img_path", "")}') >> 1 | 1
+        for seed, sample in zip(seeds, samples or (), strict=True)
+    ]
 
 
 def _digest(samples: Sequence[Any]) -> np.uint64:
     """64 bits that stand for the samples of a batch, in their order; never 0."""
-    seeds = [getattr(sample, 'sample_seed', None) for sample in samples]
-    if None in seeds:
-        raise ValueError(
-            'the teacher\'s labels can be kept only of data that can be replayed: wrap the data '
-            'set in SeededDataset, with SeededSampler'
-        )
-    hashed = hashlib.sha256(np.array(seeds, '<i8').tobytes()).digest()
-    return np.frombuffer(hashed[:8], '<u8')[0] | np.uint64(1)
+    return np.uint64(_number(str(keys_of(samples))) | 1)
+
+
+def _number(text: str) -> int:
+    """64 bits that stand for a text."""
+    digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).digest()
+    return int.from_bytes(digest[:8], 'little')

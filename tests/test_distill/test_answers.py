@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -48,6 +50,30 @@ def test_what_is_kept_is_found_by_its_sample_in_another_run(tmp_path, dtype):
     again.keep(samples(5, 7), answer(dtype))  # of 5 the first answer stays
     assert torch.equal(again.find(samples(5, 7), CPU)['tokens'], answer(dtype)['tokens'])
     assert (again.found, again.asked) == (2, 1)
+
+
+def test_an_answer_is_of_the_image_and_not_of_its_number(tmp_path):
+    """An image that is added to the data moves the numbers, and so the seeds, of those after it."""
+    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    first = [SimpleNamespace(sample_seed=n, img_path=f'{n}.png') for n in (5, 6)]
+    moved = [SimpleNamespace(sample_seed=n, img_path=f'{n - 1}.png') for n in (6, 7)]
+    kept.keep(first, answer())
+    assert kept.find(first, CPU) is not None
+    assert kept.find(moved, CPU) is None
+    assert kept.find(moved[:1], CPU) is None
+
+
+def test_a_full_disk_is_said_and_nothing_is_taken_for_kept(tmp_path):
+    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    kept.keep(samples(5, 6), answer())
+    file = tmp_path / 'tokens.bin'
+    file.unlink()
+    file.symlink_to('/dev/full')
+    with pytest.raises(OSError, match='tokens') as raised:
+        kept.keep(samples(7, 8), answer())
+    assert raised.value.errno == errno.ENOSPC
+    assert kept.find(samples(7, 8), CPU) is None
+    assert np.count_nonzero(np.fromfile(tmp_path / 'keys.bin', '<i8')) == 2
 
 
 def test_features_are_features_again(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,21 @@ def test_other_samples_or_steps_are_not_found(tmp_path, step, seeds):
     labels.keep(samples(5, 6), torch.tensor([1, 2]))
     labels.step = step
     assert labels.find(samples(*seeds)) is None
+
+
+def test_decisions_are_of_images_and_not_of_their_numbers(tmp_path):
+    labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
+    labels.keep([SimpleNamespace(sample_seed=5, img_path='a.png')], torch.tensor([1]))
+    assert labels.find([SimpleNamespace(sample_seed=5, img_path='b.png')]) is None
+
+
+def test_a_full_disk_is_said(tmp_path):
+    labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
+    (tmp_path / 'labels').unlink()
+    (tmp_path / 'labels').symlink_to('/dev/full')
+    with pytest.raises(OSError, match='labels') as raised:
+        labels.keep(samples(5), torch.tensor([1]))
+    assert raised.value.errno == errno.ENOSPC
 
 
 def test_a_last_batch_may_be_smaller_and_a_longer_run_finds_the_shorter_ones(tmp_path):
