@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.registry import LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmengine.runner.loops import _InfiniteDataloaderIterator
@@ -22,7 +23,8 @@ class _ValidatesByTime:
     """Leaves validations out where they would take more than a tenth of the time.
 
     They are due by count: on a small data set an epoch may be over before a validation is. The last
-    one is never left out, nor is one that takes less than two seconds.
+    one is never left out, nor is one that takes less than two seconds. Where training follows its
+    validations, none is: what is learnt would depend on the clock.
     """
 
     runner: Any
@@ -68,13 +70,26 @@ class _ValidatesByTime:
 
     def _decide_current_val_interval(self) -> None:
         super()._decide_current_val_interval()  # type: ignore[misc]
-        if getattr(self, self._counts) % self.val_interval:
-            return  # not due
+        if getattr(self, self._counts) % self.val_interval or _follows_metrics(self.runner):
+            return  # not due, or needed
         trained = time.monotonic() - self._ended
         early = [self._took > self.quick and self._took > self.share * trained]
         broadcast_object_list(early)  # or some processes would wait for the others
         if early[0]:
             self.val_interval = sys.maxsize
+            self.runner.logger.info(
+                'no validation here: the last one took %.0f s, more than %g of the time since',
+                self._took, self.share,
+            )
+
+
+def _follows_metrics(runner: Any) -> bool:
+    """Whether a run ends by the metrics of its validations, or sets its rate by them."""
+    schedules = runner.param_schedulers or []
+    of_optimizers = schedules.values() if isinstance(schedules, dict) else [schedules]
+    return any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks) or any(
+        getattr(schedule, 'need_val_args', False) for schedule in itertools.chain(*of_optimizers)
+    )
 
 
 @LOOPS.register_module()

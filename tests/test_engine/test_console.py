@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import EarlyStoppingHook
 from mmengine.registry import MODELS
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
@@ -27,7 +28,7 @@ from g2sd_mm.engine.loops import ResumableEpochLoop, _ValidatesByTime
 from g2sd_mm.tasks import in_units
 
 from ..helpers.runs import loader, runner, updates
-from ..helpers.toys import distiller
+from ..helpers.toys import Lines, distiller
 
 
 def test_a_terminal_gets_what_is_meant_for_it_and_what_is_wrong(tmp_path):
@@ -174,7 +175,7 @@ def test_a_resumed_run_keeps_its_number_of_threads(four_cores):
 class Loop(_ValidatesByTime):
     """Ten epochs of so many seconds, each due for a validation of so many."""
 
-    def __new__(cls, *args):
+    def __new__(cls, *args, **changes):
         class Base:
             def run(self):
                 return None
@@ -184,10 +185,12 @@ class Loop(_ValidatesByTime):
 
         return object.__new__(type('Loop', (Loop, Base), {'_counts': '_epoch'}))
 
-    def __init__(self, epoch, validation, clock):
+    def __init__(self, epoch, validation, clock, hooks=(), schedules=None):
         self.epoch, self.validation, self.clock = epoch, validation, clock
-        val_loop = SimpleNamespace(run=self.validate)
-        self.runner = SimpleNamespace(val_loop=val_loop, optim_wrapper=None)
+        self.runner = SimpleNamespace(
+            val_loop=SimpleNamespace(run=self.validate), optim_wrapper=None, hooks=hooks,
+            param_schedulers=schedules, logger=logging.getLogger('validations under test'),
+        )
         self.done, self.val_interval, self.max_iters = [], 1, 10
 
     def validate(self):
@@ -219,6 +222,23 @@ def test_quick_ones_and_the_last_one_are_never_left_out(clock):
     assert Loop(1.0, 1.5, clock).all() == list(range(1, 11))
     assert Loop(1.0, 60.0, clock).all() == [1, 10]
     assert Loop(100.0, 5.0, clock).all() == list(range(1, 11))
+
+
+@pytest.mark.parametrize('changes', [
+    dict(hooks=[EarlyStoppingHook('accuracy/top1')]),
+    dict(schedules=[SimpleNamespace(need_val_args=True)]),
+    dict(schedules={'a': [], 'b': [SimpleNamespace(need_val_args=True)]}),
+])
+def test_none_is_left_out_where_training_follows_them(clock, changes):
+    assert Loop(1.0, 60.0, clock, **changes).all() == list(range(1, 11))
+
+
+def test_each_that_is_left_out_is_said(clock):
+    loop = Loop(10.0, 3.0, clock)
+    loop.runner.logger.handlers = [said := Lines()]
+    loop.runner.logger.setLevel('INFO')
+    made = loop.all()
+    assert len(said.lines) == 10 - len(made)
 
 
 def test_loops_of_runs_validate_by_time():
