@@ -63,6 +63,21 @@ def test_what_a_killed_process_did_not_remove_goes_at_the_next_start(tmp_path, m
     assert not list(tmp_path.glob('.*'))
 
 
+def test_what_was_left_goes_wherever_a_run_writes(tmp_path):
+    work_dir = tmp_path / 'run'
+    run = runner(work_dir, Slope(), default_hooks=saving(out_dir=str(tmp_path / 'elsewhere')))
+    run.cfg.model = dict(type='SeveralStudents', students=dict(small={}))
+    left = [
+        folder / '.weights.pth.99.tmp'
+        for folder in (work_dir, work_dir / 'small', tmp_path / 'elsewhere' / 'run')
+    ]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text('half')
+    run.train()
+    assert not any(file.exists() for file in left)
+
+
 def test_all_are_kept_without_a_limit(tmp_path):
     runner(tmp_path, Slope(), default_hooks=saving()).train()
     assert names(tmp_path) == ['epoch_1.pth', 'epoch_2.pth']

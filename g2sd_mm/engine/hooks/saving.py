@@ -15,6 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...checkpoints.integrity import POINTER
+from ...config.parts import students_in
 from ...whole_files import remove_leftovers, whole_or_not, write_text
 from ..running_statistics import share_statistics
 from .access import VALIDATED, between_updates, updates_so_far
@@ -92,8 +93,10 @@ class WholeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         self._due = None
         self.keep_ckpt_ids = list(getattr(self, 'keep_ckpt_ids', ()))
-        if is_main_process() and Path(self.out_dir).is_dir():
-            for file in remove_leftovers(self.out_dir):
+        work_dir = Path(runner.work_dir)
+        students = (work_dir / name for name in students_in(runner.cfg))
+        for folder in {Path(self.out_dir), work_dir, *students} if is_main_process() else ():
+            for file in remove_leftovers(folder):
                 runner.logger.info('removed %s, left by a process that was killed', file)
 
     def after_train_iter(
