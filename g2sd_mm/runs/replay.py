@@ -75,7 +75,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
     ):
         seed_everything(content['seed'], number, content['rank'])
         for distillation in distillations_of(model):
-            distillation.update = updates
+            distillation.update, distillation.seed = updates, content['seed']
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)

@@ -58,10 +58,10 @@ def failed(image_data, teacher, tmp_path, monkeypatch):
     """The work dir of a run that stopped at step 3; the place is the argument."""
     monkeypatch.setenv('G2SD_DATA', str(image_data))
 
-    def run(place: str) -> Path:
+    def run(place: str, **changes) -> Path:
         monkeypatch.setattr(Brittle, 'place', place)
         monkeypatch.setattr(SpecificDistiller, 'losses', brittle_losses)
-        options = imagenet.stage1(teacher, **{'model.type': 'Brittle'})
+        options = imagenet.stage1(teacher, **{'model.type': 'Brittle', **changes})
         with pytest.raises(RunError, match=words('at step 3', 'batch: ', '.jpg', '--replay')):
             train(imagenet.path('g2sd_vits_generic'), options, str(tmp_path))
         # in the replay that step is the first of a new model
@@ -110,6 +110,20 @@ def test_the_same_draws_are_made(failed, monkeypatch):
     said = again(folder)
     (losses,) = load_checkpoint(folder / 'non_finite_3_rank0.pth')['losses']
     assert f'loss_tokens={losses["loss_tokens"]:.4g}' in said
+
+
+def test_teachers_are_left_out_as_in_the_run(failed, monkeypatch):
+    """Which ones follows from the run's seed and the update."""
+    folder = failed('gradient', **{'randomness.seed': 3})
+    drawn, losses = [], SpecificDistiller.losses
+
+    def spy(distiller, *args):
+        drawn.append((distiller.distillation.seed, distiller.distillation.update))
+        return losses(distiller, *args)
+
+    monkeypatch.setattr(SpecificDistiller, 'losses', spy)
+    again(folder)
+    assert drawn == [(3, 2)]
 
 
 def test_a_step_that_is_finite_here_says_so(failed, monkeypatch):
