@@ -51,14 +51,15 @@ def cut_of(pipeline: Iterable[Mapping[str, Any]]) -> Cut:
         name = str(step.get('type', '')).rpartition('.')[2]
         if name in _CUTS and not step.get('keep_ratio'):
             key, order = _CUTS[name]
-            size = _size(step.get(key), order)
+            size = read_size(step.get(key), order)
             padded = step.get('padding') or step.get('pad_if_needed') or step.get('auto_pad')
             as_it_is = name in _PLAIN and not resized and not padded
         resized = resized or name.startswith(_RESIZE) or name.endswith('ResizedCrop')
     return Cut(size, as_it_is)
 
 
-def _size(value: Any, order: str) -> Size | None:
+def read_size(value: Any, order: str = 'hw') -> Size | None:
+    """Height and width from one side or two, in that order or as ``wh``; None if it is neither."""
     if isinstance(value, int):
         return value, value
     if isinstance(value, (list, tuple)) and len(value) == 2:

@@ -30,8 +30,6 @@ from .several_students import VIEW
 from .teachers import Features
 
 _GB = 1e9
-#: Of a file's element: what numpy has no type for is kept as its bits.
-_BITS = {torch.bfloat16: torch.int16}
 
 
 class TeacherAnswers:
@@ -55,20 +53,17 @@ class TeacherAnswers:
         self.folder, self.rows, self.limit, self.places = folder, rows, limit, places
         self.found = self.asked = 0
         folder.mkdir(parents=True, exist_ok=True)
-        keys = self._file('keys', np.dtype('<i8'), ())
-        filled = np.flatnonzero(keys)
-        self._row = dict(zip(keys[filled].tolist(), filled.tolist(), strict=True))
+        self._keys = self._file('keys', np.dtype('<i8'), ())
+        filled = np.flatnonzero(self._keys)
+        self._row = dict(zip(self._keys[filled].tolist(), filled.tolist(), strict=True))
         self._parts: dict[str, tuple[np.memmap, torch.dtype]] = {}
         self._about = folder / 'parts.json'
         if self._about.is_file():
             self._open(json.loads(self._about.read_text()))
         self._next = int(filled[-1]) + 1 if len(filled) else 0
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f'{name}.bin'
-
     def _file(self, name: str, kind: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-        path = self._path(name)
+        path = self.folder / f'{name}.bin'
         size = self.rows * kind.itemsize * int(np.prod(shape, dtype=np.int64))
         with path.open('ab') as file:
             file.truncate(size)
@@ -110,16 +105,15 @@ class TeacherAnswers:
         if not self._parts:
             self._begin(on_host)
         new = {key: n for n, key in enumerate(keys_of(samples)) if key not in self._row}
-        chosen = list(new.items())[: self.rows - self._next]
-        if not chosen:
+        keys = list(new)[: self.rows - self._next]
+        if not keys:
             return
-        for name in self._parts:
-            part = on_host[name][[number for _, number in chosen]]
-            write_rows(self._path(name), self._next, _as_numpy(part))
+        for name, (file, _) in self._parts.items():
+            write_rows(file, self._next, _as_numpy(on_host[name][[new[key] for key in keys]]))
         # last: a row with a key is whole
-        write_rows(self._path('keys'), self._next, np.array([key for key, _ in chosen], '<i8'))
-        self._row |= {key: self._next + n for n, (key, _) in enumerate(chosen)}
-        self._next += len(chosen)
+        write_rows(self._keys, self._next, np.array(keys, '<i8'))
+        self._row |= {key: self._next + n for n, key in enumerate(keys)}
+        self._next += len(keys)
 
     def _asked_for(self, taught: Mapping[str, Any]) -> dict[str, Tensor]:
         """The parts of an answer that the losses take; features as their tensors."""
@@ -166,8 +160,8 @@ class TeacherAnswers:
 
 
 def _as_numpy(tensor: Tensor) -> np.ndarray:
-    bits = _BITS.get(tensor.dtype)
-    return (tensor if bits is None else tensor.view(bits)).numpy()
+    # numpy has no such type: it is kept as its bits
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 @HOOKS.register_module()
@@ -182,9 +176,10 @@ class TeacherAnswersHook(Hook):
         limit_gb: what the answers of this run may take; beyond, it stops before the first step.
     """
 
+    _answers: TeacherAnswers  # from the start of training on
+
     def __init__(self, folder: str, limit_gb: float = 20.0) -> None:
         self.folder, self.limit = Path(folder), limit_gb * _GB
-        self._answers: TeacherAnswers | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Open this process's files.
@@ -222,8 +217,7 @@ class TeacherAnswersHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Say how often the teacher was spared."""
-        if self._answers is not None:
-            runner.logger.info(
-                "of %d batches the teacher's answers were on disk, for %d it was asked",
-                self._answers.found, self._answers.asked,
-            )
+        runner.logger.info(
+            "of %d batches the teacher's answers were on disk, for %d it was asked",
+            self._answers.found, self._answers.asked,
+        )

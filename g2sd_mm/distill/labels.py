@@ -40,14 +40,13 @@ class TeacherLabels:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open('ab') as file:
             file.truncate(max(path.stat().st_size, steps * row.itemsize))
-        self._path = path
         self._rows = np.memmap(path, row, mode='r', shape=(path.stat().st_size // row.itemsize,))
         self.step = self.found = self.asked = 0
 
     def find(self, samples: Sequence[Any]) -> Tensor | None:
         """The teacher's classes int64 [B] of this step's samples; None if they are not on file."""
         row = self._rows[self.step]
-        if row['digest'] != _digest(samples):
+        if row['digest'] != _number(str(keys_of(samples))):
             return None
         self.found += 1
         return torch.from_numpy(row['classes'][: len(samples)].astype(np.int64))
@@ -57,52 +56,44 @@ class TeacherLabels:
         self.asked += 1
         row = np.zeros(1, self._rows.dtype)
         row['classes'][0, : len(samples)] = classes.cpu().numpy()
-        row['digest'] = _digest(samples)
-        write_rows(self._path, self.step, row)
+        row['digest'] = _number(str(keys_of(samples)))
+        write_rows(self._rows, self.step, row)
 
 
-def write_rows(path: Path, number: int, rows: np.ndarray) -> None:
-    """Write rows [M, ...] of a file from a number on, in the place of what is there.
+def write_rows(file: np.memmap, number: int, rows: np.ndarray) -> None:
+    """Write rows [M, ...] from a number on, in the place of what a file has there.
 
-    Not through memory that the file is mapped to: a full disk would end the process without a word.
+    Not through the memory that it is mapped to: a full disk would end the process without a word.
 
     Raises:
         OSError: naming the file, if the disk is full.
     """
+    path = str(file.filename)
     try:
-        with path.open('r+b') as file:
-            file.seek(number * rows[0].nbytes)
-            file.write(rows.tobytes())
+        with open(path, 'r+b') as out:
+            out.seek(number * rows[0].nbytes)
+            out.write(rows.tobytes())
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 def keys_of(samples: Sequence[Any] | None) -> list[int]:
-    """A number below 2**63 for each sample, never 0: of its file, its augmentation and its epoch.
+    """A number from 1 to 2**63 for each sample: of its file, its augmentation and its epoch.
 
     Its seed alone would stand for another image as soon as one is added to the data.
 
     Raises:
         ConfigError: for samples without a seed, which cannot be replayed.
     """
-    seeds = [getattr(sample, 'sample_seed', None) for sample in samples or ()]
-    if not seeds or None in seeds:
+    samples = samples or ()
+    if not samples or any(getattr(sample, 'sample_seed', None) is None for sample in samples):
         raise ConfigError(
             'what a teacher says can be kept only of data that can be replayed: wrap the data set '
             'in SeededDataset (for TeacherAnswersHook with views=K), with SeededSampler'
         )
-    return [
-        _number(f'{seed} {getattr(sample, "img_path", "")}') >> 1 | 1
-        for seed, sample in zip(seeds, samples or (), strict=True)
-    ]
-
-
-def _digest(samples: Sequence[Any]) -> np.uint64:
-    """64 bits that stand for the samples of a batch, in their order; never 0."""
-    return np.uint64(_number(str(keys_of(samples))) | 1)
+    return [_number(f'{s.sample_seed} {getattr(s, "img_path", "")}') for s in samples]
 
 
 def _number(text: str) -> int:
-    """64 bits that stand for a text."""
     digest = hashlib.sha256(text.encode('utf-8', 'surrogateescape')).digest()
-    return int.from_bytes(digest[:8], 'little')
+    return int.from_bytes(digest[:8], 'little') >> 1 | 1

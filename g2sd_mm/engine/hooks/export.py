@@ -228,9 +228,7 @@ def _kept_best(path: Path) -> tuple[str, float] | None:
     kept = read_weights(path, mmap=True)
     if is_main_process() and (record := kept.meta.get('student')):
         write_sidecar(path, record, sum(tensor.numel() for tensor in kept.state.values()))
-    metrics = kept.meta.get('metrics')
-    known = metrics.items() if isinstance(metrics, dict) else ()
-    return next(((k, v) for k, v in known if isinstance(v, (int, float))), None)
+    return next(iter((kept.meta.get('metrics') or {}).items()), None)
 
 
 def _part(model: Any, student: str) -> Any:

@@ -18,7 +18,7 @@ from mmengine.registry import HOOKS, TRANSFORMS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ...agreement.inputs import Size, pixels
+from ...agreement.inputs import Size, pixels, read_size
 from ...config.load import image_channels
 from ...config.parts import innermost_dataset, task_of_config
 from ...errors import DataError
@@ -170,7 +170,6 @@ class DivergenceHook(Hook):
             )
 
 
-
 @HOOKS.register_module()
 class AgreementHook(Hook):
     """Says the notes once, and looks at the first batch of training, validation and test.
@@ -198,21 +197,13 @@ class AgreementHook(Hook):
         for note in self.notes:
             runner.logger.warning(note)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Look at the first training images."""
-        if 'train' not in self.seen:
-            self._look(runner, 'train', data_batch)
-            self.trained = self.seen.get('train')
-
-    def before_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Look at the first validation images."""
-        if 'val' not in self.seen:
-            self._look(runner, 'val', data_batch)
-
-    def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Look at the first test images."""
-        if 'test' not in self.seen:
-            self._look(runner, 'test', data_batch)
+    def _before_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, mode: str = 'train'
+    ) -> None:
+        # of training, validation and test
+        if mode not in self.seen:
+            self._look(runner, mode, data_batch)
+            self.trained = self.seen.get('train', self.trained)
 
     def _look(self, runner: Runner, mode: str, batch: Any) -> None:
         images = batch.get('inputs') if isinstance(batch, dict) else None
@@ -234,18 +225,14 @@ class AgreementHook(Hook):
 
 def seen_size(runner: Runner) -> Size | None:
     """Height and width of the images that a run has trained on; if there were none, validated."""
-    for hook in getattr(runner, 'hooks', ()):  # of somebody's own runner, there may be none
-        if isinstance(hook, AgreementHook):
-            return hook.seen.get('train') or hook.trained or hook.seen.get('val')
-    return None
+    hooks = getattr(runner, 'hooks', ())  # of somebody's own runner, there may be none
+    hook = next((hook for hook in hooks if isinstance(hook, AgreementHook)), AgreementHook())
+    return hook.trained or hook.seen.get('val')
 
 
 def _laid_out(model: Any) -> Size | None:
     model = getattr(model, 'student', model)
-    size = getattr(getattr(model, 'backbone', None), 'img_size', None)
-    if isinstance(size, int):
-        return size, size
-    return (size[0], size[1]) if isinstance(size, (tuple, list)) and len(size) == 2 else None
+    return read_size(getattr(getattr(model, 'backbone', None), 'img_size', None))
 
 
 @HOOKS.register_module()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -166,8 +166,5 @@ class WholeCheckpointHook(CheckpointHook):
         return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        if isinstance(self.file_backend, WholeFileBackend):
-            with self.file_backend.removing_last():
-                super()._save_best_checkpoint(runner, metrics)
-        else:
+        with getattr(self.file_backend, 'removing_last', nullcontext)():
             super()._save_best_checkpoint(runner, metrics)
