@@ -11,10 +11,12 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import Hook
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import EMAHook, Hook
 
 from g2sd_mm import preemption
 from g2sd_mm.checkpoints.integrity import newest_whole
@@ -24,7 +26,7 @@ from g2sd_mm.engine.hooks import preemption as hook_module
 from g2sd_mm.engine.hooks.preemption import Agreement
 from g2sd_mm.errors import Preempted
 
-from ..helpers.runs import Slope, runner
+from ..helpers.runs import Slope, loader, runner
 from ..helpers.toys import words
 
 
@@ -97,14 +99,13 @@ def test_without_checkpoints_it_ends_all_the_same(tmp_path):
 
 def test_a_signal_in_a_validation_is_answered_there(tmp_path):
     """With the validation's step saved, so that it is made anew."""
-    from types import SimpleNamespace
-
     saved = []
     hook = hook_module.PreemptionHook()
     hook.before_train(SimpleNamespace(cfg={}))
-    loader = SimpleNamespace(dataset=range(10), batch_size=2)
+    batches = SimpleNamespace(dataset=range(10), batch_size=2)
     run = SimpleNamespace(
-        optim_wrapper=SimpleNamespace(), val_dataloader=loader, world_size=2, epoch=1, iter=4,
+        optim_wrapper=SimpleNamespace(), val_dataloader=batches, world_size=2, epoch=1, iter=4,
+        hooks=[],
     )
     hook._end = lambda runner, epoch, step: saved.append((epoch, step))
     with preemption.listening():
@@ -115,6 +116,49 @@ def test_a_signal_in_a_validation_is_answered_there(tmp_path):
         assert saved == []
         hook.after_val_iter(run, 1)
     assert saved == [(1, 4)]
+
+
+@pytest.mark.parametrize('kind', ['ExponentialMovingAverage', 'StochasticWeightAverage'])
+def test_in_a_validation_of_averaged_weights_the_trained_ones_are_saved(tmp_path, kind):
+    """A checkpoint has both, and a resumed run trains with what was trained."""
+
+    class Predicting(Slope):
+        def forward(self, *args, mode='tensor', **kwargs):
+            return [{}] if mode == 'predict' else super().forward(*args, mode=mode, **kwargs)
+
+    class InValidation(Hook):
+        def before_val_iter(self, runner, batch_idx, data_batch=None):
+            if batch_idx == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    run = runner(
+        tmp_path, Predicting(), val_dataloader=loader(), val_cfg={}, val_evaluator=Evaluator([]),
+        custom_hooks=[dict(type='PreemptionHook'), dict(type='EMAHook', ema_type=kind)],
+        default_hooks=dict(logger=None, checkpoint=dict(type='WholeCheckpointHook', interval=1)),
+    )
+    run.register_hook(InValidation())
+    with preemption.listening(), pytest.raises(Preempted, match=r'after step 4, saved .*epoch_1'):
+        run.train()
+    saved = load_checkpoint(newest_whole(tmp_path)[0])
+    assert saved['ema_state_dict']['module.weight'].item() == -4
+    assert -4 < saved['state_dict']['weight'].item() < 0
+
+
+def test_a_validation_that_is_made_twice_is_not_interrupted():
+    """In its second pass the weights are exchanged back."""
+    hook = hook_module.PreemptionHook()
+    hook._end = lambda *_: pytest.fail('it ended')
+    average = EMAHook()
+    average.evaluate_on_origin = True
+    dataset = SimpleNamespace(dataset=range(10), batch_size=2)
+    run = SimpleNamespace(
+        optim_wrapper=SimpleNamespace(), val_dataloader=dataset, world_size=1, epoch=1, iter=4,
+        hooks=[average], cfg={},
+    )
+    hook.before_train(run)
+    with preemption.listening():
+        os.kill(os.getpid(), signal.SIGTERM)
+        hook.after_val_iter(run, 0)
 
 
 def test_handlers_are_put_back():

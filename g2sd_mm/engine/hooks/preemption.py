@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import is_distributed
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -66,12 +66,19 @@ class PreemptionHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """The same, where all ranks still have batches; inside accumulation it has to wait."""
-        if not between_updates(runner) or not hasattr(self, '_agreement'):
+        """The same, where all ranks still have batches; inside accumulation it has to wait.
+
+        So it has where mmpretrain's ``EMAHook`` validates twice, with its weights and without.
+        """
+        averaging = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+        twice = any(getattr(hook, 'evaluate_on_origin', False) for hook in averaging)
+        if twice or not between_updates(runner) or not hasattr(self, '_agreement'):
             return
         loader = runner.val_dataloader
         in_step = len(loader.dataset) // (runner.world_size * (images_of_iteration(loader) or 1))
         if batch_idx < in_step and self._agreement.any(bool(request())):
+            for hook in averaging:  # which have put their weights in the place of the trained ones
+                hook._swap_ema_parameters()
             self._end(runner, runner.epoch, runner.iter)
 
     def _end(self, runner: Runner, epoch: int, step: int) -> None:
