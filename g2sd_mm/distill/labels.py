@@ -85,7 +85,6 @@ def keys_of(samples: Sequence[Any] | None) -> list[int]:
     Raises:
         ConfigError: for samples without a seed, which cannot be replayed.
     """
-    samples = samples or ()
     if not samples or any(getattr(sample, 'sample_seed', None) is None for sample in samples):
         raise ConfigError(
             'what a teacher says can be kept only of data that can be replayed: wrap the data set '

@@ -87,7 +87,8 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
             lines.append('all modules are finite, a loss is not: look at the loss and the labels')
         else:
             total.backward()
-            if not (bad := _bad_gradients(model)):
+            gradients = ((name, p.grad) for name, p in model.named_parameters())
+            if not (bad := [name for name, g in gradients if g is not None and not all_finite([g])]):
                 continue
             lines.append(
                 'the losses are finite; gradients are not, from the output backwards first in: '
@@ -120,10 +121,3 @@ def _watching(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _bad_gradients(model: nn.Module) -> list[str]:
-    return [
-        name for name, parameter in model.named_parameters()
-        if parameter.grad is not None and not all_finite([parameter.grad])
-    ]

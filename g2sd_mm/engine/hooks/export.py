@@ -223,8 +223,7 @@ class WeightsExportHook(Hook):
 def _kept_best(path: Path) -> tuple[str, float] | None:
     """By which metric the weights of a file were kept, and how much.
 
-    The JSON beside is written anew: a process that was killed may not have come to it.
-    """
+    The JSON beside is written anew: a process that was killed may not have done so."""
     kept = read_weights(path, mmap=True)
     if is_main_process() and (record := kept.meta.get('student')):
         write_sidecar(path, record, sum(tensor.numel() for tensor in kept.state.values()))

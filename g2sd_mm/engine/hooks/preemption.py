@@ -66,11 +66,9 @@ class PreemptionHook(Hook):
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """The same, where all ranks still have batches; inside accumulation it has to wait.
-
-        So it has where mmpretrain's ``EMAHook`` validates twice, with its weights and without.
-        """
+        """The same, where all ranks still have batches; inside accumulation it has to wait."""
         averaging = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+        # mmpretrain's has its weights in the network for the first pass alone
         twice = any(getattr(hook, 'evaluate_on_origin', False) for hook in averaging)
         if twice or not between_updates(runner) or not hasattr(self, '_agreement'):
             return
