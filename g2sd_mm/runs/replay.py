@@ -87,8 +87,8 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
             lines.append('all modules are finite, a loss is not: look at the loss and the labels')
         else:
             total.backward()
-            gradients = ((name, p.grad) for name, p in model.named_parameters())
-            if not (bad := [name for name, g in gradients if g is not None and not all_finite([g])]):
+            grads = ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
+            if not (bad := [name for name, grad in grads if not all_finite([grad])]):
                 continue
             lines.append(
                 'the losses are finite; gradients are not, from the output backwards first in: '
