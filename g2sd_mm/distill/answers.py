@@ -7,14 +7,17 @@ them, over and over: after K epochs every answer is on disk, and the teacher is 
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import Timeout
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -23,6 +26,7 @@ from torch import Tensor
 
 from ..engine.hooks.access import bare_model
 from ..errors import UserError
+from ..lock import file_lock
 from ..whole_files import write_text
 from .hooks import distillations_of, replayed, teacher_places
 from .labels import keys_of, write_rows
@@ -164,6 +168,18 @@ def _as_numpy(tensor: Tensor) -> np.ndarray:
     return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
+def _for_this_process(folder: Path, held: ExitStack) -> Path:
+    """The folder, or one beside it while a run of another process fills it: rows of both would be
+    taken for each other's. What is held ends with this process at the latest."""
+    for number in itertools.count(2):
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(Timeout):
+            held.enter_context(file_lock(folder / '.lock', 0))
+            return folder
+        folder = folder.with_name(f'{folder.name.partition("_")[0]}_{number}')
+    raise AssertionError
+
+
 @HOOKS.register_module()
 class TeacherAnswersHook(Hook):
     """Keeps what the losses ask of the teacher, and spares it where that is on disk.
@@ -177,6 +193,7 @@ class TeacherAnswersHook(Hook):
     """
 
     _answers: TeacherAnswers  # from the start of training on
+    _held: ExitStack
 
     def __init__(self, folder: str, limit_gb: float = 20.0) -> None:
         self.folder, self.limit = Path(folder), limit_gb * _GB
@@ -211,12 +228,15 @@ class TeacherAnswersHook(Hook):
         masks = [getattr(student, key, None) for key in VIEW]
         rows = views * len(runner.train_dataloader.dataset)
         name = '_'.join(map(str, ['answers', replayed(runner), rows, *masks]))
-        own = self.folder / name / f'rank{get_rank()}of{get_world_size()}'
+        self._held = ExitStack()
+        rank = f'rank{get_rank()}of{get_world_size()}'
+        own = _for_this_process(self.folder / name / rank, self._held)
         self._answers = first.answers = TeacherAnswers(own, rows, self.limit, teacher_places(model))
         runner.logger.info("the teacher's answers are kept in %s, %d of them", own, rows)
 
     def after_train(self, runner: Runner) -> None:
         """Say how often the teacher was spared."""
+        self._held.close()
         runner.logger.info(
             "of %d batches the teacher's answers were on disk, for %d it was asked",
             self._answers.found, self._answers.asked,

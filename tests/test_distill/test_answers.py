@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
+import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import numpy as np
@@ -232,3 +235,24 @@ def test_images_that_are_new_in_every_epoch_are_refused(teacher, tmp_path):
             imagenet.path('g2sd_vits_generic'), options(teacher, str(tmp_path / 'kept'), None),
             str(tmp_path / 'run'),
         )  # fmt: skip
+
+
+def _hold(folder, said) -> None:
+    with ExitStack() as held:
+        said.send(answers._for_this_process(folder, held).name)
+        time.sleep(60)
+
+
+def test_two_runs_at_once_have_a_folder_each(tmp_path):
+    """Rows of both would be taken for each other's; one that is killed leaves its folder."""
+    context = multiprocessing.get_context('fork')
+    ready, said = context.Pipe(False)
+    other = context.Process(target=_hold, args=(tmp_path / 'rank0of1', said))
+    other.start()
+    assert ready.recv() == 'rank0of1'
+    with ExitStack() as held:
+        assert answers._for_this_process(tmp_path / 'rank0of1', held).name == 'rank0of1_2'
+    other.kill()
+    other.join()
+    with ExitStack() as held:
+        assert answers._for_this_process(tmp_path / 'rank0of1', held).name == 'rank0of1'
