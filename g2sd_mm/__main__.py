@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from .version import __version__
+
 COMMANDS = {
     'train': 'train a config: pre-training, stage 1, stage 2 or plain fine-tuning',
     'test': 'evaluate a checkpoint',
@@ -31,6 +33,9 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else '--help'
     if name in ('-h', '--help'):
         sys.stdout.write(_usage() + '\n')  # at once: `head` may leave after the first line
+        return
+    if name == '--version':
+        print(__version__)
         return
     if name == 'benchmark':
         print(

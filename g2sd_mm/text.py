@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +32,16 @@ def printable(text: str, keep: str = '') -> str:
         else char
         for char in text
     )
+
+
+def as_called(text: str) -> str:
+    """A text whose ``python tools/train.py`` is ``g2sd train`` for whoever calls commands so.
+
+    Outside of a checkout the scripts are not where a message says.
+    """
+    if not sys.argv[0].startswith('g2sd '):  # as g2sd_mm/__main__.py leaves it
+        return text
+    return re.sub(r'(?<![\w/])(python )?tools/(?!benchmark)(\w+)\.py', r'g2sd \2', text)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

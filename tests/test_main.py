@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import g2sd_mm
 from g2sd_mm import __main__ as command
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
@@ -37,6 +38,32 @@ def test_help_names_every_command(arguments, monkeypatch, capsys):
     command.main()
     said = capsys.readouterr().out
     assert all(f'  {name} ' in said for name in command.COMMANDS)
+
+
+def test_the_version_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['g2sd', '--version'])
+    command.main()
+    assert capsys.readouterr().out == f'{g2sd_mm.__version__}\n'
+
+
+@pytest.mark.parametrize('name', command.COMMANDS)
+def test_a_command_is_named_as_it_was_called(name, monkeypatch):
+    parser = importlib.import_module(f'g2sd_mm.cli.{name}').parser
+    monkeypatch.setattr(sys, 'argv', [f'tools/{name}.py', '--help'])
+    assert f'usage: {name}.py ' in (script := parser().format_help())
+    assert f'  python tools/{name}.py ' in script
+    monkeypatch.setattr(sys, 'argv', [f'g2sd {name}', '--help'])
+    assert f'usage: g2sd {name} ' in (short := parser().format_help())
+    assert f'  g2sd {name} ' in short and 'python tools/' not in short
+
+
+def test_an_error_names_commands_as_they_are_called(tmp_path):
+    words = ['config', 'shapes/vitb_cls', '--cfg-options', 'model.type.x=1']
+    done = subprocess.run(
+        [sys.executable, '-m', 'g2sd_mm', *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert 'g2sd config ' in done.stderr and 'tools/' not in done.stderr
 
 
 def test_the_benchmark_is_said_to_need_a_checkout():

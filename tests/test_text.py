@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from g2sd_mm.text import first_line, one_line, printable, some
+from g2sd_mm.text import as_called, first_line, one_line, printable, some
 
 FORGED = 'a\x1b[2J\nerror: forged\x9b\u202e\u2028\udcff'
 SHOWN = 'a\\x1b[2J\\nerror: forged\\x9b\\u202e\\u2028\\udcff'
@@ -37,3 +37,12 @@ def test_names_stay_in_their_line_and_move_no_cursor():
 @pytest.mark.parametrize('text', ['größe 1.jpg', '日本語', 'क्\u200dष', '👩\u200d🔬', 'a b', ''])
 def test_words_of_all_scripts_are_left_alone(text):
     assert printable(text) == text
+
+
+def test_commands_are_named_as_they_are_called(monkeypatch):
+    others = 'python /far/tools/train.py C, my_tools/a.py, tools/benchmark.py'
+    text = f'python tools/train.py C, tools/watch.py, {others}'
+    monkeypatch.setattr('sys.argv', ['tools/distill.py', 'x'])
+    assert as_called(text) == text
+    monkeypatch.setattr('sys.argv', ['g2sd distill', 'x'])
+    assert as_called(text) == f'g2sd train C, g2sd watch, {others}'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, command_parser, parse_options
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -49,12 +49,10 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``analyze``."""
-    p = argparse.ArgumentParser(
-        prog='analyze.py',
-        description='Compare trained students with their teacher. Every analysis writes a JSON '
+    p = command_parser(
+        'Compare trained students with their teacher. Every analysis writes a JSON '
         'file and a plot.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('analyses', nargs='*', metavar='ANALYSIS',
                    help=f'some of {", ".join(NAMES)} (all that the inputs allow)')

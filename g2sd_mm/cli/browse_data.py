@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, command_parser, parse_options
 
 _CROWDED, _WIDE = 6, 960  # objects in a picture, and the side that it is enlarged to, px
 _CANDIDATES = 5000  # samples that are asked for their classes
@@ -20,12 +20,10 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``browse_data``."""
-    p = argparse.ArgumentParser(
-        prog='browse_data.py',
-        description='Write augmented training images as the model sees them, with their '
+    p = command_parser(
+        'Write augmented training images as the model sees them, with their '
         'annotations drawn and their size below: some of all classes and folders.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('config', help='config file')
     p.add_argument('--out-dir', required=True, help='folder for the pictures')

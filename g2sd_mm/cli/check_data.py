@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..text import printable
 from .exit_codes import run_command
-from .options import add_data_options, add_options, parse_options, take_choices
+from .options import add_data_options, add_options, command_parser, parse_options, take_choices
 
 if TYPE_CHECKING:
     from ..data_checks import Report, Source
@@ -29,14 +29,12 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``check_data``."""
-    p = argparse.ArgumentParser(
-        prog='check_data.py',
-        description='Say what is in a data set, and find files and annotations that would stop a '
+    p = command_parser(
+        'Say what is in a data set, and find files and annotations that would stop a '
         'training run, or silently degrade it: unreadable images, annotations that do not fit, '
         'labels without a class, the same pixels in training and evaluation. Exit code 1 if there '
         'is anything harmful.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument(
         'data', nargs='+', help='a config file, a folder, or COCO JSON files with --images'

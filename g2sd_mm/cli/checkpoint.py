@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from ..text import as_called
 from .exit_codes import run_command
+from .options import command_parser
 
 EXAMPLES = """examples:
   python tools/checkpoint.py inspect mae_pretrain_vit_base.pth
@@ -25,11 +27,9 @@ COMMANDS = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``checkpoint``."""
-    p = argparse.ArgumentParser(
-        prog='checkpoint.py',
-        description='Inspect, convert and verify weights files. No code in a file is ever run.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = command_parser(
+        'Inspect, convert and verify weights files. No code in a file is ever run.',
+        EXAMPLES,
     )
     commands = p.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name, text in COMMANDS.items():
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
             name,
             help=text,
             description=f'{text[0].upper()}{text[1:]}.',
-            epilog=module.EXAMPLES,
+            epilog=as_called(module.EXAMPLES),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)

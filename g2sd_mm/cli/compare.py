@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .exit_codes import run_command
+from .options import command_parser
 
 EXAMPLES = """examples:
   python tools/compare.py work_dirs/g2sd_vits_cls work_dirs/g2sd_vits_cls_nosd
@@ -16,12 +17,10 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``compare``."""
-    p = argparse.ArgumentParser(
-        prog='compare.py',
-        description='Figures of runs side by side, and the entries in which their configs differ. '
+    p = command_parser(
+        'Figures of runs side by side, and the entries in which their configs differ. '
         'A run is the folder that training wrote, by hand or for a suite.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument(
         'runs', nargs='+', metavar='RUN', help="a run's folder; the first is compared with"

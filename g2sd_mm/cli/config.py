@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, command_parser, parse_options
 
 EXAMPLES = """examples:
   python tools/config.py configs/shapes/g2sd_vits_cls.py
@@ -15,17 +15,15 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``config``."""
-    p = argparse.ArgumentParser(
-        prog='config.py',
-        description='Print a config with its bases and options merged.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = command_parser(
+        'Print a config with its bases and options merged.',
+        EXAMPLES,
     )
     p.add_argument('config', help='config file')
     p.add_argument(
         '--prepared',
         action='store_true',
-        help='with everything that tools/train.py adds before the first step: hooks, checks, '
+        help='with everything that training adds before the first step: hooks, checks, '
         'loops, folders; the data and weights that the config names have to be there',
     )
     p.add_argument(

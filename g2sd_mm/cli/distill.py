@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from ..text import printable
+from ..text import as_called, printable
 from .exit_codes import run_command
-from .options import add_data_options, take_choices
+from .options import add_data_options, command_parser, take_choices
 
 EXAMPLES = """examples:
   python tools/distill.py my_images
@@ -27,12 +27,10 @@ the same command goes on where it was.
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``distill``."""
-    p = argparse.ArgumentParser(
-        prog='distill.py',
-        description='Look at a folder of images, choose networks and schedule, train a teacher and '
+    p = command_parser(
+        'Look at a folder of images, choose networks and schedule, train a teacher and '
         'a small student from it, and leave the student evaluated, exported and described.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('data', metavar='DATA', help='folder of your images and labels')
     p.add_argument(
@@ -84,8 +82,9 @@ def main() -> None:
 
         with Bars(every=60) as bars:
             made = distill(
-                say=lambda line: bars.say(printable(line)), bars=bars, choices=choices, **args
-            )
+                say=lambda line: bars.say(printable(as_called(line))),
+                bars=bars, choices=choices, **args,
+            )  # fmt: skip
         if made is None:
             return
         print()

@@ -20,7 +20,7 @@ from types import FrameType, ModuleType
 
 from ..compat.quiet import quiet_imports
 from ..errors import Preempted, UserError
-from ..text import printable
+from ..text import as_called, printable
 from ..unexpected import account_of, address_space_limit
 from .streams import lasting_streams, printable_logs
 
@@ -59,7 +59,7 @@ def _run(command: Callable[[], None]) -> None:
         if os.environ.get('G2SD_TRACEBACK') == '1' and not isinstance(error, UserError):
             raise
         where = '' if account.foreseen else _keep_traceback()
-        print(printable(f'error: {account.line}{where}'), file=sys.stderr)
+        print(printable(f'error: {as_called(account.line)}{where}'), file=sys.stderr)
         sys.exit(account.code)
 
 

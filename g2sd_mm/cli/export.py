@@ -8,7 +8,7 @@ from typing import Any
 
 from ..text import printable
 from .exit_codes import run_command
-from .options import add_options, image_size, parse_options
+from .options import add_options, command_parser, image_size, parse_options
 
 EXAMPLES = """examples:
   python tools/export.py work_dirs/g2sd_vits_cls
@@ -29,12 +29,10 @@ Exported outputs by task (inputs: normalised RGB images, any batch size, one ima
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``export``."""
-    p = argparse.ArgumentParser(
-        prog='export.py',
-        description='Write a student as ONNX, TorchScript or torch.export, compare the file with '
+    p = command_parser(
+        'Write a student as ONNX, TorchScript or torch.export, compare the file with '
         'the network on random images, and write a JSON file that describes it.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('student', help="weights file, or a run's folder")
     p.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, command_parser, parse_options
 
 EXAMPLES = """examples:
   python tools/infer.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth \\
@@ -16,13 +16,11 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``infer``."""
-    p = argparse.ArgumentParser(
-        prog='infer.py',
-        description='Predict images: classes, boxes with masks, a label map, or depth (also as '
+    p = command_parser(
+        'Predict images: classes, boxes with masks, a label map, or depth (also as '
         '16-bit PNG and .npy), depending on the config. predict.py does the same from the weights '
         'alone, and more.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('config', help='config file; for a distilled config, the student is used')
     p.add_argument('checkpoint', help="weights.pth, a run's checkpoint, or a published file")

@@ -6,8 +6,22 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
+from ..text import as_called
+
 if TYPE_CHECKING:
     from ..data_layouts.choices import Choices
+
+
+def command_parser(description: str, examples: str) -> argparse.ArgumentParser:
+    """The parser of a command, without its arguments.
+
+    Usage and examples name the command as the person called it: by its script, or ``g2sd NAME``.
+    """
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=as_called(examples),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def add_options(p: argparse.ArgumentParser) -> None:

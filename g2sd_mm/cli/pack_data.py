@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from .exit_codes import run_command
+from .options import command_parser
 
 EXAMPLES = """The folder may have any layout: images in class folders, COCO with its annotations,
 ADE20K with its masks. Files are stored unchanged, so training does not change. A data set reads
-them if its folder is given as packed://FILE. Needs pip install -e '.[packed]'.
+them if its folder is given as packed://FILE. Needs pip install "g2sd_mm[packed]".
 
 examples:
   python tools/pack_data.py data/imagenet/train data/imagenet_train.lmdb
@@ -25,12 +26,10 @@ examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``pack_data``."""
-    p = argparse.ArgumentParser(
-        prog='pack_data.py',
-        description='Write all files of a folder into one LMDB file, for disks that are slow at '
+    p = command_parser(
+        'Write all files of a folder into one LMDB file, for disks that are slow at '
         'opening many small files.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('folder', type=Path, help='folder to pack')
     p.add_argument('file', type=Path, help='file to write, ending in .lmdb')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, command_parser, parse_options
 
 EXAMPLES = """examples:
   python tools/predict.py work_dirs/g2sd_vits_cls photos --out predictions
@@ -20,12 +20,10 @@ exit codes: 0 all were predicted; 1 some could not be read, and the others were 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``predict``."""
-    p = argparse.ArgumentParser(
-        prog='predict.py',
-        description='Predict pictures, in batches: classes, boxes with masks, label maps or depth, '
+    p = command_parser(
+        'Predict pictures, in batches: classes, boxes with masks, label maps or depth, '
         'depending on the student. predictions.json in the folder has them all.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('weights', help="weights file, or a run's folder")
     p.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .exit_codes import run_command
-from .options import add_options, parse_options
+from .options import add_options, command_parser, parse_options
 
 EXAMPLES = """examples:
   python tools/probe.py work_dirs/g2sd_vits_generic/weights.pth --data data/imagenet
@@ -18,12 +18,10 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``probe``."""
-    p = argparse.ArgumentParser(
-        prog='probe.py',
-        description='k-nearest neighbours, a linear layer, a few images a class and retrieval on '
+    p = command_parser(
+        'k-nearest neighbours, a linear layer, a few images a class and retrieval on '
         'frozen features; on images with masks a linear layer for every patch.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument(
         'weights',

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError, UserError
 from ..text import printable
 from .exit_codes import run_command
-from .options import add_data_options, take_choices
+from .options import add_data_options, command_parser, take_choices
 
 if TYPE_CHECKING:
     from ..bench.suites.data import OwnData
@@ -39,12 +39,10 @@ A suite that was interrupted or killed resumes when the same command is given ag
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``reproduce``."""
-    p = argparse.ArgumentParser(
-        prog='reproduce.py',
-        description='Run the rows of a results table, skip what is finished, resume what was '
+    p = command_parser(
+        'Run the rows of a results table, skip what is finished, resume what was '
         'interrupted, and write results.json and report.html.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument(
         'report',

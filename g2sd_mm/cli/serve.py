@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .exit_codes import run_command
+from .options import command_parser
 
 EXAMPLES = """examples:
   python tools/serve.py work_dirs/g2sd_vits_cls
@@ -17,12 +18,10 @@ It needs: pip install "g2sd_mm[serve]". End it with Ctrl-C.
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``serve``."""
-    p = argparse.ArgumentParser(
-        prog='serve.py',
-        description='Serve a web page on this machine: drop a picture, and see what the student '
+    p = command_parser(
+        'Serve a web page on this machine: drop a picture, and see what the student '
         'makes of it, beside its teacher and its plain twin if they are given. Nothing is kept.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('weights', help="weights file of the student, or a run's folder")
     p.add_argument('--teacher', metavar='WEIGHTS', help='the teacher, to the left')

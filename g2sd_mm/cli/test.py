@@ -8,6 +8,7 @@ from .exit_codes import run_command
 from .options import (
     add_common_options,
     add_data_options,
+    command_parser,
     export_local_rank,
     parse_options,
     take_choices,
@@ -22,12 +23,10 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``test``."""
-    p = argparse.ArgumentParser(
-        prog='test.py',
-        description='Evaluate weights on the test data of a config. For a distilled config, the '
+    p = command_parser(
+        'Evaluate weights on the test data of a config. For a distilled config, the '
         'student is evaluated; no teacher is needed.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        EXAMPLES,
     )
     p.add_argument('config', help='config file')
     p.add_argument('checkpoint', help="weights.pth, a run's checkpoint, or a published file")

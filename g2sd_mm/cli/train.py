@@ -9,6 +9,7 @@ from .exit_codes import run_command
 from .options import (
     add_common_options,
     add_data_options,
+    command_parser,
     export_local_rank,
     parse_options,
     take_choices,
@@ -27,11 +28,9 @@ SIGTERM and SIGUSR1 end a run after the current step, with a checkpoint and exit
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``train``."""
-    p = argparse.ArgumentParser(
-        prog='train.py',
-        description='Train a config: MAE pre-training, stage 1, stage 2 or plain fine-tuning.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = command_parser(
+        'Train a config: MAE pre-training, stage 1, stage 2 or plain fine-tuning.',
+        EXAMPLES,
     )
     p.add_argument('config', help='config file')
     p.add_argument('--work-dir', help='where logs and checkpoints go (work_dirs/<config name>)')

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from .exit_codes import run_command
+from .options import command_parser
 
 EXAMPLES = """examples:
   python tools/watch.py work_dirs
@@ -20,11 +21,9 @@ written once, and with --report the report of the finished runs, as suites have 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of ``watch``."""
-    p = argparse.ArgumentParser(
-        prog='watch.py',
-        description='Show runs while they train: curves, time left, speed, memory, predictions.',
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    p = command_parser(
+        'Show runs while they train: curves, time left, speed, memory, predictions.',
+        EXAMPLES,
     )
     p.add_argument('folder', metavar='DIR', help='a work dir, or a folder of work dirs')
     p.add_argument('--port', type=int, default=8000, help='of the page (8000); 0 for any')

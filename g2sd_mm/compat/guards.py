@@ -102,11 +102,16 @@ def check_opencv() -> None:
     test: mmcv would import it anyway.
 
     Raises:
-        ImportError: ``cv2`` is missing or lacks a system library.
+        ImportError: ``cv2`` is missing, alone or with all else, or lacks a system library.
     """
     if 'cv2' in sys.modules:
         return
     spec = find_spec('cv2')
+    if spec is None and find_spec('mmengine') is None:
+        raise ImportError(
+            f'{sys.executable} has none of the packages that g2sd_mm needs: activate the '
+            f'environment that has (source .venv/bin/activate), or run: {_PIP} install -e .'
+        )
     if spec is None or spec.origin is None:
         raise ImportError(_opencv_cure('the package cv2 is missing'))
     if _is_headless(Path(spec.origin).parent):

@@ -154,7 +154,7 @@ def import_lmdb() -> Any:
     try:
         import lmdb
     except ModuleNotFoundError as error:
-        raise UserError("packed data need lmdb: pip install -e '.[packed]'") from error
+        raise UserError('packed data need lmdb: pip install "g2sd_mm[packed]"') from error
     return lmdb
 
 

@@ -35,7 +35,7 @@ def require(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            f"ONNX needs {name}, which is not installed: pip install -e '.[export]'"
+            f'ONNX needs {name}, which is not installed: pip install "g2sd_mm[export]"'
         ) from error
 
 

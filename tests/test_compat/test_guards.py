@@ -116,9 +116,17 @@ def test_opencv_cure_takes_the_version_that_is_installed(monkeypatch):
 
 def test_opencv_uninstalled_half_way(monkeypatch):
     monkeypatch.delitem(sys.modules, 'cv2', raising=False)
-    monkeypatch.setattr(guards, 'find_spec', lambda name: None)
+    monkeypatch.setattr(guards, 'find_spec', lambda name: None if name == 'cv2' else object())
     with pytest.raises(ImportError, match=r'the package cv2 is missing; run: .*headless'):
         guards.check_opencv()
+
+
+def test_a_python_without_the_packages_is_told_of_its_environment(monkeypatch):
+    monkeypatch.delitem(sys.modules, 'cv2', raising=False)
+    monkeypatch.setattr(guards, 'find_spec', lambda name: None)
+    with pytest.raises(ImportError, match=r'\.venv/bin/activate.*install -e \.$') as told:
+        guards.check_opencv()
+    assert 'opencv' not in str(told.value)  # one package of many: installing it would mend nothing
 
 
 def test_other_opencv_errors_pass_unchanged(python, tmp_path):

@@ -313,7 +313,7 @@ def test_half_a_file_never_has_the_name(folder, tmp_path):
 
 def test_without_the_library_one_line_says_what_to_install(monkeypatch, tmp_path, folder):
     monkeypatch.setitem(sys.modules, 'lmdb', None)
-    with pytest.raises(UserError, match=words('need lmdb', "pip install -e '.[packed]'")):
+    with pytest.raises(UserError, match=words('need lmdb', 'pip install "g2sd_mm[packed]"')):
         pack_folder(folder, tmp_path / 'x.lmdb')
     with pytest.raises(UserError, match='packed data need lmdb'):
         fileio.get(f'packed://{tmp_path}/other.lmdb/x.jpg')

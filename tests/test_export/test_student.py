@@ -192,7 +192,7 @@ def test_a_size_that_does_not_divide_into_patches_is_refused(students, tmp_path)
 @pytest.mark.parametrize('package', ['onnx', 'onnxscript', 'onnxruntime'])
 def test_missing_packages_are_named(students, tmp_path, monkeypatch, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with refused(f"ONNX needs {package}, which is not installed: pip install -e '.[export]'"):
+    with refused(f'ONNX needs {package}, which is not installed: pip install "g2sd_mm[export]"'):
         if package == 'onnxruntime':
             runner_of(tmp_path / 'file.onnx', 'onnx')
         else:

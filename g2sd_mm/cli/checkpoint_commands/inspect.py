@@ -31,14 +31,14 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints import CheckpointError, read_weights
     from ...checkpoints.facts import facts_of
     from ...checkpoints.vision import unsuitable
-    from ...text import printable
+    from ...text import as_called, printable
 
     for file in args.files:
         weights = read_weights(file, mmap=True)
         if reason := unsuitable(weights.state, weights.config):
             raise CheckpointError(f'{file}: {reason}')
         facts = facts_of(weights)
-        print('\n'.join(report(facts, file, teaching(weights, facts, file))))
+        print(as_called('\n'.join(report(facts, file, teaching(weights, facts, file)))))
         if args.names:
             for name, tensor in weights.state.items():
                 dtype = str(tensor.dtype).removeprefix('torch.')
