@@ -72,7 +72,7 @@ PACKED = ['lmdb']
 # The page of tools/serve.py: routes, and the server that runs them.
 SERVE = ['starlette>=1.0', 'uvicorn']
 
-# Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/project.py
+# Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/config/project.py
 # finds them in either place.
 FOLDERS = [
     'tools',

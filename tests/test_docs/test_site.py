@@ -10,7 +10,7 @@ import pytest
 from ..helpers.toys import ROOT
 
 DOCS = ROOT / 'docs'
-PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md', *sorted(DOCS.rglob('*.md'))]
+PAGES = [*sorted(ROOT.glob('*.md')), *sorted(DOCS.rglob('*.md'))]
 _LINK = re.compile(r'\]\((?!https?:|#)([^)#\s]+)')
 
 
