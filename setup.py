@@ -72,8 +72,8 @@ PACKED = ['lmdb']
 # The page of tools/serve.py: routes, and the server that runs them.
 SERVE = ['starlette>=1.0', 'uvicorn']
 
-# Files of the checkout that the installed package needs, as packages of copies: g2sd_mm/config/project.py
-# finds them in either place.
+# Files of the checkout that the installed package needs, as packages of copies:
+# g2sd_mm/config/project.py finds them in either place.
 FOLDERS = [
     'tools',
     'docs/images',
@@ -123,7 +123,17 @@ setup(
     name='g2sd_mm',
     version=read_version(),
     description='Generic-to-Specific Distillation of masked autoencoders on OpenMMLab 2.x',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     license='Apache-2.0',
+    keywords='distillation, masked autoencoder, vision transformer, OpenMMLab',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in (10, 11, 12)),
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
     packages=[*find_packages(include=['g2sd_mm*']), *COPIES],
     package_dir=COPIES,
     package_data={
