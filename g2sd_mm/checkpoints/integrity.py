@@ -48,7 +48,8 @@ def newest_whole(
     """The checkpoint to go on from, and a line for each one that was passed over for damage.
 
     It is the one that ``last_checkpoint`` names; if that is damaged, the newest whole one beside
-    it. A work dir without ``last_checkpoint`` has nothing to go on from.
+    it. A work dir without ``last_checkpoint`` has nothing to go on from; a line names a checkpoint
+    that lies there.
 
     Args:
         work_dir: of the run.
@@ -61,7 +62,11 @@ def newest_whole(
     folder = Path(folder or work_dir)
     named = _named(Path(work_dir), folder)
     if named is None:
-        return None, []
+        left = next(_others(folder, folder), None)  # a copy without it, or of an earlier run
+        return None, [
+            f'{work_dir} has no {POINTER}, and {left.name}: to go on from it, before another takes '
+            f'its name, --resume {shlex.quote(str(left))}'
+        ] if left else []
     passed: list[str] = []
     for path in (named, *_others(folder, named)):
         problem = damage(path)

@@ -137,5 +137,9 @@ def test_checkpoints_of_another_run_are_not_gone_on_from_unasked(run, tmp_path_f
 
 def test_a_new_work_dir_has_nothing(tmp_path):
     assert newest_whole(tmp_path) == (None, [])
-    checkpoint(tmp_path / 'epoch_1.pth')  # of whatever run; none of this work dir names it
-    assert newest_whole(tmp_path) == (None, [])
+    # of whatever run; none of this work dir names it
+    checkpoint(tmp_path / 'epoch_1.pth', age=1)
+    checkpoint(tmp_path / 'epoch_2.pth')
+    torch.save({'state_dict': {}}, tmp_path / 'weights.pth')
+    found, (line,) = newest_whole(tmp_path)
+    assert found is None and f'--resume {tmp_path / "epoch_2.pth"}' in line
