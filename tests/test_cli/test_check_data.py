@@ -69,8 +69,11 @@ def test_harm_ends_with_1_and_is_written_down(checked, data, tmp_path):
 
 def test_a_persons_error_ends_with_2(checked, tmp_path):
     (tmp_path / 'a.json').write_text('{}')
+    (tmp_path / 'data.zip').write_bytes(b'')
     for arguments, text in (
-        ([tmp_path / 'none'], 'no config '),
+        ([tmp_path / 'none'], f'{tmp_path / "none"} is not there'),
+        ([tmp_path / 'data.zip'], f'{tmp_path / "data.zip"} is no folder'),
+        ([tmp_path / 'none.py'], 'no config '),
         ([tmp_path / 'none', tmp_path], 'no folder '),
         ([tmp_path / 'a.json'], '--images takes one folder for each of '),
         ([tmp_path / 'a.json', '--images', tmp_path], "no list 'images'"),
