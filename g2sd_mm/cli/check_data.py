@@ -114,10 +114,9 @@ def _sources(
         raise UserError(f'{packed} is packed: check the folder that was packed, before or after')
     if len(data) == 1 and not Path(data[0]).is_dir() and not data[0].endswith('.json'):
         if not data[0].endswith('.py'):
-            is_file = Path(data[0]).exists()
+            what = 'is no folder' if Path(data[0]).exists() else 'is not there'
             raise UserError(
-                f'{data[0]} {"is no folder and no config" if is_file else "is not there"}: give the '
-                f'folder of a data set{", unpacked" if is_file else ""}, a config, or COCO JSON'
+                f'{data[0]} {what}: give a folder with the (unpacked) data, a config, or COCO JSON'
             )
         from ..runs.data import sources_of
 
