@@ -23,6 +23,8 @@ UNREAD_ENDINGS = (
     '.heic', '.heif', '.jp2', '.j2k', '.jxl', '.psd', '.svg', '.eps', '.raw', '.dng', '.cr2',
     '.cr3', '.nef', '.arw', '.ico', '.tga', '.exr', '.hdr', '.dcm',
 )  # fmt: skip
+#: pillow's names of formats that OpenCV, and so training, reads without turning them by EXIF.
+UNTURNED = ('WEBP', 'AVIF')
 #: How a JPEG begins and ends, and the marker before its pixels.
 _START, _END, _SCAN = b'\xff\xd8', b'\xff\xd9', 0xDA
 #: The entry of a TIFF file that says LogLuv, in both orders of bytes: OpenCV's way to write floats.

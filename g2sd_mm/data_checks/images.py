@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from ..data_layouts.copies import original
-from ..image_files import ends_early, misread
+from ..image_files import UNTURNED, ends_early, misread
 from .findings import Finding
 
 _FORMATS = {
@@ -112,8 +112,7 @@ class _Head:
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 with Image.open(BytesIO(content)) as image:
-                    # OpenCV turns all but WebP
-                    tagged = {} if image.format == 'WEBP' else image.getexif()
+                    tagged = {} if image.format in UNTURNED else image.getexif()
                     orientation = tagged.get(_ORIENTATION, 1)
                     return cls(
                         format='JPEG' if image.format == _ALSO_JPEG else str(image.format),

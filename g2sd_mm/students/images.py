@@ -20,6 +20,7 @@ from PIL import Image as pillow
 from PIL import ImageCms, ImageOps
 
 from ..errors import DataError, UserError
+from ..image_files import UNTURNED
 from ..text import one_line
 from .build import BUILDING
 
@@ -65,10 +66,10 @@ def rgb_pixels(image: Image) -> np.ndarray:
     """Any picture as uint8 [height, width, 3], RGB; what is transparent is shown as it is.
 
     Args:
-        image: a file or its bytes; pillow's image of any mode, turned as its EXIF says; an array
-            [height, width] or [height, width, C]; a tensor [C, height, width] or [height, width].
-            Arrays and tensors in the other order are taken where only that fits. Values: see
-            :func:`as_bytes`.
+        image: a file or its bytes; pillow's image of any mode, turned by its EXIF as the file
+            would be; an array [height, width] or [height, width, C]; a tensor
+            [C, height, width] or [height, width]. Arrays and tensors in the other order are taken
+            where only that fits. Values: see :func:`as_bytes`.
 
     Raises:
         UserError: if it cannot be read, or what it means cannot be told.
@@ -219,7 +220,8 @@ def _kind(values: np.ndarray) -> str:
 
 def _of_pillow(image: pillow.Image) -> np.ndarray:
     try:
-        image = ImageOps.exif_transpose(image)
+        if image.format not in UNTURNED:
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith(('I', 'F')):  # convert() would cut values off at 255
             return rgb_pixels(np.asarray(image))
         if image.mode == 'LAB':

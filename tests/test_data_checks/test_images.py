@@ -9,7 +9,7 @@ from PIL import Image
 
 from g2sd_mm.data_checks.depth import DepthReading
 from g2sd_mm.data_checks.images import look_at_image
-from g2sd_mm.students.images import read_image
+from g2sd_mm.students.images import read_image, rgb_pixels
 
 from ..helpers import odd_images as odd
 
@@ -98,14 +98,17 @@ def test_a_rotated_image_has_its_upright_size(look):
     assert kinds(look(odd.rotated(orientation=1))) == []
 
 
-def test_a_webp_file_is_read_as_it_lies(tmp_path):
+@pytest.mark.parametrize('ending', ['webp', 'avif'])
+def test_a_webp_or_avif_file_is_read_as_it_lies(tmp_path, ending):
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / 'a.webp'
+    path = tmp_path / f'a.{ending}'
     Image.new('RGB', (40, 30)).save(path, exif=exif)
     picture = look_at_image(str(path))
     assert (picture.size, picture.rotated, picture.findings) == ((40, 30), False, ())
     assert read_image(path).shape == (30, 40, 3)
+    with Image.open(path) as opened:  # one picture has one answer, however it comes
+        assert rgb_pixels(opened).shape == (30, 40, 3)
 
 
 def test_the_digest_is_of_the_pixels(look):
