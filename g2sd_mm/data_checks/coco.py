@@ -247,6 +247,7 @@ def _polygons_problem(polygons: list[Any], width: int, height: int) -> str:
 
 _TINY = 'thinner than a pixel or outside of the image'
 _SMALL = 'in images smaller than min_size'
+_LOOKS, _FEW = 1000, 8  # boxes that tell how all are written; fewer tell nothing
 
 
 @dataclass(frozen=True)
@@ -294,7 +295,22 @@ def count_objects(content: dict[str, Any], place: str, reading: Reading) -> Cont
             left_out[reason] += 1
         else:
             counts[index] += 1
-    return Contents(place, 'objects', classes, counts, len(content['annotations']), left_out)
+    return Contents(
+        place, 'objects', classes, counts, len(content['annotations']), left_out,
+        corners=_are_corners(content['annotations'], sizes),
+    )  # fmt: skip
+
+
+def _are_corners(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, Any]) -> bool:
+    """Whether boxes lie in their images as corners, and many end far outside as they are read."""
+    step = max(1, len(annotations) // _LOOKS)
+    pairs = [(a['bbox'], sizes.get(a['image_id'])) for a in annotations[::step]]
+    boxes = [(box, size) for box, size in pairs if size]
+    inside = all(
+        box[i] < box[i + 2] <= size[i] + _SLACK for box, size in boxes for i in (0, 1)
+    )
+    far = [any(box[i] + box[i + 2] > 1.1 * size[i] for i in (0, 1)) for box, size in boxes]
+    return inside and len(boxes) >= _FEW and 4 * sum(far) >= len(boxes)
 
 
 def lacking_masks(content: dict[str, Any], reading: Reading) -> int:

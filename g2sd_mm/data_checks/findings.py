@@ -102,6 +102,10 @@ KINDS: dict[str, Kind] = {
         True, 'boxes that are not around their polygons',
         'write bbox as [x, y, width, height] of the polygons',
     ),
+    'corner-boxes': Kind(
+        True, 'boxes that fit their images as [x1, y1, x2, y2] alone',
+        'write bbox as [x, y, width, height]',
+    ),
     'listed-again': Kind(
         True, 'images with several entries: each is read with a part of the objects',
         'give the image one entry, and its id to all of its annotations',
@@ -138,7 +142,7 @@ KINDS: dict[str, Kind] = {
     'filled-in': Kind(False, 'optional entries that are missing and filled in when read',
                       'nothing, if the values are right'),
     'box-beyond': Kind(False, 'boxes that reach beyond the image (cut off when read)',
-                       'clip the box; if most do, write bbox as [x, y, width, height]'),
+                       'clip the box'),
     'polygon-beyond': Kind(False, 'polygons that reach beyond the image (cut off when read)',
                            'clip the polygon'),
     # masks
@@ -212,4 +216,5 @@ class Finding:
     def line(self) -> str:
         """All of it in one line, for a log or an error."""
         kind = KINDS[self.kind]
-        return f'{self.path}: {kind.title} ({self.detail}): {kind.remedy}'
+        detail = f' ({self.detail})' if self.detail else ''
+        return f'{self.path}: {kind.title}{detail}: {kind.remedy}'

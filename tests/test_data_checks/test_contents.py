@@ -98,6 +98,19 @@ def test_boxes_alone_are_enough_without_masks_in_the_pipeline(tmp_path):
     assert kinds(counted(tmp_path, without('segmentation'), Reading(CLASSES))) == []
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_boxes_written_as_corners_are_harmful(tmp_path, training):
+    def corners(content):
+        for annotation in content['annotations']:
+            x, y, w, h = annotation['bbox']
+            annotation['bbox'] = [x, y, x + w, y + h]
+
+    assert kinds(counted(tmp_path / 'a', corners), training) == [('corner-boxes', True)]
+    # a box that reaches over an edge by a little, as people draw around what fills the picture
+    over = with_values(bbox=[3, 2, 64, 63])
+    assert kinds(counted(tmp_path / 'b', over), training) == []
+
+
 def test_a_metric_of_nothing_is_harmful(tmp_path):
     contents = counted(tmp_path, with_values(iscrowd=1))
     assert kinds(contents, training=False) == [('nothing-to-evaluate', True)]
