@@ -57,6 +57,7 @@ class CocoSplit:
         self._content = read_coco(file)
         self._notes = complete(self._content)
         self._malformed = [Finding(kind, self.file, at) for kind, at in malformed(self._content)]
+        self._trained: tuple[str, ...] = ()
         self._reading = reading or Reading(training=split.startswith(TRAINING))
         self._listed_ids = set() if self._malformed else listed_ids(self._content, self._reading)
         # tools that draw boxes alone leave empty lists in the masks' place
@@ -69,6 +70,11 @@ class CocoSplit:
             for entry in self._content['images']
             if not image_problem(entry) and not leads_outside(entry['file_name'])
         }
+
+    def follow(self, trained: CocoSplit) -> None:
+        """Be read as a run reads it: with the categories of the training annotations."""
+        if names := tuple(trained.names().values()):
+            self._reading, self._trained = replace(self._reading, classes=names), names
 
     def images(self) -> Sequence[str]:
         """All listed images."""
@@ -138,6 +144,8 @@ class CocoSplit:
         for category, name in listed.items():
             if category not in used and category not in roots:
                 yield Finding('unused-category', self.file, repr(name))
+            elif self._trained and category in used and name not in self._trained:
+                yield Finding('unknown-class', self.file, repr(name))
         for category, number in used.items():
             if category not in listed:
                 yield Finding('unknown-category', self.file, f'{number} of category {category}')

@@ -68,7 +68,8 @@ KINDS: dict[str, Kind] = {
     # classes
     'empty-class': Kind(True, 'class folders without images', 'add images, or remove the folder'),
     'unknown-class': Kind(
-        True, 'classes that training has not', 'move the folder, or add it to the training images'
+        True, 'classes that training has not',
+        'move or remove them, or add images of them to the training images',
     ),
     'conflicting-labels': Kind(
         True, 'the same pixels in several classes', 'decide for one class, remove the others'
@@ -86,8 +87,10 @@ KINDS: dict[str, Kind] = {
                           'list the image, or remove the annotation'),
     'unknown-category': Kind(True, 'annotations of categories that are not listed',
                              'list the category, or remove the annotation'),
-    'lacking-category': Kind(True, 'classes of the config that the annotations have not',
-                             'mend the name in the config or in the annotations'),
+    'lacking-category': Kind(
+        True, 'classes of the config, or of training, that the annotations have not',
+        'mend the name in the config or in the annotations',
+    ),
     'outside-folder': Kind(True, 'file names that lead out of the image folder',
                            'give names below the image folder'),
     'size-mismatch': Kind(True, 'images of another size than their annotations',

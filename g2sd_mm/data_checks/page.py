@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
+from ..image_files import UNTURNED
 from ..tasks.drawing import class_colour
 from .coco import CocoSplit
 from .findings import KINDS
@@ -102,7 +103,8 @@ def _sheet(source: Source) -> Iterator[str]:
         try:
             with Image.open(path) as image:
                 image.draft('RGB', (2 * _SIDE, 2 * _SIDE))
-                size, drawn = image.size, image.convert('RGB')
+                upright = image if image.format in UNTURNED else ImageOps.exif_transpose(image)
+                size, drawn = upright.size, upright.convert('RGB')
             drawn.thumbnail((_SIDE, _SIDE))
             found = objects.get(path, [])
             if found:

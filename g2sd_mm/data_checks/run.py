@@ -24,7 +24,7 @@ from .image_masks import ImageMasks
 from .images import Picture, look_at_image
 from .masks import Labels, Mask, Reading
 from .overview import Overview, overview_of, suggestions
-from .source import TRAINING, Source, find_duplicates
+from .source import TRAINING, VALIDATION, Source, find_duplicates
 
 _CHUNK = 32  # files a process is given at once
 
@@ -271,6 +271,11 @@ def sources_of_layout(layout: Layout, labels: Labels | None = None) -> list[Sour
             sources.append(folders)
         else:
             sources.append(_annotated(split, layout, labels or Labels()))
+    objects = [source for source in sources if isinstance(source, CocoSplit)]
+    if trained := next((s for s in objects if s.split.startswith(TRAINING)), None):
+        for source in objects:
+            if source.split.startswith(VALIDATION):
+                source.follow(trained)
     return sources
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import math
+import re
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit, Reading
+from g2sd_mm.data_checks.page import _sheet
 from g2sd_mm.data_layouts.coco_file import malformed, read_coco, refuse_malformed
 from g2sd_mm.data_layouts.coco_mended import complete
 from g2sd_mm.data_layouts.run_lengths import covered
@@ -271,3 +276,11 @@ def test_an_image_that_is_turned_when_it_is_read(folder):
     assert ('rotated-annotated', 'listed as 60x40 px, is 40x60 px') in found(folder, GOOD)
     upright = changed('images', width=40, height=60)
     assert 'rotated-annotated' not in {kind for kind, _ in found(folder, upright)}
+
+
+def test_the_contact_sheet_shows_pictures_upright(folder):
+    (folder / 'a.jpg').write_bytes(odd.rotated())
+    source = CocoSplit(write(folder, changed('images', width=40, height=60)), folder, 'train')
+    (figure,) = _sheet(source)
+    encoded = re.search('base64,([^"]+)"', figure)[1]
+    assert Image.open(BytesIO(base64.b64decode(encoded))).size == (40, 60)

@@ -13,6 +13,7 @@ from g2sd_mm.data_layouts import find_layout
 from g2sd_mm.errors import DataError, UserError
 
 from ..helpers import small_masks
+from ..helpers.small_coco import write_split
 from ..helpers.toys import image_folder, words
 from ..test_bench.test_suites.test_handover import coco
 
@@ -49,6 +50,21 @@ def test_files_beside_the_images_are_found_by_both(annotated):
         annotated / 'instances_train2017.json', annotated / 'instances_val2017.json'
     ]  # fmt: skip
     assert find_data([str(annotated)]).tasks == ['det']
+
+
+@pytest.mark.parametrize(
+    ('split', 'kind'), [('train', 'lacking-category'), ('val', 'unknown-class')]
+)
+def test_a_category_that_one_split_alone_has_is_harm(tmp_path, split, kind):
+    def one_more(content):
+        content['categories'].append(dict(id=3, name='cherry'))
+        content['annotations'][0]['category_id'] = 3
+
+    for name in ('train', 'val', 'test'):
+        write_split(tmp_path, name, edit=one_more if name == split else None)
+    findings = [f for source in recognise(tmp_path) for f in source.structure() if f.harmful]
+    file = str(tmp_path / 'annotations' / 'instances_val.json')
+    assert [(f.kind, f.path, f.detail) for f in findings] == [(kind, file, "'cherry'")]
 
 
 def test_two_files_for_one_split_are_refused_by_both(annotated):
