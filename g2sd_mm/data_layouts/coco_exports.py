@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import DataError
+from ..image_files import files_below, is_image
 from ..text import some
 from .choices import Choices
 from .coco_file import read_for_layout
@@ -89,7 +92,8 @@ class CocoExport:
         splits += self._listing.unlabelled_test() if 'test' not in read else []
         order = ('train', 'val', 'test')
         splits.sort(key=lambda s: order.index(s.name) if s.name in order else 3)
-        return Layout(self.root, self.root, 'det', tuple(splits), (), copy, tuple(notes))
+        layout = Layout(self.root, self.root, 'det', tuple(splits), (), copy, tuple(notes))
+        return with_unlisted(layout)
 
     def _of_splits(self, choices: Choices) -> dict[str, PurePath]:
         found: dict[str, list[PurePath]] = {}
@@ -223,12 +227,43 @@ def has_to_be_read(file: Path, folder: Path) -> bool:
         return False
     with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
         marks = Counter(match[1] for match in _MARK.finditer(text))
-        begin = images.start() if (images := _IMAGES.search(text)) else 0
-        ends = [end for key in _KEYS[1:] if (end := text.find(key, begin)) >= 0]
-        part = text[begin : min(ends, default=len(text))]  # annotations may have file names too
+        part = _images_in(text)
         names, widths = _NAME.findall(part), sum(1 for _ in _WIDTH.finditer(part))
     there = not names or any((folder / os.fsdecode(n)).is_file() for n in names[:_LOOKED_AT])
     return marks[b'1'] > _CROWDS * marks.total() or len(names) > widths or not there
+
+
+def with_unlisted(layout: Layout) -> Layout:
+    """The layout with a line on images that no annotation file lists: they are not read."""
+    listed: set[Path] = set()
+    for split in layout.splits:
+        if split.labels and split.labels.stat().st_size:
+            place = layout.root if layout.copy else split.images
+            with split.labels.open('rb') as stream:
+                text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+                names = _NAME.findall(_images_in(text))
+            with suppress(ValueError):  # whoever parses the file says what is wrong
+                listed |= {place / json.loads(b'"%b"' % name) for name in names}
+    unlabelled = [split.images for split in layout.splits if not split.labelled]
+    places = {layout.root} if layout.copy else {s.images for s in layout.splits if s.labelled}
+    rest = [
+        image
+        for place in sorted(places)
+        for image in files_below(place)
+        if is_image(image.name) and image not in listed
+        and not any(map(image.is_relative_to, unlabelled))
+    ]  # fmt: skip
+    if not rest:
+        return layout
+    note = f'{len(rest)} images are in no annotation file, and not read, such as {rest[0]}'
+    return replace(layout, notes=(*layout.notes, note))
+
+
+def _images_in(text: mmap.mmap) -> bytes:
+    """The images of a file; annotations may have file names too."""
+    begin = images.start() if (images := _IMAGES.search(text)) else 0
+    ends = [end for key in _KEYS[1:] if (end := text.find(key, begin)) >= 0]
+    return text[begin : min(ends, default=len(text))]
 
 
 def _categories(content: Content) -> list[str]:

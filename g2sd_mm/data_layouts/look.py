@@ -11,7 +11,7 @@ from ..errors import DataError
 from ..image_files import folders_in
 from .choices import Choices
 from .class_lists import ClassList, hold_out_classes, with_names
-from .coco_exports import CocoExport, ImagesNowhere, has_to_be_read
+from .coco_exports import CocoExport, ImagesNowhere, has_to_be_read, with_unlisted
 from .converted import hold_out_objects
 from .layout import Layout, Listing, Split, split_named, split_of
 from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
@@ -126,7 +126,7 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
             with suppress(ImagesNowhere):  # the checker names them
                 return CocoExport(Listing(folder)).layout(choices)
         if splits:
-            return Layout(folder, folder, 'det', tuple(splits))
+            return with_unlisted(Layout(folder, folder, 'det', tuple(splits)))
     if task in (None, 'seg') and choices.read_as.get('format') != 'coco':
         splits = masked(folder)
         if splits and (layout := _plain_masks(folder, splits, choices)):

@@ -116,3 +116,20 @@ def test_names_may_begin_with_the_folder_of_the_split(tmp_path, between):
     shutil.rmtree(tmp_path / 'train')
     (tmp_path / 'train').mkdir()
     assert find_layout(tmp_path).copy is None  # the checker names those that are not there
+
+
+@pytest.mark.parametrize('file', ['annotations/instances_{}.json', 'annotations/{}.json'])
+@pytest.mark.parametrize('folder', ['{}', 'images'])
+def test_images_that_no_file_lists_are_counted(tmp_path, file, folder):
+    coco(tmp_path, file, folder)
+    assert not [note for note in find_layout(tmp_path).notes if 'in no' in note]
+    for name in ('lost', 'lo\u015bt'):
+        write_image(Scene(name, 'x', (16, 12), ()), tmp_path / folder.format('val') / f'{name}.png')
+    write_image(Scene('t', 'x', (16, 12), ()), tmp_path / 'test' / 't.png')  # may lack labels
+    place = tmp_path / file.format('val')
+    content = json.loads(place.read_text())
+    content['images'][0]['file_name'] = 'lo\u015bt.png'
+    place.write_text(json.dumps(content))
+    (note,) = [note for note in find_layout(tmp_path).notes if 'in no' in note]
+    lost = 'a' if folder == '{}' else 'lost'
+    assert note.startswith('2 ' if folder == '{}' else '1 ') and f'{lost}.png' in note
