@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -33,6 +34,7 @@ _SPLITS = ('train', 'val', 'test')
 _NONE = ('', 'false', 'no', 'off', 'none', '[]')  # of an entry: there is no such split
 _BEYOND = 0.01  # of a side; files are rounded
 _MOST_CLASSES = 1 << 16
+_FEW = 8  # objects; fewer do not tell key points from polygons
 
 
 class YoloFolder:
@@ -81,10 +83,12 @@ class YoloFolder:
         facts: list[Any] = [*labels, *self._names_file()]
         facts += [self.yaml[0].absolute()] if self.yaml else []
         described = {name: [str(image) for image in images] for name, images in splits.items()}
-        key = digest_of(self.root, [*self._listing.images, *facts], described)
+        told = choices.told('points')
+        key = digest_of(self.root, [*self._listing.images, *facts], described, *told)
 
         def build(folder: Path) -> dict[str, Any]:
             made = {name: list(self._things(images)) for name, images in splits.items()}
+            self._settle_points([row for images in made.values() for row in images], choices)
             classes = self._classes(made)
             for name, images in made.items():
                 write_split(folder, name, content_of(images, classes), self.root)
@@ -238,6 +242,22 @@ class YoloFolder:
             yield image, size, things
 
 
+    def _settle_points(self, rows: list[tuple[Any, Any, list[Thing]]], choices: Choices) -> None:
+        """Boxes in the place of polygons, if those are a box and key points each; in place."""
+        polygons = [(p, size) for _, size, things in rows for t in things for p in t.polygons]
+        alike = len({len(p) for p, _ in polygons}) == 1
+        said = self.yaml is not None and 'kpt_shape' in self.yaml[1]
+        if said or len(polygons) < _FEW or not alike or not all(starmap(_has_points, polygons)):
+            return
+        meanings = {
+            'boxes': 'a box and key points (as with kpt_shape in a data.yaml)',
+            'polygons': 'polygons',
+        }
+        if choices.answer('points', meanings, self.root) == 'boxes':
+            for _, _, things in rows:
+                things[:] = [Thing(t.label, _box_of(*p[:4])) for t in things for p in t.polygons]
+
+
 def _plain(place: Any) -> str:
     """An entry without what changes nothing, such as ``./``, ``a/../`` and a stroke at the end."""
     return posixpath.normpath(str(place).replace('\\', '/'))
@@ -269,7 +289,7 @@ def _read_label(file: Path, size: tuple[int, int], key_points: int) -> Iterator[
         if len(values) != 4 and (len(values) < 6 or len(values) % 2):
             raise DataError(
                 f'{where}: {len(values) + 1} numbers; expected a class and 4 of a box, or a class '
-                'and pairs of a polygon'
+                'and pairs of a polygon; of key points data.yaml says kpt_shape'
             )
         if any(not -_BEYOND <= value <= 1 + _BEYOND for value in values):
             raise DataError(
@@ -280,11 +300,24 @@ def _read_label(file: Path, size: tuple[int, int], key_points: int) -> Iterator[
 
 
 def _thing(label: int, values: list[float], size: tuple[int, int]) -> Thing:
-    width, height = size
+    scaled = tuple(v * size[i % 2] for i, v in enumerate(values))
     if len(values) == 4:
-        x, y, w, h = values
-        box = ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height)
-        return Thing(label, box)
-    scaled = tuple(v * (height if i % 2 else width) for i, v in enumerate(values))
+        return Thing(label, _box_of(*scaled))
     return Thing(label, polygon_box([scaled]), (scaled,))
 
+
+
+def _box_of(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
+    """Of its middle and sides: left, top, and the sides."""
+    return x - w / 2, y - h / 2, w, h
+
+
+def _has_points(polygon: Sequence[float], size: tuple[int, int]) -> bool:
+    """Whether the first numbers may be a box, in which all points lie; (0, 0) is one unseen."""
+    left, top, w, h = _box_of(*polygon[:4])
+    inside = (
+        not (x or y) or (-1 <= x - left <= w + 1 and -1 <= y - top <= h + 1)
+        for x, y in zip(polygon[4::2], polygon[5::2], strict=True)
+    )
+    whole = min(left, top) >= -1 and left + w <= size[0] + 1 and top + h <= size[1] + 1
+    return whole and all(inside)
