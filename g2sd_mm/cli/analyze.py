@@ -198,7 +198,7 @@ class Subjects:
 
     def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
         from ..bench.analysis.catalogue import ANALYSES
-        from ..bench.analysis.network import enough_threads
+        from ..bench.analysis.network import enough_threads, transformer
         from ..bench.analysis.samples import labelled_samples, square_samples
 
         analysis = ANALYSES[name]
@@ -210,8 +210,9 @@ class Subjects:
         if self.classifiers:
             samples = labelled_samples(self.data, number)
         else:
-            first = next(iter(self.networks.values()))
-            assert first.image_size is not None  # the project's networks say it
+            teacher, first = next(iter(self.networks.items()))
+            transformer(first, teacher)  # which says its size
+            assert first.image_size is not None
             samples = square_samples(self.data, number, first.image_size, first.channels)
         passes = analysis.passes(len(self.networks))
         bar = bars.add(name, passes * len(samples.images))

@@ -37,7 +37,11 @@ def preparation(network: Record) -> Preparation:
         pipeline = Compose(steps)
     pipeline.transforms = [_short(step) for step in pipeline.transforms]
 
+    flat = str(read.get('type')).endswith('LoadImageFromFile')  # it leaves grey as [height, width]
+
     def prepare(item: dict[str, Any]) -> dict[str, Any]:
+        if flat and item['img'].shape[2:] == (1,):
+            item['img'] = item['img'][..., 0]
         if read.get('to_float32'):
             item['img'] = item['img'].astype(np.float32)
         return pipeline(item)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import g2sd_mm
 from g2sd_mm import distill_config
@@ -208,6 +209,9 @@ def test_detectors_are_compared_but_not_asked_for_classes(tmp_path):
     assert subjects.possible() == ['cka', 'attention']
     with pytest.raises(UserError, match='occlusion is about classifiers'):
         subjects.result('occlusion', tmp_path, None)
+    student.model.backbone = nn.Identity()  # as of a stock config
+    with pytest.raises(UserError, match='teacher has a Identity'):
+        subjects.result('cka', tmp_path, None)
 
 
 @pytest.mark.parametrize(

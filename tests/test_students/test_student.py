@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import nn
@@ -323,3 +323,27 @@ def test_a_student_goes_to_another_process(task, tmp_path):
     expected = str(student.predict(image))
     for packed in (sent, pickle.dumps(student)):
         assert str(pickle.loads(packed).predict(image)) == expected
+
+
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+def test_grey_images_are_resized_as_in_testing(tmp_path, backend):
+    steps = [
+        dict(type='LoadImageFromFile', color_type='grayscale'),
+        dict(type='ResizeEdge', scale=56, edge='short', backend=backend),
+        dict(type='CenterCrop', crop_size=56),
+        dict(type='PackInputs'),
+    ]
+    grey = load_student(student_folder(tmp_path / 'student', **{
+        'model.backbone.in_channels': 1,
+        'data_preprocessor.mean': [100.0],
+        'data_preprocessor.std': [50.0],
+        'data_preprocessor.to_rgb': False,
+        'test_dataloader.dataset.pipeline': steps,
+    }))  # fmt: skip
+    path = str(tmp_path / 'x.png')
+    cv2.imwrite(path, pixels(1))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        tested = Compose(steps)({'img_path': path})
+    expected = grey.model.test_step(pseudo_collate([tested]))[0].pred_score
+    for image in (path, pixels(1), pixels(1)[..., 0]):
+        assert torch.equal(grey.sample(image).pred_score, expected)

@@ -28,10 +28,10 @@ def nothing(_: int) -> None:
 
 
 def normalised(student: Student, images: Tensor) -> Tensor:
-    """uint8 [B, 3, height, width] -> what ``student`` takes, float32 on its device."""
+    """uint8 [B, C, height, width] -> what ``student`` takes, float32 on its device."""
     device = next(student.parameters()).device
     mean, std = (
-        torch.tensor(values, device=device).view(3, 1, 1) for values in (student.mean, student.std)
+        torch.tensor(values, device=device).view(-1, 1, 1) for values in (student.mean, student.std)
     )
     return (images.to(device).float() - mean) / std
 

@@ -12,17 +12,18 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from torch import Tensor
 
+from ...config.load import image_channels
 from ...config.parts import innermost_dataset, preprocessor_of
 from ...errors import UserError
 from ...models.positions import height_and_width
-from ...students.images import read_image
+from ...students.images import FileReader, read_image, with_channels
 
 
 @dataclass(frozen=True)
 class Samples:
     """Images of one size, and what they show.
 
-    images: uint8 [N, 3, height, width], channels as the networks take them.
+    images: uint8 [N, C, height, width], channels as the networks take them.
     labels: int64 [N]; None where a whole image has no class.
     """
 
@@ -78,12 +79,14 @@ def square_samples(
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         dataset = DATASETS.build(dataset_cfg)
         paths = [dataset.get_data_info(i)['img_path'] for i in evenly(len(dataset), number)]
-    images = squares([read_image(path) for path in paths], size)
+        reader = FileReader(dataset_cfg.pipeline[0], image_channels(cfg.model), cfg.default_scope)
+        read = read_image if reader.channels == 3 else reader.pixels
+        images = squares([read(path) for path in paths], size)
     return Samples(images.flip(1) if channels == 'BGR' else images)
 
 
 def squares(images: Sequence[np.ndarray], size: int | tuple[int, int]) -> Tensor:
-    """Middles of images uint8 [height, width, 3] in the shape of ``size``, resized to it."""
+    """Middles of images uint8 [height, width, C] in the shape of ``size``, resized to it."""
     height, width = height_and_width(size)
     cut = []
     for image in images:
@@ -92,5 +95,6 @@ def squares(images: Sequence[np.ndarray], size: int | tuple[int, int]) -> Tensor
         rows, columns = round(unit * height), round(unit * width)
         top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
         middle = image[top : top + rows, left : left + columns]
-        cut.append(cv2.resize(middle, (width, height), interpolation=cv2.INTER_AREA))
+        resized = cv2.resize(middle, (width, height), interpolation=cv2.INTER_AREA)
+        cut.append(with_channels(resized))
     return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from g2sd_mm.bench.analysis.corruption import corrupted
 from g2sd_mm.bench.analysis.network import normalised
 from g2sd_mm.bench.analysis.samples import evenly, labelled_samples, square_samples, squares
 from g2sd_mm.errors import UserError
@@ -82,3 +84,27 @@ def test_square_samples_of_any_config(folder):
     training = toys.config('shapes/g2sd_vits_generic.py')
     training.train_dataloader.dataset.dataset.data_root = str(folder)
     assert len(square_samples(training, 2, 32).images) == 2
+
+
+@pytest.mark.parametrize(('channels', 'read'), [(1, 'grayscale'), (4, 'unchanged')])
+def test_other_channels_are_those_of_the_files(tmp_path, channels, read):
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, channels), np.uint8)
+    (tmp_path / 'images' / 'a').mkdir(parents=True)
+    for i, pixels in enumerate(images):
+        cv2.imwrite(str(tmp_path / 'images' / 'a' / f'{i}.png'), pixels)
+    options = {
+        'model.backbone.in_channels': channels,
+        'model.data_preprocessor.mean': [100.0] * channels,
+        'model.data_preprocessor.std': [50.0] * channels,
+        'model.data_preprocessor.bgr_to_rgb': False,
+    }
+    network = student(tmp_path / 'student', 'segmentation', **options)
+    cfg = config(tmp_path / 'images', **{'test_dataloader.dataset.pipeline.0.color_type': read})
+    cfg.model.backbone.in_channels = channels
+    samples = square_samples(cfg, 3, 64, network.channels)
+    assert torch.equal(samples.images, torch.from_numpy(images).permute(0, 3, 1, 2))
+    x = normalised(network, samples.images)
+    torch.testing.assert_close(x, (samples.images - 100.0) / 50)
+    assert network(x).shape == (3, 11, 64, 64)
+    with pytest.raises(UserError, match='RGB'):
+        corrupted(samples.images, 'fog', 1)
