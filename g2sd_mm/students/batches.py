@@ -148,9 +148,14 @@ class _Lane:
     ) -> None:
         self.student, self.finish, self.tiling = student, finish, tiling
         self.batch_size, self.device, self.done = batch_size, device, done
+        # what holds in the caller's thread is unknown in others
+        self.precision = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
 
-    @torch.no_grad()
     def predict(self, pictures: list[tuple[int, Item]]) -> list[tuple[Item, Any]]:
+        with torch.no_grad(), torch.autocast(self.device, *self.precision):
+            return self._predict(pictures)
+
+    def _predict(self, pictures: list[tuple[int, Item]]) -> list[tuple[Item, Any]]:
         results: list[tuple[Item, Any]] = []
         groups: dict[tuple, list[tuple[int, dict]]] = {}
         held = 0

@@ -216,6 +216,7 @@ class Student(nn.Module):
             UserError: if the image cannot be read, or is of a size that the network cannot take.
         """
         name = str(image) if isinstance(image, (str, Path)) else 'this image'
+        self.ready()
         with unfit_told(name):
             (sample,) = self.run([self.prepare(self.load(image))])
         return sample
@@ -223,7 +224,16 @@ class Student(nn.Module):
     # The steps of a prediction.
 
     def ready(self) -> None:
-        """Build the test pipeline, once."""
+        """Build the test pipeline, once.
+
+        Raises:
+            UserError: if the weights were turned into 16 bits, which take no float32 images.
+        """
+        if (kind := next(self.parameters()).dtype).itemsize < 4:
+            raise UserError(
+                f'this student has weights of {kind}, and predicts in float32: call student.float()'
+                ', and predict within torch.autocast if it shall be faster'
+            )
         if self._prepare is None:
             self._cut = cut_of(restore(self.network['test_pipeline']))
             with quiet_imports():

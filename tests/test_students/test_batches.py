@@ -53,6 +53,23 @@ def close(one, other) -> bool:
     return one == pytest.approx(other, abs=2e-3) if isinstance(one, float) else one == other
 
 
+def test_autocast_of_who_asks_counts_in_all_threads(students, photos, lanes):
+    student = students['segmentation']
+    with torch.autocast('cpu', torch.bfloat16):
+        alone = [student.predict(path) for path in photos]
+        together = student.predict(photos, batch_size=1)
+    assert [result['classes'] for result in together] == [result['classes'] for result in alone]
+    assert alone != [student.predict(path) for path in photos]
+
+
+@pytest.mark.parametrize('several', [False, True])
+def test_weights_of_16_bits_are_named_and_no_picture_is(tmp_path, photos, several):
+    student = load_student(student_folder(tmp_path)).half()
+    with pytest.raises(UserError, match=r'torch\.float16.*student\.float\(\)'):
+        student.predict(photos if several else photos[0])
+    assert student.float().predict(photos[0])['scores']
+
+
 @pytest.mark.parametrize('task', CONFIGS)
 def test_batches_predict_what_single_pictures_do(students, photos, task, lanes):
     student = students[task]
