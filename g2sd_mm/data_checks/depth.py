@@ -23,6 +23,7 @@ ARRAY, PICTURE = '.npy', '.png'
 #: A map of which all depth is nearer than this part of ``max_depth`` is taken for one in another
 #: unit; metres that are read as millimetres are a thousandth.
 _TOO_NEAR = 500
+_FILL = np.iinfo(np.uint16).max  # of 16-bit files; "not known" where all else is much nearer
 _STEP = 1000  # between the units that are mistaken for each other
 
 
@@ -66,6 +67,10 @@ class DepthReading:
         metres = np.where(known, numbers * np.float64(self.scale), 0).astype(np.float32)
         near, far = float(metres[known].min()), float(metres[known].max())
         end = float(np.float32(self.max_depth))
+        if numbers.dtype.kind != 'f' and far <= end and numbers[known].max() == _FILL:
+            rest = int(numbers[known & (numbers != _FILL)].max(initial=0))
+            if rest <= _FILL // 2:
+                raise DepthError('depth-fill', f'{_FILL}, and no other above {rest}', size)
         if near > end or far * _TOO_NEAR < end < math.inf:
             factor = 1 / _STEP if near > end else _STEP
             hint = f'scale={self.scale * factor:g} would make it {near * factor:g} to '

@@ -167,6 +167,10 @@ KINDS: dict[str, Kind] = {
                              'write 0 where depth is not known: such pixels are left out'),
     'depth-scale': Kind(True, 'depth that does not fit its range: off by a factor',
                         'mend scale or max_depth of LoadDepthAnnotations, or the file'),
+    'depth-fill': Kind(
+        True, 'depth maps whose largest number stands alone, as for "not known"',
+        'write 0 there, or list the number in invalid of LoadDepthAnnotations',
+    ),
     'no-depth': Kind(True, 'depth maps without a pixel in range: nothing is known',
                      'remove it with its image, or mend min_depth and max_depth'),
     # splits

@@ -260,18 +260,20 @@ def hold_out_masks(layout: Layout, train: Split, choices: Choices) -> Layout:
     labels, share = train.labels, choices.val_share
     below = 'depth' if layout.task == 'depth' else 'annotations'
     images = [p.relative_to(train.images) for p in files_below(train.images) if is_image(p.name)]
-    maps = {p.relative_to(labels).with_suffix(''): p for p in files_below(labels)}
+    maps: dict[PurePath, list[Path]] = {}  # several of an image are refused by who reads them
+    for path in files_below(labels):
+        maps.setdefault(path.relative_to(labels).with_suffix(''), []).append(path)
     out = held_out({image.as_posix(): '' for image in images}, share, choices.split_seed)
 
     def build(folder: Path) -> dict[str, Any]:
         for image in images:
             split = 'val' if image.as_posix() in out else 'train'
             link(train.images / image, folder / 'images' / split / image)
-            if (mask := maps.get(image.with_suffix(''))) is not None:
+            for mask in maps.get(image.with_suffix(''), ()):
                 link(mask, folder / below / split / mask.relative_to(labels))
         return {'held out': sorted(out), 'of': len(images), **choices.plain()}
 
-    known = [*images, *(path.absolute() for path in maps.values())]
+    known = [*images, *(path.absolute() for several in maps.values() for path in several)]
     key = digest_of(train.images, known, share, choices.split_seed, layout.root.name)
     copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
     splits = [

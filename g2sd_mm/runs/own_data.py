@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -288,8 +288,7 @@ def _depths(
     load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(SCENE, SCENE))
     measure = dict(type='LoadDepthAnnotations', scale=read.scale, **known)
     flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
-    options: dict[str, Any] = {'shapes': None}
-    options |= {f'model.decode_head.{name}': value for name, value in known.items()}
+    options = {'shapes': None, **{f'model.decode_head.{end}': known[end] for end in known}}
     for loader, place, split in _loaders(train, val):
         steps = [measure, resize, flip] if loader == 'train' else [resize, measure]
         options |= {
@@ -302,10 +301,11 @@ def _depths(
         }
         if loader != 'train':
             options[f'{loader}_dataloader.batch_size'] = 1  # pictures of many sizes
-            options[f'{loader}_evaluator.min_depth_eval'] = near
-            options[f'{loader}_evaluator.max_depth_eval'] = far
+            options |= {f'{loader}_evaluator.{end}_eval': value for end, value in known.items()}
     mark = partial(fingerprint, root, [*pictures, *files_below(val.images)], maps)
     sizes = {str(root): _number(pictures, (ending,)), str(train.images): _number(pictures)}
+    note = f'{len(maps)} depth maps {kinds[0]} have {near:g} to {far:g} m by scale={read.scale:g}'
+    layout = replace(layout, notes=(*layout.notes, note))
     return Source('depth', layout.origin, train.images, options, mark, sizes, layout)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -17,11 +18,14 @@ from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.depth import ARRAY, DepthError, DepthReading, depth_numbers
 from g2sd_mm.data_checks.findings import KINDS
 from g2sd_mm.data_checks.run import recognise
+from g2sd_mm.data_layouts import Choices
 from g2sd_mm.datasets.depth import DepthDataset, LoadDepthAnnotations
-from g2sd_mm.errors import ConfigError, DataError
+from g2sd_mm.errors import ConfigError, DataError, UserError
+from g2sd_mm.runs.own_data import find_source
 
 from ..helpers import small_depth
-from ..helpers.small_depth import SIDE, depth_map
+from ..helpers.small_depth import SIDE, depth_map, write_map
+from ..helpers.toys import words
 
 READING = DepthReading(0.001, 0.1, 10.0)
 
@@ -131,6 +135,30 @@ def test_the_scale_that_a_message_offers_works(data):
     with pytest.raises(DataError, match=r'scale=0\.001 would make it 1 to 5 m'):
         sample(data, scale=1.0)
     assert sample(data, scale=0.001)['gt_depth_map'].max() == pytest.approx(5)
+
+
+def test_a_number_for_what_is_not_known_is_no_depth(data):
+    path = data / 'depth/train/scene0.png'
+    png(path, np.where(depth_map() > 0, _millimetres(), 65535).astype(np.uint16))
+    assert found(data, scale=0.001) == [('depth-fill', 'depth/train/scene0.png')]
+    for spared in (dict(max_depth=10.0), dict(invalid=(0, 65535))):
+        assert found(data, scale=0.001, **spared) == []
+    with pytest.raises(DataError, match=words(str(path), '65535')):
+        find_source(data)
+    png(path, np.linspace(1, 65535, SIDE * SIDE).astype(np.uint16).reshape(SIDE, SIDE))
+    assert found(data, scale=0.001) == []  # depth up to the last number
+
+
+def test_maps_of_two_kinds_are_refused_though_a_share_is_held_out(data):
+    for part in ('images', 'depth'):
+        shutil.rmtree(data / part / 'val')
+    write_map(data / 'depth/train/scene0.npy', depth_map())
+    with pytest.raises(UserError, match=words('.npy', '.png')):
+        find_source(data, Choices(val_share=0.5))
+
+
+def test_the_log_says_the_range_that_maps_are_read_with(data):
+    assert '4 depth maps .png have 1 to 5 m by scale=0.001' in find_source(data).notes
 
 
 def test_a_folder_by_itself_may_have_any_scale(data):
