@@ -57,7 +57,6 @@ class CocoSplit:
         self._content = read_coco(file)
         self._notes = complete(self._content)
         self._malformed = [Finding(kind, self.file, at) for kind, at in malformed(self._content)]
-        self._trained: tuple[str, ...] = ()
         self._reading = reading or Reading(training=split.startswith(TRAINING))
         self._listed_ids = set() if self._malformed else listed_ids(self._content, self._reading)
         # tools that draw boxes alone leave empty lists in the masks' place
@@ -70,11 +69,6 @@ class CocoSplit:
             for entry in self._content['images']
             if not image_problem(entry) and not leads_outside(entry['file_name'])
         }
-
-    def follow(self, trained: CocoSplit) -> None:
-        """Be read as a run reads it: with the categories of the training annotations."""
-        if names := tuple(trained.names().values()):
-            self._reading, self._trained = replace(self._reading, classes=names), names
 
     def images(self) -> Sequence[str]:
         """All listed images."""
@@ -144,8 +138,6 @@ class CocoSplit:
         for category, name in listed.items():
             if category not in used and category not in roots:
                 yield Finding('unused-category', self.file, repr(name))
-            elif self._trained and category in used and name not in self._trained:
-                yield Finding('unknown-class', self.file, repr(name))
         for category, number in used.items():
             if category not in listed:
                 yield Finding('unknown-category', self.file, f'{number} of category {category}')
@@ -163,7 +155,8 @@ class CocoSplit:
             key = annotation['image_id'], annotation['category_id'], *annotation['bbox']
             same = first.setdefault(key, annotation)
             entry = self._entries.get(annotation['image_id'])
-            if same is not annotation and entry and _same_mask(same, annotation):
+            alike = same.get('segmentation') == annotation.get('segmentation')
+            if same is not annotation and entry and alike:
                 where = f'annotation {annotation["id"]}: is annotation {same["id"]}'
                 yield Finding('repeated-object', self._path(entry), where)
 
@@ -192,7 +185,7 @@ class CocoSplit:
         reading = self._reading
         if not reading.masks or annotation['category_id'] not in self._listed_ids:
             return ''
-        if not reading.training and not has_whole_mask(annotation):
+        if not reading.training and not has_mask(annotation, whole=True):
             return 'lacking-mask'
         coded = isinstance(annotation.get('segmentation'), dict) and not annotation.get('iscrowd')
         return 'coded-mask' if reading.polygons and coded else ''
@@ -225,10 +218,6 @@ def _box_problem(box: list[float], width: int, height: int) -> str:
         return 'box-outside'
     beyond = max(-x, -y, x + w - width, y + h - height)
     return 'box-beyond' if beyond > _SLACK else ''
-
-
-def _same_mask(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return one.get('segmentation') == other.get('segmentation')
 
 
 def _unlike(box: Any, around: list[float] | None) -> str:
@@ -325,7 +314,7 @@ def lacking_masks(content: dict[str, Any], reading: Reading) -> int:
     """Objects of the classes that an evaluation of masks cannot read the masks of."""
     listed = listed_ids(content, reading)
     return sum(
-        annotation['category_id'] in listed and not has_whole_mask(annotation)
+        annotation['category_id'] in listed and not has_mask(annotation, whole=True)
         for annotation in content['annotations']
     )
 
@@ -366,20 +355,16 @@ def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:
     return {key for key, name in names.items() if name in (reading.classes or names.values())}
 
 
-def has_mask(annotation: dict[str, Any]) -> bool:
-    """Whether an object's mask is run lengths, or has a polygon of at least three points."""
+def has_mask(annotation: dict[str, Any], whole: bool = False) -> bool:
+    """Whether an object's mask is run lengths, or has a polygon of at least three points.
+
+    With ``whole`` all of its polygons must have: pycocotools can read no others.
+    """
     mask: Any = annotation.get('segmentation')
     if isinstance(mask, dict):
         return {'size', 'counts'} <= set(mask)
-    return bool(mask) and any(len(p) >= 6 and len(p) % 2 == 0 for p in mask)
-
-
-def has_whole_mask(annotation: dict[str, Any]) -> bool:
-    """Whether pycocotools can read the mask: all of its polygons have three points."""
-    mask: Any = annotation.get('segmentation')
-    if isinstance(mask, dict):
-        return {'size', 'counts'} <= set(mask)
-    return bool(mask) and all(len(p) >= 6 and len(p) % 2 == 0 for p in mask)
+    found = (len(p) >= 6 and len(p) % 2 == 0 for p in mask or ())
+    return bool(mask) and (all(found) if whole else any(found))
 
 
 def _reason(

@@ -24,7 +24,7 @@ from .image_masks import ImageMasks
 from .images import Picture, look_at_image
 from .masks import Labels, Mask, Reading
 from .overview import Overview, overview_of, suggestions
-from .source import TRAINING, VALIDATION, Source, find_duplicates
+from .source import TRAINING, Source, find_duplicates
 
 _CHUNK = 32  # files a process is given at once
 
@@ -271,11 +271,14 @@ def sources_of_layout(layout: Layout, labels: Labels | None = None) -> list[Sour
             sources.append(folders)
         else:
             sources.append(_annotated(split, layout, labels or Labels()))
-    objects = [source for source in sources if isinstance(source, CocoSplit)]
-    if trained := next((s for s in objects if s.split.startswith(TRAINING)), None):
-        for source in objects:
-            if source.split.startswith(VALIDATION):
-                source.follow(trained)
+    objects = {s.split[:3]: s for s in sources if isinstance(s, CocoSplit)}
+    if {'tra', 'val'} <= set(objects) and (names := objects['val'].names()):
+        # a run reads both with the categories of training
+        val, trained = objects['val'], set(objects['tra'].names().values())
+        lacking = trained - set(names.values())
+        unknown = {name for things in val.objects().values() for name, _ in things} - trained
+        val.known += [Finding('lacking-category', val.file, repr(n)) for n in sorted(lacking)]
+        val.known += [Finding('unknown-class', val.file, repr(n)) for n in sorted(unknown)]
     return sources
 
 

@@ -46,7 +46,7 @@ class Source(Protocol):
         """The class of an image, where images have one."""
 
 
-TRAINING, VALIDATION = 'train', 'val'
+TRAINING = 'train'
 
 
 def say_passed_over(place: str | Path, paths: Sequence[Path]) -> Iterator[Finding]:

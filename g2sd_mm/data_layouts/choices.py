@@ -19,7 +19,6 @@ QUESTIONS = {
     'crowd': 'whether annotations with iscrowd 1 are crowd regions, or objects',
     'voc': 'whether pixels of VOC boxes count from-1 or from-0',
     'numbers': 'whether class folders 1, 2, ... count the names beside them from-0 or from-1',
-    'points': 'whether rows of YOLO are polygons, or boxes with key points behind them',
     'folder': 'which of several folders of masks is read, by its name',
     'suffix': 'which of several masks of an image is read, by the end of its name',
     'masks': 'whether masks hold class numbers, colours, or 255 for the object (binary)',

@@ -236,30 +236,20 @@ def has_to_be_read(file: Path, folder: Path) -> bool:
 def with_unlisted(layout: Layout) -> Layout:
     """The layout with a line on images that no annotation file lists: they are not read."""
     listed: set[Path] = set()
+    folders = {split.images: layout.root if layout.copy else split.images
+               for split in layout.splits if split.labels}  # fmt: skip
     for split in layout.splits:
-        if split.labels and split.labels.stat().st_size:
-            place = layout.root if layout.copy else split.images
-            with split.labels.open('rb') as stream:
-                text = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-                names = _NAME.findall(_images_in(text))
-            with suppress(ValueError):  # whoever parses the file says what is wrong
-                listed |= {place / json.loads(b'"%b"' % name) for name in names}
-    unlabelled = [split.images for split in layout.splits if not split.labelled]
-    places = {layout.root} if layout.copy else {s.images for s in layout.splits if s.labelled}
-    rest = [
-        image
-        for place in sorted(places)
-        for image in files_below(place)
-        if is_image(image.name) and image not in listed
-        and not any(map(image.is_relative_to, unlabelled))
-    ]  # fmt: skip
-    if not rest:
-        return layout
-    note = f'{len(rest)} images are in no annotation file, and not read, such as {rest[0]}'
-    return replace(layout, notes=(*layout.notes, note))
+        names = _NAME.findall(_images_in(split.labels.read_bytes())) if split.labels else ()
+        with suppress(ValueError):  # whoever parses the file says what is wrong
+            listed |= {folders[split.images] / json.loads(b'"%b"' % name) for name in names}
+    tests = [split.images for split in layout.splits if not split.labels]
+    images = (i for f in set(folders.values()) for i in files_below(f) if is_image(i.name))
+    rest = [i for i in images if i not in listed and not any(map(i.is_relative_to, tests))]
+    notes = [f'{len(rest)} images are in no annotation file, such as {min(rest)}'] if rest else []
+    return replace(layout, notes=(*layout.notes, *notes))
 
 
-def _images_in(text: mmap.mmap) -> bytes:
+def _images_in(text: bytes | mmap.mmap) -> bytes:
     """The images of a file; annotations may have file names too."""
     begin = images.start() if (images := _IMAGES.search(text)) else 0
     ends = [end for key in _KEYS[1:] if (end := text.find(key, begin)) >= 0]

@@ -13,6 +13,8 @@ from itertools import starmap
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+
 from ..errors import DataError
 from ..image_files import is_image
 from ..text import some
@@ -83,12 +85,11 @@ class YoloFolder:
         facts: list[Any] = [*labels, *self._names_file()]
         facts += [self.yaml[0].absolute()] if self.yaml else []
         described = {name: [str(image) for image in images] for name, images in splits.items()}
-        told = choices.told('points')
-        key = digest_of(self.root, [*self._listing.images, *facts], described, *told)
+        key = digest_of(self.root, [*self._listing.images, *facts], described)
 
         def build(folder: Path) -> dict[str, Any]:
             made = {name: list(self._things(images)) for name, images in splits.items()}
-            self._settle_points([row for images in made.values() for row in images], choices)
+            self._refuse_points([row for images in made.values() for row in images])
             classes = self._classes(made)
             for name, images in made.items():
                 write_split(folder, name, content_of(images, classes), self.root)
@@ -242,20 +243,15 @@ class YoloFolder:
             yield image, size, things
 
 
-    def _settle_points(self, rows: list[tuple[Any, Any, list[Thing]]], choices: Choices) -> None:
-        """Boxes in the place of polygons, if those are a box and key points each; in place."""
+    def _refuse_points(self, rows: list[tuple[Any, Any, list[Thing]]]) -> None:
+        """Boxes with key points behind them would be read as polygons."""
         polygons = [(p, size) for _, size, things in rows for t in things for p in t.polygons]
-        alike = len({len(p) for p, _ in polygons}) == 1
-        said = self.yaml is not None and 'kpt_shape' in self.yaml[1]
-        if said or len(polygons) < _FEW or not alike or not all(starmap(_has_points, polygons)):
-            return
-        meanings = {
-            'boxes': 'a box and key points (as with kpt_shape in a data.yaml)',
-            'polygons': 'polygons',
-        }
-        if choices.answer('points', meanings, self.root) == 'boxes':
-            for _, _, things in rows:
-                things[:] = [Thing(t.label, _box_of(*p[:4])) for t in things for p in t.polygons]
+        alike = len({len(p) for p, _ in polygons}) == 1 and all(starmap(_has_points, polygons))
+        if alike and len(polygons) >= _FEW and not (self.yaml and 'kpt_shape' in self.yaml[1]):
+            raise DataError(
+                f'{self.root}: its rows may be polygons, or boxes with key points: write kpt_shape '
+                'into data.yaml: [] for polygons, else how many points, and numbers of each'
+            )
 
 
 def _plain(place: Any) -> str:
@@ -302,22 +298,14 @@ def _read_label(file: Path, size: tuple[int, int], key_points: int) -> Iterator[
 def _thing(label: int, values: list[float], size: tuple[int, int]) -> Thing:
     scaled = tuple(v * size[i % 2] for i, v in enumerate(values))
     if len(values) == 4:
-        return Thing(label, _box_of(*scaled))
+        x, y, w, h = scaled
+        return Thing(label, (x - w / 2, y - h / 2, w, h))
     return Thing(label, polygon_box([scaled]), (scaled,))
-
-
-
-def _box_of(x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
-    """Of its middle and sides: left, top, and the sides."""
-    return x - w / 2, y - h / 2, w, h
 
 
 def _has_points(polygon: Sequence[float], size: tuple[int, int]) -> bool:
     """Whether the first numbers may be a box, in which all points lie; (0, 0) is one unseen."""
-    left, top, w, h = _box_of(*polygon[:4])
-    inside = (
-        not (x or y) or (-1 <= x - left <= w + 1 and -1 <= y - top <= h + 1)
-        for x, y in zip(polygon[4::2], polygon[5::2], strict=True)
-    )
-    whole = min(left, top) >= -1 and left + w <= size[0] + 1 and top + h <= size[1] + 1
-    return whole and all(inside)
+    points = np.reshape(polygon, (-1, 2))
+    low, high = points[0] - points[1] / 2 - 1, points[0] + points[1] / 2 + 1  # a pixel around it
+    inside = ((points[2:] >= low) & (points[2:] <= high)).all(1) | ~points[2:].any(1)
+    return bool((low >= -2).all() and (high <= np.add(size, 2)).all() and inside.all())

@@ -79,18 +79,7 @@ def rgb_pixels(image: Image) -> np.ndarray:
     if isinstance(image, OfStack):
         return _three(image.stack.as_bytes[image.number])
     if isinstance(image, bytes):
-        try:
-            pixels = mmcv.imfrombytes(image, channel_order='rgb')
-        except cv2.error:  # what it makes of bytes that are no image; it names its source files
-            pixels = None
-        except ValueError as error:
-            raise UserError(f'these bytes are no image: {one_line(error)}') from error
-        if pixels is None:
-            raise UserError(
-                'these bytes are no image that can be read: give the content of a JPEG, PNG, '
-                'WebP, TIFF, BMP or GIF file'
-            )
-        return pixels
+        return _decoded(image, 'what these bytes hold')
     if isinstance(image, pillow.Image):
         return _of_pillow(image)
     if isinstance(image, torch.Tensor):
@@ -262,15 +251,19 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
         UserError: if it is missing or no image.
     """
     check_image(path)
+    return _decoded(Path(path).read_bytes(), str(path), order)
+
+
+def _decoded(content: bytes, name: str, order: str = 'rgb') -> np.ndarray:
+    reason = ''
     try:
-        with open(path, 'rb') as file:
-            pixels = mmcv.imfrombytes(file.read(), channel_order=order)
-    except cv2.error as error:  # what it makes of a file that is no image
-        raise UserError(f'{path} is not an image that can be read') from error
+        pixels = mmcv.imfrombytes(content, channel_order=order)
+    except cv2.error:  # what it makes of what is no image; it names its source files
+        pixels = None
     except ValueError as error:
-        raise UserError(f'{path} is not an image that can be read: {one_line(error)}') from error
+        pixels, reason = None, f': {one_line(error)}'
     if pixels is None:  # or this, where it reorders no channels
-        raise UserError(f'{path} is not an image that can be read')
+        raise UserError(f'{name} is not an image that can be read{reason}')
     return pixels
 
 
@@ -317,8 +310,7 @@ def shown(pixels: np.ndarray) -> np.ndarray:
 
     Values that are no bytes are stretched from the smallest to the largest.
     """
-    pixels = with_channels(pixels)
-    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+    pixels = _three(with_channels(pixels))
     if pixels.dtype != np.uint8:
         values = pixels.astype(np.float64)
         low, high = values.min(), values.max()

@@ -111,17 +111,13 @@ def test_rows_that_may_be_key_points_are_asked_for(tmp_path):
     yolo(tmp_path, 'train: train\nval: val', 'train', 'val')
     for name in ('train/a', 'train/b', 'val/a', 'val/b'):
         (tmp_path / f'{name}.txt').write_text(2 * '1 .5 .5 .25 .5 .4 .4 .6 .6\n')
-    with pytest.raises(DataError, match=words('points=boxes', 'points=polygons')):
+    with pytest.raises(DataError, match=words(str(tmp_path), 'kpt_shape')):
         find_layout(tmp_path)
-    boxes = {'boxes': [6, 3, 4, 6], 'polygons': [4, 4.8, 5.6, 2.4]}
-    for answer, box in boxes.items():
-        layout = find_layout(tmp_path, Choices(read_as={'points': answer}))
-        content = json.loads(layout.split('train').labels.read_text())
+    written = (tmp_path / 'data.yaml').read_text()
+    for shape, box in (('[2, 2]', [6, 3, 4, 6]), ('[]', [4, 4.8, 5.6, 2.4])):
+        (tmp_path / 'data.yaml').write_text(f'{written}kpt_shape: {shape}\n')
+        content = json.loads(find_layout(tmp_path).split('train').labels.read_text())
         assert content['annotations'][0]['bbox'] == pytest.approx(box)
-    with (tmp_path / 'data.yaml').open('a') as file:
-        file.write('kpt_shape: [2, 2]\n')
-    content = json.loads(find_layout(tmp_path).split('train').labels.read_text())
-    assert content['annotations'][0]['bbox'] == pytest.approx(boxes['boxes'])
 
 
 def test_polygons_are_taken_as_such_though_one_may_be_key_points(tmp_path):
