@@ -313,10 +313,8 @@ def _are_corners(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, Any]
 def lacking_masks(content: dict[str, Any], reading: Reading) -> int:
     """Objects of the classes that an evaluation of masks cannot read the masks of."""
     listed = listed_ids(content, reading)
-    return sum(
-        annotation['category_id'] in listed and not has_mask(annotation, whole=True)
-        for annotation in content['annotations']
-    )
+    objects = (a for a in content['annotations'] if a['category_id'] in listed)
+    return sum(not has_mask(annotation, whole=True) for annotation in objects)
 
 
 def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int, int]:
@@ -341,12 +339,8 @@ def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int,
 def coded_masks(content: dict[str, Any], reading: Reading) -> int:
     """Objects of the classes, no crowd regions among them, whose masks are run lengths."""
     listed = listed_ids(content, reading)
-    return sum(
-        isinstance(annotation.get('segmentation'), dict)
-        and not annotation.get('iscrowd')
-        and annotation['category_id'] in listed
-        for annotation in content['annotations']
-    )
+    objects = (a for a in content['annotations'] if a['category_id'] in listed)
+    return sum(isinstance(a.get('segmentation'), dict) and not a.get('iscrowd') for a in objects)
 
 
 def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:

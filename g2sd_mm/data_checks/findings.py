@@ -223,5 +223,5 @@ class Finding:
     def line(self) -> str:
         """All of it in one line, for a log or an error."""
         kind = KINDS[self.kind]
-        detail = f' ({self.detail})' if self.detail else ''
-        return f'{self.path}: {kind.title}{detail}: {kind.remedy}'
+        title = f'{kind.title} ({self.detail})'.removesuffix(' ()')
+        return f'{self.path}: {title}: {kind.remedy}'

@@ -117,18 +117,14 @@ class _Head:
                     return cls(
                         format='JPEG' if image.format == _ALSO_JPEG else str(image.format),
                         mode=image.mode,
-                        bits=_png_bits(content) if image.format == 'PNG' else 8,
+                        # pillow reads 16-bit colours as 8-bit ones without a word
+                        bits=content[24] if image.format == 'PNG' else 8,
                         orientation=orientation if orientation in range(2, 9) else 1,
                     )
         except Image.DecompressionBombError as error:
             return cls(too_large=True, detail=str(error).partition(',')[0])
         except Exception:  # damaged data can make a parser raise anything; decoding will tell
             return cls()
-
-
-def _png_bits(content: bytes) -> int:
-    """Bits a channel: pillow reads 16-bit colours as 8-bit ones without a word."""
-    return content[24]
 
 
 def _decoded(content: bytes) -> np.ndarray | None:

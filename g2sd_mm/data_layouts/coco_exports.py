@@ -77,7 +77,9 @@ class CocoExport:
         crowds = self._crowds(read, choices)
         union = list(dict.fromkeys(name for r in read.values() for name in _categories(r.content)))
         same = all(_categories(r.content) == union for r in read.values())
-        plain = all(r.images is not None and not _lacks_sizes(r.content) for r in read.values())
+        images = (image for r in read.values() for image in r.content['images'])
+        sized = all(image.get('width') and image.get('height') for image in images)
+        plain = sized and all(r.images is not None for r in read.values())
         copy, notes = None, []
         shared = len({r.images for r in read.values()}) < len(read)  # one folder for several
         if shared or not (same and plain and crowds == 'regions'):
@@ -260,10 +262,6 @@ def _categories(content: Content) -> list[str]:
     """Names in the order of their ids, root categories left out."""
     names = categories_of(content)
     return [names[key] for key in sorted(names, key=lambda k: (isinstance(k, str), k))]
-
-
-def _lacks_sizes(content: Content) -> bool:
-    return any(not i.get('width') or not i.get('height') for i in content['images'])
 
 
 def _renumbered(content: Content, classes: list[str]) -> Content:

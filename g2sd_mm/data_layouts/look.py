@@ -112,13 +112,10 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
         try:
             splits = annotated(folder)
         except DataError as error:
-            found = CocoExport(Listing(folder))
-            if 'can both be' in str(error) or not found:
-                raise
-            try:
-                return found.layout(choices)
-            except ImagesNowhere:
-                raise error from None
+            if 'can both be' not in str(error) and (found := CocoExport(Listing(folder))):
+                with suppress(ImagesNowhere):
+                    return found.layout(choices)
+            raise
         doubtful = choices.read_as.get('crowd') or any(
             has_to_be_read(split.labels, split.images) for split in splits if split.labels
         )

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import DataError
+from ..image_files import files_below, is_image
 from .choices import Choices
 from .converted import after_holding_out, in_splits
 from .copies import copy_of, digest_of, held_out, link
@@ -254,8 +255,6 @@ def _write_mask(source: Path, place: Path, reading: MaskReading) -> None:
 
 def hold_out_masks(layout: Layout, train: Split, choices: Choices) -> Layout:
     """Links to a share of the images, and to their masks or depth maps, as a split of their own."""
-    from ..image_files import files_below, is_image
-
     assert train.labels is not None and choices.val_share is not None
     labels, share = train.labels, choices.val_share
     below = 'depth' if layout.task == 'depth' else 'annotations'

@@ -224,16 +224,9 @@ class Student(nn.Module):
     # The steps of a prediction.
 
     def ready(self) -> None:
-        """Build the test pipeline, once.
-
-        Raises:
-            UserError: if the weights were turned into 16 bits, which take no float32 images.
-        """
+        """Build the test pipeline, once. A UserError if the weights were turned into 16 bits."""
         if (kind := next(self.parameters()).dtype).itemsize < 4:
-            raise UserError(
-                f'this student has weights of {kind}, and predicts in float32: call student.float()'
-                ', and predict within torch.autocast if it shall be faster'
-            )
+            raise UserError(f'weights of {kind} take no images: student.float(), torch.autocast')
         if self._prepare is None:
             self._cut = cut_of(restore(self.network['test_pipeline']))
             with quiet_imports():

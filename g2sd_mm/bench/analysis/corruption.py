@@ -51,8 +51,7 @@ def corrupted(images: Tensor, kind: str, severity: int) -> Tensor:
     if kind not in kinds:
         raise UserError(f'no corruption {kind!r}: known are {", ".join(kinds)}')
     if images.shape[1] != 3 or images.dtype != torch.uint8:
-        shape = 'x'.join(map(str, images.shape[1:]))
-        raise UserError(f'corruptions need RGB images of 8 bits, got {images.dtype} {shape}')
+        raise UserError(f'corruptions need RGB of 8 bits, got {images.dtype} {[*images.shape[1:]]}')
     if min(images.shape[-2:]) < _LEAST_SIDE:
         raise UserError(f'corruptions need images of {_LEAST_SIDE} px, got {images.shape[-1]}')
     changed = np.empty_like(images.permute(0, 2, 3, 1).numpy())
