@@ -244,6 +244,7 @@ def _polygons_problem(polygons: list[Any], width: int, height: int) -> str:
 
 _TINY = 'thinner than a pixel or outside of the image'
 _SMALL = 'in images smaller than min_size'
+_CORNERS = 'boxes that fit as [x1, y1, x2, y2] alone: write [x, y, width, height]'
 _LOOKS, _FEW = 1000, 8  # boxes that tell how all are written; fewer tell nothing
 
 
@@ -292,10 +293,10 @@ def count_objects(content: dict[str, Any], place: str, reading: Reading) -> Cont
             left_out[reason] += 1
         else:
             counts[index] += 1
-    return Contents(
-        place, 'objects', classes, counts, len(content['annotations']), left_out,
-        corners=_are_corners(content['annotations'], sizes),
-    )  # fmt: skip
+    total = len(content['annotations'])
+    if _are_corners(content['annotations'], sizes):
+        counts, left_out = Counter(), Counter({_CORNERS: total})
+    return Contents(place, 'objects', classes, counts, total, left_out)
 
 
 def _are_corners(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, Any]) -> bool:

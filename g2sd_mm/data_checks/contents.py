@@ -34,7 +34,6 @@ class Contents:
         hint: what may explain that a class is alone, to be appended.
         open_ended: whether there may be classes that nobody has named: the number of classes is not
             known.
-        corners: whether boxes are written as two corners, and not with width and height.
     """
 
     place: str
@@ -46,7 +45,6 @@ class Contents:
     looked_at: int | None = None
     hint: str = ''
     open_ended: bool = False
-    corners: bool = False
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -75,7 +73,6 @@ def merged(contents: Sequence[Contents]) -> Contents:
         looked_at=sum(looks) if looks else None,
         hint=first.hint,
         open_ended=first.open_ended,
-        corners=any(c.corners for c in contents),
     )
 
 
@@ -90,8 +87,6 @@ def problems(contents: Contents, training: bool) -> Iterator[Finding]:
     if not counting:
         yield Finding(_kind_of_nothing(contents, training), place, _nothing(contents))
         return
-    if contents.corners:
-        yield Finding('corner-boxes', place)
     number = len(contents.classes)
     # one class of objects is found in a background, one of images or pixels in nothing
     alone = contents.present == 1 and contents.thing != 'objects'

@@ -67,10 +67,8 @@ KINDS: dict[str, Kind] = {
     ),
     # classes
     'empty-class': Kind(True, 'class folders without images', 'add images, or remove the folder'),
-    'unknown-class': Kind(
-        True, 'classes that training has not',
-        'move or remove them, or add images of them to the training images',
-    ),
+    'unknown-class': Kind(True, 'classes that training has not',
+                          'remove them, or add images of them to the training images'),
     'conflicting-labels': Kind(
         True, 'the same pixels in several classes', 'decide for one class, remove the others'
     ),
@@ -87,10 +85,8 @@ KINDS: dict[str, Kind] = {
                           'list the image, or remove the annotation'),
     'unknown-category': Kind(True, 'annotations of categories that are not listed',
                              'list the category, or remove the annotation'),
-    'lacking-category': Kind(
-        True, 'classes of the config, or of training, that the annotations have not',
-        'mend the name in the config or in the annotations',
-    ),
+    'lacking-category': Kind(True, 'classes of config or training that the annotations have not',
+                             'mend the name in the config or in the annotations'),
     'outside-folder': Kind(True, 'file names that lead out of the image folder',
                            'give names below the image folder'),
     'size-mismatch': Kind(True, 'images of another size than their annotations',
@@ -104,10 +100,6 @@ KINDS: dict[str, Kind] = {
     'box-off-mask': Kind(
         True, 'boxes that are not around their polygons',
         'write bbox as [x, y, width, height] of the polygons',
-    ),
-    'corner-boxes': Kind(
-        True, 'boxes that fit their images as [x1, y1, x2, y2] alone',
-        'write bbox as [x, y, width, height]',
     ),
     'listed-again': Kind(
         True, 'images with several entries: each is read with a part of the objects',
@@ -167,10 +159,8 @@ KINDS: dict[str, Kind] = {
                              'write 0 where depth is not known: such pixels are left out'),
     'depth-scale': Kind(True, 'depth that does not fit its range: off by a factor',
                         'mend scale or max_depth of LoadDepthAnnotations, or the file'),
-    'depth-fill': Kind(
-        True, 'depth maps whose largest number stands alone, as for "not known"',
-        'write 0 there, or list the number in invalid of LoadDepthAnnotations',
-    ),
+    'depth-fill': Kind(True, 'depth maps whose largest number stands alone, as for "not known"',
+                       'write 0 there, or list it in invalid of LoadDepthAnnotations'),
     'no-depth': Kind(True, 'depth maps without a pixel in range: nothing is known',
                      'remove it with its image, or mend min_depth and max_depth'),
     # splits
@@ -223,5 +213,4 @@ class Finding:
     def line(self) -> str:
         """All of it in one line, for a log or an error."""
         kind = KINDS[self.kind]
-        title = f'{kind.title} ({self.detail})'.removesuffix(' ()')
-        return f'{self.path}: {title}: {kind.remedy}'
+        return f'{self.path}: {kind.title} ({self.detail}): {kind.remedy}'

@@ -275,10 +275,9 @@ def sources_of_layout(layout: Layout, labels: Labels | None = None) -> list[Sour
     if {'tra', 'val'} <= set(objects) and (names := objects['val'].names()):
         # a run reads both with the categories of training
         val, trained = objects['val'], set(objects['tra'].names().values())
-        lacking = trained - set(names.values())
-        unknown = {name for things in val.objects().values() for name, _ in things} - trained
-        val.known += [Finding('lacking-category', val.file, repr(n)) for n in sorted(lacking)]
-        val.known += [Finding('unknown-class', val.file, repr(n)) for n in sorted(unknown)]
+        used = {name for things in val.objects().values() for name, _ in things}
+        kinds = {'lacking-category': trained - set(names.values()), 'unknown-class': used - trained}
+        val.known += [Finding(kind, val.file, repr(n)) for kind in kinds for n in kinds[kind]]
     return sources
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
 import re
 from collections import Counter
@@ -214,10 +213,8 @@ class CocoExport:
 
 def _is_coco(file: Path) -> bool:
     """Whether the keys stand in the file; it is not parsed."""
-    if file.stat().st_size < 20:
-        return False
-    with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        return all(text.find(key) >= 0 for key in _KEYS)
+    text = file.read_bytes()
+    return all(key in text for key in _KEYS)
 
 
 def has_to_be_read(file: Path, folder: Path) -> bool:
@@ -225,12 +222,10 @@ def has_to_be_read(file: Path, folder: Path) -> bool:
 
     Or if the first images are not in their folder: names may begin with it. Nothing is parsed.
     """
-    if file.stat().st_size == 0:
-        return False
-    with file.open('rb') as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        marks = Counter(match[1] for match in _MARK.finditer(text))
-        part = _images_in(text)
-        names, widths = _NAME.findall(part), sum(1 for _ in _WIDTH.finditer(part))
+    text = file.read_bytes()
+    marks = Counter(match[1] for match in _MARK.finditer(text))
+    part = _images_in(text)
+    names, widths = _NAME.findall(part), sum(1 for _ in _WIDTH.finditer(part))
     there = not names or any((folder / os.fsdecode(n)).is_file() for n in names[:_LOOKED_AT])
     return marks[b'1'] > _CROWDS * marks.total() or len(names) > widths or not there
 
@@ -251,7 +246,7 @@ def with_unlisted(layout: Layout) -> Layout:
     return replace(layout, notes=(*layout.notes, *notes))
 
 
-def _images_in(text: bytes | mmap.mmap) -> bytes:
+def _images_in(text: bytes) -> bytes:
     """The images of a file; annotations may have file names too."""
     begin = images.start() if (images := _IMAGES.search(text)) else 0
     ends = [end for key in _KEYS[1:] if (end := text.find(key, begin)) >= 0]

@@ -89,7 +89,7 @@ class MaskFolder:
             {n: [str(pair.image) for pair in p] for n, p in splits.items()},
             reading.how, list(reading.table.items()), reading.names,
         )  # fmt: skip
-        ending = _usual_ending([pair.image for pair in pairs])
+        ending = Counter(pair.image.suffix.lower() for pair in pairs).most_common(1)[0][0]
 
         def build(folder: Path) -> dict[str, Any]:
             for split, members in splits.items():
@@ -121,9 +121,8 @@ class MaskFolder:
 
     @cached_property
     def _listed(self) -> dict[PurePath, str]:
-        return listed_splits(
-            self._listing, 'Segmentation', self._images, frozenset(self._images)
-        )
+        images = self._images
+        return listed_splits(self._listing, 'Segmentation', images, frozenset(images))
 
     def _splits(self, pairs: Sequence[_Pair]) -> dict[str, list[_Pair]]:
         listed = self._listed
@@ -175,11 +174,7 @@ class MaskFolder:
                 alone.append(image)
         test = [image for image in alone if split_of(image.parent) == 'test']
         listed = self._listed
-        lacking = [
-            image
-            for image in alone
-            if (image in listed if listed else split_of(image.parent) != 'test')
-        ]
+        lacking = [i for i in alone if (i in listed if listed else split_of(i.parent) != 'test')]
         if lacking:
             raise DataError(
                 f'{self.root / lacking[0]} has no mask, as {len(lacking)} of '
@@ -237,10 +232,6 @@ def _common_end(stems: Sequence[str]) -> list[str]:
     end = first[len(first) - length :]
     starts = [i for i, character in enumerate(end) if character in _MARKS]
     return [end[i:] for i in starts]
-
-
-def _usual_ending(images: Sequence[PurePath]) -> str:
-    return Counter(image.suffix.lower() for image in images).most_common(1)[0][0]
 
 
 def _write_mask(source: Path, place: Path, reading: MaskReading) -> None:

@@ -107,7 +107,7 @@ class YoloFolder:
     # Splits ---------------------------------------------------------------------------------------
 
     def _splits(self) -> dict[str, list[PurePath]]:
-        content = self.yaml[1] if self.yaml else {}
+        file, content = self.yaml or (self.root, {})
         said = {s: p for s, p in content.items() if str(p).lower() not in _NONE}
         if 'valid' in said:
             said.setdefault('val', said['valid'])
@@ -121,27 +121,22 @@ class YoloFolder:
             if images:
                 found[split] = list(dict.fromkeys(images))
             elif split != 'test':
-                assert self.yaml is not None
                 looked = [str(path) for place in entries for path in self._places(place)]
                 raise DataError(
-                    f'{self.yaml[0]}: {split} is {places}, and {self.root} has no images in '
+                    f'{file}: {split} is {places}, and {self.root} has no images in '
                     f'{some(list(dict.fromkeys(looked)), 6)}: mend the entry, or add the folder'
                 )
         both = [set(found.get(split, ())) for split in ('train', 'val')]
         if both[0] and both[0] <= both[1] and written['train'] != written['val']:
-            assert self.yaml is not None
             raise DataError(
-                f'{self.yaml[0]}: val is {named["val"]}, where all images of train '
+                f'{file}: val is {named["val"]}, where all images of train '
                 f'({named["train"]}) are: name a folder of other images, or take val away and '
                 'give --val-share 0.2'
             )
         if found:
             return found
-        listed = {
-            split: [image for image in self._below(str(path)) if image is not None]
-            for path in self._listing.ending('.txt')
-            if len(path.parts) == 1 and (split := split_named(path.stem))
-        }
+        lists = (path for path in self._listing.ending('.txt') if len(path.parts) == 1)
+        listed = {s: self._below(str(path)) for path in lists if (s := split_named(path.stem))}
         if any(listed.values()):
             return listed
         for image in self._listing.images:

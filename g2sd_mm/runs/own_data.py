@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,10 @@ def _labels(split: Split) -> Path:
     return split.labels
 
 
+def _labels_below(*splits: Split) -> Iterator[Path]:
+    return chain.from_iterable(files_below(_labels(split)) for split in splits)
+
+
 def _one_ending(folder: Path, pictures: Iterable[Path]) -> str:
     endings = {path.suffix for path in pictures if is_image(path.name)}
     if len({ending.lower() for ending in endings}) != 1:
@@ -211,19 +216,11 @@ def _masks(layout: Layout, train: Split, val: Split) -> Source:
     root = layout.root
     pictures = list(files_below(train.images))
     ending = _one_ending(train.images, pictures)
-    masks = [
-        path
-        for split in (train, val)
-        for path in files_below(_labels(split))
-        if path.suffix == '.png'
-    ]
+    masks = [path for path in _labels_below(train, val) if path.suffix == '.png']
     load, annotate = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
     number = max(_mask_classes(root / 'annotations', masks), len(layout.classes))
     check, pack = dict(type='CheckMasks', num_classes=number), dict(type='PackSegInputs')
-    options: dict[str, Any] = {
-        'shapes': None,
-        'classes': numbered(layout.classes, number),
-    }
+    options: dict[str, Any] = {'shapes': None, 'classes': numbered(layout.classes, number)}
     # resized before the annotations are loaded: scores are counted at the size of the original
     testing = [load, dict(type='Resize', scale=(SCENE, SCENE)), annotate, check, pack]
     for loader, place, split in _loaders(train, val):
@@ -273,12 +270,7 @@ def _depths(
     root = layout.root
     pictures = list(files_below(train.images))
     ending = _one_ending(train.images, pictures)
-    maps = [
-        path
-        for split in (train, val)
-        for path in files_below(_labels(split))
-        if path.suffix.lower() in (PICTURE, ARRAY)
-    ]
+    maps = [p for p in _labels_below(train, val) if p.suffix.lower() in (PICTURE, ARRAY)]
     kinds = sorted({path.suffix for path in maps})
     if len(kinds) != 1:
         raise UserError(f'{root / "depth"}: maps of one kind, .png or .npy, not {kinds}')

@@ -72,7 +72,7 @@ class Student(nn.Module):
         if isinstance(model.backbone, G2SDViT):
             model.backbone.skips_unread = True
         own = getattr(model.backbone, 'img_size', None)
-        seen = self.task == 'classification' or _is_square(self._size)
+        seen = self.task == 'classification' or len(set(self._size or ())) == 1
         self.image_size = _size((self._size if seen else None) or own)
         self.in_channels = image_channels(network['model'])
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
@@ -305,10 +305,6 @@ def check_options(threshold: float, batch_size: int | None = None) -> None:
         raise UserError(f'threshold is {threshold:g}, and scores are 0 to 1: give 0.3 for 30 %')
     if batch_size is not None and batch_size < 1:
         raise UserError(f'batch_size is {batch_size}: give 1 or more')
-
-
-def _is_square(size: tuple[int, int] | None) -> bool:
-    return size is not None and size[0] == size[1]
 
 
 def _size(size: int | Sequence[int] | None) -> int | tuple[int, int] | None:
