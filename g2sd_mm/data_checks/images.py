@@ -78,12 +78,11 @@ def look_at_image(path: str) -> Picture:
         findings.append(Finding('cmyk', path))
     if head.mode.startswith(_DEEP_MODES) or head.bits > 8:
         findings.append(Finding('16-bit', path, f'mode {head.mode}'))
-    if head.orientation != 1:
+    if rotated := (head.orientation != 1):
         findings.append(Finding('rotated', path, f'orientation {head.orientation}'))
     height, width = pixels.shape[:2]
     digest = hashlib.blake2b(f'{width}x{height}'.encode(), digest_size=16)
     digest.update(np.ascontiguousarray(pixels).data)
-    rotated = head.orientation != 1
     return Picture(path, (width, height), digest.hexdigest(), rotated, tuple(findings))
 
 

@@ -280,7 +280,8 @@ def _depths(
     load, resize = dict(type='LoadImageFromFile'), dict(type='Resize', scale=(SCENE, SCENE))
     measure = dict(type='LoadDepthAnnotations', scale=read.scale, **known)
     flip, pack = dict(type='RandomFlip', prob=0.5), dict(type='PackSegInputs')
-    options = {'shapes': None, **{f'model.decode_head.{end}': known[end] for end in known}}
+    options: dict[str, Any] = {'shapes': None}
+    options |= {f'model.decode_head.{end}': value for end, value in known.items()}
     for loader, place, split in _loaders(train, val):
         steps = [measure, resize, flip] if loader == 'train' else [resize, measure]
         options |= {
