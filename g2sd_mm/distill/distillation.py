@@ -230,9 +230,11 @@ class Distillation(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             batch = {} if view is None else {'view': view}
             sources = {'student': student, 'teacher': taught, 'batch': batch}
-            asked = self._asked()
+            asked, part = self._asked(), view is not None or self.patches is not None
             given = {
-                name: {k: argument(v, sources, data_samples, images) for k, v in inputs.items()}
+                name: {
+                    k: argument(v, sources, data_samples, images, part) for k, v in inputs.items()
+                }
                 for name, inputs in self._inputs.items()
                 if self._owners[name] is None or self._owners[name] in asked
             }

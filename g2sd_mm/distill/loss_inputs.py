@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from ..engine.tensors import tensors_in
 from ..errors import ConfigError, UserError
 from ..precision import full
-from .losses.alignment import channels_last
+from .losses.alignment import as_patches
 from .several import listed
 
 #: What a teacher of features answers, by the names that losses take it.
 _ANSWERS = ('tokens', 'cls', 'patches')
 #: A place that a loss argument may come from if it comes from no other: it is None then.
 NOTHING = 'nothing'
-#: First of a loss's places: what comes from the next is a tap's, whose maps get the channels last.
+#: First of a loss's places: what comes from the next is a tap's, and may be patches.
 MAP = 'map'
 #: Entries of a loss in a config that are not arguments of its class.
 LOSS_OPTIONS = ('tap', 'inputs', 'warmup')
@@ -92,10 +92,14 @@ def argument(
     sources: Mapping[str, Mapping],
     data_samples: Sequence | None,
     images: Tensor,
+    part: bool = False,
 ) -> Any:
-    """What :func:`look_up` finds, as the losses of a batch of these images take it: float32."""
+    """What :func:`look_up` finds, as the losses of a batch of these images take it: float32.
+
+    ``part`` where the teacher sees a part of each image.
+    """
     value = full(look_up(place, sources, data_samples))
-    return channels_last(value, images) if place[0] == MAP else value
+    return as_patches(value, images, part) if place[0] == MAP else value
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from g2sd_mm.distill import Features, FrozenTeacher, SpecificDistiller
-from g2sd_mm.distill.losses.alignment import align, channels_last, resized
+from g2sd_mm.distill.losses.alignment import align, as_patches, resized
 from g2sd_mm.models.masking import random_masking, some_hidden
 
 from ..helpers.toys import images, refused, stage1_cfg
@@ -166,9 +166,12 @@ def test_the_grid_of_a_map_has_the_shape_of_the_images(rows, columns, width):
     last = torch.randn(2, rows, columns, width)
     pictures = torch.zeros(2, 3, 16 * rows, 16 * columns)
     for heard in (last, last.movedim(-1, 1)):
-        assert torch.equal(channels_last(heard, pictures), last)
+        assert torch.equal(as_patches(heard, pictures), last)
     tokens = last.flatten(1, 2)
-    assert channels_last(tokens, pictures) is tokens
+    assert torch.equal(as_patches(tokens, pictures), last)
+    assert as_patches(tokens, pictures, part=True) is tokens
+    with_class = student(tokens)
+    assert as_patches(with_class, pictures) is with_class
 
 
 def test_what_cannot_belong_together_is_refused():

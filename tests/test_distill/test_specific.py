@@ -245,6 +245,36 @@ def test_maps_of_two_widths_are_refused_not_resized_along_their_channels():
         losses_of(model)
 
 
+@pytest.mark.parametrize('options', [
+    dict(tokens='patches'), dict(target=dict(type='mean_std', channels=16)),
+])  # fmt: skip
+def test_tokens_without_a_class_token_that_taps_hear_are_all_patches(options):
+    """Of Swin, say: the first one is neither left out nor standardised apart."""
+    backbone = dict(
+        type='SwinTransformer', img_size=32, patch_size=4, window_size=4, out_indices=(1,),
+        arch=dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2]),
+    )  # fmt: skip
+    swin = {**stock(backbone, 16), 'neck': dict(type='GlobalAveragePooling')}
+    model = specific(
+        student=swin,
+        teacher=dict(config=dict(model=swin), random_weights=True, forward=PARTS),
+        taps=dict(tokens='backbone.stages.-1.blocks.-1'),
+        losses=dict(loss_tokens=dict(type='MSEFeatureLoss', tap='tokens', **options)),
+    )
+    heard = {}
+    for side, network in dict(own=model.student, theirs=model.teacher.model).items():
+        network.backbone.stages[-1].blocks[-1].register_forward_hook(
+            lambda module, given, output, side=side: heard.update({side: output})
+        )
+    value = losses_of(model)['loss_tokens']
+    own, theirs = heard['own'], heard['theirs']
+    assert own.shape == (4, 16, 16)
+    if 'target' in options:
+        mean, variance = theirs.mean((0, 1)), theirs.var((0, 1), correction=0)
+        theirs = (theirs - mean) / (variance + 1e-6).sqrt()
+    torch.testing.assert_close(value, F.mse_loss(own, theirs))
+
+
 def test_an_adapter_of_tokens_on_a_map_names_the_layer_that_fits():
     model = specific(
         student=RESNET,

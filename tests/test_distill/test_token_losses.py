@@ -113,6 +113,10 @@ def test_hidden_patches_are_compared_image_by_image():
     assert value.item() == pytest.approx(similarity(own, theirs, 0.5), rel=1e-9)
     mse = build('MSEFeatureLoss', tokens='masked')(torch.tensor(p), torch.tensor(t), view)
     assert mse.item() == pytest.approx(squared(own, theirs), rel=1e-9)
+    # of images of which a part of a batch has hidden ones
+    view.mask[1:] = 0
+    value = loss(student=torch.tensor(p), teacher=torch.tensor(t), view=view)
+    assert value.item() == pytest.approx(similarity(own[:1], theirs[:1], 0.5), rel=1e-9)
 
 
 def test_similarity_compares_tokens_of_other_widths():

@@ -85,19 +85,24 @@ def align(
     return Aligned(own, patches, first, lacking)
 
 
-def channels_last(heard: Any, images: Tensor) -> Any:
-    """What a tap heard, a map among it as a teacher's patches are: [B, rows, columns, C].
+def as_patches(heard: Any, images: Tensor, part: bool = False) -> Any:
+    """What a tap heard, patches among it as a teacher's are: [B, rows, columns, C].
 
     Layers of convolutions have the channels second, those of some transformers last, and no number
-    says which: the grid is the reading that has more of the images' shape.
+    says which: the grid is the reading that has more of the images' shape. Tokens whose number is
+    one of a grid of that shape are patches without a class token.
 
     Args:
-        heard: a map is changed, anything else stays as it is.
+        heard: a map, or tokens of whole images, are changed, anything else stays as it is.
         images: [B, 3, height, width].
+        part: the network saw a part of each image, and tokens stay as they are.
     """
-    if not isinstance(heard, Tensor) or heard.ndim != 4:
-        return heard
-    return _last(heard, images.shape[-2] / images.shape[-1])
+    if isinstance(heard, Tensor) and heard.ndim == 4:
+        return _last(heard, images.shape[-2] / images.shape[-1])
+    if isinstance(heard, Tensor) and heard.ndim == 3 and not part:
+        grid = _grid(heard.shape[1], (images.shape[-2], images.shape[-1]))
+        return heard.unflatten(1, grid) if grid else heard
+    return heard
 
 
 def _last(maps: Tensor, shape: float, channels: int | None = None) -> Tensor:
@@ -140,11 +145,11 @@ def _layout(
     if view is None:
         if patches.ndim == 4:
             for first in (0, 1):
-                if grid := _grid(number - first, patches):
+                if grid := _grid(number - first, patches.shape[1:3]):
                     return first, grid, None
     else:
         total = view.mask.shape[1]
-        grid = _grid(total, patches) if patches.ndim == 4 else (total, 1)
+        grid = _grid(total, patches.shape[1:3]) if patches.ndim == 4 else (total, 1)
         # decoders put them back into raster order, and a view of all has it
         orders: dict[int, Tensor | None] = {total: None}
         if view.keep.shape[1] < total:
@@ -166,9 +171,9 @@ def _layout(
     )
 
 
-def _grid(number: int, patches: Tensor) -> tuple[int, int] | None:
-    """Rows and columns of that many patches in the shape of the teacher's grid, if there are."""
-    rows, columns = patches.shape[1:3]
+def _grid(number: int, shape: tuple[int, ...]) -> tuple[int, int] | None:
+    """Rows and columns of that many patches in the shape of such a grid, if there are."""
+    rows, columns = shape
     common = gcd(rows, columns)
     rows, columns = rows // common, columns // common
     factor = isqrt(max(number, 0) // (rows * columns))
