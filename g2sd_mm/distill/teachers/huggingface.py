@@ -57,7 +57,8 @@ class HuggingFaceTeacher(FeatureTeacher):
             :class:`~g2sd_mm.distill.teachers.features.FeatureTeacher`.
 
     The output of the last block is ``last_hidden_state``, behind the final norm where the network
-    has one; that of others is as the block gives it, as in ``hidden_states``.
+    has one; with it in a mean, the others pass that norm too. That of others is as the block gives
+    it, as in ``hidden_states``.
 
     Raises:
         UserError: without transformers, for a folder that is none, or what cannot be fetched.
@@ -119,12 +120,15 @@ class HuggingFaceTeacher(FeatureTeacher):
     def features(self, images: Tensor) -> Features:
         """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
         rows, columns = (side // self.stride for side in images.shape[-2:])
-        heard: dict[int, Tensor] = {}
-        with _listening(self._layers, self._blocks, heard):
+        heard: dict[Any, Any] = dict.fromkeys(self._layers[self._blocks[0] :])
+        with _listening(self.model, self._layers, heard) as behind:
             last = self.model(**self._inputs(images, rows, columns)).last_hidden_state
+        tokens = [heard[self._layers[n]] for n in self._blocks]
         if self._blocks[-1] == self._all - 1:
-            heard[self._blocks[-1]] = last
-        return mean_features([self._split(heard[n], rows, columns) for n in self._blocks])
+            norms = (module for module, output in behind if output is last)
+            norm = next(norms, nn.Identity())
+            tokens = [*map(norm, tokens[:-1]), last]
+        return mean_features([self._split(each, rows, columns) for each in tokens])
 
     def blocks(self) -> Sequence[nn.Module]:
         """Its layers."""
@@ -289,18 +293,22 @@ def _layers_name(network: nn.Module, number: int) -> str:
 
 
 @contextmanager
-def _listening(layers: Any, wanted: Sequence[int], heard: dict[int, Tensor]) -> Iterator[None]:
-    """Put down what the wanted layers give."""
+def _listening(
+    network: Any, layers: Any, heard: dict[Any, Any]
+) -> Iterator[list[tuple[Any, Any]]]:
+    """Put down what the layers in ``heard`` give; yields modules behind the last, and theirs."""
+    behind: list[tuple[Any, Any]] = []
+    others = set(network.modules()) - set(layers.modules())
 
-    def hook(number: int) -> Any:
-        def keep(module: nn.Module, args: tuple, output: Any) -> None:
-            heard[number] = output[0] if isinstance(output, (tuple, list)) else output
+    def keep(module: nn.Module, args: tuple, output: Any) -> None:
+        if module in heard:
+            heard[module] = output[0] if isinstance(output, (tuple, list)) else output
+        elif args and args[0] is heard[layers[-1]] is not None:
+            behind.append((module, output))
 
-        return keep
-
-    handles = [layers[number].register_forward_hook(hook(number)) for number in wanted]
+    handles = [module.register_forward_hook(keep) for module in {*heard, *others}]
     try:
-        yield
+        yield behind
     finally:
         for handle in handles:
             handle.remove()

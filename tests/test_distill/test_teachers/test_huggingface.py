@@ -136,6 +136,21 @@ def test_the_mean_of_several_blocks(tmp_path):
     assert_same(mean, tokens, 'dinov2', 4)
 
 
+@pytest.mark.parametrize('kind', ['dinov2', 'siglip', 'clip', 'vit'])
+def test_of_a_mean_with_the_last_block_all_are_behind_the_final_norm(kind, tmp_path):
+    """As timm does it; CLIP's tokens pass none."""
+    network = saved(kind, tmp_path)
+    network = getattr(network, 'vision_model', network).eval()
+    norm = {'dinov2': 'layernorm', 'vit': 'layernorm', 'siglip': 'post_layernorm'}.get(kind)
+    size = 4 * network.config.patch_size
+    mean = answered(HuggingFaceTeacher(str(tmp_path), mean_of_last=2), size)
+    earlier, last = (own_answer(network, kind, size, hidden=n) for n in (2, 3))
+    if norm:
+        earlier, last = (getattr(network, norm)(tokens) for tokens in (earlier, last))
+    tokens = ((earlier + last) / 2)[:, -16:]
+    torch.testing.assert_close(mean.patches.flatten(1, 2), tokens, atol=1e-4, rtol=0)
+
+
 def test_a_masked_autoencoder_sees_all_patches_whenever_it_is_asked(tmp_path):
     saved('mae', tmp_path)
     teacher = HuggingFaceTeacher(str(tmp_path))
