@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import inspect
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -79,6 +80,12 @@ def _check_name(model: str, place: str) -> None:
     near = difflib.get_close_matches(name, timm.list_models(), n=1)
     hint = f'; did you mean {near[0]!r}?' if near else ''
     raise ConfigError(f'{place}.model={model!r}: timm {timm.__version__} has no such network{hint}')
+
+
+def gives_prefix_tokens(network: Any) -> bool:
+    """Whether its maps come with the tokens that have no place: class token and registers."""
+    takes = inspect.signature(network.forward_intermediates).parameters
+    return 'return_prefix_tokens' in takes and bool(getattr(network, 'num_prefix_tokens', True))
 
 
 def level_widths(network: Any) -> list[int]:

@@ -20,11 +20,17 @@ from ...checkpoints.facts import Facts, facts_of
 from ...checkpoints.identify import Kind
 from ...checkpoints.vision import unsuitable
 from ...checkpoints.vision.teaching import how_to_teach
+from ...checkpoints.vision.timm_models import teaching_block
 from ...devices import on_meta_device
 from ...errors import UserError
 from ...models.sizes import ENCODERS, EncoderSize
 from ...models.slicing import is_sliceable
-from ...models.timm_network import level_strides, level_widths, timm_network
+from ...models.timm_network import (
+    gives_prefix_tokens,
+    level_strides,
+    level_widths,
+    timm_network,
+)
 from ...tasks import TASKS
 
 PATCH = 8  # px, of the mini configs: 56 px are 7 x 7 patches
@@ -262,9 +268,11 @@ def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
     if not hasattr(network, 'forward_intermediates'):
         raise UserError(f'--teacher {model}: timm gives no feature maps of it; take another')
     entry = {'type': 'TimmTeacher', 'model': model, **weights}
-    if getattr(network, 'cls_token', None) is None:
+    block, width = teaching_block(network)
+    if block != -1:
+        entry['block'] = block
+    if getattr(network, 'cls_token', None) is None or not gives_prefix_tokens(network):
         entry['cls'] = 'mean'
-    width = int(level_widths(network)[-1])
     return _of_encoder(model, entry, width, student, str(weights.get('checkpoint', '')))
 
 

@@ -135,15 +135,21 @@ def _outline(name: str) -> nn.Module | None:
         return None
 
 
-def _described(name: str, model: Any, state: Mapping[str, Tensor]) -> TimmModel:
+def teaching_block(model: Any) -> tuple[int, int]:
+    """The features that a network of timm teaches with, and their width, as of a TimmModel."""
     stages = list(model.feature_info)
     near = [n for n, stage in enumerate(stages) if _side(stage['reduction']) <= 16]
     block = near[-1] if near else len(stages) - 1
+    return block if block < len(stages) - 1 else -1, int(stages[block]['num_chs'])
+
+
+def _described(name: str, model: Any, state: Mapping[str, Tensor]) -> TimmModel:
+    block, width = teaching_block(model)
     norm = any(n.startswith('norm.') for n in model.state_dict())
     return TimmModel(
         name=name,
-        block=block if block < len(stages) - 1 else -1,
-        width=int(stages[block]['num_chs']),
+        block=block,
+        width=width,
         has_norm=not norm or any(n == 'norm.weight' or n.endswith('.norm.weight') for n in state),
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ...checkpoints import CheckpointError, Weights, load_verified, read_weights
 from ...checkpoints.vision.names import Names
 from ...errors import UserError
+from ...models.timm_network import gives_prefix_tokens
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
 from .hub import hub_file, url_file
@@ -144,9 +145,7 @@ class TimmTeacher(FeatureTeacher):
 
     def features(self, images: Tensor) -> Features:
         """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
-        takes = inspect.signature(self.model.forward_intermediates).parameters
-        asked = 'return_prefix_tokens' in takes and getattr(self.model, 'num_prefix_tokens', True)
-        prefix = {'return_prefix_tokens': True} if asked else {}
+        prefix = {'return_prefix_tokens': True} if gives_prefix_tokens(self.model) else {}
         answers = self.model.forward_intermediates(
             images, indices=self._blocks, norm=self._norm, intermediates_only=True, **prefix
         )

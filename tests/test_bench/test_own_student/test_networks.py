@@ -129,6 +129,16 @@ def test_a_name_of_timm_with_and_without_a_file(files):
     assert entry['checkpoint'] == files['encoder'] and 'pretrained' not in entry
     # without a class token the student's learns the mean of the patches
     assert choose_networks(None, 'vit_base_patch16_siglip_224', 'cls').entry['cls'] == 'mean'
+    # as of one whose class token timm does not give
+    assert choose_networks(None, 'xcit_nano_12_p8_224', 'cls').entry['cls'] == 'mean'
+
+
+def test_a_hierarchy_teaches_by_the_same_stage_by_name_and_by_file(tmp_path):
+    network = timm.create_model('resnet18', num_classes=0)
+    file = save(tmp_path / 'resnet18.pth', network)
+    for given in ('resnet18', f'resnet18={file}', file):
+        networks = choose_networks(None, given, 'cls')
+        assert networks.entry['block'] == 3 and networks.width == 256, given
 
 
 def test_a_fine_tuned_network_is_the_teacher_of_stage_2_and_its_encoder_of_stage_1(files):
