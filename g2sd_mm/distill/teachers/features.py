@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ...models.masking import Masking
+from ...provenance import file_digest
 from .images import (
     Pixels,
     Size,
@@ -55,6 +57,7 @@ class FeatureTeacher(FrozenTeacher):
 
     sees = 'image'
     prepares_images = True
+    files: Sequence[Path] = ()  # of its weights, where they follow from its name
 
     def __init__(
         self,
@@ -87,9 +90,13 @@ class FeatureTeacher(FrozenTeacher):
         say_licence(name, licence)
 
     def about(self) -> dict[str, Any]:
-        """Family, model, source and licence."""
+        """Family, model, source, SHA-256 of files that no config names, and licence."""
         source = {} if self.source is None else {'source': self.source}
-        return {'type': type(self).__name__, 'model': self.name, **source, **super().about()}
+        digests = {file.name: file_digest(file) for file in self.files}
+        files = {'files': digests} if digests else {}
+        return {
+            'type': type(self).__name__, 'model': self.name, **source, **files, **super().about()
+        }  # fmt: skip
 
     def check_student(self, student: nn.Module) -> None:
         """Take down how the student's images are normalised and cut into patches.

@@ -97,7 +97,9 @@ class HuggingFaceTeacher(FeatureTeacher):
             network = transformers.AutoModel.from_config(shorter)
             if not random_weights:
                 # not from the disk as it is needed: the network keeps these very tensors
-                network = _filled(type(network), config, shorter, read_weights(folder))
+                weights = read_weights(folder)
+                network = _filled(type(network), config, shorter, weights)
+                self.files = weights.files
             place = _layers_name(network, shorter.num_hidden_layers)
             self._layers: Any = network.get_submodule(place)
             own = Names(network.state_dict())

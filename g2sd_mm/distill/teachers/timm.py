@@ -125,6 +125,7 @@ class TimmTeacher(FeatureTeacher):
             **options,
         )
         self._asked = self.size  # by the user
+        self.files = weights.files if weights is not None and pretrained else ()
 
     def check_student(self, student: nn.Module) -> None:
         """Take down what the student sees; a network of one size is made anew in the right one."""

@@ -15,6 +15,7 @@ from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill import Features
 from g2sd_mm.distill.teachers import huggingface
 from g2sd_mm.distill.teachers.huggingface import HuggingFaceTeacher
+from g2sd_mm.provenance import file_digest
 
 from ...helpers.seen_images import SeeingStudent, pictures, randomised
 from ...helpers.toys import refused, words
@@ -272,7 +273,8 @@ def test_the_licence_is_that_of_the_model_card(header, licence, tmp_path):
     saved('dinov2', tmp_path)
     (tmp_path / 'README.md').write_text(header)
     assert HuggingFaceTeacher(str(tmp_path)).licence == licence
+    digest = file_digest(tmp_path / 'model.safetensors')
     assert HuggingFaceTeacher(str(tmp_path), licence='mine').about() == {
         'type': 'HuggingFaceTeacher', 'model': str(tmp_path), 'source': str(tmp_path),
-        'licence': 'mine',
-    }
+        'files': {'model.safetensors': digest}, 'licence': 'mine',
+    }  # fmt: skip
