@@ -6,6 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -19,7 +20,7 @@ from ..checkpoints.load import Fit
 from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
 from ..devices import on_meta_device
-from ..distill.teachers import build_teacher, takes_file
+from ..distill.teachers import build_teacher, weights_option
 from ..models.backbones.base import Backbone
 from ..models.backbones.timm import TimmBackbone
 from ..students.mask_head import fit_to_weights
@@ -104,8 +105,8 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     checks: dict[str, Check] = {}
     trained = _model(cfg)
     for name, teacher in teachers_in(cfg.get('distillation')).items():
-        if takes_file(teacher):
-            checks[_role(name)] = functools.partial(_check_teacher, teacher)
+        if option := weights_option(teacher):
+            checks[_role(name)] = functools.partial(_check_teacher, teacher, option)
     backbone = getattr(trained, 'backbone', None)
     if isinstance(backbone, Backbone):
         checks['init_cfg'] = lambda file: fill(backbone, file, 'encoder')
@@ -122,8 +123,11 @@ def _role(teacher: str) -> str:
     return f'teacher {teacher}' if teacher else 'teacher'
 
 
-def _check_teacher(teacher: Mapping[str, Any], file: str) -> None:
-    _outline(lambda: build_teacher({**teacher, 'checkpoint': file}))
+def _check_teacher(teacher: Mapping[str, Any], option: str, file: str) -> None:
+    if option == 'checkpoint':
+        _outline(lambda: build_teacher({**teacher, 'checkpoint': file}))
+    else:  # a folder of transformers, which fills no network without memory
+        build_teacher({**teacher, option: str(Path(file).parent if Path(file).is_file() else file)})
 
 
 def _model(cfg: Config) -> nn.Module:

@@ -17,7 +17,7 @@ import_modules(__name__, __path__)
 _DEFAULT = {'type': OpenMMLabTeacher.__name__}
 
 __all__ = [
-    'ChainTeacher', 'Features', 'FrozenTeacher', 'build_teacher', 'sees_view', 'takes_file',
+    'ChainTeacher', 'Features', 'FrozenTeacher', 'build_teacher', 'sees_view', 'weights_option',
 ]  # fmt: skip
 
 
@@ -31,10 +31,11 @@ def sees_view(cfg: Mapping[str, Any]) -> bool:
     return getattr(_family(cfg), 'sees', '') == 'view'
 
 
-def takes_file(cfg: Mapping[str, Any]) -> bool:
-    """Whether a teacher of that config has its weights from a file, its ``checkpoint``."""
+def weights_option(cfg: Mapping[str, Any]) -> str | None:
+    """The option that names a teacher's weights: its ``checkpoint``, or a folder, its ``model``."""
     family = _family(cfg)
-    return family is not None and 'checkpoint' in inspect.signature(family).parameters
+    takes = () if family is None else inspect.signature(family).parameters
+    return next((name for name in ('checkpoint', 'model') if name in takes), None)
 
 
 def _family(cfg: Mapping[str, Any]) -> Any:

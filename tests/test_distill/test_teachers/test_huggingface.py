@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
 from g2sd_mm.checkpoints import CheckpointError
@@ -16,9 +17,10 @@ from g2sd_mm.distill import Features
 from g2sd_mm.distill.teachers import huggingface
 from g2sd_mm.distill.teachers.huggingface import HuggingFaceTeacher
 from g2sd_mm.provenance import file_digest
+from g2sd_mm.runs.verify import roles
 
 from ...helpers.seen_images import SeeingStudent, pictures, randomised
-from ...helpers.toys import refused, words
+from ...helpers.toys import refused, stage1_cfg, words
 
 tf = pytest.importorskip('transformers')
 
@@ -240,6 +242,20 @@ def test_one_with_positions_of_one_size_sees_images_of_that_size(tmp_path):
     tokens = own_answer(network, 'aimv2', 64)
     assert answer.cls is None  # that of its head is none
     torch.testing.assert_close(answer.patches.flatten(1, 2), tokens, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize('kind', ['dinov2', 'siglip2'])
+def test_its_folder_or_a_file_of_it_is_a_role_of_a_config(kind, tmp_path):
+    saved(kind, tmp_path / 'hub')
+    cfg = Config(dict(stage1_cfg(), custom_imports=None))
+    cfg.distillation.teacher = dict(type='HuggingFaceTeacher', model='owner/name')
+    check = roles(cfg, 'stage1.py')['teacher']
+    check(str(tmp_path / 'hub'))
+    check(str(tmp_path / 'hub' / 'model.safetensors'))
+    other = tmp_path / 'weights.safetensors'
+    other.write_bytes((tmp_path / 'hub' / 'model.safetensors').read_bytes())
+    with refused(str(tmp_path), 'config.json'):
+        check(str(other))
 
 
 def test_networks_that_are_no_plain_transformers_are_refused(tmp_path):
