@@ -83,6 +83,8 @@ class HuggingFaceTeacher(FeatureTeacher):
         config = _vision_config(transformers, folder)
         depth = getattr(config, 'num_hidden_layers', None)
         patch = getattr(config, 'patch_size', None)
+        if isinstance(patch, (list, tuple)) and len(set(patch)) == 1:
+            patch = patch[0]
         if not isinstance(depth, int) or not isinstance(patch, int):
             raise UserError(
                 f'{_PLACE}.model={model!r} is a {config.model_type}, which is no plain vision '

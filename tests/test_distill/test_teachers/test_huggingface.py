@@ -50,6 +50,9 @@ def config(kind: str) -> Any:
         'mae': lambda: tf.ViTMAEConfig(**size16, **MAE),
         'beit': lambda: tf.BeitConfig(**size16, use_relative_position_bias=True),
         'vit': lambda: tf.ViTConfig(**size16),
+        'internvl': lambda: tf.InternVLVisionConfig(
+            **{**size16, 'image_size': [64, 64], 'patch_size': [16, 16]}
+        ),
         'aimv2': lambda: tf.Aimv2VisionConfig(**size16),
         'swin': lambda: tf.SwinConfig(embed_dim=24, depths=[1], num_heads=[2], image_size=64),
         'vitdet': lambda: tf.VitDetConfig(**size16),
@@ -59,6 +62,7 @@ def config(kind: str) -> Any:
 
 FAMILIES = (
     'dinov2', 'dinov2_registers', 'dinov3', 'siglip', 'siglip2', 'clip', 'mae', 'beit', 'vit',
+    'internvl',
 )  # fmt: skip
 
 
