@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ..engine.hooks.access import bare_model, between_updates, updates_so_far
+from ..engine.position import images_of_iteration
 from ..engine.undisturbed import undisturbed
 from ..errors import ConfigError
 from .losses.classification import MetaSoftDistillationLoss
@@ -130,7 +131,7 @@ class MetaTemperatureHook(Hook):
                 f'MetaTemperatureHook.loss={self.name!r} is no MetaSoftDistillationLoss of '
                 f'distillation.losses, which has {", ".join(losses) or "nothing"}'
             )
-        if runner.train_dataloader.batch_size < 2:
+        if images_of_iteration(runner.train_dataloader) < 2:
             raise ConfigError(
                 'MetaTemperatureHook divides a batch in two: train_dataloader.batch_size=1 is too '
                 'small'

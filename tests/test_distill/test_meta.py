@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,9 @@ def test_a_run_without_such_a_loss_is_refused():
     MetaTemperatureHook().before_train(FakeRunner(losses))
     with refused('train_dataloader.batch_size=1'):
         MetaTemperatureHook().before_train(FakeRunner(losses, 1))
+    by_sampler = FakeRunner(losses, None)  # which makes the batches
+    by_sampler.train_dataloader.batch_sampler = SimpleNamespace(batch_size=4)
+    MetaTemperatureHook().before_train(by_sampler)
 
 
 @pytest.mark.parametrize('limits', [(1.5, 2.1), (0.25, 16.0)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,6 +19,7 @@ from ...config.parts import (
     sync_batch_norm,
     use_random_weights,
 )
+from ...distill.meta import MetaTemperatureHook
 from ...engine.undisturbed import silent
 from ...errors import UserError
 from ...seeding import Generators
@@ -30,9 +32,9 @@ def training_gflops(step: Step) -> float | None:
     """Arithmetic of one training image of a step, forward and backward, in 1e9.
 
     A multiply-add counts as two operations. Products, convolutions and attention are counted (on
-    the unfused kernel, which the counter can see into), those of teachers too; the optimizer is
-    not. Counted on the first images of the training data and with random weights: what a detector
-    does with regions is as it is at the start.
+    the unfused kernel, which the counter can see into), those of teachers and of what adapts
+    temperatures too; the optimizer is not. Counted on the first images of the training data and
+    with random weights: what a detector does with regions is as it is at the start.
 
     Returns:
         None where the step's images are not there; none are generated for this.
@@ -48,13 +50,30 @@ def training_gflops(step: Step) -> float | None:
             model: Any = MODELS.build(plain_model(g2sd_mm.distill_config(cfg)))
             model.train()
             with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-                losses = model(**model.data_preprocessor(batch, True), mode='loss')
+                given = model.data_preprocessor(batch, True)
+                losses = model(**given, mode='loss')
                 model.parse_losses(losses)[0].backward()
+            total = counter.get_total_flops()
+            for hook in cfg.get('custom_hooks') or ():
+                if hook['type'] == MetaTemperatureHook.__name__:
+                    total += (total + 1.5 * _forward(model.student, given)) / hook.get('every', 10)
     except (FileNotFoundError, UserError):
         return None
     finally:
         generators.restore()
-    return counter.get_total_flops() / _IMAGES / 1e9
+    return total / _IMAGES / 1e9
+
+
+def _forward(student: Any, given: dict[str, Any]) -> int:
+    """Arithmetic of a pass without gradients.
+
+    A meta step takes on halves of a batch two passes with gradients, two of the teacher, and three
+    of these.
+    """
+    mode = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), mode as counter:
+        student(**given, mode='loss')
+    return counter.get_total_flops()
 
 
 def _few(loader: Any) -> dict[str, Any]:

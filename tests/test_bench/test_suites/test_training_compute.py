@@ -37,6 +37,16 @@ def test_a_teacher_is_counted_once_and_never_backwards(pictures):
     assert teacher < taught - plain < 1.1 * teacher  # with the adapter
 
 
+def test_a_meta_step_is_counted_by_how_often_it_comes(pictures):
+    """Half a batch: 3 passes of the student with a gradient twice, 3 without; 2 of the teacher."""
+    both = (f'configs/mini/vits_{row}_cls.py' for row in ('soft_kd', 'mkd'))
+    plain, meta = (training_gflops(Step(config, options=pictures)) for config in both)
+    student = measure_config('configs/mini/vits_soft_kd_cls.py')['gflops']
+    teacher = measure_config('configs/mini/vitb_cls.py')['gflops']
+    expected = (2 * 3 * student + 3 * student + 2 * teacher) / 2 / 10
+    assert meta - plain == pytest.approx(expected, rel=0.03)
+
+
 def test_stage_1_is_counted_on_what_is_not_hidden(pictures):
     shown = Step(f'{CONFIGS}/g2sd_vits_generic.py', options=pictures)
     most = {**shown.options, 'model.mask_ratio': 0.5}
