@@ -37,6 +37,7 @@ from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
 from ..tasks import task_of
 from ..version import __version__
+from .read import read_weights
 from .write import write_text
 
 Record = dict[str, Any]
@@ -287,3 +288,17 @@ def read_sidecar(weights: str | Path) -> Record | None:
             'file back'
         )
     return record
+
+
+def known_record(path: Path) -> Record | None:
+    """What is known of a weights file: from the JSON beside it, else from the file itself.
+
+    Raises:
+        UserError: if the JSON is none of ours.
+        CheckpointError: if the file cannot be read.
+    """
+    record = read_sidecar(path)
+    if record is not None:
+        return record
+    record = read_weights(path).meta.get('student')
+    return record if record is None else check_record(record, f'{path}, meta.student,')

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .record import read_sidecar
+from .record import known_record
 
 #: Name of a teacher -> its licence.
 Licences = dict[str, str]
@@ -18,12 +19,12 @@ def licences_of(origin: Any) -> Licences:
 
 
 def licences_beside(weights: str | None) -> Licences:
-    """The same of what the JSON beside a weights file says; empty if there is none."""
-    if not weights:
+    """The same of what is known of a weights file, by the JSON beside it or by itself."""
+    if not weights or not Path(weights).is_file():
         return {}
     try:
-        record = read_sidecar(weights)
-    except UserError:  # of something else: it says nothing of these weights
+        record = known_record(Path(weights))
+    except (UserError, ValueError, OSError):  # of something else: it says nothing of these weights
         return {}
     return licences_of((record or {}).get('origin'))
 

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from ..agreement.inputs import pixels
 from ..checkpoints import CheckpointError
+from ..checkpoints.record import known_record
 from ..compat.guards import installed
 from ..errors import UserError
 from ..models.positions import height_and_width
 from ..provenance import digest_if_there
-from ..students.load import known_record, load_student
+from ..students.load import load_student
 from ..students.student import Student
 from .check import random_images
 from .formats import onnx_runner, write_int8

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..agreement.weights import recorded
 from ..checkpoints import describe, encoder_state, read_weights
+from ..checkpoints.record import known_record
 from ..distill.teachers import Features
 from ..distill.teachers.encoder import tokens_features
 from ..errors import UserError
@@ -21,7 +22,7 @@ from ..models.backbones import G2SDViT
 from ..models.backbones.base import Backbone
 from ..models.sizes import ENCODERS
 from ..provenance import file_digest
-from ..students.load import known_record, load_student, student_of, weights_file
+from ..students.load import load_student, student_of, weights_file
 
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 #: What takes the place of a file for weights that the library fetches.

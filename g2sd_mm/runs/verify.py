@@ -14,13 +14,13 @@ from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import nn
 
-from ..checkpoints import CheckpointError
 from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
 from ..devices import on_meta_device
 from ..distill.teachers import build_teacher, weights_option
+from ..errors import UserError
 from ..models.backbones.base import Backbone
 from ..models.backbones.timm import TimmBackbone
 from ..students.mask_head import fit_to_weights
@@ -63,7 +63,7 @@ def verify(path: str, checkpoint: str, options: dict[str, Any] | None = None) ->
     for role, check in roles(cfg, path).items():
         try:
             fit = check(checkpoint)
-        except (CheckpointError, ValueError) as error:
+        except (UserError, ValueError) as error:
             verdicts.append(Verdict(role, problem=str(error)))
         else:
             verdicts.append(Verdict(role, random=fit.random if fit else ()))

@@ -12,8 +12,8 @@ from .. import datasets, models  # noqa: F401, a student is built of them
 from ..agreement.data import BY_POSITION, comparable, difference
 from ..agreement.inputs import inputs_of, pixels, unlike
 from ..agreement.weights import of_record, reconcile, reconcile_data, say
-from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_network, read_sidecar, sidecar_path
+from ..checkpoints import CheckpointError
+from ..checkpoints.record import describe_network, known_record, sidecar_path
 from ..compat.quiet import quiet_imports
 from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
@@ -133,20 +133,6 @@ def weights_file(source: str | Path) -> Path:
         names = ', '.join(p.name for p in last) or f'no {" or ".join(_ENDINGS)} file'
         raise UserError(f'{source} has {names}: give one weights file')
     return last[0]
-
-
-def known_record(path: Path) -> Record | None:
-    """What is known of a weights file: from the JSON beside it, else from the file itself.
-
-    Raises:
-        UserError: if the JSON is none of ours.
-        CheckpointError: if the file cannot be read.
-    """
-    record = read_sidecar(path)
-    if record is not None:
-        return record
-    record = read_weights(path).meta.get('student')
-    return record if record is None else check_record(record, f'{path}, meta.student,')
 
 
 def agree_on_test_data(

@@ -39,3 +39,13 @@ def test_what_the_json_beside_a_file_says(tmp_path):
     assert licences_beside(file) == {'a': 'mit'}
     (tmp_path / 'weights.json').write_text('{')
     assert licences_beside(file) == {}
+
+
+def test_a_training_checkpoint_says_it_itself(tmp_path):
+    """No JSON lies beside it."""
+    student = {'network': None, 'origin': {'teacher': {'model': 'a', 'licence': 'mit'}}}
+    file = save(tmp_path / 'epoch_1.pth', {'x.weight': torch.ones(2)}, student=student)
+    assert licences_beside(file) == {'a': 'mit'}
+    assert licences_beside(str(tmp_path / 'nowhere.pth')) == {}
+    (tmp_path / 'broken.pth').write_bytes(b'x')
+    assert licences_beside(str(tmp_path / 'broken.pth')) == {}

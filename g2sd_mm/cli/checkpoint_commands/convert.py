@@ -151,11 +151,10 @@ def _with_grid(weights: Weights, grid: tuple[int, int]) -> Weights:
 def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> None:
     """Write the tensors under their names, and the JSON that describes them beside them."""
     from ...checkpoints.convert import halved
-    from ...checkpoints.record import parameters_in, write_sidecar
+    from ...checkpoints.record import known_record, parameters_in, write_sidecar
     from ...checkpoints.write import write_safetensors, write_weights
     from ...errors import UserError
     from ...provenance import file_digest
-    from ...students.load import known_record
     from ...text import printable
 
     if target.suffix not in ('.pth', '.safetensors'):

@@ -17,7 +17,7 @@ from g2sd_mm.distill import Features
 from g2sd_mm.distill.teachers import huggingface
 from g2sd_mm.distill.teachers.huggingface import HuggingFaceTeacher
 from g2sd_mm.provenance import file_digest
-from g2sd_mm.runs.verify import roles
+from g2sd_mm.runs.verify import roles, verify
 
 from ...helpers.seen_images import SeeingStudent, pictures, randomised
 from ...helpers.toys import refused, stage1_cfg, words
@@ -258,8 +258,12 @@ def test_its_folder_or_a_file_of_it_is_a_role_of_a_config(kind, tmp_path):
     check(str(tmp_path / 'hub' / 'model.safetensors'))
     other = tmp_path / 'weights.safetensors'
     other.write_bytes((tmp_path / 'hub' / 'model.safetensors').read_bytes())
-    with refused(str(tmp_path), 'config.json'):
-        check(str(other))
+    teacher = {'_delete_': True, 'type': 'HuggingFaceTeacher', 'model': 'owner/name'}
+    verdicts = verify(
+        'configs/shapes/g2sd_vits_generic.py', str(other), {'distillation.teacher': teacher}
+    )
+    (problem,) = (verdict.problem for verdict in verdicts if verdict.role == 'teacher')
+    assert str(tmp_path) in problem and 'config.json' in problem
 
 
 def test_networks_that_are_no_plain_transformers_are_refused(tmp_path):
