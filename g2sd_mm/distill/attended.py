@@ -97,8 +97,8 @@ class AttendedPatches:
         return Attended(most_attended(attention, self.share), patches)
 
 
-def check_teacher(teacher: Any) -> None:
-    """Refuse a teacher whose network cannot leave patches out.
+def check_teacher(teacher: Any, own: int | None) -> None:
+    """Refuse a teacher that cannot leave patches out, or has others than a student of ``own`` px.
 
     Raises:
         ConfigError: naming the entry.
@@ -108,4 +108,10 @@ def check_teacher(teacher: Any) -> None:
         raise ConfigError(
             'distillation.teacher_patches is for a teacher with a G2SDViT as its backbone, which '
             f'can leave patches out; {type(network or teacher).__name__} cannot: leave it out'
+        )
+    theirs = network.patch_embed.patch_size
+    if own not in (None, theirs):
+        raise ConfigError(
+            f'distillation.teacher_patches: patches of {own} px of the student say nothing of the '
+            f"teacher's of {theirs} px: leave it out"
         )

@@ -42,6 +42,7 @@ from .several import (
 )
 from .taps import Taps, side_of
 from .teachers import Features, FrozenTeacher, build_teacher
+from .teachers.images import student_stride
 
 if TYPE_CHECKING:
     from .answers import TeacherAnswers
@@ -111,7 +112,7 @@ class Distillation(nn.Module):
         self.drop = TeacherDrop(names, **teacher_drop) if teacher_drop is not None else None
         self.patches = None
         if teacher_patches is not None:
-            attended.check_teacher(self.teacher)
+            attended.check_teacher(self.teacher, student_stride(student))
             self.patches = attended.AttendedPatches(student, **teacher_patches)
         self._weights = teacher_factors(teacher_weights, names)
         self._inputs: dict[str, dict[str, Any]] = {}

@@ -8,7 +8,7 @@ import torch
 from g2sd_mm.distill.attended import class_attention, most_attended
 from g2sd_mm.errors import ConfigError, UserError
 
-from ..helpers.toys import PATCHES, images, labelled
+from ..helpers.toys import PATCHES, arch, classifier_cfg, images, labelled, words
 from .test_specific import LABELS, LOSSES, TAPS, losses_of, specific
 
 
@@ -91,6 +91,13 @@ def test_a_teacher_that_cannot_leave_patches_out_is_refused(monkeypatch):
     monkeypatch.delattr('g2sd_mm.models.backbones.classification.G2SDViT.embed_kept')
     with pytest.raises(ConfigError, match=r'distillation\.teacher_patches'):
         specific(teacher_patches={})
+
+
+def test_a_teacher_of_another_grid_is_refused():
+    """Numbers of the student's patches would be those of other places of its image."""
+    student = classifier_cfg('dist_token', arch=dict(arch(16), patch_size=16))
+    with pytest.raises(ConfigError, match=words('teacher_patches', '16', '8')):
+        specific(student=student, teacher_patches=dict(share=0.5))
 
 
 def test_its_decisions_cannot_be_kept():
