@@ -82,10 +82,10 @@ def _check_name(model: str, place: str) -> None:
     raise ConfigError(f'{place}.model={model!r}: timm {timm.__version__} has no such network{hint}')
 
 
-def gives_prefix_tokens(network: Any) -> bool:
-    """Whether its maps come with the tokens that have no place: class token and registers."""
+def gives_class_token(network: Any) -> bool:
+    """Whether a network has one, and gives it beside its maps."""
     takes = inspect.signature(network.forward_intermediates).parameters
-    return 'return_prefix_tokens' in takes and bool(getattr(network, 'num_prefix_tokens', True))
+    return getattr(network, 'cls_token', None) is not None and 'return_prefix_tokens' in takes
 
 
 def level_widths(network: Any) -> list[int]:

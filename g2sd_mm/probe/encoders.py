@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..agreement.weights import recorded
 from ..checkpoints import describe, encoder_state, read_weights
+from ..checkpoints.positions import known_grid
 from ..checkpoints.record import known_record
 from ..distill.teachers import Features
 from ..distill.teachers.encoder import tokens_features
@@ -126,8 +127,6 @@ def find_encoder(
 
 
 def _of_teacher(kind: str, weights: str, block: Any, normed: bool | None, **given: Any) -> Encoder:
-    if MODELS.get(kind) is None:
-        raise UserError(f'there is no {kind} in this version')
     teacher: Any = MODELS.build(dict(type=kind, block=block, **given))
     source = Path(str(teacher.source or weights)).expanduser()
     return Encoder(
@@ -184,7 +183,8 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     depth = 1 + max(int(name.split('.')[1]) for name in state if name.startswith('blocks.'))
     places = state['pos_embed'].shape[1] - 1
     side = round(places**0.5)
-    if side * side != places:
+    rows, columns = known_grid(weights.meta) or (side, side)
+    if rows * columns != places:
         raise UserError(
             f'{path} is of images that are no squares: give --config, or, of timm, --timm MODEL'
         )
@@ -200,7 +200,7 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     pooled = 'cls_token' if 'norm.weight' in state else 'avg_featmap'
     built = dict(
         arch=dict(embed_dim=width, depth=depth, num_heads=chosen, patch_size=patch),
-        img_size=side * patch,
+        img_size=(rows * patch, columns * patch),
         out_type='dist_token' if 'dist_token' in state else pooled,
         in_channels=channels,
     )

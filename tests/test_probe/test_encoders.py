@@ -52,6 +52,17 @@ def test_a_bare_encoder_gives_what_the_autoencoder_encodes(file):
     assert any('ImageNet' in note for note in encoder.notes)
 
 
+def test_an_encoder_of_wide_images_says_its_grid(tmp_path):
+    """As many patches as a square has, in rows and columns of their own."""
+    model = autoencoder(img_size=(16, 64), seed=3)
+    path = save(tmp_path / 'wide.pth', model, grid='2x8')
+    x = torch.randint(0, 256, (2, 3, 16, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        tokens = model.blocks[0](model.embed(normalised(x, *IMAGENET))[0])
+    answer = find_encoder(path, heads=2, block=0).answer(x)
+    assert torch.allclose(answer.patches.flatten(1, 2), tokens[:, 1:], atol=1e-4)
+
+
 def test_blocks_and_norm(file):
     model, path = file
     x = normalised(pixels(), *IMAGENET)

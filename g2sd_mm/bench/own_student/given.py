@@ -25,12 +25,7 @@ from ...devices import on_meta_device
 from ...errors import UserError
 from ...models.sizes import ENCODERS, EncoderSize
 from ...models.slicing import is_sliceable
-from ...models.timm_network import (
-    gives_prefix_tokens,
-    level_strides,
-    level_widths,
-    timm_network,
-)
+from ...models.timm_network import gives_class_token, level_strides, level_widths, timm_network
 from ...tasks import TASKS
 
 PATCH = 8  # px, of the mini configs: 56 px are 7 x 7 patches
@@ -271,7 +266,7 @@ def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
     block, width = teaching_block(network)
     if block != -1:
         entry['block'] = block
-    if getattr(network, 'cls_token', None) is None or not gives_prefix_tokens(network):
+    if not gives_class_token(network):
         entry['cls'] = 'mean'
     return _of_encoder(model, entry, width, student, str(weights.get('checkpoint', '')))
 

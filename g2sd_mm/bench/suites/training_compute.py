@@ -56,24 +56,16 @@ def training_gflops(step: Step) -> float | None:
             total = counter.get_total_flops()
             for hook in cfg.get('custom_hooks') or ():
                 if hook['type'] == MetaTemperatureHook.__name__:
-                    total += (total + 1.5 * _forward(model.student, given)) / hook.get('every', 10)
+                    # halves of a batch: two passes as above, without the teacher, which is asked
+                    # twice, and three without gradients
+                    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+                        model.student(**given, mode='loss')
+                    total += (total + 1.5 * counter.get_total_flops()) / hook.get('every', 10)
     except (FileNotFoundError, UserError):
         return None
     finally:
         generators.restore()
     return total / _IMAGES / 1e9
-
-
-def _forward(student: Any, given: dict[str, Any]) -> int:
-    """Arithmetic of a pass without gradients.
-
-    A meta step takes on halves of a batch two passes with gradients, two of the teacher, and three
-    of these.
-    """
-    mode = FlopCounterMode(display=False)
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), mode as counter:
-        student(**given, mode='loss')
-    return counter.get_total_flops()
 
 
 def _few(loader: Any) -> dict[str, Any]:

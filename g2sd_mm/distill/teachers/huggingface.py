@@ -6,7 +6,7 @@ import copy
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
@@ -124,14 +124,15 @@ class HuggingFaceTeacher(FeatureTeacher):
     def features(self, images: Tensor) -> Features:
         """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
         rows, columns = (side // self.stride for side in images.shape[-2:])
-        heard: dict[Any, Any] = dict.fromkeys(self._layers[self._blocks[0] :])
-        with _listening(self.model, self._layers, heard) as behind:
+        layers = self._layers[self._blocks[0] :]
+        outside = set(self.model.modules()) - set(self._layers.modules())
+        with _calls({*layers, *outside}) as calls:
             last = self.model(**self._inputs(images, rows, columns)).last_hidden_state
-        tokens = [heard[self._layers[n]] for n in self._blocks]
+        heard = {module: output for module, _, output in calls}
+        tokens = [heard[layer] for layer in layers]
         if self._blocks[-1] == self._all - 1:
-            norms = (module for module, output in behind if output is last)
-            norm = next(norms, nn.Identity())
-            tokens = [*map(norm, tokens[:-1]), last]
+            norms = (m for m, given, output in calls if given is tokens[-1] and output is last)
+            tokens = [*map(next(norms, nn.Identity()), tokens[:-1]), last]
         return mean_features([self._split(each, rows, columns) for each in tokens])
 
     def blocks(self) -> Sequence[nn.Module]:
@@ -297,22 +298,17 @@ def _layers_name(network: nn.Module, number: int) -> str:
 
 
 @contextmanager
-def _listening(
-    network: Any, layers: Any, heard: dict[Any, Any]
-) -> Iterator[list[tuple[Any, Any]]]:
-    """Put down what the layers in ``heard`` give; yields modules behind the last, and theirs."""
-    behind: list[tuple[Any, Any]] = []
-    others = set(network.modules()) - set(layers.modules())
+def _calls(modules: Iterable[Any]) -> Iterator[list[tuple[Any, Any, Any]]]:
+    """Modules that are called, each with its first input and its first output."""
+    calls = []
 
     def keep(module: nn.Module, args: tuple, output: Any) -> None:
-        if module in heard:
-            heard[module] = output[0] if isinstance(output, (tuple, list)) else output
-        elif args and args[0] is heard[layers[-1]] is not None:
-            behind.append((module, output))
+        first = output[0] if isinstance(output, (tuple, list)) else output
+        calls.append((module, args[0] if args else None, first))
 
-    handles = [module.register_forward_hook(keep) for module in {*heard, *others}]
+    handles = [module.register_forward_hook(keep) for module in modules]
     try:
-        yield behind
+        yield calls
     finally:
         for handle in handles:
             handle.remove()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...models.backbones import G2SDViT
+from .encoder import tokens_features
 from .features import FeatureTeacher
 from .openmmlab import OpenMMLabTeacher
 from .protocol import Features
@@ -75,70 +74,35 @@ class OpenMMLabFeatureTeacher(FeatureTeacher):
 
     def features(self, images: Tensor) -> Features:
         """Class token and patches, or the last feature map."""
-        backbone = self._backbone
-        if isinstance(backbone, G2SDViT):
-            return _of_ours(backbone, images)
-        if getattr(backbone, 'cls_token', None) is None or not _gives_tokens(backbone):
-            return _of_map(backbone, images)
-        with _out_type(backbone, 'raw'):
-            tokens = _last(backbone(images))
+        if isinstance(self._backbone, G2SDViT):  # tokens behind its norm, where it has one
+            normed = getattr(self._backbone, 'norm', None) is not None
+            return tokens_features(self._backbone, images, normed=normed)
+        answer = self._backbone(images)
+        last = answer[-1] if isinstance(answer, (tuple, list)) else answer
+        if isinstance(last, Tensor) and last.ndim == 4:
+            return Features(None, last.movedim(1, -1))
+        if getattr(self._backbone, 'out_type', '') != 'raw':
+            raise UserError(
+                f'{_PLACE}: {type(self._backbone).__name__} gives no feature map; change that with '
+                f'{_PLACE}.overrides'
+            )
         rows, columns = (side // self.stride for side in images.shape[-2:])
-        prefix = tokens.shape[1] - rows * columns
-        return Features(tokens[:, 0], tokens[:, prefix:].unflatten(1, (rows, columns)))
+        prefix = last.shape[1] - rows * columns
+        return Features(last[:, 0], last[:, prefix:].unflatten(1, (rows, columns)))
 
     def _measured(self, channels: int, dtype: torch.dtype) -> tuple[int, int]:
-        """Stride [pixels] and width of what the backbone gives, of an image of its own size."""
+        """Stride [pixels] and width of what the backbone gives, of an image of its own size.
+
+        A vision transformer of mmpretrain gives raw tokens from then on, if it has a class token.
+        """
         backbone = self._backbone
         size = getattr(backbone, 'img_size', None) or 224
         height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        gives_tokens = 'raw' in getattr(backbone, 'OUT_TYPES', ())
+        if gives_tokens:
+            backbone.out_type = 'featmap'
         with torch.no_grad():
-            images = torch.zeros(1, channels, height, width, dtype=dtype)
-            ours = isinstance(backbone, G2SDViT)
-            answer = _of_ours(backbone, images) if ours else _of_map(backbone, images)
+            answer = self.features(torch.zeros(1, channels, height, width, dtype=dtype))
+        if gives_tokens and getattr(backbone, 'cls_token', None) is not None:
+            backbone.out_type = 'raw'
         return height // answer.patches.shape[1], answer.patches.shape[-1]
-
-
-def _of_ours(backbone: G2SDViT, images: Tensor) -> Features:
-    """Tokens behind the last block, and behind the final norm where the network has one."""
-    tokens, grid = backbone.embed(images)
-    if backbone.out_type == 'dist_token':
-        distilled = backbone.dist_token.to(tokens.dtype).expand(len(tokens), -1, -1)
-        tokens = torch.cat([tokens, distilled], dim=1)
-    for block in backbone.blocks:
-        tokens = block(tokens)
-    norm = getattr(backbone, 'norm', None)
-    tokens = tokens if norm is None else norm(tokens)
-    places = grid[0] * grid[1]
-    return Features(tokens[:, 0], tokens[:, 1 : 1 + places].unflatten(1, grid))
-
-
-def _of_map(backbone: Any, images: Tensor) -> Features:
-    with _out_type(backbone, 'featmap'):
-        last = _last(backbone(images))
-    if not isinstance(last, Tensor) or last.ndim != 4:
-        raise UserError(
-            f'{_PLACE}: {type(backbone).__name__} gives no feature map; change that with '
-            f'{_PLACE}.overrides'
-        )
-    return Features(None, last.movedim(1, -1))
-
-
-def _last(answer: Any) -> Any:
-    return answer[-1] if isinstance(answer, (tuple, list)) else answer
-
-
-def _gives_tokens(backbone: Any) -> bool:
-    return 'raw' in getattr(backbone, 'OUT_TYPES', ())
-
-
-@contextmanager
-def _out_type(backbone: Any, kind: str) -> Iterator[None]:
-    """What a vision transformer of mmpretrain gives, for one pass."""
-    if not _gives_tokens(backbone):
-        yield
-        return
-    before, backbone.out_type = backbone.out_type, kind
-    try:
-        yield
-    finally:
-        backbone.out_type = before

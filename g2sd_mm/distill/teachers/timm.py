@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...checkpoints import CheckpointError, Weights, load_verified, read_weights
 from ...checkpoints.vision.names import Names
 from ...errors import UserError
-from ...models.timm_network import gives_prefix_tokens
+from ...models.timm_network import gives_class_token
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
 from .hub import hub_file, url_file
@@ -146,7 +146,7 @@ class TimmTeacher(FeatureTeacher):
 
     def features(self, images: Tensor) -> Features:
         """Class token, if it has one, and map of the wanted blocks; registers are dropped."""
-        prefix = {'return_prefix_tokens': True} if gives_prefix_tokens(self.model) else {}
+        prefix = {'return_prefix_tokens': True} if gives_class_token(self.model) else {}
         answers = self.model.forward_intermediates(
             images, indices=self._blocks, norm=self._norm, intermediates_only=True, **prefix
         )
@@ -159,8 +159,7 @@ class TimmTeacher(FeatureTeacher):
 
     def _split(self, answer: Tensor | tuple[Tensor, Tensor]) -> Features:
         patches, prefix = answer if isinstance(answer, (tuple, list)) else (answer, None)
-        has_class = getattr(self.model, 'cls_token', None) is not None
-        cls = prefix[:, 0] if prefix is not None and prefix.shape[1] and has_class else None
+        cls = None if prefix is None else prefix[:, 0]
         return Features(cls, patches.movedim(1, -1))
 
     def _create(self, **more: Any) -> Any:
