@@ -99,6 +99,11 @@ def level_strides(network: Any) -> list[int]:
     return [max(s) if isinstance(s, (tuple, list)) else int(s) for s in strides]
 
 
+def level_names(network: Any) -> list[str]:
+    """Modules behind which the maps are, fine to coarse."""
+    return [str(level['module']) for level in _levels(network)]
+
+
 def _levels(network: Any) -> list[dict[str, Any]]:
     info = network.feature_info
     return list(getattr(info, 'info', info))

@@ -88,10 +88,9 @@ def choose_networks(student: str | None, teacher: str | None, task: str) -> Netw
     Raises:
         UserError, CheckpointError: for what is unknown, or cannot teach or learn here.
     """
-    asked, student = student, student or _usual_student()
+    student, reason = (student, 'as asked for') if student else _usual_student()
     arch, widths = _student(student, task)
     small = timm_size(student) if arch is None else _parameters(arch)
-    reason = 'as asked for' if asked else _why(student)
     said = f'student {student}, an encoder of {small / 1e6:.1f} M parameters: {reason}'
     if teacher:
         found = _given(teacher, student, task)
@@ -111,14 +110,13 @@ def choose_networks(student: str | None, teacher: str | None, task: str) -> Netw
     return found
 
 
-def _usual_student() -> str:
-    return 'tiny' if torch.cuda.is_available() else 'demo-student'
-
-
-def _why(student: str) -> str:
+def _usual_student() -> tuple[str, str]:
+    """Its name, and why it is the one."""
     if torch.cuda.is_available():
-        return 'there is a GPU; --student demo-student is smaller'
-    return 'there is no GPU, and CPUs train it in minutes to hours; --student tiny is larger'
+        return 'tiny', 'there is a GPU; --student demo-student is smaller'
+    return 'demo-student', (
+        'there is no GPU, and CPUs train it in minutes to hours; --student tiny is larger'
+    )
 
 
 def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]:

@@ -97,12 +97,13 @@ def as_patches(heard: Any, images: Tensor, part: bool = False) -> Any:
         images: [B, 3, height, width].
         part: the network saw a part of each image, and tokens stay as they are.
     """
-    if isinstance(heard, Tensor) and heard.ndim == 4:
-        return _last(heard, images.shape[-2] / images.shape[-1])
-    if isinstance(heard, Tensor) and heard.ndim == 3 and not part:
-        grid = _grid(heard.shape[1], (images.shape[-2], images.shape[-1]))
-        return heard.unflatten(1, grid) if grid else heard
-    return heard
+    if not isinstance(heard, Tensor) or heard.ndim not in (3, 4):
+        return heard
+    height, width = images.shape[-2:]
+    if heard.ndim == 4:
+        return _last(heard, height / width)
+    grid = None if part else _grid(heard.shape[1], (height, width))
+    return heard.unflatten(1, grid) if grid else heard
 
 
 def _last(maps: Tensor, shape: float, channels: int | None = None) -> Tensor:

@@ -91,12 +91,10 @@ class FeatureTeacher(FrozenTeacher):
 
     def about(self) -> dict[str, Any]:
         """Family, model, source, SHA-256 of files that no config names, and licence."""
-        source = {} if self.source is None else {'source': self.source}
-        digests = {file.name: file_digest(file) for file in self.files}
-        files = {'files': digests} if digests else {}
-        return {
-            'type': type(self).__name__, 'model': self.name, **source, **files, **super().about()
-        }  # fmt: skip
+        files = {file.name: file_digest(file) for file in self.files}
+        known = {'model': self.name, 'source': self.source, 'files': files}
+        said = {key: value for key, value in known.items() if value}
+        return {'type': type(self).__name__, **said, **super().about()}
 
     def check_student(self, student: nn.Module) -> None:
         """Take down how the student's images are normalised and cut into patches.

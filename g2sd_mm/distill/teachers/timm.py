@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...checkpoints import CheckpointError, Weights, load_verified, read_weights
 from ...checkpoints.vision.names import Names
 from ...errors import UserError
-from ...models.timm_network import gives_class_token
+from ...models.timm_network import gives_class_token, level_names, level_strides, level_widths
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
 from .hub import hub_file, url_file
@@ -100,18 +100,18 @@ class TimmTeacher(FeatureTeacher):
         known = {**known, **(said.get('pretrained_cfg') or said)}  # older files have no such key
         if weights is not None and (size := _size_of_file(weights.state, network)):
             network = self._create(img_size=size)  # positions are resampled once, when they are run
-        info = _stages(network, model)
-        self._blocks = take_block(block, mean_of_last, [str(i['module']) for i in info])
-        self._norm = self._blocks[-1] == len(info) - 1 if norm is None else norm
+        widths, strides = level_widths(network), level_strides(network)
+        self._blocks = take_block(block, mean_of_last, level_names(network))
+        self._norm = self._blocks[-1] == len(widths) - 1 if norm is None else norm
         self._norm = self._norm and _has_final_norm(network)
-        shapes = {(i['num_chs'], _pixels(i['reduction'])) for i in (info[n] for n in self._blocks)}
+        shapes = {(widths[n], strides[n]) for n in self._blocks}
         if len(shapes) > 1:
             raise UserError(
                 f'{_PLACE}.mean_of_last={mean_of_last}: the stages of {model} have maps of '
                 f'different sizes, which have no mean; take one stage'
             )
         ((width, stride),) = shapes
-        self._fixed_step = max(_pixels(i['reduction']) for i in info)
+        self._fixed_step = max(strides)
         network = self._filled(network, weights)
         super().__init__(
             network,
@@ -154,7 +154,7 @@ class TimmTeacher(FeatureTeacher):
 
     def blocks(self) -> Sequence[nn.Module]:
         """Those up to the last wanted one."""
-        names = [str(i['module']) for i in _stages(self.model, self.name)[: self._blocks[-1] + 1]]
+        names = level_names(self.model)[: self._blocks[-1] + 1]
         return [self.model.get_submodule(name) for name in names]
 
     def _split(self, answer: Tensor | tuple[Tensor, Tensor]) -> Features:
@@ -184,10 +184,10 @@ class TimmTeacher(FeatureTeacher):
                     f'{_PLACE}.overrides: timm cannot build {name} with {arguments}: '
                     f'{one_line(error)}'
                 ) from error
-        if not hasattr(network, 'forward_intermediates'):
+        if not all(getattr(network, n, None) for n in ('forward_intermediates', 'feature_info')):
             raise UserError(
                 f'{_PLACE}.model={name!r}: timm {timm.__version__} gives no feature maps of it (no '
-                'forward_intermediates); take another model'
+                'forward_intermediates or feature_info); take another model'
             )
         return network
 
@@ -257,18 +257,6 @@ def _page(known: Mapping[str, Any]) -> str:
     """Where timm's weights of a model are from."""
     repo = known.get('hf_hub_id')
     return f'https://huggingface.co/{repo}' if repo else str(known.get('url'))
-
-
-def _stages(network: Any, name: str) -> list[Mapping[str, Any]]:
-    info = getattr(network, 'feature_info', None)
-    info = getattr(info, 'info', info)
-    if not info:
-        raise UserError(f'{_PLACE}.model={name!r}: timm does not say where its features are')
-    return list(info)
-
-
-def _pixels(reduction: Any) -> int:
-    return int(max(reduction)) if isinstance(reduction, (tuple, list)) else int(reduction)
 
 
 def _has_final_norm(network: nn.Module) -> bool:
