@@ -103,7 +103,7 @@ def check_teacher(teacher: Any, own: int | None) -> None:
     Raises:
         ConfigError: naming the entry.
     """
-    network = getattr(getattr(teacher, 'model', None), 'backbone', None)
+    network: Any = getattr(getattr(teacher, 'model', None), 'backbone', None)
     if not hasattr(network, 'embed_kept'):
         raise ConfigError(
             'distillation.teacher_patches is for a teacher with a G2SDViT as its backbone, which '

@@ -198,7 +198,7 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     if not {'norm.weight', 'fc_norm.weight'} & set(state):
         raise UserError(f'{path} has no final norm: it is the backbone of a task; give --config')
     pooled = 'cls_token' if 'norm.weight' in state else 'avg_featmap'
-    built = dict(
+    built: dict[str, Any] = dict(
         arch=dict(embed_dim=width, depth=depth, num_heads=chosen, patch_size=patch),
         img_size=(rows * patch, columns * patch),
         out_type='dist_token' if 'dist_token' in state else pooled,
