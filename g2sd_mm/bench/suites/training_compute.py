@@ -56,8 +56,7 @@ def training_gflops(step: Step) -> float | None:
             total = counter.get_total_flops()
             for hook in cfg.get('custom_hooks') or ():
                 if hook['type'] == MetaTemperatureHook.__name__:
-                    # halves of a batch: two passes as above, without the teacher, which is asked
-                    # twice, and three without gradients
+                    # half a batch: as above, labels alone, the teacher, three without gradients
                     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
                         model.student(**given, mode='loss')
                     total += (total + 1.5 * counter.get_total_flops()) / hook.get('every', 10)

@@ -155,12 +155,12 @@ class TokenSimilarityLoss(TokenLoss):
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None
     ) -> tuple[Tensor, Tensor]:
         compared = super().compared(student, teacher, view)
-        if view is not None and compared[0].ndim == 2:
-            # image by image: as many tokens are hidden of each of which some are
-            hidden = int(view.mask.sum(dim=1).max())
-            predicted, target = (tokens.unflatten(0, (-1, hidden)) for tokens in compared)
-            return predicted, target
-        return compared
+        if view is None or compared[0].ndim == 3:
+            return compared
+        # image by image: as many tokens are hidden of each of which some are
+        hidden = int(view.mask.sum(dim=1).max())
+        predicted, target = (tokens.unflatten(0, (-1, hidden)) for tokens in compared)
+        return predicted, target
 
     def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Divergence of the similarity maps of the tokens that are given."""

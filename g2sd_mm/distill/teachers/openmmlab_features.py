@@ -87,8 +87,8 @@ class OpenMMLabFeatureTeacher(FeatureTeacher):
                 f'{_PLACE}.overrides'
             )
         rows, columns = (side // self.stride for side in images.shape[-2:])
-        prefix = last.shape[1] - rows * columns
-        return Features(last[:, 0], last[:, prefix:].unflatten(1, (rows, columns)))
+        patches = last[:, -rows * columns :].unflatten(1, (rows, columns))
+        return Features(last[:, 0], patches)
 
     def _measured(self, channels: int, dtype: torch.dtype) -> tuple[int, int]:
         """Stride [pixels] and width of what the backbone gives, of an image of its own size.
