@@ -42,6 +42,8 @@ from .write import write_text
 
 Record = dict[str, Any]
 
+#: Where weights would come from before the file fills the network.
+SOURCES = ('init_cfg', 'pretrained', 'checkpoint_path')
 _NETWORK = dict(task=str, scope=str, imports=list, model=dict, test_pipeline=list, classes=list)
 
 def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Record | None:
@@ -172,7 +174,7 @@ def _plain(value: Any) -> Any:
     Synchronised batch norm becomes plain: the same parameters, and it runs in one process.
     """
     if isinstance(value, Mapping):
-        plain = {str(key): _plain(item) for key, item in value.items() if key != 'init_cfg'}
+        plain = {str(key): _plain(item) for key, item in value.items() if key not in SOURCES}
         return {**plain, 'type': 'BN'} if plain.get('type') == 'SyncBN' else plain
     if isinstance(value, tuple):
         return {'tuple': [_plain(item) for item in value]}

@@ -181,11 +181,14 @@ def teacher_place(name: str) -> str:
 
 
 def encoder_start(cfg: Mapping[str, Any]) -> Any:
-    """The file that the trained backbone starts from (of a distilled model, the student's)."""
+    """The file that the trained backbone starts from (of a distilled model, the student's).
+
+    In ``init_cfg`` of the backbone, or ``pretrained`` of the model, as in most configs of mmseg.
+    """
     model = cfg.get('model') or {}
-    backbone = (model.get('student') or model).get('backbone') or {}
-    init = backbone.get('init_cfg')
-    return init.get('checkpoint') if isinstance(init, Mapping) else None
+    network = model.get('student') or model
+    init = (network.get('backbone') or {}).get('init_cfg')
+    return init.get('checkpoint') if isinstance(init, Mapping) else network.get('pretrained')
 
 
 def named_imports(cfg: Mapping[str, Any]) -> list[str]:

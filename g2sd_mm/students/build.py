@@ -20,7 +20,7 @@ from torch.nn.modules import module as torch_modules
 
 from ..checkpoints import CheckpointError, Weights, read_weights
 from ..checkpoints.fill import fill
-from ..checkpoints.record import Record, restore
+from ..checkpoints.record import SOURCES, Record, restore
 from ..devices import on_meta_device
 from ..errors import UserError
 from ..tasks import scopes
@@ -94,8 +94,8 @@ def _build_without_memory(cfg: ConfigDict) -> None:
 #: A registered name, with or without its library. Registries take any other text for the address
 #: of something to import and call.
 _REGISTERED = re.compile(rf'((mmengine|mmcv|{"|".join(scopes())})\.)?\w+')
-#: A text that may name a file, a folder or an address.
-_PLACE = re.compile(r'[/\\]|://|\.[A-Za-z]\w*$|^~')
+#: A text that may name a file, a folder or an address; 768/32 is a ConvMixer.
+_PLACE = re.compile(r'^(?!\d+/\d+$)(.*[/\\]|.*\.[A-Za-z]\w*$|~)', re.DOTALL)
 #: Modules whose classes open files or addresses by name, run a config, or fetch a model.
 _OPENING = (
     'transformers',
@@ -129,8 +129,6 @@ _OPENING = (
 )
 #: mmcv evaluates the name of this operation.
 _NMS = ('nms', 'soft_nms')
-#: Where weights would come from before the file fills the network.
-_SOURCES = ('init_cfg', 'pretrained', 'checkpoint_path')
 #: Highest number in a description, unless the weights have a longer side: images, channels, boxes.
 _LARGEST = 2**14
 _BUFFERS = 2**26  # values that are computed and not in the file
@@ -193,9 +191,10 @@ def _check_entry(key: str, value: Any, largest: int) -> None:
 def _may_be_size(key: str, value: Any) -> bool:
     """Whether a number may become a size.
 
-    The ranges of FCOS end at 1e8 and RTMDet keeps up to 30,000 boxes: neither is one.
+    Neither are the ranges of FCOS, that end at 1e8, the 30,000 boxes that RTMDet keeps, nor the
+    131,072 pixels that PIDNet learns from.
     """
-    return isinstance(value, (int, float)) and key not in ('regress_ranges', 'nms_pre')
+    return isinstance(value, (int, float)) and key not in ('regress_ranges', 'nms_pre', 'min_kept')
 
 
 def _check_import(module: Any) -> None:
@@ -262,7 +261,7 @@ def _entries(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
 def without_sources(value: Any) -> Any:
     """A model's config without the weights that its parts would start from."""
     if isinstance(value, Mapping):
-        return {k: without_sources(item) for k, item in value.items() if k not in _SOURCES}
+        return {k: without_sources(item) for k, item in value.items() if k not in SOURCES}
     if isinstance(value, (list, tuple)):
         return type(value)(without_sources(item) for item in value)
     return value

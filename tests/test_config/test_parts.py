@@ -11,6 +11,7 @@ from mmengine.config import Config
 from g2sd_mm.config.parts import (
     all_datasets,
     data_folder,
+    encoder_start,
     fit_sampler,
     import_named_libraries,
     innermost_dataset,
@@ -22,6 +23,16 @@ from g2sd_mm.config.parts import (
 from g2sd_mm.errors import UserError
 
 from ..helpers.toys import words
+
+
+@pytest.mark.parametrize(('model', 'file'), [
+    (dict(backbone=dict(init_cfg=dict(checkpoint='a.pth')), pretrained=None), 'a.pth'),
+    (dict(backbone=dict(), pretrained='open-mmlab://resnet50'), 'open-mmlab://resnet50'),
+    (dict(student=dict(backbone=dict(), pretrained='b.pth')), 'b.pth'),
+    (dict(backbone=dict(init_cfg=None)), None), (None, None),
+])  # fmt: skip
+def test_what_an_encoder_starts_from_is_found_in_both_places(model, file):
+    assert encoder_start(dict(model=model)) == file
 
 
 def test_data_lie_in_the_folder_that_the_environment_names(monkeypatch):

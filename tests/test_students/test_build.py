@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import types
@@ -145,10 +146,21 @@ def test_numbers_are_those_of_images_and_layers(network, number):
         check_network(network)
 
 
+@pytest.mark.parametrize(('text', 'passes'), [
+    ('768/32', True), ('768/32/a', False), ('a/768/32', False), ('768', True), ('/32', False),
+    ('http://a', False), ('x.pth', False), ('~', False), ('1.5', True), ('768/32\na/b', False),
+])  # fmt: skip
+def test_names_of_networks_are_no_places(network, text, passes):
+    network['model']['arch'] = text  # of a ConvMixer
+    with contextlib.nullcontext() if passes else pytest.raises(UserError, match='name a file'):
+        check_network(network)
+
+
 def test_ranges_are_no_sizes(network):
     ends = {'tuple': [{'tuple': [-1, 64]}, {'tuple': [64, 1e8]}]}
     network['model']['regress_ranges'] = ends  # of a head of FCOS
     network['model']['nms_pre'] = 30000  # of RTMDet
+    network['model']['sampler'] = dict(type='OHEMPixelSampler', min_kept=131072)  # of PIDNet
     check_network(network)
     network['model']['strides'] = ends
     with pytest.raises(UserError, match=words('strides=100000000.0')):
