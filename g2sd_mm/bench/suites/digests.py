@@ -71,7 +71,7 @@ def digest(
     says of logs, checkpoints, reading processes and checks is left out. The code is not in it
     either, but for modules of somebody's own in ``custom_imports``: after another change that moves
     results, start in a new folder. Of files that are given, their content; of a config of
-    somebody's own that a teacher has, what it says.
+    somebody's own that a teacher has, what it says, and its own modules.
 
     Args:
         step, seed: what is run.
@@ -84,7 +84,9 @@ def digest(
     cfg = raw_config(step.config, step.options).to_dict()
     told = [_telling(cfg), seed, list(needs)]
     own: list[Any] = [_content(file) for file in own_files(cfg)]
-    own += map(_told_by, own_teachers(cfg))
+    for teacher in own_teachers(cfg):
+        modules = _sources(named_imports(raw_config(teacher)), set())
+        own += [_told_by(teacher), *map(_content, sorted({*modules}))]
     told += [own] if own else []
     return _fingerprint([*told, 'amp'] if amp else told, data)
 

@@ -96,6 +96,17 @@ def test_a_teachers_own_config_is_known_by_what_it_says(tmp_path):
     assert own_teachers({'distillation': dict(teacher=dict(config=CONFIG))}) == []
 
 
+def test_a_teachers_own_modules_are_known_by_their_content(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    teacher, module = tmp_path / 'my_teacher.py', tmp_path / 'my_network_of_a_teacher.py'
+    teacher.write_text(f'custom_imports = dict(imports={module.stem!r})')
+    found = []
+    for text in ('', 'changed = 1', ''):
+        module.write_text(text)
+        found.append(of(**{'distillation.teacher.config': str(teacher)}))
+    assert found[0] == found[2] != found[1]
+
+
 @pytest.mark.parametrize(
     'changed',
     [dict(seed=1), dict(needs=('of another teacher',)), dict(amp=True),
