@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def file_lock(path: Path, wait: float = -1) -> Iterator[bool]:
+def file_lock(
+    path: Path, wait: float = -1, told: Callable[[], object] = lambda: None
+) -> Iterator[bool]:
     """Hold a lock that the system drops when its owner dies; yield whether it could be had.
 
     Where there are no such locks (some network drives) the work is done without, so it must still
@@ -19,6 +21,7 @@ def file_lock(path: Path, wait: float = -1) -> Iterator[bool]:
     Args:
         path: file that stands for the lock. It is made, and stays.
         wait: seconds; -1 for as long as it takes.
+        told: called before it waits for another process.
 
     Raises:
         filelock.Timeout: if another process has it for longer.
@@ -26,7 +29,11 @@ def file_lock(path: Path, wait: float = -1) -> Iterator[bool]:
     """
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=wait)
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=0)
+        if not lock.is_locked:
+            told()
+            lock.acquire(timeout=wait)
     except (Timeout, PermissionError, NotADirectoryError, FileExistsError):
         raise
     except (OSError, NotImplementedError):

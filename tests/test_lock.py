@@ -47,6 +47,15 @@ def test_the_second_waits_for_the_first(tmp_path):
     assert log == 'first begins, first ends, second begins, second ends, '
 
 
+def test_who_waits_is_told_once_and_who_does_not_wait_is_not(tmp_path):
+    told = []
+    with file_lock(tmp_path / 'lock', told=lambda: told.append('free')):
+        other = FileLock(tmp_path / 'other')
+        other.acquire()
+        with file_lock(tmp_path / 'other', told=lambda: (told.append('held'), other.release())):
+            assert told == ['held']
+
+
 def test_a_killed_owner_holds_nothing(tmp_path):
     first, holds = start(tmp_path, 'first', seconds=600)
     assert holds.wait(20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ class SuiteRun:
         seed, name = key
         step, runs = self.suite.step(name), self.folder / f'seed{seed}'
         result = run_step(
-            step, seed, runs, finished, self.digests[key], self.launcher, self.resume,
+            step, seed, runs, finished, self.digests[key], self.launcher, self.resume, self.say,
             **self._room(key),
         )  # fmt: skip
         if 'error' not in result:
@@ -222,6 +223,7 @@ def run_step(
     digest: str,
     launcher: Launcher = HERE,
     resume: bool = False,
+    say: Say = print,
     **how: Any,
 ) -> Result:
     """Result of one step: from disk if it is there, else by training; or what went wrong."""
@@ -232,7 +234,8 @@ def run_step(
     try:
         runs.mkdir(parents=True, exist_ok=True)
         # two suites may need the step at once: the second one waits, and finds it done
-        with file_lock(runs / f'.{step.name}.lock'):
+        told = partial(say, f'seed {seed} {step.name}: another process runs it, and is waited for')
+        with file_lock(runs / f'.{step.name}.lock', told=told):
             return _reuse_or_train(step, seed, runs, digest, launcher, resume, how)
     except (Exception, SystemExit) as error:  # a broken row must not take the others with it
         return {'error': account_of(error).line}

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import launch as launch_module
@@ -156,6 +157,21 @@ def test_two_suites_at_once_run_every_step_once(fake, tmp_path):
     assert [row['metrics'] for row in read_results(tmp_path / 'results.json')['rows']] == (
         [{'top1': 50.0}] * 3
     )
+
+
+def test_a_suite_that_waits_for_another_one_says_so(fake, tmp_path):
+    (tmp_path / 'seed0').mkdir()
+    other, said = FileLock(tmp_path / 'seed0' / '.vitb_cls.lock', thread_local=False), []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if 'another process' in line:
+            other.release()
+
+    other.acquire()
+    run_suite(suite(), suite().rows, (0,), tmp_path, say=say)
+    assert fake.ran() == ALL and len(said) == 5
+    assert said[1].startswith('seed 0 vitb_cls: ') and 'another process' in said[1]
 
 
 def test_a_run_without_its_figure_is_a_failed_row(fake, tmp_path):
