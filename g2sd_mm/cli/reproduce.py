@@ -184,6 +184,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.budget import amounts, read_throughput, refuse_too_few
     from ..bench.suites.commands import HERE, Launcher
+    from ..bench.suites.derived import refuse_left_out
     from ..bench.suites.plan import describe, local_commands, with_given_files
 
     _check_numbers(args)
@@ -191,6 +192,7 @@ def _run(args: argparse.Namespace) -> None:
     rows = suite.select(
         task=args.tasks, method=args.rows, student=args.students, table=args.tables
     )
+    refuse_left_out(suite, rows, args.add or ())
     if args.teachers == 'given':
         suite = with_given_files(suite, rows)
     seeds = list(dict.fromkeys(args.seeds or suite.seeds))

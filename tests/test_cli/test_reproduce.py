@@ -16,7 +16,7 @@ from g2sd_mm.bench.suites import run as run_module
 from g2sd_mm.cli import reproduce
 from g2sd_mm.errors import RunError
 
-from ..helpers.toys import image_folder, refused, run_tool
+from ..helpers.toys import ROOT, image_folder, refused, run_tool
 
 
 def test_nothing_is_trained_before_a_suite_is_named(monkeypatch, capsys):
@@ -148,6 +148,13 @@ def test_numbers_that_are_too_small_are_refused(asked, option, number):
 def test_options_that_say_nothing_to_a_suite_are_refused(asked, words):
     with refused(words.split()[0]):
         run(*words.split())
+
+
+def test_a_row_of_ones_own_that_is_left_out_is_refused(asked):
+    Path('mine.py').write_text(f"_base_ = '{ROOT}/configs/mini/g2sd_vits_cls.py'")
+    with refused('--add mine.py'):
+        run('--data-root', 'pets', '--add', 'mine.py', '--rows', 'scratch')
+    assert not asked
 
 
 def test_a_folder_of_weights_that_is_not_there_is_refused(asked):

@@ -52,6 +52,21 @@ def with_custom_rows(suite: Suite, configs: Sequence[str]) -> Suite:
     return replace(suite, keeps=False)
 
 
+def refuse_left_out(suite: Suite, rows: Sequence[Row], configs: Sequence[str]) -> None:
+    """Stop before a config that was added is not run, without a word.
+
+    Raises:
+        UserError: naming the first one that none of the rows needs.
+    """
+    run = {step.name for step in suite.steps_of(rows)}
+    for path in configs:
+        if Path(path).stem not in run:
+            raise UserError(
+                f'--add {path}: no row that is asked for trains it; name its row, task and table '
+                'too, or add the config that is evaluated and loads it'
+            )
+
+
 def _with(suite: Suite, path: str) -> Suite:
     cfg, name = raw_config(path), Path(path).stem
     shown = cfg.get('row') or {}

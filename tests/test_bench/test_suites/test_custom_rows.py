@@ -11,7 +11,7 @@ import pytest
 from g2sd_mm.bench.reports.page import render
 from g2sd_mm.bench.suites.catalogue import MINI, SUITES
 from g2sd_mm.bench.suites.data import find_data
-from g2sd_mm.bench.suites.derived import smoke, with_custom_rows
+from g2sd_mm.bench.suites.derived import refuse_left_out, smoke, with_custom_rows
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.errors import UserError
@@ -79,6 +79,17 @@ def test_a_stage_1_of_ones_own_is_a_run_for_what_comes_behind_it(tmp_path):
     assert suite.chain('my_twin') == ['vitb_mae', 'my_stage1', 'my_twin']
     with pytest.raises(UserError, match=words('loads work_dirs/my_stage1/', 'before this one')):
         with_custom_rows(MINI, [second, first])
+
+
+def test_one_that_the_other_options_leave_out_is_refused(tmp_path, idea):
+    made = with_custom_rows(MINI, [idea])
+    refuse_left_out(made, made.select(method=['scratch', 'my_idea']), [idea])
+    with pytest.raises(UserError, match=words(f'--add {idea}')):
+        refuse_left_out(made, made.select(method=['scratch']), [idea])
+    first = config(tmp_path, 'my_stage1', 'mini/g2sd_vits_generic')
+    made = with_custom_rows(MINI, [first])  # nothing is evaluated that begins from it
+    with pytest.raises(UserError, match=words(f'--add {first}')):
+        refuse_left_out(made, made.select(), [first])
 
 
 def test_what_no_row_can_be_made_of_is_refused(tmp_path, idea):
