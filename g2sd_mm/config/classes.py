@@ -36,6 +36,10 @@ def apply_classes(cfg: Config) -> None:
             dataset.metainfo = dict(classes=tuple(names))
     if 'model' not in cfg:  # test data may stand by themselves
         return
+    if text := cfg.model.get('text_encoder'):
+        # of SAN: it reads names, and the number in its base config is not that of its data
+        number = number if names else None
+        text.update(dict(vocabulary=list(names), dataset_name=None) if names else {})
     classified = _classified(cfg)
     if number is None:
         if classified:

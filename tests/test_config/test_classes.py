@@ -94,6 +94,19 @@ def test_things_beside_stuff_stay():
     assert cfg.model.to_dict() == before
 
 
+@pytest.mark.parametrize(('given', 'number', 'text'), [
+    (dict(num_classes=171), 20, dict(dataset_name='voc')),
+    (dict(classes=('a', 'b')), 2, dict(dataset_name=None, vocabulary=['a', 'b'])),
+])  # fmt: skip
+def test_a_network_that_reads_the_names_of_its_classes_takes_names_alone(given, number, text):
+    """As mmseg's SAN, whose number of classes comes from a base for other data."""
+    head = dict(type='SideAdapterCLIPHead', num_classes=20)
+    cfg = Config(dict(model=dict(text_encoder=dict(dataset_name='voc'), decode_head=head), **given))
+    apply_classes(cfg)
+    assert cfg.model.decode_head.num_classes == number
+    assert cfg.model.text_encoder == text
+
+
 def test_weights_of_other_classes_have_to_be_given():
     cfg = mask2former([1.0, 0.5, 2.0], num_classes=3)
     with pytest.raises(UserError, match=words('model.panoptic_head.loss_cls.class_weight')):
