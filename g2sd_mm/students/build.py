@@ -102,7 +102,7 @@ _OPENING = (
     'mmpretrain.models.classifiers.hugging_face',
     'mmpretrain.models.multimodal',
     'mmpretrain.models.retrievers',
-    'mmpretrain.models.selfsup',
+    'mmpretrain.models.selfsup.milan',
     'mmpretrain.models.utils.huggingface',
     'mmpretrain.models.utils.tokenizer',
     'mmpretrain.models.utils.vector_quantizer',

@@ -132,6 +132,15 @@ def test_a_class_of_the_librarys_own_goes_before_others_of_its_name(network):
             check_network(network)
 
 
+def test_networks_of_self_supervision_pass_but_the_one_that_opens_a_file(network):
+    importlib.import_module('mmpretrain.models.selfsup')
+    network['model']['backbone'] = dict(type='MoCoV3ViT')
+    check_network(network)
+    network['model']['backbone'] = dict(type='CLIPGenerator', tokenizer_path='here')
+    with pytest.raises(UserError, match='opens files by name'):
+        check_network(network)
+
+
 @pytest.mark.parametrize('step', [None, 'Resize', dict(scale=3), dict(type=None)])
 def test_a_step_has_a_type(network, step):
     network['test_pipeline'].append(step)
