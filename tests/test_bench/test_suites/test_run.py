@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -169,7 +170,10 @@ def test_a_suite_that_waits_for_another_one_says_so(fake, tmp_path):
             other.release()
 
     other.acquire()
+    late = threading.Timer(5, other.release)  # for a suite that says nothing
+    late.start()
     run_suite(suite(), suite().rows, (0,), tmp_path, say=say)
+    late.cancel()
     assert fake.ran() == ALL and len(said) == 5
     assert said[1].startswith('seed 0 vitb_cls: ') and 'another process' in said[1]
 
