@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import resource
 import statistics
@@ -81,7 +82,8 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
         RunError: with the first error, if a run does not work.
         UserError: if the system ended one for want of memory.
     """
-    suite = smoke(plan.suite, UPDATES).with_steps(_in_two_passes)
+    short = smoke(plan.suite, UPDATES)
+    suite = short.with_steps(lambda step: _in_passes(step, plan.data))
     results = run_suite(
         suite, suite.rows, suite.seeds, folder, jobs=jobs, say=lambda line: None,
         data=plan.data, bars=bars,
@@ -103,9 +105,10 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
             continue
         logged = read_scalars(run)
         times = [entry['time'] for entry in logged if 'loss' in entry and 'time' in entry]
-        update[step.name] = statistics.median(times[:UPDATES][-_COUNTED:])
+        half = len(times) // 2 if views_of(step) else len(times)
+        update[step.name] = statistics.median(times[:half][-_COUNTED:])
         if views_of(step):
-            known[step.name] = statistics.median(times[UPDATES:][-_COUNTED:])
+            known[step.name] = statistics.median(times[half:][-_COUNTED:])
         tested = [entry['time'] for entry in logged if 'loss' not in entry and 'time' in entry]
         start[step.name] = max(_seconds(run) - sum(times), 0.0)
         if tested:
@@ -122,13 +125,20 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
     return Trial(update, start, memory, evaluation, known)
 
 
-def _in_two_passes(step: Step) -> Step:
-    """The teacher's answers are asked for in the first, and known in the second."""
-    if not views_of(step):
+def _in_passes(step: Step, data: OwnData) -> Step:
+    """With as many passes as the updates need on few images; where a teacher's answers are kept,
+    with twice as many: it is asked in the first half, and its answers are known in the second.
+    """
+    if step.file:
         return step
-    options = {'train_dataloader.dataset.views': 1, 'train_cfg.max_epochs': 2}
-    if 'train_cfg.val_interval' in step.options:
-        options['train_cfg.val_interval'] = 2
+    views = passes = math.ceil(UPDATES / step_work(step, data)[0].updates)
+    options = {}
+    if views_of(step):
+        options['train_dataloader.dataset.views'] = views
+        passes = 2 * views
+    if passes > 1:
+        lengths = {'train_cfg.max_epochs', 'train_cfg.val_interval'} & set(step.options)
+        options |= dict.fromkeys(lengths, passes)
     return replace(step, options={**step.options, **options})
 
 

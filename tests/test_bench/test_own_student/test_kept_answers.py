@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from g2sd_mm.bench.own_student import kept_answers as module
+from g2sd_mm.bench.own_student import trial as trial_module
 from g2sd_mm.bench.own_student.kept_answers import kept_answers, share_asked, size_of, views_of
 from g2sd_mm.bench.own_student.plan import Wishes, describe, look_at, make_plan
-from g2sd_mm.bench.own_student.trial import Trial, _in_two_passes
-from g2sd_mm.bench.suites.budget import raw_config, work_of
+from g2sd_mm.bench.own_student.trial import UPDATES, Trial, _in_passes
+from g2sd_mm.bench.suites.budget import raw_config, step_work, work_of
+from g2sd_mm.bench.suites.derived import smoke
 
 from ...helpers.toys import image_folder
 
@@ -105,10 +108,34 @@ def test_images_that_a_pass_leaves_out_are_asked_for_later(images, views):
     assert module._asked(work_of(cfg, images), views) == pytest.approx(expected, abs=0.06)
 
 
-def test_a_trial_asks_in_one_pass_and_reads_in_the_other(plan):
-    step = plan.suite.step('g2sd_vits_cls')
-    cfg = raw_config(step.config, _in_two_passes(step).options)
-    assert cfg.train_dataloader.dataset.views == 1
-    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 2
-    twin = plan.suite.step('g2sd_vits_cls_nosd')
-    assert _in_two_passes(twin) is twin
+def test_a_trial_asks_in_half_of_its_passes_and_reads_in_the_others(plan):
+    def tried(name):
+        return _in_passes(smoke(plan.suite, UPDATES).step(name), plan.data)
+
+    step = tried('g2sd_vits_cls')
+    cfg = raw_config(step.config, step.options)
+    passes = UPDATES * 64 // 128  # each has two updates
+    assert cfg.train_dataloader.dataset.views == passes
+    assert cfg.train_cfg.max_epochs == cfg.train_cfg.val_interval == 2 * passes
+    assert step_work(step, plan.data)[0].updates == 2 * UPDATES
+    twin = tried('g2sd_vits_cls_nosd')
+    assert step_work(twin, plan.data)[0].updates == UPDATES
+    assert 'train_dataloader.dataset.views' not in twin.options
+
+
+def test_times_with_a_teacher_and_with_its_answers_are_told_apart(plan, tmp_path, monkeypatch):
+    def run_suite(suite, rows, seeds, folder, **how):
+        for step in suite.steps_of(rows):
+            updates = int(step_work(step, plan.data)[0].updates)
+            log = folder / 'seed0' / step.name / 'now' / 'vis_data' / 'scalars.json'
+            log.parent.mkdir(parents=True)
+            asked = updates // 2 if views_of(step) else updates
+            lines = [{'loss': 1.0, 'time': 3.0 if i < asked else 1.0} for i in range(updates)]
+            log.write_text('\n'.join(map(json.dumps, lines)))
+            (log.parents[2] / 'result.json').write_text('{"train_seconds": 99}')
+        return {'rows': []}
+
+    monkeypatch.setattr(trial_module, 'run_suite', run_suite)
+    trial = trial_module.try_out(plan, tmp_path, 1)
+    assert set(trial.update.values()) == {3.0}
+    assert trial.known == dict.fromkeys(('g2sd_vits_generic', 'g2sd_vits_cls'), 1.0)
