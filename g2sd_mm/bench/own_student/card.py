@@ -101,6 +101,7 @@ def write_card(
         task=student.task,
         own=own,
         sliced=plan.networks.sliceable,
+        timm='' if plan.networks.arch else plan.networks.student,
         given=plan.wishes.teacher,
         licences=[*map(licence_sentence, licences_of(student.origin).items())],
         teacher=teacher,

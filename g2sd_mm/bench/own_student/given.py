@@ -90,12 +90,12 @@ def choose_networks(student: str | None, teacher: str | None, task: str) -> Netw
     """
     student, reason = (student, 'as asked for') if student else _usual_student()
     arch, widths = _student(student, task)
-    small = timm_size(student) if arch is None else _parameters(arch)
+    small = _size(student)
     said = f'student {student}, an encoder of {small / 1e6:.1f} M parameters: {reason}'
     if teacher:
         found = _given(teacher, student, task)
     else:
-        name = _TEACHER_OF.get(student) or _larger_than(small)
+        name = _teacher_of(student)
         found = Networks(student, arch, widths, _in_patches(name), reasons=(
             f'teacher {name}, an encoder of {_parameters(_in_patches(name)) / 1e6:.1f} M '
             'parameters: the next larger network, pre-trained on your images, since no '
@@ -139,8 +139,10 @@ def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]
     return None, tuple(level_widths(network)[-4:])
 
 
-def timm_size(name: str) -> int:
-    """Parameters of a network of timm without its classifier."""
+def _size(name: str) -> int:
+    """Parameters of a student's encoder: of one of ours, or of timm without its classifier."""
+    if name in ENCODERS:
+        return _parameters(_in_patches(name))
     with on_meta_device():
         network = timm_network(name, '--student')
     return sum(parameter.numel() for parameter in network.parameters())
@@ -154,9 +156,11 @@ def _parameters(size: EncoderSize) -> int:
     return 12 * size.depth * size.embed_dim**2 + 3 * size.patch_size**2 * size.embed_dim
 
 
-def _larger_than(parameters: int) -> str:
+def _teacher_of(student: str) -> str:
+    if student in _TEACHER_OF:
+        return _TEACHER_OF[student]
     sizes = [name for name in ('demo-teacher', 'small', 'base', 'large')
-             if _parameters(_in_patches(name)) > 1.5 * parameters]  # fmt: skip
+             if _size(name) > 1.5 * _size(student)]  # fmt: skip
     return sizes[0] if sizes else 'large'
 
 
@@ -272,7 +276,7 @@ def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
 def _of_encoder(
     model: str, entry: Mapping[str, Any], width: int, student: str, file: str
 ) -> Networks:
-    name = _TEACHER_OF.get(student) or _larger_than(timm_size(student))
+    name = _teacher_of(student)
     where = file or 'weights from the hub that timm names'
     return Networks(
         student, None, (), _in_patches(name), (64, 2), 'encoder', file, entry, width,

@@ -128,12 +128,11 @@ def distill(
     for line in told:
         say(line)
     jobs = jobs or at_once
-    if kept:
-        trial = Trial(**kept['trial'])
-    else:
+    if not kept:
         say(f'trying a few updates of every run on {os.cpu_count()} cores, for its time ...')
-        trial = try_out(plan, folder / 'trial', jobs, bars)
-        jobs = jobs_in_memory(jobs, trial.memory)
+    trial = Trial(**kept['trial']) if kept else try_out(plan, folder / 'trial', jobs, bars)
+    jobs = jobs_in_memory(jobs, trial.memory)
+    if not kept:
         plan = fit_to_time(plan, trial, jobs)
         for line in describe(plan):
             if line not in told:
@@ -265,7 +264,7 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
     runs = folder / f'seed{plan.wishes.seed}'
     for place in (runs, folder / 'trial' / runs.name):  # no run needs the answers any more
         shutil.rmtree(place / FOLDER, ignore_errors=True)
-    draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures')
+    draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures', say)
     figures = [_figures(plan, row) for row in results['rows']]
     for row, figure in zip(results['rows'], figures, strict=True):
         row['milliseconds'] = round(figure.milliseconds, 2)

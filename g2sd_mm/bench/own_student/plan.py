@@ -186,23 +186,24 @@ def make_plan(
         else step
         for step in needed
     ]
-    limited = [length.limited for length in lengths.values() if length.limited]
-    if wishes.epochs and scale < 0.99 * wanted:
-        epochs = wishes.epochs * scale / wanted
+    limited = dict.fromkeys(length.limited for length in lengths.values() if length.limited)
+    suite = replace(suite, steps=tuple(steps))
+    if wishes.epochs and (scale < 0.99 * wanted or not limited):
+        epochs = step_work(suite.step(student.step), data)[0].passes or 0.0
+        why = ', to fit the time' if scale < 0.99 * wanted else ''
         reasons.append(
-            f'length: {epochs:.3g} of the {wishes.epochs:g} epochs that are asked for, to fit the '
-            'time'
+            f'length: {epochs:.3g} epochs of fine-tuning for the {wishes.epochs:g} asked for{why}'
         )
-    elif wishes.epochs and not limited:
-        reasons.append(f'length: {wishes.epochs:g} epochs of fine-tuning, as asked for')
     elif limited:
-        reasons.append(f'length: {limited[0]}, so that a small data set is not learnt by heart')
+        reasons.append(
+            f'length: {" and ".join(limited)} at most, so that a small data set is not learnt by '
+            'heart'
+        )
     else:
         reasons.append(
             f'length: {scale:.2g} times the updates of the mini suite, whatever the number of '
             'images'
         )
-    suite = replace(suite, steps=tuple(steps))
     return Plan(wishes, data, suite, networks, scale, tuple(reasons))
 
 

@@ -150,6 +150,18 @@ def test_the_card_says_how_the_student_came_about(folder, untrained, monkeypatch
     assert 'no other licence is passed on' not in text and '`dino.pth`' in text
 
 
+def test_the_card_names_a_network_of_timm(folder, untrained, monkeypatch):
+    monkeypatch.setattr(make, 'write_card', kept := Kept(card.write_card))
+    made = g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
+    place = made.folder / 'student' / 'README.md'
+    assert '- vision-transformer' in place.read_text() and '# A small vision' in place.read_text()
+    plan, *others = kept.args
+    networks = replace(plan.networks, arch=None, student='resnet18')
+    card.write_card(replace(plan, networks=networks), *others)
+    assert '# A small resnet18' in place.read_text()
+    assert 'vision-transformer' not in place.read_text()
+
+
 def test_the_card_says_of_an_error_that_less_is_better(folder, untrained, monkeypatch):
     monkeypatch.setattr(make, 'write_card', kept := Kept(card.write_card))
     made = g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
@@ -189,6 +201,26 @@ def test_the_same_call_goes_on_with_the_same_lengths(folder, untrained, monkeypa
     monkeypatch.setattr(make, 'try_out', None)
     g2sd_mm.distill(folder, time_budget='2m', say=lambda line: None)
     assert untrained[0] == untrained[1]
+
+
+def test_a_second_start_runs_no_more_at_once_than_memory_admits(folder, untrained, monkeypatch):
+    asked = []
+    whole = make.run_suite
+    monkeypatch.setattr(
+        make, 'run_suite', lambda *args, **how: asked.append(how['jobs']) or whole(*args, **how)
+    )
+    # room for one of the trial's size
+    monkeypatch.setattr(make, 'jobs_in_memory', lambda jobs, each=0.0: 1 if each else jobs)
+    for _ in range(2):
+        g2sd_mm.distill(folder, epochs=5, jobs=4, say=lambda line: None)
+    assert asked == [1, 1]
+
+
+def test_what_could_not_be_drawn_is_told_as_all_else(folder, untrained, monkeypatch):
+    monkeypatch.setattr(make, 'draw_pictures', lambda *args: args[-1]('no pictures'))
+    said = []
+    g2sd_mm.distill(folder, epochs=5, say=said.append)
+    assert 'no pictures' in said
 
 
 def test_other_choices_in_the_same_folder_are_refused(folder, untrained):

@@ -108,6 +108,11 @@ def test_one_with_other_patches_teaches_by_its_encoder(files):
     assert networks.width == 768
 
 
+def test_the_larger_network_is_the_same_beside_an_encoder(files):
+    given, trained = (choose_networks('tiny-12h', t, 'cls') for t in (files['encoder'], None))
+    assert given.teacher == trained.teacher
+
+
 def test_an_encoder_teaches_both_networks(files):
     steps = steps_of(choose_networks(None, files['encoder'], 'cls'))
     assert set(steps) == {'vitb_generic', 'vitb_cls', 'g2sd_vits_generic', TWIN, STUDENT}

@@ -151,7 +151,17 @@ def test_epochs_that_do_not_fit_the_time_are_told(folder):
     assert fitted.scale < plan.scale
     for kept in (fitted, plan_of(wishes, fitted.scale)):
         (line,) = (reason for reason in kept.reasons if reason.startswith('length'))
-        assert ' of the 100 epochs' in line and '100 epochs of' not in line
+        passes = works(fitted)['g2sd_vits_cls'].passes
+        assert f'{passes:.3g} epochs of fine-tuning for the 100' in line and 'time' in line
+
+
+@pytest.mark.parametrize('epochs', [0.1, 30])
+def test_epochs_are_told_as_they_are_and_as_they_were_asked_for(folder, epochs):
+    plan = plan_of(Wishes(folder, epochs=epochs))
+    (line,) = (reason for reason in plan.reasons if reason.startswith('length'))
+    passes = works(plan)['g2sd_vits_cls'].passes
+    assert passes > 0.8  # one pass at least, of which the last 22 images are left out
+    assert f'{passes:.3g} epochs' in line and f'the {epochs:g} asked for' in line
 
 
 def test_too_short_a_time_is_refused_with_the_least(folder):
