@@ -32,15 +32,16 @@ _LOGLUV = {
     magic: [struct.pack(f'{order}HHIH', 259, 3, 1, code) for code in (34676, 34677)]
     for magic, order in ((b'II*\0', '<'), (b'MM\0*', '>'))
 }
-#: What operating systems, file servers and archives leave behind beside hidden files.
+#: What operating systems, file servers, archives and runs leave behind beside hidden files.
 _SYSTEM = frozenset(
     ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir', '#recycle', '$recycle.bin',
-     'system volume information', 'lost+found', '__pycache__', 'icon\r')
+     'system volume information', 'lost+found', '__pycache__', 'icon\r', 'work_dirs')
 )  # fmt: skip
 
 
 def is_stray(name: str) -> bool:
-    """Whether a file or folder of this name is never data: hidden, or of a system or an editor."""
+    """Whether a file or folder of this name is never data: hidden, of a system or an editor, or
+    the folder of runs, which a command that is typed in a data folder makes there."""
     return name.startswith(('.', '~$')) or name.lower() in _SYSTEM
 
 

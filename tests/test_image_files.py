@@ -21,7 +21,7 @@ from g2sd_mm.image_files import (
 @pytest.mark.parametrize(
     'name',
     ['.DS_Store', '._x.jpg', '.ipynb_checkpoints', 'Thumbs.db', 'THUMBS.DB', '__MACOSX', '@eaDir',
-     'desktop.ini', '~$x.jpg', '.hidden.png', 'lost+found'],
+     'desktop.ini', '~$x.jpg', '.hidden.png', 'lost+found', 'work_dirs'],
 )  # fmt: skip
 def test_what_systems_and_editors_leave_behind_is_no_data(name):
     assert is_stray(name)

@@ -29,7 +29,7 @@ from ...whole_files import write_text
 from ..reports.page import render
 from ..reports.summary import summarise
 from ..reports.tables import text_table
-from ..suites.commands import config_over
+from ..suites.commands import HERE, config_over, train_command
 from ..suites.data import OwnData
 from ..suites.jobs import default_jobs
 from ..suites.pictures import draw_pictures
@@ -238,18 +238,24 @@ def _write_plan(folder: Path, plan: Plan, trial: Trial) -> None:
 
 
 def _write_configs(plan: Plan, folder: Path) -> Iterator[str]:
-    """The configs of the runs, and a line for each with its command."""
+    """The configs of the runs, and a line for each with its command.
+
+    Raises:
+        UserError: if one is there that says something else: somebody may have edited it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for step in plan.steps():
         if step.file:
-            run = f'work_dirs/{step.name}'
-            yield (
-                f'mkdir -p {run} && '
-                + shlex.join(['ln', '-s', str(Path(step.file).absolute()), f'{run}/weights.pth'])
-            )
+            yield train_command(step, plan.wishes.seed, Path('work_dirs'), HERE)
             continue
         place = folder / f'{step.name}.py'
-        write_text(place, config_over(find_config(step.config), step.options))
+        text = config_over(find_config(step.config), step.options)
+        if place.is_file() and place.read_text() != text:
+            raise UserError(
+                f'--plain-config {folder}: {place.name} is there and says something else, edited '
+                'perhaps: give another folder, or leave the option out'
+            )
+        write_text(place, text)
         yield shlex.join(['python', 'tools/train.py', str(place), '--seed', str(plan.wishes.seed)])
 
 

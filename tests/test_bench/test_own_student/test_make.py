@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 
 import onnxruntime
@@ -19,10 +20,11 @@ from g2sd_mm.data_checks.findings import Finding
 from g2sd_mm.data_checks.run import Report
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.export import export_student
+from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.sizes import ENCODERS
 
 from ...helpers.students import student_folder
-from ...helpers.toys import image_folder, words
+from ...helpers.toys import image_folder, save, words
 
 
 @pytest.fixture
@@ -281,6 +283,36 @@ def test_the_configs_are_ordinary_ones(folder, untrained):
     for file in files:
         assert load_config(str(file)).train_cfg.max_epochs >= 1
         assert any(f'tools/train.py mine/{file.name}' in line for line in said)
+
+
+def test_edited_configs_are_not_overwritten(folder, untrained):
+    def write():
+        g2sd_mm.distill(
+            folder, epochs=5, dry_run=True, plain_config='mine', say=lambda line: None
+        )
+
+    write()
+    write()  # the same ones
+    edited = make.Path('mine/vitb_cls.py')
+    edited.write_text(edited.read_text() + 'resume = True\n')
+    with pytest.raises(UserError, match=words('--plain-config mine', 'vitb_cls.py')):
+        write()
+    assert edited.read_text().endswith('resume = True\n')
+
+
+def test_what_is_known_of_a_given_teacher_is_linked_with_it(folder, untrained):
+    network = MaskedAutoencoder('demo-teacher', 'dec64d2b', img_size=56)
+    file = save(make.Path('mae.pth').absolute(), network.state_dict())
+    sidecar_path(file).write_text('{}')
+    said = []
+    g2sd_mm.distill(
+        folder, epochs=5, teacher=file, dry_run=True, plain_config='mine', say=said.append
+    )
+    (line,) = (line for line in said if 'ln -s' in line)
+    subprocess.run(line, shell=True, check=True)
+    linked = make.Path('work_dirs/vitb_mae/weights.pth')
+    assert linked.resolve() == make.Path(file).resolve()
+    assert sidecar_path(linked).is_file()
 
 
 def test_harm_in_the_data_stops_it_first(folder, untrained):

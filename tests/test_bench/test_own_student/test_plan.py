@@ -202,6 +202,15 @@ def test_validation_images_that_are_held_out_count(tmp_path):
     assert validation_images(look_at(Wishes(str(tmp_path / 'own'), choices=Choices(0.2)))) == 4
 
 
+def test_runs_that_lie_among_the_classes_are_no_class(tmp_path, monkeypatch):
+    image_folder(tmp_path / 'own', classes=2, each=10, size=8)
+    monkeypatch.chdir(tmp_path / 'own')
+    wishes = Wishes('.', choices=Choices(0.2))
+    before = look_at(wishes).fingerprints
+    image_folder(tmp_path / 'own' / 'work_dirs' / 'distill_own' / 'pictures', classes=1, each=4)
+    assert look_at(wishes).fingerprints == before
+
+
 def test_a_given_file_takes_no_training(folder):
     plan = plan_of(Wishes(folder), 0.05)
     trial = trial_of(plan)
