@@ -120,7 +120,7 @@ def _entry(networks: Networks) -> dict[str, Any]:
         return {'_delete_': True, **networks.entry}
     file = networks.file if networks.kind == 'task' else f'work_dirs/{PRE_TRAINING}/weights.pth'
     return {
-        '_delete_': True, 'type': 'EncoderTeacher', 'arch': _arch(networks.teacher),
+        '_delete_': True, 'type': 'EncoderTeacher', 'arch': dict(vars(networks.teacher)),
         'img_size': 7 * PATCH, 'checkpoint': file,
     }  # fmt: skip
 

@@ -18,6 +18,7 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.config.project import find_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
+from g2sd_mm.models.sizes import EncoderSize
 from g2sd_mm.tasks import TASKS
 
 from ...helpers.encoders import as_real, timm_state
@@ -212,6 +213,12 @@ def test_heads_of_their_own_stay(files, tmp_path):
     given = str(student_folder(tmp_path / 'large', 'detection', **size) / 'weights.pth')
     steps = steps_of(choose_networks(None, given, 'det'), 'det')
     assert not config_of(steps['g2sd_vits_maskrcnn']).distillation.get('inherit')
+
+
+def test_the_teacher_of_a_network_of_timm_is_told_its_size_and_no_more():
+    networks = choose_networks('resnet18', None, 'seg')
+    teacher = config_of(steps_of(networks, 'seg')['g2sd_vits_generic']).distillation.teacher
+    assert EncoderSize(**teacher.arch) == networks.teacher
 
 
 def test_its_configs_are_written_as_they_are_meant(tmp_path):
