@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -150,7 +151,8 @@ def _config(teacher: Mapping[str, Any]) -> Config:
     """The config of a teacher that has one, with its overrides."""
     config = teacher.get('config') or {}
     cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(dict(config))
-    cfg.merge_from_dict(teacher.get('overrides') or {})
+    # merging takes _delete_ out of what it is given
+    cfg.merge_from_dict(copy.deepcopy(teacher.get('overrides') or {}))
     return cfg
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -98,7 +99,7 @@ class OpenMMLabTeacher(ChainTeacher):
         overrides: dict | None = None,
     ) -> None:
         cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
-        cfg.merge_from_dict(overrides or {})
+        cfg.merge_from_dict(copy.deepcopy(overrides or {}))  # takes _delete_ out
         # of data of one's own it is not what the config says
         facts = recorded(checkpoint) if checkpoint else Recorded()
         follow_range(cfg, facts.depth, facts.source, str(config))

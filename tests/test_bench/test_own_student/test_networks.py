@@ -8,6 +8,7 @@ import pytest
 import timm
 import torch
 
+from g2sd_mm.agreement.runs import _config as teacher_config
 from g2sd_mm.bench.own_student.given import choose_networks
 from g2sd_mm.bench.own_student.networks import use_networks
 from g2sd_mm.bench.suites.budget import raw_config
@@ -219,6 +220,15 @@ def test_the_teacher_of_a_network_of_timm_is_told_its_size_and_no_more():
     networks = choose_networks('resnet18', None, 'seg')
     teacher = config_of(steps_of(networks, 'seg')['g2sd_vits_generic']).distillation.teacher
     assert EncoderSize(**teacher.arch) == networks.teacher
+
+
+@pytest.mark.parametrize('student', ['tiny', 'convnext_atto'])
+def test_the_size_of_a_larger_teacher_is_read_as_often_as_it_is_asked(student):
+    networks = choose_networks(student, None, 'cls')
+    teacher = config_of(steps_of(networks)[STUDENT]).distillation.teacher
+    for _ in range(2):
+        arch = teacher_config(teacher).model.backbone.arch
+        assert EncoderSize(**arch) == networks.teacher
 
 
 def test_its_configs_are_written_as_they_are_meant(tmp_path):
