@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -176,6 +177,16 @@ def test_an_earlier_request_is_forgotten():
         assert preemption.request() == ''
 
 
+def _wait_until_taken(pid: int) -> None:
+    """Of two signals of a kind that wait for a process, it is given one."""
+    while True:
+        status = Path(f'/proc/{pid}/status').read_text().splitlines()
+        pending = (int(line.split()[1], 16) for line in status if line.startswith('ShdPnd'))
+        if not next(pending) & 1 << (signal.SIGTERM - 1):
+            return
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize('block', [preemption.listening, preemption.ending_at_once])
 def test_a_pool_that_a_library_makes_can_be_ended(block):
     """mmdet's metric of VOC makes one: it ends its workers by SIGTERM, and waits for them."""
@@ -185,6 +196,7 @@ def test_a_pool_that_a_library_makes_can_be_ended(block):
         workers = list(pool._pool)
         for number in ('-TERM', '-USR1'):  # of the cluster
             subprocess.run(['kill', number, str(workers[0].pid)], check=True)
+        _wait_until_taken(workers[0].pid)
         assert pool.map(abs, [-1, 2]) == [1, 2] and all(worker.is_alive() for worker in workers)
         ending = threading.Thread(target=pool.terminate)
         ending.start()
