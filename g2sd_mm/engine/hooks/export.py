@@ -226,7 +226,7 @@ def _kept_best(path: Path) -> tuple[str, float] | None:
     The JSON beside is written anew: a process that was killed may not have done so."""
     kept = read_weights(path, mmap=True)
     if is_main_process() and (record := kept.meta.get('student')):
-        write_sidecar(path, record, sum(tensor.numel() for tensor in kept.state.values()))
+        write_sidecar(path, record, parameters_in(kept.state))
     return next(iter((kept.meta.get('metrics') or {}).items()), None)
 
 
