@@ -302,5 +302,5 @@ def known_record(path: Path) -> Record | None:
     record = read_sidecar(path)
     if record is not None:
         return record
-    record = read_weights(path).meta.get('student')
+    record = read_weights(path, mmap=True).meta.get('student')
     return record if record is None else check_record(record, f'{path}, meta.student,')
