@@ -23,7 +23,7 @@ from ..data_checks.findings import KINDS
 from ..errors import DataError, UserError
 
 #: Metres: depth that all is beyond the one, or nearer than the other, is in another unit.
-_NEAREST, _FARTHEST = 300.0, 0.05
+_LARGEST_NEAR, _SMALLEST_FAR = 300.0, 0.05
 
 
 def usual_reading(ending: str) -> DepthReading:
@@ -72,7 +72,7 @@ def range_of(
             raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
         known = metres[metres > 0]
         near, far = min(near, float(known.min())), max(far, float(known.max()))
-    if doubtful and not (near < _NEAREST and far > _FARTHEST):
+    if doubtful and not (near < _LARGEST_NEAR and far > _SMALLEST_FAR):
         raise DataError(
             f'{path}: by scale={reading.scale:g} all maps have {near:g} to {far:g} m: write PNG in '
             'millimetres or .npy in metres, or give a config its scale and depth_suffix'
