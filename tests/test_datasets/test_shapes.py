@@ -27,7 +27,6 @@ from g2sd_mm.datasets.shapes import (
     render_scene,
     store,
     textures,
-    unlabelled_images,
 )
 from g2sd_mm.datasets.shapes import scene as scene_module
 from g2sd_mm.datasets.shapes.__main__ import main
@@ -250,13 +249,6 @@ class TestClassification:
         centres = np.array([means[:200][labels[:200] == c].mean(0) for c in range(10)])
         guess = np.linalg.norm(means[200:, None] - centres, axis=2).argmin(1)
         assert (guess == labels[200:]).mean() < 0.25
-
-    def test_unlabelled_reading(self, cls_folder):
-        images = unlabelled_images(cls_folder)
-        assert len(images) == 40 and len(set(images)) == 40
-        assert [p.parent.name for p in images[:10]] == list(CLASSES)  # classes are mixed
-        with pytest.raises(FileNotFoundError, match=r'no images under .*test'):
-            unlabelled_images(cls_folder, 'test')
 
 
 class TestScenes:
@@ -505,12 +497,3 @@ class TestCommandLine:
         assert main(['--root', str(tmp_path), '--size', '8']) == 2
         error = capsys.readouterr().err
         assert error == 'error: Shapes: size must be a whole number >= 32, got 8\n'
-
-    def test_a_sheet_shows_samples_in_rows(self, tmp_path):
-        assert main(['--task', 'det', '--sheet', str(tmp_path / 'sheet.png')]) == 0
-        with Image.open(tmp_path / 'sheet.png') as image:
-            assert image.size == (5 * 256, 5 * 256)
-        sheet = shapes.contact_sheet('cls', rows=1, columns=3, zoom=1)
-        assert sheet.shape == (64 + 16, 192, 3) and sheet.dtype == np.uint8
-        with pytest.raises(ValueError, match='size must be a whole number >= 32, got 8'):
-            shapes.contact_sheet('cls', size=8)

@@ -16,16 +16,15 @@ depth     ``{train,val}/<number>.png``, the same pictures, ``annotations/{train,
           ``depth/{train,val}/<number>.png`` (16 bits, millimetres)
 ========= ==========================================================================================
 
-Pre-training reads the classification images without their labels: :func:`unlabelled_images`, or
+Pre-training reads the classification images without their labels:
 ``mmpretrain.CustomDataset(data_prefix='train', with_label=False)``.
 """
 
 from .outlines import CLASSES, PALETTE, SEG_CLASSES, SEG_PALETTE, VOID
 from .scene import MIN_VISIBLE, Instance, Scene, render_scene
-from .store import DEFAULT_SIZES, VERSION, contact_sheet, ensure_shapes, unlabelled_images
+from .store import DEFAULT_SIZES, VERSION, ensure_shapes
 
 __all__ = [
     'CLASSES', 'DEFAULT_SIZES', 'MIN_VISIBLE', 'PALETTE', 'SEG_CLASSES', 'SEG_PALETTE', 'VERSION',
-    'VOID', 'Instance', 'Scene', 'contact_sheet', 'ensure_shapes', 'render_scene',
-    'unlabelled_images',
+    'VOID', 'Instance', 'Scene', 'ensure_shapes', 'render_scene',
 ]

@@ -1,22 +1,18 @@
-"""Generate a Shapes set, or a picture of its samples, from the command line.
+"""Generate a Shapes set from the command line; ``tools/browse_data.py`` shows its samples.
 
 Examples::
 
     python -m g2sd_mm.datasets.shapes --root data/shapes --task cls --train 8000 --val 2000
     python -m g2sd_mm.datasets.shapes --root data/shapes --task det --train 2000 --val 500
-    python -m g2sd_mm.datasets.shapes --task seg --sheet scenes.png
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-
-from PIL import Image
 
 from .scene import TASKS
-from .store import contact_sheet, ensure_shapes
+from .store import ensure_shapes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,17 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--val', type=int, default=2000, help='validation images (%(default)s)')
     parser.add_argument('--size', type=int, help='side in pixels (64 for cls, else 128)')
     parser.add_argument('--seed', type=int, default=0, help='(%(default)s)')
-    parser.add_argument('--sheet', type=Path, metavar='PNG',
-                        help='only draw a contact sheet to this file')
     args = parser.parse_args(arguments)
     try:
-        if args.sheet:
-            columns = 10 if args.task == 'cls' else 5
-            sheet = contact_sheet(args.task, columns=columns, size=args.size, seed=args.seed)
-            Image.fromarray(sheet).save(args.sheet)
-        else:
-            ensure_shapes(args.root, task=args.task, train=args.train, val=args.val,
-                          size=args.size, seed=args.seed)
+        ensure_shapes(args.root, task=args.task, train=args.train, val=args.val, size=args.size,
+                      seed=args.seed)
     except (ValueError, OSError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2

@@ -84,15 +84,7 @@ def _heart() -> np.ndarray:
 
 
 def class_outline(rng: np.random.Generator, label: int) -> Outline:
-    """Draw one member of a class, upright, with its proportions varied.
-
-    Args:
-        rng: Source of every random choice.
-        label: Position in :data:`~g2sd_mm.datasets.shapes.outlines.CLASSES`.
-
-    Returns:
-        Contours around the origin, about one unit in radius.
-    """
+    """One member of a class, upright, around the origin, about one unit in radius."""
     a, b = rng.random(2).tolist()  # always two draws: the stream does not depend on the class
     name = CLASSES[label]
     if name == 'disc':
@@ -156,13 +148,9 @@ def pose(rng: np.random.Generator, outline: Outline, centre: complex, radius: fl
     Args:
         rng: Source of every random choice.
         outline: Contours around the origin.
-        centre: x + iy of the result's middle in pixels.
-        radius: Distance in pixels of the result's farthest point from there.
+        centre, radius: of the result in pixels; the radius is that of its farthest point.
         turn: Largest rotation either way, degrees.
         strength: 0 turns and scales only; 1 is the full deformation.
-
-    Returns:
-        Contours in pixels.
     """
     axis, tilt_axis, phase_x, phase_y = (rng.random(4) * (2 * math.pi)).tolist()
     angle, squeeze, shear, tilt, wobble = rng.random(5).tolist()

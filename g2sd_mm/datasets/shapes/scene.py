@@ -27,8 +27,7 @@ class Patch:
     """Coverage of one shape, cut to the picture.
 
     Attributes:
-        top: First row of the patch in the picture.
-        left: First column of the patch in the picture.
+        top, left: First row and column of the patch in the picture.
         alpha: uint8 (h, w), 0 .. 255 coverage; h or w may be 0 when the shape is out of sight.
         full_area: Pixels at least half covered, including those outside the picture.
     """
@@ -51,9 +50,6 @@ def rasterise(outline: Outline, size: int) -> Patch:
     Args:
         outline: Contours in pixels; pixel i covers the interval [i, i + 1).
         size: Side of the square picture in pixels.
-
-    Returns:
-        The coverage inside the picture.
     """
     points = np.concatenate(outline)
     left, top = math.floor(points.real.min()), math.floor(points.imag.min())
@@ -74,13 +70,8 @@ def rasterise(outline: Outline, size: int) -> Patch:
 
 
 def paint(canvas: np.ndarray, patch: Patch, texture: np.ndarray) -> None:
-    """Blend a texture into the picture in place, in integers so that every machine agrees.
-
-    Args:
-        canvas: uint8 (size, size, 3), changed in place.
-        patch: Where and how much.
-        texture: uint8 (h, w, 3), of the patch's height and width.
-    """
+    """Blend a texture of the patch's size into the picture, in place and in integers, so that every
+    machine agrees."""
     if not patch.alpha.size:
         return
     under = canvas[patch.window]
@@ -100,59 +91,40 @@ _CLUTTER = -1
 
 @dataclass(frozen=True)
 class Recipe:
-    """How hard a scene is. Ranges are inclusive; lengths are fractions of the picture's side.
+    """What differs between the tasks' scenes.
 
     Attributes:
         objects: Number of main objects.
         radius: Size of a main object (distance of its farthest point from its centre).
         spread: How far a main object's centre may be from the picture's centre, per axis.
         distractors: Number of small objects of other classes than the main one.
-        distractor_radius: Size of those.
-        behind: Number of clutter pieces behind the objects.
-        front: Number of clutter pieces between and in front of the objects.
-        turn: Largest rotation of an object away from upright, degrees either way.
         min_visible: Least visible fraction of the main object (only with one main object).
-        contrast: Range of brightness steps (grey levels) between an object and what is under it.
-        lighter: Probability that this step goes up; 0.5 makes brightness useless as a hint that
-            something is an object (never of which class), and the set much harder.
-        clutter_contrast: The same step for clutter, which goes up or down alike.
-        tint: Largest additional change of each colour channel, grey levels.
-        grain: Range of factors on the contrast inside a piece's texture.
-        backdrop: Range of factors on the contrast inside the background's texture.
-        noise: Strongest noise amplitude in grey levels.
     """
 
     objects: tuple[int, int]
     radius: tuple[float, float]
     spread: float
     distractors: tuple[int, int]
-    distractor_radius: tuple[float, float]
-    behind: tuple[int, int]
-    front: tuple[int, int]
-    turn: float
     min_visible: float
-    contrast: tuple[float, float]
-    lighter: float
-    clutter_contrast: tuple[float, float]
-    tint: float
-    grain: tuple[float, float]
-    backdrop: tuple[float, float]
-    noise: int
 
 
-CLS_RECIPE = Recipe(
-    objects=(1, 1), radius=(0.34, 0.46), spread=0.06, distractors=(0, 1),
-    distractor_radius=(0.07, 0.11), behind=(0, 2), front=(0, 1), turn=15, min_visible=0.7,
-    contrast=(55, 110), lighter=0.95, clutter_contrast=(10, 45), tint=25, grain=(0.2, 0.6),
-    backdrop=(0.2, 0.6), noise=8)
+CLS_RECIPE = Recipe((1, 1), (0.34, 0.46), spread=0.06, distractors=(0, 1), min_visible=0.7)
 """One dominant object, near the centre."""
 
-SCENE_RECIPE = Recipe(
-    objects=(3, 6), radius=(0.12, 0.26), spread=0.42, distractors=(0, 0),
-    distractor_radius=(0.0, 0.0), behind=(0, 2), front=(0, 1), turn=15, min_visible=0.0,
-    contrast=(55, 110), lighter=0.95, clutter_contrast=(10, 45), tint=25, grain=(0.2, 0.6),
-    backdrop=(0.2, 0.6), noise=8)
+SCENE_RECIPE = Recipe((3, 6), (0.12, 0.26), spread=0.42, distractors=(0, 0), min_visible=0.0)
 """Several objects that overlap: one picture for detection and segmentation."""
+
+# How hard all scenes are. Ranges are inclusive; lengths are fractions of the picture's side.
+_DISTRACTOR_RADIUS = (0.07, 0.11)
+_BEHIND, _FRONT = (0, 2), (0, 1)  # pieces of clutter behind the objects, and among or before them
+_TURN = 15  # degrees, of an object away from upright
+_CONTRAST, _CLUTTER_CONTRAST = (55, 110), (10, 45)  # grey levels: a step from what is under it
+# Probability that an object's step goes up; 0.5 makes brightness useless as a hint that something
+# is an object (never of which class), and the set much harder.
+_LIGHTER = 0.95
+_TINT = 25  # grey levels, of each colour channel
+_GRAIN = (0.2, 0.6)  # factors on the contrast inside of a texture
+_NOISE = 8  # grey levels
 
 
 @dataclass(frozen=True)
@@ -220,18 +192,18 @@ def _clutter(rng: np.random.Generator, size: int, reach: float, front: bool) -> 
     return _Piece(_CLUTTER, False, rasterise(posed, size))
 
 
-def _object(rng: np.random.Generator, recipe: Recipe, size: int, label: int, centre: complex,
-            radius: float, main: bool) -> _Piece:
-    outline = pose(rng, class_outline(rng, label), centre, radius, turn=recipe.turn)
+def _object(rng: np.random.Generator, size: int, label: int, centre: complex, radius: float,
+            main: bool) -> _Piece:
+    outline = pose(rng, class_outline(rng, label), centre, radius, turn=_TURN)
     return _Piece(label, main, rasterise(outline, size))
 
 
-def _distractor(rng: np.random.Generator, recipe: Recipe, size: int, main_label: int) -> _Piece:
+def _distractor(rng: np.random.Generator, size: int, main_label: int) -> _Piece:
     label = (main_label + int(rng.integers(1, len(CLASSES)))) % len(CLASSES)
     # Around the main object, seldom on it.
     offset = cmath.rect(rng.uniform(0.36, 0.5), rng.uniform(0, 2 * cmath.pi))
-    radius = float(rng.uniform(*recipe.distractor_radius)) * size
-    return _object(rng, recipe, size, label, (0.5 + 0.5j + offset) * size, radius, False)
+    radius = float(rng.uniform(*_DISTRACTOR_RADIUS)) * size
+    return _object(rng, size, label, (0.5 + 0.5j + offset) * size, radius, False)
 
 
 def _mains(rng: np.random.Generator, recipe: Recipe, size: int, label: int) -> list[_Piece]:
@@ -249,19 +221,19 @@ def _mains(rng: np.random.Generator, recipe: Recipe, size: int, label: int) -> l
         spot = max(options, key=lambda option: min(
             (abs(option - at) - reach for at, reach in placed), default=0.0))
         placed.append((spot, radius))
-        pieces.append(_object(rng, recipe, size, one, spot, radius, True))
+        pieces.append(_object(rng, size, one, spot, radius, True))
     order = rng.permutation(len(pieces))
     return [pieces[i] for i in order]
 
 
 def _plan(rng: np.random.Generator, recipe: Recipe, size: int, label: int) -> list[_Piece]:
     """Choose all pieces, back to front."""
-    behind = [_clutter(rng, size, 0.5, False) for _ in range(_between(rng, recipe.behind))]
+    behind = [_clutter(rng, size, 0.5, False) for _ in range(_between(rng, _BEHIND))]
     pieces = _mains(rng, recipe, size, label)
     for _ in range(_between(rng, recipe.distractors)):
-        extra = _distractor(rng, recipe, size, label)
+        extra = _distractor(rng, size, label)
         pieces.insert(int(rng.integers(len(pieces) + 1)), extra)
-    for _ in range(_between(rng, recipe.front)):
+    for _ in range(_between(rng, _FRONT)):
         extra = _clutter(rng, size, 0.3, True)
         pieces.insert(int(rng.integers(1, len(pieces) + 1)), extra)
     return behind + pieces
@@ -294,9 +266,8 @@ def _is_fair(instances: list[Instance], main: Instance | None, recipe: Recipe) -
     return int(main.mask.sum()) > 2 * largest_other
 
 
-def _paint_all(rng: np.random.Generator, pieces: list[_Piece], recipe: Recipe,
-               size: int) -> np.ndarray:
-    canvas = random_colour(rng, random_crop(rng, size, size), recipe.backdrop)
+def _paint_all(rng: np.random.Generator, pieces: list[_Piece], size: int) -> np.ndarray:
+    canvas = random_colour(rng, random_crop(rng, size, size), _GRAIN)
     for piece in pieces:
         height, width = piece.patch.alpha.shape
         if not (height and width):
@@ -304,16 +275,16 @@ def _paint_all(rng: np.random.Generator, pieces: list[_Piece], recipe: Recipe,
         texture = random_crop(rng, height, width)
         under = np.asarray(cv2.mean(canvas[piece.patch.window]))[:3]
         clutter = piece.label == _CLUTTER
-        step = float(rng.uniform(*(recipe.clutter_contrast if clutter else recipe.contrast)))
-        if rng.random() >= (0.5 if clutter else recipe.lighter):
+        step = float(rng.uniform(*(_CLUTTER_CONTRAST if clutter else _CONTRAST)))
+        if rng.random() >= (0.5 if clutter else _LIGHTER):
             step = -step
-        target = under + step + rng.uniform(-recipe.tint, recipe.tint, 3)
-        texture = recolour(texture, np.clip(target, 10, 245), float(rng.uniform(*recipe.grain)))
+        target = under + step + rng.uniform(-_TINT, _TINT, 3)
+        texture = recolour(texture, np.clip(target, 10, 245), float(rng.uniform(*_GRAIN)))
         paint(canvas, piece.patch, texture)
-    return _photograph(rng, canvas, recipe)
+    return _photograph(rng, canvas)
 
 
-def _photograph(rng: np.random.Generator, canvas: np.ndarray, recipe: Recipe) -> np.ndarray:
+def _photograph(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """What a camera adds: uneven light, slight blur, noise."""
     size = canvas.shape[0]
     if rng.random() < 0.4:
@@ -321,7 +292,7 @@ def _photograph(rng: np.random.Generator, canvas: np.ndarray, recipe: Recipe) ->
     slope = rng.uniform(-45, 45, 2)
     ramp = np.linspace(-0.5, 0.5, size)
     light = np.rint(slope[0] * ramp[:, None] + slope[1] * ramp).astype(np.int16)
-    amplitude = _between(rng, (0, recipe.noise))
+    amplitude = _between(rng, (0, _NOISE))
     grain = rng.integers(-amplitude, amplitude + 1, canvas.shape, dtype=np.int16)
     mixed = canvas + light[..., None] + grain
     return np.clip(mixed, 0, 255).astype(np.uint8)
@@ -337,9 +308,6 @@ def render_scene(task: str, split: str, index: int, *, size: int, seed: int = 0)
             ``index % 10``, so any range of images is balanced.
         size: Side of the picture in pixels.
         seed: Seed of the whole data set.
-
-    Returns:
-        The scene.
     """
     single = task == 'cls'
     recipe = CLS_RECIPE if single else SCENE_RECIPE
@@ -356,4 +324,4 @@ def render_scene(task: str, split: str, index: int, *, size: int, seed: int = 0)
         pieces = _mains(rng, recipe, size, label)
         instances, _ = _instances(pieces, size)
     depth = scene_depth([piece.patch for piece in pieces], size) if task == 'depth' else None
-    return Scene(_paint_all(rng, pieces, recipe, size), label, tuple(instances), depth)
+    return Scene(_paint_all(rng, pieces, size), label, tuple(instances), depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -10,13 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from ...lock import file_lock
-from .outlines import CLASSES, PALETTE
-from .scene import SPLITS, TASKS, Scene, render_scene
-from .writer import KINDS, Fingerprint, annotation_names, beside_images, write_set
+from .outlines import CLASSES
+from .scene import SPLITS, TASKS
+from .writer import BESIDE, KINDS, annotation_name, take_in, write_set
 
 VERSION = 1
 """Raised whenever the same parameters give other bytes: old folders are then made anew."""
@@ -71,15 +69,16 @@ def is_complete(folder: Path, asked: dict[str, Any]) -> bool:
         meta = json.loads((folder / _META).read_text('utf-8'))
         if any(meta.get(key) != value for key, value in asked.items()):
             return False
-        fingerprint = Fingerprint()
-        for name in annotation_names(asked['kind']):
-            fingerprint.add(name, (folder / name).read_bytes())
+        fingerprint = hashlib.sha256()
+        for split in SPLITS:
+            name = annotation_name(asked['kind'], split)
+            take_in(fingerprint, name, (folder / name).read_bytes())
         if fingerprint.hexdigest() != meta['annotations_sha256']:
             return False
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     expected = {split: asked[split] for split in SPLITS}
-    for beside in beside_images(asked['kind']):
+    if beside := BESIDE.get(asked['kind']):
         expected |= {f'{beside}/{split}': asked[split] for split in SPLITS}
     return all(_count_images(folder / name) == count for name, count in expected.items())
 
@@ -167,81 +166,3 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
         raise PermissionError(f'Shapes: cannot write to {root} ({error.strerror}); '
                               'set G2SD_DATA to a folder that can be written') from error
     return folder
-
-
-def unlabelled_images(folder: str | Path, split: str = 'train') -> list[Path]:
-    """List the images of a split without their labels, for pre-training.
-
-    The order is that of generation, in which neighbours differ in class; nothing of the label is
-    left but the path. (``mmpretrain.CustomDataset(with_label=False)`` on the same folder reads the
-    same files.)
-
-    Args:
-        folder: What :func:`ensure_shapes` returned.
-        split: 'train' or 'val'.
-
-    Returns:
-        Paths of PNG files.
-
-    Raises:
-        FileNotFoundError: there is no such split.
-    """
-    images = sorted(Path(folder, split).rglob('*.png'), key=lambda path: path.name)
-    if not images:
-        raise FileNotFoundError(f'Shapes: no images under {Path(folder, split)}')
-    return images
-
-
-_CAPTION = 16
-
-
-def _outlined(scene: Scene, zoom: int) -> np.ndarray:
-    """Enlarge a scene and draw the outline and name of each annotated instance on it."""
-    image = cv2.resize(scene.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
-    for instance in scene.instances:
-        if not instance.annotated:
-            continue
-        large = cv2.resize(instance.mask.astype(np.uint8), None, fx=zoom, fy=zoom,
-                           interpolation=cv2.INTER_NEAREST)
-        contours, _ = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(image, contours, -1, PALETTE[instance.label], 1)
-        x, y, _, height = cv2.boundingRect(large)
-        cv2.putText(image, CLASSES[instance.label], (x + 1, y + height // 2),
-                    cv2.FONT_HERSHEY_PLAIN, 0.8, (255, 255, 255), 1, cv2.LINE_AA)
-    return image
-
-
-def _captioned(scene: Scene, zoom: int) -> np.ndarray:
-    """Enlarge a scene and write its class above it."""
-    image = cv2.resize(scene.image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST)
-    strip = np.zeros((_CAPTION, image.shape[1], 3), np.uint8)
-    cv2.putText(strip, CLASSES[scene.label], (3, _CAPTION - 4), cv2.FONT_HERSHEY_PLAIN, 0.9,
-                (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([strip, image])
-
-
-def contact_sheet(task: str, *, split: str = 'train', rows: int = 5, columns: int = 10,
-                  size: int | None = None, seed: int = 0, zoom: int = 2) -> np.ndarray:
-    """Draw the first ``rows * columns`` samples of a split, with their annotations.
-
-    Args:
-        task: 'cls' (class written above) or 'det' / 'seg' (outlines of the visible masks).
-        split: 'train' or 'val'.
-        rows: Number of rows.
-        columns: Number of columns; 10 puts one class in each column of 'cls'.
-        size: Side of a sample in pixels; None takes the default of the task.
-        seed: Seed of the set.
-        zoom: Enlargement of each sample, whole number.
-
-    Returns:
-        uint8 RGB (height, width, 3).
-
-    Raises:
-        ValueError: an argument is out of range.
-    """
-    draw = _captioned if task == 'cls' else _outlined
-    side = check_parameters(task, rows * columns, 1, size, seed)['size']
-    cells = [draw(render_scene(task, split, i, size=side, seed=seed), zoom)
-             for i in range(rows * columns)]
-    return np.concatenate([np.concatenate(cells[i:i + columns], 1)
-                           for i in range(0, len(cells), columns)])

@@ -65,12 +65,7 @@ def texture_bank() -> tuple[tuple[np.ndarray, ...], ...]:
 
 
 def random_crop(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Cut a random window from a random photograph at a random scale, flip and quarter-turn it.
-
-    Args:
-        rng: Source of every random choice.
-        height: Height of the result in pixels.
-        width: Width of the result in pixels.
+    """A random window of a random photograph at a random scale, flipped and quarter-turned.
 
     Returns:
         uint8 RGB array (height, width, 3), a fresh copy.
@@ -93,16 +88,7 @@ def random_crop(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def recolour(texture: np.ndarray, mean: np.ndarray, contrast: float) -> np.ndarray:
-    """Shift a texture to a mean colour and scale its contrast around it.
-
-    Args:
-        texture: uint8 RGB (H, W, 3).
-        mean: Target mean colour, (3,), grey levels 0 .. 255.
-        contrast: Factor on the deviation from the mean.
-
-    Returns:
-        uint8 RGB (H, W, 3).
-    """
+    """A uint8 texture (H, W, 3) with another mean colour, its deviation from it times a factor."""
     old = np.asarray(cv2.mean(texture))[:3]
     ramp = np.arange(256.0)[:, None]
     table = np.clip(np.rint((ramp - old) * contrast + mean), 0, 255).astype(np.uint8)
@@ -111,16 +97,7 @@ def recolour(texture: np.ndarray, mean: np.ndarray, contrast: float) -> np.ndarr
 
 def random_colour(rng: np.random.Generator, texture: np.ndarray,
                   contrast: tuple[float, float]) -> np.ndarray:
-    """Jitter brightness, contrast, channel order and tint of a background texture.
-
-    Args:
-        rng: Source of every random choice.
-        texture: uint8 RGB (H, W, 3).
-        contrast: Range of factors on its contrast.
-
-    Returns:
-        uint8 RGB (H, W, 3).
-    """
+    """Jitter brightness, contrast (by a range of factors), channel order and tint of a texture."""
     texture = np.ascontiguousarray(texture[..., rng.permutation(3)])
     mean = np.asarray(cv2.mean(texture))[:3]
     mean = 0.4 * mean + 0.6 * rng.uniform(60, 150) + rng.uniform(-25, 25, 3)

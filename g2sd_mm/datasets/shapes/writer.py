@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,58 +17,27 @@ from .scene import SPLITS, Scene, render_scene
 #: Task -> what its folder is called, and holds.
 KINDS = {'cls': 'cls', 'det': 'scenes', 'seg': 'scenes', 'depth': 'depth'}
 
-_BESIDE = {'scenes': ('masks',), 'depth': ('depth',)}
-_LISTS = {'cls': 'annotations/{}.txt', 'depth': 'annotations/{}.txt'}
+#: Kind of set -> folder with a file for every image.
+BESIDE = {'scenes': 'masks', 'depth': 'depth'}
+
+_TASK = {'cls': 'cls', 'scenes': 'det', 'depth': 'depth'}
 _FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
-class Fingerprint:
-    """SHA-256 over names and contents of files, in the order in which they are written."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def add(self, name: str, data: bytes) -> None:
-        """Take one file in; the length keeps neighbouring files from being mistaken."""
-        self._hash.update(f'{name}\0{len(data)}\0'.encode())
-        self._hash.update(data)
-
-    def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
-        return self._hash.hexdigest()
+def annotation_name(kind: str, split: str) -> str:
+    """Relative path of the annotation file of a split."""
+    return f'annotations/instances_{split}.json' if kind == 'scenes' else f'annotations/{split}.txt'
 
 
-def annotation_names(kind: str) -> tuple[str, ...]:
-    """Relative paths of the annotation files of a set, in fingerprint order."""
-    pattern = _LISTS.get(kind, 'annotations/instances_{}.json')
-    return tuple(pattern.format(split) for split in SPLITS)
+def take_in(fingerprint: hashlib._Hash, name: str, data: bytes) -> None:
+    """Take a file in; its length keeps neighbouring files from being mistaken."""
+    fingerprint.update(f'{name}\0{len(data)}\0'.encode())
+    fingerprint.update(data)
 
 
-def beside_images(kind: str) -> tuple[str, ...]:
-    """Folders of a set that hold a file for every image."""
-    return _BESIDE.get(kind, ())
-
-
-def image_name(task: str, split: str, index: int) -> str:
-    """Relative path of an image; numbers in names start at 1, as COCO ids do."""
-    if task == 'cls':
-        return f'{split}/{CLASSES[index % len(CLASSES)]}/{index + 1:06d}.png'
-    return f'{split}/{index + 1:06d}.png'
-
-
-def mask_name(split: str, index: int) -> str:
-    """Relative path of the semantic mask of a scene."""
-    return f'masks/{split}/{index + 1:06d}.png'
-
-
-def depth_name(split: str, index: int) -> str:
-    """Relative path of the depth map of a scene."""
-    return f'depth/{split}/{index + 1:06d}.png'
-
-
-def _save(folder: Path, name: str, data: bytes, fingerprint: Fingerprint) -> None:
+def _save(folder: Path, name: str, data: bytes, fingerprint: hashlib._Hash) -> None:
     (folder / name).write_bytes(data)
-    fingerprint.add(name, data)
+    take_in(fingerprint, name, data)
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -80,17 +48,9 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def coco_annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[str, Any]]:
-    """COCO records of a scene's annotated instances, back to front.
+    """COCO records of a scene's annotated instances, back to front; their ids follow the first.
 
-    Args:
-        scene: The scene.
-        image_id: Id of its image.
-        first_id: Id of the first record; the others follow.
-
-    Returns:
-        Dicts with ``segmentation`` (compressed RLE of the visible pixels), ``area`` (their number),
-        ``bbox`` (x, y, width, height of the visible pixels), ``category_id`` (1 .. 10) and
-        ``iscrowd`` 0.
+    Box, area and run lengths are of the visible pixels.
     """
     from pycocotools import mask as coco_mask  # only scenes need it
 
@@ -114,38 +74,28 @@ def coco_annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[st
     return records
 
 
-def _scenes(task: str, split: str, count: int, size: int, seed: int) -> Iterator[tuple[int, Scene]]:
-    for index in range(count):
-        yield index, render_scene(task, split, index, size=size, seed=seed)
-
-
-def _write_labelled(folder: Path, split: str, count: int, size: int, seed: int,
-                    images: Fingerprint) -> bytes:
-    """Write the images of a classification split; return its list file."""
-    for name in CLASSES:
-        (folder / split / name).mkdir(parents=True)
-    lines = []
-    for index, scene in _scenes('cls', split, count, size, seed):
-        name = image_name('cls', split, index)
-        _save(folder, name, _png(scene.image), images)
-        lines.append(f'{name.removeprefix(split + "/")} {scene.label}\n')
-    return ''.join(sorted(lines)).encode()
-
-
-def _write_scenes(folder: Path, split: str, count: int, size: int, seed: int,
-                  images: Fingerprint) -> bytes:
-    """Write images and semantic masks of a split of scenes; return its COCO file."""
-    (folder / split).mkdir(parents=True)
-    (folder / 'masks' / split).mkdir(parents=True)
+def _write_split(folder: Path, kind: str, split: str, count: int, size: int, seed: int,
+                 images: hashlib._Hash) -> bytes:
+    """Write the images of a split, and what lies beside them; return its annotation file."""
+    classes = [f'{split}/{name}' for name in CLASSES] if kind == 'cls' else [split]
+    for place in (*classes, *([f'{BESIDE[kind]}/{split}'] if kind in BESIDE else [])):
+        (folder / place).mkdir(parents=True)
+    lines, entries = [], []
     records: list[dict[str, Any]] = []
-    entries = []
-    for index, scene in _scenes('det', split, count, size, seed):
-        name = image_name('det', split, index)
-        _save(folder, name, _png(scene.image), images)
-        _save(folder, mask_name(split, index), _png(scene.semantic()), images)
-        entries.append({'id': index + 1, 'file_name': name.removeprefix(split + '/'),
-                        'width': size, 'height': size})
-        records += coco_annotations(scene, index + 1, len(records) + 1)
+    for index in range(count):
+        scene = render_scene(_TASK[kind], split, index, size=size, seed=seed)
+        file = f'{index + 1:06d}.png'  # from 1, as COCO ids
+        name = f'{CLASSES[scene.label]}/{file}' if kind == 'cls' else file
+        _save(folder, f'{split}/{name}', _png(scene.image), images)
+        lines.append(f'{name} {scene.label}\n' if kind == 'cls' else f'{name}\n')
+        if kind == 'scenes':
+            _save(folder, f'masks/{split}/{file}', _png(scene.semantic()), images)
+            entries.append({'id': index + 1, 'file_name': name, 'width': size, 'height': size})
+            records += coco_annotations(scene, index + 1, len(records) + 1)
+        elif scene.depth is not None:
+            _save(folder, f'depth/{split}/{file}', _png(as_millimetres(scene.depth)), images)
+    if kind != 'scenes':
+        return ''.join(sorted(lines)).encode()
     categories = [{'id': i + 1, 'name': name, 'supercategory': 'shape'}
                   for i, name in enumerate(CLASSES)]
     data = {'info': {'description': f'Shapes, {split}'}, 'licenses': [], 'images': entries,
@@ -153,41 +103,16 @@ def _write_scenes(folder: Path, split: str, count: int, size: int, seed: int,
     return json.dumps(data, separators=(',', ':')).encode()
 
 
-def _write_depth(folder: Path, split: str, count: int, size: int, seed: int,
-                 images: Fingerprint) -> bytes:
-    """Write images and depth maps of a split of scenes; return the list of images."""
-    (folder / split).mkdir(parents=True)
-    (folder / 'depth' / split).mkdir(parents=True)
-    lines = []
-    for index, scene in _scenes('depth', split, count, size, seed):
-        assert scene.depth is not None
-        name = image_name('depth', split, index)
-        _save(folder, name, _png(scene.image), images)
-        _save(folder, depth_name(split, index), _png(as_millimetres(scene.depth)), images)
-        lines.append(f'{name.removeprefix(split + "/")}\n')
-    return ''.join(lines).encode()
-
-
-_WRITERS = {'cls': _write_labelled, 'scenes': _write_scenes, 'depth': _write_depth}
-
-
 def write_set(folder: Path, kind: str, counts: dict[str, int], size: int,
               seed: int) -> dict[str, str]:
-    """Generate every file of a set except ``meta.json``.
-
-    Args:
-        folder: Existing empty folder.
-        kind: of :data:`KINDS`.
-        counts: Number of images of each split.
-        size: Side of the images in pixels.
-        seed: Seed of the set.
+    """Generate every file of a set except ``meta.json`` into an empty folder.
 
     Returns:
         ``annotations_sha256`` and ``images_sha256`` (images, semantic masks, depth maps).
     """
-    write = _WRITERS[kind]
-    images, annotations = Fingerprint(), Fingerprint()
+    images, annotations = hashlib.sha256(), hashlib.sha256()
     (folder / 'annotations').mkdir()
-    for split, name in zip(SPLITS, annotation_names(kind), strict=True):
-        _save(folder, name, write(folder, split, counts[split], size, seed, images), annotations)
+    for split in SPLITS:
+        data = _write_split(folder, kind, split, counts[split], size, seed, images)
+        _save(folder, annotation_name(kind, split), data, annotations)
     return {'annotations_sha256': annotations.hexdigest(), 'images_sha256': images.hexdigest()}
