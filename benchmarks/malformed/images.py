@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from g2sd_mm.data_checks.images import look_at_image
-from g2sd_mm.data_checks.masks import Labels, look_at_mask
+from g2sd_mm.data_checks.masks import Labels
 from g2sd_mm.errors import DataError
 from g2sd_mm.students.images import read_image
 from tests.helpers import odd_images as odd
@@ -144,7 +144,7 @@ def _read_mask(content: bytes, work: Path) -> None:
     for index in range(len(training)):
         labels = training[index]['data_samples'].gt_sem_seg.data
         assert all(label < _CLASSES or label == 255 for label in labels.unique())
-    look_at_mask(str(work / 'masks' / 'bad.png'), Labels(_CLASSES))
+    Labels(_CLASSES).look(str(work / 'masks' / 'bad.png'))
     validation = DATASETS.build({**inner, 'test_mode': True})
     refused = 0
     for index in range(len(validation)):

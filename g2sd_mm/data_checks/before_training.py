@@ -21,7 +21,7 @@ from ..data_layouts.converted import sizes_of
 from ..errors import DataError
 from ..image_files import is_image, is_stray, spread
 from .class_folders import count_labels
-from .coco import Reading, count_objects, lacking_masks, wrong_size
+from .coco import Reading, count_objects, mask_problems, wrong_size
 from .contents import Contents, merged, problems
 from .findings import Finding
 from .masks import Labels, count_masks, labels_in
@@ -44,6 +44,12 @@ def kind_of(made: Any) -> str | None:
     if hasattr(made, 'COCOAPI'):
         return OBJECTS
     return CLASSES if hasattr(made, 'extensions') else None
+
+
+def annotations_of(made: Any, keep: bool = True) -> dict[str, Any]:
+    """The content of a COCO data set's file, see :func:`read_annotations`."""
+    with fileio.get_local_path(made.ann_file) as path:
+        return read_annotations(path, keep).content
 
 
 def reading_of(
@@ -165,10 +171,9 @@ def _listed(made: Any) -> Contents:
 
 
 def _objects(made: Any, dataset: Mapping[str, Any], training: bool, evaluator: Any) -> Contents:
-    with fileio.get_local_path(made.ann_file) as path:
-        content = read_annotations(path, keep=True).content
+    content = annotations_of(made)
     reading = reading_of(made, dataset, training, evaluator)
-    if not training and reading.masks and (lacking := lacking_masks(content, reading)):
+    if not training and (lacking := mask_problems(content, reading)['lacking-mask']):
         detail = f'{lacking} of {len(content["annotations"])} objects'
         raise DataError(Finding('lacking-mask', made.ann_file, detail).line)
     _check_sizes(content['images'], made, dataset)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmengine import fileio
 from mmengine.config import Config
 
 from ..config.boxes_alone import (
@@ -16,10 +15,9 @@ from ..config.boxes_alone import (
     read_boxes_alone,
 )
 from ..config.parts import LOADERS, innermost_datasets
-from ..data_layouts.coco_file import read_annotations
 from ..errors import UserError
-from .before_training import OBJECTS, kind_of, outline, reading_of
-from .coco import coded_masks, masks_and_none
+from .before_training import OBJECTS, annotations_of, kind_of, outline, reading_of
+from .coco import mask_problems, masks_and_none
 from .findings import Finding
 
 _TRAINED = LOADERS[0]
@@ -78,9 +76,7 @@ def _draw_run_lengths(cfg: Config, loaders: Sequence[str], keep: bool) -> Findin
             reading = reading_of(made, dataset, loader == _TRAINED)
             if not reading.polygons:
                 continue
-            with fileio.get_local_path(made.ann_file) as path:
-                content = read_annotations(path, keep=keep).content
-            if number := coded_masks(content, reading):
+            if number := mask_problems(annotations_of(made, keep), reading)['coded-mask']:
                 for step in dataset.pipeline:
                     if step.get('with_mask'):
                         step.poly2mask = True
@@ -107,10 +103,8 @@ def _counted(cfg: Config, loader: str, keep: bool) -> tuple[str, tuple[int, int,
     """Files of a loader, and their objects with a mask, without one, with a broken one."""
     total, places = (0, 0, 0), []
     for dataset, made in _of_objects(cfg, loader):
-        with fileio.get_local_path(made.ann_file) as path:
-            content = read_annotations(path, keep=keep).content
         reading = reading_of(made, dataset, loader == _TRAINED)
-        counts = masks_and_none(content, reading)
+        counts = masks_and_none(annotations_of(made, keep), reading)
         total = (total[0] + counts[0], total[1] + counts[1], total[2] + counts[2])
         places.append(made.ann_file)
     return ', '.join(dict.fromkeys(places)), total

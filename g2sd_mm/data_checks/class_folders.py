@@ -6,17 +6,43 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
 from ..image_files import ENDINGS, UNREAD_ENDINGS, files_below, folders_in, is_image
 from .contents import Contents, problems
 from .findings import Finding
 from .images import Picture
-from .masks import Labels, Mask
-from .source import TRAINING, Crop, say_passed_over, too_small
+from .masks import Mask
+from .source import TRAINING, Source, say_passed_over
+
+#: Cuts that leave a smaller image as small as it is, and what makes each pad it.
+_CROPS = {'RandomCrop': 'pad_if_needed', 'CenterCrop': 'auto_pad'}
+#: Steps that look at an image, or turn it, and leave its size.
+_KEEP_SIZE = ('Load', 'RandomFlip', 'Check', 'ColorJitter', 'PhotoMetric', 'Normalize')
+#: Height and width in pixels.
+Crop = tuple[int, int]
 
 
-class ClassFolders:
+def crop_of_whole_image(pipeline: Sequence[Mapping[str, Any]]) -> Crop | None:
+    """The crop that a pipeline takes from an image as it is in the file.
+
+    None if it resizes or pads before, or pads what is too small.
+    """
+    for step in pipeline:
+        name = str(step.get('type', '')).rpartition('.')[2]
+        if name in _CROPS:
+            size = step.get('crop_size')
+            if step.get(_CROPS[name]) or step.get('padding') or step.get('crop_type'):
+                return None
+            height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
+            return int(height), int(width)
+        if not name.startswith(_KEEP_SIZE):
+            return None
+    return None
+
+
+class ClassFolders(Source):
     """``root/<class>/**/<image>``, links to folders followed.
 
     Args:
@@ -62,10 +88,6 @@ class ClassFolders:
         """Files with an image's ending; below class folders, where there are classes."""
         return [str(path) for path in self._files if self._is_read(path)]
 
-    def masks(self) -> Sequence[tuple[str, Labels]]:
-        """None."""
-        return ()
-
     def label(self, path: str) -> str | None:
         """The folder below ``root``."""
         return Path(path).relative_to(self.root).parts[0] if self.labelled else None
@@ -93,8 +115,12 @@ class ClassFolders:
     def compare(
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
     ) -> Iterable[Finding]:
-        """Images that the crop is too large for."""
-        return too_small(self.crop, (pictures[path] for path in self.images()))
+        """Images that are smaller than the crop in one direction."""
+        for path in self.images() if self.crop else ():
+            size = pictures[path].size
+            if self.crop and size and (size[1] < self.crop[0] or size[0] < self.crop[1]):
+                detail = f'{size[0]}x{size[1]} px, the crop is {self.crop[1]}x{self.crop[0]}'
+                yield Finding('smaller-than-crop', path, detail)
 
     def _is_read(self, path: Path) -> bool:
         deep = path.parent != self.root or not self.labelled

@@ -22,15 +22,15 @@ from ..errors import DataError
 from .contents import CROWD, NO_MASK, NOT_LISTED, Contents, problems
 from .findings import Finding
 from .images import Picture
-from .masks import Labels, Mask
-from .source import TRAINING
+from .masks import Mask
+from .source import TRAINING, Source
 
 _SLACK = 1.0  # px; boxes are rounded by about so much
 _LEAST_AREA = 1e-3  # square px
 _FAR = 3.0  # px; by less, small boxes are rounded
 
 
-class CocoSplit:
+class CocoSplit(Source):
     """One annotation file.
 
     Args:
@@ -61,7 +61,7 @@ class CocoSplit:
         self._listed_ids = set() if self._malformed else listed_ids(self._content, self._reading)
         # tools that draw boxes alone leave empty lists in the masks' place
         self._boxes_alone = not self._malformed and not any(
-            map(has_mask, self._content['annotations'])
+            has_mask(entry.get('segmentation')) for entry in self._content['annotations']
         )
         self._listed = {_key(entry.get('id')) for entry in self._content['images']}
         self._entries = {
@@ -73,14 +73,6 @@ class CocoSplit:
     def images(self) -> Sequence[str]:
         """All listed images."""
         return [self._path(entry) for entry in self._entries.values()]
-
-    def masks(self) -> Sequence[tuple[str, Labels]]:
-        """None: masks are in the JSON."""
-        return ()
-
-    def label(self, path: str) -> None:
-        """No class: an image may show several."""
-        return
 
     def structure(self) -> Iterable[Finding]:
         """Everything that the JSON shows by itself."""
@@ -176,19 +168,8 @@ class CocoSplit:
             if not any(kinds):
                 kinds.append(_unlike(box, box_of(annotation)))
         if not self._malformed:
-            kinds.append(self._mask_problem(annotation))
+            kinds.append(_mask_problem(annotation, self._reading, self._listed_ids))
         yield from (Finding(kind, self._path(entry), where) for kind in kinds if kind)
-
-
-    def _mask_problem(self, annotation: dict[str, Any]) -> str:
-        """What the pipeline, or the metric, does not take."""
-        reading = self._reading
-        if not reading.masks or annotation['category_id'] not in self._listed_ids:
-            return ''
-        if not reading.training and not has_mask(annotation, whole=True):
-            return 'lacking-mask'
-        coded = isinstance(annotation.get('segmentation'), dict) and not annotation.get('iscrowd')
-        return 'coded-mask' if reading.polygons and coded else ''
 
 
 def wrong_size(path: str, listed: Any, found: tuple[int, int], turned: bool) -> Finding:
@@ -311,11 +292,20 @@ def _are_corners(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, Any]
     return inside and len(boxes) >= _FEW and 4 * sum(far) >= len(boxes)
 
 
-def lacking_masks(content: dict[str, Any], reading: Reading) -> int:
-    """Objects of the classes that an evaluation of masks cannot read the masks of."""
+def mask_problems(content: dict[str, Any], reading: Reading) -> Counter[str]:
+    """How many objects have a mask that the pipeline, or the metric, does not take, by kind."""
     listed = listed_ids(content, reading)
-    objects = (a for a in content['annotations'] if a['category_id'] in listed)
-    return sum(not has_mask(annotation, whole=True) for annotation in objects)
+    return Counter(_mask_problem(entry, reading, listed) for entry in content['annotations'])
+
+
+def _mask_problem(annotation: dict[str, Any], reading: Reading, listed: set[Any]) -> str:
+    mask: Any = annotation.get('segmentation')
+    if not reading.masks or annotation['category_id'] not in listed:
+        return ''
+    if not reading.training and not has_mask(mask, whole=True):
+        return 'lacking-mask'
+    coded = isinstance(mask, dict) and not annotation.get('iscrowd')
+    return 'coded-mask' if reading.polygons and coded else ''
 
 
 def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int, int]:
@@ -333,15 +323,8 @@ def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int,
         if _reason(annotation, sizes.get(annotation['image_id']), boxes):
             continue
         mask: Any = annotation.get('segmentation')
-        counts[0 if has_mask(annotation) else 2 if mask and any(mask) else 1] += 1
+        counts[0 if has_mask(mask) else 2 if mask and any(mask) else 1] += 1
     return counts[0], counts[1], counts[2]
-
-
-def coded_masks(content: dict[str, Any], reading: Reading) -> int:
-    """Objects of the classes, no crowd regions among them, whose masks are run lengths."""
-    listed = listed_ids(content, reading)
-    objects = (a for a in content['annotations'] if a['category_id'] in listed)
-    return sum(isinstance(a.get('segmentation'), dict) and not a.get('iscrowd') for a in objects)
 
 
 def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:
@@ -350,12 +333,11 @@ def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:
     return {key for key, name in names.items() if name in (reading.classes or names.values())}
 
 
-def has_mask(annotation: dict[str, Any], whole: bool = False) -> bool:
-    """Whether an object's mask is run lengths, or has a polygon of at least three points.
+def has_mask(mask: Any, whole: bool = False) -> bool:
+    """Whether a ``segmentation`` is run lengths, or has a polygon of at least three points.
 
     With ``whole`` all of its polygons must have: pycocotools can read no others.
     """
-    mask: Any = annotation.get('segmentation')
     if isinstance(mask, dict):
         return {'size', 'counts'} <= set(mask)
     found = (len(p) >= 6 and len(p) % 2 == 0 for p in mask or ())
@@ -374,6 +356,6 @@ def _reason(
     inside = min(x + w, size[0]) > max(x, 0) and min(y + h, size[1]) > max(y, 0)
     if w < 1 or h < 1 or annotation['area'] <= 0 or not inside:
         return _TINY
-    if reading.masks and reading.training and not has_mask(annotation):
+    if reading.masks and reading.training and not has_mask(annotation.get('segmentation')):
         return NO_MASK
     return ''

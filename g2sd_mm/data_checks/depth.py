@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,8 @@ class ImageDepths(ImageMasks):
         DataError: if one of the folders is missing, or there are no images.
     """
 
+    _stray_kind, _called = 'stray-depth', 'depth map'
+
     def __init__(
         self,
         images: str | Path,
@@ -194,22 +196,11 @@ class ImageDepths(ImageMasks):
         """Each image's map."""
         return [(path, self._reading) for path in self._pairs.values()]
 
-    def structure(self) -> Iterable[Finding]:
-        """Maps that belong to no image, and images that are not read."""
-        for finding in super().structure():
-            stray = finding.kind == 'stray-mask'
-            yield replace(finding, kind='stray-depth') if stray else finding
-
     def compare(
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
     ) -> Iterable[Finding]:
         """Sizes of images and maps."""
-        for image, path in self._pairs.items():
-            sizes = [look.size for look in (pictures[image], masks[path])]
-            if all(sizes) and sizes[0] != sizes[1]:
-                kind = 'rotated-annotated' if pictures[image].rotated else 'size-mismatch'
-                words = ' and '.join(f'{size[0]}x{size[1]}' for size in sizes if size)
-                yield Finding(kind, image, f'{words} px, depth map {path}')
+        return self._compare_sizes(pictures, masks)
 
 
 def _ending_in(folder: str | Path) -> str:

@@ -12,10 +12,10 @@ from .contents import problems
 from .findings import Finding
 from .images import Picture
 from .masks import Labels, Mask, Reading, count_masks
-from .source import TRAINING, Crop, say_passed_over, too_small
+from .source import TRAINING, Source, say_passed_over
 
 
-class ImageMasks:
+class ImageMasks(Source):
     """``images/**/a.jpg`` with ``masks/**/a.png``.
 
     Args:
@@ -27,12 +27,13 @@ class ImageMasks:
         names: of the classes; None calls them by their numbers.
         pairs: image -> mask, of a data set that lists them; None pairs all images with the masks of
             their names.
-        crop: what the pipeline cuts out of an image as it is; None asks nothing.
         one_size: whether images are put into batches as they are.
 
     Raises:
         DataError: if one of the folders is missing, or there are no images.
     """
+
+    _stray_kind, _called = 'stray-mask', 'mask'
 
     def __init__(
         self,
@@ -44,12 +45,11 @@ class ImageMasks:
         mask_ending: str = '.png',
         names: Sequence[str] | None = None,
         pairs: Mapping[str, str] | None = None,
-        crop: Crop | None = None,
         one_size: bool = False,
     ) -> None:
         self.split, self.place = split, str(images)
         self.labels, self.names = labels or Labels(), names
-        self.crop, self.one_size = crop, one_size
+        self.one_size = one_size
         for folder in (images, masks):
             if not Path(folder).is_dir():
                 raise DataError(f'no folder {folder}')
@@ -86,13 +86,9 @@ class ImageMasks:
         """Each image's."""
         return [(mask, self.labels) for mask in self._pairs.values()]
 
-    def label(self, path: str) -> None:
-        """No class: an image may show several."""
-        return
-
     def structure(self) -> Iterable[Finding]:
         """Masks that belong to no image, and images that are not read."""
-        yield from (Finding('stray-mask', path) for path in self._stray)
+        yield from (Finding(self._stray_kind, path) for path in self._stray)
         yield from (Finding('other-ending', path) for path in self._others)
         yield from say_passed_over(self.place, self._passed_over)
 
@@ -100,14 +96,7 @@ class ImageMasks:
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
     ) -> Iterable[Finding]:
         """Sizes of images and masks, and what the masks hold together."""
-        for image, mask_path in self._pairs.items():
-            picture, mask = pictures[image], masks[mask_path]
-            # an image that is turned fits a mask that was drawn on it as it is shown
-            if picture.size and mask.size and picture.size != mask.size:
-                sizes = ' and '.join(f'{w}x{h}' for w, h in (picture.size, mask.size))
-                kind = 'rotated-annotated' if picture.rotated else 'size-mismatch'
-                yield Finding(kind, image, f'{sizes} px, mask {mask_path}')
-        yield from too_small(self.crop, (pictures[image] for image in self._pairs))
+        yield from self._compare_sizes(pictures, masks)
         sizes_found = {p.size: p for i in self._pairs if (p := pictures[i]).size is not None}
         if self.one_size and len(sizes_found) > 1:
             examples = [f'{w}x{h} px ({p.path})' for (w, h), p in sizes_found.items()]
@@ -117,6 +106,17 @@ class ImageMasks:
         if len(readable) == len(looks):
             contents = count_masks(self.place, self.labels, self.names, readable)
             yield from problems(contents, self.split.startswith(TRAINING))
+
+    def _compare_sizes(
+        self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
+    ) -> Iterable[Finding]:
+        for image, mask_path in self._pairs.items():
+            picture, mask = pictures[image], masks[mask_path]
+            # an image that is turned fits a mask that was drawn on it as it is shown
+            if picture.size and mask.size and picture.size != mask.size:
+                sizes = ' and '.join(f'{w}x{h}' for w, h in (picture.size, mask.size))
+                kind = 'rotated-annotated' if picture.rotated else 'size-mismatch'
+                yield Finding(kind, image, f'{sizes} px, {self._called} {mask_path}')
 
 
 def _mask_of(

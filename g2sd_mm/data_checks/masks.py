@@ -39,8 +39,39 @@ class Labels:
         return [i for i in found if not (first <= i <= last) and not self._counts_not(i)]
 
     def look(self, path: str) -> Mask:
-        """Look at a mask file that is read so."""
-        return look_at_mask(path, self)
+        """Decode a mask and tell what is wrong with it; never raises for a bad file."""
+
+        def bad(kind: str, detail: str = '', size: tuple[int, int] | None = None) -> Mask:
+            return Mask(path, size, (Finding(kind, path, detail),))
+
+        if not Path(path).is_file():
+            return bad('missing-mask')
+        if Path(path).stat().st_size == 0:
+            return bad('empty-file')
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                with Image.open(path) as image:
+                    numbers = np.asarray(image)
+        except Image.DecompressionBombError as error:
+            return bad('too-large', str(error).partition(',')[0])
+        except OSError as error:
+            return bad('truncated' if 'truncated' in str(error) else 'unreadable')
+        except Exception:  # damaged data can make a parser raise anything
+            return bad('unreadable')
+        size = (numbers.shape[1], numbers.shape[0])
+        if numbers.ndim != 2:
+            return bad('coloured-mask', f'{numbers.shape[2]} channels', size)
+        if numbers.dtype.kind == 'f':
+            return bad('label-range', 'numbers with a point', size)
+        found = [int(label) for label in np.unique(numbers)]
+        strange = self.strange(found)
+        if strange:
+            classes = 'labels are 8 bits' if self.classes is None else f'{self.classes} classes'
+            return bad('label-range', f'labels {strange[:5]}, {classes}', size)
+        if self.nothing(found):
+            return replace(bad('unlabelled-mask', '', size), labels=tuple(found))
+        return Mask(path, size, labels=tuple(found))
 
     def nothing(self, found: list[int]) -> bool:
         """Whether no pixel has a class."""
@@ -74,42 +105,6 @@ class Reading(Protocol):
 
     def look(self, path: str) -> Mask:
         """Decode the file and tell what is wrong with it; never raises for a bad file."""
-
-
-def look_at_mask(path: str, labels: Labels) -> Mask:
-    """Decode a mask and tell what is wrong with it; never raises for a bad file."""
-
-    def bad(kind: str, detail: str = '', size: tuple[int, int] | None = None) -> Mask:
-        return Mask(path, size, (Finding(kind, path, detail),))
-
-    if not Path(path).is_file():
-        return bad('missing-mask')
-    if Path(path).stat().st_size == 0:
-        return bad('empty-file')
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(path) as image:
-                numbers = np.asarray(image)
-    except Image.DecompressionBombError as error:
-        return bad('too-large', str(error).partition(',')[0])
-    except OSError as error:
-        return bad('truncated' if 'truncated' in str(error) else 'unreadable')
-    except Exception:  # damaged data can make a parser raise anything
-        return bad('unreadable')
-    size = (numbers.shape[1], numbers.shape[0])
-    if numbers.ndim != 2:
-        return bad('coloured-mask', f'{numbers.shape[2]} channels', size)
-    if numbers.dtype.kind == 'f':
-        return bad('label-range', 'numbers with a point', size)
-    found = [int(label) for label in np.unique(numbers)]
-    strange = labels.strange(found)
-    if strange:
-        classes = 'labels are 8 bits' if labels.classes is None else f'{labels.classes} classes'
-        return bad('label-range', f'labels {strange[:5]}, {classes}', size)
-    if labels.nothing(found):
-        return replace(bad('unlabelled-mask', '', size), labels=tuple(found))
-    return Mask(path, size, labels=tuple(found))
 
 
 def count_masks(

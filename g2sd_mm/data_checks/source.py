@@ -1,14 +1,12 @@
-"""Where samples come from: the part that each layout plays, what is cropped, what is twice."""
+"""Where samples come from: the part that each layout plays, and what is there twice."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
 
 from ..data_layouts.copies import original
 from ..image_files import is_broken_link
@@ -17,7 +15,7 @@ from .images import Picture
 from .masks import Mask, Reading
 
 
-class Source(Protocol):
+class Source:
     """One split of a data set.
 
     Attributes:
@@ -30,20 +28,25 @@ class Source(Protocol):
 
     def images(self) -> Sequence[str]:
         """Paths of the images to look at."""
+        raise NotImplementedError
 
     def masks(self) -> Sequence[tuple[str, Reading]]:
         """Paths of the masks, or depth maps, to look at, with how they are read."""
+        return ()
 
     def structure(self) -> Iterable[Finding]:
         """What is wrong without opening an image."""
+        raise NotImplementedError
 
     def compare(
         self, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
     ) -> Iterable[Finding]:
         """What is wrong with images and annotations together, once all have been looked at."""
+        return ()
 
     def label(self, path: str) -> str | None:
-        """The class of an image, where images have one."""
+        """The class of an image, where it has one."""
+        return None
 
 
 TRAINING = 'train'
@@ -88,46 +91,3 @@ def _within(labels: Mapping[str, str | None]) -> Iterator[Finding]:
     for path in others:
         kind = 'duplicate' if labels[path] == labels[first] else 'conflicting-labels'
         yield Finding(kind, path, f'is {original(first)}')
-
-
-#: Cuts that leave a smaller image as small as it is, and what makes each pad it.
-_CROPS = {'RandomCrop': 'pad_if_needed', 'CenterCrop': 'auto_pad'}
-#: Steps that look at an image, or turn it, and leave its size.
-_KEEP_SIZE = ('Load', 'RandomFlip', 'Check', 'ColorJitter', 'PhotoMetric', 'Normalize')
-
-
-@dataclass(frozen=True)
-class Crop:
-    """The size of a crop, in pixels."""
-
-    height: int
-    width: int
-
-
-def crop_of_whole_image(pipeline: Sequence[Mapping[str, Any]]) -> Crop | None:
-    """The crop that a pipeline takes from an image as it is in the file.
-
-    None if it resizes or pads before, or pads what is too small.
-    """
-    for step in pipeline:
-        name = str(step.get('type', '')).rpartition('.')[2]
-        if name in _CROPS:
-            size = step.get('crop_size')
-            if step.get(_CROPS[name]) or step.get('padding') or step.get('crop_type'):
-                return None
-            height, width = (size, size) if isinstance(size, int) else tuple(size or (0, 0))
-            return Crop(int(height), int(width))
-        if not name.startswith(_KEEP_SIZE):
-            return None
-    return None
-
-
-def too_small(crop: Crop | None, pictures: Iterable[Picture]) -> Iterator[Finding]:
-    """Images that are smaller than the crop in one direction."""
-    for picture in pictures:
-        if crop is None or picture.size is None:
-            continue
-        width, height = picture.size
-        if height < crop.height or width < crop.width:
-            detail = f'{width}x{height} px, the crop is {crop.width}x{crop.height}'
-            yield Finding('smaller-than-crop', picture.path, detail)

@@ -13,6 +13,7 @@ from mmdet.registry import DATASETS
 from mmengine.logging import print_log
 
 from ..compat.coco_files import indexed, say
+from ..data_checks.coco import has_mask
 from ..data_layouts.coco_file import read_annotations
 from ..data_layouts.coco_mended import categories_of
 from ..errors import DataError
@@ -107,17 +108,14 @@ class CheckedCocoDataset(CocoDataset):
                     'pipeline keeps polygons: set poly2mask=True in its LoadAnnotations'
                 )
         if self.test_mode and any(getattr(step, 'with_mask', False) for step in steps):
-            broken = [Path(info['img_path']).name for info, i in instances if _broken(i['mask'])]
+            broken = [
+                Path(info['img_path']).name
+                for info, instance in instances
+                if not has_mask(instance['mask'], whole=True)
+            ]
             if broken:
                 raise DataError(
                     f'{self.ann_file} has {len(broken)} instances whose mask is no polygon, which '
                     f'the evaluation of masks cannot read (images {", ".join(broken[:3])}): mend '
                     'or remove them, or evaluate boxes alone: --cfg-options boxes_only=True'
                 )
-
-
-def _broken(mask: list | dict) -> bool:
-    """Whether a mask is neither run lengths nor polygons of at least three points."""
-    if isinstance(mask, dict):
-        return not {'size', 'counts'} <= set(mask)
-    return not mask or any(len(polygon) < 6 or len(polygon) % 2 for polygon in mask)

@@ -27,11 +27,10 @@ from ..data_checks.before_training import (
     reading_of,
 )
 from ..data_checks.boxes_or_masks import choose_boxes_or_masks
-from ..data_checks.class_folders import ClassFolders, ImageList
+from ..data_checks.class_folders import ClassFolders, ImageList, crop_of_whole_image
 from ..data_checks.coco import CocoSplit
 from ..data_checks.image_masks import ImageMasks
 from ..data_checks.source import TRAINING as TRAINED
-from ..data_checks.source import crop_of_whole_image
 from ..datasets.shapes import ensure_shapes
 from ..errors import DataError, UserError
 from ..text import one_line, some

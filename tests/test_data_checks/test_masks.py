@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from g2sd_mm.data_checks.masks import Labels, look_at_mask
+from g2sd_mm.data_checks.masks import Labels
 
 from ..helpers import odd_images as odd
 
@@ -18,7 +18,7 @@ def look(tmp_path):
         if mode:
             image = image.convert(mode)
         image.save(tmp_path / 'm.png')
-        mask = look_at_mask(str(tmp_path / 'm.png'), labels)
+        mask = labels.look(str(tmp_path / 'm.png'))
         return mask.size, [(finding.kind, finding.detail) for finding in mask.findings]
 
     return write_and_look
@@ -77,6 +77,6 @@ def test_files_that_are_no_mask(tmp_path, content, kind):
     path = tmp_path / 'm.png'
     if content is not None:
         path.write_bytes(content)
-    mask = look_at_mask(str(path), Labels(4))
+    mask = Labels(4).look(str(path))
     assert [finding.kind for finding in mask.findings] == [kind]
     assert mask.size is None
