@@ -14,8 +14,7 @@ from ..errors import DataError
 from ..image_files import files_below, folders_in, is_image, is_stray
 from ..text import printable, some
 from .choices import Choices
-from .converted import after_holding_out
-from .copies import copy_of, digest_of, held_out, link
+from .copies import copy_of, digest_of, link
 from .layout import Layout, Listing, Split, split_named, split_of
 from .names import names_beside
 
@@ -39,11 +38,7 @@ class _Row:
 
 
 class ClassList:
-    """A folder with images and a CSV file that has a class for each.
-
-    Args:
-        listing: of its files.
-    """
+    """A folder with images and a CSV file that has a class for each."""
 
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing
@@ -327,34 +322,3 @@ def with_names(layout: Layout, choices: Choices) -> Layout:
     return replace(
         layout, root=copy, splits=tuple(splits), copy=copy, notes=(*layout.notes, note)
     )
-
-
-def hold_out_classes(layout: Layout, train: Split, choices: Choices) -> Layout:
-    """Links to the images in class folders, a share of each class in a split of its own."""
-    assert choices.val_share is not None
-    share, root = choices.val_share, train.images
-    images = [
-        file.relative_to(root)
-        for folder in folders_in(root)
-        for file in files_below(folder)
-        if is_image(file.name)
-    ]
-    groups = {image.as_posix(): image.parts[0] for image in images}
-    if alone := [c for c, n in Counter(groups.values()).items() if n < 2]:
-        raise DataError(
-            f'{root / alone[0]} has one image, which cannot be in training and in validation: '
-            'add another, or remove the class'
-        )
-    out = held_out(groups, share, choices.split_seed)
-
-    def build(folder: Path) -> dict[str, Any]:
-        for image in images:
-            split = 'val' if image.as_posix() in out else 'train'
-            link(root / image, folder / split / image)
-        return {'held out': sorted(out), 'of': len(images), **choices.plain()}
-
-    key = digest_of(root, images, share, choices.split_seed)
-    copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
-    splits = [Split(name, copy / name) for name in ('train', 'val')]
-    return after_holding_out(layout, train, copy, splits, facts)
-

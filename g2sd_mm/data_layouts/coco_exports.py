@@ -48,11 +48,7 @@ class _Read:
 
 
 class CocoExport:
-    """A folder with annotation files that are not called ``instances_<folder>.json``.
-
-    Args:
-        listing: of its files.
-    """
+    """A folder with annotation files that are not called ``instances_<folder>.json``."""
 
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing

@@ -19,8 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DataError
-from .coco_mended import LARGEST, NUMBERS, are_coordinates, complete, doubtful, is_id
-from .run_lengths import covered
+from .coco_mended import LARGEST, NUMBERS, are_coordinates, complete, doubtful, is_id, runs_of
 
 _PIXELS = 1 << 30
 _LISTS = ('images', 'annotations', 'categories')
@@ -231,7 +230,7 @@ def _run_length_problem(mask: dict[str, Any], size: tuple[int, int] | None) -> s
     given, counts = mask.get('size'), mask.get('counts')
     if not isinstance(given, list) or len(given) != 2 or (size and tuple(given) != size):
         return f'its run lengths are of size {_short(given)}, its image of {_short(size)}'
-    pixels = covered(counts)
+    pixels = None if (runs := runs_of(counts)) is None else sum(runs)
     if pixels is None or not _are_numbers(given) or pixels != math.prod(given):
         return f'its run lengths cover {pixels} pixels of {_short(given)}'
     return ''

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
 
 import numpy as np
-
-from .run_lengths import ones
 
 #: Sides and coordinates beyond this are no picture's (and masks are drawn in this many steps).
 LARGEST = 1 << 20
@@ -128,10 +126,14 @@ def box_of(annotation: dict[str, Any]) -> list[float] | None:
     mask: Any = annotation.get('segmentation')
     if not (isinstance(mask, list) and mask and all(map(are_coordinates, mask))):
         return None
-    xs, ys = [x for p in mask for x in p[::2]], [y for p in mask for y in p[1::2]]
-    if not xs or not ys:
-        return None
-    return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
+    return list(polygon_box(mask)) if any(len(polygon) > 1 for polygon in mask) else None
+
+
+def polygon_box(polygons: Iterable[Sequence[float]]) -> tuple[float, float, float, float]:
+    """The box around polygons ``x, y, x, y, ...``."""
+    xs = [x for polygon in polygons for x in polygon[::2]]
+    ys = [y for polygon in polygons for y in polygon[1::2]]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
 def area_of(annotation: dict[str, Any]) -> float | None:
@@ -141,8 +143,8 @@ def area_of(annotation: dict[str, Any]) -> float | None:
     """
     mask: Any = annotation.get('segmentation')
     box: Any = annotation.get('bbox')
-    if isinstance(mask, dict) and (pixels := ones(mask.get('counts'))) is not None:
-        return float(pixels)
+    if isinstance(mask, dict) and (runs := runs_of(mask.get('counts'))) is not None:
+        return float(sum(runs[1::2]))
     if isinstance(mask, list) and mask and all(map(are_coordinates, mask)):
         area = sum(map(polygon_area, mask))
         if area > 0:
@@ -158,6 +160,38 @@ def polygon_area(polygon: list[float]) -> float:
         return 0.0
     xs, ys = polygon[::2], polygon[1::2]
     return abs(sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs)))) / 2
+
+
+def runs_of(counts: Any) -> list[int] | None:
+    """Run lengths of a mask, zeros and ones by turns; None of what is none, and would crash C code.
+
+    Args:
+        counts: a list of numbers, or the compressed text (five bits a character, least significant
+            first, a sixth that says whether more follow; from the third run on as the difference to
+            the run before the last).
+    """
+    runs = _decompressed(counts) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or not all(type(run) is int and run >= 0 for run in runs):
+        return None
+    return runs
+
+
+def _decompressed(text: str) -> list[int] | None:
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64 or shift > 30:
+            return None
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+        value = shift = 0
+    return None if shift else runs
 
 
 def categories_of(content: dict[str, Any]) -> dict[Any, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
@@ -17,15 +16,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import DataError, UserError
 from ..whole_files import user_cache
 
 #: Folder beside the data; hidden, so that no reader takes it for data.
 FOLDER = '.g2sd'
 _NOTE = 'copy.json'
-_AUGMENTED = re.compile(r'\.rf\.\w+')  # Roboflow's mark of one of several versions of a picture
 _VERSION = 5  # of what is written: another one makes old copies unknown
 
 
@@ -144,38 +140,3 @@ def original(path: str | os.PathLike[str]) -> str:
 
 def _is_of_copy(path: str) -> bool:
     return f'{os.sep}{FOLDER}{os.sep}' in path or path.startswith(str(user_cache()))
-
-
-def in_hash_order(names: Iterable[str], seed: int) -> list[str]:
-    """Names in an order that depends on each and the seed alone: more of them shuffle nothing."""
-
-    def key(name: str) -> bytes:
-        return hashlib.blake2b(os.fsencode(f'{seed} {name}'), digest_size=8).digest()
-
-    return sorted(names, key=key)
-
-
-def held_out(groups: dict[str, str], share: float, seed: int) -> set[str]:
-    """Names that are held out for validation, a share of every group; of a picture all versions.
-
-    Args:
-        groups: name -> its class, or whatever the parts should agree in.
-        share: of each group; at least one of those that have two.
-        seed: of which ones.
-
-    Raises:
-        DataError: if nothing would be left on one of the sides.
-    """
-    versions: dict[str, list[str]] = {}
-    for name in groups:
-        versions.setdefault(_AUGMENTED.sub('', name), []).append(name)
-    members: dict[str, list[str]] = {}
-    for picture in in_hash_order(versions, seed):
-        members.setdefault(groups[versions[picture][0]], []).append(picture)
-    out: set[str] = set()
-    for names in members.values():
-        number = int(np.floor(share * len(names) + 0.5))
-        out |= set(names[: min(max(number, 1), len(names) - 1)])
-    if not out:
-        raise DataError(f'{len(groups)} images, of which none can be held out: every group has one')
-    return {name for picture in out for name in versions[picture]}

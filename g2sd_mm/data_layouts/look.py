@@ -8,17 +8,16 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..errors import DataError
-from ..image_files import folders_in
+from ..image_files import folders_in, is_image
 from .choices import Choices
-from .class_lists import ClassList, hold_out_classes, with_names
+from .class_lists import ClassList, with_names
 from .coco_exports import CocoExport, ImagesNowhere, has_to_be_read, with_unlisted
-from .converted import hold_out_objects
+from .holding_out import hold_out
 from .layout import Layout, Listing, Split, split_named, split_of
-from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder, hold_out_masks
+from .mask_folders import IMAGE_FOLDERS, MASK_FOLDERS, MaskFolder
 from .mask_pixels import UnreadableMask
 from .mask_values import choose_reading
 from .names import names_beside
-from .native import annotated, class_folders, masked, measured, measured_inside
 from .voc import VocFolder
 from .yolo import YoloFolder
 
@@ -102,7 +101,6 @@ def find_trainable(
             f'{root} has {there} and no val*: --val-share 0.2 holds out a fifth of its training '
             f'images{other}'
         )
-    hold_out = {'cls': hold_out_classes, 'det': hold_out_objects}.get(layout.task, hold_out_masks)
     return hold_out(layout, train, choices)
 
 
@@ -110,7 +108,7 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
     """What is read as it is; None where a closer look is needed."""
     if task in (None, 'det') and choices.read_as.get('format') != 'masks':
         try:
-            splits = annotated(folder)
+            splits = _annotated(folder)
         except DataError as error:
             if 'can both be' not in str(error) and (found := CocoExport(Listing(folder))):
                 with suppress(ImagesNowhere):
@@ -125,10 +123,10 @@ def _native(folder: Path, choices: Choices, task: str | None) -> Layout | None:
         if splits:
             return with_unlisted(Layout(folder, folder, 'det', tuple(splits)))
     if task in (None, 'seg') and choices.read_as.get('format') != 'coco':
-        splits = masked(folder)
+        splits = _side_by_side(folder, 'annotations')
         if splits and (layout := _plain_masks(folder, splits, choices)):
             return layout
-    if task in (None, 'depth') and (splits := measured(folder)):
+    if task in (None, 'depth') and (splits := _side_by_side(folder, 'depth')):
         return Layout(folder, folder, 'depth', tuple(splits))
     return None
 
@@ -164,7 +162,7 @@ def _are_plain_classes(folder: Path) -> bool:
 
 
 def _classes(folder: Path, choices: Choices, task: str | None) -> Layout | None:
-    splits = class_folders(folder) if task in (None, 'cls') else []
+    splits = _class_folders(folder) if task in (None, 'cls') else []
     if not splits:
         return None
     return with_names(Layout(folder, folder, 'cls', tuple(splits)), choices)
@@ -193,9 +191,73 @@ def _foreign(
         if task in (None, kind) and asked in (None, name) and (made := reader(listing)):
             found[name] = made
     if not found:
-        if task in (None, 'depth') and not asked and (splits := measured_inside(folder)):
+        if task in (None, 'depth') and not asked and (splits := _measured_inside(folder)):
             return Layout(folder, folder, 'depth', tuple(splits))
         return _classes(folder, choices, task) if asked in (None, 'folders') else None
     readings = {name: _FOREIGN[name][2] for name in found}
     return found[choices.answer('format', readings, folder)].layout(choices)
 
+
+# What is read as it is: nothing has to be converted.
+
+
+def _annotated(root: Path) -> list[Split]:
+    """Every ``instances_<split>.json``, beside the folders of images or in one of them.
+
+    Raises:
+        DataError: if none of them has a folder of images, or one split has two.
+    """
+    files: dict[str, list[Path]] = {}
+    for folder in (root, *folders_in(root)):
+        for file in sorted(folder.glob('instances_*.json')):
+            name = file.stem.removeprefix('instances_')
+            files.setdefault(name, []).append(file)
+    splits = [Split(n, root / n, f[0]) for n, f in files.items() if (root / n).is_dir()]
+    if files and not splits:
+        name, (file, *_) = next(iter(files.items()))
+        raise DataError(f'{file} has no folder of images: expected {root / name}')
+    for split in splits:
+        found = files[split.name]
+        if len(found) > 1:
+            raise DataError(
+                f'{" and ".join(map(str, found))} can both be the annotations of {split.name}: '
+                'move one elsewhere'
+            )
+    return sorted(splits, key=lambda split: split.name)
+
+
+def _measured_inside(root: Path) -> list[Split]:
+    """``<split>/images`` with ``<split>/depth``, or both without splits."""
+    places = {name: f for f in folders_in(root) if (name := split_named(f.name))}
+    return [
+        Split(name, place / 'images', place / 'depth')
+        for name, place in {**places, root.name: root}.items()
+        if (place / 'images').is_dir() and (place / 'depth').is_dir()
+    ]
+
+
+def _side_by_side(root: Path, labels: str) -> list[Split]:
+    """``images/<split>`` with ``<labels>/<split>``."""
+    images = folders_in(root / 'images') if (root / 'images').is_dir() else []
+    pairs = [(folder, root / labels / folder.name) for folder in images]
+    return [Split(folder.name, folder, beside) for folder, beside in pairs if beside.is_dir()]
+
+
+def _class_folders(root: Path) -> list[Split]:
+    """``<split>/<class>``, or the classes alone; a test folder may have images without a class.
+
+    Where classes are called like splits (a train among vehicles), it counts whether there are
+    folders in them.
+    """
+    folders = folders_in(root)
+    inside = {folder: folders_in(folder) for folder in folders if split_named(folder.name)}
+    trained = [f for f, found in inside.items() if split_named(f.name) == 'train' and found]
+    if not trained:
+        plain = not any(inside.values()) and len(inside) < len(folders)
+        return [Split(root.name, root)] if plain else []
+    splits = []
+    for folder, found in inside.items():
+        name, labelled = split_named(folder.name), bool(found)
+        if labelled or (name == 'test' and any(is_image(path.name) for path in folder.iterdir())):
+            splits.append(Split(name, folder, labelled=labelled))
+    return sorted(splits, key=lambda s: ('train', 'val', 'test').index(s.name))

@@ -12,10 +12,9 @@ from typing import Any
 from PIL import Image
 
 from ..errors import DataError
-from ..image_files import files_below, is_image
 from .choices import Choices
-from .converted import after_holding_out, in_splits
-from .copies import copy_of, digest_of, held_out, link
+from .converted import in_splits
+from .copies import copy_of, digest_of, link
 from .layout import Layout, Listing, Split, split_of
 from .mask_values import MaskReading, choose_reading
 from .names import names_beside
@@ -46,11 +45,7 @@ class _Pair:
 
 
 class MaskFolder:
-    """A folder with images and masks.
-
-    Args:
-        listing: of its files.
-    """
+    """A folder with images and masks."""
 
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing
@@ -242,32 +237,3 @@ def _write_mask(source: Path, place: Path, reading: MaskReading) -> None:
     if place.exists():
         raise DataError(f'{source} and another mask get the name {place.name}: rename one')
     Image.fromarray(reading.numbers(source)).save(place)
-
-
-def hold_out_masks(layout: Layout, train: Split, choices: Choices) -> Layout:
-    """Links to a share of the images, and to their masks or depth maps, as a split of their own."""
-    assert train.labels is not None and choices.val_share is not None
-    labels, share = train.labels, choices.val_share
-    below = 'depth' if layout.task == 'depth' else 'annotations'
-    images = [p.relative_to(train.images) for p in files_below(train.images) if is_image(p.name)]
-    maps: dict[PurePath, list[Path]] = {}  # several of an image are refused by who reads them
-    for path in files_below(labels):
-        maps.setdefault(path.relative_to(labels).with_suffix(''), []).append(path)
-    out = held_out({image.as_posix(): '' for image in images}, share, choices.split_seed)
-
-    def build(folder: Path) -> dict[str, Any]:
-        for image in images:
-            split = 'val' if image.as_posix() in out else 'train'
-            link(train.images / image, folder / 'images' / split / image)
-            for mask in maps.get(image.with_suffix(''), ()):
-                link(mask, folder / below / split / mask.relative_to(labels))
-        return {'held out': sorted(out), 'of': len(images), **choices.plain()}
-
-    known = [*images, *(path.absolute() for several in maps.values() for path in several)]
-    key = digest_of(train.images, known, share, choices.split_seed, layout.root.name)
-    copy, facts, _ = copy_of(layout.origin, f'split-{key}', build)
-    splits = [
-        Split(name, copy / 'images' / name, copy / below / name) for name in ('train', 'val')
-    ]
-    return after_holding_out(layout, train, copy, splits, facts)
-

@@ -93,13 +93,13 @@ def colours_of(file: Path) -> tuple[list[tuple[int | None, Colour | None]], np.n
     """
     pixels = pixels_of(file)
     palette = palette_of(file) if pixels.ndim == 2 else b''
-    values, places = np.unique(pixels if palette else packed(pixels), return_inverse=True)
+    values, places = np.unique(pixels if palette else _packed(pixels), return_inverse=True)
     shown: list[tuple[int | None, Colour | None]]
     if palette:
         rows: dict[int, Colour | None] = {_LARGEST: None, **palette_rows(palette)}
         shown = [(number, rows.get(number, (0, 0, 0))) for number in values.tolist()]
     else:
-        shown = [(None, unpack(value)) for value in values.tolist()]
+        shown = [(None, (v >> 16, (v >> 8) & 255, v & 255)) for v in values.tolist()]
     return shown, places.reshape(pixels.shape[:2])
 
 
@@ -113,22 +113,12 @@ def is_grey(pixels: np.ndarray) -> bool:
     return pixels.ndim == 2 or bool((pixels == pixels[..., :1]).all())
 
 
-def packed(pixels: np.ndarray) -> np.ndarray:
-    """One number for each pixel's colour, see :func:`pack`."""
+def _packed(pixels: np.ndarray) -> np.ndarray:
+    """One number for each pixel's colour, which sorts by red, green and blue."""
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     wide = pixels.astype(np.int32)
     return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-
-
-def pack(colour: Colour) -> int:
-    """A colour as one number, which sorts by red, green and blue."""
-    return (colour[0] << 16) | (colour[1] << 8) | colour[2]
-
-
-def unpack(value: int) -> Colour:
-    """The colour of such a number."""
-    return value >> 16, (value >> 8) & 255, value & 255
 
 
 def hex_of(colour: Colour) -> str:

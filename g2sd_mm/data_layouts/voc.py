@@ -10,15 +10,8 @@ from xml.etree import ElementTree
 
 from ..errors import DataError
 from .choices import Choices
-from .converted import (
-    Thing,
-    content_of,
-    in_splits,
-    polygon_box,
-    size_of,
-    split_in,
-    write_split,
-)
+from .coco_mended import polygon_box
+from .converted import Thing, content_of, in_splits, size_of, split_in, write_split
 from .copies import copy_of, digest_of
 from .layout import Layout, Listing, split_of
 from .names import names_beside
@@ -29,11 +22,7 @@ _MASKS = frozenset(('segmentationclass', 'segmentationobject', 'masks', 'mask'))
 
 
 class VocFolder:
-    """A folder with images and XML files.
-
-    Args:
-        listing: of its files.
-    """
+    """A folder with images and XML files."""
 
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing

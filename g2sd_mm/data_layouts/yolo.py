@@ -19,15 +19,8 @@ from ..errors import DataError
 from ..image_files import is_image
 from ..text import some
 from .choices import Choices
-from .converted import (
-    Thing,
-    content_of,
-    in_splits,
-    polygon_box,
-    size_of,
-    split_in,
-    write_split,
-)
+from .coco_mended import polygon_box
+from .converted import Thing, content_of, in_splits, size_of, split_in, write_split
 from .copies import copy_of, digest_of
 from .layout import Layout, Listing, Split, split_named, split_of
 from .names import names_beside, names_of_mapping, yaml_of
@@ -40,11 +33,7 @@ _FEW = 8  # objects; fewer do not tell key points from polygons
 
 
 class YoloFolder:
-    """A folder with images and text files.
-
-    Args:
-        listing: of its files.
-    """
+    """A folder with images and text files."""
 
     def __init__(self, listing: Listing) -> None:
         self.root, self._listing = listing.root, listing

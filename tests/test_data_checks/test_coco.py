@@ -16,8 +16,7 @@ from g2sd_mm.data_checks import check
 from g2sd_mm.data_checks.coco import CocoSplit, Reading
 from g2sd_mm.data_checks.page import _sheet
 from g2sd_mm.data_layouts.coco_file import malformed, read_coco, refuse_malformed
-from g2sd_mm.data_layouts.coco_mended import complete
-from g2sd_mm.data_layouts.run_lengths import covered
+from g2sd_mm.data_layouts.coco_mended import complete, runs_of
 from g2sd_mm.errors import DataError
 
 from ..helpers import odd_images as odd
@@ -72,18 +71,18 @@ def test_compressed_run_lengths_are_counted_as_pycocotools_writes_them():
         mask = np.asfortranarray(rng.random((height, width)) < 0.1, np.uint8)
         mask[: height // 2] = 1
         text = coco_mask.encode(mask)['counts'].decode()
-        assert covered(text) == height * width
-        assert covered(text[:-1]) != height * width
+        assert sum(runs_of(text)) == height * width
+        assert sum(runs_of(text[:-1]) or []) != height * width
 
 
 @pytest.mark.parametrize('counts', ['\0', 'o' * 20, '~~~', 'P', 7, None, [1, -1], [1.5], [True]])
 def test_what_is_no_run_length(counts):
-    assert covered(counts) is None
+    assert runs_of(counts) is None
 
 
 def test_plain_run_lengths_are_added():
-    assert covered([3, 4, 5]) == 12
-    assert covered([]) == covered('') == 0
+    assert runs_of([3, 4, 5]) == [3, 4, 5]
+    assert runs_of([]) == runs_of('') == []
 
 
 # Reading ------------------------------------------------------------------------------------------

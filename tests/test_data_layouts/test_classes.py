@@ -8,7 +8,8 @@ import pytest
 
 from g2sd_mm.bench.suites.data import find_data
 from g2sd_mm.data_layouts import Choices, find_layout, find_trainable
-from g2sd_mm.data_layouts.copies import held_out, original
+from g2sd_mm.data_layouts.copies import original
+from g2sd_mm.data_layouts.holding_out import held_out
 from g2sd_mm.errors import DataError
 from g2sd_mm.image_files import files_below, folders_in
 
