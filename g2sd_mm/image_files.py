@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import os
 import struct
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _Item = TypeVar('_Item')
 #: Endings of the images that are read, whatever their case.
@@ -115,6 +120,17 @@ def endings_of(names: Iterable[str]) -> str:
     """How many files there are of each ending, the most frequent first: ``8 .png, 2 .txt``."""
     counts = Counter(os.path.splitext(name)[1] or 'without an ending' for name in names)
     return ', '.join(f'{number} {ending}' for ending, number in counts.most_common(5))
+
+
+@contextmanager
+def opened_quietly(file: str | Path | IO[bytes]) -> Iterator[Image]:
+    """A file as pillow opens it, without its warnings: of a bad file there is more to say."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with Image.open(file) as image:
+            yield image
 
 
 def misread(content: bytes, in_bytes: bool = True) -> str:

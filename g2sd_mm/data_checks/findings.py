@@ -212,5 +212,5 @@ class Finding:
     @property
     def line(self) -> str:
         """All of it in one line, for a log or an error."""
-        kind = KINDS[self.kind]
-        return f'{self.path}: {kind.title} ({self.detail}): {kind.remedy}'
+        kind, detail = KINDS[self.kind], f' ({self.detail})' if self.detail else ''
+        return f'{self.path}: {kind.title}{detail}: {kind.remedy}'

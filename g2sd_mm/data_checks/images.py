@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ..data_layouts.copies import original
-from ..image_files import UNTURNED, ends_early, misread
+from ..image_files import UNTURNED, ends_early, misread, opened_quietly
 from .findings import Finding
 
 _FORMATS = {
@@ -108,18 +107,16 @@ class _Head:
     @classmethod
     def of(cls, content: bytes) -> _Head:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                with Image.open(BytesIO(content)) as image:
-                    tagged = {} if image.format in UNTURNED else image.getexif()
-                    orientation = tagged.get(_ORIENTATION, 1)
-                    return cls(
-                        format='JPEG' if image.format == _ALSO_JPEG else str(image.format),
-                        mode=image.mode,
-                        # pillow reads 16-bit colours as 8-bit ones without a word
-                        bits=content[24] if image.format == 'PNG' else 8,
-                        orientation=orientation if orientation in range(2, 9) else 1,
-                    )
+            with opened_quietly(BytesIO(content)) as image:
+                tagged = {} if image.format in UNTURNED else image.getexif()
+                orientation = tagged.get(_ORIENTATION, 1)
+                return cls(
+                    format='JPEG' if image.format == _ALSO_JPEG else str(image.format),
+                    mode=image.mode,
+                    # pillow reads 16-bit colours as 8-bit ones without a word
+                    bits=content[24] if image.format == 'PNG' else 8,
+                    orientation=orientation if orientation in range(2, 9) else 1,
+                )
         except Image.DecompressionBombError as error:
             return cls(too_large=True, detail=str(error).partition(',')[0])
         except Exception:  # damaged data can make a parser raise anything; decoding will tell
@@ -136,10 +133,8 @@ def _decoded(content: bytes) -> np.ndarray | None:
 def _lacks_its_end(content: bytes) -> bool:
     """Whether an undecodable file of any format is whole but for its end."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(BytesIO(content)) as image:
-                image.load()
+        with opened_quietly(BytesIO(content)) as image:
+            image.load()
     except OSError as error:
         return 'truncated' in str(error)
     except Exception:  # as above

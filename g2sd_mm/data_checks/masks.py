@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from ..image_files import opened_quietly
 from .contents import Contents, numbered
 from .findings import Finding
 
@@ -49,10 +49,8 @@ class Labels:
         if Path(path).stat().st_size == 0:
             return bad('empty-file')
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                with Image.open(path) as image:
-                    numbers = np.asarray(image)
+            with opened_quietly(path) as image:
+                numbers = np.asarray(image)
         except Image.DecompressionBombError as error:
             return bad('too-large', str(error).partition(',')[0])
         except OSError as error:
@@ -152,12 +150,10 @@ def count_masks(
 def labels_in(content: bytes) -> tuple[int, ...]:
     """Numbers that occur in an encoded mask; none if it cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(BytesIO(content)) as image:
-                if image.mode in ('L', 'P'):
-                    return tuple(i for i, times in enumerate(image.histogram()) if times)
-                numbers = np.asarray(image)
+        with opened_quietly(BytesIO(content)) as image:
+            if image.mode in ('L', 'P'):
+                return tuple(i for i, times in enumerate(image.histogram()) if times)
+            numbers = np.asarray(image)
     except Exception:  # damaged data can make a parser raise anything; training names the file
         return ()
     return tuple(int(i) for i in np.unique(numbers)) if numbers.ndim == 2 else ()

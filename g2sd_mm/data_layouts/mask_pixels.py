@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
+from ..image_files import opened_quietly
 from .names import Colour
 
 _LARGEST = 255
@@ -27,18 +27,13 @@ def pixels_of(file: Path) -> np.ndarray:
         UnreadableMask: if it cannot be read, or compression has changed its pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            with Image.open(file) as image:
-                if image.format == 'JPEG':
-                    raise UnreadableMask(
-                        f'{file} is a JPEG, which changes pixels: write masks as PNG'
-                    )
-                if image.mode == '1':
-                    return np.asarray(image.convert('L'))
-                if image.mode in ('LA', 'RGBA', 'CMYK', 'PA'):
-                    image = image.convert('RGB')
-                pixels = np.asarray(image)
+        with opened_quietly(file) as image:
+            if image.format == 'JPEG':
+                raise UnreadableMask(f'{file} is a JPEG, which changes pixels: write masks as PNG')
+            if image.mode == '1':
+                return np.asarray(image.convert('L'))
+            colours = image.mode in ('LA', 'RGBA', 'CMYK', 'PA')
+            pixels = np.asarray(image.convert('RGB') if colours else image)
     except UnreadableMask:
         raise
     except Exception as error:  # damaged data can make a decoder raise anything

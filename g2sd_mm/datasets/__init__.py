@@ -1,8 +1,7 @@
 """Data: the embedded Shapes set, and reading any set so that a run can be repeated exactly."""
 
+from .checks import CheckListedSize, CheckMasks
 from .cropping import DecodingPreprocessor, LoadRandomResizedCrop, SplitPlanes
-from .listed_sizes import CheckListedSize
-from .masks import CheckMasks
 from .packed import PackedBackend
 from .seeded import SampleKey, SeededDataset, SeededSampler, patient_worker
 

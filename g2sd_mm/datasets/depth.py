@@ -1,15 +1,19 @@
-"""Images with depth maps: the data set, and the reading of a map."""
+"""Images with depth maps: the data set, the reading of a map, and the metric."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine import fileio
+from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS
+from mmseg.evaluation.metrics import DepthMetric as Original
+from mmseg.registry import DATASETS, METRICS
+from torch import Tensor
 
 from ..compat.image_files import naming
 from ..data_checks.depth import (
@@ -19,9 +23,8 @@ from ..data_checks.depth import (
     depth_numbers,
     loading_step,
 )
-from ..data_checks.findings import KINDS
+from ..data_checks.findings import Finding
 from ..errors import ConfigError, DataError
-from . import depth_metric  # noqa: F401, evaluates what is read here
 
 _LOOKS = 20  # maps of which one has to be there
 
@@ -165,9 +168,7 @@ class LoadDepthAnnotations:
                 raise DepthError('empty-file')
             metres = self.reading.metres(depth_numbers(content, path))
         except DepthError as error:
-            kind = KINDS[error.kind]
-            detail = f' ({error})' if str(error) else ''
-            raise DataError(f'{path}: {kind.title}{detail}: {kind.remedy}') from error
+            raise DataError(Finding(error.kind, path, str(error)).line) from error
         size = tuple(results['ori_shape'][:2])
         if metres.shape != size:
             raise DataError(
@@ -178,3 +179,50 @@ class LoadDepthAnnotations:
         results['gt_depth_map'] = metres
         results['seg_fields'].append('gt_depth_map')
         return results
+
+
+@METRICS.register_module(name='DepthMetric', force=True)
+class DepthMetric(Original):
+    """mmseg's ``DepthMetric`` with its arguments, in its place where depth is read by this project.
+
+    * Both ends of the range count, as in ``LoadDepthAnnotations``; mmseg leaves them out, so that
+      a sky that is given as the farthest depth would be trained on and never judged.
+    * An image of which no pixel counts is left out of the mean. With mmseg it alone makes every
+      figure NaN.
+    * Figures that are NaN are warned of.
+    """
+
+    def _get_eval_mask(self, gt_depth: Tensor) -> Tensor:
+        inside = (gt_depth >= self.min_depth_eval) & (gt_depth <= self.max_depth_eval)
+        known = inside & (gt_depth > 0)
+        if self.crop_type == 'nyu_crop':
+            known[..., :45, :] = known[..., 471:, :] = False
+            known[..., :41] = known[..., 601:] = False
+        return known
+
+    def compute_metrics(self, results: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Each figure's mean over the images of which a pixel counts; NaN if there is none."""
+        if self.format_only:
+            return dict(super().compute_metrics(list(results)))
+        counted = [pair for pair in results if pair[0].numel()]
+        if len(counted) < len(results):
+            ends = f'{self.min_depth_eval:g} to {self.max_depth_eval:g} m'
+            crop = f' inside of {self.crop_type}' if self.crop_type else ''
+            _warn(
+                f'{len(results) - len(counted)} of {len(results)} images have no pixel with a '
+                f'known depth of {ends}{crop}: they are left out of the figures'
+            )
+        if not counted:
+            return dict.fromkeys(self.metrics, math.nan)
+        figures = dict(super().compute_metrics(counted))
+        if lost := [name for name, value in figures.items() if math.isnan(value)]:
+            number = sum(bool(predicted.isnan().any()) for _, predicted in counted)
+            _warn(
+                f'{", ".join(lost)}: NaN; the network predicts NaN in {number} of {len(counted)} '
+                'images'
+            )
+        return figures
+
+
+def _warn(line: str) -> None:
+    print_log(line, logger='current', level=logging.WARNING)

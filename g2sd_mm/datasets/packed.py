@@ -57,21 +57,17 @@ def add_checksums(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def check_whole(file: str, every_block: bool = False) -> None:
+def check_whole(file: str) -> None:
     """Look at a file's length and at some of its checksums, once in a process.
 
     Files of version 0.1 have no checksums: of those the length is compared alone.
-
-    Args:
-        file: an LMDB file.
-        every_block: read the whole file.
 
     Raises:
         DataError: if it is cut off, damaged or no LMDB file.
     """
     stat = os.stat(file)
     key = os.path.realpath(file), stat.st_size, stat.st_mtime_ns
-    if key in _checked and not every_block:
+    if key in _checked:
         return
     with open(file, 'rb') as stream:
         expected = _length_by_head(file, stream)
@@ -80,7 +76,7 @@ def check_whole(file: str, every_block: bool = False) -> None:
                 f'{file} is cut off: {stat.st_size} of {expected} bytes; copy it again, or pack '
                 'it again with tools/pack_data.py'
             )
-        _check_blocks(file, stream, stat.st_size, every_block)
+        _check_blocks(file, stream, stat.st_size)
     _checked.add(key)
 
 
@@ -103,7 +99,7 @@ def _length_by_head(file: str, stream: BinaryIO) -> int:
     return max(lengths)
 
 
-def _check_blocks(file: str, stream: BinaryIO, size: int, every_block: bool) -> None:
+def _check_blocks(file: str, stream: BinaryIO, size: int) -> None:
     if size < _TAIL.size:
         return
     stream.seek(size - _TAIL.size)
@@ -117,8 +113,7 @@ def _check_blocks(file: str, stream: BinaryIO, size: int, every_block: bool) -> 
     if zlib.crc32(table) != crc or len(table) != 4 * number:
         raise DataError(_damaged(file))
     sums = np.frombuffer(table, '<u4')
-    count = number if every_block else min(number, _LOOKS)
-    blocks = np.linspace(0, number - 1, count).round().astype(int).tolist()
+    blocks = np.linspace(0, number - 1, min(number, _LOOKS)).round().astype(int).tolist()
     for block, found in zip(blocks, _sums(stream, blocks, length), strict=True):
         if found != sums[block]:
             raise DataError(f'{_damaged(file)} (bytes from {block * _BLOCK})')

@@ -19,7 +19,7 @@ from ..data_checks.depth import (
     loading_step,
     loads_depth,
 )
-from ..data_checks.findings import KINDS
+from ..data_checks.findings import Finding
 from ..errors import DataError, UserError
 
 #: Metres: depth that all is beyond the one, or nearer than the other, is in another unit.
@@ -68,8 +68,7 @@ def range_of(
         try:
             metres = reading.metres(depth_numbers(path.read_bytes(), str(path)))
         except DepthError as error:
-            kind = KINDS[error.kind]
-            raise DataError(f'{path}: {kind.title} ({error}): {kind.remedy}') from error
+            raise DataError(Finding(error.kind, str(path), str(error)).line) from error
         known = metres[metres > 0]
         near, far = min(near, float(known.min())), max(far, float(known.max()))
     if doubtful and not (near < _LARGEST_NEAR and far > _SMALLEST_FAR):

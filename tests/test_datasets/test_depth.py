@@ -29,7 +29,7 @@ def figures(truths, predictions=None, **options):
 def warned(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'g2sd_mm.datasets.depth_metric.print_log',
+        'g2sd_mm.datasets.depth.print_log',
         lambda line, logger, level: lines.append(line) if level == logging.WARNING else None,
     )
     return lines
