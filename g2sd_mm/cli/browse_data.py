@@ -54,7 +54,7 @@ def browse(
 
     from ..config.load import load_config
     from ..config.parts import task_of_config
-    from ..data_checks.boxes_or_masks import choose_boxes_or_masks
+    from ..data_checks.before_training import choose_boxes_or_masks
     from ..datasets import SampleKey
     from ..errors import UserError
     from ..runs.data import find_data

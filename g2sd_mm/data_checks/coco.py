@@ -16,6 +16,7 @@ from ..data_layouts.coco_mended import (
     categories_of,
     complete,
     polygon_area,
+    polygon_box,
 )
 from ..data_layouts.copies import original
 from ..errors import DataError
@@ -175,11 +176,7 @@ class CocoSplit(Source):
 def wrong_size(path: str, listed: Any, found: tuple[int, int], turned: bool) -> Finding:
     """What there is to say of an image that is not as large as its annotations say.
 
-    Args:
-        path: of the image; of a link in a copy the file is named.
-        listed: width and height in the annotations.
-        found: width and height as it is read.
-        turned: whether an EXIF tag turns it when it is read.
+    Sizes are width and height; ``turned`` says whether an EXIF tag turns it when it is read.
     """
     kind = 'rotated-annotated' if turned else 'size-mismatch'
     sizes = ' px, is '.join(f'{width}x{height}' for width, height in (listed, found))
@@ -197,8 +194,12 @@ def _box_problem(box: list[float], width: int, height: int) -> str:
         return 'degenerate-box'
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         return 'box-outside'
-    beyond = max(-x, -y, x + w - width, y + h - height)
-    return 'box-beyond' if beyond > _SLACK else ''
+    return 'box-beyond' if _reaches_beyond(box, width, height) else ''
+
+
+def _reaches_beyond(box: Sequence[float], width: int, height: int) -> bool:
+    x, y, w, h = box
+    return max(-x, -y, x + w - width, y + h - height) > _SLACK
 
 
 def _unlike(box: Any, around: list[float] | None) -> str:
@@ -218,9 +219,7 @@ def _polygons_problem(polygons: list[Any], width: int, height: int) -> str:
         return ''  # found as malformed
     if not flat or any(polygon_area(polygon) < _LEAST_AREA for polygon in flat):
         return 'degenerate-polygon'
-    xs, ys = [x for p in flat for x in p[::2]], [y for p in flat for y in p[1::2]]
-    beyond = max(-min(xs), -min(ys), max(xs) - width, max(ys) - height)
-    return 'polygon-beyond' if beyond > _SLACK else ''
+    return 'polygon-beyond' if _reaches_beyond(polygon_box(flat), width, height) else ''
 
 
 _TINY = 'thinner than a pixel or outside of the image'
@@ -248,13 +247,7 @@ class Reading:
 
 
 def count_objects(content: dict[str, Any], place: str, reading: Reading) -> Contents:
-    """Count what a network learns from, or is judged by, in one pass over the annotations.
-
-    Args:
-        content: of a file without malformed entries.
-        place: its path.
-        reading: how it is read.
-    """
+    """Count what a network learns from, or is judged by, in a file without malformed entries."""
     names = categories_of(content)
     classes = tuple(names.values()) if reading.classes is None else tuple(reading.classes)
     number = {name: i for i, name in enumerate(classes)}

@@ -111,13 +111,7 @@ def histogram(counts: Sequence[int]) -> str:
 def overview_of(
     source: Source, pictures: Mapping[str, Picture], masks: Mapping[str, Mask]
 ) -> Overview:
-    """What a split holds, from what has been decoded already.
-
-    Args:
-        source: the split.
-        pictures: its images, by path.
-        masks: its masks, by path.
-    """
+    """What a split holds, from its images and masks, which have been decoded already."""
     paths = source.images()
     sizes = Counter(pictures[path].size for path in paths if pictures[path].size)
     common: dict[str, Any] = {

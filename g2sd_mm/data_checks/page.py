@@ -36,13 +36,7 @@ figcaption{font-size:12px;overflow-wrap:anywhere}.harm{color:#a40000}
 
 
 def render(report: Report, sources: Sequence[Source], title: str) -> str:
-    """The page; pictures are in it, so that it can be sent as one file.
-
-    Args:
-        report: of a check.
-        sources: that were checked.
-        title: what the data are called.
-    """
+    """The page of a check; pictures are in it, so that it can be sent as one file."""
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>',
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>',

@@ -16,6 +16,7 @@ from .copies import link
 from .layout import Split
 
 Content = dict[str, Any]
+_FILE = 'instances_{}.json'
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 _TURNED = ('JPEG', 'MPO', 'PNG')  # what is turned when it is read; pillow has turned TIFF already
 
@@ -59,9 +60,7 @@ def content_of(
 ) -> Content:
     """COCO content; ids of all kinds count from 1, areas are the polygons' or the boxes'.
 
-    Args:
-        images: path below the images' folder, (width, height) in pixels, objects.
-        classes: names by number.
+    Images are paths below their folder, with (width, height) in pixels and objects.
     """
     content: Content = {
         'images': [],
@@ -88,23 +87,12 @@ def content_of(
     return content
 
 
-def annotation_file(copy: Path, split: str) -> Path:
-    """Where a copy has the annotations of a split."""
-    return copy / f'instances_{split}.json'
-
-
 def write_split(copy: Path, split: str, content: Content, images: Path) -> None:
-    """Annotations of a split, and a folder with links to its images and to no others.
+    """Annotations of a split, whose names start from ``images``, and links to its images alone.
 
     What learns without labels reads the folder: images of another split must not be in it.
-
-    Args:
-        copy: folder to write into.
-        split: its name.
-        content: whose names start from ``images``.
-        images: folder.
     """
-    annotation_file(copy, split).write_text(json.dumps(content), encoding='utf-8')
+    (copy / _FILE.format(split)).write_text(json.dumps(content), encoding='utf-8')
     (copy / split).mkdir()
     for image in content['images']:
         link(images / image['file_name'], copy / split / image['file_name'])
@@ -112,7 +100,7 @@ def write_split(copy: Path, split: str, content: Content, images: Path) -> None:
 
 def split_in(copy: Path, split: str) -> Split:
     """What :func:`write_split` wrote."""
-    return Split(split, copy / split, annotation_file(copy, split))
+    return Split(split, copy / split, copy / _FILE.format(split))
 
 
 def in_splits(

@@ -26,12 +26,9 @@ _VERSION = 5  # of what is written: another one makes old copies unknown
 
 
 def digest_of(root: Path, files: Iterable[os.PathLike[str]], *more: Any) -> str:
-    """Digest of files by name, size and time of change, and of whatever else decides a copy.
+    """Digest of files by name, size and time of change, and of plain values that decide a copy.
 
-    Args:
-        root: of the data; may be relative to the working folder.
-        files: relative to the root, or absolute.
-        more: plain values.
+    Files are relative to the root, or absolute.
     """
     digest = hashlib.sha256(json.dumps([_VERSION, *more], sort_keys=True).encode())
     for file in files:
@@ -45,15 +42,12 @@ def digest_of(root: Path, files: Iterable[os.PathLike[str]], *more: Any) -> str:
 def copy_of(
     root: Path, name: str, build: Callable[[Path], dict[str, Any]]
 ) -> tuple[Path, dict[str, Any], bool]:
-    """A copy that is there, or is built now.
+    """A copy that is there, or is built now: its folder, facts, and whether it was built now.
 
     Args:
         root: of the data.
         name: of the copy, with the digest of what it is made from.
         build: writes into an empty folder, which is renamed afterwards; gives facts for later.
-
-    Returns:
-        its folder, the facts, and whether it was built now.
 
     Raises:
         UserError: if neither the data's folder nor the user's cache can be written to.

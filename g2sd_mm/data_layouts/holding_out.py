@@ -106,12 +106,7 @@ def _with_both(
 ) -> Layout:
     """The layout with both splits, and a line that says where they are written down.
 
-    Args:
-        layout: before.
-        divided: the split that both are from; in a folder ``test`` it may be called so.
-        copy: folder of both.
-        splits: both.
-        facts: what the copy says of them.
+    The split that was divided goes; in a folder ``test`` it may be called so.
     """
     number = len(facts['held out'])
     note = f'{number} of {facts["of"]} images are held out for validation: {copy / "copy.json"}'

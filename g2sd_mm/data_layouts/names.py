@@ -144,7 +144,7 @@ def names_of_mapping(value: Any, file: Path) -> tuple[str, ...]:
     """
     if isinstance(value, Mapping):
         items = list(value.items())
-        numbered = [(k, v) for k, v in items if _number(k) is not None] or [
+        numbered = [(k, v) for k, v in items if re.fullmatch(r'\d+', str(k))] or [
             (v, k) for k, v in items
         ]
         try:
@@ -164,10 +164,6 @@ def names_of_mapping(value: Any, file: Path) -> tuple[str, ...]:
         if all(isinstance(v, (str, int)) and not isinstance(v, bool) for v in entries):
             return tuple(map(str, entries))
     raise DataError(f'{file}: no list of class names')
-
-
-def _number(value: Any) -> int | None:
-    return int(value) if re.fullmatch(r'\d+', str(value)) else None
 
 
 def _of_values(file: Path, value: Any) -> Names | None:

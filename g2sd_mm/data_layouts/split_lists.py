@@ -19,8 +19,7 @@ def listed_splits(
     Args:
         listing: of the folder.
         kind: of the lists, the folder below ``ImageSets``; lists in the root serve all.
-        images: that a list may name.
-        labelled: those of them that count.
+        images, labelled: those that a list may name, and those of them that count.
 
     Raises:
         DataError: naming list and image, if it is nowhere, can be several, or is in two splits.

@@ -81,12 +81,7 @@ class FastRandomErasing(RandomErasing):
 
 
 def map_channels(image: np.ndarray, table_of: Any) -> np.ndarray:
-    """Map every channel's levels by a table made from how often they occur.
-
-    Args:
-        image: uint8 [height, width, 3].
-        table_of: function of the counts of a channel's 256 levels that gives 256 new levels.
-    """
+    """Map the 256 levels of every channel of a uint8 image by a table made from their counts."""
     counts = (cv2.calcHist([image], [c], None, [256], [0, 256]).ravel() for c in range(3))
     table = np.stack([table_of(channel.astype(np.int64)) for channel in counts], axis=-1)
     return cv2.LUT(image, table[None].astype(np.uint8))

@@ -21,12 +21,12 @@ from ..data_checks.before_training import (
     CLASSES,
     MASKS,
     OBJECTS,
+    choose_boxes_or_masks,
     kind_of,
     labels_of,
     outline,
     reading_of,
 )
-from ..data_checks.boxes_or_masks import choose_boxes_or_masks
 from ..data_checks.class_folders import ClassFolders, ImageList, crop_of_whole_image
 from ..data_checks.coco import CocoSplit
 from ..data_checks.image_masks import ImageMasks

@@ -16,7 +16,7 @@ from g2sd_mm.cli.check_data import check_data
 from g2sd_mm.cli.export import export
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import plain_model
-from g2sd_mm.data_checks.boxes_or_masks import choose_boxes_or_masks
+from g2sd_mm.data_checks.before_training import choose_boxes_or_masks
 from g2sd_mm.errors import DataError, UserError
 from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
