@@ -59,7 +59,7 @@ def look_at_image(path: str) -> Picture:
     findings = []
     head = _Head.of(content)
     if head.too_large:
-        return Picture(path, findings=(Finding('too-large', path, head.detail),))
+        return Picture(path, findings=(Finding('too-large', path, head.too_large),))
     wrong = misread(content)
     with _decoder_messages() as messages:
         pixels = None if wrong else _decoded(content)
@@ -101,8 +101,7 @@ class _Head:
     mode: str = ''
     bits: int = 8
     orientation: int = 1
-    too_large: bool = False
-    detail: str = ''
+    too_large: str = ''
 
     @classmethod
     def of(cls, content: bytes) -> _Head:
@@ -118,7 +117,7 @@ class _Head:
                     orientation=orientation if orientation in range(2, 9) else 1,
                 )
         except Image.DecompressionBombError as error:
-            return cls(too_large=True, detail=str(error).partition(',')[0])
+            return cls(too_large=str(error).partition(',')[0])
         except Exception:  # damaged data can make a parser raise anything; decoding will tell
             return cls()
 

@@ -79,10 +79,10 @@ class VocFolder:
 
         copy, kept, new = copy_of(self.root, f'voc-{key}', build)
         parts = [split_in(copy, name) for name in kept['images']]
+        other = next(name for name in _ORIGINS if name != origin)
         notes = [
             f'{self.root}: Pascal VOC files, {"now" if new else "before"} converted to {copy}',
-            f'boxes are read as {_ORIGINS[origin]} (--read-as voc={_other(origin)} for the other '
-            'way)',
+            f'boxes are read as {_ORIGINS[origin]} (--read-as voc={other} for the other way)',
         ]
         if kept['difficult']:
             notes.append(f'{kept["difficult"]} difficult objects are neither learnt nor judged')
@@ -138,10 +138,6 @@ _ORIGINS = {
     'from-1': 'numbers of pixels that count from 1, as in VOC itself',
     'from-0': 'edges that count from 0, as most tools write them',
 }
-
-
-def _other(origin: str) -> str:
-    return next(name for name in _ORIGINS if name != origin)
 
 
 def _begins_well(file: Path) -> bool:

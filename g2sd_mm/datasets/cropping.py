@@ -92,7 +92,8 @@ class LoadRandomResizedCrop:
         with naming(path):
             image = EncodedImage(fileio.get(path, backend_args=self.backend_args))
         box = self._crop.rand_crop_params(image)  # it looks at the shape alone
-        flip = self._draw_flip()
+        # the same single draw as np.random.choice(['horizontal', None], p=...) in mmcv's RandomFlip
+        flip = bool(self.flip_prob and np.random.random_sample() < self.flip_prob)
         if self.decode or not image.reducible:
             with naming(path):
                 crop = self._cut(image, box)
@@ -108,10 +109,6 @@ class LoadRandomResizedCrop:
         results['flip'] = flip
         results['flip_direction'] = 'horizontal' if flip else None
         return results
-
-    def _draw_flip(self) -> bool:
-        # the same single draw as np.random.choice(['horizontal', None], p=...) in mmcv's RandomFlip
-        return bool(self.flip_prob and np.random.random_sample() < self.flip_prob)
 
     def _cut(self, image: EncodedImage, box: tuple[int, int, int, int]) -> np.ndarray:
         top, left, height, width = box

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import cmath
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -83,29 +84,25 @@ def _heart() -> np.ndarray:
     return np.sin(t)**3 - 1j * y / 16
 
 
+#: Class -> its contours by two numbers of 0 .. 1, which vary its proportions.
+_OUTLINES: dict[str, Callable[[float, float], Outline]] = {
+    'arrow': lambda a, b: [_arrow(0.22 + 0.16 * a, -0.1 + 0.25 * b)],
+    'crescent': lambda a, b: [_crescent(0.8 + 0.12 * a, 0.4 + 0.15 * b)],
+    'cross': lambda a, b: [_cross(0.26 + 0.14 * a)],
+    'disc': lambda a, b: [_regular(_POINTS)],
+    'heart': lambda a, b: [_heart()],
+    'pentagon': lambda a, b: [_regular(5)],
+    'ring': lambda a, b: [_regular(_POINTS), _regular(_POINTS, 0.45 + 0.2 * a)],
+    'square': lambda a, b: [_regular(4, start=0.5)],
+    'star': lambda a, b: [_star(0.38 + 0.14 * a)],
+    'triangle': lambda a, b: [_regular(3)],
+}
+
+
 def class_outline(rng: np.random.Generator, label: int) -> Outline:
     """One member of a class, upright, around the origin, about one unit in radius."""
     a, b = rng.random(2).tolist()  # always two draws: the stream does not depend on the class
-    name = CLASSES[label]
-    if name == 'disc':
-        return [_regular(_POINTS)]
-    if name == 'ring':
-        return [_regular(_POINTS), _regular(_POINTS, 0.45 + 0.2 * a)]
-    if name == 'triangle':
-        return [_regular(3)]
-    if name == 'square':
-        return [_regular(4, start=0.5)]
-    if name == 'pentagon':
-        return [_regular(5)]
-    if name == 'star':
-        return [_star(0.38 + 0.14 * a)]
-    if name == 'cross':
-        return [_cross(0.26 + 0.14 * a)]
-    if name == 'arrow':
-        return [_arrow(0.22 + 0.16 * a, -0.1 + 0.25 * b)]
-    if name == 'crescent':
-        return [_crescent(0.8 + 0.12 * a, 0.4 + 0.15 * b)]
-    return [_heart()]
+    return _OUTLINES[CLASSES[label]](a, b)
 
 
 def blob_outline(rng: np.random.Generator) -> Outline:

@@ -131,22 +131,16 @@ def ensure_shapes(root: str | Path, *, task: str, train: int, val: int, size: in
                   seed: int = 0) -> Path:
     """Give the folder of a Shapes set; generate it first if it is not there yet.
 
-    The set appears under ``root`` as ``cls_<size>px_<train>+<val>_s<seed>`` or, for detection and
-    segmentation, which share their pictures, ``scenes_...``, or for depth, which has the same
-    pictures once more, ``depth_...``. The same arguments give the same bytes everywhere. Processes
-    may call this together: one generates, the others wait for it.
+    It is called ``cls_<size>px_<train>+<val>_s<seed>``, ``scenes_...`` (of detection and of
+    segmentation) or ``depth_...``. The same arguments give the same bytes everywhere. Processes may
+    call this together: one generates, the others wait for it.
 
     Args:
         root: Where sets are kept; made if missing.
         task: 'cls', 'det', 'seg' or 'depth'.
-        train: Number of training images, > 0.
-        val: Number of validation images, > 0.
+        train, val: Numbers of images, > 0.
         size: Side of the images in pixels, >= 32; None takes ``DEFAULT_SIZES[task]``.
         seed: Seed of the set, >= 0.
-
-    Returns:
-        The folder. It holds ``train``, ``val``, ``annotations``, ``meta.json``, and for scenes
-        ``masks/train`` and ``masks/val``, for depth ``depth/train`` and ``depth/val``.
 
     Raises:
         ValueError: an argument is out of range.
