@@ -28,7 +28,7 @@ from g2sd_mm.cli.options import parse_options
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.project import find_config
-from g2sd_mm.datasets.packing import pack_folder
+from g2sd_mm.datasets.packed import pack_folder
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.models.sizes import decoder_size, encoder_size
 from g2sd_mm.runs.data import prepare_data

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(folder: Path, file: Path) -> None:
-    from ..datasets.packing import pack_folder
+    from ..datasets.packed import pack_folder
     from ..progress import Bars
 
     with Bars(sys.stderr, every=5) as bars:

@@ -7,6 +7,7 @@ opened as it takes to see every class.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -310,10 +311,17 @@ def choose_boxes_or_masks(
         return _boxes_alone(cfg, loader, str(getattr(cfg, 'filename', None) or 'config'), [
             f'{BOXES_ONLY}=True'
         ])
-    places, (masks, none, broken) = _counted(cfg, loader, keep)
-    if not masks + none + broken:
+    counts: Counter[str] = Counter()
+    files: list[str] = []
+    for dataset, made in _of_objects(cfg, loader):
+        reading = reading_of(made, dataset, loader == _TRAINED)
+        counts += masks_and_none(annotations_of(made, keep), reading)
+        files.append(made.ann_file)
+    if not counts:
         return None
-    detail = f'{masks} of {masks + none + broken} objects have a mask, {none} have none'
+    places = ', '.join(dict.fromkeys(files))
+    masks, none = counts['mask'], counts['none']
+    detail = f'{masks} of {counts.total()} objects have a mask, {none} have none'
     if masks:
         coded = _draw_run_lengths(cfg, loaders, keep)
         return Finding('mixed-masks', places, detail) if none else coded
@@ -352,14 +360,3 @@ def _boxes_alone(cfg: Config, loader: str, place: str, reasons: list[str]) -> Fi
         reasons.append(f'left out too: {", ".join(losses)}')
     read_boxes_alone(cfg)
     return Finding('boxes-alone', place, '; '.join(reasons))
-
-
-def _counted(cfg: Config, loader: str, keep: bool) -> tuple[str, tuple[int, int, int]]:
-    """Files of a loader, and their objects with a mask, without one, with a broken one."""
-    total, places = (0, 0, 0), []
-    for dataset, made in _of_objects(cfg, loader):
-        reading = reading_of(made, dataset, loader == _TRAINED)
-        counts = masks_and_none(annotations_of(made, keep), reading)
-        total = (total[0] + counts[0], total[1] + counts[1], total[2] + counts[2])
-        places.append(made.ann_file)
-    return ', '.join(dict.fromkeys(places)), total

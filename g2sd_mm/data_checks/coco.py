@@ -301,23 +301,23 @@ def _mask_problem(annotation: dict[str, Any], reading: Reading, listed: set[Any]
     return 'coded-mask' if reading.polygons and coded else ''
 
 
-def masks_and_none(content: dict[str, Any], reading: Reading) -> tuple[int, int, int]:
-    """How many objects that count as boxes have a mask, have none, and have a broken one.
+def masks_and_none(content: dict[str, Any], reading: Reading) -> Counter[str]:
+    """How many objects that count as boxes have a ``mask``, ``none``, or a ``broken`` one.
 
     A broken one is a list of polygons none of which has three points.
     """
     listed = listed_ids(content, reading)
     sizes = {image['id']: (image['width'], image['height']) for image in content['images']}
     boxes = replace(reading, masks=False)
-    counts = [0, 0, 0]
+    counts: Counter[str] = Counter()
     for annotation in content['annotations']:
         if annotation['category_id'] not in listed:
             continue
         if _reason(annotation, sizes.get(annotation['image_id']), boxes):
             continue
         mask: Any = annotation.get('segmentation')
-        counts[0 if has_mask(mask) else 2 if mask and any(mask) else 1] += 1
-    return counts[0], counts[1], counts[2]
+        counts['mask' if has_mask(mask) else 'broken' if mask and any(mask) else 'none'] += 1
+    return counts
 
 
 def listed_ids(content: dict[str, Any], reading: Reading) -> set[Any]:

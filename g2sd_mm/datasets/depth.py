@@ -25,6 +25,7 @@ from ..data_checks.depth import (
 )
 from ..data_checks.findings import Finding
 from ..errors import ConfigError, DataError
+from ..image_files import spread
 
 _LOOKS = 20  # maps of which one has to be there
 
@@ -67,8 +68,7 @@ class DepthDataset(BaseSegDataset):
             name = inside[: -len(self.img_suffix)] + self.depth_suffix
             entry['depth_map_path'] = fileio.join_path(maps, name)
         paths = [entry['depth_map_path'] for entry in entries]
-        spread = paths[:: max(1, len(paths) // _LOOKS)]
-        if not any(map(fileio.exists, spread)):
+        if not any(map(fileio.exists, spread(paths, _LOOKS)[:_LOOKS])):
             raise DataError(
                 f'{maps} has no depth map of the {len(paths)} images: the first would be '
                 f'{paths[0]}; mend data_prefix.depth_map_path, or set depth_suffix'

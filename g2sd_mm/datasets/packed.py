@@ -1,4 +1,4 @@
-"""Read a folder that was packed into one LMDB file, under paths of their own.
+"""A folder packed into one LMDB file: how it is written, checked, and read under paths of its own.
 
 ``packed://data/train.lmdb/dog/1.jpg`` is the file ``dog/1.jpg`` of what became ``data/train.lmdb``.
 mmengine chooses the file backend by what stands before ``://``, so such a path can be the
@@ -12,7 +12,7 @@ import shlex
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,7 +23,8 @@ from mmengine.fileio import BaseStorageBackend, register_backend
 from ..compat.data_folders import matches, note_stray
 from ..config.parts import PACKED
 from ..errors import DataError, UserError
-from ..image_files import is_stray
+from ..image_files import files_below, is_broken_link, is_stray
+from ..text import some
 
 if TYPE_CHECKING:
     import lmdb
@@ -45,7 +46,7 @@ _MAGIC = 0xBEEFC0DE
 _checked: set[tuple[str, int, int]] = set()
 
 
-def add_checksums(file: Path) -> None:
+def _add_checksums(file: Path) -> None:
     """Append the checksums of a file that is complete, and write it to the disk."""
     with file.open('r+b') as stream:
         length = stream.seek(0, os.SEEK_END)
@@ -140,7 +141,7 @@ SUFFIX = '.lmdb'
 _AFTER_SLASH = chr(ord('/') + 1)
 
 
-def import_lmdb() -> Any:
+def _import_lmdb() -> Any:
     """The optional library.
 
     Raises:
@@ -172,7 +173,7 @@ _opened: dict[str, lmdb.Environment] = {}
 
 def _open(file: str) -> lmdb.Environment:
     if file not in _opened:
-        lmdb = import_lmdb()
+        lmdb = _import_lmdb()
         if not os.path.isfile(file):
             command = f'python tools/pack_data.py FOLDER {shlex.quote(file)}'
             raise FileNotFoundError(f'no file {file}: {command} makes it')
@@ -188,6 +189,88 @@ def _close_all() -> None:
 
 # A worker must not go on with what its parent opened; it opens the files again when it reads.
 os.register_at_fork(after_in_child=_close_all)
+
+
+# Writing ----------------------------------------------------------------------------------------
+
+_PAGE = 4096
+_LONGEST_KEY = 511  # bytes, LMDB's limit
+_COMMIT_EVERY = 1000
+_SPARE = 64 * 2**20  # bytes, for the tree's root, free pages and meta data
+
+
+def pack_folder(
+    folder: Path, file: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> int:
+    """Write every file below a folder, byte by byte as it is, under its path from there.
+
+    The file grows under another name and gets its own when it is whole.
+
+    Args:
+        folder: of images, or of images and annotations, in any layout. Hidden files, and those of
+            the system, stay out.
+        file: to write, ending in ``.lmdb``.
+        progress: is told how many of how many files are written, now and then.
+
+    Returns:
+        the number of files.
+
+    Raises:
+        UserError: if the folder is empty or not there, the file is there, a path is too long, or a
+            link leads to nothing.
+    """
+    lmdb = _import_lmdb()
+    if file.suffix != SUFFIX:
+        raise UserError(f'{file}: the name of packed data ends in {SUFFIX}')
+    if file.exists():
+        raise UserError(f'{file} is already there: remove it, or choose another name')
+    if not folder.is_dir():
+        raise UserError(f'no folder {folder}')
+    # sorted as LMDB sorts, so that every record goes to the end of the tree
+    passed_over: list[Path] = []
+    files = files_below(folder, passed_over)
+    keys = sorted(os.fsencode(path.relative_to(folder).as_posix()) for path in files)
+    if broken := [str(path) for path in passed_over if is_broken_link(path)]:
+        raise UserError(
+            f'links that lead to nothing: {some(broken, 3)}; bring their files back, or remove them'
+        )
+    if not keys:
+        raise UserError(f'no files in {folder}')
+    longest = max(keys, key=len)
+    if len(longest) > _LONGEST_KEY:
+        path = os.fsdecode(longest)
+        raise UserError(f'{path}: paths of more than {_LONGEST_KEY} bytes do not fit')
+    file.parent.mkdir(parents=True, exist_ok=True)
+    growing = file.with_name(f'.{file.name}.part')
+    growing.unlink(missing_ok=True)
+    size = sum(_room(key, (folder / os.fsdecode(key)).stat().st_size) for key in keys) + _SPARE
+    environment = lmdb.open(
+        str(growing), subdir=False, map_size=size, lock=False, sync=False, meminit=False
+    )
+    try:
+        for first in range(0, len(keys), _COMMIT_EVERY):
+            with environment.begin(write=True) as transaction:
+                for key in keys[first : first + _COMMIT_EVERY]:
+                    content = (folder / os.fsdecode(key)).read_bytes()
+                    transaction.put(key, content, append=True)
+            progress(min(first + _COMMIT_EVERY, len(keys)), len(keys))
+        environment.sync(True)
+    except BaseException:
+        growing.unlink()
+        raise
+    finally:
+        environment.close()
+    _add_checksums(growing)
+    os.replace(growing, file)
+    return len(keys)
+
+
+def _room(key: bytes, content: int) -> int:
+    """Bytes that a record takes at most: pages of its own, and its entry in half-full ones."""
+    return (content // _PAGE + 2) * _PAGE + 4 * (len(key) + 16)
+
+
+# Reading ----------------------------------------------------------------------------------------
 
 
 @register_backend('packed', prefixes='packed', force=True)

@@ -17,7 +17,7 @@ from g2sd_mm.cli.check_data import check_data
 from g2sd_mm.config.load import load_config
 from g2sd_mm.data_checks import before_training
 from g2sd_mm.data_checks.before_training import check_training_data
-from g2sd_mm.datasets.packing import pack_folder
+from g2sd_mm.datasets.packed import pack_folder
 from g2sd_mm.errors import DataError
 from g2sd_mm.runs.train import train
 

@@ -16,8 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from g2sd_mm.compat.data_folders import noting_strays
 from g2sd_mm.datasets import packed as packed_files
-from g2sd_mm.datasets.packed import check_whole, split_path
-from g2sd_mm.datasets.packing import pack_folder
+from g2sd_mm.datasets.packed import check_whole, pack_folder, split_path
 from g2sd_mm.errors import DataError, UserError
 
 from ..helpers.odd_coco import CLASSES, write_set
