@@ -226,7 +226,6 @@ class YoloFolder:
             things = list(_read_label(self.root / label, size, points)) if label else []
             yield image, size, things
 
-
     def _refuse_points(self, rows: list[tuple[Any, Any, list[Thing]]]) -> None:
         """Boxes with key points behind them would be read as polygons."""
         polygons = [(p, size) for _, size, things in rows for t in things for p in t.polygons]

@@ -113,7 +113,6 @@ class TestDeterminism:
         textures.texture_bank.cache_clear()
         assert len(textures.texture_bank()) == len(textures.PHOTOGRAPHS)
 
-
     def test_sets_are_those_that_records_were_made_on(self, cls_folder, det_folder):
         """A change of any pixel or annotation would make results of before another data set's."""
         found = {}

@@ -59,15 +59,12 @@ def coco_annotations(scene: Scene, image_id: int, first_id: int) -> list[dict[st
         if not instance.annotated:
             continue
         rle = coco_mask.encode(np.asfortranarray(instance.mask, np.uint8))
-        rows = np.flatnonzero(instance.mask.any(1))
-        columns = np.flatnonzero(instance.mask.any(0))
-        left, top = int(columns[0]), int(rows[0])
         records.append({
             'id': first_id + len(records),
             'image_id': image_id,
             'category_id': instance.label + 1,
-            'bbox': [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top],
-            'area': int(instance.mask.sum()),
+            'bbox': list(map(int, coco_mask.toBbox(rle))),
+            'area': int(coco_mask.area(rle)),
             'iscrowd': 0,
             'segmentation': {'size': list(rle['size']), 'counts': rle['counts'].decode('ascii')},
         })
