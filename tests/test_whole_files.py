@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from g2sd_mm.checkpoints.write import write_safetensors
+from g2sd_mm.checkpoints.write import write_weights
 from g2sd_mm.whole_files import (
     remove_leftovers,
     tried_first,
@@ -93,7 +93,7 @@ def test_others_may_read_what_they_may_read_of_any_file(tmp_path):
 
 def test_weights_in_safetensors_can_be_read_by_others(tmp_path):
     (tmp_path / 'usual').touch()
-    write_safetensors(tmp_path / 'weights.safetensors', {'a': torch.zeros(2)}, {})
+    write_weights(tmp_path / 'weights.safetensors', {'a': torch.zeros(2)}, {})
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
 

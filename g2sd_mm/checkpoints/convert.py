@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -46,10 +46,6 @@ class Published:
     layout: str
     origin: dict[str, tuple[str, ...]]
     dropped: tuple[str, ...]
-
-    def replaced(self, state: State) -> Published:
-        """The same with other values."""
-        return replace(self, state=state)
 
 
 @dataclass(frozen=True)

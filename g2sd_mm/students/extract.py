@@ -26,7 +26,7 @@ from ..checkpoints.record import (
     sidecar_path,
     write_sidecar,
 )
-from ..checkpoints.write import write_layout, write_safetensors, write_weights
+from ..checkpoints.write import write_layout, write_weights
 from ..config.load import load_config
 from ..errors import UserError
 from ..provenance import file_digest
@@ -101,10 +101,9 @@ def extract_student(
     with tried_first(path) as new:
         if layout != 'ours':
             write_layout(new, convert_state(state, to=layout), meta)
-        elif path.suffix == '.safetensors':
-            write_safetensors(new, state, meta)
         else:
-            write_weights(new, state, {**meta, 'student': record})
+            known = {'student': record} if path.suffix == '.pth' else {}
+            write_weights(new, state, {**meta, **known})
         if record['network'] is not None:
             # does it fill it?
             trusted = config is not None

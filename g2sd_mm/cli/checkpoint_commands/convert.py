@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
         resized = _resized(published.state, args.img_size, grid)
-        published = published.replaced(resized)
+        published = replace(published, state=resized)
     meta |= _grid_of(published.state, args.img_size, weights)
     done = from_published_names(published, layouts[args.to])
     config = None
@@ -152,7 +152,7 @@ def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> Non
     """Write the tensors under their names, and the JSON that describes them beside them."""
     from ...checkpoints.convert import halved
     from ...checkpoints.record import known_record, parameters_in, write_sidecar
-    from ...checkpoints.write import write_safetensors, write_weights
+    from ...checkpoints.write import write_weights
     from ...errors import UserError
     from ...provenance import file_digest
     from ...text import printable
@@ -165,10 +165,9 @@ def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> Non
     record = known_record(source) if source.is_file() else None
     state = halved(weights.state) if args.half else weights.state
     target.parent.mkdir(parents=True, exist_ok=True)
-    write = write_weights if target.suffix == '.pth' else write_safetensors
     kept = _KEPT if target.suffix == '.pth' else _KEPT_AS_TEXT
     meta = {key: weights.meta[key] for key in kept if key in weights.meta}
-    write(target, state, {'converted_from': weights.name, **meta})
+    write_weights(target, state, {'converted_from': weights.name, **meta})
     if record is not None:
         origin = {
             **record['origin'],
@@ -211,7 +210,7 @@ def _with_positions(
             )
         return published, {}
     if choice == 'transpose':
-        return published.replaced(transpose_positions(published.state)), {}
+        return replace(published, state=transpose_positions(published.state)), {}
     if choice is None and published.layout != layouts['mmpretrain'].name:
         check_positions(weights, table)
     return published, dict(TRAINED_TRANSPOSED)
