@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +12,12 @@ from ..compat.safe_load import CheckpointError
 from ..text import some
 from .identify import LAYOUT_OF, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
+from .layouts.mae import G2SD
+from .layouts.openmmlab import OURS
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
 from .positions import known_grid
 from .read import Weights, below
+from .record import own_record
 
 _SIDES = ('student', 'teacher')
 #: What stands around a network: its prefix, names beside it that are its own, and names that are
@@ -210,6 +213,66 @@ def _sources(name: str, published: Published) -> list[str]:
     """The file's names behind a published one, or behind ``NAME (part 2 of 3)`` of it."""
     whole, space, part = name.partition(' ')
     return [source + space + part for source in published.origin.get(whole, (whole,))]
+
+
+def state_for(weights: Weights, names: Iterable[str] = ()) -> State:
+    """The tensors of a file under the names that a task model has: renamed only where needed.
+
+    Weights of this project, and weights whose names are those of the model, stay as they are: a
+    stock network may have names that also occur in a published layout.
+
+    Args:
+        weights: a file of this project, of the model's own library, or a published one.
+        names: of the model's state dict; none if it is not known. Parts of the file that the model
+            does not have at all (heads that a teacher does not run) do not count.
+
+    Returns:
+        tensors as they are in the file (of a distilled run, the student), or renamed. What is
+        missing or unknown is for :func:`~g2sd_mm.checkpoints.fill.fill` to report.
+
+    Raises:
+        CheckpointError: if a published file has names that its layout does not have.
+    """
+    own, state = set(names), weights.state
+    if own and not _off(state, own):
+        return dict(state)
+    kind = identify(state)
+    if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
+        state = below(state, 'student.')
+        kind = identify(state)
+    off = _off(state, own)
+    if (own and not off) or own_record(weights) is not None:
+        return dict(state)
+    # of our own names, a segmentor's may still hold indices that are computed
+    if LAYOUT_OF.get(kind, 'ours') == 'ours' and kind is not Kind.MM_SEGMENTOR:
+        return dict(state)
+    try:
+        published = in_published_names(weights) if state is weights.state else state
+    except CheckpointError:
+        if off > len(own) // 2:  # not even similar
+            raise
+        return dict(state)
+    if family_of(published) is Family.MAE:
+        return dict(state)  # no task model: the loader says what it is
+    renamed = in_our_names(published)
+    return dict(state) if off < _off(renamed, own) else renamed
+
+
+def _off(state: Mapping[str, Tensor], own: set[str]) -> int:
+    """How many names are missing or, in a part that the model has, unknown."""
+    parts = {name.partition('.')[0] for name in own}
+    extra = [n for n in state if n not in own and n.partition('.')[0] in parts]
+    return len(own - set(state)) + len(extra)
+
+
+def in_our_names(state: Mapping[str, Tensor]) -> State:
+    """A classifier, detector or segmentor under published names -> under the mm libraries'."""
+    family = family_of(state)
+    kept = {name: t for name, t in state.items() if not fits(name, G2SD.not_weights)}
+    done = to_theirs(kept, OURS.tables[family])
+    # unknown names stay, among the backbone's where that is where a bare ViT's belong
+    prefix = '' if family in (Family.DETECTOR, Family.SEGMENTOR) else 'backbone.'
+    return done.state | {prefix + name: kept[name] for name in done.unknown}
 
 
 #: Adapters of the distiller -> published names, which training checkpoints of version 0.1 have too.

@@ -17,9 +17,9 @@ from .identify import Kind, doubt, identify, raw_pixels, title_of
 from .layouts import Family, family_of
 from .layouts.rules import State
 from .load import defects
-from .naming import own_record
 from .positions import is_transposed, known_grid
 from .read import Weights
+from .record import own_record
 from .vision import VisionEncoder, plain_encoder, vision_encoder
 
 #: Tensors whose sides are looked at, and how many sides they have: heads, and parts of the encoder.

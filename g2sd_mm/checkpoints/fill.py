@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from ..compat.safe_load import CheckpointError
 from ..text import first_line
-from .convert import in_published_names, with_our_names
+from .convert import in_published_names, state_for, with_our_names
 from .identify import Kind, describe, identify, raw_pixels
 from .load import Fit, compare, is_outline, load_verified
-from .naming import state_for
 from .positions import check_positions, known_grid, trained_part
 from .read import Weights, below, read_weights
 from .timm_file import left_out, timm_state

@@ -20,7 +20,7 @@ It is in ``meta`` of ``weights.pth``, and in the JSON beside it, ``weights.json`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
 from ..tasks import task_of
 from ..version import __version__
-from .read import read_weights
-from .write import write_text
+from ..whole_files import write_text
+from .read import Weights, read_weights
 
 Record = dict[str, Any]
 
@@ -304,3 +304,52 @@ def known_record(path: Path) -> Record | None:
         return record
     record = read_weights(path, mmap=True).meta.get('student')
     return record if record is None else check_record(record, f'{path}, meta.student,')
+
+
+def own_record(weights: Weights) -> Mapping[str, Any] | None:
+    """What a file written by this project, under the libraries' names, says of its network.
+
+    None for any other file, for a conversion to another layout, and for a pre-trained encoder.
+    """
+    record = weights.meta.get('student')
+    if record is None and Path(weights.path).is_file():
+        try:
+            record = read_sidecar(weights.path)
+        except UserError:  # of something else: no reason to refuse the weights
+            return None
+    if not isinstance(record, Mapping) or record.get('layout', 'ours') != 'ours':
+        return None
+    network = record.get('network')
+    return network if isinstance(network, Mapping) else None
+
+
+#: Name of a teacher -> its licence.
+Licences = dict[str, str]
+
+
+def licences_of(origin: Any) -> Licences:
+    """Licences of the teachers in a record's ``origin``, and of those who taught its files."""
+    return dict(_taught(origin)) if isinstance(origin, Mapping) else {}
+
+
+def licences_beside(weights: str | None) -> Licences:
+    """The same of what is known of a weights file, by the JSON beside it or by itself."""
+    if not weights or not Path(weights).is_file():
+        return {}
+    try:
+        record = known_record(Path(weights))
+    except (UserError, ValueError, OSError):  # of something else: it says nothing of these weights
+        return {}
+    return licences_of((record or {}).get('origin'))
+
+
+def _taught(origin: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    several = origin.get('teachers')
+    teachers = list(several.values()) if isinstance(several, Mapping) else []
+    for source in [origin.get('initialised_from'), origin.get('teacher'), *teachers]:
+        if not isinstance(source, Mapping):
+            continue
+        if isinstance(source.get('licences'), Mapping):  # of who taught what is in the file
+            yield from ((str(name), str(licence)) for name, licence in source['licences'].items())
+        if isinstance(licence := source.get('licence'), str):
+            yield str(source.get('model') or source.get('config') or source.get('file')), licence

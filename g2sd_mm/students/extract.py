@@ -12,14 +12,14 @@ from torch import Tensor
 from ..agreement.inputs import inputs_of
 from ..agreement.weights import reconcile, say
 from ..checkpoints import Kind, Weights, encoder_state, identify, read_weights
-from ..checkpoints.convert import convert_state
-from ..checkpoints.naming import own_record, state_for
+from ..checkpoints.convert import convert_state, state_for
 from ..checkpoints.read import Which, below
 from ..checkpoints.record import (
     Record,
     check_record,
     describe_network,
     describe_origin,
+    own_record,
     parameters_in,
     read_sidecar,
     refuse_taken,
@@ -127,7 +127,7 @@ def _student_state(
     if identify(weights.state) is Kind.FEATURE_RUN:
         return below(weights.state, _TIMM)
     if network is None or own_record(weights) is not None:
-        return state_for(weights, ())
+        return state_for(weights)
     return state_for(weights, network_names(network, weights.path, trusted=trusted))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm.checkpoints.naming import in_our_names
+from g2sd_mm.checkpoints.convert import in_our_names
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
 
 from .golden import Golden, check_exact, check_gradient, check_gradients, check_loss, check_output

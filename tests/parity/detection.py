@@ -6,7 +6,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from g2sd_mm.checkpoints.naming import in_our_names
+from g2sd_mm.checkpoints.convert import in_our_names
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.distill.losses.detection import (
     FeatureRichnessLoss,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.registry import MODELS
 
-from g2sd_mm.checkpoints.naming import in_our_names
+from g2sd_mm.checkpoints.convert import in_our_names
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg
 from g2sd_mm.models.fit import fit_to_image

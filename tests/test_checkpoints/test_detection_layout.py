@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError, Kind, identify, read_weights
-from g2sd_mm.checkpoints.naming import in_our_names, task_model_state
+from g2sd_mm.checkpoints.convert import in_our_names, state_for
 from g2sd_mm.devices import on_meta_device
 from g2sd_mm.distill.teachers import build_teacher
 
@@ -65,7 +65,7 @@ def test_serves_as_the_teacher(tmp_path):
     torch.save({'model': published(192, 3)}, tmp_path / 'vitdet.pth')
     weights = read_weights(tmp_path / 'vitdet.pth')
     assert identify(weights.state) is Kind.DETECTRON2
-    assert 'roi_head.bbox_head.fc_cls.weight' in task_model_state(weights)
+    assert 'roi_head.bbox_head.fc_cls.weight' in state_for(weights)
 
     teacher = dict(
         config='configs/coco/g2sd_vitt_maskrcnn_nosd.py',

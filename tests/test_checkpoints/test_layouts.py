@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints import Weights
+from g2sd_mm.checkpoints.convert import state_for
 from g2sd_mm.checkpoints.fill import encoder_state
-from g2sd_mm.checkpoints.naming import task_model_state
 
 from ..helpers.toys import classifier, images
 from ..test_distill.test_specific import specific
@@ -17,7 +17,7 @@ from .test_identify import official
 @pytest.mark.parametrize('two_tokens', [True, False])
 def test_a_published_classifier_predicts_in_mmpretrain(two_tokens):
     out_type = 'dist_token' if two_tokens else 'avg_featmap'
-    state = task_model_state(Weights('x.pth', official(two_tokens)))
+    state = state_for(Weights('x.pth', official(two_tokens)))
     source, target = classifier(out_type).eval(), classifier(out_type, seed=9).eval()
     assert not torch.equal(target(images()), source(images()))
     target.load_state_dict(state)
@@ -25,23 +25,23 @@ def test_a_published_classifier_predicts_in_mmpretrain(two_tokens):
 
 
 def test_two_heads_lie_in_one_module():
-    names = set(task_model_state(Weights('x.pth', official(True))))
+    names = set(state_for(Weights('x.pth', official(True))))
     kinds = ('weight', 'bias')
     assert {n for n in names if n.startswith('head.')} == {
         f'head.layers.{head}.{kind}' for head in ('head', 'head_dist') for kind in kinds
     }
-    names = set(task_model_state(Weights('x.pth', official(False))))
+    names = set(state_for(Weights('x.pth', official(False))))
     assert {n for n in names if n.startswith('head.')} == {'head.fc.weight', 'head.fc.bias'}
 
 
 def test_a_file_of_this_project_stays_as_it_is():
     state = classifier().state_dict()
-    assert task_model_state(Weights('x.pth', state)) == dict(state)
+    assert state_for(Weights('x.pth', state)) == dict(state)
 
 
 def test_of_a_distilled_run_the_student_is_taken():
     model = specific()
-    state = task_model_state(Weights('x.pth', model.state_dict()))
+    state = state_for(Weights('x.pth', model.state_dict()))
     assert set(state) == set(model.student.state_dict())
 
 

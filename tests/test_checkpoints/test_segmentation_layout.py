@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from g2sd_mm.checkpoints import Kind, identify, read_weights
-from g2sd_mm.checkpoints.convert import convert_state
-from g2sd_mm.checkpoints.naming import task_model_state
+from g2sd_mm.checkpoints.convert import convert_state, state_for
 
 
 def published() -> dict[str, torch.Tensor]:
@@ -25,7 +24,7 @@ def published() -> dict[str, torch.Tensor]:
 
 def converted(state: dict, tmp_path) -> dict[str, torch.Tensor]:
     torch.save({'state_dict': state, 'meta': {}}, tmp_path / 'model.pth')
-    return task_model_state(read_weights(tmp_path / 'model.pth'))
+    return state_for(read_weights(tmp_path / 'model.pth'))
 
 
 def test_pyramid_is_renamed_and_the_index_left_out(tmp_path):

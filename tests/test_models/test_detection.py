@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import g2sd_mm
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.naming import in_our_names
+from g2sd_mm.checkpoints.convert import in_our_names
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.distill.losses.detection import feature_richness_loss, objectness_distillation_loss
 from g2sd_mm.models import ChannelLayerNorm, G2SDViTDet, MaskedAutoencoder, SimpleFeaturePyramid

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.naming import in_our_names
+from g2sd_mm.checkpoints.convert import in_our_names
 from g2sd_mm.distill.losses.segmentation import ChannelWiseDivergence, PixelwiseKLDivergence
 from g2sd_mm.models import G2SDViTSeg, MaskedAutoencoder, table_attention
 from g2sd_mm.models.table_attention import (

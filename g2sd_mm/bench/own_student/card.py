@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from ...checkpoints.taught_by import licences_of
+from ...checkpoints.record import licences_of
 from ...distill.teachers.licences import licence_sentence
 from ...provenance import git_commit
 from ...students import Student

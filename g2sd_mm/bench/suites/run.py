@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...checkpoints.taught_by import licences_beside
+from ...checkpoints.record import licences_beside
 from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit

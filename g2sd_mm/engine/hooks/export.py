@@ -21,10 +21,10 @@ from ...checkpoints.record import (
     Record,
     describe_network,
     describe_origin,
+    licences_beside,
     parameters_in,
     write_sidecar,
 )
-from ...checkpoints.taught_by import licences_beside
 from ...checkpoints.write import write_weights
 from ...config.parts import students_in
 from ...version import __version__

@@ -15,7 +15,7 @@ from torch import nn
 
 from g2sd_mm.bench.analysis.reconstruction import load_pair
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.checkpoints.taught_by import licences_beside
+from g2sd_mm.checkpoints.record import licences_beside
 from g2sd_mm.config.load import load_config
 from g2sd_mm.engine.hooks.access import bare_model
 from g2sd_mm.engine.hooks.export import _origin

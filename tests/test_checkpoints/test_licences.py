@@ -6,7 +6,7 @@ import json
 
 import torch
 
-from g2sd_mm.checkpoints.taught_by import licences_beside, licences_of
+from g2sd_mm.checkpoints.record import licences_beside, licences_of
 
 from ..helpers.toys import save
 

@@ -9,10 +9,10 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError, Weights, read_weights
+from g2sd_mm.checkpoints.convert import state_for
 from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.fill import fill, fill_start
-from g2sd_mm.checkpoints.naming import own_record, state_for
-from g2sd_mm.checkpoints.record import write_sidecar
+from g2sd_mm.checkpoints.record import own_record, write_sidecar
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 
