@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from ..text import some
-from .identify import LAYOUT_OF, Kind, describe, identify
+from .identify import LAYOUT_OF, TRAINED, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
-from .layouts.mae import G2SD
 from .layouts.openmmlab import OURS
+from .layouts.published import G2SD
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
 from .positions import known_grid
 from .read import Weights, below
@@ -238,7 +238,7 @@ def state_for(weights: Weights, names: Iterable[str] = ()) -> State:
         return dict(state)
     kind = identify(state)
     if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
-        state = below(state, 'student.')
+        state = below(state, TRAINED[kind])
         kind = identify(state)
     off = _off(state, own)
     if (own and not off) or own_record(weights) is not None:

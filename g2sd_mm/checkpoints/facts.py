@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from ..compat.safe_load import CheckpointError
 from ..text import some
 from .convert import to_published_names
@@ -94,7 +92,8 @@ def facts_of(weights: Weights) -> Facts:
     try:
         # by the values of positions some kinds are told apart
         kept = {n: t for n, t in state.items() if n in ('pos_embed', 'dist_token')}
-        published = to_published_names({**outlines(state), **kept}, grid=grid)
+        outlines = {name: tensor.to('meta') for name, tensor in state.items()}
+        published = to_published_names({**outlines, **kept}, grid=grid)
         family = family_of(published.state)
         size = network_size(published.state, weights.config, grid)
     except CheckpointError as error:
@@ -141,11 +140,6 @@ def _stock_title(kind: Kind, record: Mapping[str, Any] | None) -> str:
     model = record.get('model') or {}
     backbone = (model.get('backbone') or {}).get('type', 'no backbone')
     return f'{model.get("type")} of {record.get("scope")} with {backbone}, trained here'
-
-
-def outlines(state: Mapping[str, Tensor]) -> State:
-    """Names, shapes and dtypes without the values."""
-    return {name: tensor.to('meta') for name, tensor in state.items()}
 
 
 def network_size(

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..compat.safe_load import CheckpointError
 from ..text import first_line
 from .convert import in_published_names, state_for, with_our_names
-from .identify import Kind, describe, identify, raw_pixels
+from .identify import TRAINED, Kind, describe, identify, raw_pixels
 from .load import Fit, compare, is_outline, load_verified
 from .positions import check_positions, known_grid, trained_part
 from .read import Weights, below, read_weights
@@ -33,7 +33,6 @@ _PARTS = (
     'cls_token', 'pos_embed', 'dist_token', 'patch_embed.', 'blocks.', 'norm.', 'fc_norm.',
     'rel_pos_bias.',
 )  # fmt: skip
-_RUNS = {Kind.STAGE1_RUN: 'student.', Kind.MAE_RUN: 'autoencoder.'}
 _ADAPTERS = 'distillation.adapters.'
 
 
@@ -179,8 +178,10 @@ def _not_run(module: Any, _: State) -> tuple[str, ...]:
 
 def _start_state(weights: Weights, _: nn.Module) -> State:
     """An autoencoder's or encoder's tensors, of a run or bare, under published names."""
-    prefix = _RUNS.get(identify(weights.state))
-    return below(weights.state, prefix) if prefix else in_published_names(weights)
+    kind = identify(weights.state)
+    if kind in (Kind.STAGE1_RUN, Kind.MAE_RUN):
+        return below(weights.state, TRAINED[kind])
+    return in_published_names(weights)
 
 
 def _needless(part: Any, _: State) -> tuple[str, ...]:

@@ -123,6 +123,15 @@ LAYOUT_OF: dict[Kind, str] = {
     Kind.HUGGING_FACE: 'huggingface',
 }
 
+#: What stands before the names of the network that is trained, in checkpoints of runs.
+TRAINED: dict[Kind, str] = {
+    Kind.STAGE1_RUN: 'student.',
+    Kind.FEATURE_RUN: 'student.network.',
+    Kind.STAGE2_RUN: 'student.',
+    Kind.SEG_DISTILLER: 'student.',
+    Kind.MAE_RUN: 'autoencoder.',
+}
+
 
 def identify(state: Mapping[str, Tensor], grid: tuple[int, int] | None = None) -> Kind:
     """The kind of a state dict (names as they stand in the file).

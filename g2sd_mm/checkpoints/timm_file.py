@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+import torch
 from mmengine.logging import print_log
 from timm.models import adapt_input_conv
-from torch import Tensor
+from torch import Tensor, nn
 
 from .load import compare, is_outline
 from .read import Weights, below
@@ -36,7 +39,8 @@ def timm_state(weights: Weights, network: Any) -> dict[str, Tensor]:
     best = max(states, key=lambda state: len(own & set(state)))
     state = _for_channels(network, best if own & set(best) else weights.state, weights)
     if compare(network.state_dict(), state, (), left_out(network)).problems():
-        state = _by_timm_rules(network, state)
+        with suppress(Exception):  # what timm cannot read is reported by its names
+            state = by_timm_rules(state, network)
     return state
 
 
@@ -69,16 +73,18 @@ def _for_channels(network: Any, state: Mapping[str, Tensor], weights: Weights) -
     return adapted
 
 
-def _by_timm_rules(network: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state as timm renames and resizes it for this network; as it is where that has no rule.
+def by_timm_rules(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """A file's tensors under timm's names, by what timm itself puts its downloads through.
 
-    timm takes any file for one of its own: what its rule cannot read is reported by its names.
+    It takes any file for one of its own, and raises anything where it is none.
     """
     rule = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
-    try:
-        return dict(rule(dict(state), network)) if rule else state
-    except Exception:
-        return state
+    if rule is None:
+        return dict(state)
+    layer_scale = 'adapt_layer_scale' in inspect.signature(rule).parameters
+    more = {'adapt_layer_scale': True} if layer_scale else {}
+    with torch.device('cpu'):  # a network that is only an outline is compared to real tensors
+        return dict(rule(dict(state), network, **more))
 
 
 def _as_tuple(value: Any) -> tuple[str, ...]:

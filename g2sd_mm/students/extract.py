@@ -13,6 +13,7 @@ from ..agreement.inputs import inputs_of
 from ..agreement.weights import reconcile, say
 from ..checkpoints import Kind, Weights, encoder_state, identify, read_weights
 from ..checkpoints.convert import convert_state, state_for
+from ..checkpoints.identify import TRAINED
 from ..checkpoints.read import Which, below
 from ..checkpoints.record import (
     Record,
@@ -35,7 +36,6 @@ from .build import build_student, network_names
 from .load import refuse_options
 
 _PRETRAINING = (Kind.STAGE1_RUN, Kind.MAE_RUN)
-_TIMM = 'student.network.'
 #: What a training checkpoint knows of its run.
 _PROGRESS = ('experiment_name', 'epoch', 'iter', 'seed')
 
@@ -125,7 +125,7 @@ def _student_state(
     if identify(weights.state) in _PRETRAINING:
         return encoder_state(weights)
     if identify(weights.state) is Kind.FEATURE_RUN:
-        return below(weights.state, _TIMM)
+        return below(weights.state, TRAINED[Kind.FEATURE_RUN])
     if network is None or own_record(weights) is not None:
         return state_for(weights)
     return state_for(weights, network_names(network, weights.path, trusted=trusted))
@@ -135,11 +135,8 @@ def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ..
     kind = identify(weights.state)
     if kind in _PRETRAINING:
         return tuple(name for name in weights.state if name.partition('.')[2] not in state)
-    if kind is Kind.FEATURE_RUN:
-        return tuple(name for name in weights.state if not name.startswith(_TIMM))
-    if kind in (Kind.STAGE2_RUN, Kind.SEG_DISTILLER):
-        return tuple(name for name in weights.state if not name.startswith('student.'))
-    return ()
+    prefix = TRAINED.get(kind, '')
+    return tuple(name for name in weights.state if not name.startswith(prefix))
 
 
 def _known_record(weights: Weights, checkpoint: Path) -> Record:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .huggingface import HUGGING_FACE
-from .mae import DETECTRON2, G2SD, MAE, TIMM
 from .openmmlab import MMPRETRAIN, MMSEG, OURS
-from .published import Family, Layout, family_of
+from .published import DETECTRON2, G2SD, MAE, TIMM, Family, Layout, family_of
 
 #: By the name that ``--to`` takes.
 LAYOUTS: dict[str, Layout] = {

@@ -103,17 +103,9 @@ MMPRETRAIN = Layout(
     tables={
         Family.MAE: (*_TRUNK, _NORM, *_NECK),
         Family.CLASSIFIER: (*_TRUNK, _NORM, Rule('head.{p}', 'head.layers.head.{p}')),
-        Family.POOLED: (
-            *_TRUNK,
-            Rule('fc_norm.{p}', 'backbone.ln2.{p}'),
-            Rule('head.{p}', 'head.fc.{p}'),
-        ),
+        Family.POOLED: (*_TRUNK, Rule('fc_norm.{p}', 'backbone.ln2.{p}'), *ONE_HEAD),
         Family.DISTILLED: (
-            *_TRUNK,
-            _NORM,
-            Rule('dist_token', 'backbone.dist_token'),
-            Rule('head.{p}', 'head.layers.head.{p}'),
-            Rule('head_dist.{p}', 'head.layers.head_dist.{p}'),
+            *_TRUNK, _NORM, Rule('dist_token', 'backbone.dist_token'), *TWO_HEADS
         ),
     },
     cannot_hold=('encoderfeature_pred.*', 'decoderfeature_pred.*'),

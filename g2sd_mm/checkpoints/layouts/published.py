@@ -1,7 +1,8 @@
 """The published names, which are ours inside the networks: the hub that every layout goes through.
 
 Three name spaces: networks of one ViT (MAE, G2SD's students, classifiers), detectron2's ViTDet and
-mmseg 0.11's segmentors.
+mmseg 0.11's segmentors. The layouts that have these names stand at the end: MAE, the five kinds of
+G2SD files, detectron2, timm.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from .rules import Rule, State
+from .rules import Rule, State, same
 
 BLOCK = (
     'norm1.{p}',
@@ -47,6 +48,11 @@ DETECTOR_TRUNK = (
     *(f'backbone.net.{name}' for name in BLOCKS),
     'backbone.net.blocks.{i}.attn.rel_pos_h',
     'backbone.net.blocks.{i}.attn.rel_pos_w',
+)
+DETECTOR_PARTS = (
+    'backbone.simfp_{i}.{rest}',
+    'proposal_generator.rpn_head.{rest}',
+    'roi_heads.{rest}',
 )
 SEGMENTOR_TRUNK = (
     'backbone.cls_token',
@@ -144,3 +150,58 @@ def dist_last(state: State) -> State:
         token = token + row
     rest = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
     return {**state, 'dist_token': token, 'pos_embed': rest}
+
+
+_ONE_TOKEN = {
+    Family.CLASSIFIER: same((*ENCODER, 'head.{p}')),
+    Family.POOLED: same((*POOLED_ENCODER, 'head.{p}')),
+}
+MAE = Layout(
+    name='mae',
+    title='facebookresearch/mae',
+    tables={
+        Family.MAE: same((*ENCODER, *DECODER)),
+        **_ONE_TOKEN,
+    },
+    cannot_hold=('encoderfeature_pred.*', 'decoderfeature_pred.*'),
+    wrapper='model',
+)
+G2SD = Layout(
+    name='g2sd',
+    title='the published G2SD (stage-1 student, two classifiers, detector, segmentor)',
+    tables={
+        Family.MAE: same((*ENCODER, *DECODER, *PREDICTORS)),
+        **_ONE_TOKEN,
+        Family.DISTILLED: same((*DISTILLED_ENCODER, 'head.{p}', 'head_dist.{p}')),
+        Family.DETECTOR: same((*DETECTOR_TRUNK, *DETECTOR_PARTS)),
+        Family.SEGMENTOR: same((*SEGMENTOR_TRUNK, *SEGMENTOR_PYRAMID, *SEGMENTOR_HEADS)),
+    },
+    not_weights=(
+        'pixel_mean',
+        'pixel_std',
+        'proposal_generator.anchor_generator.*',
+        'stu_adapter.*',
+        '*.relative_position_index',
+    ),
+    wrapper='model',
+    wrappers={Family.SEGMENTOR: 'state_dict'},
+)
+DETECTRON2 = Layout(
+    name='detectron2',
+    title='detectron2 ViTDet Mask R-CNN',
+    tables={Family.DETECTOR: G2SD.tables[Family.DETECTOR]},
+    not_weights=G2SD.not_weights,
+    wrapper='model',
+)
+TIMM = Layout(
+    name='timm',
+    title='timm VisionTransformer or VisionTransformerDistilled',
+    tables={
+        Family.MAE: same(ENCODER),
+        **_ONE_TOKEN,
+        Family.DISTILLED: same((*DISTILLED_ENCODER, 'head.{p}', 'head_dist.{p}')),
+    },
+    cannot_hold=('mask_token', 'decoder_*', 'encoderfeature_pred.*', 'decoderfeature_pred.*'),
+    arrange=dist_second,
+    undo=dist_last,
+)

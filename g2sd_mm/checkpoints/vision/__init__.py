@@ -1,7 +1,6 @@
 """Vision encoders of other methods and libraries: what they are, by names and shapes alone."""
 
-from .encoders import VisionEncoder, plain_encoder, vision_encoder
+from .encoders import VisionEncoder, plain_encoder, unsuitable, vision_encoder
 from .names import is_sin_cos
-from .unsuitable import unsuitable
 
 __all__ = ['VisionEncoder', 'is_sin_cos', 'plain_encoder', 'unsuitable', 'vision_encoder']

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...devices import on_meta_device
+from ..timm_file import by_timm_rules
 from .encoders import VisionEncoder
 
 #: How timm spells widths in the names of its ViTs.
@@ -81,20 +79,12 @@ def timm_model(state: Mapping[str, Tensor], encoder: VisionEncoder) -> TimmModel
     close: TimmModel | None = None
     for name in _candidates(encoder):
         model = _outline(name)
-        fit = Fit.NONE if model is None else _fit(state, model)
-        if model is not None and fit is Fit.EXACT:
+        wrong = None if model is None else _of_other_shape(state, model)
+        if wrong == []:
             return _described(name, model, state)
-        if model is not None and fit is Fit.RESIZED and encoder.family.network == 'ViT':
+        if wrong and all(n.endswith(_RESIZED) for n in wrong) and encoder.family.network == 'ViT':
             close = close or _described(name, model, state)
     return close
-
-
-class Fit(Enum):
-    """How a file's tensors are beside those of a model."""
-
-    NONE = 'another model'
-    RESIZED = 'the same but for the size of its images'
-    EXACT = 'the same'
 
 
 def _candidates(encoder: VisionEncoder) -> list[str]:
@@ -158,30 +148,16 @@ def _side(reduction: Any) -> int:
     return int(max(reduction)) if isinstance(reduction, (tuple, list)) else int(reduction)
 
 
-def _fit(state: Mapping[str, Tensor], model: nn.Module) -> Fit:
-    own = model.state_dict()
-    try:
-        theirs = _as_timm(state, model)
-    except (RuntimeError, NotImplementedError, KeyError, ValueError, TypeError, AttributeError):
-        return Fit.NONE  # timm's loader cannot read it
+def _of_other_shape(state: Mapping[str, Tensor], model: nn.Module) -> list[str] | None:
+    """Names whose shapes differ between a file and a model; None if their names do."""
+    own, theirs = model.state_dict(), state
+    if any(name not in own and not name.startswith((*_HEADS, *_NOT_NEEDED)) for name in state):
+        try:
+            theirs = by_timm_rules({n: t.to('meta') for n, t in state.items()}, model)
+        except (RuntimeError, NotImplementedError, KeyError, ValueError, TypeError, AttributeError):
+            return None
     lacking = [n for n in own if n not in theirs and not n.startswith(_HEADS)]
     extra = [n for n in theirs if n not in own and not n.startswith((*_HEADS, *_NOT_NEEDED))]
     if lacking or extra:
-        return Fit.NONE
-    wrong = [n for n in own if n in theirs and own[n].shape != theirs[n].shape]
-    if not wrong:
-        return Fit.EXACT
-    return Fit.RESIZED if all(n.endswith(_RESIZED) for n in wrong) else Fit.NONE
-
-
-def _as_timm(state: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
-    """The file's names as timm's own loader reads them, for files of the original releases."""
-    own = model.state_dict()
-    if all(name in own or name.startswith((*_HEADS, *_NOT_NEEDED)) for name in state):
-        return state
-    reader = getattr(sys.modules[type(model).__module__], 'checkpoint_filter_fn', None)
-    if reader is None:
-        return state
-    scaled = 'adapt_layer_scale' in inspect.signature(reader).parameters
-    outlines = {name: tensor.to('meta') for name, tensor in state.items()}
-    return dict(reader(outlines, model, **({'adapt_layer_scale': True} if scaled else {})))
+        return None
+    return [n for n in own if n in theirs and own[n].shape != theirs[n].shape]

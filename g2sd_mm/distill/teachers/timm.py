@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, Weights, load_verified, read_weights
+from ...checkpoints.timm_file import by_timm_rules
 from ...checkpoints.vision.names import Names
 from ...errors import UserError
 from ...models.timm_network import gives_class_token, level_names, level_strides, level_widths
@@ -236,7 +236,7 @@ class TimmTeacher(FeatureTeacher):
         old = self.model.state_dict()
         try:
             network = self._create(img_size=size)
-            state = _positions_resampled(_by_timm(old, network), self.model, network)
+            state = _positions_resampled(by_timm_rules(old, network), self.model, network)
             self._prune(network)
             network.load_state_dict(state)
             with torch.no_grad():  # some refuse a size only when they run
@@ -295,20 +295,9 @@ def _size_of_file(state: Mapping[str, Tensor], network: Any) -> Size | None:
     return None if size == tuple(network.patch_embed.img_size) else size
 
 
-def _by_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """A file's tensors under timm's names, by what timm itself puts its downloads through."""
-    translate = getattr(sys.modules[type(network).__module__], 'checkpoint_filter_fn', None)
-    if translate is None:
-        return dict(state)
-    layer_scale = 'adapt_layer_scale' in inspect.signature(translate).parameters
-    more = {'adapt_layer_scale': True} if layer_scale else {}
-    with torch.device('cpu'):  # a network that is only an outline is compared to real tensors
-        return dict(translate(dict(state), network, **more))
-
-
 def _translated(weights: Weights, network: nn.Module) -> dict[str, Tensor]:
     try:
-        return _by_timm(weights.state, network)
+        return by_timm_rules(weights.state, network)
     except (KeyError, AttributeError, RuntimeError, AssertionError, TypeError) as error:
         raise CheckpointError(
             f'{weights.name} is no file of timm\'s {type(network).__name__} '
