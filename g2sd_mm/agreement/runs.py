@@ -14,9 +14,8 @@ from ..config.parts import LOADERS, add_hook, encoder_start, preprocessor_of, te
 from ..config.project import find_config
 from ..errors import UserError
 from .data import BY_POSITION, Names, comparable, difference
-from .depth import depth_range, shown
 from .inputs import Inputs, Size, channel_order, inputs_of, pixels, unlike
-from .weights import Recorded, cut_note, reconcile, recorded
+from .weights import Recorded, cut_note, depth_range, metres, reconcile, recorded
 
 _TRAINED, _VALIDATED, _TESTED = LOADERS
 
@@ -70,8 +69,8 @@ def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:
     here = depth_range(cfg)
     if facts.depth and here and facts.depth != here:
         yield (
-            f'{facts.source} was trained to predict {shown(facts.depth)}, and this run predicts '
-            f'{shown(here)}: what it starts from is stretched to that'
+            f'{facts.source} was trained to predict {metres(facts.depth)}, and this run predicts '
+            f'{metres(here)}: what it starts from is stretched to that'
         )
 
 
@@ -124,7 +123,7 @@ def _agree(
         )
     taught, learnt = facts.depth or depth_range(config), depth_range(cfg)
     if 'decode_head' in teacher.get('forward', ()) and taught and learnt and taught != learnt:
-        yield f'the teacher predicts {shown(taught)} of depth, the student {shown(learnt)}'
+        yield f'the teacher predicts {metres(taught)} of depth, the student {metres(learnt)}'
     if compares_classes(block, name):
         yield from _agree_on_names(cfg, facts, checkpoint, classes)
 

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from ..checkpoints import read_weights
 from ..checkpoints.record import read_sidecar, restore, sidecar_path
 from ..config.classes import class_counts
+from ..config.parts import network_of
 from ..errors import UserError
 from ..text import some
 from .data import (
@@ -29,8 +30,12 @@ from .data import (
     clean_names,
     difference,
 )
-from .depth import Range, depth_range, follow_range
 from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, read_inputs, unlike
+
+#: Entries of a depth head, in metres -> their values.
+Range = dict[str, float]
+
+_ENDS = ('min_depth', 'max_depth')
 
 
 @dataclass(frozen=True)
@@ -253,3 +258,38 @@ def cut_note(cfg: Config, loader: str) -> str:
         f"sees a part, smaller ones stay small. dict(type='ResizeEdge', scale={edge}, "
         "edge='short') before the crop brings all to one scale"
     )
+
+
+def depth_range(cfg: Mapping[str, Any]) -> Range:
+    """The range of the decode head of a config's network; empty if it has none."""
+    head = network_of(cfg).get('decode_head')
+    ends = {name: head.get(name) for name in _ENDS} if isinstance(head, Mapping) else {}
+    return {name: float(end) for name, end in ends.items() if isinstance(end, (int, float))}
+
+
+def follow_range(cfg: Config, trained: Range, source: str, name: str) -> tuple[str, ...]:
+    """Let a config's depth head predict in the range that its weights were trained in, in place.
+
+    Args:
+        cfg: loaded config.
+        trained: of the weights; empty if they do not say.
+        source: of ``trained``, for messages.
+        name: of the config, for messages.
+
+    Returns:
+        a line for the log if the config had another range.
+    """
+    here = depth_range(cfg)
+    differing = {end: value for end, value in trained.items() if here.get(end) != value}
+    if not differing:
+        return ()
+    network_of(cfg)['decode_head'].update(differing)
+    return (
+        f'the weights were trained to predict {metres(trained)} ({source}), {name} says '
+        f'{metres(here)}: they go on predicting {metres(trained)}',
+    )
+
+
+def metres(depth: Range) -> str:
+    """A range in words."""
+    return ' to '.join(f'{end:g}' for end in depth.values()) + ' m'

@@ -19,8 +19,7 @@ from ..provenance import file_digest
 from ..students.student import Student
 from ..tasks import task_named
 from ..whole_files import tried_first, write_text
-from .check import compare, random_images
-from .check_detector import compare_detector
+from .check import compare, compare_detector, random_images
 from .formats import (
     OPSET,
     Runner,

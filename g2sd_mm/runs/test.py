@@ -11,7 +11,7 @@ from mmengine.dist import is_main_process
 from ..agreement.runs import agree_for_test
 from ..checkpoints.fill import fill
 from ..data_layouts import Choices
-from ..students.mask_head import fit_to_weights
+from ..students.load import fit_to_weights
 from .prepare import prepare_test
 from .processes import build_runner, end_workers, start_processes
 

@@ -23,7 +23,7 @@ from ..distill.teachers import build_teacher, weights_option
 from ..errors import UserError
 from ..models.backbones.base import Backbone
 from ..models.backbones.timm import TimmBackbone
-from ..students.mask_head import fit_to_weights
+from ..students.load import fit_to_weights
 
 Check = Callable[[str], Fit | None]
 

@@ -12,18 +12,19 @@ from .. import datasets, models  # noqa: F401, a student is built of them
 from ..agreement.data import BY_POSITION, comparable, difference
 from ..agreement.inputs import inputs_of, pixels, unlike
 from ..agreement.weights import of_record, reconcile, reconcile_data, say
-from ..checkpoints import CheckpointError
+from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import describe_network, known_record, sidecar_path
 from ..compat.quiet import quiet_imports
+from ..config.boxes_alone import has_mask_head, leave_mask_head_out, read_boxes_alone
 from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
 from ..devices import usable_device
 from ..errors import UserError
 from .build import BUILDING, build_student
-from .mask_head import fit_to_weights
 from .student import Student
 
 _ENDINGS = ('.pth', '.safetensors')
+_BOX_HEADS = ('bbox_head', 'box_head')
 
 
 def load_student(
@@ -113,6 +114,22 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
     assert network is not None
     model = build_student(network, checkpoint, name, trusted=True)
     return Student(model, network, inputs=agreement.inputs)
+
+
+def fit_to_weights(cfg: Config, checkpoint: str | Path) -> None:
+    """Leave the mask head out of a config, in place, if weights of a detector have none.
+
+    Args:
+        cfg: loaded config, of any task.
+        checkpoint: weights that will fill its student.
+    """
+    if not has_mask_head(cfg) or not Path(checkpoint).is_file():
+        return  # a missing file is named where it is read
+    names = read_weights(checkpoint, mmap=True).state
+    parts = {part for name in names for part in name.split('.')}
+    if parts.intersection(_BOX_HEADS) and 'mask_head' not in parts:
+        leave_mask_head_out(cfg)
+        read_boxes_alone(cfg)
 
 
 def weights_file(source: str | Path) -> Path:

@@ -14,9 +14,8 @@ from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...agreement.depth import follow_range
 from ...agreement.inputs import channel_order, pipeline_of
-from ...agreement.weights import Recorded, recorded
+from ...agreement.weights import Recorded, follow_range, recorded
 from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
 from ...config.parts import LOADERS, import_named_libraries, plain_model
