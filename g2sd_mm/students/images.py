@@ -132,6 +132,7 @@ class FileReader:
         scope: library that its name is looked up in first; None for whatever is the default.
         bgr: whether it gives bytes in the order BGR, so that pictures in memory can be turned.
         plain: whether, besides, it reads files as :func:`read_image` does.
+        flat: whether it leaves grey pixels as [height, width].
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class FileReader:
         self.channels, self.scope = channels, scope
         kind = str(step.get('type', 'LoadImageFromFile')).rpartition('.')[2]
         colours, decoder = step.get('color_type', 'color'), step.get('imdecode_backend') or 'cv2'
+        self.flat = kind.endswith('LoadImageFromFile')
         usual = channels == 3 and kind == 'LoadImageFromFile' and 'channel_order' not in step
         self.bgr = usual and colours.startswith('color') and decoder != 'tifffile'
         self.plain = self.bgr and colours == 'color' and decoder == 'cv2'

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..agreement.inputs import Inputs, channel_order, cut_of, pixels
@@ -22,8 +23,8 @@ from ..models import G2SDViT
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .batches import predictions, unfit_told
+from .build import BUILDING, registered_only
 from .images import FileReader, Image, rgb_pixels, shown
-from .preparation import Preparation, preparation
 from .sources import Item, Source, find
 from .tiles import tiling_for
 
@@ -83,12 +84,12 @@ class Student(nn.Module):
         self.channels = channel_order(preprocessor, steps) if self._reader.bgr else None
         # a second name for modules of `model`: outside of the state dict
         object.__setattr__(self, '_whole', self._task.whole(model))
-        self._prepare: Preparation | None = None
+        self._pipeline: Compose | None = None
         self.eval()
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process, or ``torch.save``; the pipeline is built there again."""
-        return {**super().__getstate__(), '_prepare': None}
+        return {**super().__getstate__(), '_pipeline': None}
 
     def _apply(self, fn: Callable, *args: Any, **kwargs: Any) -> Student:
         """Also tells the preprocessor where the images have to go; it follows no parent."""
@@ -224,13 +225,24 @@ class Student(nn.Module):
     # The steps of a prediction.
 
     def ready(self) -> None:
-        """Build the test pipeline, once. A UserError if the weights were turned into 16 bits."""
+        """Build the test pipeline after its first step, once: it is given pixels.
+
+        Raises:
+            UserError: if there is none, or the weights were turned into 16 bits.
+        """
         if (kind := next(self.parameters()).dtype).itemsize < 4:
             raise UserError(f'weights of {kind} take no images: student.float(), torch.autocast')
-        if self._prepare is None:
-            self._cut = cut_of(restore(self.network['test_pipeline']))
-            with quiet_imports():
-                self._prepare = preparation(self.network)
+        if self._pipeline is not None:
+            return
+        steps = restore(self.network['test_pipeline'])
+        if not steps:
+            raise UserError(
+                'the config of this student has no test pipeline to prepare images with'
+            )
+        self._cut = cut_of(steps)
+        scope = DefaultScope.overwrite_default_scope(self.network['scope'])
+        with quiet_imports(), BUILDING, scope, registered_only():
+            self._pipeline = Compose(steps[1:])
 
     def load(self, image: Image) -> dict[str, Any]:
         """What the first step of the pipeline leaves: ``img`` in the order of files, its size."""
@@ -252,8 +264,12 @@ class Student(nn.Module):
     def prepare(self, given: dict[str, Any]) -> dict[str, Any]:
         """``inputs`` [C, height, width] and data sample, as the test pipeline makes them."""
         self.ready()
-        assert self._prepare is not None
-        prepared = self._prepare(given)
+        assert self._pipeline is not None
+        if self._reader.flat and given['img'].shape[2:] == (1,):
+            given['img'] = given['img'][..., 0]
+        if self._reader.step.get('to_float32'):
+            given['img'] = given['img'].astype(np.float32)
+        prepared: Any = self._pipeline(given)
         self._say_size(given['ori_shape'], tuple(prepared['inputs'].shape[-2:]))
         return prepared
 
