@@ -10,12 +10,11 @@ from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
 from ..text import some
-from .identify import LAYOUT_OF, TRAINED, Kind, describe, identify
+from .identify import TRAINED, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
 from .layouts.openmmlab import OURS
 from .layouts.published import G2SD
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
-from .positions import known_grid
 from .read import Weights, below
 from .record import own_record
 
@@ -99,11 +98,10 @@ def in_published_names(weights: Weights) -> State:
     Raises:
         CheckpointError: if a file of another library has names that its layout does not have.
     """
-    grid = known_grid(weights.meta)
-    kind = identify(weights.state, grid)
-    foreign = LAYOUT_OF.get(kind) in ('huggingface', 'mmpretrain', 'mmseg')
+    kind = identify(weights.state, weights.grid)
+    foreign = kind.layout in ('huggingface', 'mmpretrain', 'mmseg')
     if foreign or kind is Kind.TIMM_DISTILLED:
-        return to_published_names(weights.state, grid=grid).state
+        return to_published_names(weights.state, grid=weights.grid).state
     return weights.state
 
 
@@ -122,12 +120,12 @@ def to_published_names(
     outer = identify(state, grid)
     inner, wrapped, dropped = _unwrap(state, outer, side)
     kind = identify(inner, grid)
-    if kind not in LAYOUT_OF:
+    if not kind.layout:
         raise CheckpointError(
             f'cannot convert {describe(state)}: none of the layouts {", ".join(LAYOUTS)} has names '
             f'like {some(list(state))}'
         )
-    layout = LAYOUTS[LAYOUT_OF[kind]]
+    layout = LAYOUTS[kind.layout]
     tidy = layout.tidy(inner)
     # the file's own name of what `tidy` has renamed in order
     names = dict(zip(tidy, inner, strict=True))
@@ -244,7 +242,7 @@ def state_for(weights: Weights, names: Iterable[str] = ()) -> State:
     if (own and not off) or own_record(weights) is not None:
         return dict(state)
     # of our own names, a segmentor's may still hold indices that are computed
-    if LAYOUT_OF.get(kind, 'ours') == 'ours' and kind is not Kind.MM_SEGMENTOR:
+    if kind.layout in ('', 'ours') and kind is not Kind.MM_SEGMENTOR:
         return dict(state)
     try:
         published = in_published_names(weights) if state is weights.state else state

@@ -13,9 +13,10 @@ from ..text import some
 from .convert import to_published_names
 from .identify import Kind, doubt, identify, raw_pixels, title_of
 from .layouts import Family, family_of
+from .layouts.published import depth_of
 from .layouts.rules import State
 from .load import defects
-from .positions import is_transposed, known_grid
+from .positions import is_transposed
 from .read import Weights
 from .record import own_record
 from .vision import VisionEncoder, plain_encoder, vision_encoder
@@ -80,7 +81,7 @@ class Facts:
 def facts_of(weights: Weights) -> Facts:
     """Look at names, shapes and, once, at every value: a broken one is named."""
     state = weights.state
-    grid = known_grid(weights.meta)
+    grid = weights.grid
     kind = identify(state, grid)
     notes = _notes(weights, kind)
     title = title_of(state)
@@ -136,7 +137,7 @@ def facts_of(weights: Weights) -> Facts:
 def _stock_title(kind: Kind, record: Mapping[str, Any] | None) -> str:
     """The kind in words; of a file of this project, by the parts that it names."""
     if record is None:
-        return kind.value.replace(' with our backbone', '')
+        return kind.title.replace(' with our backbone', '')
     model = record.get('model') or {}
     backbone = (model.get('backbone') or {}).get('type', 'no backbone')
     return f'{model.get("type")} of {record.get("scope")} with {backbone}, trained here'
@@ -158,7 +159,7 @@ def network_size(
     projection = published.get(f'{trunk}patch_embed.proj.weight')
     if projection is not None:
         size['width'], size['patch'] = projection.shape[0], projection.shape[-1]
-    size['depth'] = _depth(published, f'{trunk}blocks.')
+    size['depth'] = depth_of(published, f'{trunk}blocks.')
     heads = _heads(published, trunk, size.get('width'), config or {})
     if heads:
         size['heads'] = heads
@@ -173,7 +174,7 @@ def network_size(
         size |= _image(rows - 1, size['patch'], grid)
     if 'decoder_embed.weight' in published:
         size['decoder width'] = published['decoder_embed.weight'].shape[0]
-        size['decoder depth'] = _depth(published, 'decoder_blocks.')
+        size['decoder depth'] = depth_of(published, 'decoder_blocks.')
     for head in _HEADS:
         if head in published:
             size['classes'] = published[head].shape[0]
@@ -208,11 +209,6 @@ def _check_ranks(published: State, trunk: str) -> None:
             raise CheckpointError(f'{name} is {list(shape)}, expected {rank} sides')
 
 
-def _depth(published: State, prefix: str) -> int:
-    numbers = {name[len(prefix) :].split('.')[0] for name in published if name.startswith(prefix)}
-    return len(numbers)
-
-
 def _heads(published: State, trunk: str, width: int | None, config: Mapping) -> int | None:
     if isinstance(config.get('num_attention_heads'), int):
         return config['num_attention_heads']
@@ -239,7 +235,7 @@ def _notes(weights: Weights, kind: Kind) -> list[str]:
         )
     if kind is Kind.SEG_DISTILLER:
         notes.append('the student is taken from it; --side teacher converts the teacher')
-    if unsure := doubt(weights, known_grid(weights.meta)):
+    if unsure := doubt(weights):
         notes.append(unsure)
     table = weights.state.get('pos_embed')
     if table is not None and is_transposed(table):

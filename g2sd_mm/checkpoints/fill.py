@@ -20,7 +20,7 @@ from ..text import first_line
 from .convert import in_published_names, state_for, with_our_names
 from .identify import TRAINED, Kind, describe, identify, raw_pixels
 from .load import Fit, compare, is_outline, load_verified
-from .positions import check_positions, known_grid, trained_part
+from .positions import check_positions, trained_part
 from .read import Weights, below, read_weights
 from .timm_file import left_out, timm_state
 
@@ -307,7 +307,7 @@ ROLES: dict[str, Role] = {
 def _fitted(network: Any, state: State, weights: Weights, purpose: str) -> State:
     """``state`` as ``network.fit_state`` makes it; the log says if other channels were adapted."""
     try:
-        done = network.fit_state(state, known_grid(weights.meta))
+        done = network.fit_state(state, weights.grid)
     except ValueError as error:
         raise CheckpointError(
             f'{weights.name} does not fit these images: {error}; it is {describe(weights.state)}'

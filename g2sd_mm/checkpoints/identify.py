@@ -11,39 +11,51 @@ from torch import Tensor
 
 from .read import Weights, shared_prefix
 from .vision import is_sin_cos, vision_encoder
+from .vision.names import Names
 
 
 class Kind(Enum):
-    """Kinds of weights files; the value is what people call them."""
+    """Kinds of weights files.
 
-    STAGE1_RUN = 'a stage-1 training checkpoint of this project'
-    FEATURE_RUN = 'a stage-1 training checkpoint of this project (a network of timm)'
-    STAGE2_RUN = 'a stage-2 training checkpoint of this project (student with adapters)'
-    MAE_RUN = 'an MAE pre-training checkpoint of this project'
-    SEG_DISTILLER = 'an official segmentation distiller (student and teacher in one file)'
-    G2SD_STUDENT = 'an official stage-1 student (encoder, small decoder and predictors)'
-    G2SD_CLASSIFIER = 'a distilled classifier with a dist token'
-    MAE_FULL = 'a full masked autoencoder (encoder and decoder)'
-    MAE_FINETUNED = 'a fine-tuned MAE classifier (fc_norm and head), or a plain ViT like it'
-    TIMM_DISTILLED = 'a timm-style distilled DeiT (dist token second, with a position)'
-    TIMM_CLASSIFIER = 'a timm-style ViT classifier'
-    MAE_ENCODER = "a ViT encoder of MAE's or DINO's layout"
-    DETECTRON2 = 'a detectron2 ViTDet detector'
-    MMPRETRAIN_CLASSIFIER = 'an mmpretrain ViT classifier'
-    MMPRETRAIN_MAE = 'an mmpretrain MAE or ViT'
-    MMSEG_MAE = 'an mmseg segmentor with its MAE or BEiT backbone'
-    MM_CLASSIFIER = 'an mmpretrain classifier with our backbone'
-    MM_DETECTOR = 'an mmdet detector'
-    MM_SEGMENTOR = 'an mmseg segmentor'
-    PUBLISHED_SEGMENTOR = 'an official segmentor (mmseg 0.11 names)'
-    HUGGING_FACE_MAE = 'a Hugging Face ViTMAE (encoder and decoder)'
-    HUGGING_FACE_DEIT = 'a Hugging Face DeiT with two heads'
-    HUGGING_FACE = 'a Hugging Face ViT, Beit or ViTMAE encoder'
-    OTHER_ENCODER = 'a vision encoder that no student here is'
-    UNKNOWN = 'a file of another model'
+    Attributes:
+        title: what people call them.
+        layout: whose names they have; empty for runs and distillers, which have to be unwrapped
+            first, and for what cannot be converted.
+    """
 
+    title: str
+    layout: str
 
-Names = Mapping[str, Tensor]
+    def __init__(self, title: str, layout: str) -> None:
+        self.title, self.layout = title, layout
+
+    STAGE1_RUN = ('a stage-1 training checkpoint of this project', '')
+    FEATURE_RUN = ('a stage-1 training checkpoint of this project (a network of timm)', '')
+    STAGE2_RUN = ('a stage-2 training checkpoint of this project (student with adapters)', '')
+    MAE_RUN = ('an MAE pre-training checkpoint of this project', '')
+    SEG_DISTILLER = ('an official segmentation distiller (student and teacher in one file)', '')
+    G2SD_STUDENT = ('an official stage-1 student (encoder, small decoder and predictors)', 'g2sd')
+    G2SD_CLASSIFIER = ('a distilled classifier with a dist token', 'g2sd')
+    MAE_FULL = ('a full masked autoencoder (encoder and decoder)', 'mae')
+    MAE_FINETUNED = (
+        'a fine-tuned MAE classifier (fc_norm and head), or a plain ViT like it', 'mae'
+    )
+    TIMM_DISTILLED = ('a timm-style distilled DeiT (dist token second, with a position)', 'timm')
+    TIMM_CLASSIFIER = ('a timm-style ViT classifier', 'timm')
+    MAE_ENCODER = ("a ViT encoder of MAE's or DINO's layout", 'mae')
+    DETECTRON2 = ('a detectron2 ViTDet detector', 'detectron2')
+    MMPRETRAIN_CLASSIFIER = ('an mmpretrain ViT classifier', 'mmpretrain')
+    MMPRETRAIN_MAE = ('an mmpretrain MAE or ViT', 'mmpretrain')
+    MMSEG_MAE = ('an mmseg segmentor with its MAE or BEiT backbone', 'mmseg')
+    MM_CLASSIFIER = ('an mmpretrain classifier with our backbone', 'ours')
+    MM_DETECTOR = ('an mmdet detector', 'ours')
+    MM_SEGMENTOR = ('an mmseg segmentor', 'ours')
+    PUBLISHED_SEGMENTOR = ('an official segmentor (mmseg 0.11 names)', 'g2sd')
+    HUGGING_FACE_MAE = ('a Hugging Face ViTMAE (encoder and decoder)', 'huggingface')
+    HUGGING_FACE_DEIT = ('a Hugging Face DeiT with two heads', 'huggingface')
+    HUGGING_FACE = ('a Hugging Face ViT, Beit or ViTMAE encoder', 'huggingface')
+    OTHER_ENCODER = ('a vision encoder that no student here is', '')
+    UNKNOWN = ('a file of another model', '')
 
 
 def _any(names: Iterable[str], *prefixes: str) -> bool:
@@ -54,12 +66,12 @@ def _within(names: Iterable[str], *parts: str) -> bool:
     return any(part in name for name in names for part in parts)
 
 
-def _hugging_face(names: Names) -> bool:
+def _hugging_face(names: Iterable[str]) -> bool:
     return _within(names, 'encoder.layer.', '.attention.q_proj.')
 
 
 # First rule that holds wins: the more particular ones stand first.
-_RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
+_RULES: tuple[tuple[Kind, Callable[[Mapping[str, Tensor]], bool]], ...] = (
     (Kind.SEG_DISTILLER, lambda n: _any(n, 'student.') and _any(n, 'teacher.')),
     (Kind.STAGE1_RUN, lambda n: _any(n, 'student.decoder_blocks.', 'student.patch_embed.')),
     (Kind.FEATURE_RUN, lambda n: _any(n, 'student.network.')),
@@ -100,29 +112,6 @@ _RULES: tuple[tuple[Kind, Callable[[Names], bool]], ...] = (
     (Kind.MAE_ENCODER, lambda n: 'cls_token' in n and _any(n, 'blocks.') and 'norm.weight' in n),
 )
 
-#: Layout of every kind that can be converted; runs of this project and distillers have to be
-#: unwrapped first.
-LAYOUT_OF: dict[Kind, str] = {
-    Kind.G2SD_STUDENT: 'g2sd',
-    Kind.G2SD_CLASSIFIER: 'g2sd',
-    Kind.PUBLISHED_SEGMENTOR: 'g2sd',
-    Kind.MAE_FULL: 'mae',
-    Kind.MAE_FINETUNED: 'mae',
-    Kind.MAE_ENCODER: 'mae',
-    Kind.TIMM_CLASSIFIER: 'timm',
-    Kind.TIMM_DISTILLED: 'timm',
-    Kind.DETECTRON2: 'detectron2',
-    Kind.MMPRETRAIN_MAE: 'mmpretrain',
-    Kind.MMPRETRAIN_CLASSIFIER: 'mmpretrain',
-    Kind.MMSEG_MAE: 'mmseg',
-    Kind.MM_CLASSIFIER: 'ours',
-    Kind.MM_DETECTOR: 'ours',
-    Kind.MM_SEGMENTOR: 'ours',
-    Kind.HUGGING_FACE_MAE: 'huggingface',
-    Kind.HUGGING_FACE_DEIT: 'huggingface',
-    Kind.HUGGING_FACE: 'huggingface',
-}
-
 #: What stands before the names of the network that is trained, in checkpoints of runs.
 TRAINED: dict[Kind, str] = {
     Kind.STAGE1_RUN: 'student.',
@@ -145,13 +134,13 @@ def identify(state: Mapping[str, Tensor], grid: tuple[int, int] | None = None) -
     return Kind.TIMM_DISTILLED if _dist_position(state, grid)[0] else kind
 
 
-def doubt(weights: Weights, grid: tuple[int, int] | None = None) -> str:
+def doubt(weights: Weights) -> str:
     """What is not certain about positions beside a dist token, and how to settle it; else empty.
 
     A published classifier has none for this token, and timm's has one. For 7 x 7 patches the former
     has as many as the latter for 6 x 8.
     """
-    state = weights.state
+    state, grid = weights.state, weights.grid
     if identify(state, grid) is not Kind.G2SD_CLASSIFIER or _dist_position(state, grid)[1]:
         return ''
     rows = state['pos_embed'].shape[1]
@@ -183,8 +172,7 @@ def describe(state: Mapping[str, Tensor]) -> str:
     title = title_of(state)
     for name, tensor in state.items():
         if name.endswith('blocks.0.norm1.weight') and 'decoder' not in name:
-            depth = 1 + max(_block_number(key) for key in state)
-            return f'{title}, ViT of width {tensor.shape[0]} and depth {depth}'
+            return f'{title}, ViT of width {tensor.shape[0]} and depth {Names(state).depth}'
     return title
 
 
@@ -196,17 +184,13 @@ def title_of(state: Mapping[str, Tensor]) -> str:
     """
     kind = identify(state)
     if kind is Kind.UNKNOWN and len(state) > 4 and (prefix := shared_prefix(state)):
-        return f'{kind.value} (all names begin with "{prefix}")'
+        return f'{kind.title} (all names begin with "{prefix}")'
     if kind is Kind.MAE_ENCODER and 'pos_embed' in state and not state['pos_embed'].is_meta:
-        return _encoder_title(state['pos_embed'])
+        if is_sin_cos(state['pos_embed']):
+            return 'an encoder-only MAE'
+        return "a plain ViT encoder with learnt positions (DINO's or another's; MAE's are fixed)"
     encoder = vision_encoder(state) if kind is Kind.OTHER_ENCODER else None
-    return kind.value if encoder is None else encoder.title
-
-
-def _encoder_title(table: Tensor) -> str:
-    if is_sin_cos(table):
-        return 'an encoder-only MAE'
-    return "a plain ViT encoder with learnt positions (DINO's or another's; MAE's are fixed)"
+    return kind.title if encoder is None else encoder.title
 
 
 def _dist_position(
@@ -235,10 +219,3 @@ def _squarest(number: int) -> str:
     """Rows x columns of so many patches, as near to a square as can be."""
     rows = next(side for side in range(math.isqrt(number), 0, -1) if number % side == 0)
     return f'{rows}x{number // rows}'
-
-
-def _block_number(name: str) -> int:
-    head, found, tail = name.partition('blocks.')
-    if not found or head.endswith('decoder_') or not tail.split('.')[0].isdigit():
-        return -1
-    return int(tail.split('.')[0])

@@ -15,7 +15,6 @@ from ..compat.safe_load import CheckpointError
 from ..text import some
 from .identify import describe, doubt, has_square_grid
 from .layouts.rules import fits
-from .positions import known_grid
 from .read import Weights
 
 #: How the names of weights end; other tensors (indices, counts) may be integers, or zero.
@@ -24,24 +23,17 @@ _WEIGHTS = ('weight', 'bias', '_token', 'pos_embed')
 _NEEDED = ('weight', 'pos_embed')
 
 
-def defects(
-    state: Mapping[str, Tensor], names: Iterable[str] | None = None, *, zeros: bool = True
-) -> list[str]:
+def defects(state: Mapping[str, Tensor], *, zeros: bool = True) -> list[str]:
     """One phrase for each tensor that no training has left: NaN, infinite, all zero, no floats.
 
     Reads every value once; tensors on the meta device have none.
 
     Args:
         state: tensors by name.
-        names: those to look at; None for all.
         zeros: whether a weight that is all zero counts.
     """
-    found = []
-    for name in state if names is None else names:
-        what = _defect(name, state[name], zeros)
-        if what:
-            found.append(f'{name} {what}')
-    return found
+    found = ((name, _defect(name, tensor, zeros)) for name, tensor in state.items())
+    return [f'{name} {what}' for name, what in found if what]
 
 
 def _defect(name: str, tensor: Tensor, zeros: bool) -> str:
@@ -171,7 +163,8 @@ def load_verified(
             f'{weights.name} cannot serve as {purpose}: it is {describe(weights.state)}; '
             f'parameters: {problems}.' + (f' {advice}' if advice else '')
         )
-    if broken := defects(state, fit.loaded, zeros=not untrained):
+    taken = {name: state[name] for name in fit.loaded}
+    if broken := defects(taken, zeros=not untrained):
         raise CheckpointError(
             f'{weights.name} cannot serve as {purpose}: its tensors are {len(broken)} broken '
             f'({some(broken)}); take an earlier checkpoint of its training, or fetch the file again'
@@ -179,10 +172,10 @@ def load_verified(
     if not is_outline(module):
         for note in weights.notes:
             print_log(f'{weights.name}: {note}', logger='current')
-        if unsure := doubt(weights, known_grid(weights.meta)):
+        if unsure := doubt(weights):
             level = logging.INFO if has_square_grid(weights) else logging.WARNING
             print_log(unsure, logger='current', level=level)
-        module.load_state_dict({name: state[name] for name in fit.loaded}, strict=False)
+        module.load_state_dict(taken, strict=False)
     return fit
 
 

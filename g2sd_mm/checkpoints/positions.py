@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..compat.safe_load import CheckpointError
-from .identify import LAYOUT_OF, identify
+from .identify import identify
 from .layouts.rules import State
 from .read import Weights
 
@@ -57,7 +56,7 @@ def check_positions(weights: Weights, table: Tensor | None) -> None:
     """
     if table is None or not is_transposed(table):
         return
-    if LAYOUT_OF.get(identify(weights.state)) in ('mmpretrain', 'mmseg'):
+    if identify(weights.state).layout in ('mmpretrain', 'mmseg'):
         return  # their own order: such weights were trained with it
     if weights.meta.get('positions') == TRAINED_TRANSPOSED['positions']:
         return
@@ -67,16 +66,6 @@ def check_positions(weights: Weights, table: Tensor | None) -> None:
         f'{shlex.quote(str(weights.path))} FIXED.pth --to ours --positions transpose; if they were '
         'trained with that table, say so: the same with --positions keep'
     )
-
-
-def known_grid(meta: Mapping[str, Any]) -> tuple[int, int] | None:
-    """The patch rows and columns that a file says its positions are laid out for, if it does."""
-    text = meta.get('grid')
-    sides = text.split('x') if isinstance(text, str) else ()
-    if len(sides) != 2 or not all(side.isdecimal() and len(side) < 6 for side in sides):
-        return None
-    rows, columns = (int(side) for side in sides)
-    return (rows, columns) if rows and columns else None
 
 
 def trained_part(model: Any) -> Any:

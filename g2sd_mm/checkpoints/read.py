@@ -65,6 +65,12 @@ class Weights:
         """File name without folders, for messages."""
         return Path(self.path).name
 
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns of patches that the file says its positions are laid out for."""
+        found = re.fullmatch(r'([1-9]\d{0,4})x([1-9]\d{0,4})', str(self.meta.get('grid')))
+        return (int(found[1]), int(found[2])) if found else None
+
 
 def read_weights(path: str | Path, mmap: bool = False, which: Which | None = None) -> Weights:
     """Read weights without ever running code from a file.
@@ -144,7 +150,9 @@ def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
             f'{path} holds no weights: expected a dict of tensors, plain or under one of '
             f'{", ".join(_WRAPPERS)}'
         )
-    odd = [key for key, value in tensors.items() if not _is_plain(value)]
+    odd = [
+        key for key, t in tensors.items() if t.is_quantized or t.layout is not torch.strided
+    ]
     if odd:
         raise CheckpointError(
             f'{path} holds sparse or quantised tensors ({odd[0]}), and weights are plain ones: '
@@ -157,10 +165,6 @@ def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
             'which no network writes; refused'
         )
     return tensors
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.layout is torch.strided and not tensor.is_quantized
 
 
 def _of_folder(path: Path) -> Path:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from ..agreement.weights import recorded
 from ..checkpoints import describe, encoder_state, read_weights
-from ..checkpoints.positions import known_grid
 from ..checkpoints.record import known_record
 from ..distill.teachers import Features
 from ..distill.teachers.encoder import tokens_features
@@ -183,7 +182,7 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     depth = 1 + max(int(name.split('.')[1]) for name in state if name.startswith('blocks.'))
     places = state['pos_embed'].shape[1] - 1
     side = round(places**0.5)
-    rows, columns = known_grid(weights.meta) or (side, side)
+    rows, columns = weights.grid or (side, side)
     if rows * columns != places:
         raise UserError(
             f'{path} is of images that are no squares: give --config, or, of timm, --timm MODEL'

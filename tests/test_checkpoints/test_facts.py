@@ -70,7 +70,7 @@ def test_an_autoencoder_of_raw_pixels_is_called_that(name, said):
 def test_other_files_are_not_called_that():
     for name, said in (('mae_finetuned', {'args': {'norm_pix_loss': False}}), ('mae_full', {})):
         facts = facts_of(weights_of(FAKES[name], **said))
-        assert facts.title == facts.kind.value
+        assert facts.title == facts.kind.title
         assert not facts.notes
 
 

@@ -9,9 +9,9 @@ from mmengine.runner import Runner
 from timm.models import adapt_input_conv
 from torch import nn
 
-from g2sd_mm.checkpoints import CheckpointError, read_weights
+from g2sd_mm.checkpoints import CheckpointError, Weights, read_weights
 from g2sd_mm.checkpoints.fill import fill, fill_start
-from g2sd_mm.checkpoints.positions import grid_text, known_grid
+from g2sd_mm.checkpoints.positions import grid_text
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.positions import resize_positions
@@ -176,7 +176,7 @@ def test_positions_of_no_known_grid_are_refused(tmp_path):
 
 @pytest.mark.parametrize('text', [None, '', '4', '0x4', '-1x4', '4x', 'x', '4x4x4', 5, '999999x1'])
 def test_what_is_no_grid_is_not_believed(text):
-    assert known_grid({'grid': text}) is None
+    assert Weights('x.pth', {}, {'grid': text}).grid is None
 
 
 @pytest.mark.parametrize('channels', [1, 2, 4, 13])

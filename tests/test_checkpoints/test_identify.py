@@ -93,7 +93,7 @@ def test_the_positions_of_a_dist_token_are_known_or_in_doubt():
     fixed = {**own, 'pos_embed': autoencoder().state_dict()['pos_embed']}  # 1 + 4 x 4
     certain = (square, converted, fixed, official(False))
     assert not any(doubt(Weights('x.pth', state)) for state in certain)
-    assert not any(doubt(weights, grid) for grid in ((7, 7), (6, 8)))
+    assert not any(doubt(Weights('x.pth', own, {'grid': grid})) for grid in ('7x7', '6x8'))
 
 
 def test_the_size_is_said_where_it_can_be_seen():

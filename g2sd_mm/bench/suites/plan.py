@@ -316,4 +316,4 @@ def refuse_other(file: Path, step: Step) -> None:
     except CheckpointError as error:
         raise CheckpointError(f'{error} ({advice})') from error
     if kind not in _KINDS.get(step.given, tuple(Kind)):
-        raise CheckpointError(f'{file} is {kind.value}: {advice}')
+        raise CheckpointError(f'{file} is {kind.title}: {advice}')

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .published import Family, Layout, dist_last, dist_second
+from .published import Family, Layout, depth_of, dist_last, dist_second
 from .rules import Rule, State
 
 
@@ -153,7 +153,7 @@ def hugging_face_config(
         model_type=model_type,
         architectures=[architecture],
         hidden_size=width,
-        num_hidden_layers=_depth(published, 'blocks.'),
+        num_hidden_layers=depth_of(published, 'blocks.'),
         num_attention_heads=heads,
         intermediate_size=published['blocks.0.mlp.fc1.weight'].shape[0],
         hidden_act='gelu',
@@ -182,12 +182,8 @@ def _decoder_config(published: Mapping[str, Tensor], heads: int | None) -> dict[
     return dict(
         decoder_num_attention_heads=heads,
         decoder_hidden_size=published['decoder_embed.weight'].shape[0],
-        decoder_num_hidden_layers=_depth(published, 'decoder_blocks.'),
+        decoder_num_hidden_layers=depth_of(published, 'decoder_blocks.'),
         decoder_intermediate_size=published['decoder_blocks.0.mlp.fc1.weight'].shape[0],
         mask_ratio=0.75,
         norm_pix_loss=True,
     )
-
-
-def _depth(published: Mapping[str, Tensor], prefix: str) -> int:
-    return 1 + max(int(n[len(prefix) :].split('.')[0]) for n in published if n.startswith(prefix))

@@ -66,6 +66,11 @@ SEGMENTOR_PYRAMID = ('backbone.fpn{i}.{rest}',)
 SEGMENTOR_HEADS = ('decode_head.{rest}', 'auxiliary_head.{rest}')
 
 
+def depth_of(state: Mapping[str, Tensor], prefix: str) -> int:
+    """How many blocks there are below a prefix."""
+    return len({name[len(prefix) :].split('.')[0] for name in state if name.startswith(prefix)})
+
+
 class Family(Enum):
     """What a network is, whatever its names; the value is how it is called in messages."""
 

@@ -86,7 +86,6 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.identify import doubt
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.layouts import Family, family_of
-    from ...checkpoints.positions import known_grid
     from ...checkpoints.record import refuse_taken
     from ...checkpoints.write import write_layout
     from ...errors import UserError
@@ -102,12 +101,11 @@ def run(args: argparse.Namespace) -> None:
     if args.to == SAME:
         _write_same(args, weights, target)
         return
-    grid = known_grid(weights.meta)
-    unsure = doubt(weights, grid)
-    published = to_published_names(weights.state, args.side, grid)
+    unsure = doubt(weights)
+    published = to_published_names(weights.state, args.side, weights.grid)
     published, meta = _with_positions(published, weights, args.positions)
     if args.img_size:
-        resized = _resized(published.state, args.img_size, grid)
+        resized = _resized(published.state, args.img_size, weights.grid)
         published = replace(published, state=resized)
     meta |= _grid_of(published.state, args.img_size, weights)
     done = from_published_names(published, layouts[args.to])
@@ -117,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
     if args.half:
         done = replace(done, state=halved(done.state))
     write_layout(target, done, {'converted_from': weights.name, **meta}, config)
-    said = f'{weights.name}: {done.kind.value} -> {target} ({layouts[args.to].title})'
+    said = f'{weights.name}: {done.kind.title} -> {target} ({layouts[args.to].title})'
     print(printable(said))
     print(f'  {len(done.state)} tensors written')
     _warn_of_broken(done.state)
@@ -241,11 +239,10 @@ def _config(
     """``config.json``; heads are asked for where neither file nor width tells them."""
     from ...checkpoints.facts import network_size
     from ...checkpoints.layouts.huggingface import hugging_face_config
-    from ...checkpoints.positions import known_grid
     from ...errors import UserError
     from ...models.sizes import usual_decoder_heads, usual_heads
 
-    size = network_size(published, weights.config, known_grid(weights.meta))
+    size = network_size(published, weights.config, weights.grid)
     if not isinstance(size.get('image', 0), int) or 'patches' in size:
         raise UserError(
             f'{weights.name} is for images that are not square, and config.json has one side: '

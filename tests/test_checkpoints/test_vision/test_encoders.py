@@ -267,7 +267,7 @@ def test_only_fixed_positions_make_a_plain_encoder_maes():
         if not name.startswith('head.')
     }
     assert identify(state) is Kind.MAE_ENCODER
-    assert title_of(state) == Kind.MAE_ENCODER.value  # nothing is known of its values
+    assert title_of(state) == Kind.MAE_ENCODER.title  # nothing is known of its values
     learnt = {**state, 'pos_embed': torch.randn(1, 197, 384)}
     assert PLAIN in title_of(learnt)
     fixed = sincos_position_embedding(384, (14, 14))
