@@ -76,13 +76,13 @@ def predictions(
         chunk = max(1, min(chunk, -(-source.total // lanes)))
     waiting: deque[Future[list[tuple[Item, T | UserError]]]] = deque()
     with (
-        _Meter(source.total, progress) as meter,
+        _metered(source.total, progress) as advance,
         _shared_threads(lanes if device == 'cpu' else 1),
         ThreadPoolExecutor(lanes) as pool,
     ):
         student.ready()
         _keep_freed_memory()
-        lane = _Lane(student, finish, batch_size, device, tiling, meter.advance)
+        lane = _Lane(student, finish, batch_size, device, tiling, advance)
         try:
             for pictures in _chunks(source.items, chunk):
                 waiting.append(pool.submit(lane.predict, pictures))
@@ -102,36 +102,28 @@ def lanes_of(device: str) -> int:
     return max(1, min(_LANES, torch.get_num_threads() if said_by() else cores()))
 
 
-class _Meter:
-    """A bar that several threads move, and a line at the end; nothing if it is not shown."""
+@contextmanager
+def _metered(total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
+    """Gives what threads call after each picture: it moves a bar, and a line comes at the end."""
+    if not shown:
+        yield lambda: None
+        return
+    lock = Lock()
+    with Bars() as bars:
+        bar, started = bars.add('predict', total), time.perf_counter()
 
-    def __init__(self, total: int | None, shown: bool) -> None:
-        self.bars = Bars() if shown else None
-        self.total, self.done, self.lock = total, 0, Lock()
+        def advance() -> None:
+            with lock:
+                bar.advance()
 
-    def __enter__(self) -> _Meter:
-        if self.bars:
-            self.bars.__enter__()
-            self.bar, self.started = self.bars.add('predict', self.total), time.perf_counter()
-        return self
-
-    def advance(self) -> None:
-        """One more picture is done."""
-        with self.lock:
-            self.done += 1
-            if self.bars:
-                self.bar.at(self.done)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.bars:
-            self.bars.__exit__()
-            seconds = time.perf_counter() - self.started
-            if kind is None and self.done:
-                rate = self.done / max(seconds, 1e-9)
-                per_second = f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'
-                images = 'image' if self.done == 1 else 'images'
-                line = f'{self.done:,} {images} in {seconds:.3g} s: {per_second} images per second'
-                print(line, flush=True)
+        yield advance
+    if bar.done:
+        seconds = time.perf_counter() - started
+        rate = bar.done / max(seconds, 1e-9)
+        per_second = f'{rate:,.0f}' if rate >= 10 else f'{rate:.2g}'
+        images = 'image' if bar.done == 1 else 'images'
+        line = f'{bar.done:,} {images} in {seconds:.3g} s: {per_second} images per second'
+        print(line, flush=True)
 
 
 class _Lane:

@@ -146,12 +146,10 @@ def check_network(network: Record, weights: Weights | None = None) -> None:
     """
     sides = [side for t in (weights.state.values() if weights else ()) for side in t.shape]
     largest = max([_LARGEST, *sides])
-    for key, value in _entries({name: network[name] for name in ('scope', 'model')}):
-        _check_entry(key, value, largest)
     for step in network['test_pipeline']:
         if not isinstance(step, Mapping) or not isinstance(step.get('type'), str):
             raise UserError(f'the record of a student has a step {step!r:.60}, which has no type')
-    for key, value in _entries(network['test_pipeline']):
+    for key, value in _entries({n: network[n] for n in ('scope', 'model', 'test_pipeline')}):
         _check_entry(key, value, largest)
     for module in network['imports']:
         _check_import(module)

@@ -17,12 +17,11 @@ from ..checkpoints.identify import TRAINED
 from ..checkpoints.read import Which, below
 from ..checkpoints.record import (
     Record,
-    check_record,
     describe_network,
     describe_origin,
+    known_record,
     own_record,
     parameters_in,
-    read_sidecar,
     refuse_taken,
     sidecar_path,
     write_sidecar,
@@ -140,18 +139,18 @@ def _left_behind(weights: Weights, state: Mapping[str, Tensor]) -> tuple[str, ..
 
 
 def _known_record(weights: Weights, checkpoint: Path) -> Record:
-    record = read_sidecar(checkpoint) or weights.meta.get('student')
     if isinstance(several := weights.meta.get('students'), Mapping):
         raise UserError(
             f'{checkpoint} has several students, {", ".join(several)}: its run writes each to '
             'NAME/weights.pth of its work dir when it ends; finish it with --resume'
         )
+    record = known_record(checkpoint)
     if record is None:
         raise UserError(
             f'nothing says which student is in {weights.name} (no {sidecar_path(checkpoint).name} '
             'beside it): give the config of its run with --config'
         )
-    return check_record(record, f'{checkpoint}, meta.student,')
+    return record
 
 
 def _record_of(weights: Weights, config: str, options: Mapping[str, Any] | None) -> Record:
