@@ -20,6 +20,7 @@ from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
 from ..devices import usable_device
 from ..errors import UserError
+from ..models.positions import height_and_width
 from .build import BUILDING, build_student
 from .student import Student
 
@@ -188,7 +189,7 @@ def agree_on_test_data(
     for called, student in students.items():
         if student.task == 'classification' and (differs := unlike(student.inputs, here)):
             raise UserError(f'{called} and {name} prepare images differently ({differs})')
-    taken = (size, size) if isinstance(size, int) else size
+    taken = height_and_width(size) if size else None
     if taken and here.size and here.size != taken:
         height, width = here.size
         option = f'{height}' if height == width else f'{height}x{width} (height x width)'

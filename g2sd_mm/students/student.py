@@ -20,6 +20,7 @@ from ..compat.quiet import quiet_imports
 from ..config.load import image_channels
 from ..errors import UserError
 from ..models import G2SDViT
+from ..models.positions import plain_size
 from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .batches import predictions, unfit_told
@@ -74,7 +75,8 @@ class Student(nn.Module):
             model.backbone.skips_unread = True
         own = getattr(model.backbone, 'img_size', None)
         seen = self.task == 'classification' or len(set(self._size or ())) == 1
-        self.image_size = _size((self._size if seen else None) or own)
+        size = (self._size if seen else None) or own
+        self.image_size = plain_size(size) if size else None
         self.in_channels = image_channels(network['model'])
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
@@ -321,9 +323,3 @@ def check_options(threshold: float, batch_size: int | None = None) -> None:
         raise UserError(f'threshold is {threshold:g}, and scores are 0 to 1: give 0.3 for 30 %')
     if batch_size is not None and batch_size < 1:
         raise UserError(f'batch_size is {batch_size}: give 1 or more')
-
-
-def _size(size: int | Sequence[int] | None) -> int | tuple[int, int] | None:
-    if isinstance(size, Sequence):
-        return size[0] if size[0] == size[1] else (size[0], size[1])
-    return size

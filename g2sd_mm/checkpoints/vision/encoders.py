@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -61,7 +61,8 @@ class VisionEncoder:
         grid: rows and columns of its table of positions; None if it has none.
         positions: in words.
         architecture: timm's name of the model, where a ``config.json`` says it.
-        sizes: further facts for the report.
+        stages: blocks of each stage of a hierarchy.
+        gated: whether its MLPs are gated, where that is part of its name.
     """
 
     family: EncoderFamily
@@ -74,7 +75,8 @@ class VisionEncoder:
     grid: tuple[int, int] | None = None
     positions: str = ''
     architecture: str = ''
-    sizes: dict[str, Any] = field(default_factory=dict)
+    stages: str = ''
+    gated: bool = False
 
     @property
     def title(self) -> str:
@@ -96,19 +98,17 @@ class VisionEncoder:
         size = _SIZES.get((self.width, self.depth))
         if size is None or not self.patch:
             return 'ViT'
-        return f'ViT-{size}{"+" * bool(self.sizes.get("gated"))}/{self.patch}'
+        return f'ViT-{size}{"+" * self.gated}/{self.patch}'
 
     @property
     def facts(self) -> dict[str, Any]:
         """What is told of its size."""
-        sides = dict(width=self.width, patch=self.patch, depth=self.depth)
-        found: dict[str, Any] = {key: value for key, value in sides.items() if value}
-        found |= {key: value for key, value in self.sizes.items() if key != 'gated'}
+        names = ('width', 'patch', 'depth', 'stages')
+        found = {name: value for name in names if (value := getattr(self, name))}
         if self.family.network == 'ViT':
-            found |= dict(registers=self.registers)
+            found['registers'] = self.registers
             found['class token'] = 'yes' if self.class_token else 'no'
-        found['positions'] = self.positions
-        return {key: value for key, value in found.items() if value not in ('', None)}
+        return found | ({'positions': self.positions} if self.positions else {})
 
 
 def vision_encoder(
@@ -188,35 +188,24 @@ def unsuitable(state: Mapping[str, Tensor], config: Mapping[str, Any] | None = N
 
 
 def _seen(names: Names, family: EncoderFamily) -> VisionEncoder:
+    is_vit = family.network == 'ViT'
     projection = names.projection or (0, 0, 0, 0)
     architecture = names.config.get('architecture')
-    grid = names.grid
-    encoder: dict[str, Any] = dict(
-        family=family,
-        library=_library(names),
-        patch=projection[-1],
-        architecture=architecture if isinstance(architecture, str) else '',
-    )
-    if family.network != 'ViT':
-        stages = _stages(names)
-        return VisionEncoder(
-            **encoder,
-            width=max((width for width, _ in stages), default=0),
-            depth=sum(depth for _, depth in stages) or names.depth,
-            grid=grid,
-            positions=_positions(names, family, projection[-1]),
-            sizes={'stages': '-'.join(str(d) for _, d in stages)} if len(stages) > 1 else {},
-        )
+    stages = [] if is_vit else _stages(names)
     gated = names.has('.fc1_g.', '.w12.', '.gate_proj.', '.mlp.w1.') and 'DINOv3' in family.name
     return VisionEncoder(
-        **encoder,
-        width=projection[0],
-        depth=names.depth,
-        registers=names.registers,
-        class_token=names.class_token,
-        grid=grid,
+        family=family,
+        library=_library(names),
+        width=projection[0] if is_vit else max((width for width, _ in stages), default=0),
+        depth=sum(depth for _, depth in stages) or names.depth,
+        patch=projection[-1],
+        registers=names.registers if is_vit else 0,
+        class_token=is_vit and names.class_token,
+        grid=names.grid,
         positions=_positions(names, family, projection[-1]),
-        sizes={'gated': True} if gated else {},
+        architecture=architecture if isinstance(architecture, str) else '',
+        stages='-'.join(str(d) for _, d in stages) if len(stages) > 1 else '',
+        gated=is_vit and gated,
     )
 
 
