@@ -157,13 +157,9 @@ def _scalar(dtype: _DType, data: bytes) -> float | int | bool:
     return np.frombuffer(data, dtype.numpy)[0].item()
 
 
-def _ordered(*items: Any) -> dict:
-    return dict(*items)
-
-
 _CORES = ('numpy.core', 'numpy._core')  # numpy 2 moved it; files carry either name
 _STAND_INS: dict[tuple[str, str], _StandIn] = {
-    ('collections', 'OrderedDict'): _StandIn(_ordered),
+    ('collections', 'OrderedDict'): _StandIn(dict),
     ('numpy', 'ndarray'): _StandIn(_Array),
     ('numpy', 'dtype'): _StandIn(_DType),
     **{(f'{core}.multiarray', '_reconstruct'): _StandIn(_Array) for core in _CORES},
@@ -179,19 +175,17 @@ def _tensors(value: Any, known: dict[int, Any] | None = None) -> Any:
     times a list and so on is a small file, and would be endless work.
     """
     known = {} if known is None else known
-    if id(value) not in known:
-        known[id(value)] = _converted(value, known)
-    return known[id(value)]
-
-
-def _converted(value: Any, known: dict[int, Any]) -> Any:
+    if id(value) in known:
+        return known[id(value)]
+    done = value
     if isinstance(value, _Array):
-        return _tensor(value.numpy)
-    if isinstance(value, dict):
-        return {key: _tensors(item, known) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_tensors(item, known) for item in value)
-    return value
+        done = _tensor(value.numpy)
+    elif isinstance(value, dict):
+        done = {key: _tensors(item, known) for key, item in value.items()}
+    elif isinstance(value, (list, tuple)):
+        done = type(value)(_tensors(item, known) for item in value)
+    known[id(value)] = done
+    return done
 
 
 def _tensor(array: np.ndarray) -> Tensor:

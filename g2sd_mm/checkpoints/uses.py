@@ -6,6 +6,7 @@ import shlex
 
 from .facts import Facts
 from .identify import Kind
+from .layouts import Family
 
 # Parts of config names by the width of the encoder.
 _STUDENTS = {192: 'vitt', 384: 'vits'}
@@ -152,6 +153,5 @@ def _uses(facts: Facts) -> tuple[Use, ...]:
         student = (_STUDENT_ONLY,) if facts.kind is Kind.STAGE2_RUN else ()
         return (*_STOCK, *student)
     if facts.kind is Kind.MM_CLASSIFIER:
-        two_heads = facts.family is not None and facts.family.name == 'DISTILLED'
-        return (_DEPLOYED,) if two_heads else (_CLS_TEACHER, _CLS_TEST)
+        return (_DEPLOYED,) if facts.family is Family.DISTILLED else (_CLS_TEACHER, _CLS_TEST)
     return _USES[facts.kind]

@@ -97,7 +97,7 @@ def export_student(
     if path.suffix != FORMATS[to]:
         raise UserError(f'a {to} file ends in {FORMATS[to]}, not as {path.name} does')
     student = student.to('cpu')
-    name, network = choose_part(student, part, to)
+    name, network = _part_of(student, part, to)
     size = size or student.image_size
     if size is None:
         raise UserError('the backbone does not say what images it is laid out for: give a size')
@@ -110,10 +110,11 @@ def export_student(
     except ValueError as error:  # the size does not divide into patches
         given = pixels((height, width))
         raise UserError(f'images of {given} do not fit this student: {error}') from error
-    names = output_names(network, len(outputs))
+    names = _names_of(network, len(outputs))
+    channels = student.channels or f'{student.in_channels}, as in the files'
     about = {
         'task': student.task, 'part': name, 'size': [height, width], 'mean': student.mean,
-        'std': student.std, 'channels': _channels(student), 'classes': student.classes,
+        'std': student.std, 'channels': channels, 'classes': student.classes,
         **({'threshold': further['threshold'].item()} if 'threshold' in further else {}),
     }  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,7 @@ def export_student(
             'name': 'images',
             'shape': [batch, *example.shape[1:]],
             'type': 'float32',
-            'channels': _channels(student),
+            'channels': channels,
             'mean': student.mean,
             'std': student.std,
             'test_pipeline': student.network['test_pipeline'],  # how a picture becomes one
@@ -157,11 +158,9 @@ def export_student(
     if to == 'onnx':
         content['file']['opset'] = opset
     difference = max(check['difference'].values())
-    return Exported(path, _describe(path, content), name, difference, left_out, size)
-
-
-def _channels(student: Student) -> str:
-    return student.channels or f'{student.in_channels}, as in the files'
+    sidecar = path.with_name(f'{path.name}.json')  # weights.json is the weights' own
+    write_text(sidecar, json.dumps(content, indent=2))
+    return Exported(path, sidecar, name, difference, left_out, size)
 
 
 def _is_whole(network: Any) -> bool:
@@ -185,26 +184,8 @@ def add_to_description(exported: Exported, **facts: Any) -> None:
     write_text(exported.sidecar, json.dumps({**content, **facts}, indent=2))
 
 
-def _describe(path: Path, content: dict[str, Any]) -> Path:
-    # weights.onnx.json: weights.json is the weights' own
-    sidecar = path.with_name(f'{path.name}.json')
-    write_text(sidecar, json.dumps(content, indent=2))
-    return sidecar
-
-
-def choose_part(
-    student: Student, part: str | None = None, to: str = 'onnx'
-) -> tuple[str, Any]:
-    """Name and network of the part to export, in eval mode and without gradients.
-
-    Args:
-        student: any.
-        part: one of the task's ``parts`` or ``exports``; None for the largest of the format.
-        to: format; only ONNX can have ``exports``.
-
-    Raises:
-        UserError: if the task has no such part; the message says what can be exported.
-    """
+def _part_of(student: Student, part: str | None, to: str) -> tuple[str, Any]:
+    """Name and network of the part to export, in eval mode and without gradients."""
     task = task_named(student.task)
     parts = {**(task.exports if to == 'onnx' else {}), **task.parts}
     part = part or next(iter(parts))
@@ -217,8 +198,8 @@ def choose_part(
     return part, parts[part](student.model).eval().requires_grad_(False)
 
 
-def output_names(network: Any, number: int) -> list[str]:
-    """Names of the outputs of a part that gives ``number`` tensors: its own, or of ``output``."""
+def _names_of(network: Any, number: int) -> list[str]:
+    """Names of so many outputs: the network's own, or of its ``output``."""
     if _is_whole(network):
         return list(network.output_names)
     name = str(getattr(network, 'output', 'features'))

@@ -157,47 +157,35 @@ class FileReader:
             return read_image(image, 'bgr')
         if self.plain or (self.bgr and not in_file):
             return np.ascontiguousarray(rgb_pixels(image)[..., ::-1])
-        return channel_pixels(image, self.channels, lambda path: read_pixels(self._built, path))
+        pixels = self._as_in_files(image)
+        if pixels.ndim != 3 or pixels.shape[2] != self.channels:
+            name = image if isinstance(image, (str, Path)) else 'this array'
+            raise UserError(
+                f'this student takes images of {self.channels} channels, and {name} is '
+                f'{list(pixels.shape)}'
+            )
+        return np.ascontiguousarray(pixels)
+
+    def _as_in_files(self, image: Image) -> np.ndarray:
+        """Values stay as they are; a file is read as the step does."""
+        if isinstance(image, bytes):
+            with tempfile.NamedTemporaryFile() as file:  # readers of such files take no bytes
+                file.write(image)
+                file.flush()
+                return read_pixels(self._built, file.name)
+        if isinstance(image, (str, Path)):
+            check_image(image)
+            return read_pixels(self._built, str(image))
+        is_tensor = isinstance(image, torch.Tensor)
+        pixels = with_channels(_values(image) if is_tensor else np.asarray(image))
+        if is_tensor and pixels.ndim == 3 and len(pixels) == self.channels:
+            return np.moveaxis(pixels, 0, -1)
+        return pixels
 
     @cached_property
     def _built(self) -> Callable[[dict], dict]:
         with BUILDING, DefaultScope.overwrite_default_scope(self.scope):
             return TRANSFORMS.build(dict(self.step))
-
-
-def channel_pixels(
-    image: Image, channels: int, read: Callable[[str], np.ndarray]
-) -> np.ndarray:
-    """A picture as its files hold it, [height, width, channels].
-
-    Args:
-        image: as for :func:`rgb_pixels`; values stay as they are.
-        channels: how many the student takes.
-        read: reads a file as the first step of its test pipeline does.
-
-    Raises:
-        UserError: if it has another number of channels, or cannot be read.
-    """
-    name = 'this array'
-    if isinstance(image, bytes):
-        with tempfile.NamedTemporaryFile() as file:  # readers of such files take no bytes
-            file.write(image)
-            file.flush()
-            pixels = read(file.name)
-    elif isinstance(image, (str, Path)):
-        name = str(image)
-        check_image(name)
-        pixels = read(name)
-    else:
-        values = _values(image) if isinstance(image, torch.Tensor) else np.asarray(image)
-        pixels = with_channels(values)
-        if isinstance(image, torch.Tensor) and pixels.ndim == 3 and len(pixels) == channels:
-            pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.ndim != 3 or pixels.shape[2] != channels:
-        raise UserError(
-            f'this student takes images of {channels} channels, and {name} is {list(pixels.shape)}'
-        )
-    return np.ascontiguousarray(pixels)
 
 
 def _values(tensor: torch.Tensor) -> np.ndarray:

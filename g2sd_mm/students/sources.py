@@ -130,18 +130,22 @@ def _at(text: str, every: int, without: Path | None) -> Source:
         return Source([Item(text, place)], 1, True)
     path = Path(place)
     if kind == S_IFDIR:
-        files = [file for file in files_below(path) if _is_taken(file)]
-        return _files(_outside(files, without), f'in {text}', every)
+        return _files(files_below(path), f'in {text}', every, without)
     if kind == S_IFREG:
         return _files([path], text, every)
     if not glob.has_magic(text):
         check_image(path)
     found = sorted(map(Path, glob.glob(str(path), recursive=True)))
-    files = [file for file in found if file.is_file() and _is_taken(file)]
-    return _files(_outside(files, without), f'fits {text}', every)
+    return _files(filter(Path.is_file, found), f'fits {text}', every, without)
 
 
-def _files(files: list[Path], where: str, every: int) -> Source:
+def _files(
+    found: Iterable[Path], where: str, every: int, without: Path | None = None
+) -> Source:
+    files = [path for path in found if is_image(path.name, ENDINGS + VIDEOS)]
+    if without is not None:
+        place = without.resolve()
+        files = [file for file in files if place not in file.resolve().parents]
     if not files:
         raise UserError(
             f'no picture {where}: there are files of the endings {" ".join(ENDINGS + VIDEOS)} '
@@ -158,17 +162,6 @@ def _files(files: list[Path], where: str, every: int) -> Source:
                 yield Item(str(path), path)
 
     return Source(items(), total)
-
-
-def _outside(files: list[Path], folder: Path | None) -> list[Path]:
-    if folder is None:
-        return files
-    place = folder.resolve()
-    return [file for file in files if place not in file.resolve().parents]
-
-
-def _is_taken(path: Path) -> bool:
-    return is_image(path.name) or _is_video(path)
 
 
 def _is_video(path: Path) -> bool:
