@@ -80,11 +80,6 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
     Class names count only where a loss compares what both say of classes: a pyramid or region
     proposals know none. Nothing is permuted: a student can be asked for the teacher's order.
 
-    Args:
-        cfg: loaded config with a ``distillation`` block, or without one.
-        classes: of the student's data, by number.
-        student: the student's images.
-
     Raises:
         UserError: if the classes differ, with both lists and the first difference, or the images
             are normalised differently. (A teacher of features normalises for itself.)

@@ -157,12 +157,6 @@ def reconcile_data(
 ) -> Classes:
     """The part of :func:`reconcile` that fits data to the classes of weights, in place.
 
-    Args:
-        cfg: loaded config.
-        classes: of the weights, by number; empty if they do not say.
-        source: of ``classes``, for messages.
-        loaders: the data loaders that will be used.
-
     Raises:
         UserError: if the classes differ.
     """
@@ -270,14 +264,8 @@ def depth_range(cfg: Mapping[str, Any]) -> Range:
 def follow_range(cfg: Config, trained: Range, source: str, name: str) -> tuple[str, ...]:
     """Let a config's depth head predict in the range that its weights were trained in, in place.
 
-    Args:
-        cfg: loaded config.
-        trained: of the weights; empty if they do not say.
-        source: of ``trained``, for messages.
-        name: of the config, for messages.
-
     Returns:
-        a line for the log if the config had another range.
+        a line for the log if the config had another range; none if the weights do not say theirs.
     """
     here = depth_range(cfg)
     differing = {end: value for end, value in trained.items() if here.get(end) != value}

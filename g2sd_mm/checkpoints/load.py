@@ -27,10 +27,6 @@ def defects(state: Mapping[str, Tensor], *, zeros: bool = True) -> list[str]:
     """One phrase for each tensor that no training has left: NaN, infinite, all zero, no floats.
 
     Reads every value once; tensors on the meta device have none.
-
-    Args:
-        state: tensors by name.
-        zeros: whether a weight that is all zero counts.
     """
     found = ((name, _defect(name, tensor, zeros)) for name, tensor in state.items())
     return [f'{name} {what}' for name, what in found if what]
@@ -141,15 +137,11 @@ def load_verified(
 
     Args:
         module: gets the tensors; its dtype and device stay. On the meta device it is only compared.
-        state: tensors under the module's own names.
-        weights: the file that ``state`` was taken from, for the message.
+        state: tensors of the file ``weights`` under the module's own names.
         purpose: what the module is for, e.g. ``'stage-1 teacher'``.
         may_miss, may_ignore: see :func:`compare`.
         advice: what the reader should do instead; ends the message.
         untrained: admit weights that are all zero, as some layers start.
-
-    Returns:
-        what was loaded and what stays random.
 
     Raises:
         CheckpointError: naming the file, what it is, and the first names that are off: missing,

@@ -232,10 +232,6 @@ _FLAT = '_flat_param'  # FSDP's, of which each process has a part
 def unwrapped(state: Mapping[str, Tensor], path: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """A state dict under the names of the network itself, however its wrappers are nested.
 
-    Args:
-        state: tensors under the names of their file.
-        path: of the file, for messages.
-
     Returns:
         the state dict, and the prefixes that were taken off.
 
@@ -291,11 +287,7 @@ def choose(
 ) -> tuple[Any, str]:
     """The set of weights that is asked for, of a file that may have two.
 
-    Args:
-        content: of the file.
-        main: the state dict where files keep their only one.
-        which: None for the one that lies there.
-        path: of the file, for messages.
+    Without ``which`` it is ``main``, the state dict where files keep their only one.
 
     Returns:
         the state dict, and a sentence on which set it is; empty if the file has only one.

@@ -94,11 +94,7 @@ def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
 
 
 def check_record(record: Any, place: str) -> Record:
-    """A record that was read from a file, if it has the parts of one.
-
-    Args:
-        record: what stands there.
-        place: where that is, for the message.
+    """A record that was read from a ``place``, if it has the parts of one.
 
     Raises:
         UserError: naming what is wrong. What the values make is for the library to say that builds
@@ -241,11 +237,6 @@ def parameters_in(state: Mapping[str, Tensor]) -> int:
 
 def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: int) -> Path:
     """Write the JSON beside a weights file that is already there.
-
-    Args:
-        weights: the file; its digest is taken.
-        record: ``network``, ``inputs`` and ``origin``.
-        parameters: of the weights file, see :func:`parameters_in`.
 
     Raises:
         OSError: if it cannot be written.

@@ -49,14 +49,9 @@ class Measured:
 
 
 def teacher_of(student: Student, given: str | None = None) -> tuple[Student | None, str]:
-    """The network that taught a student, and else why there is none.
+    """The network that taught a student and ``''``, or None and a line that says why.
 
-    Args:
-        student: from :func:`g2sd_mm.load_student`.
-        given: its run or weights; None for what the student's record names.
-
-    Returns:
-        the teacher and ``''``, or None and a line.
+    ``given``: its run or weights; None for what the student's record names.
 
     Raises:
         UserError, CheckpointError: if the one that is given cannot be loaded.

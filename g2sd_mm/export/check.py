@@ -59,13 +59,6 @@ def compare(
 ) -> dict[str, Any]:
     """Run both on the same images, for several batch sizes: noise, and patches of one colour.
 
-    Args:
-        network: takes images [B, channels, height, width].
-        run: the exported file as a function.
-        size: side of the images in pixels, or their height and width.
-        names: of the outputs.
-        channels: of the images.
-
     Returns:
         ``images``, ``batches``, ``tolerance``, and ``difference``: by output, the largest one as a
         share of its largest value.
@@ -110,9 +103,7 @@ def compare_detector(
     whatever their scores. (A raw file is compared with the network that it was made of.)
 
     Args:
-        model: mmdet's detector.
-        network: the one that was exported.
-        run: the exported file as a function.
+        model: mmdet's detector, of which ``network`` was exported, and ``run`` is the file.
         shape: channels, height and width of the file's images.
 
     Returns:
@@ -209,15 +200,9 @@ Classify = Callable[[Tensor], Tensor]
 
 @torch.no_grad()
 def top1(student: Student, cfg: Config, classifiers: Mapping[str, Classify]) -> dict[str, float]:
-    """Percent of the test images whose most likely class is right, for several classifiers at once.
+    """Percent of a config's test images whose most likely class is right, by classifier.
 
-    Args:
-        student: prepares the images.
-        cfg: config with ``test_dataloader``.
-        classifiers: name -> normalised images [B, 3, height, width] to logits [B, classes].
-
-    Returns:
-        accuracy by name, 0 to 100.
+    The student prepares the images; all classifiers take them normalised, and give logits.
     """
     right = dict.fromkeys(classifiers, 0)
     total = 0

@@ -53,9 +53,7 @@ def write_onnx(
     Args:
         network: takes images [B, 3, height, width], gives a tensor or a tuple of tensors.
         example: images of the size that the file will take, at least two of them.
-        path: the file.
         names: of the outputs, in order. The input is called ``images``.
-        opset: operator set.
         further: inputs after the images, by name; a network that takes any is one of one image.
         metadata: written into the file as JSON, by name.
 
@@ -88,12 +86,7 @@ def write_onnx(
 
 
 def onnx_runner(path: Path, threads: int = 0) -> Runner:
-    """The file on onnxruntime's CPU: images [B, 3, height, width] and further inputs -> outputs.
-
-    Args:
-        path: ONNX file.
-        threads: of one call; 0 for all cores.
-    """
+    """The file on onnxruntime's CPU, on so many threads (0: all cores): its inputs -> outputs."""
     runtime = require('onnxruntime')
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -117,10 +110,6 @@ def write_int8(source: Path, path: Path) -> float:
     The matrix products with weights (qkv, projections, MLP, heads) are quantised, a scale for each
     output channel; attention, norms and all convolutions, the patch embedding among them, stay in
     float32.
-
-    Args:
-        source: ONNX file in float32.
-        path: the file to write.
 
     Returns:
         the share of the weights that are in int8 now.
@@ -158,11 +147,6 @@ def write_torchscript(network: nn.Module, example: Tensor, path: Path) -> None:
     """Trace a network; ``torch.jit.load`` reads the file, from C++ too. The batch size is free.
 
     Torch has declared TorchScript deprecated, but reads it.
-
-    Args:
-        network: takes images [B, 3, height, width].
-        example: images of the size that the file will take.
-        path: the file.
     """
     with warnings.catch_warnings(), torch.no_grad():
         # of deprecation, and that sizes become constants, which is meant
@@ -181,8 +165,7 @@ def torchscript_runner(path: Path) -> Runner:
 def write_torch_export(network: nn.Module, example: Tensor, path: Path) -> None:
     """Write what ``torch.export.load`` reads, for AOTInductor and ExecuTorch; the batch is free.
 
-    Args:
-        network, example, path: as in :func:`write_torchscript`; at least two images.
+    The example has at least two images.
     """
     batch = torch.export.Dim('batch')
     with warnings.catch_warnings(), torch.no_grad():

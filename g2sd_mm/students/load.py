@@ -118,12 +118,7 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
 
 
 def fit_to_weights(cfg: Config, checkpoint: str | Path) -> None:
-    """Leave the mask head out of a config, in place, if weights of a detector have none.
-
-    Args:
-        cfg: loaded config, of any task.
-        checkpoint: weights that will fill its student.
-    """
+    """Leave the mask head out of a config of any task, in place, if its weights have none."""
     if not has_mask_head(cfg) or not Path(checkpoint).is_file():
         return  # a missing file is named where it is read
     names = read_weights(checkpoint, mmap=True).state
@@ -163,10 +158,8 @@ def agree_on_test_data(
 
     Args:
         students: by name; each is compared with the first.
-        cfg: config with ``test_dataloader``.
-        name: of the config, for messages.
-        size: side in pixels of the only images that can be taken, or height and width; None for
-            any.
+        cfg, name: the config, and how it is called in messages.
+        size: of the only images that can be taken; None for any.
 
     Raises:
         UserError: if classes, normalisation or size differ.

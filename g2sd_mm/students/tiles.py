@@ -99,9 +99,7 @@ def tiled_sample(
     """A data sample of a whole image, from its tiles.
 
     Args:
-        student: for detection or segmentation.
         given: the image, as :meth:`~g2sd_mm.students.student.Student.load` gives it.
-        tiling: how it is cut.
         size_of: shape of a prepared tile -> tiles of a batch.
 
     Returns:

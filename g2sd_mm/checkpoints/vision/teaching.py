@@ -40,10 +40,7 @@ class Teaching:
 def how_to_teach(weights: Weights, encoder: VisionEncoder, file: str) -> Teaching:
     """The command that distils from this encoder into a ViT-S, made for this very file.
 
-    Args:
-        weights: its tensors.
-        encoder: what they are.
-        file: its path as the user wrote it.
+    ``file``: its path as the user wrote it.
     """
     if encoder.library == 'Hugging Face':
         return _of_folder(weights, encoder, file)

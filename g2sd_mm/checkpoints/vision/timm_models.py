@@ -65,16 +65,9 @@ class TimmModel:
 
 
 def timm_model(state: Mapping[str, Tensor], encoder: VisionEncoder) -> TimmModel | None:
-    """timm's name of a model whose encoder the file fills, all names and shapes compared.
+    """A model whose encoder the file fills, all names and shapes compared; None if timm has none.
 
     Of several with the same layout, the one made for images nearest to the file's positions.
-
-    Args:
-        state: tensors under the names of their file; meta tensors are fine.
-        encoder: what :func:`~.encoders.vision_encoder` says of them.
-
-    Returns:
-        the model, or None if no one of the installed timm has that layout.
     """
     close: TimmModel | None = None
     for name in _candidates(encoder):
