@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,42 +32,24 @@ _WRAPPINGS: dict[Kind, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True)
-class Published:
-    """A state dict under published names, and where each name came from.
-
-    Attributes:
-        state: the tensors.
-        kind: what the file was.
-        layout: name of its layout.
-        origin: published name -> the file's names.
-        dropped: the file's names that carry no weights a network here could use.
-    """
-
-    state: State
-    kind: Kind
-    layout: str
-    origin: dict[str, tuple[str, ...]]
-    dropped: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Conversion:
-    """A converted state dict.
+    """A state dict under the names of another layout than its file's, or under published ones.
 
     Attributes:
-        state: tensors under the target layout's names. They share memory with the source where
-            nothing but the name changed.
-        dropped: names of the source that the target cannot hold, or that carry no weights.
+        state: the tensors. They share memory with the source where nothing but the name changed.
         kind: what the source was.
         family: what the network is.
-        layout: name of the target layout.
+        layout: that the names are of; under published ones, that of the file.
+        dropped: names of the source that carry no weights, or that the layout cannot hold.
+        origin: published name -> the file's names.
     """
 
     state: State
-    dropped: tuple[str, ...]
     kind: Kind
     family: Family
     layout: str
+    dropped: tuple[str, ...]
+    origin: Mapping[str, tuple[str, ...]]
 
 
 def convert_state(state: Mapping[str, Tensor], to: str, side: str = 'student') -> Conversion:
@@ -107,7 +89,7 @@ def in_published_names(weights: Weights) -> State:
 
 def to_published_names(
     state: Mapping[str, Tensor], side: str = 'student', grid: tuple[int, int] | None = None
-) -> Published:
+) -> Conversion:
     """A state dict of any known layout under published names.
 
     Args:
@@ -143,16 +125,18 @@ def to_published_names(
         name: tuple(wrapped.get(names[n], names[n]) for n in sources)
         for name, sources in done.origin.items()
     }
-    return Published(layout.undo(done.state), outer, layout.name, origin, tuple(dropped))
+    published = layout.undo(done.state)
+    family = family_of(published)
+    return Conversion(published, outer, family, layout.name, tuple(dropped), origin)
 
 
-def from_published_names(published: Published, layout: Layout) -> Conversion:
+def from_published_names(published: Conversion, layout: Layout) -> Conversion:
     """Published names -> a layout's.
 
     Raises:
         CheckpointError: if the layout cannot hold the network, or a name of it that it needs.
     """
-    family = family_of(published.state)
+    family = published.family
     if family not in layout.tables:
         held = ', '.join(f.value for f in layout.tables)
         raise CheckpointError(
@@ -166,12 +150,8 @@ def from_published_names(published: Published, layout: Layout) -> Conversion:
             f'{some([n for name in lost for n in _sources(name, published)])}'
         )
     dropped = [n for name in (*done.unknown, *done.lost) for n in _sources(name, published)]
-    return Conversion(
-        state=done.state,
-        dropped=(*published.dropped, *dropped),
-        kind=published.kind,
-        family=family,
-        layout=layout.name,
+    return replace(
+        published, state=done.state, layout=layout.name, dropped=(*published.dropped, *dropped)
     )
 
 
@@ -207,7 +187,7 @@ def _best(state: State, layout: Layout) -> Translated:
     return min(readings, key=lambda done: len(done.unknown) + len(done.incomplete))
 
 
-def _sources(name: str, published: Published) -> list[str]:
+def _sources(name: str, published: Conversion) -> list[str]:
     """The file's names behind a published one, or behind ``NAME (part 2 of 3)`` of it."""
     whole, space, part = name.partition(' ')
     return [source + space + part for source in published.origin.get(whole, (whole,))]

@@ -12,7 +12,7 @@ from ..compat.safe_load import CheckpointError
 from ..text import some
 from .convert import to_published_names
 from .identify import Kind, doubt, identify, raw_pixels, title_of
-from .layouts import Family, family_of
+from .layouts import Family
 from .layouts.published import depth_of
 from .layouts.rules import State
 from .load import defects
@@ -95,7 +95,7 @@ def facts_of(weights: Weights) -> Facts:
         kept = {n: t for n, t in state.items() if n in ('pos_embed', 'dist_token')}
         outlines = {name: tensor.to('meta') for name, tensor in state.items()}
         published = to_published_names({**outlines, **kept}, grid=grid)
-        family = family_of(published.state)
+        family = published.family
         size = network_size(published.state, weights.config, grid)
     except CheckpointError as error:
         family, size = None, {}

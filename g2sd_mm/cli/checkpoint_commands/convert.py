@@ -11,7 +11,7 @@ from ..options import image_size
 
 if TYPE_CHECKING:
     from ...checkpoints import Weights
-    from ...checkpoints.convert import Conversion, Published
+    from ...checkpoints.convert import Conversion
     from ...checkpoints.layouts.rules import State
 
 EXAMPLES = """examples:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
     from ...checkpoints.convert import from_published_names, halved, to_published_names
     from ...checkpoints.identify import doubt
     from ...checkpoints.layouts import LAYOUTS as layouts
-    from ...checkpoints.layouts import Family, family_of
+    from ...checkpoints.layouts import Family
     from ...checkpoints.record import refuse_taken
     from ...checkpoints.write import write_layout
     from ...errors import UserError
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> None:
     if done.dropped:
         print(f'  {len(done.dropped)} not held by the layout {args.to}:')
         print('\n'.join(f'    {printable(name)}' for name in done.dropped))
-    if family_of(published.state) is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
+    if done.family is Family.DISTILLED and args.to not in ('ours', 'g2sd'):
         print('  the dist token is second there, with a position of zeros: the same features')
 
 
@@ -188,8 +188,8 @@ def _warn_of_broken(state: State) -> None:
 
 
 def _with_positions(
-    published: Published, weights: Weights, choice: str | None
-) -> tuple[Published, dict[str, Any]]:
+    published: Conversion, weights: Weights, choice: str | None
+) -> tuple[Conversion, dict[str, Any]]:
     """Settle what a transposed position embedding is; see :mod:`...checkpoints.positions`."""
     from ...checkpoints.layouts import LAYOUTS as layouts
     from ...checkpoints.positions import (
