@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
 from typing import Any
@@ -21,6 +21,7 @@ from mmengine.registry import DATASETS
 from ..config.parts import LOADERS, innermost_datasets
 from ..errors import UserError
 from ..text import some
+from .inputs import Inputs
 
 Names = tuple[str, ...]
 
@@ -175,16 +176,22 @@ TRAINING = LOADERS[0]
 
 
 @dataclass(frozen=True)
-class Classes:
-    """The classes of a run: ``names`` by number, and ``notes`` for its log, a line each."""
+class Agreement:
+    """What weights, config and data have in common.
 
-    names: Names
+    classes: names by number; empty if nobody says.
+    notes: lines for the log: what is unknown, and what was matched by name.
+    inputs: the images that the weights were trained on, as far as they or the config say.
+    """
+
+    classes: Names = ()
     notes: tuple[str, ...] = ()
+    inputs: Inputs = field(default_factory=Inputs)
 
 
 def agree_on_classes(
     cfg: Config, loaders: Sequence[str], wanted: Sequence[str] = (), source: str = ''
-) -> Classes:
+) -> Agreement:
     """Let the labels of all data follow one order of names, in place.
 
     Class folders and annotations with names are asked for that order. Data whose labels are mere
@@ -213,7 +220,7 @@ def agree_on_classes(
         for part in found
         if (note := _agree(cfg, part, loader == TRAINING, wanted, source))
     ]
-    return Classes(wanted, tuple(dict.fromkeys(notes)))
+    return Agreement(wanted, tuple(dict.fromkeys(notes)))
 
 
 def _agree(cfg: Config, part: DataNames, training: bool, wanted: Names, source: str) -> str:

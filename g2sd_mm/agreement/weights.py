@@ -23,7 +23,7 @@ from ..text import some
 from .data import (
     BY_POSITION,
     TRAINING,
-    Classes,
+    Agreement,
     Names,
     agree_on_classes,
     class_names,
@@ -92,7 +92,6 @@ def of_record(record: Mapping[str, Any], source: str, notes: tuple[str, ...] = (
 
 
 def _inputs_of_network(network: Mapping[str, Any]) -> Any:
-
     model = network.get('model')
     if not isinstance(model, Mapping):
         return {}
@@ -102,20 +101,6 @@ def _inputs_of_network(network: Mapping[str, Any]) -> Any:
         'test_dataloader': {'dataset': {'pipeline': restore(network.get('test_pipeline') or [])}},
     }
     return inputs_of(cfg).plain()
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """What weights, config and data have in common.
-
-    classes: names by number; empty if nobody says.
-    inputs: the images that the weights were trained on, as far as they or the config say.
-    notes: lines for the log: what is unknown, and what was matched by name.
-    """
-
-    classes: Names = ()
-    inputs: Inputs = field(default_factory=Inputs)
-    notes: tuple[str, ...] = ()
 
 
 def reconcile(
@@ -149,19 +134,19 @@ def reconcile(
     notes = (*facts.notes, *agreement.notes, *_size_notes(facts, here, name))
     notes += follow_range(cfg, facts.depth, facts.source, name)
     inputs = Inputs(facts.inputs.size or here.size, here.mean, here.std, here.channels)
-    return Agreement(agreement.names, inputs, notes)
+    return Agreement(agreement.classes, notes, inputs)
 
 
 def reconcile_data(
     cfg: Config, classes: Sequence[str], source: str, loaders: Sequence[str]
-) -> Classes:
+) -> Agreement:
     """The part of :func:`reconcile` that fits data to the classes of weights, in place.
 
     Raises:
         UserError: if the classes differ.
     """
     agreed = agree_on_classes(cfg, loaders, classes, source)
-    _check_data_number(cfg, agreed.names, loaders, known=bool(classes))
+    _check_data_number(cfg, agreed.classes, loaders, known=bool(classes))
     return agreed
 
 
@@ -210,24 +195,23 @@ def _check_data_number(
     )
 
 
-def _without_data(cfg: Config, facts: Recorded, name: str) -> Classes:
-
+def _without_data(cfg: Config, facts: Recorded, name: str) -> Agreement:
     given = tuple(cfg.get('classes') or ())
     if not facts.classes:
         names = given or class_names(cfg)
         unnamed = not names and bool(numbers_of_classes(cfg))  # a depth map has no classes
-        return Classes(names, (f'{name}: its classes have no names',) if unnamed else ())
+        return Agreement(names, (f'{name}: its classes have no names',) if unnamed else ())
     if not given or given == facts.classes:
-        return Classes(facts.classes)
+        return Agreement(facts.classes)
     differs = difference(given, facts.classes, (name, facts.source))
     if cfg.get(BY_POSITION):
-        return Classes(given, (f'{BY_POSITION}: {differs}',))
+        return Agreement(given, (f'{BY_POSITION}: {differs}',))
     if sorted(given) != sorted(facts.classes):
         raise UserError(
             f'{differs}. Take classes out of the config, or, if only the names differ, '
             f'--cfg-options {BY_POSITION}=True'
         )
-    return Classes(facts.classes, (f'{differs}: those of the weights count',))
+    return Agreement(facts.classes, (f'{differs}: those of the weights count',))
 
 
 def _size_notes(facts: Recorded, here: Inputs, name: str) -> Iterable[str]:

@@ -38,7 +38,7 @@ def test_folders_that_agree_are_left_alone(tmp_path):
     cfg = classification(train, val)
     before = cfg.pretty_text
     agreed = agree_on_classes(cfg, (TRAIN, VAL))
-    assert (agreed.names, agreed.notes) == (NAMES, ())
+    assert (agreed.classes, agreed.notes) == (NAMES, ())
     assert cfg.pretty_text == before
     assert labels(cfg, VAL) == {'blue': 0, 'green': 1, 'red': 2}
 
@@ -46,7 +46,7 @@ def test_folders_that_agree_are_left_alone(tmp_path):
 def test_a_validation_without_a_class_is_labelled_by_name(tmp_path):
     cfg = classification(folders(tmp_path / 'train'), folders(tmp_path / 'val', ['green', 'red']))
     agreed = agree_on_classes(cfg, (TRAIN, VAL))
-    assert agreed.names == NAMES
+    assert agreed.classes == NAMES
     (note,) = agreed.notes
     assert f'{tmp_path}/val has no folder for 1 of 3 classes (blue)' in note
     assert labels(cfg, VAL) == {'green': 1, 'red': 2}
@@ -191,7 +191,7 @@ def test_a_data_set_that_maps_its_own_classes_takes_no_others():
         agree_on_classes(cfg, (TRAIN, VAL))
     for dataset in (cfg.train_dataloader.dataset.dataset, cfg.val_dataloader.dataset):
         dataset.update(type='BaseSegDataset', reduce_zero_label=False)
-    assert agree_on_classes(cfg, (TRAIN, VAL)).names == ('wall', 'apple')
+    assert agree_on_classes(cfg, (TRAIN, VAL)).classes == ('wall', 'apple')
 
 
 def test_masks_without_names_are_said_once():
