@@ -235,19 +235,26 @@ def parameters_in(state: Mapping[str, Tensor]) -> int:
     return sum(tensor.numel() for tensor in learnt)
 
 
-def write_sidecar(weights: str | Path, record: Mapping[str, Any], parameters: int) -> Path:
+def write_sidecar(
+    weights: str | Path, record: Mapping[str, Any], parameters: int, **sources: str | Path
+) -> Path:
     """Write the JSON beside a weights file that is already there.
+
+    ``sources`` are the files that it was made of, by what was done, such as ``extracted_from``:
+    they are noted in ``origin``.
 
     Raises:
         OSError: if it cannot be written.
     """
-    file = {
-        'file': Path(weights).name,
-        'sha256': file_digest(weights),
-        'parameters': parameters,
-    }
+    path = Path(weights)
+    file = {'file': path.name, 'sha256': file_digest(path), 'parameters': parameters}
+    content: Record = {'format': FORMAT, 'weights': file}
+    content |= {key: value for key, value in record.items() if key not in content}
+    if sources:
+        made_of = {how: _file(str(source)) for how, source in sources.items()}
+        content['origin'] = {**record['origin'], **made_of}
     path = sidecar_path(weights)
-    write_text(path, json.dumps({'format': FORMAT, 'weights': file, **record}, indent=2))
+    write_text(path, json.dumps(content, indent=2))
     return path
 
 

@@ -29,7 +29,6 @@ from ..checkpoints.record import (
 from ..checkpoints.write import write_layout, write_weights
 from ..config.load import load_config
 from ..errors import UserError
-from ..provenance import file_digest
 from ..whole_files import tried_first
 from .build import build_student, network_names
 from .load import refuse_options
@@ -107,13 +106,8 @@ def extract_student(
             # does it fill it?
             trusted = config is not None
             build_student(record['network'], str(new), 'the student', trusted=trusted)
-    origin = {
-        **record['origin'],
-        'extracted_from': {'file': str(checkpoint), 'sha256': file_digest(checkpoint)},
-    }
-    known = {'inputs': record['inputs']} if 'inputs' in record else {}
-    record = {'layout': layout, 'network': record['network'], **known, 'origin': origin}
-    sidecar = write_sidecar(path, record, parameters_in(state))
+    record = {**record, 'layout': layout}
+    sidecar = write_sidecar(path, record, parameters_in(state), extracted_from=checkpoint)
     left_behind = _left_behind(weights, state)
     return Extracted(path, sidecar, len(state), left_behind, record['network'])
 

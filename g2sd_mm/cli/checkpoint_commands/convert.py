@@ -152,7 +152,6 @@ def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> Non
     from ...checkpoints.record import known_record, parameters_in, write_sidecar
     from ...checkpoints.write import write_weights
     from ...errors import UserError
-    from ...provenance import file_digest
     from ...text import printable
 
     if target.suffix not in ('.pth', '.safetensors'):
@@ -167,12 +166,7 @@ def _write_same(args: argparse.Namespace, weights: Weights, target: Path) -> Non
     meta = {key: weights.meta[key] for key in kept if key in weights.meta}
     write_weights(target, state, {'converted_from': weights.name, **meta})
     if record is not None:
-        origin = {
-            **record['origin'],
-            'converted_from': {'file': str(source), 'sha256': file_digest(source)},
-        }
-        known = {key: value for key, value in record.items() if key not in ('format', 'weights')}
-        write_sidecar(target, {**known, 'origin': origin}, parameters_in(state))
+        write_sidecar(target, record, parameters_in(state), converted_from=source)
     said = f'{weights.name} -> {target}: {len(state)} tensors, names as they are'
     print(printable(said))
     _warn_of_broken(state)
