@@ -27,6 +27,7 @@ from typing import Any
 from torch import Tensor
 
 from ..config.parts import (
+    SOURCES,
     encoder_start,
     innermost_dataset,
     innermost_datasets,
@@ -42,8 +43,6 @@ from .read import Weights, read_weights
 
 Record = dict[str, Any]
 
-#: Where weights would come from before the file fills the network.
-SOURCES = ('init_cfg', 'pretrained', 'checkpoint_path')
 _NETWORK = dict(task=str, scope=str, imports=list, model=dict, test_pipeline=list, classes=list)
 
 def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Record | None:

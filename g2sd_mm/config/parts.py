@@ -14,11 +14,14 @@ from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
 from ..tasks import Task, scopes, task_of
+from .project import find_config
 
 #: What the path of packed data begins with, see :mod:`g2sd_mm.datasets.packed`.
 PACKED = 'packed://'
 #: Names of a config's data loaders.
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+#: Where a network's weights would come from before a file fills it.
+SOURCES = ('init_cfg', 'pretrained', 'checkpoint_path')
 #: Where a data set that wraps others has them.
 _HOLDERS = ('dataset', 'datasets')
 
@@ -128,6 +131,23 @@ def plain_model(cfg: Config) -> ConfigDict:
     if cfg.get('data_preprocessor'):
         model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return model
+
+
+def without_sources(value: Any) -> Any:
+    """A model's config without the weights that its parts would start from."""
+    if isinstance(value, Mapping):
+        kept = {key: without_sources(item) for key, item in value.items() if key not in SOURCES}
+        return ConfigDict(kept) if isinstance(value, ConfigDict) else kept
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_sources(item) for item in value)
+    return value
+
+
+def teacher_config(config: str | Mapping[str, Any], overrides: Mapping[str, Any] | None) -> Config:
+    """The config of a teacher that has one, a file's or a loaded one, with its overrides."""
+    cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(dict(config))
+    cfg.merge_from_dict(copy.deepcopy(dict(overrides or {})))  # takes _delete_ out
+    return cfg
 
 
 def preprocessor_of(cfg: Mapping[str, Any]) -> Mapping[str, Any]:

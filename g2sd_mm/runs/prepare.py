@@ -18,7 +18,6 @@ from mmengine.config import Config, ConfigDict
 
 import g2sd_mm
 
-from ..agreement.runs import agree_for_training
 from ..agreement.weights import say
 from ..config.load import load_config
 from ..config.parts import LOADERS, add_hook, fit_sampler, innermost_datasets, teachers_in
@@ -29,6 +28,7 @@ from ..distill.config import configs_of_students
 from ..engine.optimizers import MIXED, fit_wrapper, mixed_dtype
 from ..errors import UserError
 from ..threads import enough_workers
+from .agreement import agree_for_training
 from .data import prepare_data
 from .own_data import own_data_options
 from .resume import find_start

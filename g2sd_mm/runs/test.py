@@ -8,10 +8,10 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 
-from ..agreement.runs import agree_for_test
 from ..checkpoints.fill import fill
 from ..data_layouts import Choices
 from ..students.load import fit_to_weights
+from .agreement import agree_for_test
 from .prepare import prepare_test
 from .processes import build_runner, end_workers, start_processes
 

@@ -20,7 +20,8 @@ from torch.nn.modules import module as torch_modules
 
 from ..checkpoints import CheckpointError, Weights, read_weights
 from ..checkpoints.fill import fill
-from ..checkpoints.record import SOURCES, Record, restore
+from ..checkpoints.record import Record, restore
+from ..config.parts import without_sources
 from ..devices import on_meta_device
 from ..errors import UserError
 from ..tasks import scopes
@@ -254,15 +255,6 @@ def _entries(value: Any, key: str = '') -> Iterator[tuple[str, Any]]:
             if not isinstance(item, (Mapping, list, tuple)):
                 yield key, item
             yield from _entries(item, key)
-
-
-def without_sources(value: Any) -> Any:
-    """A model's config without the weights that its parts would start from."""
-    if isinstance(value, Mapping):
-        return {k: without_sources(item) for k, item in value.items() if k not in SOURCES}
-    if isinstance(value, (list, tuple)):
-        return type(value)(without_sources(item) for item in value)
-    return value
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from g2sd_mm.agreement.runs import agree_for_test, agree_for_training, agree_with_teacher
 from g2sd_mm.agreement.weights import depth_range, reconcile
 from g2sd_mm.config.parts import network_of
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
+from g2sd_mm.runs.agreement import agree_for_test, agree_for_training, agree_with_teacher
 from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from g2sd_mm.agreement.inputs import Inputs
-from g2sd_mm.agreement.runs import agree_for_test, agree_for_training
 from g2sd_mm.agreement.weights import cut_note, reconcile, recorded
 from g2sd_mm.checkpoints.record import read_sidecar, write_sidecar
 from g2sd_mm.config.parts import LOADERS
+from g2sd_mm.runs.agreement import agree_for_test, agree_for_training
 from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.students import load_student

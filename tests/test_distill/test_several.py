@@ -14,7 +14,6 @@ from mmengine.logging import MessageHub
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from g2sd_mm.agreement.runs import compares_classes
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.record import describe_origin
 from g2sd_mm.config.classes import apply_classes
@@ -32,6 +31,7 @@ from g2sd_mm.distill.config import distill_config
 from g2sd_mm.distill.several import TeacherDrop, flat, some_images
 from g2sd_mm.engine.hooks.access import frozen_networks
 from g2sd_mm.models.masking import random_masking
+from g2sd_mm.runs.agreement import compares_classes
 from g2sd_mm.runs.verify import roles
 
 from ..helpers.toys import TEACHER, autoencoder, images, refused, save, stage1_cfg, words

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -18,8 +16,13 @@ from ...agreement.inputs import channel_order, pipeline_of
 from ...agreement.weights import Recorded, follow_range, recorded
 from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
-from ...config.parts import LOADERS, import_named_libraries, plain_model
-from ...config.project import find_config
+from ...config.parts import (
+    LOADERS,
+    import_named_libraries,
+    plain_model,
+    teacher_config,
+    without_sources,
+)
 from ...errors import ConfigError, UserError
 from ...models.masking import Masking
 from ..attended import Attended
@@ -97,8 +100,7 @@ class OpenMMLabTeacher(ChainTeacher):
         random_weights: bool = False,
         overrides: dict | None = None,
     ) -> None:
-        cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(config)
-        cfg.merge_from_dict(copy.deepcopy(overrides or {}))  # takes _delete_ out
+        cfg = teacher_config(config, overrides)
         # of data of one's own it is not what the config says
         facts = recorded(checkpoint) if checkpoint else Recorded()
         follow_range(cfg, facts.depth, facts.source, str(config))
@@ -107,7 +109,7 @@ class OpenMMLabTeacher(ChainTeacher):
         model_cfg = plain_model(cfg)
         self._preprocessor = model_cfg.get('data_preprocessor')
         self._pipeline = pipeline_of(cfg, *LOADERS)
-        model = MODELS.build(_without_init(model_cfg))
+        model = MODELS.build(without_sources(model_cfg))
         super().__init__(model, forward, dtype=dtype, train_mode=train_mode)
         self.source = checkpoint
         name = config if isinstance(config, str) else type(model).__name__
@@ -157,10 +159,3 @@ class OpenMMLabTeacher(ChainTeacher):
                 f'the student {theirs.channels} (to_rgb or bgr_to_rgb of data_preprocessor turns '
                 'what is read, BGR)'
             )
-
-
-def _without_init(cfg: Any) -> Any:
-    """The config without ``init_cfg``: a teacher's weights come from its checkpoint alone."""
-    if isinstance(cfg, dict):
-        return type(cfg)({k: _without_init(v) for k, v in cfg.items() if k != 'init_cfg'})
-    return [_without_init(item) for item in cfg] if isinstance(cfg, list) else cfg

@@ -8,7 +8,6 @@ import pytest
 import timm
 import torch
 
-from g2sd_mm.agreement.runs import _config as teacher_config
 from g2sd_mm.bench.own_student.given import choose_networks
 from g2sd_mm.bench.own_student.networks import use_networks
 from g2sd_mm.bench.suites.budget import raw_config
@@ -16,6 +15,7 @@ from g2sd_mm.bench.suites.catalogue import MINI
 from g2sd_mm.bench.suites.commands import config_over
 from g2sd_mm.bench.suites.digests import digest
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.parts import teacher_config
 from g2sd_mm.config.project import find_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
@@ -227,7 +227,7 @@ def test_the_size_of_a_larger_teacher_is_read_as_often_as_it_is_asked(student):
     networks = choose_networks(student, None, 'cls')
     teacher = config_of(steps_of(networks)[STUDENT]).distillation.teacher
     for _ in range(2):
-        arch = teacher_config(teacher).model.backbone.arch
+        arch = teacher_config(teacher['config'], teacher.get('overrides')).model.backbone.arch
         assert EncoderSize(**arch) == networks.teacher
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from ..agreement.data import BY_POSITION, Names, comparable, difference
+from ..agreement.inputs import Inputs, Size, channel_order, inputs_of, pixels, unlike
+from ..agreement.weights import Recorded, cut_note, depth_range, metres, reconcile, recorded
 from ..config.classes import class_counts
-from ..config.parts import LOADERS, add_hook, encoder_start, preprocessor_of, teachers_in
-from ..config.project import find_config
+from ..config.parts import (
+    LOADERS,
+    add_hook,
+    encoder_start,
+    preprocessor_of,
+    teacher_config,
+    teachers_in,
+)
+from ..distill.several import flat, listed, owner
+from ..distill.taps import side_of
 from ..errors import UserError
-from .data import BY_POSITION, Names, comparable, difference
-from .inputs import Inputs, Size, channel_order, inputs_of, pixels, unlike
-from .weights import Recorded, cut_note, depth_range, metres, reconcile, recorded
 
 _TRAINED, _VALIDATED, _TESTED = LOADERS
 
@@ -27,7 +34,7 @@ def agree_for_training(cfg: Config, name: str) -> None:
 
     Raises:
         UserError: see :func:`~g2sd_mm.agreement.weights.reconcile` and
-            :func:`~g2sd_mm.agreement.runs.agree_with_teacher`.
+            :func:`agree_with_teacher`.
     """
     checkpoint = cfg.load_from if cfg.get('resume') else None
     agreement = reconcile(cfg, checkpoint, name, (_TRAINED, _VALIDATED))
@@ -142,32 +149,18 @@ def _check_reader(cfg: Config, student: Inputs) -> None:
 
 
 def _config(teacher: Mapping[str, Any]) -> Config:
-    """The config of a teacher that has one, with its overrides."""
-    config = teacher.get('config') or {}
-    cfg = Config.fromfile(find_config(config)) if isinstance(config, str) else Config(dict(config))
-    # merging takes _delete_ out of what it is given
-    cfg.merge_from_dict(copy.deepcopy(teacher.get('overrides') or {}))
-    return cfg
+    return teacher_config(teacher.get('config') or {}, teacher.get('overrides'))
 
 
 def compares_classes(block: Mapping[str, Any], teacher: str = '') -> bool:
     """Whether a tap of the teacher of that name listens to a part that tells classes apart."""
-    model = _config(teachers_in(block).get(teacher) or {}).get('model') or {}
+    teachers = teachers_in(block)
+    model = _config(teachers.get(teacher) or {}).get('model') or {}
     telling = {name for name, part in model.items() if any(class_counts(part))}
-    taps = _taps_of(block, teacher)
-    heard = [(tap or {}).get('teacher') if isinstance(tap or {}, Mapping) else tap for tap in taps]
-    places = [[place] if isinstance(place, str) else place or () for place in heard]
-    return any(name.partition('.')[0] in telling for some in places for name in some)
-
-
-def _taps_of(block: Mapping[str, Any], teacher: str) -> list[Any]:
-    """Of several teachers' taps, written ``a.tokens`` or inside of ``a``, those of one."""
-    taps = block.get('taps') or {}
-    if not teacher:
-        return list(taps.values())
-    inside = taps.get(teacher)
-    named = [tap for name, tap in taps.items() if name.startswith(f'{teacher}.')]
-    return named + (list(inside.values()) if isinstance(inside, Mapping) else [])
+    names = list(teachers)
+    heard = side_of(flat(block.get('taps'), names), 'teacher')
+    places = listed(place for tap, place in heard.items() if owner(tap, names)[0] == teacher)
+    return any(place.partition('.')[0] in telling for place in places)
 
 
 def _agree_on_names(

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from g2sd_mm.agreement.inputs import Inputs
-from g2sd_mm.agreement.runs import agree_with_teacher, compares_classes
+from g2sd_mm.runs.agreement import agree_with_teacher, compares_classes
 
 from ..helpers.toys import config, refused, save
-from .data import weights
+from ..test_agreement.data import weights
 
 STATE = {'backbone.x': torch.ones(1)}
 NAMES = tuple(f'class {i}' for i in range(10))
