@@ -32,18 +32,8 @@ _BIASES = {
     'blocks.0.attn.relative_position_bias_table': 2,
     'blocks.0.attn.rel_pos_h': 2,
 }
-#: Kinds that only the names of a mm library make: whatever network of it this is.
-_STOCK = (Kind.MM_CLASSIFIER, Kind.MM_DETECTOR, Kind.MM_SEGMENTOR)
-#: Plain ViTs, whose features can teach as well.
-_PLAIN = (
-    Kind.MAE_ENCODER,
-    Kind.MAE_FINETUNED,
-    Kind.TIMM_CLASSIFIER,
-    Kind.TIMM_DISTILLED,
-    Kind.HUGGING_FACE,
-    Kind.HUGGING_FACE_DEIT,
-    Kind.HUGGING_FACE_MAE,
-)
+#: Layouts of plain ViTs, whose features can teach as well.
+_PLAIN = ('mae', 'timm', 'huggingface')
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN, Kind.HUGGING_FACE_MAE)
 
 
@@ -99,7 +89,8 @@ def facts_of(weights: Weights) -> Facts:
         size = network_size(published.state, weights.config, grid)
     except CheckpointError as error:
         family, size = None, {}
-        stock = record is not None or kind in _STOCK
+        # names of a mm library say nothing more: it may be any network of it
+        stock = record is not None or kind.layout == 'ours'
         if kind is Kind.OTHER_ENCODER:
             encoder = vision_encoder(state, weights.config)
         elif stock:
@@ -111,7 +102,7 @@ def facts_of(weights: Weights) -> Facts:
         title, size = encoder.title, encoder.facts
         notes.append('no student here has its layers: it can teach stage 1, and start nothing')
         notes += [encoder.family.note] if encoder.family.note else []
-    elif kind in _PLAIN:
+    elif kind.layout in _PLAIN and kind is not Kind.MAE_FULL:
         encoder = plain_encoder(state, weights.config)
     broken = defects(state)
     if broken:

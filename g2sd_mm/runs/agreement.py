@@ -92,7 +92,7 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
             are normalised differently. (A teacher of features normalises for itself.)
     """
     block = cfg.get('distillation') or {}
-    for name, teacher in (teachers_in(block) or {'': {}}).items():
+    for name, teacher in teachers_in(block).items():
         yield from _agree(cfg, block, name, teacher, classes, student)
 
 

@@ -176,9 +176,9 @@ class FileReader:
         if isinstance(image, (str, Path)):
             check_image(image)
             return read_pixels(self._built, str(image))
-        is_tensor = isinstance(image, torch.Tensor)
-        pixels = with_channels(_values(image) if is_tensor else np.asarray(image))
-        if is_tensor and pixels.ndim == 3 and len(pixels) == self.channels:
+        values = _values(image) if isinstance(image, torch.Tensor) else np.asarray(image)
+        pixels = with_channels(values)
+        if isinstance(image, torch.Tensor) and pixels.ndim == 3 and len(pixels) == self.channels:
             return np.moveaxis(pixels, 0, -1)
         return pixels
 

@@ -21,6 +21,7 @@ from ..config.parts import LOADERS, sync_batch_norm
 from ..devices import usable_device
 from ..errors import UserError
 from ..models.positions import height_and_width
+from ..text import one_line
 from .build import BUILDING, build_student
 from .student import Student
 
@@ -84,7 +85,7 @@ def _load(path: Path, config: str | Path | None, options: Mapping[str, Any] | No
     except Exception as error:  # values that make no network can make a library raise anything
         raise UserError(
             f'{path} is described as a network that cannot be built ({type(error).__name__}: '
-            f'{" ".join(str(error).split())}); give the config'
+            f'{one_line(error)}); give the config'
         ) from error
 
 
