@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from ..compat.safe_load import (
@@ -108,9 +109,11 @@ def read_weights(path: str | Path, mmap: bool = False, which: Which | None = Non
 
 def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
     content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
-    state, meta = content, _safetensors_meta(path)
-    args: Any = {}
-    if not is_safetensors(path) and isinstance(content, Mapping):
+    state, meta, args = content, {}, {}
+    if is_safetensors(path):
+        with safe_open(path, 'pt') as file:
+            meta = file.metadata() or {}
+    elif isinstance(content, Mapping):
         meta, args = content.get('meta') or {}, content.get('args') or {}
     for wrapper in _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -126,25 +129,9 @@ def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
     )
 
 
-def _safetensors_meta(path: Path) -> dict[str, str]:
-    if not is_safetensors(path):
-        return {}
-    from safetensors import safe_open
-
-    with safe_open(path, 'pt') as file:
-        return file.metadata() or {}
-
-
 def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
-    tensors = (
-        {
-            key: value
-            for key, value in state.items()
-            if isinstance(key, str) and isinstance(value, Tensor)
-        }
-        if isinstance(state, Mapping)
-        else {}
-    )
+    items = state.items() if isinstance(state, Mapping) else ()
+    tensors = {k: t for k, t in items if isinstance(k, str) and isinstance(t, Tensor)}
     if not tensors:
         raise CheckpointError(
             f'{path} holds no weights: expected a dict of tensors, plain or under one of '

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from threading import Lock
@@ -126,22 +127,22 @@ def _metered(total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
         print(line, flush=True)
 
 
+@dataclass
 class _Lane:
     """What one thread does with a chunk of pictures."""
 
-    def __init__(
-        self,
-        student: Student,
-        finish: Callable[[int, Item, T], Any],
-        batch_size: int | None,
-        device: str,
-        tiling: Tiling | None,
-        done: Callable[[], None],
-    ) -> None:
-        self.student, self.finish, self.tiling = student, finish, tiling
-        self.batch_size, self.device, self.done = batch_size, device, done
+    student: Student
+    finish: Callable[[int, Item, Any], Any]
+    batch_size: int | None
+    device: str
+    tiling: Tiling | None
+    done: Callable[[], None]
+
+    def __post_init__(self) -> None:
         # what holds in the caller's thread is unknown in others
-        self.precision = torch.get_autocast_dtype(device), torch.is_autocast_enabled(device)
+        self.precision = (
+            torch.get_autocast_dtype(self.device), torch.is_autocast_enabled(self.device)
+        )
 
     def predict(self, pictures: list[tuple[int, Item]]) -> list[tuple[Item, Any]]:
         with torch.no_grad(), torch.autocast(self.device, *self.precision):

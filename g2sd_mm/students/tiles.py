@@ -124,18 +124,17 @@ def tiled_sample(
     return _MERGES[student.task](samples(), boxes, tiling, height, width)
 
 
+@dataclass
 class TiledMasks:
     """Masks of objects in a large image, each held as large as the object.
 
-    Args:
-        parts: (mask, left, top) of each.
-        height, width: of the image.
+    parts: (mask, left, top) of each.
+    height, width: of the image.
     """
 
-    def __init__(
-        self, parts: list[tuple[np.ndarray, int, int]], height: int, width: int
-    ) -> None:
-        self.parts, self.height, self.width = parts, height, width
+    parts: list[tuple[np.ndarray, int, int]]
+    height: int
+    width: int
 
     def __len__(self) -> int:
         return len(self.parts)

@@ -225,7 +225,7 @@ def test_a_dropped_picture_is_answered(tab):
 def test_a_wrong_file_is_said_and_the_next_is_answered(tab):
     choose(tab, 'notes.jpg', b'no picture')
     tab.wait_for_selector('#said.wrong')
-    assert 'notes.jpg: these bytes are no image' in tab.inner_text('#said')
+    assert 'notes.jpg: what these bytes hold is not an image' in tab.inner_text('#said')
     assert tab.locator('section').count() == 0
     choose(tab, 'photo.jpg', encoded())
     tab.wait_for_selector('section img')
