@@ -109,7 +109,9 @@ def read_weights(path: str | Path, mmap: bool = False, which: Which | None = Non
 
 def _read_file(path: Path, mmap: bool, which: Which | None) -> Weights:
     content = read_numpy_pickle(path) if is_bare_pickle(path) else load_checkpoint(path, mmap=mmap)
-    state, meta, args = content, {}, {}
+    state: Any = content
+    meta: Any = {}
+    args: Any = {}
     if is_safetensors(path):
         with safe_open(path, 'pt') as file:
             meta = file.metadata() or {}
