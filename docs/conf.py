@@ -47,6 +47,7 @@ napoleon_use_ivar = True
 
 # Look --------------------------------------------------------------------------------------------
 html_theme = 'furo'
+html_theme_options = {'light_css_variables': {'code-font-size': '75%'}}  # 100 columns fit
 html_title = 'g2sd_mm'
 html_math_renderer = 'mathml'
 html_copy_source = False
