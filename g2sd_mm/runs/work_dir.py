@@ -80,7 +80,7 @@ def is_first_process(launcher: str) -> bool:
 
 
 @contextmanager
-def work_dir_lock(folder: str) -> Iterator[None]:
+def work_dir_lock(folder: str, option: str = '--work-dir') -> Iterator[None]:
     """Keep other runs out of a work dir in this block.
 
     The system drops the lock when its process ends, in whatever way. On a file system without locks
@@ -88,6 +88,7 @@ def work_dir_lock(folder: str) -> Iterator[None]:
 
     Args:
         folder: that is there.
+        option: by which another one is given.
 
     Raises:
         UserError: if another run is in it.
@@ -100,7 +101,7 @@ def work_dir_lock(folder: str) -> Iterator[None]:
         except Timeout:
             raise UserError(
                 f'another run{_holder(path)} is training in {folder}: their results would replace '
-                'each other. Give --work-dir DIR, or wait until it has ended'
+                f'each other. Give {option} DIR, or wait until it has ended'
             ) from None
         except OSError:
             pass  # no locks there

@@ -23,6 +23,7 @@ from ...distill.teacher_metric import known_metric
 from ...errors import RunError, UserError
 from ...export import export_student
 from ...progress import Bars
+from ...runs.work_dir import work_dir_lock
 from ...students import Student, load_student
 from ...unexpected import account_of
 from ...whole_files import write_text
@@ -120,33 +121,32 @@ def distill(
     at_once = jobs_in_memory(jobs or default_jobs())
     own = look_at(wishes)
     folder = Path(out or Path('work_dirs') / f'distill_{own.name}')
-    kept = _read_plan(folder, wishes, own.fingerprints)
     _check_room(folder)
-    _check_data(own, wishes, force, say, bars)
-    plan = make_plan(wishes, own, kept['scale'] if kept else None)
-    told = list(describe(plan))
-    for line in told:
-        say(line)
-    jobs = jobs or at_once
-    if not kept:
-        say(f'trying a few updates of every run on {os.cpu_count()} cores, for its time ...')
-    trial = Trial(**kept['trial']) if kept else try_out(plan, folder / 'trial', jobs, bars)
-    jobs = jobs_in_memory(jobs, trial.memory)
-    if not kept:
-        plan = fit_to_time(plan, trial, jobs)
-        for line in describe(plan):
-            if line not in told:
-                say(line)
-        _check_room(folder, sum(size_of(step, plan.data) for step in plan.steps()))
-        _write_plan(folder, plan, trial)
-    for line in measured(plan, trial, jobs):
-        say(line)
-    if plain_config:
-        for line in _write_configs(plan, Path(plain_config)):
+    with work_dir_lock(str(folder), '--out'):
+        kept = _read_plan(folder, wishes, own.fingerprints)
+        _check_data(own, wishes, force, say, bars)
+        plan = make_plan(wishes, own, kept['scale'] if kept else None)
+        told = list(describe(plan))
+        for line in told:
             say(line)
-    if dry_run:
-        return None
-    return _train(plan, folder, jobs, say, bars)
+        jobs = jobs or at_once
+        if not kept:
+            say(f'trying a few updates of every run on {os.cpu_count()} cores, for its time ...')
+        trial = Trial(**kept['trial']) if kept else try_out(plan, folder / 'trial', jobs, bars)
+        jobs = jobs_in_memory(jobs, trial.memory)
+        if not kept:
+            plan = fit_to_time(plan, trial, jobs)
+            for line in describe(plan):
+                if line not in told:
+                    say(line)
+            _check_room(folder, sum(size_of(step, plan.data) for step in plan.steps()))
+            _write_plan(folder, plan, trial)
+        configs = _write_configs(plan, Path(plain_config)) if plain_config else ()
+        for line in (*measured(plan, trial, jobs), *configs):
+            say(line)
+        if dry_run:
+            return None
+        return _train(plan, folder, jobs, say, bars)
 
 
 def _use_device(device: str | None) -> None:

@@ -22,6 +22,7 @@ from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.export import export_student
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.sizes import ENCODERS
+from g2sd_mm.runs import work_dir
 
 from ...helpers.students import student_folder
 from ...helpers.toys import image_folder, save, words
@@ -230,6 +231,16 @@ def test_other_choices_in_the_same_folder_are_refused(folder, untrained):
     with pytest.raises(UserError, match=words('epochs', '5', '--out')):
         g2sd_mm.distill(folder, epochs=6, say=lambda line: None)
     g2sd_mm.distill(folder, epochs=6, out='other', say=lambda line: None)
+
+
+def test_two_at_once_in_one_folder_are_refused(folder, untrained, monkeypatch):
+    monkeypatch.setattr(work_dir, 'WAIT', 0)
+    out = make.Path('both')
+    out.mkdir()
+    with work_dir.work_dir_lock('both'), pytest.raises(UserError, match=words('both', '--out')):
+        g2sd_mm.distill(folder, epochs=5, out='both', say=lambda line: None)
+    assert not untrained and not (out / 'plan.json').exists()
+    g2sd_mm.distill(folder, epochs=5, out='both', say=lambda line: None)
 
 
 def test_a_dry_run_binds_nothing(folder, untrained):
