@@ -26,8 +26,10 @@ WAIT = 2 * LOOK
 _RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
 
 
-def check_work_dir(folder: str) -> None:
+def check_work_dir(folder: str, option: str = '--work-dir') -> None:
     """Make the work dir and try to write there, before anything takes time.
+
+    ``option`` gives another one.
 
     Raises:
         UserError: if that cannot be done.
@@ -42,7 +44,7 @@ def check_work_dir(folder: str) -> None:
     except OSError as error:
         raise UserError(
             f'cannot write into the work dir {folder}: {error.strerror}; give another with '
-            '--work-dir DIR, or make room'
+            f'{option} DIR, or make room'
         ) from error
 
 
@@ -88,7 +90,7 @@ def work_dir_lock(folder: str, option: str = '--work-dir') -> Iterator[None]:
 
     Args:
         folder: that is there.
-        option: by which another one is given.
+        option: gives another one.
 
     Raises:
         UserError: if another run is in it.

@@ -22,8 +22,9 @@ from ...data_layouts import Choices
 from ...distill.teacher_metric import known_metric
 from ...errors import RunError, UserError
 from ...export import export_student
+from ...image_files import is_stray
 from ...progress import Bars
-from ...runs.work_dir import work_dir_lock
+from ...runs.work_dir import check_work_dir, work_dir_lock
 from ...students import Student, load_student
 from ...unexpected import account_of
 from ...whole_files import write_text
@@ -121,6 +122,7 @@ def distill(
     at_once = jobs_in_memory(jobs or default_jobs())
     own = look_at(wishes)
     folder = Path(out or Path('work_dirs') / f'distill_{own.name}')
+    _refuse_among_classes(folder, own)
     _check_room(folder)
     with work_dir_lock(str(folder), '--out'):
         kept = _read_plan(folder, wishes, own.fingerprints)
@@ -158,17 +160,17 @@ def _use_device(device: str | None) -> None:
         raise UserError('--device cuda: PyTorch finds no GPU here; leave it out to use the CPU')
 
 
+def _refuse_among_classes(folder: Path, own: OwnData) -> None:
+    """Pictures in it would be images of one more class at the next start."""
+    root, place = own.sources[0].root.resolve(), folder.resolve()
+    inside = own.tasks == ['cls'] and place.is_relative_to(root)
+    if inside and not any(map(is_stray, place.relative_to(root).parts)):
+        raise UserError(f'--out {folder} lies among the class folders of {root}: give another')
+
+
 def _check_room(folder: Path, answers: float = 0.0) -> None:
     """``answers``: bytes that those of teachers take."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place = folder / '.writable'
-        place.touch()
-        place.unlink()
-    except OSError as error:
-        raise UserError(
-            f'cannot write to {folder} ({error.strerror}): give another folder with --out DIR'
-        ) from error
+    check_work_dir(str(folder), '--out')
     free, needed = shutil.disk_usage(folder).free, _LEAST_ROOM + answers
     if free < needed:
         raise UserError(
@@ -277,11 +279,8 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
     write_text(folder / 'results.json', json.dumps(results, indent=2))
     report = folder / 'report.html'
     write_text(report, render(results, folder))
-    for line in text_table(summarise(results['rows'], results['suite'])).splitlines():
-        say(line)
-    for figure in figures:
-        say(figure.line())
-    for line in _doubts(results['rows']):
+    table = text_table(summarise(results['rows'], results['suite'])).splitlines()
+    for line in (*table, *(figure.line() for figure in figures), *_doubts(results['rows'])):
         say(line)
     weights, files = _deliver(plan, results['rows'], figures, folder / 'student', say)
     return Made(folder, weights, tuple(files), report, tuple(results['rows']))
@@ -301,9 +300,8 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _command(wishes: Wishes) -> str:
     words = ['g2sd', 'distill', wishes.data]
-    words += ['--teacher', wishes.teacher] if wishes.teacher else []
-    words += ['--student', wishes.student] if wishes.student else []
-    words += ['--task', wishes.task] if wishes.task else []
+    for name in ('teacher', 'student', 'task'):
+        words += [f'--{name}', value] if (value := getattr(wishes, name)) else []
     words += ['--epochs', f'{wishes.epochs:g}'] if wishes.epochs else []
     words += ['--time-budget', f'{wishes.seconds:g}s'] if wishes.seconds else []
     words += [] if wishes.twin else ['--no-twin']
@@ -341,8 +339,7 @@ def _deliver(
 ) -> tuple[Path, list[Path]]:
     """The student's folder: weights, ONNX, card."""
     folder.mkdir(parents=True, exist_ok=True)
-    row = next(row for row in rows if row['method'] == 'g2sd')
-    trained = Path(row['checkpoint'])
+    trained = Path(next(row['checkpoint'] for row in rows if row['method'] == 'g2sd'))
     weights = folder / 'weights.pth'
     for ending in ('.pth', '.json'):
         shutil.copyfile(trained.with_suffix(ending), weights.with_suffix(ending))

@@ -243,6 +243,14 @@ def test_two_at_once_in_one_folder_are_refused(folder, untrained, monkeypatch):
     g2sd_mm.distill(folder, epochs=5, out='both', say=lambda line: None)
 
 
+@pytest.mark.parametrize('out', ['fruit', 'fruit/small', 'link/small'])
+def test_runs_among_class_folders_would_be_a_class(folder, untrained, out):
+    make.Path('link').symlink_to(folder)
+    with pytest.raises(UserError, match=words(f'--out {out}')):
+        g2sd_mm.distill(folder, dry_run=True, out=out, say=lambda line: None)
+    g2sd_mm.distill(folder, dry_run=True, out='fruit/work_dirs/a', say=lambda line: None)
+
+
 def test_a_dry_run_binds_nothing(folder, untrained):
     g2sd_mm.distill(folder, epochs=5, dry_run=True, say=lambda line: None)
     g2sd_mm.distill(folder, epochs=6, say=lambda line: None)
