@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS
 from torch import Tensor
 
 from ..config.parts import (
@@ -36,7 +37,7 @@ from ..config.parts import (
 )
 from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
-from ..tasks import task_of
+from ..tasks import SHIPPED, scopes, task_of
 from ..version import __version__
 from ..whole_files import write_text
 from .read import Weights, read_weights
@@ -44,6 +45,9 @@ from .read import Weights, read_weights
 Record = dict[str, Any]
 
 _NETWORK = dict(task=str, scope=str, imports=list, model=dict, test_pipeline=list, classes=list)
+#: Packages whose parts need no module of somebody's own.
+_LIBRARIES = ('g2sd_mm', 'mmengine', 'mmcv', 'timm', 'torch', 'torchvision', *scopes())
+
 
 def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Record | None:
     """The student of a config as its library builds it; None if the config trains no task.
@@ -64,14 +68,33 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
     steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
-    return {
-        'task': task.name,
-        'scope': scope,
-        'imports': named_imports(cfg),
+    parts = {
         'model': _plain(student),
         'test_pipeline': [_plain(step) for step in steps if 'Annotations' not in str(step['type'])],
-        'classes': list(classes),
     }
+    imports = named_imports(cfg)
+    if task.key in SHIPPED and not _has_own_parts(parts):
+        # what else is imported is for training: losses, teachers, hooks
+        imports = [module for module in imports if _of_library(module)]
+    return {
+        'task': task.name, 'scope': scope, 'imports': imports, **parts, 'classes': list(classes)
+    }  # fmt: skip
+
+
+def _of_library(module: str | None) -> bool:
+    return str(module).partition('.')[0] in _LIBRARIES
+
+
+def _has_own_parts(parts: Record) -> bool:
+    """Whether a text in a description is the name of a part that somebody registered."""
+    roots = (MODELS, TASK_UTILS, TRANSFORMS)
+    registries = [registry for root in roots for registry in (root, *root.children.values())]
+    text = json.dumps(parts)
+    return any(
+        f'{name}"' in text and not _of_library(getattr(part, '__module__', None))
+        for registry in registries
+        for name, part in registry.module_dict.items()
+    )
 
 
 def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:

@@ -208,7 +208,8 @@ def _check_import(module: Any) -> None:
         importlib.import_module(module)  # of a network that takes parts of another library
     elif module not in sys.modules:
         raise UserError(
-            f'the student needs {module}: if you trust it, import {module} before loading'
+            f'the student needs {module}: if you trust it, import {module} before loading, or '
+            'give the config'
         )
 
 
