@@ -168,8 +168,15 @@ def provide_distutils() -> None:
 # Patches that wait for their library ------------------------------------------------------------
 
 
+def _as_it_is(items: Any, key: Any) -> Any:
+    return items
+
+
 def watch_imports() -> None:
     """Register what has to happen when one of the libraries loads a certain module."""
+    # its configs' only use of it: they are written in their own order, which decides what is drawn
+    # for a network, an adapter or a teacher, and how an optimizer counts them
+    after_import('mmengine.config.config', lambda module: vars(module).update(sorted=_as_it_is))
     after_import('mmengine.config.utils', _name_packages_as_folders)
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)

@@ -42,8 +42,12 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
 
 
 def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
-    """Put a hook of a registered type behind those that a config names, in place."""
-    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=kind, **settings)]
+    """Put a hook behind those that a config names, in place, for one that an earlier run put there.
+
+    The config that a run writes into its folder has them.
+    """
+    others = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') != kind]
+    cfg.custom_hooks = [*others, dict(type=kind, **settings)]
 
 
 def all_datasets(dataset: Any) -> Iterator[Any]:

@@ -153,7 +153,7 @@ def prepare_training(
     cfg = load_config(config, options, runs, notes)
     if cfg.get('students'):
         configs_of_students(cfg)  # what it refuses is moved elsewhere below
-    cfg.work_dir = work_dir or default_work_dir(config, runs)
+    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
     name_run(cfg, config)
     if amp:
         use_mixed_precision(cfg)
@@ -223,7 +223,7 @@ def prepare_test(
         use_test_data(cfg, data, of_data)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
-    cfg.work_dir = work_dir or default_work_dir(config, runs)
+    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
     name_run(cfg, config)
     say(prepare_data(cfg, ('test_dataloader',)))
     for key in _TRAINING_ONLY:
@@ -257,9 +257,11 @@ def name_run(cfg: Config, config: str) -> None:
     cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
 
 
-def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
-    """``work_dirs/<config name>``."""
-    return str(Path(runs) / Path(config).stem)
+def default_work_dir(
+    config: str, runs: str = 'work_dirs', options: Mapping[str, Any] | None = None
+) -> str:
+    """``work_dirs/<config name>``, or an option's; a config may name that of an earlier run."""
+    return str((options or {}).get('work_dir') or Path(runs) / Path(config).stem)
 
 
 #: What another config's test data come with.
@@ -303,9 +305,10 @@ def use_strict_loading(cfg: Config) -> None:
 
     mmengine would take what fits from either, and skip the rest.
     """
-    start = None if cfg.get('resume') else cfg.get('load_from')
-    if start:
-        cfg.load_from = None
+    hooks = (hook for hook in cfg.custom_hooks if hook['type'] == 'StrictLoadingHook')
+    start = next(hooks, {}).get('start')  # of a config that an earlier run wrote
+    if cfg.get('load_from') and not cfg.get('resume'):
+        start, cfg.load_from = cfg.load_from, None
     add_hook(cfg, 'StrictLoadingHook', start=start)
 
 

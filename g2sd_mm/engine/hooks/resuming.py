@@ -146,6 +146,7 @@ class StrictLoadingHook(Hook):
         Raises:
             CheckpointError: if the checkpoint is of another model.
         """
+        self.start = None  # the checkpoint has what became of it
         averaged = checkpoint.get('ema_state_dict')
         if averaged and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
             # the optimizer's moments belong to the weights that were trained, not to their average
