@@ -330,6 +330,16 @@ def test_transformers_guard_waits_for_mmpretrain(python, tmp_path):
     assert run.stdout == 'imported\n', run.stderr
 
 
+def test_configs_are_written_in_their_own_order():
+    pytest.importorskip('mmengine')
+    from mmengine.config import Config
+
+    cfg = Config(dict(z=dict(b=1, a=2), y={'b.x': 1, 'a.x': 2}))
+    written = Config.fromstring(cfg.pretty_text, '.py')
+    assert list(written) == ['z', 'y']
+    assert (list(written.z), list(written.y)) == (['b', 'a'], ['b.x', 'a.x'])
+
+
 def test_configs_of_mmseg_are_found_and_nothing_is_ever_installed(monkeypatch):
     pytest.importorskip('mmengine')
     from mmengine.hub import get_config

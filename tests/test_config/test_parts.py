@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.config.parts import (
+    add_hook,
     all_datasets,
     data_folder,
     encoder_start,
@@ -166,3 +167,9 @@ def test_the_launcher_decides(monkeypatch, launcher, gpu, norm):
     assert cfg.model.heads[0].norm_cfg.requires_grad
     assert cfg.model.heads[1].type == 'GN'
     assert cfg.distillation.adapters.x.norm_cfg.type == norm
+
+
+def test_a_hook_of_an_earlier_run_is_replaced():
+    cfg = Config(dict(custom_hooks=[dict(type='A'), dict(type='B')]))
+    add_hook(cfg, 'A', notes=['x'])
+    assert cfg.custom_hooks == [dict(type='B'), dict(type='A', notes=['x'])]

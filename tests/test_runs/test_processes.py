@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
@@ -125,7 +126,12 @@ def test_the_group_is_left_unless_a_process_fails(tmp_path, end, left):
 
 def test_a_config_may_name_its_runner(monkeypatch):
     made = []
-    monkeypatch.setattr(Runner, 'from_cfg', classmethod(lambda cls, cfg: made.append(cls)))
+
+    def from_cfg(cls: type, cfg: Config) -> SimpleNamespace:
+        made.append(cls)
+        return SimpleNamespace(cfg=cfg)
+
+    monkeypatch.setattr(Runner, 'from_cfg', classmethod(from_cfg))
     for verbose in (True, False):
         build_runner(config('imagenet/vitb_mae.py'), verbose)
         build_runner(config('imagenet/vitb_mae.py', runner_type='ShardedRunner'), verbose)

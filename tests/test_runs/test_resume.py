@@ -106,6 +106,20 @@ def test_a_run_in_a_copied_work_dir_leaves_the_other_alone(first, copied):
     assert last(copied)['meta']['epoch'] == 3
 
 
+def test_the_config_that_a_run_writes_resumes_it_and_repeats_it(first, tmp_path):
+    a, b, c = (tmp_path / name for name in 'abc')
+    train(CONFIG, options(load_from=str(first / 'weights.pth')), str(a))
+    train(str(a / 'vits_scratch_cls.py'), work_dir=str(b), resume=str(a / 'epoch_1.pth'))
+    train(str(b / 'vits_scratch_cls.py'), work_dir=str(c))
+    states = [last(folder) for folder in (a, b, c)]
+    assert [state['meta']['position']['updates'] for state in states] == [8, 8, 8]
+    for state in states[1:]:
+        for name, value in states[0]['state_dict'].items():
+            assert torch.equal(value, state['state_dict'][name])
+    (log_c,) = c.glob('*/vis_data/scalars.json')
+    assert sum('"loss"' in line for line in log_c.read_text().splitlines()) == 8
+
+
 def test_a_finished_run_can_be_resumed_again_and_again(copied):
     before = last(copied)['state_dict']
     train(CONFIG, options(), str(copied), resume='auto')
