@@ -37,7 +37,7 @@ from ..config.parts import (
 )
 from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
-from ..tasks import SHIPPED, scopes, task_of
+from ..tasks import scopes, task_of
 from ..version import __version__
 from ..whole_files import write_text
 from .read import Weights, read_weights
@@ -46,7 +46,8 @@ Record = dict[str, Any]
 
 _NETWORK = dict(task=str, scope=str, imports=list, model=dict, test_pipeline=list, classes=list)
 #: Packages whose parts need no module of somebody's own.
-_LIBRARIES = ('g2sd_mm', 'mmengine', 'mmcv', 'timm', 'torch', 'torchvision', *scopes())
+_LIBRARIES = ('g2sd_mm.', 'mmengine.', 'mmcv.', 'timm.', 'torch.', 'torchvision.',
+              *(f'{scope}.' for scope in scopes()))  # fmt: skip
 
 
 def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Record | None:
@@ -68,33 +69,27 @@ def describe_network(cfg: Mapping[str, Any], classes: Sequence[str] = ()) -> Rec
         student.setdefault('data_preprocessor', cfg['data_preprocessor'])
     student['train_cfg'] = None
     steps = innermost_dataset(loader['dataset']).get('pipeline') or ()
+    imports = named_imports(cfg)
     parts = {
         'model': _plain(student),
         'test_pipeline': [_plain(step) for step in steps if 'Annotations' not in str(step['type'])],
     }
-    imports = named_imports(cfg)
-    if task.key in SHIPPED and not _has_own_parts(parts):
+    if not _has_own_parts(parts):
         # what else is imported is for training: losses, teachers, hooks
-        imports = [module for module in imports if _of_library(module)]
+        imports = [module for module in imports if f'{module}.'.startswith(_LIBRARIES)]
     return {
         'task': task.name, 'scope': scope, 'imports': imports, **parts, 'classes': list(classes)
     }  # fmt: skip
 
 
-def _of_library(module: str | None) -> bool:
-    return str(module).partition('.')[0] in _LIBRARIES
-
-
 def _has_own_parts(parts: Record) -> bool:
-    """Whether a text in a description is the name of a part that somebody registered."""
+    """Whether a description has the name of a part that somebody registered."""
+    text = json.dumps(parts)
     roots = (MODELS, TASK_UTILS, TRANSFORMS)
     registries = [registry for root in roots for registry in (root, *root.children.values())]
-    text = json.dumps(parts)
-    return any(
-        f'{name}"' in text and not _of_library(getattr(part, '__module__', None))
-        for registry in registries
-        for name, part in registry.module_dict.items()
-    )
+    known = [item for registry in registries for item in registry.module_dict.items()]
+    own = [name for name, part in known if not f'{part.__module__}.'.startswith(_LIBRARIES)]
+    return any(f'{name}"' in text for name in own)
 
 
 def describe_origin(cfg: Mapping[str, Any], **known: Any) -> Record:
@@ -122,16 +117,14 @@ def check_record(record: Any, place: str) -> Record:
         UserError: naming what is wrong. What the values make is for the library to say that builds
             the network.
     """
-    network = record.get('network') if isinstance(record, Mapping) else ''
-    problem = ''
-    if not isinstance(record, Mapping) or not isinstance(record.get('origin'), Mapping):
-        problem = 'format, network, origin'
-    elif network is not None and not isinstance(network, Mapping):
-        problem = 'network'
+    network, problem = None, 'format, network, origin'
+    if isinstance(record, Mapping) and isinstance(record.get('origin'), Mapping):
+        network, problem = record.get('network'), ''
+    if isinstance(network, Mapping):
+        kinds = _NETWORK.items()
+        problem = ', '.join(key for key, kind in kinds if not isinstance(network.get(key), kind))
     elif network is not None:
-        problem = ', '.join(
-            key for key, kind in _NETWORK.items() if not isinstance(network.get(key), kind)
-        )
+        problem = 'network'
     if problem:
         raise UserError(
             f'{place} does not describe a student ({problem}); put back the file as it '
@@ -319,8 +312,7 @@ def known_record(path: Path) -> Record | None:
         UserError: if the JSON is none of ours.
         CheckpointError: if the file cannot be read.
     """
-    record = read_sidecar(path)
-    if record is not None:
+    if (record := read_sidecar(path)) is not None:
         return record
     record = read_weights(path, mmap=True).meta.get('student')
     return record if record is None else check_record(record, f'{path}, meta.student,')

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-from collections import OrderedDict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,7 +113,8 @@ def check_opencv() -> None:
         )
     if spec is None or spec.origin is None:
         raise ImportError(_opencv_cure('the package cv2 is missing'))
-    if _is_headless(Path(spec.origin).parent):
+    notes = Path(spec.origin).with_name('version.py')
+    if notes.is_file() and 'headless = True' in notes.read_text(encoding='utf-8'):
         return
     try:
         importlib.import_module('cv2')
@@ -124,11 +124,6 @@ def check_opencv() -> None:
             raise
         # absent ("cannot open shared object file"), or there and unusable ("file too short")
         raise ImportError(_opencv_cure(f'{library} is not usable on this machine')) from error
-
-
-def _is_headless(folder: Path) -> bool:
-    notes = folder / 'version.py'
-    return notes.is_file() and 'headless = True' in notes.read_text(encoding='utf-8')
 
 
 def _opencv_cure(reason: str) -> str:
@@ -168,22 +163,17 @@ def provide_distutils() -> None:
 # Patches that wait for their library ------------------------------------------------------------
 
 
-def _as_it_is(items: Any, key: Any) -> Any:
-    return items
-
-
 def watch_imports() -> None:
     """Register what has to happen when one of the libraries loads a certain module."""
-    # its configs' only use of it: they are written in their own order, which decides what is drawn
-    # for a network, an adapter or a teacher, and how an optimizer counts them
-    after_import('mmengine.config.config', lambda module: vars(module).update(sorted=_as_it_is))
+    # configs are written, which alone sorts, in their own order: random weights are drawn in it
+    in_order = dict(sorted=lambda items, key: items)
+    after_import('mmengine.config.config', lambda module: vars(module).update(in_order))
     after_import('mmengine.config.utils', _name_packages_as_folders)
     after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
     after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
-    after_import('mmengine.runner.runner', _resume_from_data)
-    after_import('mmengine.runner._flexible_runner', _resume_from_data)
-    after_import('mmengine.runner.runner', refuse_unread)
-    after_import('mmengine.runner._flexible_runner', refuse_unread)
+    for runner in ('mmengine.runner.runner', 'mmengine.runner._flexible_runner'):
+        after_import(runner, _resume_from_data)
+        after_import(runner, refuse_unread)
     after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
     after_import('yapf.yapflib.yapf_api', remember_formatting)
     for module, library in _IMPORTS_IN_PASSING.items():
@@ -236,24 +226,21 @@ def _switch_off_multimodal(dependency: Any) -> None:
         dependency.WITH_MULTIMODAL = False
 
 
-_KEPT = 8
-
-
 def remember_formatting(yapf_api: Any) -> None:
     """Keep the last texts that yapf formatted.
 
     mmengine does it seven times before the first step and at every checkpoint: each time a second
     or more for a detection config, in which a run that is asked to end has not saved yet.
     """
-    format_code, known = yapf_api.FormatCode, OrderedDict()
+    format_code, known = yapf_api.FormatCode, {}
 
     @functools.wraps(format_code)
     def remembered(text: str, *args: Any, **kwargs: Any) -> Any:
         key = (text, repr(args), repr(kwargs))
         if key not in known:
             known[key] = format_code(text, *args, **kwargs)
-            while len(known) > _KEPT:
-                known.popitem(last=False)
+            if len(known) > 8:
+                known.pop(next(iter(known)))
         return known[key]
 
     yapf_api.FormatCode = remembered

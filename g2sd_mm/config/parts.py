@@ -42,10 +42,7 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
 
 
 def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
-    """Put a hook behind those that a config names, in place, for one that an earlier run put there.
-
-    The config that a run writes into its folder has them.
-    """
+    """Put a hook behind a config's, in place, and for one that an earlier run of it had."""
     others = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') != kind]
     cfg.custom_hooks = [*others, dict(type=kind, **settings)]
 
@@ -227,12 +224,9 @@ def import_named_libraries(cfg: Config) -> None:
     They have to be there before its own library: where that finds them while it is loaded, it makes
     more parts of them. Where no config names them it is kept from looking (they take seconds).
     """
-    for library in sorted(_named_libraries(cfg._cfg_dict) - {cfg.get('default_scope')}):
+    named = {name.partition('.')[0] for name in _types(cfg._cfg_dict)} & set(scopes())
+    for library in sorted(named - {cfg.get('default_scope')}):
         importlib.import_module(f'{library}.models')
-
-
-def _named_libraries(value: Any) -> set[str]:
-    return {name.partition('.')[0] for name in _types(value)} & set(scopes())
 
 
 def _types(value: Any) -> Iterator[str]:

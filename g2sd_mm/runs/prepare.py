@@ -82,7 +82,6 @@ def make_reliable(cfg: Config) -> None:
                 seed=(cfg.get('randomness') or {}).get('seed'),
                 disable_subprocess_warning=loader.pop('disable_subprocess_warning', False),
             )
-    arguments = {hook: settings.get(name, {}) for name, hook in _ALARMS.items()}
     hooks = cfg.get('custom_hooks') or []
     listed = isinstance(hooks, (list, tuple))
     for hook in hooks if listed else [hooks]:
@@ -91,14 +90,10 @@ def make_reliable(cfg: Config) -> None:
                 f'custom_hooks has {hook!r:.80}, and takes a list of hooks, each with its type and '
                 'arguments: --cfg-options \'custom_hooks=[{"type": "EMAHook"}]\''
             )
-    hooks = list(hooks)
     present = {hook['type'] for hook in hooks}
-    hooks += [
-        dict(type=hook, **arguments[hook])
-        for hook in _ALARMS.values()
-        if hook not in present and arguments[hook] is not None
-    ]
-    cfg.custom_hooks = hooks
+    for name, hook in _ALARMS.items():
+        if hook not in present and settings.get(name, {}) is not None:
+            add_hook(cfg, hook, **settings.get(name, {}))
     add_hook(cfg, 'PreemptionHook')
 
 
@@ -153,7 +148,7 @@ def prepare_training(
     cfg = load_config(config, options, runs, notes)
     if cfg.get('students'):
         configs_of_students(cfg)  # what it refuses is moved elsewhere below
-    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
+    cfg.work_dir = work_dir or (options or {}).get('work_dir') or default_work_dir(config, runs)
     name_run(cfg, config)
     if amp:
         use_mixed_precision(cfg)
@@ -175,9 +170,8 @@ def prepare_training(
     make_reliable(cfg)
     notes += fit_rules(cfg)
     find_start(cfg, resume, notes)
-    add_hook(cfg, 'ThroughputHook')
-    add_hook(cfg, 'ConsoleHook')
-    add_hook(cfg, 'LastPredictionsHook')
+    for hook in ('ThroughputHook', 'ConsoleHook', 'LastPredictionsHook'):
+        add_hook(cfg, hook)
     fit_workers(cfg, options)
     export_weights(cfg)
     for tracker, wanted in (('tensorboard', tensorboard), ('mlflow', mlflow), ('wandb', wandb)):
@@ -223,7 +217,7 @@ def prepare_test(
         use_test_data(cfg, data, of_data)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
-    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
+    cfg.work_dir = work_dir or (options or {}).get('work_dir') or default_work_dir(config, runs)
     name_run(cfg, config)
     say(prepare_data(cfg, ('test_dataloader',)))
     for key in _TRAINING_ONLY:
@@ -242,10 +236,9 @@ def prepare_test(
 
 def fit_workers(cfg: Config, options: Mapping[str, Any] | None = None) -> None:
     """No more reading processes than cores are free for them, in place; what is asked for stays."""
-    asked = set(options or ())
     for name in LOADERS:
         loader = cfg.get(name)
-        if loader and f'{name}.num_workers' not in asked and loader.get('num_workers'):
+        if loader and f'{name}.num_workers' not in (options or ()) and loader.get('num_workers'):
             loader.num_workers = enough_workers(loader.num_workers)
 
 
@@ -257,11 +250,9 @@ def name_run(cfg: Config, config: str) -> None:
     cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
 
 
-def default_work_dir(
-    config: str, runs: str = 'work_dirs', options: Mapping[str, Any] | None = None
-) -> str:
-    """``work_dirs/<config name>``, or an option's; a config may name that of an earlier run."""
-    return str((options or {}).get('work_dir') or Path(runs) / Path(config).stem)
+def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
+    """``work_dirs/<config name>``; a config's own may be that of an earlier run."""
+    return str(Path(runs) / Path(config).stem)
 
 
 #: What another config's test data come with.

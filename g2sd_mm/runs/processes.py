@@ -86,11 +86,10 @@ def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     if family is None:
         return RUNNERS.build(cfg)  # which says that there is none
     chosen: Any = family if verbose else type(family.__name__, (_Short, family), {})
-    start = {key: cfg.get(key) for key in ('resume', 'load_from')}
+    start = cfg.get('resume'), cfg.get('load_from')
     cfg.update(resume=False, load_from=None)  # in the run's folder it is the config of a new run
     runner = chosen.from_cfg(cfg)
-    runner.cfg.update(start)
-    runner._resume, runner._load_from = start.values()
+    runner._resume, runner._load_from = runner.cfg.resume, runner.cfg.load_from = start
     return runner
 
 

@@ -72,19 +72,12 @@ def _build(network: Record, checkpoint: str, trusted: bool) -> nn.Module:
     weights = read_weights(checkpoint, mmap=True)
     check_network(network, weights)
     with registered_only():
-        with no_larger_than(weights):
-            _build_without_memory(cfg)
+        # one that is too large is noticed before it takes memory; some networks compute while they
+        # are built, which ends this early
+        with no_larger_than(weights), on_meta_device(), contextlib.suppress(RuntimeError):
+            MODELS.build(copy.deepcopy(cfg))  # detectors of the DETR family change their config
         with no_larger_than(weights):
             return MODELS.build(cfg)
-
-
-def _build_without_memory(cfg: ConfigDict) -> None:
-    """Let a network that is too large be noticed before it takes memory.
-
-    Some networks of the libraries compute while they are built, which ends this early.
-    """
-    with on_meta_device(), contextlib.suppress(RuntimeError, NotImplementedError):
-        MODELS.build(copy.deepcopy(cfg))  # detectors of the DETR family change their config
 
 
 # The JSON beside weights is data, which anybody may have written. Libraries build a network from a

@@ -14,7 +14,6 @@ from ..dropped_in import import_modules
 from .task import Image, Metric, PaperData, Task, class_name
 
 __all__ = [
-    'SHIPPED',
     'TASKS',
     'Image',
     'Metric',
@@ -124,5 +123,3 @@ for _module in import_modules(__name__, __path__):
     if _task := getattr(_module, 'TASK', None):
         TASKS[_task.key] = _task
 TASKS = dict(sorted(TASKS.items(), key=lambda item: item[1].place))
-#: Keys of those that need no module of somebody's own.
-SHIPPED = frozenset(TASKS)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
-from g2sd_mm import distill_config, tasks
+from g2sd_mm import distill_config
 from g2sd_mm.checkpoints.record import (
     describe_network,
     describe_origin,
@@ -53,22 +52,17 @@ def test_nothing_that_only_training_needs_is_kept():
         assert word not in text
 
 
-@pytest.mark.parametrize('place', ['nowhere', 'model', 'test_pipeline', 'task'])
+@pytest.mark.parametrize('place', ['nowhere', 'model', 'test_pipeline'])
 def test_modules_of_ones_own_are_needed_where_the_network_has_parts_of_them(place, monkeypatch):
     """A loss, a teacher or a hook is training's: its student is loaded without them."""
     part = type('OwnPart', (nn.Module,), {'__module__': 'my.parts'})
     monkeypatch.setitem(MODELS.module_dict, 'OwnPart', part)
-    monkeypatch.setattr(tasks, 'TASKS', dict(tasks.TASKS))
     cfg = config('shapes/vits_scratch_cls.py')
     cfg.custom_imports.imports = [*(ours := cfg.custom_imports.imports), 'my.losses', 'my.parts']
     if place == 'model':
         cfg.model.head.loss = dict(type='OwnPart')
     elif place == 'test_pipeline':
         cfg.test_dataloader.dataset.pipeline.append(dict(type='mmpretrain.OwnPart'))
-    elif place == 'task':
-        tasks.register(
-            replace(tasks.TASKS['cls'], key='x', name='x', model_types=('ImageClassifier',))
-        )
     network = describe_network(cfg)
     own = [] if place == 'nowhere' else ['my.losses', 'my.parts']
     assert network['imports'] == [*ours, *own]
