@@ -296,8 +296,8 @@ def use_strict_loading(cfg: Config) -> None:
 
     mmengine would take what fits from either, and skip the rest.
     """
-    hooks = (hook for hook in cfg.custom_hooks if hook['type'] == 'StrictLoadingHook')
-    start = next(hooks, {}).get('start')  # of a config that an earlier run wrote
+    strict = (hook for hook in cfg.custom_hooks if hook['type'] == 'StrictLoadingHook')
+    start = next((hook.get('start') for hook in strict), None)  # of a config that a run wrote
     if cfg.get('load_from') and not cfg.get('resume'):
         start, cfg.load_from = cfg.load_from, None
     add_hook(cfg, 'StrictLoadingHook', start=start)
