@@ -109,8 +109,9 @@ def test_a_run_in_a_copied_work_dir_leaves_the_other_alone(first, copied):
 def test_the_config_that_a_run_writes_resumes_it_and_repeats_it(first, tmp_path):
     a, b, c = (tmp_path / name for name in 'abc')
     train(CONFIG, options(load_from=str(first / 'weights.pth')), str(a))
-    train(str(a / 'vits_scratch_cls.py'), work_dir=str(b), resume=str(a / 'epoch_1.pth'))
-    train(str(b / 'vits_scratch_cls.py'), {'work_dir': str(c)})
+    named = {'experiment_name': 'b'}  # else two runs of one second have one log
+    train(str(a / 'vits_scratch_cls.py'), named, str(b), resume=str(a / 'epoch_1.pth'))
+    train(str(b / 'vits_scratch_cls.py'), {'work_dir': str(c), 'experiment_name': 'c'})
     states = [last(folder) for folder in (a, b, c)]
     assert [state['meta']['position']['updates'] for state in states] == [8, 8, 8]
     for state in states[1:]:
