@@ -92,10 +92,11 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _counted(model: Any) -> Iterator[tuple[str, Any, str]]:
     """Every number of classes in a model config: place of the part, part, and key.
 
-    Heads of MaskFormer count things. Of those with stuff beside them one number says neither.
+    Heads of MaskFormer count things. Of those with stuff beside them one number says neither. Those
+    of Grounding DINO compare with the words of a text, of which they have room for so many.
     """
     for path, part in _parts(model, 'model'):
-        if 'num_classes' in part:
+        if 'num_classes' in part and 'contrastive_cfg' not in part:
             yield path, part, 'num_classes'
         if 'num_things_classes' in part and part.get('num_stuff_classes') == 0:
             yield path, part, 'num_things_classes'

@@ -7,6 +7,8 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -219,13 +221,25 @@ def named_imports(cfg: Mapping[str, Any]) -> list[str]:
 
 
 def import_named_libraries(cfg: Config) -> None:
-    """Import the task libraries that a config takes parts from, beside its own.
+    """Import the libraries that a config takes parts from, beside its own.
 
     They have to be there before its own library: where that finds them while it is loaded, it makes
     more parts of them. Where no config names them it is kept from looking (they take seconds).
+
+    Raises:
+        UserError: if the config has a language model, and transformers is there in a version that
+            those of the libraries do not know.
     """
-    named = {name.partition('.')[0] for name in _types(cfg._cfg_dict)} & set(scopes())
-    for library in sorted(named - {cfg.get('default_scope')}):
+    named = set(_types(cfg._cfg_dict))
+    if 'BertModel' in named and find_spec('transformers'):
+        if not (release := version('transformers')).startswith('4.'):
+            raise UserError(
+                f'model.language_model: BertModel works with transformers 4, and {release} is '
+                "installed: pip install 'transformers<5'"
+            )
+        importlib.import_module('transformers')
+    libraries = {name.partition('.')[0] for name in named} & set(scopes())
+    for library in sorted(libraries - {cfg.get('default_scope')}):
         importlib.import_module(f'{library}.models')
 
 

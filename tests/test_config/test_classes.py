@@ -94,6 +94,14 @@ def test_things_beside_stuff_stay():
     assert cfg.model.to_dict() == before
 
 
+def test_a_head_that_compares_with_the_words_of_a_text_has_room_for_many():
+    """As mmdet's Grounding DINO, whose published weights have 256 for any data."""
+    head = dict(type='GroundingDINOHead', num_classes=256, contrastive_cfg=dict(max_text_len=256))
+    cfg = Config(dict(num_classes=2, model=dict(type='GroundingDINO', bbox_head=head)))
+    apply_classes(cfg)
+    assert cfg.model.bbox_head.num_classes == 256 and not list(class_counts(cfg.model))
+
+
 @pytest.mark.parametrize(('given', 'number', 'text'), [
     (dict(num_classes=171), 20, dict(dataset_name='voc')),
     (dict(classes=('a', 'b')), 2, dict(dataset_name=None, vocabulary=['a', 'b'])),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from g2sd_mm.config import parts
 from g2sd_mm.config.parts import (
     add_hook,
     all_datasets,
@@ -23,7 +24,7 @@ from g2sd_mm.config.parts import (
 )
 from g2sd_mm.errors import UserError
 
-from ..helpers.toys import words
+from ..helpers.toys import refused, words
 
 
 @pytest.mark.parametrize(('model', 'file'), [
@@ -128,13 +129,21 @@ def test_a_config_stays_as_it_is_whatever_is_built_from_its_model():
         ({'type': 'MaskRCNN', 'neck': [{'type': 'mmseg.UPerHead'}]}, ['mmseg.models']),
         ({'type': 'mmdet.MaskRCNN', 'head': {'_scope_': 'mmpretrain'}}, ['mmpretrain.models']),
         ({'type': 'mmengine.BaseModel', 'name': 'mmseg.no_type'}, []),
+        ({'type': 'GLIP', 'language_model': {'type': 'BertModel'}}, ['transformers']),
     ],
 )
 def test_libraries_that_a_config_names_beside_its_own_are_imported(model, imported, monkeypatch):
     asked = []
     monkeypatch.setattr(importlib, 'import_module', asked.append)
+    monkeypatch.setattr(parts, 'version', lambda name: '4.57.1')
     import_named_libraries(Config({'default_scope': 'mmdet', 'model': model}))
     assert asked == imported
+
+
+def test_a_transformers_that_the_language_models_do_not_know_is_named(monkeypatch):
+    monkeypatch.setattr(parts, 'version', lambda name: '5.0.0')
+    with refused('model.language_model', '5.0.0'):
+        import_named_libraries(Config({'model': {'language_model': {'type': 'BertModel'}}}))
 
 
 @pytest.mark.parametrize(('cfg', 'seconds'), [

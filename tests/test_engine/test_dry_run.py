@@ -275,6 +275,22 @@ def test_weights_that_cannot_be_read_again_are_refused(tmp_path, monkeypatch):
     assert not [path for path in tmp_path.rglob('*') if path.suffix in ('.pth', '.tmp')]
 
 
+def test_a_network_that_opens_files_trains_and_the_log_says_what_it_takes(tmp_path):
+    lines = Lines()
+    logger = logging.Logger('run')
+    logger.addHandler(lines)
+    network = dict(
+        task='detection', scope='mmdet', imports=[], test_pipeline=[], classes=[],
+        model=dict(type='Detector', language_model='here/bert'),
+    )  # fmt: skip
+    record = dict(network=network, origin={})
+    state = {'weight': torch.ones(2)}
+    dry_run._reload(SimpleNamespace(work_dir=tmp_path, logger=logger), state, record)
+    (line,) = lines.lines
+    assert 'without its config' in line and "language_model='here/bert'" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_the_machine_does_is_not_blamed_on_the_config(tmp_path):
     class Large(Slope):
         def forward(self, inputs=None, data_samples=None, mode='tensor'):

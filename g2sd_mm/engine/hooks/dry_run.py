@@ -246,22 +246,32 @@ def _reload(runner: Runner, state: State, record: Record) -> None:
             check_record(json.loads(json.dumps(record)), 'weights.json')
             if not same(read_weights(path).state, state):
                 raise ValueError('what is read is not what was written')
-            if record['network'] is not None:
-                _fill(record['network'], str(path))
+            problem = record['network'] and _fill(record['network'], str(path))
         finally:
             path.unlink(missing_ok=True)
+    if problem:
+        runner.logger.warning('weights.pth will not do without its config: %s', problem)
 
 
-def _fill(network: Record, path: str) -> None:
-    """Does the file fill the network that its record describes? Without memory where that works."""
-    from ...students.build import build_student  # students know the engine
+def _fill(network: Record, path: str) -> str:
+    """Does the file fill the network that its record describes? Without memory where that works.
 
+    Returns:
+        why a record alone is not enough for such a network, which may open files; empty if it is.
+    """
+    from ...students.build import build_student, check_network  # students know the engine
+
+    try:
+        check_network(network, read_weights(path, mmap=True))
+    except UserError as error:
+        return str(error)
     purpose = 'the student that weights.json describes'
     try:
         with on_meta_device():
             build_student(network, path, purpose, untrained=True)
     except (RuntimeError, NotImplementedError):  # some networks compute while they are built
         build_student(network, path, purpose, untrained=True)
+    return ''
 
 
 def _by_the_first(work: Callable[[], Any]) -> Any:
