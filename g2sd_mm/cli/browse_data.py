@@ -55,7 +55,7 @@ def browse(
     from ..config.load import load_config
     from ..config.parts import task_of_config
     from ..data_checks.before_training import choose_boxes_or_masks
-    from ..datasets import SampleKey
+    from ..datasets import SampleKey, SeededDataset
     from ..errors import UserError
     from ..runs.data import find_data
     from ..tasks.drawing import LEAST_SIDE, draw_sample
@@ -72,22 +72,28 @@ def browse(
     init_default_scope(cfg.default_scope)
     written = []
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
-        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        read = cfg.train_dataloader.dataset
+        seeded = read.get('type') == 'SeededDataset'  # stock configs have none
+        dataset = DATASETS.build(read) if seeded else SeededDataset(read, on_error='raise')
         classes = dataset.metainfo.get('classes') or ()
         for index in _spread(dataset, number):
             item = dataset[SampleKey(index, epoch, seed)]
-            image = item['inputs'].permute(1, 2, 0).numpy()[..., ::-1]  # loaded as BGR
             sample = item['data_samples']
             crowded = len(sample.get('gt_instances') or ()) > _CROWDED
-            drawn = draw_sample(
-                task, image.copy(), sample, classes, truth=True,
-                least_side=_WIDE if crowded else LEAST_SIDE,
-            )  # fmt: skip
-            height, width = image.shape[:2]
-            drawn = _with_caption(drawn, f'{width}x{height} px  {Path(sample.img_path).name}')
-            path = folder / f'{index:04d}.jpg'
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(path))
-            written.append(path)
+            several = isinstance(item['inputs'], list)  # views, for contrastive learning
+            for view, pixels in enumerate(item['inputs'] if several else [item['inputs']]):
+                image = pixels.permute(1, 2, 0).numpy()[..., ::-1]  # loaded as BGR
+                if image.dtype.kind != 'u':  # of steps that compute in other numbers
+                    image = image.clip(0, 255).astype('uint8')
+                drawn = draw_sample(
+                    task, image.copy(), sample, classes, truth=True,
+                    least_side=_WIDE if crowded else LEAST_SIDE,
+                )  # fmt: skip
+                height, width = image.shape[:2]
+                drawn = _with_caption(drawn, f'{width}x{height} px  {Path(sample.img_path).name}')
+                path = folder / (f'{index:04d}_{view}.jpg' if several else f'{index:04d}.jpg')
+                mmcv.imwrite(mmcv.rgb2bgr(drawn), str(path))
+                written.append(path)
     return written
 
 
@@ -95,22 +101,16 @@ def _spread(dataset: Any, number: int) -> list[int]:
     """Numbers of samples of all classes and folders, from all over the data."""
     from ..data_checks.overview import spread
 
-    inner = dataset
-    while hasattr(inner, 'dataset') and not hasattr(inner, 'get_data_info'):
-        inner = inner.dataset
     step = max(1, len(dataset) // _CANDIDATES)
     places = range(0, len(dataset), step)
-    groups = [_groups(inner, place) for place in places]
-    return [places[i] for i in spread(groups, number)]
+    return [places[i] for i in spread([_groups(dataset, place) for place in places], number)]
 
 
 def _groups(dataset: Any, place: int) -> set[Any]:
-    if not hasattr(dataset, 'get_data_info') or place >= len(dataset):
-        return set()
     info = dataset.get_data_info(place)
     classes = {instance['bbox_label'] for instance in info.get('instances') or ()}
-    if 'gt_label' in info:
-        classes.add(int(info['gt_label']))
+    if (labels := info.get('gt_label')) is not None:  # of a picture of several classes, a list
+        classes.update(labels if isinstance(labels, (list, tuple)) else [int(labels)])
     return classes or {str(Path(str(info.get('img_path'))).parent)}
 
 

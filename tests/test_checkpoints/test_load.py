@@ -129,6 +129,10 @@ def test_what_may_be_zero_or_an_integer_passes():
         'bn.num_batches_tracked': torch.tensor(0),
         'attn.relative_position_index': torch.zeros(2, 2).long(),
         'attn.relative_position_bias_table': torch.zeros(4, 2), 'attn.rel_pos_h': torch.zeros(3, 2),
+        'pixel_decoder.encoder.layers.0.self_attn.sampling_offsets.weight': torch.zeros(4, 3),
+        'decoder.layers.0.cross_attn.attention_weights.weight': torch.zeros(4, 3),
+        'layer2.0.conv2.conv_offset.weight': torch.zeros(4, 3, 1, 1),
+        'bbox_head.reg_branches.0.4.weight': torch.zeros(4, 3),
         'x.weight': torch.zeros(0, 3), 'y.weight': torch.zeros(2, 2, device='meta'),
     }  # fmt: skip
     assert defects(state) == []

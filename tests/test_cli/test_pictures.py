@@ -136,3 +136,46 @@ def test_browsing_masks_shows_the_crop_with_a_legend(segmentor, tmp_path):
         legend = picture[:-18, -170:]  # without the line that says the size
         assert (legend[-20:, -20:] > 245).all()  # a white panel
         assert _has_colour(legend, 0) or _has_colour(legend, 149)
+
+
+def _stock(folder: Path, dataset: dict) -> str:
+    """A config of mmpretrain whose data set takes numbers and no keys."""
+    cfg = Config(dict(
+        default_scope='mmpretrain', model=dict(type='ImageClassifier'),
+        train_dataloader=dict(batch_size=2, num_workers=0, dataset=dataset),
+    ))  # fmt: skip
+    cfg.dump(folder / 'stock.py')
+    return str(folder / 'stock.py')
+
+
+def test_all_views_of_a_stock_configs_images_are_drawn(tmp_path):
+    toys.image_folder(tmp_path / 'images', classes=2, each=2)
+    flips = dict(type='MultiView', num_views=[2], transforms=[[dict(type='Resize', scale=32)]])
+    folders = dict(
+        type='CustomDataset', data_root=str(tmp_path / 'images'),
+        pipeline=[dict(type='LoadImageFromFile'), flips, dict(type='PackInputs')],
+    )  # fmt: skip
+    config = _stock(tmp_path, dict(type='RepeatDataset', times=2, dataset=folders))
+    written = browse(config, str(tmp_path / 'out'), number=3)
+    assert len(written) == 6 and len({path.name.partition('_')[0] for path in written}) == 3
+    assert all(cv2.imread(str(path)) is not None for path in written)
+
+
+@pytest.mark.parametrize('to_float', [False, True])
+def test_images_of_several_classes_are_drawn_with_all_of_them(tmp_path, to_float, monkeypatch):
+    toys.image_folder(tmp_path / 'images', classes=1, each=2, size=32)
+    files = sorted(path.name for path in (tmp_path / 'images/class_0').iterdir())
+    listed = [dict(img_path=name, gt_label=[i, 2]) for i, name in enumerate(files)]
+    content = dict(metainfo=dict(classes=['a', 'b', 'c']), data_list=listed)
+    (tmp_path / 'train.json').write_text(json.dumps(content))
+    config = _stock(tmp_path, dict(
+        type='MultiLabelDataset', data_root=str(tmp_path / 'images/class_0'),
+        ann_file=str(tmp_path / 'train.json'),
+        pipeline=[dict(type='LoadImageFromFile', to_float32=to_float), dict(type='PackInputs')],
+    ))  # fmt: skip
+    drawn = []
+    monkeypatch.setattr('g2sd_mm.tasks.drawing.draw_sample',
+                        lambda task, image, sample, *a, **k: drawn.append((image, sample)) or image)
+    browse(config, str(tmp_path / 'out'), number=2)
+    assert [sample.gt_label.tolist() for _, sample in drawn] == [[0, 2], [1, 2]]
+    assert all(image.dtype == np.uint8 for image, _ in drawn)
