@@ -82,16 +82,11 @@ class Fit:
 
     def problems(self) -> str:
         """What is off, in one phrase; empty if nothing is."""
-        parts = []
-        if self.wrong:
-            parts.append(f'{len(self.wrong)} of another size ({some(self.wrong)})')
-        if self.odd:
-            parts.append(f'{len(self.odd)} of another type ({some(self.odd)})')
-        if self.missing:
-            parts.append(f'{len(self.missing)} missing ({some(self.missing)})')
-        if self.extra:
-            parts.append(f'{len(self.extra)} unknown ({some(self.extra)})')
-        return ', '.join(parts)
+        kinds = {
+            'of another size': self.wrong, 'of another type': self.odd,
+            'missing': self.missing, 'unknown': self.extra,
+        }  # fmt: skip
+        return ', '.join(f'{len(off)} {kind} ({some(off)})' for kind, off in kinds.items() if off)
 
 
 def compare(

@@ -137,7 +137,8 @@ def _fit_ranks(cfg: Config, number: int) -> None:
     """Top-5 of fewer than 5 classes does not exist; only ``Accuracy`` has such a thing."""
     for metric in _metrics(cfg):
         if str(metric.get('type')).rpartition('.')[2] == 'Accuracy':
-            ranks = _ranks(metric.get('topk', 1))
+            topk = metric.get('topk', 1)
+            ranks = (topk,) if isinstance(topk, int) else tuple(topk)
             if max(ranks, default=1) > number:
                 metric.topk = tuple(rank for rank in ranks if rank < number) or (1,)
 
@@ -150,10 +151,6 @@ def _metrics(cfg: Config) -> Iterator[ConfigDict]:
             evaluator = evaluator['metrics']
         metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
         yield from (metric for metric in metrics if isinstance(metric, dict))
-
-
-def _ranks(topk: Any) -> tuple[int, ...]:
-    return (topk,) if isinstance(topk, int) else tuple(topk)
 
 
 def _datasets(cfg: Config) -> Iterator[ConfigDict]:

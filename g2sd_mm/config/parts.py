@@ -7,13 +7,12 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 
+from ..compat.guards import installed
 from ..errors import UserError
 from ..tasks import Task, scopes, task_of
 from .project import find_config
@@ -227,12 +226,11 @@ def import_named_libraries(cfg: Config) -> None:
     more parts of them. Where no config names them it is kept from looking (they take seconds).
 
     Raises:
-        UserError: if the config has a language model, and transformers is there in a version that
-            those of the libraries do not know.
+        UserError: for a language model, and a transformers that it does not know.
     """
     named = set(_types(cfg._cfg_dict))
-    if 'BertModel' in named and find_spec('transformers'):
-        if not (release := version('transformers')).startswith('4.'):
+    if 'BertModel' in named and (release := installed('transformers')):
+        if not release.startswith('4.'):
             raise UserError(
                 f'model.language_model: BertModel works with transformers 4, and {release} is '
                 "installed: pip install 'transformers<5'"
@@ -261,10 +259,7 @@ def sync_batch_norm(cfg: Config, launcher: str) -> Config:
     nobody to synchronise with, and on CPUs the layer refuses to train: both get ``BN``, which has
     the same parameters, so checkpoints fit either way.
 
-    Args:
-        cfg: config with any nesting of models; a teacher's own config file needs no change (it
-            never trains).
-        launcher: ``none`` or what the processes were started with.
+    A teacher's config needs no change: it never trains. ``launcher`` is that of the processes.
     """
     if launcher == 'none' or not torch.cuda.is_available():
         _replace(cfg._cfg_dict)

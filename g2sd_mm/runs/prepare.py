@@ -224,7 +224,6 @@ def prepare_test(
         cfg[key] = None
     for key in ('auto_scale_lr', 'model_wrapper_cfg'):
         cfg.pop(key, None)
-    cfg.model.backbone.init_cfg = None  # everything comes from the checkpoint
     add_hook(cfg, 'ConsoleHook')
     fit_workers(cfg, options)
     if show_dir:

@@ -383,6 +383,17 @@ def test_other_test_data_take_the_options_of_test_data():
         fit.prepare_test('x.py', data='a.py', data_root='b')
 
 
+def test_a_network_without_a_backbone_is_tested(tmp_path):
+    """As a retriever of mmpretrain, and SAN of mmseg, which have an ``image_encoder``."""
+    cfg = Config(dict(
+        default_scope='mmpretrain', model=dict(type='ImageToImageRetriever', image_encoder=[]),
+        test_dataloader=dict(dataset=dict(type='InShop', data_root=str(tmp_path))),
+    ))  # fmt: skip
+    cfg.dump(tmp_path / 'retrieval.py')
+    prepared = fit.prepare_test(str(tmp_path / 'retrieval.py'))
+    assert prepared.model == cfg.model
+
+
 def test_a_models_own_preprocessor_counts_in_test_time_augmentation():
     model = dict(type='ImageClassifier', data_preprocessor=dict(mean=[1.0]))
     cfg = Config(dict(

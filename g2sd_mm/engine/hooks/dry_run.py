@@ -78,13 +78,11 @@ class DryRunHook(Hook):
         """
         began = time.perf_counter()
         compiling = [hook for hook in runner.hooks if isinstance(hook, CompileHook)]
-        said = []
         for hook in compiling:
             hook.before_val(runner)
         try:
             with undisturbed(bare_model(runner)):
-                said.append(self._evaluate(runner))
-                said.append(_export(runner))
+                said = [self._evaluate(runner), _export(runner)]
         finally:
             for hook in compiling:
                 hook.after_val(runner)
@@ -256,8 +254,7 @@ def _reload(runner: Runner, state: State, record: Record) -> None:
 def _fill(network: Record, path: str) -> str:
     """Does the file fill the network that its record describes? Without memory where that works.
 
-    Returns:
-        why a record alone is not enough for such a network, which may open files; empty if it is.
+    Returns why the record is not enough, as of networks that open files; nothing if it is.
     """
     from ...students.build import build_student, check_network  # students know the engine
 
@@ -312,6 +309,5 @@ def _pass_on(error: Exception) -> None:
 
 def _told(error: Exception) -> str:
     """The message, with its type where that says more: a KeyError's is a bare name."""
-    if isinstance(error, UserError):
-        return one_line(error)
-    return f'{type(error).__name__}: {one_line(error)}'
+    kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
+    return kind + one_line(error)
