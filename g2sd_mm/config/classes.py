@@ -92,8 +92,8 @@ def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _counted(model: Any) -> Iterator[tuple[str, Any, str]]:
     """Every number of classes in a model config: place of the part, part, and key.
 
-    Heads of MaskFormer count things. Of those with stuff beside them one number says neither. Those
-    of Grounding DINO compare with the words of a text, of which they have room for so many.
+    Heads of MaskFormer count things; with stuff beside them one number says neither. Those of
+    Grounding DINO have room for so many words.
     """
     for path, part in _parts(model, 'model'):
         if 'num_classes' in part and 'contrastive_cfg' not in part:

@@ -7,12 +7,13 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 
-from ..compat.guards import installed
 from ..errors import UserError
 from ..tasks import Task, scopes, task_of
 from .project import find_config
@@ -229,8 +230,8 @@ def import_named_libraries(cfg: Config) -> None:
         UserError: for a language model, and a transformers that it does not know.
     """
     named = set(_types(cfg._cfg_dict))
-    if 'BertModel' in named and (release := installed('transformers')):
-        if not release.startswith('4.'):
+    if 'BertModel' in named and find_spec('transformers'):
+        if not (release := version('transformers')).startswith('4.'):
             raise UserError(
                 f'model.language_model: BertModel works with transformers 4, and {release} is '
                 "installed: pip install 'transformers<5'"

@@ -135,13 +135,15 @@ def test_a_config_stays_as_it_is_whatever_is_built_from_its_model():
 def test_libraries_that_a_config_names_beside_its_own_are_imported(model, imported, monkeypatch):
     asked = []
     monkeypatch.setattr(importlib, 'import_module', asked.append)
-    monkeypatch.setattr(parts, 'installed', lambda name: '4.57.1')
+    monkeypatch.setattr(parts, 'find_spec', lambda name: True)
+    monkeypatch.setattr(parts, 'version', lambda name: '4.57.1')
     import_named_libraries(Config({'default_scope': 'mmdet', 'model': model}))
     assert asked == imported
 
 
 def test_a_transformers_that_the_language_models_do_not_know_is_named(monkeypatch):
-    monkeypatch.setattr(parts, 'installed', lambda name: '5.0.0')
+    monkeypatch.setattr(parts, 'find_spec', lambda name: True)
+    monkeypatch.setattr(parts, 'version', lambda name: '5.0.0')
     with refused('model.language_model', '5.0.0'):
         import_named_libraries(Config({'model': {'language_model': {'type': 'BertModel'}}}))
 
