@@ -101,8 +101,7 @@ def _spread(dataset: Any, number: int) -> list[int]:
     """Numbers of samples of all classes and folders, from all over the data."""
     from ..data_checks.overview import spread
 
-    step = max(1, len(dataset) // _CANDIDATES)
-    places = range(0, len(dataset), step)
+    places = range(0, len(dataset), max(1, len(dataset) // _CANDIDATES))
     return [places[i] for i in spread([_groups(dataset, place) for place in places], number)]
 
 
