@@ -82,11 +82,13 @@ class Fit:
 
     def problems(self) -> str:
         """What is off, in one phrase; empty if nothing is."""
-        kinds = {
-            'of another size': self.wrong, 'of another type': self.odd,
-            'missing': self.missing, 'unknown': self.extra,
-        }  # fmt: skip
-        return ', '.join(f'{len(off)} {kind} ({some(off)})' for kind, off in kinds.items() if off)
+        phrases = {
+            f'{len(self.wrong)} of another size ({some(self.wrong)})': self.wrong,
+            f'{len(self.odd)} of another type ({some(self.odd)})': self.odd,
+            f'{len(self.missing)} missing ({some(self.missing)})': self.missing,
+            f'{len(self.extra)} unknown ({some(self.extra)})': self.extra,
+        }
+        return ', '.join(phrase for phrase, names in phrases.items() if names)
 
 
 def compare(
