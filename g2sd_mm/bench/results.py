@@ -55,6 +55,11 @@ def identity(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple({**_USUAL, **row}[name] for name in IDENTITY)
 
 
+def judged_by(row: Mapping[str, Any]) -> str:
+    """Name of the metric that a row is compared by."""
+    return row.get('metric') or TASKS[row['task']].headline
+
+
 def dataset_name(root: str) -> str:
     """What a training folder is called: the data set, not its part."""
     path = Path(root)
@@ -119,7 +124,7 @@ def check_row(row: dict[str, Any]) -> None:
         for key in _FIGURES:
             _has(row, key, (int, float), name, none=not key.endswith('seconds'))
         _has(row, 'metrics', dict, name)
-        judged = row.get('metric') or TASKS[row['task']].headline
+        judged = judged_by(row)
         if judged not in row['metrics']:
             raise ValueError(f'{name} has no {judged} in its metrics')
 

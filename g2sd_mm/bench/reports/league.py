@@ -10,8 +10,8 @@ from ...tasks import TASKS
 from ..results import ARITHMETIC, BASELINES, CHEAPER, COMPARED, IDENTITY
 from .blocks import Block, Heading, Paragraph, Table
 from .plots import arithmetic_chart
-from .summary import Difference, Line, paired_difference, paired_differences
-from .tables import times
+from .summary import Difference, Line, paired
+from .tables import figure, times
 
 _REFERENCE = 'g2sd'
 _TITLES = {BASELINES: 'other systems', CHEAPER: 'less arithmetic'}
@@ -96,28 +96,21 @@ def to_reference(line: Line, lines: Sequence[Line]) -> Difference | None:
     for other in references:
         if other is line or (line.method != 'teacher' and other.student != line.student):
             continue
-        if paired_differences(line, other):
-            mean, error = paired_difference(line, other)
-            pairs = len(paired_differences(line, other))
-            less = line.lower_is_better
-            return Difference(line.task, line.name, other.name, mean, error, pairs, less)
+        if found := paired(line, other):
+            return found
     return None
 
 
 def _figures(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
-    name = _short(line)
-    found = to_reference(line, lines)
-    if line.mean is None:
-        figure = 'not a number' if line.undefined else 'failed'
-    else:
-        figure = f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
-    between = ''
-    if found and found.half_width is not None:
-        between = f'{found.mean - found.half_width:+.2f} to {found.mean + found.half_width:+.2f}'
-    seeds = str(len(line.seeds))
-    if found and found.seeds < len(line.seeds):
-        seeds += f' ({found.seeds} paired)'
-    return name, figure, f'{found.mean:+.2f}' if found else '', between, seeds, line.published
+    found, seeds = to_reference(line, lines), str(len(line.seeds))
+    mean = between = ''
+    if found:
+        mean = f'{found.mean:+.2f}'
+        if (half := found.half_width) is not None:
+            between = f'{found.mean - half:+.2f} to {found.mean + half:+.2f}'
+        if found.seeds < len(line.seeds):
+            seeds += f' ({found.seeds} paired)'
+    return _short(line), figure(line), mean, between, seeds, line.published
 
 
 def _budget(use: Mapping[str, Any] | None) -> tuple[str, ...]:

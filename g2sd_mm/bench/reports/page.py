@@ -16,7 +16,7 @@ from .blocks import Block, Bullets, Code, Paragraph, Section, Table
 from .league import league_tables
 from .pictures import method_picture, prediction_grids, reconstruction_grid
 from .plots import curve_figures, task_charts
-from .summary import headlines, orders, shown, summarise, undefined_figures
+from .summary import Line, headlines, orders, shown, summarise, undefined_figures
 from .tables import label_table, order_table, published_elsewhere, result_tables, seed_table
 
 _TEMPLATES = jinja2.Environment(
@@ -60,7 +60,8 @@ def render(results: dict[str, Any], *folders: Path) -> str:
     """
     lines = summarise(results['rows'], results['suite'])
     sections = [
-        Section(name, _TITLES[name], list(blocks)) for name, blocks in _contents(results, folders)
+        Section(name, _TITLES[name], list(blocks))
+        for name, blocks in _contents(results, lines, folders)
     ]
     notes = [*notices(results), *undefined_figures(lines)]
     return page(results['suite'], _subtitle(results), notes, sections)
@@ -128,10 +129,9 @@ def _list(names: list[str]) -> str:
 
 
 def _contents(
-    results: dict[str, Any], folders: tuple[Path, ...]
+    results: dict[str, Any], lines: Sequence[Line], folders: tuple[Path, ...]
 ) -> Iterator[tuple[str, Iterable[Block]]]:
     rows, source = results['rows'], results.get('data', SHAPES)
-    lines = summarise(rows, results['suite'])
     judged = not results['suite'].endswith(SMOKE)  # a few updates judge nothing
     said = headlines(lines)
     order = orders(lines) if judged else []

@@ -13,7 +13,7 @@ import scipy.stats
 from ...published import published
 from ...tasks import TASKS
 from .. import methods
-from ..results import identity
+from ..results import identity, judged_by
 
 #: The table of rows that were trained on part of the labels.
 LABELS = 'labels'
@@ -96,18 +96,19 @@ def summarise(rows: Sequence[dict[str, Any]], suite: str = '') -> list[Line]:
         rows: of ``results.json``.
         suite: the paper's rows get what is published for them.
     """
-    keys = list(dict.fromkeys(map(identity, rows)))
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(identity(row), []).append(row)
     # rows of files from before there was more than one student have no student
-    several = len({key[1] for key in keys if key[2] != 'teacher'}) > 1
+    several = len({key[1] for key in groups if key[2] != 'teacher'}) > 1
     seeds = {row['seed'] for row in rows}
     headlines = {task.headline for task in TASKS.values()}
-    figures = {key: _figures([row for row in rows if identity(row) == key]) for key in keys}
+    figures = {key: _figures(group) for key, group in groups.items()}
     lines = []
-    for key in keys:
+    for key, group in groups.items():
         task, student, method, table, setting = key
-        group = [row for row in rows if identity(row) == key]
         good = sorted((r for r in group if 'error' not in r), key=lambda r: r['seed'])
-        metric = _metric(group[0])
+        metric = judged_by(group[0])
         own = figures[key]
         teacher = _teacher(figures, key) if metric in headlines else None
         told = (method, student if several and method != 'teacher' else '', table, setting)
@@ -143,15 +144,11 @@ def _median(values: Iterable[float | None]) -> float | None:
     return statistics.median(known) if known else None
 
 
-def _metric(row: dict[str, Any]) -> str:
-    return row.get('metric') or TASKS[row['task']].headline
-
-
 def _figures(group: Sequence[dict[str, Any]]) -> Figures:
     """Of rows that differ by seed: seed -> what they are judged by, failed ones left out, and
     those whose figure is not a number: one of them would make all means and comparisons such."""
     good = sorted((row for row in group if 'error' not in row), key=lambda row: row['seed'])
-    figures = {row['seed']: row['metrics'][_metric(row)] for row in good}
+    figures = {row['seed']: row['metrics'][judged_by(row)] for row in good}
     return {seed: value for seed, value in figures.items() if is_number(value)}
 
 
@@ -218,8 +215,8 @@ def _comparisons(task: str, lines: Sequence[Line]) -> Iterator[str]:
     for student in dict.fromkeys(line.student for line in lines):
         own = {line.method: line for line in lines if line.student == student}
         for a, b in methods.claims(own, in_words=True):
-            if a in own and b in own and set(own[a].seeds) & set(own[b].seeds):
-                yield f'{task}: {_compare(own[a], own[b])}'
+            if a in own and b in own and (found := paired(own[a], own[b])):
+                yield f'{task}: {_compared(found)}'
 
 
 def undefined_figures(lines: Sequence[Line]) -> list[str]:
@@ -265,12 +262,12 @@ def _headline(line: Line, teacher: Line, twin: Line | None) -> str:
         f'{line.name} keeps {line.retained:.1f} % of its teacher ({line.metric} {ours:.1f} of '
         f'{theirs:.1f} {unit}'.rstrip() + f'{less})' + f' at {" and ".join(shares)}' * bool(shares)
     )
-    if twin is None or not set(twin.seeds) & set(line.seeds):
+    found = paired(line, twin) if twin else None
+    if found is None:
         return f'{text}.'
-    mean, error = paired_difference(line, twin)
-    pairs = len(paired_differences(line, twin))
-    sure = 'one seed' if error is None else f'± {t_quantile(pairs - 1) * error:.1f}, 95 % interval'
-    return f'{text}; {mean:+.1f} against its plain twin ({sure}).'
+    half = found.half_width
+    sure = 'one seed' if half is None else f'± {half:.1f}, 95 % interval'
+    return f'{text}; {found.mean:+.1f} against its plain twin ({sure}).'
 
 
 def orders(lines: Sequence[Line]) -> list[str]:
@@ -299,36 +296,6 @@ def _order(task: str, finished: Sequence[Line]) -> str:
     return f'{task} ({TASKS[task].headline}): {said}'
 
 
-def paired_differences(a: Line, b: Line) -> list[float]:
-    """``a - b`` for each seed that both have."""
-    return [a.of_seed(seed) - b.of_seed(seed) for seed in a.seeds if seed in b.seeds]
-
-
-def paired_difference(a: Line, b: Line) -> tuple[float, float | None]:
-    """Mean of ``a - b`` over common seeds and its standard error (None for fewer than two)."""
-    differences = paired_differences(a, b)
-    mean = sum(differences) / len(differences)
-    if len(differences) < 2:
-        return mean, None
-    return mean, statistics.stdev(differences) / math.sqrt(len(differences))
-
-
-def _compare(a: Line, b: Line) -> str:
-    mean, error = paired_difference(a, b)
-    less = ', less is better' if a.lower_is_better else ''
-    if error is None:
-        return (
-            f'{a.name} - {b.name} = {mean:+.2f}{less}, from one seed: '
-            'more seeds (--seeds 0 1 2) tell whether it holds'
-        )
-    seeds = len(paired_differences(a, b))
-    zero = 'excludes' if abs(mean) > t_quantile(seeds - 1) * error else 'includes'
-    return (
-        f'{a.name} - {b.name} = {mean:+.2f} +- {error:.2f} '
-        f'(standard error over {seeds} seeds, paired{less}); the 95 % interval {zero} zero'
-    )
-
-
 @dataclass(frozen=True)
 class Difference:
     """``ahead - behind`` of one task, paired by seed.
@@ -345,7 +312,7 @@ class Difference:
     mean: float
     error: float | None
     seeds: int
-    lower_is_better: bool = False
+    lower_is_better: bool
 
     @property
     def half_width(self) -> float | None:
@@ -366,6 +333,29 @@ class Difference:
         return f'{word}; 95 % interval excludes zero'
 
 
+def paired(a: Line, b: Line) -> Difference | None:
+    """``a - b`` over the seeds that both have; None if there is none."""
+    found = [a.of_seed(seed) - b.of_seed(seed) for seed in a.seeds if seed in b.seeds]
+    if not found:
+        return None
+    number = len(found)
+    error = statistics.stdev(found) / math.sqrt(number) if number > 1 else None
+    mean = sum(found) / number
+    return Difference(a.task, a.name, b.name, mean, error, number, a.lower_is_better)
+
+
+def _compared(d: Difference) -> str:
+    less = ', less is better' if d.lower_is_better else ''
+    said = f'{d.ahead} - {d.behind} = {d.mean:+.2f}'
+    if d.half_width is None:
+        return f'{said}{less}, from one seed: more seeds (--seeds 0 1 2) tell whether it holds'
+    zero = 'excludes' if abs(d.mean) > d.half_width else 'includes'
+    return (
+        f'{said} +- {d.error:.2f} (standard error over {d.seeds} seeds, paired{less}); '
+        f'the 95 % interval {zero} zero'
+    )
+
+
 def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
     """Every claim that a table's rows speak to, by task, setting and student.
 
@@ -382,9 +372,6 @@ def differences(lines: Sequence[Line], table: str = 'main') -> list[Difference]:
                 by_method['teacher'] = teacher
             for ahead, behind in methods.claims(by_method):
                 a, b = by_method.get(ahead), by_method.get(behind)
-                if a and b and paired_differences(a, b):
-                    mean, error = paired_difference(a, b)
-                    pairs = len(paired_differences(a, b))
-                    less = a.lower_is_better
-                    found.append(Difference(task, a.name, b.name, mean, error, pairs, less))
+                if a and b and (difference := paired(a, b)):
+                    found.append(difference)
     return found

@@ -20,10 +20,9 @@ _HEADER = ('task', 'method', 'metric', 'value', 'of teacher', 'params', 'GFLOPs'
 
 def cells(line: Line) -> tuple[str, ...]:
     """One line's cells, in the order of the header."""
+    value = figure(line)
     if not line.values:
-        why = 'not a number' if line.undefined else 'failed'
-        return (line.task, line.name, line.metric, why, *[''] * 5)
-    value = f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
+        return (line.task, line.name, line.metric, value, *[''] * 5)
     if len(line.seeds) < line.of:
         undefined = f', {len(line.undefined)} not a number' if line.undefined else ''
         value += f' ({len(line.seeds)} of {line.of} seeds{undefined})'
@@ -37,6 +36,13 @@ def cells(line: Line) -> tuple[str, ...]:
         f'{line.gflops:.2f}' if line.gflops is not None else '',
         *times(line),
     )
+
+
+def figure(line: Line) -> str:
+    """Mean and deviation, or in words that there is none."""
+    if not line.values:
+        return 'not a number' if line.undefined else 'failed'
+    return f'{line.mean:.2f}' + (f' ± {line.spread:.2f}' if line.spread is not None else '')
 
 
 def times(line: Line) -> tuple[str, str]:
@@ -169,13 +175,9 @@ def seed_table(lines: Sequence[Line]) -> Iterator[Block]:
     yield Table(header, rows)
 
 
-def order_table(lines: Sequence[Line]) -> Iterator[Block]:
-    """Every claim of the paper's order with its paired difference; nothing without a pair."""
-    return _claims(differences(lines))
-
-
-def _claims(found: Sequence[Difference]) -> Iterator[Block]:
-    if found:
+def order_table(lines: Sequence[Line], name: str = 'main') -> Iterator[Block]:
+    """Every claim that a table's rows speak to, with its difference; nothing without a pair."""
+    if found := differences(lines, name):
         yield Table(_CLAIM_HEADER, [claim_cells(each) for each in found])
         yield Paragraph(_STATISTICS, 'note')
 
@@ -216,7 +218,7 @@ def label_table(lines: Sequence[Line]) -> Iterator[Block]:
         rows.append((task, method, TASKS[task].headline, *figures, _value(whole.get(key))))
     yield Table(('task', 'method', 'metric', *settings, '100 %'), rows)
     yield Paragraph(_PART, 'note')
-    yield from _claims(differences(lines, LABELS))
+    yield from order_table(lines, LABELS)
 
 
 def _key(line: Line) -> tuple[str, str, str]:

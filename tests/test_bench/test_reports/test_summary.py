@@ -7,7 +7,7 @@ import pytest
 from benchmarks.readme import markdown_table
 from g2sd_mm.bench.reports.summary import (
     headlines,
-    paired_difference,
+    paired,
     summarise,
     t_quantile,
     verdicts,
@@ -208,7 +208,8 @@ def test_rows_of_fewer_seeds_say_so():
 def test_seeds_of_failed_rows_are_not_paired_with_others():
     """a has seeds 1 and 2, b has 0 and 1: one pair."""
     lines = by_method(summarise(rows(g2sd=(None, 71.0, 90.0), g2sd_nosd=(10.0, 70.0, None))))
-    mean, error = paired_difference(lines['g2sd'], lines['g2sd_nosd'])
+    found = paired(lines['g2sd'], lines['g2sd_nosd'])
+    mean, error = found.mean, found.error
     assert (mean, error) == (pytest.approx(1), None)
     said = verdicts(list(lines.values()))
     assert 'g2sd - g2sd_nosd = +1.00, from one seed' in said[1]
@@ -220,7 +221,8 @@ def test_without_a_common_seed_nothing_is_compared():
 
 def test_the_error_is_the_standard_error_of_the_mean():
     lines = by_method(summarise(rows(a=(1.0, 2.0, 6.0), b=(0.0, 0.0, 0.0))))
-    mean, error = paired_difference(lines['a'], lines['b'])
+    found = paired(lines['a'], lines['b'])
+    mean, error = found.mean, found.error
     assert mean == pytest.approx(3)
     assert error == pytest.approx((7 / 3) ** 0.5)
 
