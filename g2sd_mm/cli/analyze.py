@@ -167,7 +167,7 @@ class Subjects:
 
     def possible(self) -> list[str]:
         """The analyses that can be made of this."""
-        from ..bench.analysis.catalogue import ANALYSES
+        from ..bench.analysis import ANALYSES
 
         names = [
             name
@@ -197,9 +197,10 @@ class Subjects:
         }
 
     def _ask(self, name: str, bars: Bars) -> dict[str, Any]:
-        from ..bench.analysis.catalogue import ANALYSES
-        from ..bench.analysis.network import enough_threads, transformer
+        from ..bench.analysis import ANALYSES
+        from ..bench.analysis.network import transformer
         from ..bench.analysis.samples import labelled_samples, square_samples
+        from ..threads import use_threads
 
         analysis = ANALYSES[name]
         if not self.networks:
@@ -216,9 +217,10 @@ class Subjects:
             samples = square_samples(self.data, number, first.image_size, first.channels)
         passes = analysis.passes(len(self.networks))
         bar = bars.add(name, passes * len(samples.images))
+        sizes = (sum(p.numel() for p in s.parameters()) for s in self.networks.values())
+        use_threads(max(sizes))
         try:
-            with enough_threads(self.networks):
-                return analysis.ask(self.networks, samples, bar.advance)
+            return analysis.ask(self.networks, samples, bar.advance)
         finally:
             bar.end()
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .network import Advance, Networks, logits, nothing
+from .network import Advance, Networks, accuracy, logits, nothing
 
 BINS = 15  # of confidence
 
@@ -46,14 +46,7 @@ def _percent(flags: Tensor) -> float | None:
 def compare_answers(
     networks: Networks, images: Tensor, labels: Tensor, advance: Advance = nothing
 ) -> dict[str, Any]:
-    """Agreement of every student with the teacher, and the calibration of all.
-
-    Args:
-        networks: classifiers, the teacher first.
-        images: uint8 [N, 3, height, width].
-        labels: int64 [N].
-        advance: told of images that a network has seen.
-    """
+    """Agreement of every student with the teacher, and the calibration of all."""
     teacher, *students = networks
     scores = {name: logits(network, images, advance) for name, network in networks.items()}
     return {
@@ -111,7 +104,7 @@ def calibration(logits: Tensor, labels: Tensor, bins: int = BINS) -> dict[str, A
     table = reliability(confidence, correct, bins)
     truth = probabilities.gather(1, labels.unsqueeze(1)).clamp(min=1e-300)
     return {
-        'accuracy': 100 * correct.double().mean().item(),
+        'accuracy': accuracy(logits, labels),
         'confidence': 100 * confidence.mean().item(),
         'ece': 100 * expected_calibration_error(table),
         'nll': -truth.log().mean().item(),

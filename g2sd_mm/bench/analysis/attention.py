@@ -13,12 +13,21 @@ from collections import defaultdict
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...models.decomposed_attention import split_windows
 from ...models.positions import Grid
 from ...models.vit import Attention
-from .network import Advance, Networks, batches, known, normalised, nothing, transformer
+from .network import (
+    Advance,
+    Networks,
+    block_taps,
+    known,
+    normalised,
+    nothing,
+    patch_tokens,
+    transformer,
+)
 
 
 def attention_weights(attention: Attention, x: Tensor, grid: Grid) -> Tensor:
@@ -63,23 +72,6 @@ def entropy(weights: Tensor) -> Tensor:
     return torch.special.entr(weights).sum(-1)
 
 
-class _Inputs:
-    """Keeps what every attention of a network is given during one forward pass."""
-
-    def __init__(self, backbone: Any) -> None:
-        self.seen: list[tuple[Tensor, Grid | None]] = []
-        self.handles = [
-            block.attn.register_forward_pre_hook(self._keep) for block in backbone.blocks
-        ]
-
-    def _keep(self, attention: nn.Module, args: tuple) -> None:
-        self.seen.append((args[0], args[1] if len(args) > 1 else None))
-
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-
 def look(attention: Attention, x: Tensor, grid: Grid, patch: int) -> dict[str, Tensor]:
     """Distance [H] in pixels, entropy [H] in nats and the entropy's upper bound of one attention.
 
@@ -97,9 +89,8 @@ def look(attention: Attention, x: Tensor, grid: Grid, patch: int) -> dict[str, T
     if window := getattr(attention, 'window', 0):
         x, asks = split_windows(x, grid, window), split_windows(asks, grid, window)
         grid = (window, window)
-    L, N = grid[0] * grid[1], x.shape[1]
-    first = 0 if N == L else 1
-    patches = slice(first, first + L)
+    N = x.shape[1]
+    patches = patch_tokens(x, grid[0] * grid[1])
     weights = attention_weights(attention, x, grid)[:, :, patches].double()  # [B, H, L, N]
     asks = asks[:, patches, 0].double().repeat(len(x) // len(asks), 1).unsqueeze(1)  # [B, 1, L]
     distances = patch_distances(grid, patch).to(x.device)
@@ -118,7 +109,7 @@ def look(attention: Attention, x: Tensor, grid: Grid, patch: int) -> dict[str, T
 def attention_reach(
     networks: Networks, images: Tensor, advance: Advance = nothing
 ) -> dict[str, Any]:
-    """:func:`look` for every block and head, averaged over images uint8 [N, 3, height, width].
+    """:func:`look` for every block and head, averaged over the images.
 
     Returns:
         network -> ``distance`` and ``entropy``, [blocks][heads], ``bound`` [blocks], and
@@ -129,24 +120,24 @@ def attention_reach(
     for name, student in networks.items():
         backbone: Any = transformer(student, name)
         patch = backbone.patch_embed.patch_size
-        inputs = _Inputs(backbone)
+        taps = block_taps(backbone, '.attn:input')
         sums: dict[str, Any] = defaultdict(int)
         counts: dict[str, Any] = defaultdict(int)
-        for part in batches(images, 10):  # the weights of all pairs of tokens are large
-            x = normalised(student, images[part])
+        for part in images.split(10):  # the weights of all pairs of tokens are large
+            x = normalised(student, part)
             grid = backbone.patch_embed.grid(x)
-            inputs.seen.clear()
-            backbone(x)
+            with taps.record() as seen:
+                backbone(x)
             looks = [
                 look(block.attn, tokens, grid, patch)
-                for block, (tokens, _) in zip(backbone.blocks, inputs.seen, strict=False)
+                for block, tokens in zip(backbone.blocks, seen.values(), strict=False)
             ]
             for key in looks[0]:
                 stacked = torch.stack([figures[key] for figures in looks])  # [blocks, H]
                 sums[key] = sums[key] + stacked.nan_to_num() * len(x)
                 counts[key] = counts[key] + ~stacked.isnan() * len(x)
             advance(len(x))
-        inputs.remove()
+        taps.remove()
         means = {key: sums[key] / counts[key] for key in sums}
         found[name] = {
             'distance': [known(heads) for heads in means['distance'].tolist()],

@@ -17,7 +17,6 @@ from ...errors import UserError
 from .network import (
     Advance,
     Networks,
-    batches,
     block_taps,
     known,
     normalised,
@@ -94,10 +93,7 @@ def compare_layers(
     The features of a block are its patch tokens, all of an image in one row.
 
     Args:
-        networks: the teacher first; backbones of this project.
-        images: uint8 [N, 3, height, width].
         batch: images that are compared at once; a smaller rest is left out.
-        advance: told of images that a network has seen.
 
     Returns:
         ``images``: that were compared; ``cka``: student -> [its blocks][the teacher's blocks], None
@@ -110,19 +106,18 @@ def compare_layers(
     if batch < _FEWEST:
         raise UserError(f'CKA compares at least {_FEWEST} images, and the data have {len(images)}')
     teacher, *students = networks
-    taps = {name: block_taps(student) for name, student in networks.items()}
-    for name, student in networks.items():
-        transformer(student, name)
+    backbones = {name: transformer(student, name) for name, student in networks.items()}
+    taps = {name: block_taps(backbone) for name, backbone in backbones.items()}
     sums = {name: LayerCKA() for name in students}
-    for part in batches(images, batch):
-        if part.stop - part.start < batch:
+    for part in images.split(batch):
+        if len(part) < batch:
             continue
         layers = {}
-        for name, student in networks.items():
-            x = normalised(student, images[part])
-            rows, columns = student.model.backbone.patch_embed.grid(x)
+        for name, backbone in backbones.items():
+            x = normalised(networks[name], part)
+            rows, columns = backbone.patch_embed.grid(x)
             with taps[name].record() as seen:
-                student.model.backbone(x)
+                backbone(x)
             layers[name] = [
                 tokens[:, patch_tokens(tokens, rows * columns)].flatten(1).cpu()
                 for tokens in seen.values()

@@ -8,8 +8,6 @@ not ImageNet-C's: those come from its own files, see ``configs/robustness``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,9 +15,10 @@ import torch
 from torch import Tensor
 
 from ...errors import UserError
-from .network import Advance, Networks, logits, nothing
+from ...seeding import Generators
+from .network import Advance, Networks, accuracy, logits, nothing
 
-#: Of each family of ImageNet-C (noise, blur, weather, digital); others are asked for by name.
+#: Of each family of ImageNet-C (noise, blur, weather, digital).
 KINDS = (
     'gaussian_noise', 'shot_noise', 'defocus_blur', 'motion_blur', 'fog', 'brightness',
     'contrast', 'pixelate', 'jpeg_compression',
@@ -55,60 +54,35 @@ def corrupted(images: Tensor, kind: str, severity: int) -> Tensor:
     if min(images.shape[-2:]) < _LEAST_SIDE:
         raise UserError(f'corruptions need images of {_LEAST_SIDE} px, got {images.shape[-1]}')
     changed = np.empty_like(images.permute(0, 2, 3, 1).numpy())
+    generators = Generators()  # the package draws from numpy's
     for i, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        with _numpy_seed(i, kinds.index(kind), severity):
-            changed[i] = corrupt(np.ascontiguousarray(image), severity, kind)
+        numbers = np.random.SeedSequence((i, kinds.index(kind), severity))
+        np.random.seed(numbers.generate_state(4))
+        changed[i] = corrupt(np.ascontiguousarray(image), severity, kind)
+    generators.restore()
     return torch.from_numpy(changed).permute(0, 3, 1, 2)
 
 
-@contextmanager
-def _numpy_seed(*numbers: int) -> Iterator[None]:
-    """The package draws from numpy's global generator; it is left as it was found."""
-    state = np.random.get_state()
-    np.random.seed(np.random.SeedSequence(numbers).generate_state(4))
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
-
-
-def corruption_robustness(
-    networks: Networks,
-    images: Tensor,
-    labels: Tensor,
-    kinds: Sequence[str] = KINDS,
-    severities: Sequence[int] = SEVERITIES,
-    advance: Advance = nothing,
+def robustness(
+    networks: Networks, images: Tensor, labels: Tensor, advance: Advance = nothing
 ) -> dict[str, Any]:
     """Accuracy of classifiers by corruption and severity.
-
-    Args:
-        networks: by name.
-        images: uint8 [N, 3, height, width], RGB.
-        labels: int64 [N].
-        kinds: of :func:`known_kinds`.
-        severities: of 1..5.
-        advance: told of images that a network has seen.
 
     Returns:
         ``clean``: network -> accuracy in percent; ``accuracy``: network -> kind -> a value for each
         severity; ``mean``: network -> mean over all of them.
     """
-
-    def accuracy(scores: Tensor) -> float:
-        return 100 * (scores.argmax(dim=1) == labels).double().mean().item()
-
-    clean = {name: accuracy(logits(net, images, advance)) for name, net in networks.items()}
+    clean = {name: accuracy(logits(net, images, advance), labels) for name, net in networks.items()}
     found: dict[str, dict[str, list[float]]] = {name: {} for name in networks}
-    for kind in kinds:
-        for severity in severities:
+    for kind in KINDS:
+        for severity in SEVERITIES:
             worse = corrupted(images, kind, severity)
             for name, net in networks.items():
-                value = accuracy(logits(net, worse, advance))
+                value = accuracy(logits(net, worse, advance), labels)
                 found[name].setdefault(kind, []).append(value)
     return {
         'images': len(images),
-        'severities': list(severities),
+        'severities': list(SEVERITIES),
         'clean': clean,
         'accuracy': found,
         'mean': {
@@ -116,7 +90,3 @@ def corruption_robustness(
         },
     }
 
-
-def passes(networks: int, kinds: int = len(KINDS), severities: int = len(SEVERITIES)) -> int:
-    """How often :func:`corruption_robustness` runs every image through a network."""
-    return networks * (1 + kinds * severities)

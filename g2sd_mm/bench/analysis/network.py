@@ -1,10 +1,9 @@
-"""Ask networks: normalise images, run them in batches on the threads that pay, tap their blocks."""
+"""Ask networks: normalise images, run them in batches, tap their blocks."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,9 +13,9 @@ from ...distill.taps import Taps
 from ...errors import UserError
 from ...models.backbones.base import Backbone
 from ...students.student import Student
-from ...threads import SMALL
 
-#: Networks by name, the teacher first.
+#: Networks by name, the teacher first. All are asked about images uint8 [N, 3, height, width]; what
+#: these show is int64 [N].
 Networks = Mapping[str, Student]
 #: Told how many images a network has just seen.
 Advance = Callable[[int], None]
@@ -41,26 +40,19 @@ def known(values: list[float]) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values]
 
 
-def batches(images: Tensor, size: int = BATCH) -> Iterator[slice]:
-    """Slices of at most ``size`` images that cover ``images`` [N, ...]."""
-    for start in range(0, len(images), size):
-        yield slice(start, min(start + size, len(images)))
+def accuracy(scores: Tensor, labels: Tensor) -> float:
+    """Percent of images whose highest score is that of their label."""
+    return 100 * (scores.argmax(dim=1) == labels).double().mean().item()
 
 
 @torch.no_grad()
 def logits(student: Student, images: Tensor, advance: Advance = nothing) -> Tensor:
     """Class scores of uint8 images [N, 3, height, width]: [N, classes] on the CPU."""
     outputs = []
-    for part in batches(images):
-        outputs.append(student(normalised(student, images[part])).cpu())
-        advance(part.stop - part.start)
+    for part in images.split(BATCH):
+        outputs.append(student(normalised(student, part)).cpu())
+        advance(len(part))
     return torch.cat(outputs)
-
-
-def pooled(features: Any) -> Tensor:
-    """What a classifier's backbone hands to its head, as one vector: [B, D] or [B, 2 D]."""
-    (found,) = features
-    return torch.cat(found, dim=1) if isinstance(found, tuple) else found
 
 
 def transformer(student: Student, name: str) -> Backbone:
@@ -78,11 +70,10 @@ def transformer(student: Student, name: str) -> Backbone:
     return backbone
 
 
-def block_taps(student: Student) -> Taps:
-    """Listens to the outputs of the blocks that run, [B, tokens, D], named by their numbers."""
-    backbone = student.model.backbone
+def block_taps(backbone: Any, part: str = '') -> Taps:
+    """Listens to the blocks that run, [B, tokens, D] each: their outputs, or ``part`` of them."""
     outputs = getattr(backbone, 'out_indices', [len(backbone.blocks) - 1])  # of a segmentor
-    return Taps(backbone, {str(i): f'blocks.{i}' for i in range(max(outputs) + 1)})
+    return Taps(backbone, {str(i): f'blocks.{i}{part}' for i in range(max(outputs) + 1)})
 
 
 def patch_tokens(tokens: Tensor, number: int) -> slice:
@@ -92,21 +83,3 @@ def patch_tokens(tokens: Tensor, number: int) -> slice:
     """
     first = 0 if tokens.shape[1] == number else 1
     return slice(first, first + number)
-
-
-@contextmanager
-def enough_threads(networks: Networks) -> Iterator[None]:
-    """Within the block torch computes on one thread if all backbones are small, else as it did.
-
-    See :mod:`g2sd_mm.threads`.
-    """
-    sizes = [
-        sum(parameter.numel() for parameter in network.model.backbone.parameters())
-        for network in networks.values()
-    ]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if max(sizes, default=0) <= SMALL else before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -7,7 +7,7 @@ Every network loses the same patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from ...distill.taps import Taps
 from ...models.masking import counter_noise
 from ...students.student import Student
-from .network import Advance, Networks, batches, normalised, nothing, pooled, transformer
+from .network import BATCH, Advance, Networks, accuracy, normalised, nothing, transformer
 
+#: Of patches that go; the whole image comes first.
 FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -80,9 +81,9 @@ def drop_orders(teacher: Student, images: Tensor, advance: Advance = nothing) ->
     :func:`saliency`, the most important first.
     """
     ranks = []
-    for part in batches(images):
-        ranks.append(saliency(teacher, normalised(teacher, images[part])).cpu())
-        advance(part.stop - part.start)
+    for part in images.split(BATCH):
+        ranks.append(saliency(teacher, normalised(teacher, part)).cpu())
+        advance(len(part))
     salient = torch.cat(ranks)
     noise = counter_noise(torch.arange(len(images)), salient.shape[1])
     return {
@@ -105,13 +106,14 @@ def answers(
     backbone = student.model.backbone
     taps = Taps(student.model, {'feature': 'backbone'})
     scores, features = [], []
-    for part in batches(images):
-        x = normalised(student, images[part])
+    for part, places in zip(images.split(BATCH), order.split(BATCH), strict=True):
+        x = normalised(student, part)
         # in raster order: with nothing dropped, the very same computation as on the whole image
-        keep = order[part, order.shape[1] - kept :].sort(dim=1).values.to(x.device)
+        keep = places[:, order.shape[1] - kept :].sort(dim=1).values.to(x.device)
         with visible_only(backbone, keep), taps.record() as seen:
             scores.append(student(x).cpu())
-        features.append(pooled(seen['feature']).cpu())
+        (found,) = seen['feature']  # of a network of two tokens both are handed to its head
+        features.append((torch.cat(found, dim=1) if isinstance(found, tuple) else found).cpu())
         advance(len(x))
     taps.remove()
     return torch.cat(scores), torch.cat(features)
@@ -128,20 +130,9 @@ def similarity(features: Tensor, whole: Tensor) -> float:
 
 
 def occlusion(
-    networks: Networks,
-    images: Tensor,
-    labels: Tensor,
-    fractions: Sequence[float] = FRACTIONS,
-    advance: Advance = nothing,
+    networks: Networks, images: Tensor, labels: Tensor, advance: Advance = nothing
 ) -> dict[str, Any]:
     """Accuracy and feature similarity of classifiers against the fraction of dropped patches.
-
-    Args:
-        networks: the teacher first: its saliency orders the patches.
-        images: uint8 [N, 3, height, width].
-        labels: int64 [N].
-        fractions: of patches that go; 0 has to be the first.
-        advance: told of images that a network has seen.
 
     Returns:
         ``orders``: ``random`` and ``salient`` -> network -> ``accuracy`` in percent and
@@ -154,25 +145,18 @@ def occlusion(
     curves: dict[str, dict[str, dict[str, list[float]]]] = {way: {} for way in orders}
     for name, student in networks.items():
         # with nothing dropped, the order does not matter
-        whole = answers(student, images, orders['random'], fractions[0], advance)
+        whole = answers(student, images, orders['random'], FRACTIONS[0], advance)
         for way, order in orders.items():
-            found = [whole, *(answers(student, images, order, f, advance) for f in fractions[1:])]
+            found = [whole, *(answers(student, images, order, f, advance) for f in FRACTIONS[1:])]
             curves[way][name] = {
-                'accuracy': [
-                    100 * (scores.argmax(dim=1) == labels).double().mean().item()
-                    for scores, _ in found
-                ],
+                'accuracy': [accuracy(scores, labels) for scores, _ in found],
                 'similarity': [similarity(features, whole[1]) for _, features in found],
             }
     return {
         'teacher': teacher,
         'images': len(images),
         'patches': orders['random'].shape[1],
-        'fractions': list(fractions),
+        'fractions': list(FRACTIONS),
         'orders': curves,
     }
 
-
-def passes(networks: int, fractions: int = len(FRACTIONS)) -> int:
-    """How often :func:`occlusion` runs every image through a network."""
-    return 1 + networks * (2 * fractions - 1)

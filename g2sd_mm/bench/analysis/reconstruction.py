@@ -106,13 +106,12 @@ def as_images(
 
 
 @torch.no_grad()
-def reconstruct(pair: Pair, images: Tensor, seed: int = 0) -> dict[str, Any]:
+def reconstruct(pair: Pair, images: Tensor) -> dict[str, Any]:
     """Reconstruct masked images by the teacher alone, and by the student through its decoder.
 
     Args:
         pair: what stage 1 left.
-        images: normalised [B, 3, side, side].
-        seed: of the masking; image i gets the same mask in every batch.
+        images: normalised [B, 3, side, side]; image i gets the same mask in every batch.
 
     Returns:
         ``pictures``: ``input``, ``masked`` (hidden patches 0), ``student``, ``teacher``, [B, 3,
@@ -121,7 +120,7 @@ def reconstruct(pair: Pair, images: Tensor, seed: int = 0) -> dict[str, Any]:
     """
     student, teacher = pair.distiller.student, pair.teacher
     patch = teacher.patch_embed.patch_size
-    noise = counter_noise(torch.arange(len(images)) + (seed << 32), teacher.num_patches)
+    noise = counter_noise(torch.arange(len(images)), teacher.num_patches)
     masking = random_masking(noise, student.mask_ratio).to(images.device)
     predicted, features = pair.tokens(images, masking)
     predicted = predicted * token_scale(features, masking)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ def trained_networks(
     task: str = 'cls',
     seed: int = 0,
     students: Sequence[str] = (),
-    say: Callable[[str], None] = print,
 ) -> dict[str, Path]:
     """Method -> its run's folder, of a task's main rows that finished here; the teacher first.
 
@@ -29,8 +28,8 @@ def trained_networks(
         task: ``cls``, ``det`` or ``seg``.
         seed: whose runs.
         students: whose rows (``vits``, ``vitt``); none: those of the first that has any. Of
-            several, names are those of method and student: ``g2sd vits``.
-        say: told in a line which other students have rows, where none were asked for.
+            several, names are those of method and student: ``g2sd vits``. Where none are asked
+            for, a printed line says which others have rows.
 
     Raises:
         UserError: if the teacher's or all students' weights are not there, or a student that was
@@ -56,7 +55,7 @@ def trained_networks(
             'with its students; weights.pth of both have to be there'
         )
     known = list(dict.fromkeys(student for _, student in runs))
-    wanted = _wanted(folder, known, students, say)
+    wanted = _wanted(folder, known, students)
     return {
         'teacher': teacher,
         **{
@@ -67,9 +66,7 @@ def trained_networks(
     }
 
 
-def _wanted(
-    folder: Path, known: Sequence[str], asked: Sequence[str], say: Callable[[str], None]
-) -> set[str]:
+def _wanted(folder: Path, known: Sequence[str], asked: Sequence[str]) -> set[str]:
     """The students to take of those that have rows."""
     missing = [student for student in asked if student not in known]
     if missing:
@@ -77,7 +74,7 @@ def _wanted(
             f'--students {" ".join(missing)}: {folder} has trained {", ".join(known)}'
         )
     if not asked and known[1:]:
-        say(
+        print(
             f'students of {known[0]} are compared; left out: {", ".join(known[1:])} '
             f'(--students {" ".join(known)} takes all)'
         )
@@ -105,12 +102,8 @@ def shared_config(runs: Mapping[str, Path]) -> Config:
     Raises:
         UserError: if none did.
     """
-    wrote = [run for run in runs.values() if _written(run).is_file()]
+    wrote = [run for run in runs.values() if (run / f'{run.name}.py').is_file()]
     return run_config([*wrote, *runs.values()][0])
-
-
-def _written(run: Path) -> Path:
-    return run / f'{run.name}.py'
 
 
 def run_config(run: Path) -> Config:
@@ -119,7 +112,7 @@ def run_config(run: Path) -> Config:
     Raises:
         UserError: if it wrote none.
     """
-    path = _written(run)
+    path = run / f'{run.name}.py'
     if not path.is_file():
         raise UserError(f'{run} has no {path.name}: it is no run of this project')
     return load_config(str(path))

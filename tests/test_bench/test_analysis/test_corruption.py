@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from g2sd_mm.bench.analysis import ANALYSES, corruption
 from g2sd_mm.bench.analysis.corruption import (
     KINDS,
     corrupted,
-    corruption_robustness,
     known_kinds,
-    passes,
+    robustness,
 )
 from g2sd_mm.bench.analysis.network import logits
 from g2sd_mm.errors import UserError
@@ -61,12 +61,12 @@ def test_unknown_kinds_and_small_images_are_refused():
         corrupted(pictures(1, 16), 'fog', 1)
 
 
-def test_accuracy_is_that_on_the_corrupted_images(networks):
+def test_accuracy_is_that_on_the_corrupted_images(networks, monkeypatch):
+    monkeypatch.setattr(corruption, 'KINDS', ('shot_noise', 'contrast'))
+    monkeypatch.setattr(corruption, 'SEVERITIES', (1, 5))
     seen = []
     labels = logits(networks['teacher'], IMAGES).argmax(dim=1)
-    found = corruption_robustness(
-        networks, IMAGES, labels, ('shot_noise', 'contrast'), (1, 5), seen.append
-    )
+    found = robustness(networks, IMAGES, labels, seen.append)
     assert found['clean']['teacher'] == 100
     for kind, values in found['accuracy']['teacher'].items():
         expected = [
@@ -77,4 +77,4 @@ def test_accuracy_is_that_on_the_corrupted_images(networks):
         assert values == pytest.approx(expected)
     every = [v for values in found['accuracy']['teacher'].values() for v in values]
     assert found['mean']['teacher'] == pytest.approx(sum(every) / 4)
-    assert sum(seen) == 4 * passes(2, kinds=2, severities=2)
+    assert sum(seen) == 4 * ANALYSES['corruption'].passes(2)

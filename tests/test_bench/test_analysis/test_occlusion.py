@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from g2sd_mm.bench.analysis import ANALYSES
+from g2sd_mm.bench.analysis import occlusion as occlusion_module
 from g2sd_mm.bench.analysis.network import logits, normalised
 from g2sd_mm.bench.analysis.occlusion import (
     answers,
     drop_orders,
     number_kept,
     occlusion,
-    passes,
     saliency,
     similarity,
     visible_only,
@@ -118,10 +119,11 @@ def test_features_of_other_images_are_not_similar():
     assert similarity(whole, whole) == pytest.approx(1)
 
 
-def test_curves_of_all_networks(networks):
+def test_curves_of_all_networks(networks, monkeypatch):
+    monkeypatch.setattr(occlusion_module, 'FRACTIONS', (0.0, 0.5, 0.9))
     seen = []
     labels = logits(networks['g2sd'], IMAGES).argmax(dim=1)
-    found = occlusion(networks, IMAGES, labels, (0.0, 0.5, 0.9), seen.append)
+    found = occlusion(networks, IMAGES, labels, seen.append)
     assert found['patches'] == 49 and found['fractions'] == [0.0, 0.5, 0.9]
     for way in ('random', 'salient'):
         curves = found['orders'][way]
@@ -131,13 +133,14 @@ def test_curves_of_all_networks(networks):
             assert curve['similarity'][0] == pytest.approx(1)
             assert curve['similarity'][2] < 0.999
     assert found['orders']['random']['g2sd'] != found['orders']['salient']['g2sd']
-    assert sum(seen) == 6 * passes(2, 3)
+    assert sum(seen) == 6 * ANALYSES['occlusion'].passes(2)
 
 
-def test_every_value_is_that_of_its_own_pass(networks):
+def test_every_value_is_that_of_its_own_pass(networks, monkeypatch):
     """The whole image is asked about once for both orders, which must not show."""
     fractions = (0.0, 0.3, 0.9)
-    found = occlusion(networks, IMAGES, LABELS, fractions)
+    monkeypatch.setattr(occlusion_module, 'FRACTIONS', fractions)
+    found = occlusion(networks, IMAGES, LABELS)
     orders = drop_orders(networks['teacher'], IMAGES)
     for way, order in orders.items():
         for name, student in networks.items():

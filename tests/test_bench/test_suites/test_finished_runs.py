@@ -75,24 +75,24 @@ def two_students(tmp_path):
     return tmp_path
 
 
-def test_of_several_students_the_first_is_taken_and_the_others_are_named(two_students):
-    told = []
-    found = trained_networks(two_students, say=told.append)
+def test_of_several_students_the_first_is_taken_and_the_others_are_named(
+    two_students, capsys
+):
+    found = trained_networks(two_students)
     assert {name: run.name for name, run in found.items()} == {
         'teacher': 'vitb_cls', 'g2sd_nosd': 'g2sd_vits_g2sd_nosd', 'g2sd': 'g2sd_vits_g2sd'
     }
-    (line,) = told
+    (line,) = capsys.readouterr().out.splitlines()
     assert 'left out: vitt (--students vits vitt takes all)' in line
 
 
-def test_students_are_taken_as_asked(two_students):
-    told = []
-    found = trained_networks(two_students, students=['vitt'], say=told.append)
+def test_students_are_taken_as_asked(two_students, capsys):
+    found = trained_networks(two_students, students=['vitt'])
     assert list(found) == ['teacher', 'g2sd_nosd', 'g2sd']
     assert found['g2sd'].name == 'g2sd_vitt_g2sd'
-    both = trained_networks(two_students, students=['vitt', 'vits'], say=told.append)
+    both = trained_networks(two_students, students=['vitt', 'vits'])
     assert list(both) == ['teacher', 'g2sd_nosd vits', 'g2sd vits', 'g2sd_nosd vitt', 'g2sd vitt']
-    assert len(set(both.values())) == 5 and not told
+    assert len(set(both.values())) == 5 and not capsys.readouterr().out
     with pytest.raises(UserError, match=words('--students vitl: ', 'has trained vits, vitt')):
         trained_networks(two_students, students=['vits', 'vitl'])
 
