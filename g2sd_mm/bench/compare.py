@@ -95,7 +95,9 @@ def _read_run(folder: Path, name: str) -> Run:
         cure = f', but of a suite: give its runs, such as {inside[0]}' if inside else ''
         raise UserError(f'{folder} is not the folder of a run{cure} (no {", no ".join(missing)})')
     known = (record.get('network') or {}).get('task')
-    task = next((task for task in TASKS.values() if task.name == known), None) or _task(config)
+    task, model = next((t for t in TASKS.values() if t.name == known), None), config.get('model')
+    if task is None and 'backbone' in (model or {}):
+        task = task_of(config.get('default_scope'), model)
     row = _row(folder)
     entries = {key: value if isinstance(value, str) else str(value)
                for key, value in flat(config, IGNORED)}  # fmt: skip
@@ -124,11 +126,6 @@ def _row(folder: Path) -> Mapping[str, Any]:
     rows = _read_json(results).get('rows') or ()
     mine = [row for row in rows if row.get('seed') == int(seed) and run_of(row) == place.name]
     return next((row for row in mine if row.get('table', 'main') == 'main'), {})
-
-
-def _task(config: Mapping[str, Any]) -> Task | None:
-    model = config.get('model') or {}
-    return task_of(config.get('default_scope'), model) if 'backbone' in model else None
 
 
 # Configs ------------------------------------------------------------------------------------------
@@ -256,14 +253,12 @@ def _median(points: Points) -> str:
 # Output -------------------------------------------------------------------------------------------
 
 
-def text_table(header: Sequence[str], rows: Rows, widest: int = 40) -> str:
-    """Aligned columns; what is longer than ``widest`` is cut in the middle."""
-    return aligned([[_cut(cell, widest) for cell in row] for row in (tuple(header), *rows)])
-
-
-def _cut(text: str, widest: int) -> str:
-    half = (widest - 3) // 2
-    return text if len(text) <= widest else f'{text[:half]}...{text[-half:]}'
+def text_table(header: Sequence[str], rows: Rows) -> str:
+    """Aligned columns; what is longer than 40 characters is cut in the middle."""
+    return aligned([
+        [cell if len(cell) <= 40 else f'{cell[:18]}...{cell[-18:]}' for cell in row]
+        for row in (tuple(header), *rows)
+    ])
 
 
 def curves(runs: Sequence[Run]) -> str:

@@ -72,8 +72,7 @@ def analysis_parts(folder: Path) -> Iterator[Block]:
         for name, look in LOOKS.items():
             file = below / f'{name}.json'
             if file.is_file() and look.draw is not None:
-                with _of_an_analysis(file):
-                    result = read_analysis(file)
+                with _read(file) as result:
                     said = f'{summary(result)} ({result["images"]} images.)'
                     picture = draw(result, of)
                 yield Heading(look.title + of)
@@ -86,32 +85,29 @@ def reconstruction_sentence(folder: Path) -> str:
     file = folder / 'reconstruction.json'
     if not file.is_file():
         return ''
-    with _of_an_analysis(file):
-        return summary(read_analysis(file))
+    with _read(file) as result:
+        return summary(result)
 
 
 def analysis_commands(folder: Path) -> list[str]:
     """How the analyses in a folder were made."""
-    files = [file for file in sorted(folder.rglob('*.json')) if file.stem in LOOKS]
-    return [read_analysis(file)['command'] for file in files]
+    commands = []
+    for file in sorted(folder.rglob('*.json')):
+        if file.stem in LOOKS:
+            with _read(file) as result:
+                commands.append(result['command'])
+    return commands
 
 
-def read_analysis(file: Path) -> Result:
-    """What an analysis wrote.
+@contextmanager
+def _read(file: Path) -> Iterator[Result]:
+    """What an analysis wrote; within the block, entries that are not as they should be are told.
 
     Raises:
         UserError: for a file that is none.
     """
-    with _of_an_analysis(file):
-        result = json.loads(file.read_text())
-        LOOKS[result['analysis']], result['command']
-        return result
-
-
-@contextmanager
-def _of_an_analysis(file: Path) -> Iterator[None]:
     try:
-        yield
+        yield json.loads(file.read_text())
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(
             f'{file} is not what an analysis wrote ({type(error).__name__}: {error}): make it '

@@ -10,7 +10,6 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 _TYPES = {'.jpg': 'jpeg', '.png': 'png', '.svg': 'svg+xml'}
 
@@ -22,9 +21,12 @@ def data_uri(file: Path) -> str:
 
 
 class Block:
-    """A piece of a section; ``template`` is the macro that shows it."""
+    """A piece of a section."""
 
-    template: ClassVar[str]
+    @property
+    def template(self) -> str:
+        """Name of the macro that shows it."""
+        return type(self).__name__.lower()
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Heading(Block):
     """A heading within a section."""
 
     text: str
-    template: ClassVar[str] = 'heading'
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,6 @@ class Paragraph(Block):
 
     text: str
     kind: str = ''
-    template: ClassVar[str] = 'paragraph'
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ class Bullets(Block):
     """A list."""
 
     items: Sequence[str]
-    template: ClassVar[str] = 'bullets'
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ class Table(Block):
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    template: ClassVar[str] = 'table'
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,6 @@ class Code(Block):
     """Text as it was typed."""
 
     text: str
-    template: ClassVar[str] = 'code'
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,6 @@ class Figure(Block):
     caption: str
     label: str = ''
     narrow: bool = False  # it is readable at the width of a telephone, and shrinks to it
-    template: ClassVar[str] = 'figure'
 
 
 @dataclass(frozen=True)
@@ -86,12 +82,6 @@ class Picture(Block):
 
     file: Path
     alt: str
-    template: ClassVar[str] = 'picture'
-
-    @property
-    def uri(self) -> str:
-        """See :func:`data_uri`."""
-        return data_uri(self.file)
 
 
 @dataclass(frozen=True)
@@ -102,11 +92,6 @@ class Cell:
     words: str = ''
     wrong: bool = False
 
-    @property
-    def uri(self) -> str:
-        """See :func:`data_uri`; empty without an image."""
-        return data_uri(self.image) if self.image else ''
-
 
 @dataclass(frozen=True)
 class Grid(Block):
@@ -114,7 +99,6 @@ class Grid(Block):
 
     columns: Sequence[tuple[str, Sequence[Cell]]]
     small: bool = False
-    template: ClassVar[str] = 'grid'
 
     @property
     def rows(self) -> Iterator[list[tuple[str, Cell]]]:
@@ -129,7 +113,6 @@ class Legend(Block):
     """Names beside their colours (CSS)."""
 
     colours: Mapping[str, str]
-    template: ClassVar[str] = 'legend'
 
 
 @dataclass(frozen=True)

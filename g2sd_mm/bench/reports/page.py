@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 
 from ...distill.teachers.licences import licence_warning
+from ...text import some
 from ..logs import SHAPES, curves
 from .analyses import analysis_commands, analysis_parts, reconstruction_sentence
-from .blocks import Block, Bullets, Code, Paragraph, Section, Table
+from .blocks import Block, Bullets, Code, Paragraph, Section, Table, data_uri
 from .league import league_tables
 from .pictures import method_picture, prediction_grids, reconstruction_grid
 from .plots import curve_figures, task_charts
@@ -24,6 +25,9 @@ _TEMPLATES = jinja2.Environment(
     autoescape=True,
     undefined=jinja2.StrictUndefined,
 )
+_TEMPLATES.filters['data_uri'] = data_uri
+
+_T = TypeVar('_T')
 
 #: How the names of suites end that are cut to a few updates.
 SMOKE = '_smoke'
@@ -106,11 +110,11 @@ def notices(results: dict[str, Any]) -> list[str]:
     found = [results['note']] if results.get('note') else []
     if missing:
         whole = len(missing) + len(results['rows'])
-        found.append(f'{len(missing)} of {whole} rows are missing: {_list(missing)}.')
+        found.append(f'{len(missing)} of {whole} rows are missing: {some(missing, _NAMED)}.')
     if left_out:
         found.append(
             f'{len(left_out)} kept rows are of another configuration than the suite now has, and '
-            f'left out: {_list(left_out)}.'
+            f'left out: {some(left_out, _NAMED)}.'
         )
     return [*found, *_licences(results['rows'])]
 
@@ -121,11 +125,6 @@ def _licences(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for name, licence in licences.items():
         if warning := licence_warning(licence):
             yield f'Students of these tables learned from {name}: {warning}.'
-
-
-def _list(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ', '.join(names[:_NAMED]) + (f' and {more} more' if more > 0 else '')
 
 
 def _contents(
@@ -148,7 +147,8 @@ def _contents(
     yield 'analyses', _first(folders, lambda folder: analysis_parts(folder / 'analysis'))
     yield 'method', [method_picture(), *_told(results.get('recipe'))]
     yield 'runs', [Table(_RUNS, [_run_cells(row) for row in rows])]
-    yield 'made', [*_made(results), *map(Code, _analysis_commands(folders))]
+    analyses = _first(folders, lambda folder: analysis_commands(folder / 'analysis'))
+    yield 'made', [*_made(results), *map(Code, dict.fromkeys(analyses))]
 
 
 def _told(text: str | None) -> list[Block]:
@@ -180,7 +180,7 @@ def _made(results: dict[str, Any]) -> Iterator[Block]:
         yield Paragraph(f'Evaluated at commit {", ".join(dict.fromkeys(commits[key]))}.', 'note')
 
 
-def _first(folders: tuple[Path, ...], parts: Any) -> list[Block]:
+def _first(folders: tuple[Path, ...], parts: Callable[[Path], Iterable[_T]]) -> list[_T]:
     """What the first folder gives that gives anything."""
     for folder in folders:
         if found := list(parts(folder)):
@@ -216,12 +216,6 @@ def _subtitle(results: dict[str, Any]) -> str:
         *[name for name in (made.get('gpu') or made.get('cpu'),) if name],
     ]
     return ' · '.join(map(str, parts))
-
-
-def _analysis_commands(folders: tuple[Path, ...]) -> list[str]:
-    """How the analyses were made, each command once."""
-    found = (analysis_commands(folder / 'analysis') for folder in folders)
-    return list(dict.fromkeys(next(filter(None, found), [])))
 
 
 _RUNS = ('seed', 'task', 'method', 'config', 'trained on', 'tested on', 'metrics')

@@ -54,17 +54,16 @@ def prediction_grids(folder: Path) -> Iterator[Block]:
 
     Classes are told in words, from ``predictions.json`` of each column; wrong ones stand out.
     """
-    for task, title in ((task.key, task.title) for task in TASKS.values()):
-        truth = folder / task / 'truth' / CLASSES
-        if truth.is_file():
-            yield Heading(title)
-            yield _note(folder / task)
-            yield Grid(_told(folder / task, truth.read_text().splitlines()), small=True)
-        elif columns := _columns(folder / task, _named(folder / task)):
-            yield Heading(title)
-            yield _note(folder / task)
-            yield Grid(columns)
-            yield from _legend(folder / task)
+    for task in TASKS.values():
+        own = folder / task.key
+        classes = own / 'truth' / CLASSES
+        told = classes.is_file()
+        columns = _told(own, classes) if told else _columns(own, _named(own))
+        if columns:
+            yield Heading(task.title)
+            yield _note(own)
+            yield Grid(columns, small=told)
+            yield from _legend(own)
 
 
 def _named(folder: Path) -> dict[str, str]:
@@ -120,7 +119,8 @@ def _predictions(column: Path) -> list[dict[str, Any]]:
     return json.loads(file.read_text()) if file.is_file() else []
 
 
-def _told(folder: Path, truth: list[str]) -> list[tuple[str, list[Cell]]]:
+def _told(folder: Path, classes: Path) -> list[tuple[str, list[Cell]]]:
+    truth = classes.read_text().splitlines()
     columns = _columns(folder, {'input': COLUMNS['input']})
     columns.append((COLUMNS['truth'], [Cell(words=name) for name in truth]))
     for method, title in _named(folder).items():

@@ -54,9 +54,9 @@ def times(line: Line) -> tuple[str, str]:
     return own, total
 
 
-def table(lines: Sequence[Line], header: Sequence[str] = _HEADER) -> list[tuple[str, ...]]:
+def table(lines: Sequence[Line]) -> list[tuple[str, ...]]:
     """Header and rows; the paper's figures stand beside ours where there are any."""
-    rows = [tuple(header), *map(cells, lines)]
+    rows = [_HEADER, *map(cells, lines)]
     if not any(line.published for line in lines):
         return rows
     said = ['published', *(line.published for line in lines)]
@@ -115,19 +115,14 @@ def _results(lines: Sequence[Line], suite: str) -> Table:
     own = [cells(line) for line in lines]
     header = ['method', 'metric', 'ours', 'of teacher', 'params', 'GFLOPs', 'own time', 'total']
     rows = [list(row[1:]) for row in own]
-    in_paper = TASKS[lines[0].task].paper is not None
+    paper = TASKS[lines[0].task].paper
     # what else has nothing to stand beside it
-    if in_paper and (suite == 'paper' or lines[0].table == 'main'):
-        header.insert(4, 'published' if suite == 'paper' else _papers_data(lines[0].task))
+    if paper and (suite == 'paper' or lines[0].table == 'main'):
+        # figures on the paper's data, which ours are not of
+        header.insert(4, 'published' if suite == 'paper' else f'paper ({paper.name})')
         for line, row in zip(lines, rows, strict=True):
             row.insert(4, _paper(line, suite))
     return Table(header, rows)
-
-
-def _papers_data(task: str) -> str:
-    """Heading of figures that are not of the data that ours are of."""
-    paper = TASKS[task].paper
-    return f'paper ({paper.name})' if paper else 'paper'
 
 
 def _budgets(main: Sequence[Line]) -> str:
@@ -207,22 +202,17 @@ def label_table(lines: Sequence[Line]) -> Iterator[Block]:
     if not part:
         return
     settings = list(dict.fromkeys(line.setting for line in part))
-    whole = {
-        (line.task, line.student, line.method): line for line in lines if line.table == 'main'
-    }
-    rows = []
-    for key in dict.fromkeys((line.task, line.student, line.method) for line in part):
-        task, _, method = key
-        own = {line.setting: line for line in part if _key(line) == key}
-        figures = [_value(own.get(setting)) for setting in settings]
-        rows.append((task, method, TASKS[task].headline, *figures, _value(whole.get(key))))
+    by_row: dict[tuple[str, str, str], dict[str, Line]] = {}
+    for line in (*part, *(line for line in lines if line.table == 'main')):
+        by_row.setdefault((line.task, line.student, line.method), {})[line.setting] = line
+    rows = [
+        (task, method, TASKS[task].headline, *(_value(own.get(s)) for s in (*settings, '')))
+        for (task, _, method), own in by_row.items()
+        if own.keys() & {*settings}
+    ]
     yield Table(('task', 'method', 'metric', *settings, '100 %'), rows)
     yield Paragraph(_PART, 'note')
     yield from order_table(lines, LABELS)
-
-
-def _key(line: Line) -> tuple[str, str, str]:
-    return line.task, line.student, line.method
 
 
 def _value(line: Line | None) -> str:
