@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from g2sd_mm.bench.suites.budget import raw_config
+from g2sd_mm.bench.suites.paper import FOUNDATION as TEACHERS
 from g2sd_mm.bench.suites.paper import PAPER
-from g2sd_mm.bench.suites.paper_teachers import TABLE, TEACHERS
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill.teachers import build_teacher
 
@@ -68,7 +68,7 @@ def test_what_follows_starts_from_its_own_stage_one_and_is_the_papers_otherwise(
 
 
 def test_the_table_has_every_teacher_for_both_students_and_all_tasks():
-    rows = PAPER.select(table=[TABLE])
+    rows = PAPER.select(table=['teachers'])
     settings = ('mae (default)', *TEACHERS)
     wanted = {
         (task, method, size, setting)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ...tasks import TASKS
 from ..results import BASELINES
-from .suites import Row, Step, heads
+from .suites import FULL_PRECISION, Row, Step, fine_tuned, heads
 
 #: Without labels, from the MAE teacher's encoder.
 GENERIC = ('dmae', 'tinymim', 'sami', 'proteus', 'relation')
@@ -28,7 +28,6 @@ CLASSIFIERS = {
 }
 #: On dense tasks, from the student's own MAE.
 DENSE = {'cwd': ('det', 'seg'), 'frs': ('det',), 'mgd': ('det', 'seg')}
-_FULL_PRECISION = 'det'  # as the distilled main rows of that task
 
 
 def steps(
@@ -53,7 +52,7 @@ def steps(
     def step(name: str, *needs: str, method: str = '', task: str = '') -> Step:
         options = {f'{fetched[method]}.pretrained': True} if method in fetched else {}
         needed = tuple(n for n in needs if not (options and n == 'vitb_mae'))
-        mixed = amp and task != _FULL_PRECISION
+        mixed = amp and task != FULL_PRECISION
         return Step(f'{folder}{name}.py', needs=needed, options=options, amp=mixed)
 
     yield step('regnety_cls')
@@ -65,14 +64,7 @@ def steps(
     for method in GENERIC:
         yield step(f'vits_{method}', 'vitb_mae', method=method)
         for task, head in heads().items():
-            encoder = f'work_dirs/vits_{method}/weights.pth'
-            yield Step(
-                plain(task),
-                needs=(f'vits_{method}',),
-                options={'model.backbone.init_cfg.checkpoint': encoder},
-                label=f'vits_{method}_{head}',
-                amp=amp,
-            )
+            yield fine_tuned(plain(task), f'vits_{method}', f'vits_{method}_{head}', amp)
     for method, tasks in DENSE.items():
         for task in tasks:
             head = TASKS[task].head

@@ -7,17 +7,16 @@ on Shapes or on data of one's own; the league is mini with all other systems.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
 from ...tasks import TASKS
-from ..results import BASELINES
+from ..results import BASELINES, CHEAPER
 from . import baselines
-from .league import league_of
 from .paper import PAPER
-from .suites import Row, Step, Suite, heads, single_stage
+from .suites import PAPER_TASKS, Row, Step, Suite, heads, single_stage
 
 _SHAPES = 'configs/shapes/'
 _MINI = 'configs/mini/'
@@ -111,10 +110,6 @@ def _steps() -> Iterator[Step]:
         yield Step(_MINI + f'g2sd_vits_{head}.py', needs=(generic, teacher))
 
 
-def _with_a_tenth(step: Step) -> Step:
-    return replace(step, options=_TENTH, label=f'{step.name}_labels10')
-
-
 def _rows() -> Iterator[Row]:
     for task, head in _HEADS.items():
         for method, step in (
@@ -159,7 +154,11 @@ MINI = Suite(
     name='mini',
     steps=(
         *_steps(),
-        *(_with_a_tenth(step) for step in _steps() if step.name in _FEW_STEPS),
+        *(
+            replace(step, options=_TENTH, label=f'{step.name}_labels10')
+            for step in _steps()
+            if step.name in _FEW_STEPS
+        ),
         *baselines.steps(_MINI, _plain, ('deit_mae',)),
         *(
             Step(f'{_MINI}{name}.py', needs=(f'vitb_{_HEADS[task]}',))
@@ -193,9 +192,146 @@ MINI = Suite(
 )
 
 
-#: The teachers that are given.
-_GIVEN = {step.name: step for step in DEMO.steps if step.given}
-LEAGUE = league_of(MINI, DEMO.given, _GIVEN)
+# The league ---------------------------------------------------------------------------------------
+
+# The mini suite's rows and baselines from one set of teachers. All of the mini suite's baselines
+# would take a day of two cores. Here stage 1 and pre-training are a third as long, detection and
+# segmentation too, classification half, and the teachers are given: what a seed then changes is the
+# student alone. The table ``cheaper`` has G2SD with less arithmetic, in classification;
+# docs/performance.md says what each row is.
+
+#: Task -> schedule of each of its rows; '' -> of each run without labels.
+_LONG: dict[str, tuple[str, int]] = {
+    '': ('max_epochs', 20),
+    'cls': ('max_epochs', 10),
+    'det': ('max_iters', 500),
+    'seg': ('max_iters', 1300),
+}
+#: Runs that are parts of a row, or teach one: 7 + 3 are the 10 epochs of the other rows.
+_PARTS = {
+    'regnety_cls': ('cls', 20),
+    'vits_tinybert_task': ('cls', 7),
+    'vits_tinybert_cls': ('cls', 3),
+}
+
+_GENERIC, _CLS = 'g2sd_vits_generic', 'g2sd_vits_cls'
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A row with less arithmetic, and its runs, the last one of them the row's."""
+
+    setting: str
+    steps: tuple[Step, ...]
+    method: str = 'g2sd'
+
+
+def _cheaper() -> Iterator[_Way]:
+    """The rows of the table."""
+
+    def first(label: str, config: str = _GENERIC, **options: Any) -> Step:
+        return Step(
+            f'configs/mini/{config}.py', needs=('vitb_mae',), label=f'{_GENERIC}_{label}',
+            options={**_schedule(_GENERIC, ''), **_dotted(options)},
+        )  # fmt: skip
+
+    def then(label: str, start: str, config: str = _CLS, **options: Any) -> Step:
+        loaded = {'model.backbone.init_cfg.checkpoint': f'work_dirs/{start}/weights.pth'}
+        return Step(
+            f'configs/mini/{config}.py', needs=(start, 'vitb_cls'), label=f'{_CLS}_{label}',
+            options={**loaded, **_schedule(_CLS, 'cls'), **_dotted(options)},
+        )  # fmt: skip
+
+    half = first('half', train_cfg__max_epochs=_LONG[''][1] // 2)
+    yield _Way('half of stage 1', (half, then('half', half.name)))
+    fitted = then('fitted', _GENERIC, distillation__fitted=dict(images=256))
+    yield _Way('fitted adapter', (fitted,))
+    patches = then('patches', _GENERIC, distillation__teacher_patches__share=0.5)
+    yield _Way('teacher of half the patches', (patches,))
+    for dtype in ('bfloat16', 'int8'):
+        stage = first(dtype, distillation__teacher__dtype=dtype)
+        last = then(dtype, stage.name, distillation__teacher__dtype=dtype)
+        yield _Way(f'{dtype} teacher', (stage, last))
+    cross = first('cross', f'{_GENERIC}_cross')
+    yield _Way('cross-attention decoder', (cross, then('cross', cross.name)))
+    low = Step(
+        f'configs/shapes/{_GENERIC}_32.py', needs=('vitb_mae',), label=f'{_GENERIC}_low',
+        options={'train_cfg.max_epochs': 17},
+    )  # fmt: skip
+    finish = Step(
+        f'configs/shapes/{_GENERIC}_32_finish.py', needs=(low.name, 'vitb_mae'),
+        label=f'{_GENERIC}_low_finish',
+        options={'load_from': f'work_dirs/{low.name}/epoch_17.pth', 'train_cfg.max_epochs': 3},
+    )  # fmt: skip
+    yield _Way('low resolution first', (low, finish, then('low', finish.name)))
+    kept = first('answers', f'{_GENERIC}_answers')
+    last = then('answers', kept.name, f'{_CLS}_answers')
+    yield _Way('four views, answers on disk', (kept, last))
+    fast = Step(
+        'configs/mini/g2sd_plus_vits_cls.py', needs=('vitb_cls',), label='g2sd_plus_vits_cls_fast',
+        options={key: value // 2 for key, value in _schedule(_CLS, 'cls').items()},
+    )  # fmt: skip
+    yield _Way('fast', (fast,), 'g2sd_plus')
+
+
+def _dotted(options: dict[str, Any]) -> dict[str, Any]:
+    return {name.replace('__', '.'): value for name, value in options.items()}
+
+
+def _schedule(name: str, task: str) -> dict[str, Any]:
+    kind, number = _PARTS.get(name, (task, 0))
+    key, usual = _LONG[kind]
+    long = number or usual
+    return {
+        f'train_cfg.{key}': long,
+        **({'train_cfg.val_interval': long} if kind and name != 'vits_tinybert_task' else {}),
+    }
+
+
+_COMPARED = tuple(
+    row
+    for row in MINI.rows
+    if row.task in PAPER_TASKS and row.table in ('main', BASELINES) and not row.probe
+)
+_TASKS = {row.step: row.task for row in _COMPARED}
+_CHEAPER = tuple(_cheaper())
+
+
+def _league_steps() -> Iterator[Step]:
+    given = {step.name: step for step in DEMO.steps if step.given}
+    needed = {step.name for step in MINI.steps_of(_COMPARED)}
+    for step in (step for step in MINI.steps if step.name in needed):
+        if step.name in given:
+            yield given[step.name]
+        else:
+            options = {**step.options, **_schedule(step.name, _TASKS.get(step.name, ''))}
+            yield replace(step, options=options)
+    for way in _CHEAPER:
+        yield from way.steps
+
+
+LEAGUE = Suite(
+    name='league',
+    steps=tuple(_league_steps()),
+    rows=(
+        *_COMPARED,
+        *(
+            Row('cls', way.method, way.steps[-1].name, CHEAPER, way.setting, f'{_TEST_DATA}cls.py')
+            for way in _CHEAPER
+        ),
+    ),
+    tables_on_request=(CHEAPER,),
+    seeds=(0, 1, 2),
+    given=DEMO.given,
+    record='docs/results/mini/league',
+    recipe=(
+        'All rows are those of the mini suite, shorter: 20 epochs without labels (there 60), 10 of '
+        'classification (20), 500 updates of detection (1,500), 1,300 of segmentation (4,000). '
+        'Their teachers are given, the same for all seeds: those of seed 0 of the mini suite; '
+        "RegNetY, DeiT's, is trained for 20 epochs."
+    ),
+    tested=MINI.tested,
+)
 
 SUITES = {suite.name: suite for suite in (DEMO, MINI, LEAGUE, PAPER)}
 

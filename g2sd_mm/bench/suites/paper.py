@@ -4,6 +4,10 @@ Stage 1 is what most ablations vary. Each of its variants is fine-tuned plainly 
 ``g2sd_nosd``), so that nothing of stage 2 covers the difference; what stage 2 itself can vary is
 compared on the task that has it. Every such table begins with the setting that the main rows have:
 their runs, in another table once more.
+
+Table ``teachers`` is stage 1 from foundation models, all else as in the paper. Each of them teaches
+both students; these are fine-tuned plainly on ImageNet, and distilled on all three tasks by the
+teachers that the main rows have.
 """
 
 from __future__ import annotations
@@ -16,8 +20,16 @@ from typing import Any
 
 from ...tasks import TASKS
 from . import baselines
-from .paper_teachers import teacher_rows, teacher_steps
-from .suites import Row, Step, Suite, folder_of, heads, single_stage
+from .suites import (
+    FULL_PRECISION,
+    Row,
+    Step,
+    Suite,
+    fine_tuned,
+    folder_of,
+    heads,
+    single_stage,
+)
 
 STUDENTS = ('vits', 'vitt')
 ROBUSTNESS = ('imagenet_a', 'imagenet_r', 'imagenet_sketch', 'imagenet_c')
@@ -93,6 +105,7 @@ STAGE1_ABLATIONS = {
     ),
 }
 
+_VARIANTS = [variant for variants in STAGE1_ABLATIONS.values() for variant in variants]
 _DEFAULT = ' (default)'  # behind a setting
 
 #: What the main rows have where stage 1 is varied: table -> (student, setting).
@@ -116,8 +129,6 @@ _PUBLIC = {
     'ade20k/vitb_upernet': ('', ''),
 }
 _MAE = 'vitb_mae'
-# Runs of the release in float32: its distilling loop of detection ignores the setting.
-_FULL_PRECISION = 'det'
 
 
 def _public(config: str, needs: tuple[str, ...] = ()) -> Step:
@@ -133,14 +144,9 @@ def _pre_training() -> Iterator[Step]:
     for student in STUDENTS:
         yield Step(f'configs/imagenet/{student}_mae.py', amp=True)
         yield _stage1(f'imagenet/g2sd_{student}_generic.py')
-    for variant in _variants():
+    for variant in _VARIANTS:
         config = variant.config or f'imagenet/g2sd_{variant.student}_generic.py'
         yield _stage1(config, variant.options, variant.stage1)
-
-
-def _variants() -> Iterator[Variant]:
-    for variants in STAGE1_ABLATIONS.values():
-        yield from variants
 
 
 def _stage1(config: str, options: Mapping[str, Any] | None = None, label: str = '') -> Step:
@@ -160,7 +166,7 @@ def _of_task(task: str) -> Iterator[Step]:
     teacher = f'vitb_{head}'
     yield _public(f'{folder}/{teacher}', needs=(_MAE,))
     for student in STUDENTS:
-        amp = task != _FULL_PRECISION
+        amp = task != FULL_PRECISION
         generic = f'g2sd_{student}_generic'
         plain, distilled = f'{student}_mae_{head}', f'g2sd_{student}_{head}'
         yield Step(f'configs/{folder}/{plain}.py', needs=(f'{student}_mae',), amp=True)
@@ -180,16 +186,10 @@ def _main_rows(task: str) -> Iterator[Row]:
 
 
 def _fine_tuned_variants() -> Iterator[Step]:
-    """The plain fine-tuning of each stage-1 ablation: one config, another encoder."""
-    for variant in _variants():
-        encoder = f'work_dirs/{variant.stage1}/weights.pth'
-        yield Step(
-            f'configs/imagenet/g2sd_{variant.student}_cls_nosd.py',
-            needs=(variant.stage1,),
-            options={'model.backbone.init_cfg.checkpoint': encoder},
-            label=variant.fine_tuned,
-            amp=True,
-        )
+    """The plain fine-tuning of each stage-1 ablation."""
+    for variant in _VARIANTS:
+        config = f'configs/imagenet/g2sd_{variant.student}_cls_nosd.py'
+        yield fine_tuned(config, variant.stage1, variant.fine_tuned, amp=True)
 
 
 #: The same of stage 2: (task, table, setting, the main row's method, its run).
@@ -228,7 +228,7 @@ class _Stage2:
             needs=(f'g2sd_{student}_generic', self.teacher),
             options=self.options,
             label=f'{Path(self.config).name}_{self.setting}' if self.options else '',
-            amp=self.task != _FULL_PRECISION,
+            amp=self.task != FULL_PRECISION,
         )
 
     @property
@@ -250,6 +250,38 @@ _STAGE2_ABLATIONS = (
     _Stage2('seg', 'teacher', 'vitl', f'{_UPERNET}_from_vitl', 'vitl_upernet'),
     _Stage2('seg', 'teacher', 'vitl', 'ade20k/g2sd_vitt_upernet_from_vitl', 'vitl_upernet'),
 )
+
+
+#: Foundation models that teach stage 1: endings of their configs.
+FOUNDATION = ('dinov2', 'dinov3', 'siglip2')
+
+
+def _foundation_steps() -> Iterator[Step]:
+    """Stage 1 from each, whose weights timm fetches, and what is trained from it."""
+    for teacher, student in product(FOUNDATION, STUDENTS):
+        generic = f'g2sd_{student}_generic_{teacher}'
+        fetched = {'distillation.teacher.pretrained': True}
+        yield Step(f'configs/imagenet/{generic}.py', options=fetched, amp=True)
+        plain = f'configs/imagenet/g2sd_{student}_cls_nosd.py'
+        yield fine_tuned(plain, generic, f'g2sd_{student}_{teacher}_cls_nosd', amp=True)
+        for task, head in heads().items():
+            yield Step(
+                f'configs/{folder_of(task)}/g2sd_{student}_{head}_{teacher}.py',
+                needs=(generic, f'vitb_{head}'),
+                amp=task != FULL_PRECISION,
+            )
+
+
+def _foundation_rows() -> Iterator[Row]:
+    """The main rows of stage 1 from MAE, then the same from each foundation model."""
+    for student in STUDENTS:
+        for teacher in ('', *FOUNDATION):
+            setting, ending = teacher or f'mae{_DEFAULT}', f'_{teacher}' * bool(teacher)
+            plain = f'g2sd_{student}{ending}_cls_nosd'
+            yield Row('cls', 'g2sd_nosd', plain, table='teachers', setting=setting)
+            for task, head in heads().items():
+                name = f'g2sd_{student}_{head}{ending}'
+                yield Row(task, 'g2sd', name, table='teachers', setting=setting)
 
 
 #: Baselines whose teacher timm fetches: method -> the teacher's place in its config.
@@ -276,7 +308,7 @@ def _rows() -> Iterator[Row]:
         yield Row(task, method, step, table=table, setting=setting + _DEFAULT)
     yield Row('seg', 'teacher', 'vitl_upernet', table='teacher', setting='vitl')
     yield from (variant.row for variant in _STAGE2_ABLATIONS)
-    yield from teacher_rows()
+    yield from _foundation_rows()
     yield from baselines.rows()
     for row, data in product(_main_rows('cls'), ROBUSTNESS):
         config, metric = f'configs/robustness/{data}.py', 'mCE' if data == 'imagenet_c' else ''
@@ -291,7 +323,7 @@ PAPER = Suite(
         *_fine_tuned_variants(),
         Step('configs/ade20k/vitl_upernet.py', needs=('vitl_mae',), amp=True),
         *(variant.step for variant in _STAGE2_ABLATIONS),
-        *teacher_steps(),
+        *_foundation_steps(),
         *baselines.steps('configs/baselines/', _plain, pretrained=_FETCHED, amp=True),
     ),
     rows=tuple(_rows()),

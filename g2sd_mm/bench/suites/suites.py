@@ -156,16 +156,13 @@ class Suite:
 
     def _is_offered(self, row: Row, named: Mapping[str, Sequence[str]]) -> bool:
         """Whether a row is run without its task, table or itself being named, or one of them is."""
+        # their names ask for their rows of the main table
+        in_main = {row.method for row in self.rows if row.table == 'main'}
         return (row.task not in self.on_request or bool(named.get('task'))) and (
             row.table not in self.tables_on_request
             or bool(named.get('table'))
-            or (row.method in named.get('method', ()) and row.method not in self._main_methods)
+            or (row.method in named.get('method', ()) and row.method not in in_main)
         )
-
-    @property
-    def _main_methods(self) -> set[str]:
-        """Methods whose name asks for their rows of the main table."""
-        return {row.method for row in self.rows if row.table == 'main'}
 
     @property
     def usual_rows(self) -> tuple[Row, ...]:
@@ -196,6 +193,11 @@ class Suite:
 PAPER_TASKS = ('cls', 'det', 'seg')
 
 
+#: Of these, the task whose runs with a teacher are in float32: the release's distilling loop of
+#: detection ignores the setting.
+FULL_PRECISION = 'det'
+
+
 def heads() -> dict[str, str]:
     """Of the tasks of the paper's tables: key -> how their configs end."""
     return {key: TASKS[key].head for key in PAPER_TASKS}
@@ -212,6 +214,12 @@ def single_stage(student: str, task: str) -> str:
     """Name of the run without stage 1: ``vits_single_stage``, ``vits_single_stage_maskrcnn``."""
     head = '' if task == 'cls' else f'_{TASKS[task].head}'
     return f'{student}_single_stage{head}'
+
+
+def fine_tuned(config: str, encoder: str, label: str, amp: bool = False) -> Step:
+    """A config of plain fine-tuning, from the encoder of another run."""
+    start = {'model.backbone.init_cfg.checkpoint': f'work_dirs/{encoder}/weights.pth'}
+    return Step(config, needs=(encoder,), options=start, label=label, amp=amp)
 
 
 _OPTIONS = {'task': '--tasks', 'method': '--rows', 'student': '--students', 'table': '--tables'}
