@@ -7,10 +7,11 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..engine.hooks.console import PROGRESS
 from ..tasks import TASKS
 
 Points = list[tuple[int, float]]
@@ -20,7 +21,7 @@ Entry = dict[str, Any]
 SHAPES = 'shapes'
 
 
-@dataclass
+@dataclass(frozen=True)
 class Curve:
     """One run's way.
 
@@ -36,7 +37,7 @@ class Curve:
     task: str
     method: str
     seed: int
-    loss: Points = field(default_factory=list)
+    loss: Points
     terms: dict[str, Points] = field(default_factory=dict)
     metric: Points = field(default_factory=list)
     student: str = ''
@@ -67,9 +68,9 @@ def _of_work_dirs(folder: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[C
             continue
         row = known.get((int(seed), run.name))
         if row:
-            yield filled(_curve(row), entries)
+            yield _of_row(row, entries)
         elif not any(name in entry for entry in entries for name in logged):
-            yield filled(Curve('', run.name, int(seed)), entries)
+            yield curve('', run.name, int(seed), entries)
 
 
 def run_of(row: Mapping[str, Any]) -> str:
@@ -87,12 +88,12 @@ def _of_record(
         log = folder / 'rows' / f'{"_".join(names)}_seed{row["seed"]}.log'
         if log.is_file():
             entries = [_entry(line) for line in log.read_text().splitlines() if line]
-            yield filled(_curve(row), entries)
+            yield _of_row(row, entries)
 
 
-def _curve(row: Mapping[str, Any]) -> Curve:
+def _of_row(row: Mapping[str, Any], entries: Sequence[Entry]) -> Curve:
     # rows of files from before there was more than one student have no student
-    return Curve(row['task'], row['method'], row['seed'], student=row.get('student', ''))
+    return curve(row['task'], row['method'], row['seed'], entries, row.get('student', ''))
 
 
 def read_scalars(run: Path) -> list[Entry]:
@@ -103,9 +104,19 @@ def read_scalars(run: Path) -> list[Entry]:
     """
     entries: list[Entry] = []
     for log in sorted(run.glob('*/vis_data/scalars.json')):
-        later = entries_of(log.read_text().splitlines())
+        later = _whole_lines(log.read_text().splitlines())
         entries = [*_before(later, entries), *later]
     return entries
+
+
+def read_progress(run: Path) -> Entry | None:
+    """How far a run says that it is, and when it said so; None where it does not."""
+    try:
+        state = json.loads((run / PROGRESS).read_text())
+    except (OSError, ValueError):
+        return None
+    known = isinstance(state, dict) and isinstance(state.get('time'), (int, float))
+    return state if known else None
 
 
 def training_seconds(entries: Iterable[Entry]) -> float | None:
@@ -116,7 +127,7 @@ def training_seconds(entries: Iterable[Entry]) -> float | None:
     return seconds or None
 
 
-def entries_of(lines: Iterable[str]) -> list[Entry]:
+def _whole_lines(lines: Iterable[str]) -> list[Entry]:
     """The lines of a log, without one that was cut when its process was killed."""
     entries = []
     for line in lines:
@@ -158,13 +169,15 @@ def points(entries: Iterable[Mapping[str, Any]], name: str, factor: float = 1) -
     return found
 
 
-def filled(curve: Curve, entries: Sequence[Mapping[str, Any]]) -> Curve:
-    """Put entries into a curve."""
-    curve.loss = points(entries, 'loss')
-    if task := TASKS.get(curve.task):
-        curve.metric = points(entries, task.metrics[0].logged, task.metrics[0].factor)
-        return curve
+def curve(
+    task: str, method: str, seed: int, entries: Sequence[Entry], student: str = ''
+) -> Curve:
+    """The curve of what a run logged."""
+    found = Curve(task, method, seed, points(entries, 'loss'), student=student)
+    if task:
+        metric = TASKS[task].metrics[0]
+        return replace(found, metric=points(entries, metric.logged, metric.factor))
     terms = dict.fromkeys(key for entry in entries for key in entry if key.startswith('loss_'))
     if len(terms) > 1:  # else it is the loss
-        curve.terms = {term: points(entries, term) for term in terms}
-    return curve
+        return replace(found, terms={term: points(entries, term) for term in terms})
+    return found

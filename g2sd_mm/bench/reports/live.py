@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,13 +13,14 @@ from ...errors import UserError
 from ...progress import duration
 from ...tasks import TASKS
 from ...whole_files import page_bytes
-from ..logs import Curve, filled, read_scalars
+from ..logs import Curve, curve, read_progress, read_scalars
 from .blocks import Block, Cell, Grid, Paragraph, Section, Table
 from .page import page
 from .plots import curve_figures
 
 _DEPTH = 3  # folders below the one that is watched: seed0/vitb_cls of a suite's
 _QUIET = 120.0  # seconds without a word after which a run may have ended
+_GOING = 'under way'
 _SHOWN = 6  # runs with curves; of others a line
 
 
@@ -37,7 +37,7 @@ def live_page(folder: Path, refresh: int = 5) -> str:
                 list(_run(run, state, i < _SHOWN)))
         for i, (run, state) in enumerate(runs)
     ]  # fmt: skip
-    going = sum(_is_going(state) for _, state in runs)
+    going = sum(_where(state) == _GOING for _, state in runs)
     subtitle = f'{len(runs)} runs, {going} under way, at {time.strftime("%H:%M:%S")}'
     notes = [] if runs else [f'no run has begun in {folder} yet']
     return page(folder.name or str(folder), subtitle, notes, sections, refresh)
@@ -48,37 +48,30 @@ def runs_below(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     found = []
     for depth in range(_DEPTH + 1):
         for file in folder.glob('*/' * depth + PROGRESS):
-            try:
-                state = json.loads(file.read_text())
-            except (OSError, ValueError):
-                continue  # is being replaced
-            if isinstance(state, dict) and isinstance(state.get('time'), (int, float)):
+            if state := read_progress(file.parent):
                 found.append((file.parent, state))
     return sorted(found, key=lambda run: -run[1]['time'])
 
 
-def _is_going(state: Mapping[str, Any]) -> bool:
-    return state['step'] < state['steps'] and time.time() - state['time'] < _QUIET
+def _where(state: Mapping[str, Any]) -> str:
+    age = time.time() - state['time']
+    if state['step'] >= state['steps']:
+        return 'finished'
+    return _GOING if age < _QUIET else f'nothing heard for {duration(age)}: it may have been ended'
 
 
 def _run(run: Path, state: Mapping[str, Any], whole: bool) -> Iterator[Block]:
-    age = time.time() - state['time']
-    if state['step'] >= state['steps']:
-        where = 'finished'
-    elif age < _QUIET:
-        where = 'under way'
-    else:
-        where = f'nothing heard for {duration(age)}: it may have been ended'
-    yield Paragraph(f'{where}: {progress_line(state)}', '' if _is_going(state) else 'note')
+    where = _where(state)
+    yield Paragraph(f'{where}: {progress_line(state)}', '' if where == _GOING else 'note')
     if not whole:
         return
     entries = read_scalars(run)
     task = next((task for task in TASKS.values()
                  if any(task.metrics[0].logged in entry for entry in entries)), None)  # fmt: skip
-    curve = filled(Curve(task.key if task else '', run.name, 0), entries)
-    yield Table(*_figures(state, curve))
-    if curve.loss:
-        yield from curve_figures([curve])
+    way = curve(task.key if task else '', run.name, 0, entries)
+    yield Table(*_figures(state, way))
+    if way.loss:
+        yield from curve_figures([way])
     pictures = sorted((run / LAST_PREDICTIONS).glob('*.jpg'))
     if pictures:
         yield Paragraph('Predictions of the last validation.', 'note')
@@ -86,11 +79,11 @@ def _run(run: Path, state: Mapping[str, Any], whole: bool) -> Iterator[Block]:
 
 
 def _figures(
-    state: Mapping[str, Any], curve: Curve
+    state: Mapping[str, Any], way: Curve
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     known = {
-        'loss': curve.loss and f'{curve.loss[-1][1]:.4g}',
-        'last metric': curve.metric and f'{curve.metric[-1][1]:.2f}',
+        'loss': way.loss and f'{way.loss[-1][1]:.4g}',
+        'last metric': way.metric and f'{way.metric[-1][1]:.2f}',
         'images/s': state.get('images_per_second') and f'{state["images_per_second"]:,.0f}',
         'data wait': state.get('data_wait') is not None and f'{state["data_wait"]:.0%}',
         'memory': state.get('memory') and f'{state["memory"] / 1e9:.2f} GB',

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -85,6 +86,18 @@ def _read(path: str) -> Config:
     return Config.fromfile(find_config(path), import_custom_modules=False)
 
 
+def length_options(cfg: Config, length: int) -> dict[str, Any]:
+    """Entries that make a run as long, in what its config counts in, and validate at its end."""
+    key = 'max_epochs' if 'max_epochs' in cfg.train_cfg else 'max_iters'
+    names = ('val_interval', key) if cfg.get('val_dataloader') else (key,)
+    return {f'train_cfg.{name}': length for name in names}
+
+
+def runs_loaded(part: Any) -> list[str]:
+    """Names of the runs whose weights a config, or a part of one, names, each once."""
+    return list(dict.fromkeys(re.findall(r'work_dirs/([^/\']+)/', str(part))))
+
+
 def work_of(cfg: Config, images: int | None = None) -> Work:
     """The arithmetic of a raw training config.
 
@@ -142,11 +155,10 @@ def workload(cfg: Config) -> str:
 
 def amount(work: Work, root: str) -> str:
     """What a run trains, in words; ``root`` is the folder of its data."""
-    times = work.passes or 0.0
-    passes = f'{times:.{0 if times >= 10 else 1}f} passes over {work.images:,} images'
-    return (
-        f'{passes if times else ""} of {root}, {work.updates:,.0f} updates of {work.batch:,}'
-    ).lstrip()
+    passes = ''
+    if times := work.passes:
+        passes = f'{times:.{0 if times >= 10 else 1}f} passes over {work.images:,} images '
+    return f'{passes}of {root}, {work.updates:,.0f} updates of {work.batch:,}'
 
 
 def amounts(suite: Suite, rows: Sequence[Row], data: OwnData | None = None) -> Iterator[str]:
@@ -262,24 +274,16 @@ def _throughput(path: Path, content: dict[str, Any]) -> Throughput:
     """What counts of a file: compiled blocks first, which is how training runs on a GPU."""
     compiled: dict[Kind, float] = {}
     plain: dict[Kind, float] = {}
-    for figure, dtype, with_blocks in _steps(content['figures']):
-        key = _key(figure)
-        if key:
-            rates = compiled if with_blocks else plain
+    for figure in content['figures']:
+        dtype, *more = str(figure.get('variant') or figure.get('dtype') or '').split(', ')
+        # others are parts, steps that wait for data, options that are off, or emulated arithmetic
+        whole = figure.get('part', 'step') == 'step' and figure.get('counts', True)
+        if whole and dtype and set(more) <= {'compiled'} and (key := _key(figure)):
+            rates = compiled if more else plain
             rates.setdefault((key, dtype != 'float32'), figure['images_per_second'])
     slower = plain.keys() - compiled.keys()
     note = f'; {len(slower)} of its figures without compiled blocks' if slower else ''
     return Throughput({**plain, **compiled}, f'{path} ({_gpu(content)}{note})')
-
-
-def _steps(figures: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], str, bool]]:
-    """Whole steps as they are trained: figure, precision, and whether blocks were compiled."""
-    for figure in figures:
-        dtype, *more = str(figure.get('variant') or figure.get('dtype') or '').split(', ')
-        # others are parts, steps that wait for data, options that are off, or emulated arithmetic
-        whole = figure.get('part', 'step') == 'step' and figure.get('counts', True)
-        if whole and dtype and set(more) <= {'compiled'}:
-            yield figure, dtype, 'compiled' in more
 
 
 def _key(figure: dict[str, Any]) -> str | None:

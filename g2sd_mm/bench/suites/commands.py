@@ -47,17 +47,14 @@ class Launcher:
         """``action`` (train, test or probe) with its positional arguments and further options."""
         words = shlex.join(arguments)
         if self.kind == 'none':
-            start = f'python {script(f"{action}.py")} {words}'
-        elif self.kind == 'pytorch':
-            start = f'bash {script(f"dist_{action}.sh")} {words} {self.gpus}'
-        else:
-            name = shlex.join([self.partition, job])
-            per_node = min(self.gpus, 8)
-            start = (
-                f'GPUS={self.gpus} GPUS_PER_NODE={per_node} '
-                f'bash {script(f"slurm_{action}.sh")} {name} {words}'
-            )
-        return f'{start} {options}'
+            return f'python {script(f"{action}.py")} {words} {options}'
+        if self.kind == 'pytorch':
+            return f'bash {script(f"dist_{action}.sh")} {words} {self.gpus} {options}'
+        return (
+            f'GPUS={self.gpus} GPUS_PER_NODE={min(self.gpus, 8)} '
+            f'bash {script(f"slurm_{action}.sh")} {shlex.join([self.partition, job])} '
+            f'{words} {options}'
+        )
 
 
 #: Runs on this machine's cores, as their configs say.
@@ -89,7 +86,7 @@ def step_config(step: Step, runs: Path, launcher: Launcher) -> tuple[str, list[s
     Long options (own data, pipelines) are in a small config file, ``<runs>/configs/<step>.py``,
     which :func:`write_config` writes.
     """
-    options = {**step.options, **_batch_options(step, launcher)}
+    options = _options(step, launcher)
     words = ['--cfg-options', *option_words(options)] if options else []
     if len(shlex.join(words)) <= _LONG:
         return step.config, words
@@ -100,9 +97,9 @@ def write_config(step: Step, runs: Path, launcher: Launcher) -> None:
     """Write the small config that the step's commands name, if they name one."""
     config, _ = step_config(step, runs, launcher)
     if config != step.config:
-        options = {**step.options, **_batch_options(step, launcher)}
         Path(config).parent.mkdir(parents=True, exist_ok=True)
-        write_text(Path(config), config_over(find_config(step.config), options))
+        text = config_over(find_config(step.config), _options(step, launcher))
+        write_text(Path(config), text)
 
 
 def config_over(base: str, options: Mapping[str, Any]) -> str:
@@ -161,18 +158,18 @@ def _link_command(step: Step, runs: Path) -> str:
     return command
 
 
-def _batch_options(step: Step, launcher: Launcher) -> dict[str, Any]:
-    """The recipe's batch on another number of GPUs: fewer images or more on each."""
+def _options(step: Step, launcher: Launcher) -> dict[str, Any]:
+    """The step's, and the recipe's batch on another number of GPUs."""
     if not launcher.fits_batch:
-        return {}
+        return step.options
     work = work_of(raw_config(step.config, step.options))
     if work.processes == launcher.gpus:
-        return {}
+        return step.options
     if work.step % launcher.gpus:
         raise UserError(
             f'--gpus {launcher.gpus} does not divide the {work.step} images a step of {step.config}'
         )
-    return {'train_dataloader.batch_size': work.step // launcher.gpus}
+    return {**step.options, 'train_dataloader.batch_size': work.step // launcher.gpus}
 
 
 def evaluation_command(step: Step, row: Row, runs: Path, launcher: Launcher) -> str:

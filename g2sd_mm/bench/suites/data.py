@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torch.utils._pytree import tree_map
+
 from ...data_layouts import Choices
 from ...errors import UserError
 from ...runs.own_data import Source, find_source, pre_training
@@ -77,16 +79,14 @@ class OwnData:
 
     def hide(self, content: Any) -> Any:
         """A config's content with fingerprints for paths: the same data elsewhere are the same."""
-        if isinstance(content, dict):
-            return {key: self.hide(value) for key, value in content.items()}
-        if isinstance(content, (list, tuple)):
-            return [self.hide(value) for value in content]
-        if isinstance(content, str):
-            # one folder may lie in another
-            for root in sorted(self._places, key=len, reverse=True):
-                if content == root or content.startswith(f'{root}/'):
-                    return self._places[root] + content[len(root) :]
-        return content
+        return tree_map(self._hidden, content)
+
+    def _hidden(self, value: Any) -> Any:
+        # one folder may lie in another
+        for root in sorted(self._places, key=len, reverse=True):
+            if isinstance(value, str) and f'{value}/'.startswith(f'{root}/'):
+                return self._places[root] + value[len(root) :]
+        return value
 
     def apply(self, suite: Suite) -> Suite:
         """The suite's steps and rows of these tasks, on these data."""
@@ -113,7 +113,6 @@ def find_data(
     """Recognise folders by their layout.
 
     Args:
-        folders: of data.
         choices: where a folder can be read in two ways.
         task: that they have to be of; None takes any.
 

@@ -7,7 +7,6 @@ few updates tell whether a suite works on these data, before hours go into it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import Any
 from ...errors import UserError
 from ...tasks import TASKS, task_of
 from .. import methods
-from .budget import raw_config
+from .budget import length_options, raw_config, runs_loaded
 from .suites import Row, Step, Suite
 
-_LOADED = re.compile(r'work_dirs/([^/]+)/')
 UPDATES = 2  # of each run
 IMAGES = 16  # of the validation set that each run is judged by, the first ones
 _SMOKE = (
@@ -36,7 +34,6 @@ def with_custom_rows(suite: Suite, configs: Sequence[str]) -> Suite:
     into its record any more: a record has the rows of its suite alone.
 
     Args:
-        suite: with the runs and rows to go on from.
         configs: paths, each behind those whose weights it loads.
 
     Raises:
@@ -108,7 +105,7 @@ def _main_row(suite: Suite, path: str, cfg: Any) -> Row:
 def _needs(suite: Suite, path: str, cfg: Any) -> Iterator[str]:
     """The runs whose weights a config loads."""
     known = [step.name for step in suite.steps]
-    for name in dict.fromkeys(_LOADED.findall(str(cfg.to_dict()))):
+    for name in runs_loaded(cfg.to_dict()):
         if name not in known:
             raise UserError(
                 f'--add {path} loads work_dirs/{name}/, which no run leaves: give the config that '
@@ -120,12 +117,10 @@ def _needs(suite: Suite, path: str, cfg: Any) -> Iterator[str]:
 def _network(suite: Suite, cfg: Any) -> str:
     """``vits``, ... if a row of the suite trains the same architecture, else its own name."""
     arch = _architecture(cfg)
-    same = (row.student for row in suite.rows if _architecture_of(suite, row) == arch)
-    return next(same, arch)
-
-
-def _architecture_of(suite: Suite, row: Row) -> str:
-    return _architecture(raw_config(suite.step(row.step).config))
+    for row in suite.rows:
+        if _architecture(raw_config(suite.step(row.step).config)) == arch:
+            return row.student
+    return arch
 
 
 def _architecture(cfg: Any) -> str:
@@ -157,11 +152,8 @@ def _shortened(step: Step, updates: int) -> Step:
         'param_scheduler.0.warmup': 0,
         'default_hooks.logger.interval': 1,
     }
-    by_epoch = 'max_epochs' in cfg.train_cfg
-    length = 1 if by_epoch else steps
-    options['train_cfg.max_epochs' if by_epoch else 'train_cfg.max_iters'] = length
+    options |= length_options(cfg, 1 if 'max_epochs' in cfg.train_cfg else steps)
     if cfg.get('val_dataloader'):
-        options['train_cfg.val_interval'] = length
         options['val_dataloader.dataset.indices'] = IMAGES
     if cfg.model.type == 'MaskRCNN':
         # a network that has learnt nothing is sure of nothing, and without boxes are no figures

@@ -12,6 +12,8 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
+from torch.utils._pytree import tree_leaves
+
 from ...config.parts import LOADERS, named_imports, teachers_in
 from ...config.project import project_folder
 from ...provenance import READING, cache_key, file_digest
@@ -74,7 +76,6 @@ def digest(
     somebody's own that a teacher has, what it says, and its own modules.
 
     Args:
-        step, seed: what is run.
         needs: digests of the steps whose weights it loads.
         data: what the suite is run on, where it is not its own.
         amp: whether it is run in mixed precision.
@@ -96,7 +97,8 @@ def own_files(cfg: Mapping[str, Any]) -> list[Path]:
 
     Of a folder with a ``config.json``, as of Hugging Face, all files; of a file that beside it.
     """
-    named = [value for value in _texts(cfg) if value and not value.startswith('work_dirs/')]
+    texts = [value for value in tree_leaves(cfg) if isinstance(value, str)]
+    named = [value for value in texts if value and not value.startswith('work_dirs/')]
     files = [Path(value) for value in named if value.endswith(_WEIGHTS)]
     files += [file.with_name(_CONFIG) for file in files]
     for folder in (v for v in named if os.path.isfile(os.path.join(v, _CONFIG))):
@@ -111,14 +113,6 @@ def own_teachers(cfg: Mapping[str, Any]) -> list[str]:
     files = [config for config in configs if isinstance(config, str) and Path(config).is_file()]
     ours = project_folder() / 'configs'
     return [file for file in files if not Path(file).resolve().is_relative_to(ours)]
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list, tuple)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
 
 
 def _sources(modules: Iterable[str], seen: set[str]) -> Iterator[Path]:

@@ -18,11 +18,10 @@ from typing import Any
 
 from ...checkpoints.integrity import POINTER
 from ...checkpoints.record import read_sidecar
-from ...engine.hooks.console import PROGRESS
 from ...errors import RunError
 from ...unexpected import account_of
 from ...whole_files import write_text
-from ..logs import read_scalars, training_seconds
+from ..logs import read_progress, read_scalars, training_seconds
 from ..results import dataset_name
 from .budget import raw_config, train_root, work_of
 from .commands import Launcher, evaluation_command, evaluation_file, train_command, write_config
@@ -63,8 +62,8 @@ def begin(run: Path, digest: str, resume: bool = False) -> float | None:
         set_aside(run)
     elif note:
         saved = pointer.stat().st_mtime if pointer.is_file() else 0.0
-        if (progress := run / PROGRESS).is_file():  # a copy has the time of copying
-            saved = min(saved, json.loads(progress.read_text())['time'])
+        if progress := read_progress(run):  # a copy has the time of copying
+            saved = min(saved, progress['time'])
         seconds = note['seconds'] + max(saved - note['started'], 0.0)
     else:  # begun by hand: what its log knows of
         seconds = training_seconds(read_scalars(run)) or 0.0
@@ -85,14 +84,7 @@ def set_aside(run: Path) -> Path | None:
 def launch(
     step: Step, seed: int, runs: Path, launcher: Launcher, resume: bool = False, **how: Any
 ) -> Result:
-    """Train a step by its command.
-
-    Args:
-        step, seed: what is trained.
-        runs: gets the step's folder.
-        launcher: starts the command's processes.
-        resume: go on from the newest checkpoint.
-        how: of :func:`run_shell`.
+    """Train a step by its command, in a folder of ``runs``; ``how`` is of :func:`run_shell`.
 
     Raises:
         RunError: with the last line of the command's output, if it fails.

@@ -15,6 +15,7 @@ import mmcv
 import numpy as np
 
 from ...data_checks.masks import IGNORED
+from ...data_checks.overview import spread
 from ...tasks import TASKS, Image, Task
 from ...tasks.drawing import class_colour, draw_sample
 from ...text import one_line
@@ -45,10 +46,8 @@ def draw_pictures(
     that were trained before. A method of several students has a column for each.
 
     Args:
-        suite: whose main rows may be shown.
         rows: what was run; the other tasks' pictures stay as they are.
         runs: folder of one seed's runs.
-        folder: where the pictures go.
         say: told in a line what could not be drawn, and why; the others are drawn.
     """
     import g2sd_mm
@@ -164,19 +163,7 @@ def _draw_truth(cfg: Config, folder: Path, task: Task) -> list[str]:
 def _spread(dataset: Any, number: int) -> list[int]:
     """Images with as many classes as can be had, of some that are evenly taken; in their order."""
     tried = evenly(len(dataset), _TRIED * number)
-    classes = {i: _classes_in(dataset, i) for i in tried}
-    chosen: list[int] = []
-    seen: set[int] = set()
-    while len(chosen) < min(number, len(tried)):
-        left = [i for i in tried if i not in chosen]
-        if not any(classes[i] - seen for i in left):
-            seen = set()  # every class has one: each may have another
-        best = max(left, key=lambda i: len(classes[i] - seen))  # the first of equals
-        if not classes[best]:
-            return evenly(len(dataset), number)
-        chosen.append(best)
-        seen |= classes[best]
-    return sorted(chosen)
+    return [tried[i] for i in spread([_classes_in(dataset, i) for i in tried], number)]
 
 
 def _classes_in(dataset: Any, i: int) -> set[int]:

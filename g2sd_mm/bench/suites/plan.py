@@ -113,14 +113,15 @@ def describe(
         throughput: measured images a second.
     """
     steps = list(suite.steps_of(rows))
-    per_step = [_hours(step, launcher, throughput) for step in steps]
-    yield f'# suite {suite.name}: {len(rows)} rows, {len(steps)} steps, seeds {_words(seeds)}'
+    costs = [_cost(step, launcher, throughput) for step in steps]
+    numbers = ' '.join(map(str, seeds))
+    yield f'# suite {suite.name}: {len(rows)} rows, {len(steps)} steps, seeds {numbers}'
     yield f'# throughput: {throughput.source}'
     for seed in seeds:
         runs = folder / f'seed{seed}'
-        for number, (step, hours) in enumerate(zip(steps, per_step, strict=True), start=1):
+        for number, (step, (_, said)) in enumerate(zip(steps, costs, strict=True), start=1):
             yield ''
-            yield f'# {number}/{len(steps)} {step.name}: {_cost(step, hours)}'
+            yield f'# {number}/{len(steps)} {step.name}: {said}'
             write_config(step, runs, launcher)
             yield train_command(step, seed, runs, launcher, resume)
         for same in _evaluations(rows):
@@ -129,7 +130,7 @@ def describe(
                 yield f'# {row.table}: {row.task} {row.student} {row.method} {row.setting}'.rstrip()
             yield evaluation_command(suite.step(same[0].step), same[0], runs, launcher)
     yield ''
-    yield from _totals(steps, per_step, len(seeds))
+    yield from _totals([hours for hours, _ in costs], len(seeds))
     yield (
         f'# GPU hours are of training alone: {len(_evaluations(rows)) * len(seeds)} evaluations '
         'are not counted'
@@ -147,34 +148,27 @@ def _evaluations(rows: Sequence[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _words(values: Sequence[int]) -> str:
-    return ' '.join(map(str, values))
-
-
-def _hours(step: Step, launcher: Launcher, throughput: Throughput) -> float | None:
+def _cost(
+    step: Step, launcher: Launcher, throughput: Throughput
+) -> tuple[float | None, str]:
+    """GPU hours of a run, and in words what it does."""
     if step.file:
-        return 0.0
-    if not throughput.rates:
-        return None
+        return 0.0, 'published weights'
     cfg = raw_config(step.config, step.options)
-    return throughput.gpu_hours(workload(cfg), mixed_precision(step, launcher), work_of(cfg))
+    work, hours, spent = work_of(cfg), None, 'GPU hours not measured'
+    if throughput.rates:
+        hours = throughput.gpu_hours(workload(cfg), mixed_precision(step, launcher), work)
+    if hours is not None:
+        spent = f'{hours:.1f} GPU hours'
+    return hours, f'{amount(work, train_root(cfg))}; {spent}'
 
 
-def _cost(step: Step, hours: float | None) -> str:
-    if step.file:
-        return 'published weights'
-    cfg = raw_config(step.config, step.options)
-    spent = f'{hours:.1f} GPU hours' if hours is not None else 'GPU hours not measured'
-    return f'{amount(work_of(cfg), train_root(cfg))}; {spent}'
-
-
-def _totals(steps: Sequence[Step], hours: Sequence[float | None], seeds: int) -> Iterator[str]:
-    known = sum(h for h in hours if h is not None)
-    lacking = [step.name for step, h in zip(steps, hours, strict=True) if h is None]
-    if known:
-        yield f'# GPU hours of the steps that were measured: {known * seeds:,.1f}'
-    if lacking:
-        yield f'# GPU hours {NOT_MEASURED}: {len(lacking)} of {len(steps)} steps'
+def _totals(hours: Sequence[float | None], seeds: int) -> Iterator[str]:
+    known = [h for h in hours if h is not None]
+    if any(known):
+        yield f'# GPU hours of the steps that were measured: {sum(known) * seeds:,.1f}'
+    if lacking := len(hours) - len(known):
+        yield f'# GPU hours {NOT_MEASURED}: {lacking} of {len(hours)} steps'
 
 
 def local_commands(

@@ -42,10 +42,6 @@ class Record:
     def _stem(self, line: Mapping[str, Any]) -> Path:
         return self.folder / 'rows' / f'{self.source}_{_words(line)}'
 
-    def _file(self, row: Row, seed: int) -> Path:
-        line = {**vars(row), 'student': row.student, 'seed': seed}
-        return self._stem(line).with_suffix('.json')
-
     def files(self) -> dict[Path, dict[str, Any]]:
         """Files of this source's rows, by name, and what is in them.
 
@@ -88,15 +84,11 @@ class Record:
             ``command``, ``jobs`` and ``environment`` as they were at the row's evaluation, and how
             many ``rows`` are of it.
         """
-        ways: list[dict[str, Any]] = []
+        ways: dict[str, dict[str, Any]] = {}
         for _, _, kept in self._kept(digests):
             way = {key: kept[key] for key in HOW}
-            same = [known for known in ways if {**known, 'rows': 0} == {**way, 'rows': 0}]
-            if same:
-                same[0]['rows'] += 1
-            else:
-                ways.append({**way, 'rows': 1})
-        return ways
+            ways.setdefault(json.dumps(way, sort_keys=True), {**way, 'rows': 0})['rows'] += 1
+        return list(ways.values())
 
     def left_out(self, digests: Mapping[tuple[int, Row], str]) -> list[str]:
         """Names of this source's files that have none of these digests, and count no more.
@@ -115,7 +107,8 @@ class Record:
         self, digests: Mapping[tuple[int, Row], str]
     ) -> Iterator[tuple[tuple[int, Row], Path, dict[str, Any]]]:
         for (seed, row), digest in digests.items():
-            file = self._file(row, seed)
+            line = {**vars(row), 'student': row.student, 'seed': seed}
+            file = self._stem(line).with_suffix('.json')
             if file.is_file():
                 kept = json.loads(file.read_text())
                 if kept['digest'] == digest:
@@ -129,25 +122,20 @@ class Record:
 
         Args:
             results: of the run, for suite, command and environment.
-            line: the row.
-            digest: of the row.
             runs: folder of the seed's runs.
             steps: the row's step and what it needs, prerequisites first.
         """
         stem = self._stem(line)
         stem.parent.mkdir(parents=True, exist_ok=True)
-        made = {key: results[key] for key in HOW}
-        known = {'digest': digest, 'suite': results['suite'], **made, **self._data(line['task'])}
-        content = {**known, 'steps': list(steps), 'row': line}
+        content = {'digest': digest, **{key: results[key] for key in ('suite', *HOW)}}
+        if self.source != SHAPES:
+            marks = {key: mark for key, mark in self.fingerprints.items()
+                     if key in (line['task'], PRE_TRAINING)}  # fmt: skip
+            content |= {'data': self.source, 'fingerprints': marks}
+        content |= {'steps': list(steps), 'row': line}
         write_text(stem.with_suffix('.log'), '\n'.join(_log(runs / steps[-1])) + '\n')
         # last: where it is, the row is whole
         write_text(stem.with_suffix('.json'), json.dumps(content, indent=2) + '\n')
-
-    def _data(self, task: str) -> dict[str, Any]:
-        """What a row's file says of data that are not Shapes."""
-        marks = {key: self.fingerprints[key] for key in (task, PRE_TRAINING)
-                 if key in self.fingerprints}  # fmt: skip
-        return {} if self.source == SHAPES else {'data': self.source, 'fingerprints': marks}
 
     def write(self, results: Mapping[str, Any]) -> None:
         """All rows together: ``results.json``, of other sources ``results_<source>.json``."""

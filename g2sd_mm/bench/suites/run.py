@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from ..results import COMPARED, describe_environment, read_results
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
-from .jobs import longest_chains_first, run_graph
+from .jobs import RunProgress, longest_chains_first, run_graph
 from .launch import begin, end_all, launch, launch_test
 from .plan import with_given_files
 from .record import HOW, Record
-from .run_progress import RunProgress
 from .suites import Row, Step, Suite
 from .uses import described
 
@@ -61,12 +59,6 @@ class SuiteRun:
     data: OwnData | None = None
     bars: Bars | None = None
 
-    record: Record | None = field(init=False, default=None)
-    digests: dict[Key, str] = field(init=False, default_factory=dict)
-    known: Lines = field(init=False, default_factory=dict)
-    wanted: list[tuple[int, Row]] = field(init=False, default_factory=list)
-    finished: dict[Key, Result] = field(init=False, default_factory=dict)
-
     def plan(self) -> dict[Key, Sequence[Key]]:
         """Every step that is left to run -> the steps that it needs; one seed after the other.
 
@@ -78,10 +70,11 @@ class SuiteRun:
         self._every = sorted({*self.seeds, *(self.record.seeds() if self.record else ())})
         self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
         self._of_rows = row_digests(self.suite, self.digests)
-        self.known = self.record.find(self._of_rows) if self.record else {}
+        self.known: Lines = self.record.find(self._of_rows) if self.record else {}
         self.wanted = [
             (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
         ]
+        self.finished: dict[Key, Result] = {}
         return _graph(self.suite, self.wanted)
 
     def run(self) -> dict[str, Any]:
@@ -99,17 +92,16 @@ class SuiteRun:
         results: dict[str, Any] = {
             'suite': self.suite.name,
             **of_data,
-            **_said(self.suite),
-            **({'methods': self.suite.methods} if self.suite.methods else {}),
+            **_said(self.suite, 'note', 'recipe', 'tested', 'methods'),
             'command': self.command,
             'jobs': self.jobs,
             'environment': describe_environment(),
             'rows': list(self.known.values()),
         }
-        if self.data and not (self.folder / 'results.json').exists():
+        if data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
             self._write(results)
-        watch = RunProgress(self.suite, self.folder, self.bars, self.data)
+        watch = RunProgress(self.suite, self.folder, self.bars, data)
         made: Lines = {}
         try:
             for key, result in run_graph(graph, self._work, self.jobs, watch):
@@ -153,13 +145,35 @@ class SuiteRun:
         """A step and the evaluations of the rows that end in it."""
         seed, name = key
         step, runs = self.suite.step(name), self.folder / f'seed{seed}'
-        result = run_step(
-            step, seed, runs, finished, self.digests[key], self.launcher, self.resume, self.say,
-            **self._room(key),
-        )  # fmt: skip
-        if 'error' not in result:
-            ends = [row for s, row in self.wanted if (s, row.step) == key]
-            result['tests'] = dict(self._tests(step, ends, runs, key))
+        for need in step.needs:
+            if error := finished[seed, need].get('error'):
+                return {'error': f'needs {need}, which failed: {error}'}
+        try:
+            runs.mkdir(parents=True, exist_ok=True)
+            # two suites may need the step at once: the second one waits, and finds it done
+            told = f'seed {seed} {name}: another process runs it, and is waited for'
+            with file_lock(runs / f'.{name}.lock', told=lambda: self.say(told)):
+                result = self._reuse_or_train(step, runs, key)
+        except (Exception, SystemExit) as error:  # a broken row must not take the others with it
+            return {'error': account_of(error).line}
+        ends = [row for s, row in self.wanted if (s, row.step) == key]
+        return {**result, 'tests': dict(self._tests(step, ends, runs, key))}
+
+    def _reuse_or_train(self, step: Step, runs: Path, key: Key) -> Result:
+        place, digest = runs / step.name / 'result.json', self.digests[key]
+        if place.is_file():
+            known = json.loads(place.read_text())
+            # of a suite's folder that was copied or moved: its own file, not the first one's
+            own = place.with_name(Path(known['checkpoint']).name)
+            if known.get('digest') == digest and own.is_file():
+                return {**known, 'checkpoint': str(own), 'reused': True}
+        spent = begin(runs / step.name, digest, self.resume)
+        result = launch(
+            step, key[0], runs, self.launcher, spent is not None, **self._room(key)
+        )
+        result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
+        result |= {'digest': digest, 'commit': git_commit()}
+        write_text(place, json.dumps(result, indent=2))
         return result
 
     def _room(self, key: Key) -> dict[str, Any]:
@@ -215,56 +229,6 @@ def run_suite(
     return SuiteRun(suite, rows, seeds, folder, **how).run()
 
 
-def run_step(
-    step: Step,
-    seed: int,
-    runs: Path,
-    finished: Mapping[Key, Result],
-    digest: str,
-    launcher: Launcher = HERE,
-    resume: bool = False,
-    say: Say = print,
-    **how: Any,
-) -> Result:
-    """Result of one step: from disk if it is there, else by training; or what went wrong."""
-    broken = [need for need in step.needs if 'error' in finished[seed, need]]
-    if broken:
-        error = finished[seed, broken[0]]['error']
-        return {'error': f'needs {broken[0]}, which failed: {error}'}
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        # two suites may need the step at once: the second one waits, and finds it done
-        told = partial(say, f'seed {seed} {step.name}: another process runs it, and is waited for')
-        with file_lock(runs / f'.{step.name}.lock', told=told):
-            return _reuse_or_train(step, seed, runs, digest, launcher, resume, how)
-    except (Exception, SystemExit) as error:  # a broken row must not take the others with it
-        return {'error': account_of(error).line}
-
-
-def _reuse_or_train(
-    step: Step,
-    seed: int,
-    runs: Path,
-    digest: str,
-    launcher: Launcher,
-    resume: bool,
-    how: Mapping[str, Any],
-) -> Result:
-    place = runs / step.name / 'result.json'
-    if place.is_file():
-        known = json.loads(place.read_text())
-        # of a suite's folder that was copied or moved: its own file, not the first one's
-        own = place.with_name(Path(known['checkpoint']).name)
-        if known.get('digest') == digest and own.is_file():
-            return {**known, 'checkpoint': str(own), 'reused': True}
-    spent = begin(runs / step.name, digest, resume)
-    result = launch(step, seed, runs, launcher, spent is not None, **how)
-    result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
-    result |= {'digest': digest, 'commit': git_commit()}
-    write_text(place, json.dumps(result, indent=2))
-    return result
-
-
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:
     graph: dict[Key, Sequence[Key]] = {}
     for seed in dict.fromkeys(seed for seed, _ in wanted):
@@ -289,10 +253,9 @@ def _in_order(suite: Suite, lines: Mapping[tuple[int, Row], Result]) -> list[Res
     return [lines[seed, row] for seed in seeds for row in suite.rows if (seed, row) in lines]
 
 
-def _said(suite: Suite) -> dict[str, str]:
+def _said(suite: Suite, *names: str) -> dict[str, Any]:
     """What the suite has to say to a reader of its results."""
-    texts = {'note': suite.note, 'recipe': suite.recipe, 'tested': suite.tested}
-    return {name: text for name, text in texts.items() if text}
+    return {name: said for name in names if (said := getattr(suite, name))}
 
 
 def _compared(
@@ -391,7 +354,7 @@ def merge_rows(folder: Path) -> None:
     suite = with_given_files(suite_of(made['suite'], file))
     digests = row_digests(suite, all_digests(suite, record.seeds()))
     rows = _in_order(suite, record.find(digests))
-    kept = {key: made[key] for key in ('suite', *HOW)}
+    kept = {key: made[key] for key in ('suite', *HOW)} | _said(suite, 'note', 'recipe', 'tested')
     state = _state(suite, record, digests, rows)
     compared = _compared(suite, rows, folder / 'results.json')
-    record.write({**kept, **_said(suite), **state, **compared, 'rows': rows})
+    record.write({**kept, **state, **compared, 'rows': rows})

@@ -6,8 +6,7 @@ All of it follows from configs, so that unequal budgets are seen beside the figu
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,12 +18,10 @@ from ...config.parts import import_named_libraries, innermost_dataset, plain_mod
 from ...devices import on_meta_device
 from ...distill.loss_inputs import LOSS_OPTIONS
 from ..results import ARITHMETIC, IDENTITY, identity
-from .budget import raw_config, step_work
+from .budget import raw_config, runs_loaded, step_work
 from .data import OwnData
+from .measure import training_gflops
 from .suites import Row, Step, Suite
-from .training_compute import training_gflops
-
-_LOADED = re.compile(r'work_dirs/([^/\']+)/')
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,6 @@ class Uses:
         images: that all of these runs see together, each as often as it is seen.
         extra_params_m: millions of parameters that are trained beside the student and dropped:
             decoders, adapters, what losses have.
-        pflop: arithmetic of all of these runs in 1e15, forward and backward, with what teachers
-            answer in them; None where the images are not there to count it.
-        teachers_pflop: likewise that of the runs that trained the teachers.
     """
 
     labels: bool
@@ -49,12 +43,10 @@ class Uses:
     unlabelled: float
     images: int
     extra_params_m: float
-    pflop: float | None = None
-    teachers_pflop: float | None = None
 
 
 def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
-    """What a row of a suite uses, its arithmetic left out: sizes are counted, nothing computed."""
+    """What a row of a suite uses: sizes are counted, nothing computed."""
     steps = list(_student_steps(suite, suite.step(row.step)))
     cfgs = [raw_config(step.config, step.options) for step in steps]
     work = [step_work(step, data)[0] for step in steps]
@@ -70,28 +62,18 @@ def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
     )
 
 
-def arithmetic_of(
-    suite: Suite, row: Row, gflops: Callable[[Step], float | None], data: OwnData | None = None
-) -> dict[str, float | None]:
-    """Of a row's own runs, and of those that trained its teachers; see :class:`Uses`.
-
-    Args:
-        suite, row, data: as of :func:`uses_of`.
-        gflops: of a training image of a step, see :func:`training_gflops`.
-    """
-    own = list(_student_steps(suite, suite.step(row.step)))
-    others = [s for name in suite.chain(row.step) if (s := suite.step(name)) not in own]
-    counted = (_pflop(steps, gflops, data) for steps in (own, others))
-    return dict(zip(ARITHMETIC, counted, strict=True))
-
-
 def _pflop(
-    steps: Iterable[Step], gflops: Callable[[Step], float | None], data: OwnData | None
+    steps: Iterable[Step], counted: dict[str, float | None], data: OwnData | None
 ) -> float | None:
-    """Arithmetic of steps together, in 1e15; runs that a file stands in for have none."""
+    """Arithmetic of steps together, in 1e15; runs that a file stands in for have none.
+
+    ``counted`` keeps that of a training image of each step.
+    """
     total = 0.0
     for step in steps:
-        each = 0.0 if step.file else gflops(step)
+        if step.name not in counted:
+            counted[step.name] = 0.0 if step.file else training_gflops(step)
+        each = counted[step.name]
         if each is None:
             return None
         total += each * step_work(step, data)[0].seen / 1e6
@@ -106,34 +88,34 @@ def described(
 ) -> list[dict[str, Any]]:
     """:class:`Uses` of the rows that lines of ``results.json`` are of, with what tells them apart.
 
+    Beside it ``pflop``: arithmetic of all of these runs in 1e15, forward and backward, with what
+    teachers answer in them; ``teachers_pflop``: that of the runs that trained the teachers. None
+    where the images are not there to count it.
+
     Rows of teachers have none: they are no students.
 
     Args:
-        suite, lines, data: what is described.
         before: what this returned earlier. Arithmetic is not counted again where all else is the
             same: a detector's takes seconds.
     """
     there = {identity(line) for line in lines}
     known = {_without_arithmetic(line): line for line in before}
     counted: dict[str, float | None] = {}
-
-    def gflops(step: Step) -> float | None:
-        if step.name not in counted:
-            counted[step.name] = training_gflops(step)
-        return counted[step.name]
-
     found = []
     for row in suite.rows:
         names = identity(vars(row) | {'student': row.student})
         if row.method == 'teacher' or names not in there:
             continue
         uses = {**dict(zip(IDENTITY, names, strict=True)), **asdict(uses_of(suite, row, data))}
-        old = known.get(_without_arithmetic(uses), {})
+        old: Mapping[str, Any] = known.get(_without_arithmetic(uses), {})
         if any(old.get(key) is None for key in ARITHMETIC):
-            uses |= arithmetic_of(suite, row, gflops, data)
-        else:
-            uses |= {key: old[key] for key in ARITHMETIC}
-        found.append(uses)
+            own = list(_student_steps(suite, suite.step(row.step)))
+            others = [s for name in suite.chain(row.step) if (s := suite.step(name)) not in own]
+            old = {
+                key: _pflop(steps, counted, data)
+                for key, steps in zip(ARITHMETIC, (own, others), strict=True)
+            }
+        found.append(uses | {key: old[key] for key in ARITHMETIC})
     return found
 
 
@@ -146,7 +128,7 @@ def _student_steps(suite: Suite, step: Step) -> Iterator[Step]:
     """The runs whose weights the student has passed through, the first one first."""
     cfg = raw_config(step.config, step.options).to_dict()
     cfg.pop('distillation', None)
-    for name in dict.fromkeys(_LOADED.findall(str(cfg))):
+    for name in runs_loaded(cfg):
         if name in step.needs:
             yield from _student_steps(suite, suite.step(name))
     yield step
@@ -154,7 +136,7 @@ def _student_steps(suite: Suite, step: Step) -> Iterator[Step]:
 
 def _teachers(cfg: Any) -> Iterator[str]:
     for teacher in teachers_in(cfg.get('distillation')).values():
-        loaded = _LOADED.findall(str(teacher.get('checkpoint') or ''))
+        loaded = runs_loaded(teacher.get('checkpoint'))
         yield loaded[0] if loaded else str(teacher.get('model') or teacher.get('type'))
 
 
