@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ...tasks import TASKS
 from ...version import __version__
 from ...whole_files import write_text
 from ..reports.summary import retained
-from .plan import Plan, Wishes, describe
+from .plan import Plan, describe
 
 #: Task -> what Hugging Face calls it.
 _PIPELINES = {
@@ -69,31 +69,24 @@ class Figures:
         )
 
 
-def _sides(size: int | tuple[int, int] | None) -> str:
-    """Width first, as image viewers say it."""
-    return f'{size[1]}x{size[0]}' if isinstance(size, tuple) else str(size or '')
-
-
 def write_card(
     plan: Plan,
     student: Student,
     figures: Sequence[Figures],
     files: Sequence[Path],
     path: Path,
-    command: Callable[[Wishes], str],
+    command: str,
 ) -> Path:
-    """Write the card; returns its path.
+    """Write the card at ``path``, which it returns.
 
     Args:
-        plan: what was trained.
-        student: the trained one.
         figures: of all networks, the student's among them.
         files: beside the card.
-        path: of the card.
-        command: wishes -> command line that made it.
+        command: that made all of it.
     """
     own = next(figure for figure in figures if figure.method == 'g2sd')
     teacher = next((figure for figure in figures if figure.method == 'teacher'), None)
+    size = student.image_size
     less = TASKS[plan.task].metric(own.metric).lower_is_better
     text = _TEMPLATES.get_template('card.md.j2').render(
         name=plan.data.name,
@@ -110,10 +103,11 @@ def write_card(
         figures=figures,
         images=plan.data.size(str(plan.data.pictures.train)),
         classes=student.classes,
-        size=_sides(student.image_size),
+        # width first, as image viewers say it
+        size=f'{size[1]}x{size[0]}' if isinstance(size, tuple) else size or '',
         files=[file.name for file in files],
         choices=list(describe(plan)),
-        command=command(plan.wishes),
+        command=command,
         version=__version__,
         commit=git_commit(),
     )

@@ -34,35 +34,46 @@ _TEACHER_OF = {
     'demo-student': 'demo-teacher', 'demo-teacher': 'small', 'tiny': 'small', 'small': 'base',
     'base': 'large',
 }  # fmt: skip
+#: Those for a network of timm, the smallest one first.
+_TEACHERS = ('demo-teacher', 'small', 'base', 'large')
 _AUTOENCODERS = (Kind.MAE_FULL, Kind.MAE_RUN)
 _OF_TASK = {'cls': Kind.MM_CLASSIFIER, 'det': Kind.MM_DETECTOR, 'seg': Kind.MM_SEGMENTOR}
 _STRIDES = [4, 8, 16, 32]  # px, of the maps that necks of detection and segmentation take
 
 
 @dataclass(frozen=True)
-class Networks:
+class _Given:
+    """The large network, and what was given for it.
+
+    Attributes:
+        teacher: its size; ``decoder`` are width and depth of its decoder.
+        reasons: a line for each choice.
+        kind: of what was given: ``''`` for nothing, ``autoencoder``, ``task`` or ``encoder``.
+        file: that was given; empty for a hub name.
+        entry: ``distillation.teacher`` of stage 1, of an encoder; ``width`` is that of its answer.
+    """
+
+    teacher: EncoderSize
+    reasons: tuple[str, ...] = ()
+    kind: str = ''
+    file: str = ''
+    decoder: tuple[int, int] = (64, 2)
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    width: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks(_Given):
     """What is trained from what.
 
     Attributes:
         student: name; ``arch`` is its size, None of a network of timm, whose ``widths`` are those
             of its last four maps.
-        teacher: size of the large network; ``decoder`` are width and depth of its decoder.
-        kind: of what was given: ``''`` for nothing, ``autoencoder``, ``task`` or ``encoder``.
-        file: that was given; empty for a hub name.
-        entry: ``distillation.teacher`` of stage 1, of an encoder; ``width`` is that of its answer.
-        reasons: a line for each choice.
     """
 
     student: str
     arch: EncoderSize | None
     widths: tuple[int, ...]
-    teacher: EncoderSize
-    decoder: tuple[int, int] = (64, 2)
-    kind: str = ''
-    file: str = ''
-    entry: Mapping[str, Any] = field(default_factory=dict)
-    width: int = 0
-    reasons: tuple[str, ...] = ()
 
     @property
     def usual(self) -> bool:
@@ -89,25 +100,27 @@ def choose_networks(student: str | None, teacher: str | None, task: str) -> Netw
         UserError, CheckpointError: for what is unknown, or cannot teach or learn here.
     """
     student, reason = (student, 'as asked for') if student else _usual_student()
-    arch, widths = _student(student, task)
-    small = _size(student)
-    said = f'student {student}, an encoder of {small / 1e6:.1f} M parameters: {reason}'
+    arch, widths, small = _student(student, task)
+    larger = _TEACHER_OF.get(student) or next(
+        (name for name in _TEACHERS if _parameters(_in_patches(name)) > 1.5 * small), _TEACHERS[-1]
+    )
     if teacher:
-        found = _given(teacher, student, task)
+        found = _given(teacher, task, larger)
     else:
-        name = _teacher_of(student)
-        found = Networks(student, arch, widths, _in_patches(name), reasons=(
-            f'teacher {name}, an encoder of {_parameters(_in_patches(name)) / 1e6:.1f} M '
+        found = _Given(_in_patches(larger), (
+            f'teacher {larger}, an encoder of {_parameters(_in_patches(larger)) / 1e6:.1f} M '
             'parameters: the next larger network, pre-trained on your images, since no '
             '--teacher was given',
         ))  # fmt: skip
-    found = replace(found, arch=arch, widths=widths, reasons=(said, *found.reasons))
-    if _parameters(found.teacher) <= small:
+    size = _parameters(found.teacher)
+    if size <= small:
         raise UserError(
             f'--student {student} has {small / 1e6:.1f} M parameters and its teacher '
-            f'{_parameters(found.teacher) / 1e6:.1f} M: take a smaller student or a larger teacher'
+            f'{size / 1e6:.1f} M: take a smaller student or a larger teacher'
         )
-    return found
+    said = f'student {student}, an encoder of {small / 1e6:.1f} M parameters: {reason}'
+    known = {**vars(found), 'reasons': (said, *found.reasons)}
+    return Networks(student=student, arch=arch, widths=widths, **known)
 
 
 def _usual_student() -> tuple[str, str]:
@@ -119,10 +132,12 @@ def _usual_student() -> tuple[str, str]:
     )
 
 
-def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]:
-    """Size of a ViT of this project, or None and the widths of a timm network's last maps."""
+def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...], int]:
+    """Size of a ViT of this project, or None and the widths of a timm network's last maps; and
+    the encoder's parameters, those of a classifier left out."""
     if name in ENCODERS:
-        return _in_patches(name), ()
+        size = _in_patches(name)
+        return size, (), _parameters(size)
     if not timm.is_model(name.partition('.')[0]):
         # a student's mistyped name is more often one of ours
         raise UserError(f'--student {name}: there are {", ".join(ENCODERS)}, and all names of timm')
@@ -136,16 +151,8 @@ def _student(name: str, task: str) -> tuple[EncoderSize | None, tuple[int, ...]]
         )
     if task == 'depth':
         raise UserError(f'--student {name}: depth takes {", ".join(ENCODERS)}, no network of timm')
-    return None, tuple(level_widths(network)[-4:])
-
-
-def _size(name: str) -> int:
-    """Parameters of a student's encoder: of one of ours, or of timm without its classifier."""
-    if name in ENCODERS:
-        return _parameters(_in_patches(name))
-    with on_meta_device():
-        network = timm_network(name, '--student')
-    return sum(parameter.numel() for parameter in network.parameters())
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return None, tuple(level_widths(network)[-4:]), parameters
 
 
 def _in_patches(name: str) -> EncoderSize:
@@ -156,34 +163,27 @@ def _parameters(size: EncoderSize) -> int:
     return 12 * size.depth * size.embed_dim**2 + 3 * size.patch_size**2 * size.embed_dim
 
 
-def _teacher_of(student: str) -> str:
-    if student in _TEACHER_OF:
-        return _TEACHER_OF[student]
-    sizes = [name for name in ('demo-teacher', 'small', 'base', 'large')
-             if _size(name) > 1.5 * _size(student)]  # fmt: skip
-    return sizes[0] if sizes else 'large'
-
-
 # What was given ----------------------------------------------------------------------------------
 
 
-def _given(teacher: str, student: str, task: str) -> Networks:
+def _given(teacher: str, task: str, larger: str) -> _Given:
+    """``larger``: the network that learns beside the student where an encoder teaches."""
     name, _, file = teacher.partition('=')
     if Path(teacher).exists():
-        return _of_file(teacher, student, task)
+        return _of_file(teacher, task, larger)
     if file and timm.is_model(name.partition('.')[0]):
         if not Path(file).exists():
             raise UserError(f'--teacher {teacher}: no file {file}')
-        return _of_timm(name, student, {'checkpoint': file})
+        return _of_timm(name, larger, {'checkpoint': file})
     if timm.is_model(name.partition('.')[0]):
-        return _of_timm(name, student, {'pretrained': True})
+        return _of_timm(name, larger, {'pretrained': True})
     raise UserError(
         f'--teacher {teacher}: neither a file nor a name of timm {timm.__version__}; give a file '
         'of weights, a name (timm.list_pretrained() has them), or NAME=FILE'
     )
 
 
-def _of_file(file: str, student: str, task: str) -> Networks:
+def _of_file(file: str, task: str, larger: str) -> _Given:
     weights = read_weights(file, mmap=True)
     if reason := unsuitable(weights.state, weights.config):
         raise UserError(f'--teacher {file}: {reason}')
@@ -191,15 +191,15 @@ def _of_file(file: str, student: str, task: str) -> Networks:
     if facts.broken:
         raise UserError(f'--teacher {file}: {facts.notes[-1]}')
     if facts.kind in _AUTOENCODERS and facts.size.get('patch') == PATCH:
-        return _of_autoencoder(facts, file, student)
+        return _of_autoencoder(facts, file)
     if facts.kind in _AUTOENCODERS and facts.family:
         # patches of another size than the student's: its encoder sees whole images instead
         size = {768: 'base', 1024: 'large', 1280: 'huge'}.get(facts.size['width'])
         if size:
             model = f'vit_{size}_patch{facts.size["patch"]}_224.mae'
-            return _of_timm(model, student, {'checkpoint': file})
+            return _of_timm(model, larger, {'checkpoint': file})
     if facts.kind in (*_OF_TASK.values(), Kind.MAE_FINETUNED) and facts.family:
-        return _of_task(facts, file, student, task)
+        return _of_task(facts, file, task)
     teaching = how_to_teach(weights, facts.encoder, file) if facts.encoder else None
     if teaching is None or not teaching.teacher:
         why = teaching.reason if teaching else 'it is no encoder of images that can teach here'
@@ -207,25 +207,23 @@ def _of_file(file: str, student: str, task: str) -> Networks:
             f'--teacher {file} is {facts.title}: {why} (python tools/checkpoint.py inspect {file})'
         )
     model = str(teaching.teacher.get('model', file))
-    found = _of_encoder(model, dict(teaching.teacher), teaching.width, student, file)
-    note = (f'teacher {file}: {teaching.note}',) if teaching.note else ()
-    return replace(found, reasons=(*found.reasons, *note))
+    found = _of_encoder(model, dict(teaching.teacher), teaching.width, larger, file)
+    if not teaching.note:
+        return found
+    return replace(found, reasons=(*found.reasons, f'teacher {file}: {teaching.note}'))
 
 
-def _of_autoencoder(facts: Facts, file: str, student: str) -> Networks:
+def _of_autoencoder(facts: Facts, file: str) -> _Given:
     size = _size_of(facts, file)
     if 'decoder width' not in facts.size:
         raise UserError(f'--teacher {file}: its decoder is missing')
     decoder = (facts.size['decoder width'], facts.size['decoder depth'])
-    return Networks(
-        student, None, (), size, decoder, 'autoencoder', file,
-        reasons=(f'teacher {file}: {facts.title}, so its pre-training is left out',),
-    )  # fmt: skip
+    reason = f'teacher {file}: {facts.title}, so its pre-training is left out'
+    return _Given(size, (reason,), 'autoencoder', file, decoder)
 
 
-def _of_task(facts: Facts, file: str, student: str, task: str) -> Networks:
-    wanted = _OF_TASK.get(task)
-    if facts.kind is not wanted:
+def _of_task(facts: Facts, file: str, task: str) -> _Given:
+    if facts.kind is not _OF_TASK.get(task):
         raise UserError(
             f'--teacher {file} is {facts.title}, and the data are of {TASKS[task].name}: give a '
             'teacher of that task, a masked autoencoder or another encoder'
@@ -238,10 +236,8 @@ def _of_task(facts: Facts, file: str, student: str, task: str) -> Networks:
         )
     entry = {'type': 'EncoderTeacher', 'img_size': 7 * PATCH, 'checkpoint': file}
     size = _size_of(facts, file)
-    return Networks(
-        student, None, (), size, (64, 2), 'task', file, entry, size.embed_dim,
-        (f'teacher {file}: {facts.title}, fine-tuned already; its encoder teaches stage 1',),
-    )  # fmt: skip
+    reason = f'teacher {file}: {facts.title}, fine-tuned already; its encoder teaches stage 1'
+    return _Given(size, (reason,), 'task', file, entry=entry, width=size.embed_dim)
 
 
 def _size_of(facts: Facts, file: str) -> EncoderSize:
@@ -256,7 +252,7 @@ def _size_of(facts: Facts, file: str) -> EncoderSize:
     )
 
 
-def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
+def _of_timm(model: str, larger: str, weights: Mapping[str, Any]) -> _Given:
     with on_meta_device():
         try:
             network = timm.create_model(model, num_classes=0)
@@ -270,16 +266,15 @@ def _of_timm(model: str, student: str, weights: Mapping[str, Any]) -> Networks:
         entry['block'] = block
     if not gives_class_token(network):
         entry['cls'] = 'mean'
-    return _of_encoder(model, entry, width, student, str(weights.get('checkpoint', '')))
+    return _of_encoder(model, entry, width, larger, str(weights.get('checkpoint', '')))
 
 
 def _of_encoder(
-    model: str, entry: Mapping[str, Any], width: int, student: str, file: str
-) -> Networks:
-    name = _teacher_of(student)
+    model: str, entry: Mapping[str, Any], width: int, larger: str, file: str
+) -> _Given:
     where = file or 'weights from the hub that timm names'
-    return Networks(
-        student, None, (), _in_patches(name), (64, 2), 'encoder', file, entry, width,
-        (f'teacher {model} ({where}): it teaches two networks without labels, the student and '
-         f'{name}, which is then fine-tuned on your labels and teaches stage 2',),
-    )  # fmt: skip
+    reason = (
+        f'teacher {model} ({where}): it teaches two networks without labels, the student and '
+        f'{larger}, which is then fine-tuned on your labels and teaches stage 2'
+    )
+    return _Given(_in_patches(larger), (reason,), 'encoder', file, entry=entry, width=width)

@@ -9,7 +9,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ...distill.teacher_metric import known_metric
 from ...errors import RunError, UserError
 from ...export import export_student
 from ...image_files import is_stray
+from ...models.positions import height_and_width
 from ...progress import Bars
 from ...runs.work_dir import check_work_dir, work_dir_lock
 from ...students import Student, load_student
@@ -31,6 +32,7 @@ from ...whole_files import write_text
 from ..reports.page import render
 from ..reports.summary import summarise
 from ..reports.tables import text_table
+from ..results import judged_by
 from ..suites.commands import HERE, config_over, train_command
 from ..suites.data import OwnData
 from ..suites.jobs import default_jobs
@@ -39,7 +41,7 @@ from ..suites.run import run_suite
 from .card import Figures, write_card
 from .kept_answers import FOLDER, size_of
 from .plan import Plan, Wishes, describe, look_at, make_plan, same_choices, seconds_of
-from .trial import Trial, fit_to_time, jobs_in_memory, measured, plain, try_out
+from .trial import Trial, fit_to_time, jobs_in_memory, measured, try_out
 
 _PLAN = 'plan.json'
 _LEAST_ROOM = 1e9  # bytes on the disk
@@ -234,7 +236,7 @@ def _write_plan(folder: Path, plan: Plan, trial: Trial) -> None:
         'wishes': plan.wishes.plain(),
         'fingerprints': plan.data.fingerprints,
         'scale': plan.scale,
-        'trial': plain(trial),
+        'trial': asdict(trial),
     }
     write_text(folder / _PLAN, json.dumps(content, indent=1))
 
@@ -263,7 +265,7 @@ def _write_configs(plan: Plan, folder: Path) -> Iterator[str]:
 
 def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> Made:
     results = run_suite(
-        plan.suite, plan.rows, plan.suite.seeds, folder, jobs=jobs, say=say,
+        plan.suite, plan.suite.rows, plan.suite.seeds, folder, jobs=jobs, say=say,
         command=_command(plan.wishes), data=plan.data, bars=bars,
     )  # fmt: skip
     failed = [row for row in results['rows'] if 'error' in row]
@@ -272,8 +274,8 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
     runs = folder / f'seed{plan.wishes.seed}'
     for place in (runs, folder / 'trial' / runs.name):  # no run needs the answers any more
         shutil.rmtree(place / FOLDER, ignore_errors=True)
-    draw_pictures(plan.suite, plan.rows, runs, folder / 'pictures', say)
-    figures = [_figures(plan, row) for row in results['rows']]
+    draw_pictures(plan.suite, plan.suite.rows, runs, folder / 'pictures', say)
+    figures = [_figures(row) for row in results['rows']]
     for row, figure in zip(results['rows'], figures, strict=True):
         row['milliseconds'] = round(figure.milliseconds, 2)
     write_text(folder / 'results.json', json.dumps(results, indent=2))
@@ -309,22 +311,19 @@ def _command(wishes: Wishes) -> str:
     return shlex.join([*words, '--seed', str(wishes.seed)])
 
 
-def _figures(plan: Plan, row: dict[str, Any]) -> Figures:
+def _figures(row: dict[str, Any]) -> Figures:
     """What one network is worth, how large it is and how long an image takes it."""
     weights = Path(row['checkpoint'])
-    known = plan.row(row['method'])
-    assert known is not None
-    student = load_student(weights)
+    student, metric = load_student(weights), judged_by(row)
     return Figures(
-        row['method'], known.judged_by, row['metrics'][known.judged_by], row['params_m'],
+        row['method'], metric, row['metrics'][metric], row['params_m'],
         weights.stat().st_size / 1e6, _milliseconds(student),
     )  # fmt: skip
 
 
 def _milliseconds(student: Student) -> float:
     """Median time of a prediction of one image of the training's size, on this machine's CPU."""
-    size = student.image_size or 224
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = height_and_width(student.image_size or 224)
     pixels = torch.zeros(height, width, student.in_channels, dtype=torch.uint8).numpy()
     times = []
     for _ in range(_TIMED + 2):
@@ -355,5 +354,6 @@ def _deliver(
         notes.append(f'no ONNX file was written: {account_of(error).line}')
     for note in notes:
         say(f'note: {note}')
-    files.append(write_card(plan, student, figures, files, folder / 'README.md', _command))
+    command = _command(plan.wishes)
+    files.append(write_card(plan, student, figures, files, folder / 'README.md', command))
     return weights, files

@@ -11,10 +11,18 @@ from ...data_layouts import Choices
 from ...errors import DataError, UserError
 from ...image_files import is_image
 from ...tasks import TASKS
-from ..suites.budget import raw_config, refuse_too_few, step_work, train_root, work_of
+from ..suites.budget import (
+    Work,
+    length_options,
+    raw_config,
+    refuse_too_few,
+    step_work,
+    train_root,
+    work_of,
+)
 from ..suites.catalogue import MINI
 from ..suites.data import OwnData, find_data
-from ..suites.suites import Row, Step, Suite
+from ..suites.suites import Step, Suite
 from .given import Networks, choose_networks
 from .kept_answers import kept_answers, size_of, views_of
 from .networks import FROM_ENCODER, PATCH, PRE_TRAINING, STAGE_1, use_networks
@@ -25,6 +33,10 @@ MOST_PASSES = {'without labels': 800, 'with labels': 200}
 TWIN = 'g2sd_nosd'
 _METHODS = ('teacher', TWIN, 'g2sd')
 _SEED = 0
+_SLICED = (
+    'start: the student starts as a slice of its teacher, which is as deep, with heads as wide, so '
+    'it needs no stage 1'
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ class Plan:
     """Runs on own data.
 
     Attributes:
-        suite: with the runs as steps and the table rows as rows.
+        suite: with the runs as steps and the table rows as rows, the teacher's first.
         scale: length of the runs, 1 for that of the mini suite.
         networks: that are trained.
         reasons: one line for each choice.
@@ -85,15 +97,6 @@ class Plan:
     def task(self) -> str:
         """cls, det, seg or depth."""
         return self.data.tasks[0]
-
-    @property
-    def rows(self) -> list[Row]:
-        """The rows, teacher first."""
-        return list(self.suite.rows)
-
-    def row(self, method: str) -> Row | None:
-        """The row of a method; None without one."""
-        return next((row for row in self.suite.rows if row.method == method), None)
 
     def steps(self) -> list[Step]:
         """The runs, in an order that can be run."""
@@ -154,12 +157,11 @@ def make_plan(
     Raises:
         UserError: if there are too few images for a single update.
     """
-    methods = _METHODS if wishes.twin else tuple(m for m in _METHODS if m != TWIN)
     task = data.tasks[0]
     networks = networks or choose_networks(wishes.student, wishes.teacher, task)
     suite = use_networks(data.apply(MINI), networks, task)
-    rows = [r for r in suite.rows if r.table == 'main' and r.method in methods]
-    rows.sort(key=lambda row: _METHODS.index(row.method))
+    main = {row.method: row for row in suite.rows if row.table == 'main'}
+    rows = [main[method] for method in _METHODS if method != TWIN or wishes.twin]
     suite = replace(
         suite, name='distill', rows=tuple(rows), seeds=(wishes.seed,), record=None, recipe='',
         note='',
@@ -170,26 +172,24 @@ def make_plan(
         raise UserError(f'{error}: add images, a hundred of a class are a beginning') from error
     reasons = [
         f'task {TASKS[task].name}: how {wishes.data} is laid out', *networks.reasons,
-        *_start(networks), *_images(suite, rows), *data.notes,
+        *([_SLICED] if networks.sliceable else []), *_images(suite.step(rows[-1].step)),
+        *data.notes,
     ]
-    student = next(row for row in rows if row.method == 'g2sd')
-    wanted = 1.0
+    student, wanted = rows[-1].step, 1.0
     if wishes.epochs:
-        usual = _usual(suite.step(student.step), data)
-        wanted = wishes.epochs * usual.images / usual.seen
+        images, usual = _usual(suite.step(student), data)
+        wanted = wishes.epochs * images / usual.seen
     scale = wanted if scale is None else scale
-    needed = list(suite.steps_of(rows))
-    lengths = {step.name: _fitted(step, data, scale) for step in needed if not step.file}
-    steps = [
-        replace(step, options={**step.options, **lengths[step.name].options})
-        if step.name in lengths
-        else step
-        for step in needed
-    ]
-    limited = dict.fromkeys(length.limited for length in lengths.values() if length.limited)
+    steps: list[Step] = []
+    limited: dict[str, None] = {}
+    for step in suite.steps_of(rows):
+        if not step.file:
+            step, limit = _fitted(step, data, scale)
+            limited |= dict.fromkeys(limit)
+        steps.append(step)
     suite = replace(suite, steps=tuple(steps))
     if wishes.epochs and (scale < 0.99 * wanted or not limited):
-        epochs = step_work(suite.step(student.step), data)[0].passes or 0.0
+        epochs = step_work(suite.step(student), data)[0].passes or 0.0
         why = ', to fit the time' if scale < 0.99 * wanted else ''
         reasons.append(
             f'length: {epochs:.3g} epochs of fine-tuning for the {wishes.epochs:g} asked for{why}'
@@ -207,17 +207,9 @@ def make_plan(
     return Plan(wishes, data, suite, networks, scale, tuple(reasons))
 
 
-def _start(networks: Networks) -> Iterator[str]:
-    if networks.sliceable:
-        yield (
-            'start: the student starts as a slice of its teacher, which is as deep, with heads as '
-            'wide, so it needs no stage 1'
-        )
-
-
-def _images(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
+def _images(student: Step) -> Iterator[str]:
     """What the student sees, and how much of it at once."""
-    last = raw_config(suite.step(rows[-1].step).config, suite.step(rows[-1].step).options)
+    last = raw_config(student.config, student.options)
     size, patch = last.model.backbone.get('img_size'), PATCH
     if isinstance(size, int):
         yield (
@@ -227,58 +219,37 @@ def _images(suite: Suite, rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-@dataclass(frozen=True)
-class _Length:
-    options: Mapping[str, Any]
-    limited: str = ''
-
-
-@dataclass(frozen=True)
-class _Usual:
-    """A run at the length that its config has on the generated data."""
-
-    images: int  # of the own data
-    seen: int
-    batch: int
-
-
-def _usual(step: Step, data: OwnData) -> _Usual:
+def _usual(step: Step, data: OwnData) -> tuple[int, Work]:
+    """Images of the own data, and a run at the length that its config has on the generated data."""
     # at the length of its recipe: folders are those of the generated data
     length = {key: step.options[key] for key in step.options if key.startswith('train_cfg.')}
-    raw = raw_config(step.config, length)
-    batch = raw.auto_scale_lr.base_batch_size
     own = raw_config(step.config, step.options)
-    images = data.size(train_root(own)) or 0
-    return _Usual(images, work_of(raw).seen, batch)
+    return data.size(train_root(own)) or 0, work_of(raw_config(step.config, length))
 
 
-def _fitted(step: Step, data: OwnData, scale: float) -> _Length:
-    usual = _usual(step, data)
+def _fitted(step: Step, data: OwnData, scale: float) -> tuple[Step, list[str]]:
+    """The step at this length, and what it is limited by."""
+    images, usual = _usual(step, data)
     cfg = raw_config(step.config, step.options)
     kind = 'with labels' if cfg.get('val_dataloader') else 'without labels'
-    most = MOST_PASSES[kind] * usual.images
-    seen = min(usual.seen * scale, most)
-    limited = (
-        f'{MOST_PASSES[kind]} passes over {usual.images:,} images {kind}'
-        if seen == most and usual.seen * scale > most
-        else ''
-    )
-    options: dict[str, Any] = {}
+    most = MOST_PASSES[kind] * images
+    seen, limited = usual.seen * scale, []
+    if seen > most:
+        seen = most
+        limited.append(f'{MOST_PASSES[kind]} passes over {images:,} images {kind}')
+    options = dict(step.options)
     if 'max_epochs' in cfg.train_cfg:
         # the loader drops what is left over at the end of an epoch
-        length = max(1, round(seen / (usual.images // usual.batch * usual.batch)))
-        options['train_cfg.max_epochs'] = length
+        length = max(1, round(seen / (images // usual.step * usual.step)))
     else:
-        length = max(10, round(seen / usual.batch))
-        options['train_cfg.max_iters'] = length
+        length = max(10, round(seen / usual.step))
         options['default_hooks.checkpoint.interval'] = max(1, length // 4)
     warmup = cfg.param_scheduler[0].get('warmup', 0)
     options['param_scheduler.0.warmup'] = min(warmup, length // 5)
-    if kind == 'with labels':
-        options['train_cfg.val_interval'] = length
-    cfg = raw_config(step.config, {**step.options, **options})
-    options |= kept_answers(cfg, work_of(cfg, usual.images))
-    return _Length(options, limited)
+    options |= length_options(cfg, length)
+    cfg = raw_config(step.config, options)
+    options |= kept_answers(cfg, work_of(cfg, images))
+    return replace(step, options=options), limited
 
 
 def describe(plan: Plan) -> Iterator[str]:

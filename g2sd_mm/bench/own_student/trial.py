@@ -9,9 +9,8 @@ import resource
 import statistics
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from ...errors import RunError, UserError
 from ...image_files import files_below, is_image
@@ -72,11 +71,7 @@ class Trial:
 def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Trial:
     """Every run of the plan for a few updates, and its evaluation on a few images.
 
-    Args:
-        plan: what is tried.
-        folder: of the trial's runs; what was tried before is not tried again.
-        jobs: runs at once, as in earnest.
-        bars: that show how far it is.
+    What was tried before in the folder is not tried again.
 
     Raises:
         RunError: with the first error, if a run does not work.
@@ -104,13 +99,14 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
         if step.file:
             continue
         logged = read_scalars(run)
+        whole = json.loads((run / 'result.json').read_text())['train_seconds']
         times = [entry['time'] for entry in logged if 'loss' in entry and 'time' in entry]
         half = len(times) // 2 if views_of(step) else len(times)
         update[step.name] = statistics.median(times[:half][-_COUNTED:])
         if views_of(step):
             known[step.name] = statistics.median(times[half:][-_COUNTED:])
         tested = [entry['time'] for entry in logged if 'loss' not in entry and 'time' in entry]
-        start[step.name] = max(_seconds(run) - sum(times), 0.0)
+        start[step.name] = max(whole - sum(times), 0.0)
         if tested:
             loader = raw_config(step.config, step.options).val_dataloader
             each = statistics.median(tested) / min(loader.batch_size, IMAGES, validated)
@@ -180,10 +176,6 @@ def jobs_in_memory(jobs: int, each: float = _USUAL_MEMORY) -> int:
     return max(1, min(jobs, int(free // max(each, 1.0))))
 
 
-def _seconds(run: Path) -> float:
-    return float(json.loads((run / 'result.json').read_text())['train_seconds'])
-
-
 def time_of(plan: Plan, trial: Trial, jobs: int) -> float:
     """Seconds that the plan's runs take, several at once, each after those that it needs."""
     free = [0.0] * jobs
@@ -246,8 +238,3 @@ def measured(plan: Plan, trial: Trial, jobs: int) -> list[str]:
         + (f', {trial.memory / 1e9:.1f} GB of memory each' if trial.memory else '')
     )
     return lines
-
-
-def plain(trial: Trial) -> dict[str, Any]:
-    """For JSON."""
-    return asdict(trial)

@@ -61,7 +61,7 @@ def folder(tmp_path_factory):
 
 def test_teacher_student_and_twin_are_trained(folder):
     plan = plan_of(Wishes(folder))
-    assert [row.method for row in plan.rows] == ['teacher', 'g2sd_nosd', 'g2sd']
+    assert [row.method for row in plan.suite.rows] == ['teacher', 'g2sd_nosd', 'g2sd']
     assert sorted(step.name for step in plan.steps()) == sorted(STEPS)
     alone = plan_of(Wishes(folder, twin=False))
     assert 'g2sd_vits_cls_nosd' not in [step.name for step in alone.steps()]
