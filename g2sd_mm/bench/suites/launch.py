@@ -10,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,7 +34,6 @@ _LIBC = ctypes.CDLL(None)
 #: Note in a run's folder: the configuration that it was begun with, when, and seconds so far.
 BEGUN = 'begun.json'
 _running: set[subprocess.Popen] = set()
-_guard = threading.Lock()
 _measuring = threading.Lock()
 
 
@@ -44,7 +41,7 @@ def begin(run: Path, digest: str, resume: bool = False) -> float | None:
     """Note in a run's folder that it begins, or goes on from its newest checkpoint.
 
     It goes on if it was begun with the same configuration. A folder of anything else is set aside
-    under another name: it may be the work of weeks.
+    as ``<run>_before_<N>``: it may be the work of weeks.
 
     Args:
         run: work dir.
@@ -59,7 +56,9 @@ def begin(run: Path, digest: str, resume: bool = False) -> float | None:
     goes_on = note['digest'] == digest if note else resume
     seconds = 0.0
     if not goes_on:
-        set_aside(run)
+        if run.is_dir() and any(run.iterdir()):
+            names = (run.with_name(f'{run.name}_before_{number}') for number in count(1))
+            run.rename(next(name for name in names if not name.exists()))
     elif note:
         saved = pointer.stat().st_mtime if pointer.is_file() else 0.0
         if progress := read_progress(run):  # a copy has the time of copying
@@ -71,14 +70,6 @@ def begin(run: Path, digest: str, resume: bool = False) -> float | None:
     now = {'digest': digest, 'started': time.time(), 'seconds': round(seconds, 1)}
     write_text(place, json.dumps(now))
     return seconds if goes_on else None
-
-
-def set_aside(run: Path) -> Path | None:
-    """Rename a run's folder to ``<run>_before_<N>``; None if it is not there or empty."""
-    if not run.is_dir() or not any(run.iterdir()):
-        return None
-    names = (run.with_name(f'{run.name}_before_{number}') for number in count(1))
-    return run.rename(next(name for name in names if not name.exists()))
 
 
 def launch(
@@ -201,8 +192,11 @@ def run_shell(
             env=environment,
             preexec_fn=prepare,
         )
-        with _registered(process):
+        _running.add(process)
+        try:
             code = process.wait()
+        finally:
+            _running.discard(process)
     if code:
         lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]
         said = [line.removeprefix('error: ') for line in lines if line.startswith('error: ')]
@@ -217,21 +211,9 @@ def _killed(code: int) -> str:
     return f'killed with {name}{why}'
 
 
-@contextmanager
-def _registered(process: subprocess.Popen) -> Iterator[None]:
-    with _guard:
-        _running.add(process)
-    try:
-        yield
-    finally:
-        with _guard:
-            _running.discard(process)
-
-
 def end_all() -> None:
     """End every command that is running: the suite is over, or was interrupted."""
-    with _guard:
-        left = list(_running)
+    left = list(_running)  # threads change the set meanwhile
     for process in left:
         process.terminate()
     for process in left:
