@@ -124,8 +124,7 @@ def inputs_of(cfg: Mapping[str, Any], size: Size | None = None) -> Inputs:
         size: of the images, where they have been seen.
     """
     preprocessor = preprocessor_of(cfg)
-    classifies = cfg.get('default_scope') == 'mmpretrain'
-    if size is None and classifies:
+    if size is None and cfg.get('default_scope') == 'mmpretrain':
         size = cut_of(pipeline_of(cfg, 'test_dataloader', 'val_dataloader', *LOADERS)).size
     return Inputs(
         size,
@@ -135,8 +134,20 @@ def inputs_of(cfg: Mapping[str, Any], size: Size | None = None) -> Inputs:
     )
 
 
+def reading(
+    pipeline: Sequence[Mapping[str, Any]],
+) -> tuple[Mapping[str, Any] | None, Sequence[Mapping[str, Any]]]:
+    """The step that reads files, and the others; None where the data set itself gives pixels.
+
+    mmpretrain's sets of CIFAR (RGB) and MNIST (grey) do.
+    """
+    if any('Load' in str(step) for step in pipeline):
+        return pipeline[0], pipeline[1:]
+    return (None, pipeline) if pipeline else ({}, ())
+
+
 def channel_order(
-    preprocessor: Mapping[str, Any], pipeline: Iterable[Mapping[str, Any]] = ()
+    preprocessor: Mapping[str, Any], pipeline: Sequence[Mapping[str, Any]] = ()
 ) -> str | None:
     """The order that a network sees: that of the reader (BGR), turned by the preprocessor or not.
 
@@ -144,9 +155,10 @@ def channel_order(
     """
     if not preprocessor or len(preprocessor.get('mean') or (0, 0, 0)) != 3:
         return None
-    read = next((step.get('channel_order') or 'bgr' for step in pipeline), 'bgr')
+    step, _ = reading(pipeline)
+    order = 'rgb' if step is None else step.get('channel_order') or 'bgr'
     turned = any(preprocessor.get(key) for key in ('to_rgb', 'bgr_to_rgb', 'rgb_to_bgr'))
-    return 'RGB' if (read.lower() == 'rgb') != turned else 'BGR'
+    return 'RGB' if (order.lower() == 'rgb') != turned else 'BGR'
 
 
 def unlike(first: Inputs, second: Inputs) -> str:

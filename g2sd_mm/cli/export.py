@@ -99,8 +99,9 @@ def export(
     from ..agreement.inputs import pixels
     from ..errors import UserError
     from ..export import export_student
+    from ..export.check import top1
     from ..export.formats import write_int8
-    from ..export.student import FORMATS, add_to_description
+    from ..export.student import FORMATS, add_to_description, runner_of
     from ..models.positions import height_and_width, plain_size
     from ..provenance import file_digest
     from ..students import load_student
@@ -135,7 +136,9 @@ def export(
     elif to == 'onnx' and quantised.exists():
         print(printable(f'note: {quantised} is of an earlier export: --int8 writes it anew'))
     if tested is not None:
-        accuracies = _accuracies(loaded, files, to, tested)
+        runners = {file.name: runner_of(file, to) for file in files}
+        classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
+        accuracies = top1(loaded, tested, {'PyTorch': loaded, **classifiers})
         for name, accuracy in accuracies.items():
             print(printable(f'top-1 {accuracy:.2f} %  {name}'))
         add_to_description(exported, top1={'test_data': test_data, **accuracies})
@@ -177,15 +180,6 @@ def _tested(student: Any, config: str, size: int | tuple[int, int] | None) -> An
     prepare_data(cfg, ('test_dataloader',))
     agree_on_test_data({'the student': student}, cfg, config, size or student.image_size)
     return cfg
-
-
-def _accuracies(student: Any, files: list[Path], to: str, cfg: Any) -> dict[str, float]:
-    from ..export.check import top1
-    from ..export.student import runner_of
-
-    runners = {path.name: runner_of(path, to) for path in files}
-    classifiers = {name: lambda x, run=run: run(x)[0] for name, run in runners.items()}
-    return top1(student, cfg, {'PyTorch': student, **classifiers})
 
 
 def _say(path: Path, what: str) -> None:

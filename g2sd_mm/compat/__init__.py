@@ -46,6 +46,7 @@ def prepare() -> None:
     batches.name_odd_sizes()
     class_names.match_classes_by_name()
     batches.normalise_any_channels()
+    batches.join_windows_of_any_batch()
     plain_files.read_plain_values_only()
     mmcv_ops.install()
     quiet.silence_known_warnings()

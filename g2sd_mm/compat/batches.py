@@ -107,3 +107,24 @@ def _admit(module: ModuleType) -> None:
             self.register_buffer(name, module.torch.tensor(values).view(-1, 1, 1), False)
 
     module.ImgDataPreprocessor.__init__ = __init__
+
+
+# Swin's windows become maps again by a batch that the libraries compute with ``int``: an exported
+# file would be of one batch alone.
+
+def join_windows_of_any_batch() -> None:
+    """Let Swin's layers be traced for any batch, once they are imported."""
+    after_import('mmpretrain.models.utils.attention', _join_windows)
+    for library in ('mmdet', 'mmseg'):
+        after_import(f'{library}.models.backbones.swin', _join_windows)
+
+
+def _join_windows(module: ModuleType) -> None:
+    module.ShiftWindowMSA.window_reverse = _joined
+
+
+def _joined(self: Any, windows: Any, height: int, width: int, size: int | None = None) -> Any:
+    """Windows [B * n, size, size, C] as maps [B, height, width, C]; mmpretrain gives the size."""
+    size, channels = size or self.window_size, windows.shape[-1]
+    maps = windows.view(-1, height // size, width // size, size, size, channels)
+    return maps.transpose(2, 3).reshape(-1, height, width, channels)

@@ -18,6 +18,7 @@ from mmengine.registry import MODELS, TASK_UTILS, TRANSFORMS, Registry
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
+from ..agreement.inputs import reading
 from ..checkpoints import CheckpointError, Weights, read_weights
 from ..checkpoints.fill import fill
 from ..checkpoints.record import Record, restore
@@ -147,9 +148,8 @@ def check_network(network: Record, weights: Weights | None = None) -> None:
         _check_entry(key, value, largest)
     for module in network['imports']:
         _check_import(module)
-    # the first step is the reading of the file, which is ours
-    parts = [network['model'], network['test_pipeline'][1:]]
-    entries = [entry for part in parts for entry in _entries(part)]
+    # the reading of the file is ours
+    entries = list(_entries([network['model'], reading(network['test_pipeline'])[1]]))
     moves = any(key == '_scope_' for key, _ in entries)
     for key, name in entries:
         if key == 'type':

@@ -133,15 +133,20 @@ class FileReader:
         bgr: whether it gives bytes in the order BGR, so that pictures in memory can be turned.
         plain: whether, besides, it reads files as :func:`read_image` does.
         flat: whether it leaves grey pixels as [height, width].
+        given: whether there is no such step, as the data set gives pixels, RGB or grey.
     """
 
     def __init__(
-        self, step: Mapping[str, Any], channels: int, scope: str | None = None
+        self, step: Mapping[str, Any] | None, channels: int, scope: str | None = None
     ) -> None:
+        self.given = step is None
+        if step is None:
+            step = {'color_type': 'color' if channels == 3 else 'grayscale'}
+        step = {'type': 'LoadImageFromFile', **step}
         elsewhere = ('backend_args', 'file_client_args')  # where the training images were
         self.step = {key: value for key, value in step.items() if key not in elsewhere}
         self.channels, self.scope = channels, scope
-        kind = str(step.get('type', 'LoadImageFromFile')).rpartition('.')[2]
+        kind = str(step['type']).rpartition('.')[2]
         colours, decoder = step.get('color_type', 'color'), step.get('imdecode_backend') or 'cv2'
         self.flat = kind.endswith('LoadImageFromFile')
         usual = channels == 3 and kind == 'LoadImageFromFile' and 'channel_order' not in step
@@ -165,6 +170,13 @@ class FileReader:
                 f'{list(pixels.shape)}'
             )
         return np.ascontiguousarray(pixels)
+
+    def picture(self, image: Image) -> np.ndarray:
+        """A picture to draw on, uint8 [height, width, 3], RGB where its colours are known."""
+        if self.plain:
+            return rgb_pixels(image)
+        pixels = shown(self.pixels(image))
+        return np.ascontiguousarray(pixels[..., ::-1]) if self.bgr else pixels
 
     def _as_in_files(self, image: Image) -> np.ndarray:
         """Values stay as they are; a file is read as the step does."""

@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..agreement.inputs import Inputs, channel_order, cut_of, pixels
+from ..agreement.inputs import Inputs, channel_order, cut_of, pixels, reading
 from ..checkpoints.record import Record, restore
 from ..compat.quiet import quiet_imports
 from ..config.load import image_channels
@@ -25,7 +25,7 @@ from ..tasks import task_named
 from ..tasks.drawing import draw_sample
 from .batches import predictions, unfit_told
 from .build import BUILDING, registered_only
-from .images import FileReader, Image, rgb_pixels, shown
+from .images import FileReader, Image
 from .sources import Item, Source, find
 from .tiles import tiling_for
 
@@ -81,8 +81,8 @@ class Student(nn.Module):
         preprocessor = restore(network['model'].get('data_preprocessor') or {})
         self.mean = tuple(map(float, preprocessor.get('mean') or (0, 0, 0)))
         self.std = tuple(map(float, preprocessor.get('std') or (1, 1, 1)))
-        steps = restore(network['test_pipeline']) or [{}]
-        self._reader = FileReader(steps[0], self.in_channels, network['scope'])
+        steps = restore(network['test_pipeline'])
+        self._reader = FileReader(reading(steps)[0], self.in_channels, network['scope'])
         self.channels = channel_order(preprocessor, steps) if self._reader.bgr else None
         # a second name for modules of `model`: outside of the state dict
         object.__setattr__(self, '_whole', self._task.whole(model))
@@ -244,7 +244,7 @@ class Student(nn.Module):
         self._cut = cut_of(steps)
         scope = DefaultScope.overwrite_default_scope(self.network['scope'])
         with quiet_imports(), BUILDING, scope, registered_only():
-            self._pipeline = Compose(steps[1:])
+            self._pipeline = Compose(reading(steps)[1])
 
     def load(self, image: Image) -> dict[str, Any]:
         """What the first step of the pipeline leaves: ``img`` in the order of files, its size."""
@@ -267,6 +267,8 @@ class Student(nn.Module):
         """``inputs`` [C, height, width] and data sample, as the test pipeline makes them."""
         self.ready()
         assert self._pipeline is not None
+        if self._reader.given:
+            given['img'] = given['img'][..., ::-1]
         if self._reader.flat and given['img'].shape[2:] == (1,):
             given['img'] = given['img'][..., 0]
         if self._reader.step.get('to_float32'):
@@ -288,10 +290,7 @@ class Student(nn.Module):
 
     def picture(self, image: Image) -> np.ndarray:
         """A picture to draw on, uint8 [height, width, 3]."""
-        if self._reader.plain:
-            return rgb_pixels(image)
-        pixels = shown(self._reader.pixels(image))
-        return np.ascontiguousarray(pixels[..., ::-1]) if self._reader.bgr else pixels
+        return self._reader.picture(image)
 
     def _say_size(self, image: tuple[int, int], prepared: tuple[int, int]) -> None:
         """Once for each kind: images that the pipeline leaves at a size that is not the usual."""

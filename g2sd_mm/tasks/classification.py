@@ -23,7 +23,9 @@ class Classifier(Features):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, classes]."""
-        return self.head(self.features(images))
+        logits = self.head(self.features(images))
+        # of Conformer those of two branches
+        return logits[0] + logits[1] if isinstance(logits, tuple) else logits
 
 
 def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:

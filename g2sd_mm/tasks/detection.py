@@ -23,7 +23,7 @@ class Pyramid(Features):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """One tensor a level."""
-        return self.features(images)
+        return tuple(self.features(images))
 
 
 def whole(model: Any, raw: bool = False) -> nn.Module:

@@ -8,9 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch.nn.functional as F
 from PIL import Image as pillow
-from torch import Tensor
+from torch import Tensor, nn
 
 from .drawing import Drawing, as_numpy, class_colour, write, write_png
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
@@ -25,13 +24,17 @@ class Segmentor(Features):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.decode_head = model.decode_head
+        self.decode_head, self.test_cfg = model.decode_head, model.test_cfg
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, resized as mmseg does to predict."""
-        logits = self.decode_head(self.features(images))
-        corners = self.decode_head.align_corners
-        return F.interpolate(logits, images.shape[2:], mode='bilinear', align_corners=corners)
+        """Logits as mmseg predicts them; a cascade's heads are given those of the head before."""
+        maps, head = self.features(images), self.decode_head
+        heads: list[Any] = [*head] if isinstance(head, nn.ModuleList) else [head]
+        *first, last = heads
+        before: tuple[Tensor, ...] = ()
+        for one in first:
+            before = (one(maps, *before),)
+        return last.predict(maps, *before, [{'img_shape': images.shape[2:]}], self.test_cfg)
 
 
 def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:

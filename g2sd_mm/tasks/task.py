@@ -172,12 +172,12 @@ class Backbone(nn.Module):
 
 
 class Features(nn.Module):
-    """Backbone and neck, if any."""
+    """Backbone and neck, if any: maps; of PIDNet and DDRNet one map, which is no tuple."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.backbone, self.neck = model.backbone, getattr(model, 'neck', None)
 
-    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+    def features(self, images: Tensor) -> Any:
         features = self.backbone(images)
-        return tuple(features if self.neck is None else self.neck(features))
+        return features if self.neck is None else self.neck(features)

@@ -97,6 +97,8 @@ def test_the_order_of_the_channels_is_that_of_reader_and_preprocessor():
     assert channel_order(dict(mean=MEAN), reads_rgb) == 'RGB'
     assert channel_order(turned, reads_rgb) == 'BGR'
     assert channel_order({}) is channel_order(dict(mean=[0.0])) is None
+    gives_pixels = [dict(type='RandomCrop', crop_size=32), dict(type='PackInputs')]  # RGB
+    assert channel_order(dict(mean=MEAN), gives_pixels) == 'RGB'
 
 
 def test_what_differs_is_said_and_what_is_unknown_is_not():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -119,3 +122,38 @@ def test_each_channel_has_its_own_mean_and_deviation(kind, channels):
 def test_what_mmengine_refuses_otherwise_it_still_refuses(values):
     with pytest.raises(AssertionError):
         MODELS.build(dict(type='ImgDataPreprocessor', **values))
+
+
+@pytest.mark.parametrize('place', ['mmpretrain.models.utils.attention',
+                                   'mmdet.models.backbones.swin',
+                                   'mmseg.models.backbones.swin'])  # fmt: skip
+def test_a_traced_layer_of_swin_takes_any_batch(place):
+    kind = importlib.import_module(place).ShiftWindowMSA
+    torch.manual_seed(0)
+    layer = kind(8, num_heads=2, window_size=4, shift_size=2).eval()
+    maps = torch.randn(3, 8, 12, 5)
+    windows = torch.stack([
+        image[top : top + 4, left : left + 4]
+        for image in maps for top in (0, 4) for left in (0, 4, 8)
+    ])  # fmt: skip
+    own = (4,) if 'mmpretrain' in place else ()
+    assert torch.equal(layer.window_reverse(windows, 8, 12, *own), maps)
+    network = Maps(layer)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        traced = torch.jit.trace(network, torch.randn(2, 96, 8))
+    for number in (1, 3):
+        images = torch.randn(number, 96, 8)
+        each = torch.cat([network(image[None]) for image in images])
+        torch.testing.assert_close(traced(images), each)
+
+
+class Maps(torch.nn.Module):
+    """A layer on maps of 8 x 12 places."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self.layer(tokens, (8, 12))

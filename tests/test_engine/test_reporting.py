@@ -69,10 +69,22 @@ def test_a_test_is_compared_with_what_the_weights_say(run):
     assert 'trained on images of 24x24 px and test images are 32x32 px' in line
 
 
-def test_images_of_many_sizes_are_not_asked(run):
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet'])
+def test_images_of_many_sizes_are_not_asked(run, scope):
     hook = AgreementHook()
+    run.cfg = dict(default_scope=scope)
     hook.before_train_iter(run, 0, dict(inputs=[torch.zeros(3, 8, 9), torch.zeros(3, 9, 8)]))
     assert (run.lines, hook.seen, seen_size(run)) == ([], {}, None)
+
+
+@pytest.mark.parametrize(('scope', 'seen'), [('mmpretrain', (32, 32)), ('mmseg', None)])
+def test_images_that_the_preprocessor_stacks_are_of_one_size_in_classification(run, scope, seen):
+    """mmpretrain's own configs name no way to collate: mmengine gives lists."""
+    hook = AgreementHook()
+    run.cfg = dict(default_scope=scope)
+    run.hooks.append(hook)
+    hook.before_train_iter(run, 0, dict(inputs=[*torch.zeros(2, 3, 32, 32)]))
+    assert (run.lines, seen_size(run)) == ([], seen)
 
 
 def told(losses, **arguments) -> list[str]:
@@ -134,11 +146,12 @@ def test_a_window_that_the_loss_would_fill_is_refused():
 )
 def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch, images, names):
     blank = np.zeros((2, 2, 3), np.uint8)
-    monkeypatch.setattr(reporting, 'task_of_config', lambda cfg: 'any')
-    monkeypatch.setattr(reporting, '_picture', lambda *of: blank)
+    monkeypatch.setattr(reporting, 'task_of_config', lambda cfg: SimpleNamespace(scope='any'))
+    monkeypatch.setattr(reporting.FileReader, 'picture', lambda *of: blank)
     monkeypatch.setattr(reporting, 'draw_sample', lambda *of: blank)
     dataset = SimpleNamespace(metainfo={}, data_prefix=dict(img_path='data/val'))
-    runner = SimpleNamespace(cfg=Config(), test_dataloader=SimpleNamespace(dataset=dataset))
+    cfg = Config(dict(model={}))
+    runner = SimpleNamespace(cfg=cfg, test_dataloader=SimpleNamespace(dataset=dataset))
     hook = DrawPredictionsHook(str(tmp_path))
     samples = [SimpleNamespace(img_path=str(Path('data') / image)) for image in images]
     for _ in range(2):  # the same images have the same names again

@@ -347,3 +347,26 @@ def test_grey_images_are_resized_as_in_testing(tmp_path, backend):
     expected = grey.model.test_step(pseudo_collate([tested]))[0].pred_score
     for image in (path, pixels(1), pixels(1)[..., 0]):
         assert torch.equal(grey.sample(image).pred_score, expected)
+
+
+@pytest.mark.parametrize('colours', [3, 1])
+def test_a_pipeline_of_data_sets_that_give_pixels_is_given_theirs(tmp_path, colours):
+    """mmpretrain's sets of CIFAR give RGB, its sets of MNIST grey: no step reads a file."""
+    steps = [dict(type='Resize', scale=(56, 56)), dict(type='PackInputs')]
+    folder = student_folder(tmp_path / 'student', **{
+        'model.backbone.in_channels': colours,
+        'data_preprocessor.mean': [100.0] * colours,
+        'data_preprocessor.std': [50.0] * colours,
+        'data_preprocessor.to_rgb': False,
+        'test_dataloader.dataset.pipeline': steps,
+    })  # fmt: skip
+    student = load_student(folder)
+    assert student.channels == ('RGB' if colours == 3 else None)
+    image = pixels(colours)
+    cv2.imwrite(str(tmp_path / 'x.png'), image[..., ::-1])
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        tested = Compose(steps)({'img': image if colours == 3 else image[..., 0]})
+    expected = student.model.test_step(pseudo_collate([tested]))[0].pred_score
+    for picture in (tmp_path / 'x.png', image):
+        assert torch.equal(student.sample(picture).pred_score, expected)
+    assert np.array_equal(student.picture(tmp_path / 'x.png'), shown(image))

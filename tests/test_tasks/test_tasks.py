@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 
 from g2sd_mm import tasks
@@ -102,3 +103,60 @@ def test_classes_of_one_name_keep_their_own_values():
         'scores': {first: 0.6, 'heron': 0.3, last: 0.1}
     }
     assert TASKS['seg'].plain(painted, names, 0.3) == {'classes': {first: 0.75, last: 0.25}}
+
+
+def test_a_classifier_of_two_branches_gives_the_logits_that_it_predicts_by():
+    """Conformer's head gives those of both."""
+    from mmpretrain.models.heads import ConformerHead
+
+    torch.manual_seed(0)
+    head = ConformerHead(num_classes=3, in_channels=[4, 5])
+    both = [torch.randn(2, 4), torch.randn(2, 5)]
+    model = SimpleNamespace(backbone=lambda images: (both,), head=head)
+    logits = TASKS['cls'].whole(model)(torch.zeros(2, 3, 8, 8))
+    predicted = torch.stack([sample.pred_score for sample in head.predict((both,))])
+    torch.testing.assert_close(logits.softmax(dim=1), predicted)
+
+
+def test_a_cascade_of_heads_gives_the_logits_that_it_predicts_by():
+    import mmseg.models  # noqa: F401
+
+    torch.manual_seed(0)
+    head = dict(channels=4, num_classes=3, in_channels=16, in_index=1)
+    ocr = dict(head, ocr_channels=4, norm_cfg=dict(type='BN'))
+    model = MODELS.build(dict(
+        _scope_='mmseg',
+        type='CascadeEncoderDecoder',
+        num_stages=2,
+        backbone=dict(
+            type='ResNet', depth=18, num_stages=2, strides=(1, 2), dilations=(1, 1),
+            out_indices=(0, 1), stem_channels=8, base_channels=8,
+        ),
+        decode_head=[dict(head, type='FCNHead', num_convs=0, channels=16, concat_input=False),
+                     dict(ocr, type='OCRHead')],
+        test_cfg=dict(mode='whole'),
+    )).eval()  # fmt: skip
+    images = torch.randn(2, 3, 32, 48)
+    with torch.no_grad():
+        expected = model.encode_decode(images, [dict(img_shape=(32, 48))] * 2)
+        assert expected.shape == (2, 3, 32, 48)
+        torch.testing.assert_close(TASKS['seg'].whole(model)(images), expected)
+
+
+def test_a_backbone_that_gives_one_map_is_followed_by_its_head():
+    """DDRNet's and PIDNet's, where they do not train."""
+    import mmseg.models  # noqa: F401
+
+    torch.manual_seed(0)
+    model = MODELS.build(dict(
+        _scope_='mmseg',
+        type='EncoderDecoder',
+        backbone=dict(type='DDRNet', channels=4, ppm_channels=4, norm_cfg=dict(type='BN')),
+        decode_head=dict(type='DDRHead', in_channels=16, channels=8, num_classes=3,
+                         norm_cfg=dict(type='BN')),
+        test_cfg=dict(mode='whole'),
+    )).eval()  # fmt: skip
+    images = torch.randn(2, 3, 64, 128)
+    with torch.no_grad():
+        expected = model.encode_decode(images, [dict(img_shape=(64, 128))] * 2)
+        torch.testing.assert_close(TASKS['seg'].whole(model)(images), expected)

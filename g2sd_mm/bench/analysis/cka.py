@@ -22,7 +22,6 @@ from .network import (
     normalised,
     nothing,
     patch_tokens,
-    transformer,
 )
 
 _FEWEST = 4  # images of a batch: the estimate divides by n - 3
@@ -100,7 +99,7 @@ def compare_layers(
         where a block says the same of all images.
 
     Raises:
-        UserError: for fewer than four images.
+        UserError: for fewer than four images, or other backbones.
     """
     batch = min(batch, len(images))
     if batch < _FEWEST:

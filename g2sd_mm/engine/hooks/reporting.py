@@ -9,20 +9,18 @@ from statistics import median
 from typing import Any
 
 import mmcv
-import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, TRANSFORMS
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ...agreement.inputs import Size, pixels, read_size
+from ...agreement.inputs import Size, pipeline_of, pixels, read_size, reading
 from ...config.load import image_channels
-from ...config.parts import innermost_dataset, task_of_config
+from ...config.parts import task_of_config
 from ...errors import DataError
-from ...students.images import read_pixels, shown
+from ...students.images import FileReader
 from ...tasks.drawing import draw_sample
 from ...text import one_line
 from ..position import images_of_iteration
@@ -207,6 +205,10 @@ class AgreementHook(Hook):
 
     def _look(self, runner: Runner, mode: str, batch: Any) -> None:
         images = batch.get('inputs') if isinstance(batch, dict) else None
+        if isinstance(images, list) and runner.cfg.get('default_scope') == 'mmpretrain':
+            # its own configs leave it to the preprocessor to stack them
+            shapes = {getattr(image, 'shape', None) for image in images}
+            images = images[0][None] if len(shapes) == 1 and None not in shapes else None
         if not isinstance(images, Tensor) or images.ndim != 4:
             return
         size = self.seen[mode] = (images.shape[2], images.shape[3])
@@ -257,9 +259,10 @@ class DrawPredictionsHook(Hook):
             return
         dataset = getattr(runner, loader).dataset
         classes = dataset.metainfo.get('classes') or ()
+        read, _ = reading(pipeline_of(runner.cfg, loader))
+        reader = FileReader(read, image_channels(runner.cfg.model), task.scope)
         for sample in samples:
-            image = _picture(runner.cfg, sample.img_path, loader)
-            drawn = draw_sample(task, image, sample, classes)
+            drawn = draw_sample(task, reader.picture(sample.img_path), sample, classes)
             name = self._name(sample.img_path, _images_of(dataset))
             mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / f'{name}.jpg'))
 
@@ -275,11 +278,7 @@ class DrawPredictionsHook(Hook):
         return name
 
     def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Draw the batch that was just predicted."""
         self.draw(runner, 'test_dataloader', outputs or ())
@@ -305,11 +304,7 @@ class LastPredictionsHook(DrawPredictionsHook):
         self._left = self.number if runner.iter and is_main_process() else 0
 
     def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Draw the first images."""
         samples = list(outputs or ())[: self._left]
@@ -330,11 +325,3 @@ def _images_of(dataset: Any) -> str:
     own = prefix.get('img_path') or prefix.get('img') or prefix.get('img_prefix')
     found = own or ('' if prefix else getattr(dataset, 'img_prefix', ''))
     return found if isinstance(found, str) else ''
-
-
-def _picture(cfg: Config, path: str, loader: str) -> np.ndarray:
-    """What an image file shows, uint8 [height, width, 3], RGB."""
-    if image_channels(cfg.model) == 3:
-        return mmcv.imread(path, channel_order='rgb')
-    dataset = innermost_dataset(cfg[loader].dataset)
-    return shown(read_pixels(TRANSFORMS.build(dataset.pipeline[0]), path))

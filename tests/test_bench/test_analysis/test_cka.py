@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -108,6 +110,13 @@ def test_a_rest_smaller_than_a_batch_is_left_out(networks):
 def test_fewer_than_four_images_are_refused(networks):
     with pytest.raises(UserError, match=r'4 images.* have 3'):
         compare_layers(networks, pictures(3))
+
+
+def test_another_librarys_backbone_is_refused(networks):
+    teacher, *_ = networks.values()
+    odd = SimpleNamespace(model=SimpleNamespace(backbone=torch.nn.Linear(1, 1)))
+    with pytest.raises(UserError, match='odd has a Linear'):
+        compare_layers({'teacher': teacher, 'odd': odd}, pictures(4))
 
 
 def test_of_layers_that_say_the_same_of_all_images_nothing_is_known(networks):
