@@ -184,15 +184,20 @@ class FileReader:
             with tempfile.NamedTemporaryFile() as file:  # readers of such files take no bytes
                 file.write(image)
                 file.flush()
-                return read_pixels(self._built, file.name)
+                return self._as_in_files(file.name)
         if isinstance(image, (str, Path)):
             check_image(image)
-            return read_pixels(self._built, str(image))
-        values = _values(image) if isinstance(image, torch.Tensor) else np.asarray(image)
-        pixels = with_channels(values)
-        if isinstance(image, torch.Tensor) and pixels.ndim == 3 and len(pixels) == self.channels:
-            return np.moveaxis(pixels, 0, -1)
-        return pixels
+            read = self._built
+            try:
+                return with_channels(read({'img_path': str(image)})['img'])
+            except (DataError, OSError, ValueError, AssertionError) as error:
+                raise UserError(
+                    f'{image} cannot be read by {type(read).__name__} of the test pipeline: {error}'
+                ) from error
+        if not isinstance(image, torch.Tensor):
+            return with_channels(np.asarray(image))
+        pixels = with_channels(_values(image))
+        return np.moveaxis(pixels, 0, -1) if len(pixels) == self.channels else pixels
 
     @cached_property
     def _built(self) -> Callable[[dict], dict]:
@@ -285,21 +290,6 @@ def kind_of(path: str | Path) -> int:
         return S_IFMT(os.stat(path).st_mode)
     except (OSError, ValueError):  # ValueError: a character that no path has
         return 0
-
-
-def read_pixels(read: Callable[[dict], dict], path: str) -> np.ndarray:
-    """Pixels [height, width, C] of a file, as ``read``, the first step of a pipeline, has them.
-
-    Raises:
-        UserError: if the file cannot be read so.
-    """
-    try:
-        results = read({'img_path': path})
-    except (DataError, OSError, ValueError, AssertionError) as error:
-        raise UserError(
-            f'{path} cannot be read by {type(read).__name__} of the test pipeline: {error}'
-        ) from error
-    return with_channels(results['img'])
 
 
 def with_channels(pixels: np.ndarray) -> np.ndarray:
