@@ -262,13 +262,10 @@ def read_image(path: str | Path, order: str = 'rgb') -> np.ndarray:
 
 
 def _decoded(content: bytes, name: str, order: str = 'rgb') -> np.ndarray:
-    reason = ''
     try:
-        pixels = mmcv.imfrombytes(content, channel_order=order)
-    except cv2.error:  # what it makes of what is no image; it names its source files
-        pixels = None
-    except ValueError as error:
-        pixels, reason = None, f': {one_line(error)}'
+        pixels, reason = mmcv.imfrombytes(content, channel_order=order), ''
+    except (cv2.error, ValueError) as error:  # OpenCV's names its source files
+        pixels, reason = None, '' if isinstance(error, cv2.error) else f': {one_line(error)}'
     if pixels is None:  # or this, where it reorders no channels
         raise UserError(f'{name} is not an image that can be read{reason}')
     return pixels
