@@ -22,6 +22,7 @@ from .network import (
     normalised,
     nothing,
     patch_tokens,
+    transformer,
 )
 
 _FEWEST = 4  # images of a batch: the estimate divides by n - 3
