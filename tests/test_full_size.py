@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from g2sd_mm.checkpoints.convert import published_name
-from g2sd_mm.distill.losses.targets import normalised_target
+from g2sd_mm.distill.losses.standardisation import normalised_target
 from g2sd_mm.models.masking import random_masking
 
 from .helpers.full_size import check_summary, fill, noise, samples

@@ -9,15 +9,14 @@ from typing import Any
 
 from . import adapters
 from .answers import TeacherAnswersHook
-from .costs import TeacherCostHook
 from .distillation import Distillation
 from .distiller import SpecificDistiller
-from .feature_student import FeatureStudent
-from .hooks import DistillationHook, LossWarmupHook, TeacherGuardHook, TeacherLabelsHook
+from .hooks import DistillationHook, LossWarmupHook, TeacherCostHook, TeacherGuardHook
+from .labels import TeacherLabelsHook
 from .meta import MetaTemperatureHook
 from .several_students import SeveralStudents
 from .starts import FittedAdaptersHook, SlicedStartHook
-from .students import MaskedStudent, TwiceSeeingStudent
+from .students import FeatureStudent, MaskedStudent, TwiceSeeingStudent
 from .taps import Taps
 from .teacher_metric import TeacherMetricHook
 from .teachers import ChainTeacher, Features, FrozenTeacher

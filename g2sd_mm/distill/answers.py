@@ -28,8 +28,8 @@ from ..engine.hooks.access import bare_model
 from ..errors import UserError
 from ..lock import file_lock
 from ..whole_files import write_text
-from .hooks import distillations_of, replayed, teacher_places
-from .labels import keys_of, write_rows
+from .hooks import distillations_of
+from .labels import first_student, keys_of, replayed, teacher_places, write_rows
 from .several_students import VIEW
 from .teachers import Features
 
@@ -212,9 +212,7 @@ class TeacherAnswersHook(Hook):
                 'the hook out of custom_hooks'
             )
         model = bare_model(runner)
-        first = distillations_of(model)[0]
-        part = next(iter(model.students.values())) if hasattr(model, 'students') else model
-        student = part.student
+        first, student = distillations_of(model)[0], first_student(model)
         if getattr(student.data_preprocessor, 'batch_augments', None):
             raise UserError(
                 'TeacherAnswersHook: images are mixed with others (model.train_cfg.augments), so '
@@ -231,7 +229,7 @@ class TeacherAnswersHook(Hook):
         self._held = ExitStack()
         rank = f'rank{get_rank()}of{get_world_size()}'
         own = _for_this_process(self.folder / name / rank, self._held)
-        self._answers = first.answers = TeacherAnswers(own, rows, self.limit, teacher_places(model))
+        self._answers = first.kept = TeacherAnswers(own, rows, self.limit, teacher_places(model))
         runner.logger.info("the teacher's answers are kept in %s, %d of them", own, rows)
 
     def after_train(self, runner: Runner) -> None:

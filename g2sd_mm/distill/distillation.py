@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -19,8 +18,6 @@ from ..models.masking import Masking
 from ..precision import full
 from . import attended
 from .adapters import check_width
-from .explained import figure_names
-from .labels import TeacherLabels
 from .loss_inputs import (
     argument,
     check_trained,
@@ -29,7 +26,6 @@ from .loss_inputs import (
     student_tensors,
     with_features,
 )
-from .losses.classification import HardDistillationLoss
 from .losses.standardisation import MeasuredTarget
 from .several import (
     TeacherDrop,
@@ -46,6 +42,7 @@ from .teachers.images import student_stride
 
 if TYPE_CHECKING:
     from .answers import TeacherAnswers
+    from .labels import TeacherLabels
 
 
 class Distillation(nn.Module):
@@ -124,8 +121,8 @@ class Distillation(nn.Module):
                 self._add_loss(name, dict(cfg))
         self.update = 0  # optimizer updates so far; LossWarmupHook keeps it, and the run's seed
         self.seed = 0
-        self.labels: TeacherLabels | None = None  # of earlier runs; TeacherLabelsHook gives them
-        self.answers: TeacherAnswers | None = None  # on disk; TeacherAnswersHook gives them
+        #: What the teacher said earlier, on disk; TeacherLabelsHook or TeacherAnswersHook gives it.
+        self.kept: TeacherLabels | TeacherAnswers | None = None
         #: Measures what a teacher takes while it is set; by the teacher's name.
         self.stopwatch: Callable[[str], AbstractContextManager] | None = None
 
@@ -294,7 +291,7 @@ class Distillation(nn.Module):
         return 0.0 * torch.stack(sums).sum() if sums else images.new_zeros(())
 
     def _explained(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
-        """How good losses on features are: low ones say little, see :mod:`.explained`."""
+        """How good losses on features are: low ones say little."""
         measures = {
             name: measure
             for name, loss in self.losses.items()
@@ -303,41 +300,16 @@ class Distillation(nn.Module):
         figures = figure_names(list(measures))
         return {figures[n]: measures[n](**given[n]) for n in measures if n in given}
 
-    def use_labels(self, labels: TeacherLabels) -> None:
-        """Take the teacher's decisions from a file where it has them, and keep them where not.
-
-        Raises:
-            ValueError: see :meth:`check_labels`.
-        """
-        self.check_labels()
-        self.labels = labels
-
-    def check_labels(self) -> None:
-        """Raise ValueError if a loss needs more of the teacher than its decisions."""
-        others = [n for n, m in self.losses.items() if not isinstance(m, HardDistillationLoss)]
-        taps = sum(map(len, self.teacher_taps.values()))
-        if others or taps != 1 or list(self.teachers) != [''] or self.patches:
-            raise ValueError(
-                'a file of labels holds decisions, which is enough for one HardDistillationLoss; '
-                f'here are {", ".join(others) or "several taps or teachers, or teacher_patches"}: '
-                'take TeacherLabelsHook out'
-            )
-
     def ask_teacher(
         self, images: Tensor, data_samples: Sequence | None = None, view: Any = None
     ) -> dict[str, Any]:
-        """What the teachers' taps record of these images, or decisions that are on file.
+        """What the teachers' taps record of these images, or what is on disk of it.
 
         With ``cls`` and ``patches`` of a teacher that answers with features, and all of these as
         ``features``; of several teachers each under ``NAME.``.
         """
-        known = self.labels.find(data_samples or ()) if self.labels else None
-        if known is not None:
-            ((tap,),) = self.teacher_taps.values()
-            # all that the loss asks of logits is which one is the largest
-            return {tap: F.one_hot(known).to(images.device, torch.float32)}
-        if self.answers and (kept := self.answers.find(data_samples, images.device)) is not None:
-            return kept
+        if self.kept and (known := self.kept.find(data_samples, images.device)) is not None:
+            return known
         taught: dict[str, Any] = {}
         for name in self._asked():
             with (
@@ -348,11 +320,8 @@ class Distillation(nn.Module):
             if isinstance(answer, Features):
                 heard = {**answer._asdict(), 'features': answer, **heard}
             taught |= {f'{name}.{tap}': v for tap, v in heard.items()} if name else heard
-        if self.labels:
-            (logits,) = taught.values()
-            self.labels.keep(data_samples or (), logits.argmax(dim=1))
-        if self.answers:
-            self.answers.keep(data_samples, taught)
+        if self.kept:
+            self.kept.keep(data_samples, taught)
         return taught
 
     def adapter(self, tap: str) -> nn.Module:
@@ -385,6 +354,23 @@ def merge_losses(own: Mapping[str, Any], added: Mapping[str, Tensor]) -> dict[st
     if twice:
         raise ValueError(f'the student has a loss {twice[0]} of its own: rename the one in losses')
     return {**own, **added}
+
+
+def figure_names(losses: Sequence[str]) -> dict[str, str]:
+    """Loss -> the name that its figure is logged under; of several, each with the loss's own.
+
+    Without "loss": mmengine adds up whatever has that in its name.
+    """
+    if len(losses) == 1:
+        return {losses[0]: 'explained_variance'}
+    names: dict[str, str] = {}
+    for loss in losses:
+        parts = loss.replace('loss', '').split('_')
+        name = '_'.join(['explained_variance', *filter(None, parts)])
+        while name in names.values():  # a_loss and loss_a
+            name += '_2'
+        names[loss] = name
+    return names
 
 
 def _key(tap: str) -> str:

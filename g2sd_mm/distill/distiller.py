@@ -13,11 +13,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
+from ..checkpoints.fill import fill
 from ..errors import ConfigError
 from ..models.masking import Masking
 from .distillation import Distillation
-from .inherit import inherit
-from .teachers import FrozenTeacher, build_teacher, sees_view
+from .teachers import FrozenTeacher, OpenMMLabTeacher, build_teacher, sees_view
 
 
 @MODELS.register_module()
@@ -33,10 +33,8 @@ class SpecificDistiller(BaseModel):
         teacher, teachers: see :class:`Distillation`, which has the other arguments too.
         data_preprocessor: the student's, where its config has none.
         inherit: modules of the student that start as the only teacher's, see
-            :func:`~g2sd_mm.distill.inherit.inherit`.
+            :func:`inherit`.
     """
-
-    teacher: FrozenTeacher
 
     def __init__(
         self,
@@ -57,9 +55,7 @@ class SpecificDistiller(BaseModel):
         self.distillation = Distillation(
             built, first[''], teachers=None if teachers is None else several, **distillation
         )
-        if teachers is None:
-            object.__setattr__(self, 'teacher', self.distillation.teacher)
-        elif inherit:
+        if teachers is not None and inherit:
             raise ConfigError(
                 f'distillation.inherit={list(inherit)} needs teacher=dict(...), a single one: of '
                 'several teachers nothing says whose modules are meant'
@@ -71,6 +67,11 @@ class SpecificDistiller(BaseModel):
         super().init_weights()
         if self.inherited:
             inherit(self.student, self.distillation.teacher, self.inherited)
+
+    @property
+    def teacher(self) -> FrozenTeacher:
+        """The only teacher of a config; ValueError if there are several."""
+        return self.distillation.teacher
 
     @property
     def teachers(self) -> dict[str, FrozenTeacher]:
@@ -119,8 +120,6 @@ class SpecificDistiller(BaseModel):
         """Take the teachers of another distiller in the place of one's own, which are alike."""
         self.distillation.teachers = other.distillation.teachers
         self.distillation.teacher_taps = other.distillation.teacher_taps
-        if 'teacher' in self.__dict__:
-            object.__setattr__(self, 'teacher', other.teacher)
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the plain student, for its own library; of stage 1 the encoder's."""
@@ -133,3 +132,51 @@ def _those_of_views_built(teachers: Mapping[str, Any]) -> dict[str, Any]:
         name: build_teacher(part) if part is not None and sees_view(part) else part
         for name, part in teachers.items()
     }
+
+
+def inherit(student: nn.Module, teacher: FrozenTeacher, modules: Sequence[str]) -> None:
+    """Fill modules of a student with the weights of the same ones of its teacher, in place.
+
+    A head that the teacher trained needs no learning anew if the student's features come to be
+    those that it was trained on, which is what distillation is for.
+
+    Args:
+        student: the network that is trained.
+        teacher: a task model of an OpenMMLab library; its file has all of it, parts that are not
+            run here too. One with random weights (speed tests) leaves the student as it is.
+        modules: names that both have, such as ``rpn_head`` or ``decode_head.conv_seg``.
+
+    Raises:
+        ConfigError: for a name that the student does not have, or a teacher of another type.
+        CheckpointError: if the teacher lacks one of them, or has it in another size.
+    """
+    own = _only(student, modules)
+    if not isinstance(teacher, OpenMMLabTeacher):
+        raise ConfigError(
+            f'distillation.inherit={list(modules)} needs a task model as teacher '
+            f'(teacher=dict(config=..., checkpoint=...)): {type(teacher).__name__} has no such '
+            'modules'
+        )
+    if teacher.source:
+        fill(own, teacher.source, 'inherited', ', '.join(modules))
+
+
+def _only(student: nn.Module, modules: Sequence[str]) -> nn.Module:
+    """A network of the student's own modules under their names, and of nothing else."""
+    root = nn.Module()
+    for path in modules:
+        try:
+            found = student.get_submodule(path)
+        except AttributeError as error:
+            raise ConfigError(
+                f'distillation.inherit names {path!r}: {type(student).__name__} has '
+                f'{", ".join(name for name, _ in student.named_children())}'
+            ) from error
+        place = root
+        *above, last = path.split('.')
+        for name in above:
+            if name not in place._modules:
+                place.add_module(name, nn.Module())
+            place = place.get_submodule(name)
+        place.add_module(last, found)
+    return root

@@ -1,29 +1,26 @@
-"""What distillation adds to a run: its own entry, the teacher's check, warm-ups, kept labels."""
+"""What distillation adds to a run: its own entry, warm-ups, a look at teachers and their costs."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+import torch
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..config.parts import students_in, teachers_in
 from ..engine.hooks.access import bare_model, updates_before, updates_so_far
-from ..engine.hooks.resuming import StepSeedHook
-from ..engine.position import images_of_iteration
 from ..engine.tensors import is_constant
 from ..errors import ConfigError
-from ..provenance import READING, cache_key
 from .distillation import Distillation
-from .labels import TeacherLabels
 from .losses.standardisation import MeasuredTarget
-from .several import listed
-from .teachers import FrozenTeacher
-from .teachers.images import student_stride
+
+_MIB = 2**20
 
 
 @HOOKS.register_module()
@@ -153,7 +150,7 @@ class TeacherGuardHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Raise RuntimeError if ranks differ, or the teacher's parameters are optimised."""
-        teachers = teachers_of(bare_model(runner))
+        teachers = bare_model(runner).teachers
         self._checksums = {name: _common_checksum(one) for name, one in teachers.items()}
         taught = {id(p) for teacher in teachers.values() for p in teacher.model.parameters()}
         trained = (p for g in runner.optim_wrapper.param_groups for p in g['params'])
@@ -175,7 +172,7 @@ class TeacherGuardHook(Hook):
         """Ask to hear the teacher's answer, at steps where it is looked at."""
         if self._is_time(runner):
             self._constant = {}
-            for name, teacher in teachers_of(bare_model(runner)).items():
+            for name, teacher in bare_model(runner).teachers.items():
                 teacher.listener = partial(self._listen, name)
 
     def after_train_iter(
@@ -185,7 +182,7 @@ class TeacherGuardHook(Hook):
         if not self._is_time(runner):
             return
         first, self._first = self._first, False
-        for name, teacher in teachers_of(bare_model(runner)).items():
+        for name, teacher in bare_model(runner).teachers.items():
             teacher.listener = None
             called = f' {name}' if name else ''
             if self._constant.get(name):
@@ -208,29 +205,10 @@ class TeacherGuardHook(Hook):
         self._constant[name] = is_constant(answer)
 
 
-def teachers_of(model: Any) -> dict[str, FrozenTeacher]:
-    """Teachers of a distiller by name; the only one of a config is called ``''``."""
-    return getattr(model, 'teachers', None) or {'': model.teacher}
-
-
 def distillations_of(model: Any) -> list[Distillation]:
     """What was added to the student of a distiller, or to each of several."""
-    return [part.distillation for part in _distillers(model) if hasattr(part, 'distillation')]
-
-
-def teacher_places(model: Any) -> list[list[str]]:
-    """What the losses of all students take of the teacher: of each argument, the names."""
-    places = [
-        [name for name in listed([place]) if name.startswith('teacher.')]
-        for distillation in distillations_of(model)
-        for loss in distillation.losses
-        for place in distillation.loss_places(loss).values()
-    ]
-    return sorted({tuple(names): names for names in places if names}.values())
-
-
-def _distillers(model: Any) -> list[Any]:
-    return list(model.students.values()) if hasattr(model, 'students') else [model]
+    parts = list(model.students.values()) if hasattr(model, 'students') else [model]
+    return [part.distillation for part in parts if hasattr(part, 'distillation')]
 
 
 def _common_checksum(teacher: Any) -> str:
@@ -245,70 +223,82 @@ def _common_checksum(teacher: Any) -> str:
 
 
 @HOOKS.register_module()
-class TeacherLabelsHook(Hook):
-    """The teacher of hard-label distillation is asked once for every image that it ever sees.
+class TeacherCostHook(Hook):
+    """Logs the seconds that each teacher takes to answer, as ``time_teacher_NAME``.
 
-    What decides its answers names a folder of the kept ones: runs that agree in it share them.
-    About 2 bytes an image and epoch: 0.5 GB for 200 epochs of ImageNet.
+    One step in ``interval`` is measured, that of a line of the log, so nothing is waited for at
+    others. At the first step the log says how large each teacher is: its weights, and on a GPU what
+    it takes beside them while it answers.
 
     Args:
-        folder: where the labels are kept.
+        interval: steps between two that are measured; None for those between two lines of the log.
     """
 
-    _labels: TeacherLabels  # from the start of training on
+    priority = 'NORMAL'  # before the logger
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, interval: int | None = None) -> None:
+        self.interval = interval
+        self._sized = False
+        self._memory: dict[str, int] = {}
+        self._seconds: dict[str, Any] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Open this process's file; ValueError if labels do not do, or cannot be replayed."""
-        if not any(isinstance(hook, StepSeedHook) for hook in runner.hooks):
-            raise ValueError(
-                'TeacherLabelsHook keeps labels by step, and without StepSeedHook a step has other '
-                "images each time: add dict(type='StepSeedHook') to custom_hooks"
-            )
-        distillation = bare_model(runner).distillation
-        distillation.check_labels()
-        batch = images_of_iteration(runner.train_dataloader)
-        processes = get_world_size()
-        path = self.folder / replayed(runner) / f'rank{get_rank()}of{processes}x{batch}.labels'
-        self._labels = TeacherLabels(path, runner.max_iters, batch)
-        distillation.use_labels(self._labels)
-        runner.logger.info('the decisions of the teacher are kept in %s', path)
+        """As often as the logger, and the sizes anew."""
+        self._sized = False
+        if self.interval is None:
+            intervals = [getattr(hook, 'interval', None) for hook in runner.hooks
+                         if type(hook).__name__ == 'LoggerHook']  # fmt: skip
+            self.interval = next(filter(None, intervals), 50)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        """Turn to the row of this step."""
-        self._labels.step = runner.iter
+        """Let the teachers' answers be measured at steps that are looked at."""
+        if not self._sized or self.every_n_train_iters(runner, self.interval or 50):
+            self._seconds = {}
+            distillations_of(bare_model(runner))[0].stopwatch = self._measuring
 
-    def after_train(self, runner: Runner) -> None:
-        """Say how often the teacher was spared."""
-        runner.logger.info(
-            'of %d batches the labels were on file, for %d the teacher was asked',
-            self._labels.found, self._labels.asked,
-        )
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Write the figures where the logger finds them."""
+        distillation = distillations_of(bare_model(runner))[0]
+        if distillation.stopwatch is None:
+            return
+        distillation.stopwatch = None
+        for name, span in self._seconds.items():
+            seconds = span if isinstance(span, float) else _seconds_between(*span)
+            runner.message_hub.update_scalar(f'train/time_teacher_{name}', seconds)
+        if not self._sized:
+            self._sized = True
+            for name, teacher in bare_model(runner).teachers.items():
+                tensors = [*teacher.model.parameters(), *teacher.model.buffers()]
+                size = sum(tensor.numel() * tensor.element_size() for tensor in tensors) / _MIB
+                beside = self._memory.get(name)
+                answering = '' if beside is None else f', {beside / _MIB:.0f} MiB while it answers'
+                runner.logger.info(
+                    'teacher %s: %.1f M parameters, %.1f MiB of weights%s', name,
+                    sum(p.numel() for p in teacher.model.parameters()) / 1e6, size, answering,
+                )
+
+    @contextmanager
+    def _measuring(self, name: str) -> Iterator[None]:
+        """Time, and at the first step memory, of what one teacher does inside of the block."""
+        if not torch.cuda.is_available():
+            begun = time.perf_counter()
+            yield
+            self._seconds[name] = time.perf_counter() - begun
+            return
+        if not self._sized:  # before the student's own peak, which the log shows
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
+        events[0].record()
+        yield
+        events[1].record()
+        self._seconds[name] = events
+        if not self._sized:
+            self._memory[name] = torch.cuda.max_memory_allocated() - before
 
 
-def replayed(runner: Runner) -> str:
-    """16 hex digits that stand for all that decides what the teacher sees and answers."""
-    cfg, model = runner.cfg, bare_model(runner)
-    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-    (teacher,) = teachers_of(model).values()
-    distiller = next(iter(students_in(cfg).values())).model  # others see and ask the same
-    (config,) = teachers_in(distiller).values()
-    student = distiller.get('student', {})
-    parts = {
-        'seed': runner.seed,
-        'weights': teacher.checksum(),
-        'teacher': {name: v for name, v in config.items() if name != 'checkpoint'},
-        'taps': [t.paths for one in distillations_of(model) for t in one.teacher_taps.values()][:1],
-        'places': teacher_places(model),
-        'data': {name: v for name, v in cfg.train_dataloader.items() if name not in READING},
-        # labels are numbers: with other folders or another order they are others
-        'classes': metainfo.get('classes'),
-        # normalisation and mixing
-        'preprocessing': [student.get('data_preprocessor'), student.get('train_cfg')],
-    }
-    if getattr(teacher, 'prepares_images', False):  # in a size that follows the student's grid
-        parts['stride'] = student_stride(_distillers(model)[0].student)
-        parts['pixels'] = getattr(teacher, 'pixels', None)  # of a file beside its weights
-    return cache_key(parts)
+def _seconds_between(start: torch.cuda.Event, end: torch.cuda.Event) -> float:
+    end.synchronize()
+    return start.elapsed_time(end) / 1000

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from g2sd_mm.distill.losses.depth import LogDepthLoss, log_depth_difference
+from g2sd_mm.distill.losses.segmentation import LogDepthLoss, log_depth_difference
 
 
 def logs(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 import g2sd_mm
-from g2sd_mm.distill.explained import explained_variance, figure_names
+from g2sd_mm.distill.distillation import figure_names
+from g2sd_mm.distill.losses.feature import explained_variance
 
 from ..helpers.toys import distiller, images, stage1_cfg
 

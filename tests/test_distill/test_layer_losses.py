@@ -8,9 +8,9 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from g2sd_mm.distill.losses.common import mean_row_divergence
 from g2sd_mm.distill.losses.feature import unit_l1_feature_loss
 from g2sd_mm.distill.losses.layers import (
-    head_attention_loss,
     head_importance,
     layer_pairs,
     layerwise_mse,
@@ -140,7 +140,7 @@ def test_manifold_takes_the_ends_and_leaves_out_the_class_token():
 def test_head_attention_is_a_divergence_over_rows():
     other = normal(B, N, N, seed=1)
     check(
-        lambda x: head_attention_loss(x, torch.from_numpy(other)),
+        lambda x: mean_row_divergence(x, torch.from_numpy(other)),
         lambda x: divergence(x, other), [normal(B, N, N)],
     )  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_the_surest_head_teaches():
     student = torch.from_numpy(normal(B, 2, N, N, seed=4))
     sure = scores.clone()
     sure[:, 2] *= 10
-    expected = head_attention_loss(student[:, 1], sure[:, 2])
+    expected = mean_row_divergence(student[:, 1], sure[:, 2])
     assert loss(student, sure).item() == pytest.approx(expected.item())
     # one batch does not outvote three
     for _ in range(2):
@@ -161,7 +161,7 @@ def test_the_surest_head_teaches():
     other = scores.clone()
     other[:, 0] *= 10
     assert loss(student, other).item() == pytest.approx(
-        head_attention_loss(student[:, 1], other[:, 2]).item()
+        mean_row_divergence(student[:, 1], other[:, 2]).item()
     )
     assert loss.seen == 4 and set(loss.state_dict()) == {'importance', 'seen'}
     known = loss.importance.clone()

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from g2sd_mm.distill.losses.classification import hard_distillation_loss, nkd_loss
 from g2sd_mm.distill.losses.feature import smooth_l1_feature_loss
 from g2sd_mm.distill.losses.relation import token_relation_loss
-from g2sd_mm.distill.losses.targets import normalised_target
+from g2sd_mm.distill.losses.standardisation import normalised_target
 
 
 def wave(shape: tuple[int, ...], phase: float) -> torch.Tensor:

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from g2sd_mm.distill import DistillationHook, LossWarmupHook, SpecificDistiller
-from g2sd_mm.distill.losses.hadamard import hadamard
-from g2sd_mm.distill.losses.standardisation import build_target, phi_s_projection
+from g2sd_mm.distill.losses.standardisation import build_target, hadamard, phi_s_projection
 
 from ..helpers.runs import Slope, runner
 from ..helpers.toys import free_port, images, refused, stage1_cfg, words

@@ -13,6 +13,9 @@ from ...errors import UserError
 from ...models.masking import Masking
 from ..teachers.protocol import Features
 
+#: Which tokens a loss compares, see :func:`select_tokens`.
+TOKENS = ('all', 'masked', 'patches', 'cls')
+
 
 class Aligned(NamedTuple):
     """Tokens of both networks in one order.
@@ -83,6 +86,43 @@ def align(
     if first and cls is not None:
         patches = torch.cat([cls.unsqueeze(1), patches], dim=1)
     return Aligned(own, patches, first, lacking)
+
+
+def select_tokens(
+    tokens: Tensor, which: str, view: Masking | None = None, first: int = 1
+) -> Tensor:
+    """The tokens that count, of class tokens and the patches after them [B, first + N, d].
+
+    Args:
+        tokens: of all patches in raster order; where the view leaves hidden ones out, visible ones
+            come first.
+        which: ``all``, ``cls``, ``patches`` or ``masked`` patches alone.
+        view: which patches are visible; for ``masked``.
+        first: class tokens in front, 0 or 1.
+
+    Returns:
+        [B, n, d]; of ``masked`` patches of whole images [B * n, d], image by image.
+
+    Raises:
+        ValueError: for ``masked`` without a view or without hidden patches, and for ``cls`` without
+            a class token.
+    """
+    if which == 'all':
+        return tokens
+    if which == 'cls':
+        if not first:
+            raise ValueError("tokens='cls' of networks without a class token: take 'patches'")
+        return tokens[:, :first]
+    patches = tokens[:, first:]
+    if which == 'patches':
+        return patches
+    if view is None:
+        raise ValueError("tokens='masked' of a student that sees all patches: take 'patches'")
+    if view.keep.shape[1] == view.mask.shape[1]:
+        raise ValueError("tokens='masked', and model.mask_ratio=0 hides no patch: take 'patches'")
+    if view.hidden is not None:
+        return patches[:, view.keep.shape[1] :]
+    return patches[view.mask.bool()]
 
 
 def as_patches(heard: Any, images: Tensor, part: bool = False) -> Any:

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .targets import check_choice
+from .common import WeightedLoss, check_choice, divergence
+
+_REDUCTIONS = ('mean', 'sum', 'batchmean')
 
 
 def hard_distillation_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -51,12 +53,8 @@ def nkd_loss(
 
 
 @MODELS.register_module()
-class HardDistillationLoss(nn.Module):
+class HardDistillationLoss(WeightedLoss):
     """:func:`hard_distillation_loss` times ``loss_weight``."""
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Logits [B, K] each -> scalar."""
@@ -87,25 +85,24 @@ def soft_distillation_loss(
     teacher_tau: Tensor | float | None = None,
     reduction: str = 'batchmean',
 ) -> Tensor:
-    """``tau teacher_tau KL(softmax(teacher / teacher_tau) || softmax(student / tau))``, [B, K].
+    """``tau teacher_tau KL(softmax(teacher / teacher_tau) || softmax(student / tau))``.
 
     Hinton et al. (2015), where both temperatures are one.
 
     Args:
-        student, teacher: logits [B, K].
+        student, teacher: logits [B, K], or maps of them [B, K, height, width].
         tau: temperature of the student, and of the teacher if ``teacher_tau`` is None.
         teacher_tau: temperature of the teacher.
-        reduction: ``batchmean`` over images, or ``mean`` over all elements, K times smaller
-            (TinyBERT).
+        reduction: of the sum over all elements: ``batchmean`` divides it by the images, ``mean`` by
+            the elements, which is K times smaller (TinyBERT); or ``sum``.
 
     Returns:
         scalar.
     """
     teacher_tau = tau if teacher_tau is None else teacher_tau
-    own, other = (student / tau).log_softmax(dim=1), (teacher / teacher_tau).log_softmax(dim=1)
-    divergence = F.kl_div(own, other, reduction='none', log_target=True).sum()
-    parts = {'batchmean': len(student), 'mean': student.numel()}
-    return tau * teacher_tau * divergence / parts[reduction]
+    total = divergence(student / tau, teacher / teacher_tau, dim=1).sum()
+    parts = {'mean': student.numel(), 'sum': 1, 'batchmean': len(student)}
+    return tau * teacher_tau * total / parts[reduction]
 
 
 @MODELS.register_module()
@@ -116,7 +113,7 @@ class SoftDistillationLoss(nn.Module):
         self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'batchmean'
     ) -> None:
         super().__init__()
-        check_choice('reduction', reduction, ('batchmean', 'mean'))
+        check_choice('reduction', reduction, _REDUCTIONS)
         self.tau, self.loss_weight, self.reduction = tau, loss_weight, reduction
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
+
+from .common import WeightedLoss
 
 _LEAST_MASS = 1e-6  # of a level's richness; keeps 0 / 0 out where the teacher sees nothing
 
@@ -88,15 +90,11 @@ def _check_levels(
 
 
 @MODELS.register_module()
-class FeatureRichnessLoss(nn.Module):
+class FeatureRichnessLoss(WeightedLoss):
     """:func:`feature_richness_loss` times ``loss_weight``.
 
     Use ``inputs=dict(objectness='teacher.TAP')`` with a tap on the teacher's objectness layer.
     """
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
     def forward(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor], objectness: Sequence[Tensor]
@@ -106,12 +104,8 @@ class FeatureRichnessLoss(nn.Module):
 
 
 @MODELS.register_module()
-class ObjectnessDistillationLoss(nn.Module):
+class ObjectnessDistillationLoss(WeightedLoss):
     """:func:`objectness_distillation_loss` times ``loss_weight``."""
-
-    def __init__(self, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.loss_weight = loss_weight
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
         """Levels of logits [B, A, h, w] each -> scalar."""

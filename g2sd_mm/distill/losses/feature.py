@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
@@ -12,11 +13,10 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ...models.masking import Masking
-from ..explained import explained_variance
 from ..teachers.protocol import Features
-from .alignment import align
+from .alignment import TOKENS, align, select_tokens
+from .common import check_choice
 from .standardisation import MeasuredTarget, build_target
-from .targets import TOKENS, check_choice, select_tokens
 
 _KINDS = ('cls', 'patches')
 
@@ -38,6 +38,31 @@ def cosine_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 def unit_l1_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean absolute difference of the elements of tokens [..., C] at unit length (DMAE)."""
     return F.l1_loss(F.normalize(student, dim=-1), F.normalize(teacher, dim=-1))
+
+
+@torch.no_grad()
+def explained_variance(predicted: Tensor, target: Tensor) -> Tensor:
+    """Share of the target's variance that a prediction explains, ``1 - error / variance``.
+
+    The error is the mean of ``(predicted - target) ** 2`` over all tokens and channels; the
+    variance that of ``(target - mean) ** 2``, with the mean of each channel over all tokens of the
+    batch. So 1 is perfect, 0 what the best constant token gives, and below 0 is worse than that.
+
+    Args:
+        predicted: [..., channels], any floating type.
+        target: the same shape, standardised as in the loss.
+
+    Returns:
+        float32 scalar without a gradient; 0 for a target that is the same everywhere. On the
+        device of the target, which is not waited for.
+    """
+    predicted, target = predicted.detach().flatten(0, -2), target.flatten(0, -2)
+    with torch.autocast(target.device.type, enabled=False):
+        target = target.float()
+        error = F.mse_loss(predicted.float(), target)
+        # var(dim=0) would take ten times as long on a CPU
+        variance = F.mse_loss(target, target.mean(dim=0).expand_as(target))
+    return torch.where(variance > 0, 1 - error / variance, torch.zeros_like(error))
 
 
 class TokenLoss(nn.Module):
@@ -172,7 +197,7 @@ class RegressionLoss(TokenLoss):
     def explained_variance(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
     ) -> Tensor:
-        """See :func:`~g2sd_mm.distill.explained.explained_variance`, of what is compared."""
+        """See :func:`explained_variance`, of what is compared."""
         return explained_variance(*self.compared(student, teacher, view))
 
 

@@ -15,6 +15,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...errors import UserError
+from .common import mean_row_divergence
 
 
 def layer_pairs(student: int, teacher: int, with_embedding: bool = False) -> list[int]:
@@ -165,19 +166,6 @@ class ManifoldLoss(nn.Module):
         return self.loss_weight * torch.stack(values).mean()
 
 
-def head_attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over images and rows of ``KL(teacher || student)`` of the attention of one head.
-
-    Args:
-        student, teacher: scores [B, N, N] before the softmax.
-
-    Returns:
-        scalar.
-    """
-    own, other = (scores.log_softmax(dim=-1) for scores in (student, teacher))
-    return F.kl_div(own, other, reduction='none', log_target=True).sum(dim=-1).mean()
-
-
 def head_importance(scores: Tensor) -> Tensor:
     """How sure each head is of where it looks: scores [B, H, N, N] -> [H].
 
@@ -190,6 +178,7 @@ def head_importance(scores: Tensor) -> Tensor:
 class HeadAttentionLoss(nn.Module):
     """One head of the student attends as the most important head of a teacher (after SSTA).
 
+    The loss is the mean over images and rows of ``KL(teacher || student)`` of their attention.
     Which head that is follows from :func:`head_importance`, averaged over all steps so far and all
     processes. What SSTA measures importance by could not be read; this measure is Voita et al.'s
     (ACL 2019) confidence.
@@ -243,4 +232,4 @@ class HeadAttentionLoss(nn.Module):
                 self.importance += change / self.seen.clamp(min=1)
         head = self.importance.argmax()
         chosen = teacher.index_select(1, head.unsqueeze(0)).squeeze(1)
-        return self.loss_weight * head_attention_loss(student[:, self.student_head], chosen)
+        return self.loss_weight * mean_row_divergence(student[:, self.student_head], chosen)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ...models.masking import Masking
 from ..teachers.protocol import Features
+from .common import check_choice, mean_row_divergence
 from .feature import TokenLoss
-from .targets import check_choice
 
 Triple = tuple[Tensor, ...]  # queries, keys, values
 #: Of which the relations are: queries to queries, queries to keys, ...
@@ -61,7 +61,7 @@ def token_relation_loss(
             )
         for x, y in (map('qkv'.index, pair) for pair in pairs):
             logits = (_relation_logits(side[x], side[y], heads) for side in (own, other))
-            total = total + _mean_row_divergence(*logits)
+            total = total + mean_row_divergence(*logits)
     return total / (len(pairs) * len(student))
 
 
@@ -82,13 +82,7 @@ def token_similarity_loss(
         scalar.
     """
     sides = (F.normalize(tokens, dim=-1) for tokens in (student, teacher))
-    return _mean_row_divergence(*(x @ x.transpose(1, 2) / temperature for x in sides))
-
-
-def _mean_row_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over rows of ``KL(softmax(teacher) || softmax(student))``, logits [..., N] each."""
-    log_s, log_t = (logits.log_softmax(dim=-1) for logits in (student, teacher))
-    return F.kl_div(log_s, log_t, reduction='none', log_target=True).sum(dim=-1).mean()
+    return mean_row_divergence(*(x @ x.transpose(1, 2) / temperature for x in sides))
 
 
 def _relation_logits(x: Tensor, y: Tensor, heads: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Losses of specific distillation on maps of logits."""
+"""Losses of specific distillation on maps: logits of classes, and logarithms of depth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-_REDUCTIONS = ('mean', 'sum', 'batchmean')
+from .classification import SoftDistillationLoss, soft_distillation_loss
+from .common import WeightedLoss
 
 
 def channel_wise_divergence(
@@ -56,14 +57,9 @@ def pixelwise_kl_divergence(
     Raises:
         ValueError: if these are no maps, or differ in classes.
     """
-    student, teacher = _same_resolution(student, teacher)
-    log_student, log_teacher = (
-        (logits / tau).log_softmax(dim=1) for logits in (student, teacher)
+    return soft_distillation_loss(
+        *_same_resolution(student, teacher), tau=tau, reduction=reduction
     )
-    # reduced here: torch means to change what its own 'mean' divides by
-    kl = F.kl_div(log_student, log_teacher, reduction='none', log_target=True).sum()
-    parts = {'mean': student.numel(), 'sum': 1, 'batchmean': len(student)}
-    return tau**2 * kl / parts[reduction]
 
 
 def _same_resolution(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,18 +118,47 @@ class ChannelWiseDivergence(nn.Module):
 
 
 @MODELS.register_module()
-class PixelwiseKLDivergence(nn.Module):
+class PixelwiseKLDivergence(SoftDistillationLoss):
     """:func:`pixelwise_kl_divergence` times ``loss_weight``."""
 
     def __init__(
         self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'mean'
     ) -> None:
-        super().__init__()
-        if reduction not in _REDUCTIONS:
-            raise ValueError(f'reduction={reduction!r} is none of {", ".join(_REDUCTIONS)}')
-        self.tau, self.loss_weight, self.reduction = tau, loss_weight, reduction
+        super().__init__(tau, loss_weight, reduction)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Logits [N, C, H, W] each -> scalar."""
         value = pixelwise_kl_divergence(student, teacher, self.tau, self.reduction)
         return self.loss_weight * value
+
+
+def log_depth_difference(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all pixels of ``|student - teacher|``, maps [N, 1, H, W] of the logarithm of depth.
+
+    It is a ratio that counts: 10 cm at 1 m as much as 1 m at 10 m. The teacher has an answer for
+    every pixel, where measured depth has holes.
+
+    The coarser of two maps is resized to the finer one, bilinearly.
+
+    Returns:
+        scalar.
+
+    Raises:
+        ValueError: if the maps differ in channels.
+    """
+    if student.shape[:2] != teacher.shape[:2]:
+        raise ValueError(
+            f'the student\'s map is {tuple(student.shape)} and the teacher\'s '
+            f'{tuple(teacher.shape)}: tap log_depth of a depth head on both sides'
+        )
+    student, teacher = at_finer(student, teacher)
+    return (student - teacher).abs().mean()
+
+
+@MODELS.register_module()
+class LogDepthLoss(WeightedLoss):
+    """:func:`log_depth_difference` times ``loss_weight``."""
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Logarithms of depth [N, 1, H, W] each -> scalar."""
+        return self.loss_weight * log_depth_difference(student, teacher)

@@ -15,7 +15,7 @@ from g2sd_mm.bench.analysis.reconstruction import (
     token_scale,
 )
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.distill.losses.targets import normalised_target
+from g2sd_mm.distill.losses.standardisation import normalised_target
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import patchify, pixel_loss
 from g2sd_mm.models.masking import counter_noise, random_masking
