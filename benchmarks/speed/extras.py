@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from torch import Tensor
+
+from g2sd_mm.distill.labels import tap_of_decisions
 
 _TASKS = ('generic', 'cls', 'det', 'seg')
 
@@ -58,9 +59,9 @@ def change_config(cfg: Config, task: str, extra: str | None) -> None:
 def change_model(model: Any, extra: str | None) -> None:
     """Turn an option on that is none of the config, in place."""
     if extra == 'labels':
-        model.distillation.use_labels(KnownLabels())
+        model.distillation.kept = KnownLabels(tap_of_decisions(model.distillation))
     if extra == 'answers':
-        model.distillation.answers = KnownAnswers()
+        model.distillation.kept = KnownAnswers()
     if extra == 'channels_last':
         for network in (model, *model.frozen_networks):
             network.to(memory_format=torch.channels_last)
@@ -69,9 +70,12 @@ def change_model(model: Any, extra: str | None) -> None:
 class KnownLabels:
     """A file of labels that has every batch."""
 
-    def find(self, samples: Sequence[Any]) -> Tensor:
-        """Class 0 of each sample: int64 [B]."""
-        return torch.zeros(len(samples), dtype=torch.int64)
+    def __init__(self, tap: str) -> None:
+        self._tap = tap
+
+    def find(self, samples: Sequence[Any], device: torch.device) -> dict[str, Any]:
+        """Class 0 of each sample."""
+        return {self._tap: torch.ones(len(samples), 1, device=device)}
 
 
 class KnownAnswers:

@@ -10,7 +10,7 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..models.mae import init_linear_xavier
+from ..models.vit import init_linears
 
 
 @MODELS.register_module()
@@ -68,7 +68,7 @@ class MlpAdapter(Mlp):
 
     def init_weights(self) -> None:
         """Xavier-uniform weights, zero biases, as the student's."""
-        init_linear_xavier(self)
+        init_linears(self, nn.init.xavier_uniform_)
 
 
 @MODELS.register_module()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from ..errors import ConfigError, UserError
+from ..models.backbones import G2SDViT
 from .taps import Taps
 
 
@@ -40,15 +41,13 @@ class Attended(NamedTuple):
         return torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, order)], dim=1)
 
 
-def class_attention(qkv: Tensor, heads: int) -> Tensor:
+def class_attention(q: Tensor, k: Tensor) -> Tensor:
     """How much the class token attends to every other one, as a mean over heads: [B, N - 1].
 
-    ``softmax(q_cls k' / sqrt(d))`` without its first column, of the projections [B, N, 3 D] of a
-    layer's queries, keys and values.
+    ``softmax(q_cls k' / sqrt(d))`` without its first column, of queries and keys [B, H, N, d].
     """
-    B, N, width = qkv.shape
-    q, k, _ = qkv.detach().float().reshape(B, N, 3, heads, width // (3 * heads)).unbind(2)
-    logits = torch.einsum('bhd,bnhd->bhn', q[:, 0], k) * q.shape[-1] ** -0.5
+    q, k = q.detach().float(), k.detach().float()
+    logits = torch.einsum('bhd,bhnd->bhn', q[:, :, 0], k) * q.shape[-1] ** -0.5
     return logits.softmax(dim=-1).mean(dim=1)[:, 1:]
 
 
@@ -79,11 +78,7 @@ class AttendedPatches:
                 f'distillation.teacher_patches.share={share} is not above 0 and at most 1'
             )
         self.share = share
-        self._tap = Taps(student, {'qkv': f'{module}.qkv'})
-        found: Any = student
-        for part in module.split('.'):
-            found = found[int(part)] if part.lstrip('-').isdecimal() else getattr(found, part)
-        self._heads: int = found.num_heads
+        self._tap = Taps(student, {part: f'{module}:{part}' for part in 'qk'})
 
     def record(self) -> Any:
         """Yields what :meth:`view` takes, see :meth:`~g2sd_mm.distill.taps.Taps.record`."""
@@ -93,7 +88,7 @@ class AttendedPatches:
         """What a teacher is shown of images that the student was heard on."""
         rows, columns = teacher.model.backbone.patch_embed.grid(images)
         patches = rows * columns
-        attention = class_attention(heard['qkv'], self._heads)[:, :patches]
+        attention = class_attention(heard['q'], heard['k'])[:, :patches]
         return Attended(most_attended(attention, self.share), patches)
 
 
@@ -104,7 +99,7 @@ def check_teacher(teacher: Any, own: int | None) -> None:
         ConfigError: naming the entry.
     """
     network: Any = getattr(getattr(teacher, 'model', None), 'backbone', None)
-    if not hasattr(network, 'embed_kept'):
+    if not isinstance(network, G2SDViT):
         raise ConfigError(
             'distillation.teacher_patches is for a teacher with a G2SDViT as its backbone, which '
             f'can leave patches out; {type(network or teacher).__name__} cannot: leave it out'

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from ..errors import UserError
 from ..models.masking import counter_noise
@@ -156,17 +157,13 @@ def some_images(value: Any, images: Tensor, batch: int) -> Any:
     """The part of a batch [B, ...] in any nesting of lists, tuples and dicts.
 
     Args:
-        value: what has one entry an image; anything else stays as it is.
+        value: tensors with one entry an image are cut; anything else stays as it is.
         images: their numbers, int64, on any device.
         batch: B.
     """
-    if isinstance(value, Tensor):
-        whole = value.ndim > 0 and len(value) == batch
-        return value.index_select(0, images.to(value.device)) if whole else value
-    if isinstance(value, Mapping):
-        return {key: some_images(item, images, batch) for key, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, '_fields'):
-        return type(value)(*(some_images(item, images, batch) for item in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(some_images(item, images, batch) for item in value)
-    return value
+
+    def some(tensor: Tensor) -> Tensor:
+        whole = tensor.ndim > 0 and len(tensor) == batch
+        return tensor.index_select(0, images.to(tensor.device)) if whole else tensor
+
+    return tree_map_only(Tensor, some, value)

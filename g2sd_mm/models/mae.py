@@ -1,7 +1,7 @@
 """Masked autoencoder: an encoder on the visible patches and a light decoder on all of them.
 
 Teacher and student of generic distillation, and the model of MAE pre-training, are this one class.
-Shapes: B images, L patches, n = visible ones, D encoder and d decoder channels.
+Shapes: B images, L patches (n visible, m hidden), D encoder and d decoder channels, H heads.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
+from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .cross_decoder import CrossBlock
 from .masking import Masking, mask_noise, random_masking, some_hidden
 from .positions import (
     Grid,
@@ -24,7 +24,49 @@ from .positions import (
     square_grid,
 )
 from .sizes import DecoderSize, EncoderSize, decoder_size
-from .vit import NORM_EPS, Block, VisionTransformer
+from .vit import NORM_EPS, Attention, Block, VisionTransformer, init_linears
+
+
+class CrossAttention(Attention):
+    """Multi-head attention from some tokens to others, on torch's fused kernels."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__(dim, num_heads)
+        del self.qkv
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
+        """Queries of x [B, m, d], keys and values of context [B, 1 + n, d] -> [B, m, d]."""
+        B, m, d = x.shape
+        head = d // self.num_heads
+        q = self.q(x).reshape(B, m, self.num_heads, head).transpose(1, 2)  # [B, H, m, d / H]
+        kv = self.kv(context).reshape(B, -1, 2, self.num_heads, head)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, H, 1 + n, d / H]
+        return self.proj(self.attend(q, k, v, None).transpose(1, 2).reshape(B, m, d))
+
+
+class CrossBlock(nn.Module):
+    """Pre-norm block: attention to the visible tokens, then a GELU MLP, each behind a residual.
+
+    Args:
+        dim: channels d.
+        num_heads: heads H.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.norm_context = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = CrossAttention(dim, num_heads)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, 4 * dim, act_layer=nn.GELU)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Hidden tokens [B, m, d], class token and visible ones [B, 1 + n, d] -> [B, m, d]."""
+        x = x + self.attn(self.norm1(x), self.norm_context(context))
+        return x + self.mlp(self.norm2(x))
+
 
 #: What a decoder of that attention is built of.
 _DECODER_BLOCKS: dict[str, Callable[[int, int], nn.Module]] = {'self': Block, 'cross': CrossBlock}
@@ -79,17 +121,16 @@ class MaskedAutoencoder(VisionTransformer):
         self.norm = nn.LayerNorm(self.embed_dim, eps=NORM_EPS)
         self.decoder_attention = decoder_attention
         self.decoded = nn.Identity()
+        # fixed, but a parameter as in the published checkpoints, so that it is saved and moved
+        self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
         self.has_decoder = decoder is not None
         if decoder is None:
             self.decoder_dim = self.embed_dim
-            self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
             return
         size = decoder_size(decoder)
         self.decoder_dim = size.embed_dim
         self.decoder_embed = nn.Linear(self.embed_dim, size.embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, size.embed_dim))
-        # fixed, but a parameter as in the published checkpoints, so that it is saved and moved
-        self.pos_embed = _fixed(sincos_position_embedding(self.embed_dim, self.grid_size))
         self.decoder_pos_embed = _fixed(sincos_position_embedding(size.embed_dim, self.grid_size))
         self.decoder_blocks = nn.ModuleList(
             _DECODER_BLOCKS[decoder_attention](size.embed_dim, size.num_heads)
@@ -107,7 +148,7 @@ class MaskedAutoencoder(VisionTransformer):
 
     def init_weights(self) -> None:
         """MAE's initialisation: Xavier for matrices (patch projection too), N(0, 0.02) tokens."""
-        init_linear_xavier(self)
+        init_linears(self, nn.init.xavier_uniform_)
         projection = self.patch_embed.proj.weight
         nn.init.xavier_uniform_(projection.data.flatten(1))
         nn.init.normal_(self.cls_token, std=0.02)
@@ -117,10 +158,7 @@ class MaskedAutoencoder(VisionTransformer):
     def encode(self, images: Tensor, masking: Masking) -> Encoded:
         """Images [B, C, height, width] -> features of the class token and the visible patches."""
         self._check_grid(images)
-        x = self.patch_embed.visible(images, masking.keep)  # [B, n, D]
-        x = x + self.pos_embed[0, 1:][masking.keep]
-        cls = (self.cls_token + self.pos_embed[:, :1]).expand(len(x), -1, -1)
-        x = torch.cat([cls.to(x.dtype), x], dim=1)  # [B, 1 + n, D]
+        x, _ = self.embed(images, masking.keep)  # [B, 1 + n, D]
         for block in self.blocks:
             x = self.run(block, x)
         return Encoded(latent=self.norm(x), prenorm=x)
@@ -128,67 +166,27 @@ class MaskedAutoencoder(VisionTransformer):
     def decode(self, latent: Tensor, masking: Masking, until: int | None = None) -> Tensor:
         """Decoder features [B, 1 + L, d] after block ``until`` (counted from 1; None: the last).
 
-        The raw residual stream: no ``decoder_norm``, no ``decoder_pred``. Where the masking leaves
-        hidden patches out, see :meth:`decode_some`; with cross-attention, :meth:`decode_hidden`.
-        """
-        if self.decoder_attention == 'cross':
-            return self.decode_hidden(latent, masking, until)
-        if masking.hidden is not None:
-            return self.decode_some(latent, masking, masking.hidden, until)
-        x = self.decoder_embed(latent)  # [B, 1 + n, d]
-        hidden = masking.restore.shape[1] - masking.keep.shape[1]
-        x_ = torch.cat([x[:, 1:], self.mask_token.to(x.dtype).expand(len(x), hidden, -1)], dim=1)
-        # undo the shuffle: back to raster order
-        x_ = x_.gather(1, masking.restore.unsqueeze(-1).expand(-1, -1, x_.shape[2]))
-        x = torch.cat([x[:, :1], x_], dim=1) + self.decoder_pos_embed  # [B, 1 + L, d]
-        for block in self.decoder_blocks[:until]:
-            x = self.run(block, x)
-        return self.decoded(x)
+        The raw residual stream in raster order: no ``decoder_norm``, no ``decoder_pred``. With
+        cross-attention, what is computed are the hidden tokens alone; those of visible patches and
+        the class token are the encoder's in the decoder's width.
 
-    def decode_some(
-        self, latent: Tensor, masking: Masking, hidden: Tensor, until: int | None = None
-    ) -> Tensor:
-        """:meth:`decode` without most of the hidden patches, as if they were not in the image.
-
-        Args:
-            latent, masking, until: see :meth:`decode`.
-            hidden: raster numbers [B, m] of the hidden patches that take part.
-
-        Returns:
-            [B, 1 + n + m, d]: class token, visible patches, hidden ones.
-        """
-        x = self.decoder_embed(latent)
-        mask_tokens = self.mask_token.to(x.dtype).expand(len(x), hidden.shape[1], -1)
-        positions = self.decoder_pos_embed[0, 1:][torch.cat([masking.keep, hidden], dim=1)]
-        cls = self.decoder_pos_embed[:, :1].expand(len(x), -1, -1)
-        x = torch.cat([x, mask_tokens], dim=1) + torch.cat([cls, positions], dim=1)
-        for block in self.decoder_blocks[:until]:
-            x = self.run(block, x)
-        return self.decoded(x)
-
-    def decode_hidden(
-        self, latent: Tensor, masking: Masking, until: int | None = None
-    ) -> Tensor:
-        """:meth:`decode` by cross-attention: what is computed are the hidden tokens alone.
-
-        Returns:
-            [B, 1 + L, d] in raster order: of visible patches and the class token the encoder's
-            features in the decoder's width, of hidden patches those of the last block that is run.
-            Where the masking leaves hidden patches out, the order of :meth:`decode_some`.
+        Where the masking leaves hidden patches out, it is as if they were not in the image, and the
+        order another one: [B, 1 + n + m, d], class token, visible patches, hidden ones.
         """
         hidden = some_hidden(masking, 1.0) if masking.hidden is None else masking.hidden
-        visible = self.decoder_embed(latent)  # [B, 1 + n, d]
-        table = self.decoder_pos_embed[0]
+        visible, table = self.decoder_embed(latent), self.decoder_pos_embed[0]
         cls = table[:1].expand(len(latent), -1, -1)
-        context = visible + torch.cat([cls, table[1:][masking.keep]], dim=1)
+        context = visible + torch.cat([cls, table[1:][masking.keep]], dim=1)  # [B, 1 + n, d]
         x = self.mask_token.to(visible.dtype) + table[1:][hidden]  # [B, m, d]
+        if self.decoder_attention == 'self':
+            x = _unshuffled(torch.cat([context, x], dim=1), masking)
+            for block in self.decoder_blocks[:until]:
+                x = self.run(block, x)
+            return self.decoded(x)
         for block in self.decoder_blocks[:until]:
             x = self.run(block, x, context)
         x = torch.cat([visible, x.to(visible.dtype)], dim=1)
-        if masking.hidden is None:  # back to raster order
-            order = masking.restore.unsqueeze(-1).expand(-1, -1, x.shape[2])
-            x = torch.cat([x[:, :1], x[:, 1:].gather(1, order)], dim=1)
-        return self.decoded(x)
+        return self.decoded(_unshuffled(x, masking))
 
     def predict_pixels(self, features: Tensor) -> Tensor:
         """Last decoder features [B, 1 + L, d] -> patch pixels [B, L, C * patch ** 2]."""
@@ -267,6 +265,14 @@ class MAEPretraining(BaseModel):
         return self.autoencoder.state_dict()
 
 
+def _unshuffled(tokens: Tensor, masking: Masking) -> Tensor:
+    """Class token, visible and hidden patches [B, 1 + L, d] in raster order, if all are there."""
+    if masking.hidden is not None:
+        return tokens
+    order = masking.restore.unsqueeze(-1).expand(-1, -1, tokens.shape[2])
+    return torch.cat([tokens[:, :1], tokens[:, 1:].gather(1, order)], dim=1)
+
+
 def patchify(images: Tensor, patch: int) -> Tensor:
     """[B, C, height, width] -> [B, L, patch * patch * C], channels fastest."""
     B, C, H, W = images.shape
@@ -312,18 +318,6 @@ def pixel_loss(
         target = (target - mean) / (var + 1e-6).sqrt()
     per_patch = (predicted - target).square().mean(-1)  # [B, L]
     return (per_patch * mask).sum() / mask.sum()
-
-
-def init_linear_xavier(module: nn.Module) -> None:
-    """Xavier-uniform Linear weights with zero biases, unit LayerNorms, in place (MAE's rule)."""
-    for child in module.modules():
-        if isinstance(child, nn.Linear):
-            nn.init.xavier_uniform_(child.weight)
-            if child.bias is not None:
-                nn.init.zeros_(child.bias)
-        elif isinstance(child, nn.LayerNorm):
-            nn.init.ones_(child.weight)
-            nn.init.zeros_(child.bias)
 
 
 def _fixed(table: Tensor) -> nn.Parameter:

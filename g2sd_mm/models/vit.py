@@ -8,6 +8,7 @@ Shapes: B images, N tokens, D channels, H heads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -241,7 +242,7 @@ class VisionTransformer(BaseModule):
                 # timm's rule: linear from 0 at the first block to the full rate at the last
                 drop_path=drop_path_rate * i / max(size.depth - 1, 1),
                 layer_scale=layer_scale,
-                attention=Attention if attention is None else _for_block(attention, i),
+                attention=Attention if attention is None else partial(attention, i),
             )
             for i in range(size.depth)
         )
@@ -268,11 +269,17 @@ class VisionTransformer(BaseModule):
             kept = self._resized = state, resize_positions(own.detach(), self.grid_size, grid)
         return kept[1]
 
-    def embed(self, images: Tensor) -> tuple[Tensor, Grid]:
-        """[B, 3, height, width] -> tokens [B, 1 + N, D], class token first, and the grid."""
+    def embed(self, images: Tensor, keep: Tensor | None = None) -> tuple[Tensor, Grid]:
+        """[B, 3, height, width] -> tokens [B, 1 + N, D], class token first, and the grid.
+
+        ``keep``, int64 [B, n], has the raster numbers of the patches to look at, if not all.
+        """
         grid = self.patch_embed.grid(images)
         positions = self.positions(grid)
-        patches = self.patch_embed(images) + positions[:, 1:]
+        if keep is None:
+            patches = self.patch_embed(images) + positions[:, 1:]
+        else:
+            patches = self.patch_embed.visible(images, keep) + positions[0, 1:][keep]
         cls = (self.cls_token + positions[:, :1]).expand(images.shape[0], -1, -1)
         return torch.cat([cls.to(patches.dtype), patches], dim=1), grid
 
@@ -320,20 +327,11 @@ class VisionTransformer(BaseModule):
         return self.depth + 1
 
 
-def _for_block(
-    attention: Callable[[int, int, int], nn.Module], index: int
-) -> Callable[[int, int], nn.Module]:
-    return lambda dim, num_heads: attention(index, dim, num_heads)
-
-
-def init_vit_weights(module: nn.Module, std: float = 0.02) -> None:
-    """timm's initialisation of a classifier's ViT: truncated normal matrices, zero biases.
-
-    Applied in place to every Linear and LayerNorm below ``module``.
-    """
+def init_linears(module: nn.Module, init: Callable[[Tensor], Any]) -> None:
+    """Every Linear below ``module`` by ``init``, with zero biases; unit LayerNorms; in place."""
     for child in module.modules():
         if isinstance(child, nn.Linear):
-            nn.init.trunc_normal_(child.weight, std=std)
+            init(child.weight)
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
         elif isinstance(child, nn.LayerNorm):

@@ -6,8 +6,8 @@ import torch
 
 from g2sd_mm.checkpoints.convert import published_name
 from g2sd_mm.distill import SpecificDistiller
-from g2sd_mm.distill.losses.relation import token_relation_loss
 from g2sd_mm.distill.losses.alignment import select_tokens
+from g2sd_mm.distill.losses.relation import token_relation_loss
 from g2sd_mm.models.fit import fit_to_image
 from g2sd_mm.models.mae import patchify, pixel_loss, unpatchify
 from g2sd_mm.models.masking import random_masking

@@ -168,7 +168,7 @@ def test_answers_on_another_grid_are_others(tmp_path, logger, monkeypatch):
 def test_of_several_students_all_that_they_ask_is_kept(tmp_path, logger):
     other = dict(distillation=dict(losses=dict(loss_more=MORE)))
     model, _ = before_training(tmp_path, logger, students=dict(a={}, b=other))
-    kept = model.students['a'].distillation.answers.places
+    kept = model.students['a'].distillation.kept.places
     assert kept == [['teacher.cls'], ['teacher.tokens']]
 
 

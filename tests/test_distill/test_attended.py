@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from g2sd_mm.distill.attended import class_attention, most_attended
+from g2sd_mm.distill.labels import tap_of_decisions
 from g2sd_mm.errors import ConfigError, UserError
+from g2sd_mm.models import TimmBackbone
 
 from ..helpers.toys import PATCHES, arch, classifier_cfg, images, labelled, words
 from .test_specific import LABELS, LOSSES, TAPS, losses_of, specific
@@ -14,10 +16,9 @@ from .test_specific import LABELS, LOSSES, TAPS, losses_of, specific
 
 def test_attention_of_the_class_token_is_that_of_a_written_out_layer():
     generator = torch.Generator().manual_seed(0)
-    q, k, v = torch.randn(3, 2, 3, 5, 4, generator=generator, dtype=torch.float64)  # [B, H, N, d]
-    qkv = torch.stack([q, k, v]).permute(1, 3, 0, 2, 4).reshape(2, 5, 36)
+    q, k = torch.randn(2, 2, 3, 5, 4, generator=generator, dtype=torch.float64)  # [B, H, N, d]
     expected = ((q @ k.transpose(-2, -1)) / 4**0.5).softmax(-1).mean(1)[:, 0, 1:]
-    assert torch.allclose(class_attention(qkv, heads=3).double(), expected, atol=1e-6)
+    assert torch.allclose(class_attention(q, k).double(), expected, atol=1e-6)
 
 
 def test_the_most_attended_are_kept_in_raster_order():
@@ -37,11 +38,12 @@ def test_the_teacher_sees_what_its_student_attends_to():
     student, teacher = model.student.backbone, model.teacher.model.backbone
     heard, shown = [], []
     student.blocks[-1].attn.qkv.register_forward_hook(lambda *call: heard.append(call[2]))
-    embed = teacher.embed_kept
-    teacher.embed_kept = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
+    embed = teacher.embed
+    teacher.embed = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
     losses = model(pixels, labelled(LABELS), mode='loss')
     # behind the patches of the student comes its distillation token, which is no patch
-    attention = class_attention(heard[0], heads=2)[:, :PATCHES]
+    q, k, _ = heard[0].unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+    attention = class_attention(q, k)[:, :PATCHES]
     assert torch.equal(shown[0], most_attended(attention, 0.25))
     assert shown[0].shape == (4, PATCHES // 4)
     sum(losses.values()).backward()
@@ -68,8 +70,8 @@ def test_losses_on_tokens_compare_the_shown_patches_alone():
     heard, shown = [], []
     model.student.backbone.blocks[-1].register_forward_hook(lambda *call: heard.append(call[2]))
     teacher = model.teacher.model.backbone
-    embed = teacher.embed_kept
-    teacher.embed_kept = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
+    embed = teacher.embed
+    teacher.embed = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
     losses = model(images(4), labelled(LABELS), mode='loss')
     student = given[0]['student']
     assert student.shape == given[0]['teacher'].shape == (4, 1 + PATCHES // 4, 24)
@@ -88,7 +90,7 @@ def test_a_share_that_there_cannot_be_is_refused(share):
 
 
 def test_a_teacher_that_cannot_leave_patches_out_is_refused(monkeypatch):
-    monkeypatch.delattr('g2sd_mm.models.backbones.classification.G2SDViT.embed_kept')
+    monkeypatch.setattr('g2sd_mm.distill.attended.G2SDViT', TimmBackbone)
     with pytest.raises(ConfigError, match=r'distillation\.teacher_patches'):
         specific(teacher_patches={})
 
@@ -102,7 +104,7 @@ def test_a_teacher_of_another_grid_is_refused():
 
 def test_its_decisions_cannot_be_kept():
     with pytest.raises(ValueError, match='teacher_patches'):
-        specific(teacher_patches={}).distillation.check_labels()
+        tap_of_decisions(specific(teacher_patches={}).distillation)
 
 
 def test_the_student_and_nothing_else_is_saved():

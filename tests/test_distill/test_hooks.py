@@ -168,6 +168,7 @@ def test_a_wrong_teacher_stops_before_the_first_step(tmp_path):
 def guarded(logger, optimised=()) -> SimpleNamespace:
     model = nn.Module()
     model.teacher = FrozenTeacher(nn.Linear(2, 2))
+    model.teachers = {'': model.teacher}
     parameters = [*optimised, *([*model.teacher.model.parameters()] if optimised else [])]
     return SimpleNamespace(
         model=model,

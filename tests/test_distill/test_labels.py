@@ -12,8 +12,12 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.distill.hooks import TeacherLabelsHook, replayed
-from g2sd_mm.distill.labels import TeacherLabels
+from g2sd_mm.distill.labels import (
+    TeacherLabels,
+    TeacherLabelsHook,
+    replayed,
+    tap_of_decisions,
+)
 from g2sd_mm.runs.train import train
 
 from ..helpers import imagenet
@@ -25,15 +29,24 @@ def samples(*seeds: int | None) -> list:
     return [SimpleNamespace(sample_seed=seed) for seed in seeds]
 
 
+def logits(*classes: int) -> dict[str, torch.Tensor]:
+    """What a teacher says that decides so."""
+    return {'logits': torch.nn.functional.one_hot(torch.tensor(classes)).float()}
+
+
+def decided(labels: TeacherLabels, *seeds: int) -> list[int]:
+    return labels.find(samples(*seeds))['logits'].argmax(1).tolist()
+
+
 def test_what_is_kept_is_found_again_in_another_run(tmp_path):
     path = tmp_path / 'folder' / 'rank0.labels'
     labels = TeacherLabels(path, steps=3, batch=2)
     labels.step = 1
     assert labels.find(samples(5, 6)) is None
-    labels.keep(samples(5, 6), torch.tensor([999, 40_000]))
+    labels.keep(samples(5, 6), logits(999, 40_000))
     again = TeacherLabels(path, steps=3, batch=2)
     again.step = 1
-    assert again.find(samples(5, 6)).tolist() == [999, 40_000]
+    assert decided(again, 5, 6) == [999, 40_000]
     assert (labels.asked, again.found, again.asked) == (1, 1, 0)
 
 
@@ -41,14 +54,14 @@ def test_what_is_kept_is_found_again_in_another_run(tmp_path):
 def test_other_samples_or_steps_are_not_found(tmp_path, step, seeds):
     labels = TeacherLabels(tmp_path / 'labels', steps=3, batch=2)
     labels.step = 1
-    labels.keep(samples(5, 6), torch.tensor([1, 2]))
+    labels.keep(samples(5, 6), logits(1, 2))
     labels.step = step
     assert labels.find(samples(*seeds)) is None
 
 
 def test_decisions_are_of_images_and_not_of_their_numbers(tmp_path):
     labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
-    labels.keep([SimpleNamespace(sample_seed=5, img_path='a.png')], torch.tensor([1]))
+    labels.keep([SimpleNamespace(sample_seed=5, img_path='a.png')], logits(1))
     assert labels.find([SimpleNamespace(sample_seed=5, img_path='b.png')]) is None
 
 
@@ -57,20 +70,20 @@ def test_a_full_disk_is_said(tmp_path):
     (tmp_path / 'labels').unlink()
     (tmp_path / 'labels').symlink_to('/dev/full')
     with pytest.raises(OSError, match='labels') as raised:
-        labels.keep(samples(5), torch.tensor([1]))
+        labels.keep(samples(5), logits(1))
     assert raised.value.errno == errno.ENOSPC
 
 
 def test_a_last_batch_may_be_smaller_and_a_longer_run_finds_the_shorter_ones(tmp_path):
     path = tmp_path / 'labels'
-    TeacherLabels(path, steps=1, batch=4).keep(samples(1, 2), torch.tensor([7, 8]))
+    TeacherLabels(path, steps=1, batch=4).keep(samples(1, 2), logits(7, 8))
     size = path.stat().st_size
     longer = TeacherLabels(path, steps=10, batch=4)
     assert path.stat().st_size == 10 * size
-    assert longer.find(samples(1, 2)).tolist() == [7, 8]
+    assert decided(longer, 1, 2) == [7, 8]
     shorter = TeacherLabels(path, steps=1, batch=4)
     assert path.stat().st_size == 10 * size
-    assert shorter.find(samples(1, 2)).tolist() == [7, 8]
+    assert decided(shorter, 1, 2) == [7, 8]
 
 
 def test_samples_that_cannot_be_replayed_are_refused(tmp_path):
@@ -89,7 +102,7 @@ def seeded(*seeds: int) -> list:
 def test_labels_on_file_give_the_teachers_loss_without_the_teacher(tmp_path):
     model, batch = specific(), seeded(1, 2, 3, 4)
     expected = model(images(4), batch, mode='loss')['loss_dist']
-    model.distillation.use_labels(TeacherLabels(tmp_path / 'labels', steps=1, batch=4))
+    model.distillation.kept = TeacherLabels(tmp_path / 'labels', steps=1, batch=4)
     asked = []
     model.teacher.model.backbone.register_forward_hook(lambda *_: asked.append(1))
     first, second = (model(images(4), batch, mode='loss')['loss_dist'] for _ in range(2))
@@ -100,10 +113,11 @@ def test_labels_on_file_give_the_teachers_loss_without_the_teacher(tmp_path):
     assert len(asked) == 2 and torch.equal(other['loss_dist'], expected)
 
 
-def test_losses_that_need_more_than_decisions_are_refused(tmp_path):
+def test_losses_that_need_more_than_decisions_are_refused():
     model = specific(losses={**LOSSES, 'loss_nkd': dict(type='NKDLoss', tap='logits')})
     with pytest.raises(ValueError, match=words('loss_nkd', 'take TeacherLabelsHook out')):
-        model.distillation.use_labels(TeacherLabels(tmp_path / 'labels', steps=1, batch=4))
+        tap_of_decisions(model.distillation)
+    assert tap_of_decisions(specific().distillation) == 'logits'
 
 
 def test_a_run_whose_steps_have_other_images_each_time_is_refused(tmp_path):
@@ -131,7 +145,7 @@ def train_in(image_data, tmp_path_factory):
                 imagenet.path('g2sd_vits_cls'), imagenet.stage2(teacher, **options),
                 str(folder / 'run'),
             )
-        labels = runner.model.distillation.labels
+        labels = runner.model.distillation.kept
         return labels, read_weights(folder / 'run' / 'weights.pth').state
 
     return go
@@ -190,7 +204,7 @@ def test_labels_of_other_names_are_others():
                     dict(train_dataloader={}, model=dict(student={}, teacher=dict(until='norm')))
                 ),
                 seed=0,
-                model=SimpleNamespace(teacher=SimpleNamespace(checksum=lambda: 'a')),
+                model=SimpleNamespace(teachers={'': SimpleNamespace(checksum=lambda: 'a')}),
                 train_dataloader=SimpleNamespace(dataset=dataset),
             )
         )

@@ -28,6 +28,7 @@ from g2sd_mm.distill import (
     TeacherMetricHook,
 )
 from g2sd_mm.distill.config import distill_config
+from g2sd_mm.distill.labels import tap_of_decisions
 from g2sd_mm.distill.several import TeacherDrop, flat, some_images
 from g2sd_mm.engine.hooks.access import frozen_networks
 from g2sd_mm.models.masking import random_masking
@@ -127,7 +128,8 @@ def test_every_teacher_is_asked_once_a_step_and_everything_is_trained():
     trained = [p for p in model.parameters() if p.requires_grad]
     assert all(p.grad is not None and p.grad.any() for p in trained)
     assert frozen_networks(model) == tuple(t.model for t in model.teachers.values())
-    assert not hasattr(model, 'teacher')
+    with pytest.raises(ValueError, match='several teachers'):
+        model.teacher  # noqa: B018
     assert copy.deepcopy(model).teachers['mae'] is model.teachers['mae']
 
 
@@ -296,8 +298,9 @@ def test_the_guard_looks_at_all_teachers(logger):
 
 def test_labels_are_for_one_teacher():
     with pytest.raises(ValueError, match=words('several taps or teachers')):
-        two(losses=dict(loss_dist=dict(type='HardDistillationLoss', tap='mae.tokens'))
-            ).distillation.check_labels()  # fmt: skip
+        tap_of_decisions(
+            two(losses=dict(loss_dist=dict(type='HardDistillationLoss', tap='mae.tokens'))
+            ).distillation)  # fmt: skip
 
 
 def test_time_and_memory_of_each_teacher_are_logged(logger):

@@ -8,8 +8,8 @@ from mmengine.structures import BaseDataElement
 
 from g2sd_mm.distill import Features, FrozenTeacher, SpecificDistiller
 from g2sd_mm.distill.losses import feature
-from g2sd_mm.distill.losses.feature import smooth_l1_feature_loss
 from g2sd_mm.distill.losses.alignment import select_tokens
+from g2sd_mm.distill.losses.feature import smooth_l1_feature_loss
 from g2sd_mm.distill.losses.standardisation import normalised_target
 from g2sd_mm.models.mae import MaskedAutoencoder
 from g2sd_mm.models.masking import Masking, random_masking, some_hidden

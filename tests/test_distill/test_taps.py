@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from g2sd_mm.distill import Taps
 from g2sd_mm.engine.hooks.compile import compile_blocks
 from g2sd_mm.errors import ConfigError
-from g2sd_mm.models.cross_decoder import CrossAttention
+from g2sd_mm.models.mae import CrossAttention
 from g2sd_mm.models.vit import Attention, Block, VisionTransformer
 
 from ..helpers.toys import refused, words

@@ -313,7 +313,7 @@ def test_a_share_of_the_patches_is_looked_at(out_type, monkeypatch):
 def test_patches_that_are_looked_at_are_the_images_own_with_their_positions():
     model, pixels = backbone('avg_featmap', visible_share=0.25), images()
     torch.nn.init.normal_(model.pos_embed)
-    tokens, (whole, _) = model.embed_kept(pixels, model._some(pixels)), model.embed(pixels)
+    (tokens, _), (whole, _) = model.embed(pixels, model._some(pixels)), model.embed(pixels)
     assert torch.allclose(tokens[:, 0], whole[:, 0])
     distance = torch.cdist(tokens[:, 1:], whole[:, 1:])
     assert tokens.shape[1] == 1 + 4

@@ -176,7 +176,7 @@ def test_decoding_all_hidden_patches_by_number_is_decoding_all():
     masking = random_masking(torch.rand(2, PATCHES), 0.75)
     latent = model.encode(pixels, masking).latent
     whole = model.decode(latent, masking, until=2)
-    some = model.decode_some(latent, masking, some_hidden(masking, 1.0), until=2)
+    some = model.decode(latent, masking._replace(hidden=some_hidden(masking, 1.0)), until=2)
     assert torch.allclose(some[:, 0], whole[:, 0], atol=1e-5)
     order = torch.cat([masking.keep, some_hidden(masking, 1.0)], dim=1)
     raster = whole[:, 1:].gather(1, order.unsqueeze(-1).expand(-1, -1, whole.shape[2]))
@@ -187,8 +187,8 @@ def test_decoding_some_leaves_the_others_out():
     model, pixels = autoencoder(), images()
     masking = random_masking(torch.rand(2, PATCHES), 0.75)
     latent = model.encode(pixels, masking).latent
-    hidden = some_hidden(masking, 0.5)
-    assert model.decode_some(latent, masking, hidden).shape == (2, 1 + 4 + 6, 20)
+    masking = masking._replace(hidden=some_hidden(masking, 0.5))
+    assert model.decode(latent, masking).shape == (2, 1 + 4 + 6, 20)
 
 
 def test_a_rectangular_image_is_masked_decoded_and_put_together_again():

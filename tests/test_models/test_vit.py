@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.positions import resize_positions
-from g2sd_mm.models.vit import Attention, Block, PatchEmbed, VisionTransformer, init_vit_weights
+from g2sd_mm.models.vit import Attention, Block, PatchEmbed, VisionTransformer, init_linears
 
 from ..helpers.toys import IMAGE, arch, images
 
@@ -201,7 +202,7 @@ def test_norms_have_the_published_epsilon():
 
 def test_initialisation_is_truncated_normal_with_zero_biases():
     block = Block(64, 2)
-    init_vit_weights(block)
+    init_linears(block, partial(torch.nn.init.trunc_normal_, std=0.02))
     assert block.mlp.fc1.weight.std().item() == pytest.approx(0.02, rel=0.05)
     assert not block.attn.qkv.bias.any()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from mmengine.logging import print_log
 from torch import nn
 
 from ...checkpoints.fill import fill
-from ..vit import VisionTransformer, init_vit_weights
+from ..vit import VisionTransformer, init_linears
 
 
 class Backbone(VisionTransformer):
@@ -28,10 +29,11 @@ class Backbone(VisionTransformer):
 
     def init_weights(self) -> None:
         """timm's random initialisation, then the weights that ``init_cfg`` names."""
-        init_vit_weights(self, self.init_std)
+        draw = partial(nn.init.trunc_normal_, std=self.init_std)
+        init_linears(self, draw)
         for name, parameter in self.named_parameters(recurse=False):
             if name in ('cls_token', 'pos_embed', 'dist_token'):
-                nn.init.trunc_normal_(parameter, std=self.init_std)
+                draw(parameter)
         checkpoint = (self.init_cfg or {}).get('checkpoint')
         if checkpoint:
             fit = fill(self, checkpoint, 'encoder')

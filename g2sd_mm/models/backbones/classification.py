@@ -92,7 +92,7 @@ class G2SDViT(Backbone):
         """
         if keep is None and self.visible_share < 1:
             keep = self._some(images)
-        x = self.embed(images)[0] if keep is None else self.embed_kept(images, keep)
+        x, _ = self.embed(images, keep)
         if self.out_type == 'dist_token':
             x = torch.cat([x, self.dist_token.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         for block in self.blocks[:-1]:
@@ -120,13 +120,6 @@ class G2SDViT(Backbone):
         grid = self.patch_embed.grid(images)
         noise = torch.rand(len(images), grid[0] * grid[1], device=images.device)
         return random_masking(noise, 1 - self.visible_share).keep
-
-    def embed_kept(self, images: Tensor, keep: Tensor) -> Tensor:
-        """Tokens [B, 1 + n, D] of the class token and of the patches in ``keep`` [B, n]."""
-        positions = self.positions(self.patch_embed.grid(images))
-        patches = self.patch_embed.visible(images, keep) + positions[0, 1:][keep]
-        cls = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
-        return torch.cat([cls.to(patches.dtype), patches], dim=1)
 
 
 def _is_heard(module: nn.Module) -> bool:
