@@ -174,15 +174,18 @@ class MaskedAutoencoder(VisionTransformer):
         order another one: [B, 1 + n + m, d], class token, visible patches, hidden ones.
         """
         hidden = some_hidden(masking, 1.0) if masking.hidden is None else masking.hidden
-        visible, table = self.decoder_embed(latent), self.decoder_pos_embed[0]
-        cls = table[:1].expand(len(latent), -1, -1)
-        context = visible + torch.cat([cls, table[1:][masking.keep]], dim=1)  # [B, 1 + n, d]
-        x = self.mask_token.to(visible.dtype) + table[1:][hidden]  # [B, m, d]
+        visible = self.decoder_embed(latent)
+        mask, table = self.mask_token.to(visible.dtype), self.decoder_pos_embed[0]
+        B, n, _ = visible.shape
+        patches = table[1:][torch.cat([masking.keep, hidden], dim=1)]
+        positions = torch.cat([table[:1].expand(B, -1, -1), patches], dim=1)
         if self.decoder_attention == 'self':
-            x = _unshuffled(torch.cat([context, x], dim=1), masking)
+            x = torch.cat([visible, mask.expand(*hidden.shape, -1)], dim=1)
+            x = _unshuffled(x + positions, masking)
             for block in self.decoder_blocks[:until]:
                 x = self.run(block, x)
             return self.decoded(x)
+        context, x = visible + positions[:, :n], mask + positions[:, n:]
         for block in self.decoder_blocks[:until]:
             x = self.run(block, x, context)
         x = torch.cat([visible, x.to(visible.dtype)], dim=1)
