@@ -26,7 +26,7 @@ from timm.layers import set_fused_attn
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from g2sd_mm.distill.teachers.int8 import use_int8
+from g2sd_mm.distill.teachers.eight_bits import use_int8
 from g2sd_mm.export.formats import onnx_runner, write_int8, write_onnx
 from g2sd_mm.whole_files import write_text
 

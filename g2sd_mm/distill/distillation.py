@@ -26,7 +26,7 @@ from .loss_inputs import (
     student_tensors,
     with_features,
 )
-from .losses.standardisation import MeasuredTarget
+from .losses.standardisation import measured_target
 from .several import (
     TeacherDrop,
     check_names,
@@ -142,8 +142,7 @@ class Distillation(nn.Module):
             heard = () if of_teacher is None else self.teacher_taps[of_teacher]
             places = with_features(places, of_teacher, heard)
         self._inputs[name] = places
-        target = getattr(loss, 'target', None)
-        if isinstance(target, MeasuredTarget) and target.channels is None:
+        if (target := measured_target(loss)) and target.channels is None:
             target.allocate(self._width(name, places))
 
     def _width(self, loss: str, places: Mapping[str, Any]) -> int:
@@ -239,7 +238,7 @@ class Distillation(nn.Module):
             if self.training:
                 for name in given:
                     loss: Any = self.losses[name]
-                    if isinstance(getattr(loss, 'target', None), MeasuredTarget):
+                    if measured_target(loss):
                         with naming_loss(name, loss, given[name]):
                             loss.measure(self.update, **given[name])
             stays = self._images_of_teachers(len(images), data_samples)

@@ -18,7 +18,7 @@ from ..engine.hooks.access import bare_model, updates_before, updates_so_far
 from ..engine.tensors import is_constant
 from ..errors import ConfigError
 from .distillation import Distillation
-from .losses.standardisation import MeasuredTarget
+from .losses.standardisation import measured_target
 
 _MIB = 2**20
 
@@ -82,10 +82,6 @@ class DistillationHook(Hook):
         self._distillation.student_taps.remove()
 
 
-def _is_measured(loss: Any) -> bool:
-    return isinstance(getattr(loss, 'target', None), MeasuredTarget)
-
-
 @HOOKS.register_module()
 class LossWarmupHook(Hook):
     """Keeps ``distillation.update``, optimizer updates since the start of training.
@@ -102,12 +98,12 @@ class LossWarmupHook(Hook):
             losses |= dict(getattr(distillation, 'losses', {}))
         updates = updates_before(runner, runner.max_iters)
         for name, loss in losses.items():
-            if _is_measured(loss) and loss.target.updates >= updates:
+            if (target := measured_target(loss)) and target.updates >= updates:
                 runner.logger.warning(
                     'the targets of %s are measured over %d updates and the run has %d: they never '
                     'come to rest; --cfg-options "distillation.losses.%s.target={\'type\': \'%s\', '
                     '\'updates\': %d}"',
-                    name, loss.target.updates, updates, name, loss.target.name,
+                    name, target.updates, updates, name, target.name,
                     max(1, updates // 20),
                 )
 

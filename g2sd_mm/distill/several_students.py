@@ -41,6 +41,8 @@ class SeveralStudents(BaseModel):
         ConfigError: if the students do not ask the same of the same teacher, or see other views.
     """
 
+    students: Any  # distillers by name, which torch's types take for any modules
+
     def __init__(
         self, students: Mapping[str, Mapping[str, Any]], data_preprocessor: dict | None = None
     ) -> None:
@@ -76,11 +78,7 @@ class SeveralStudents(BaseModel):
 
     @property
     def _leader(self) -> Any:
-        return self._part(self._first)
-
-    def _part(self, name: str) -> Any:
-        """A student's distiller, which torch's types take for any module."""
-        return self.students[name]
+        return self.students[self._first]
 
     def init_weights(self) -> None:
         """Each from the state of the generators that its own run has here.
@@ -90,11 +88,10 @@ class SeveralStudents(BaseModel):
         now = Generators()
         seeded = not now.same(self._built[self._first])
         for name in reversed(list(self.students)):  # the first one's state stays
-            part = self._part(name)
             now.restore()
             if not seeded:
                 self._built[name].restore()
-            part.init_weights()
+            self.students[name].init_weights()
 
     def forward(
         self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor'
@@ -106,9 +103,9 @@ class SeveralStudents(BaseModel):
         view = draw(inputs, data_samples) if draw else None
         taught = self._leader.distillation.ask_teacher(inputs, data_samples, view)
         start, losses = Generators(), {}
-        for name in self.students:
+        for name, part in self.students.items():
             start.restore()  # what a student draws for itself, it draws as if it were alone
-            for loss, value in self._part(name).losses(inputs, data_samples, view, taught).items():
+            for loss, value in part.losses(inputs, data_samples, view, taught).items():
                 losses[f'{name}.{loss}'] = value
         return losses
 
@@ -116,8 +113,8 @@ class SeveralStudents(BaseModel):
         """State dicts of all students' encoders, each name behind that of its student."""
         return {
             f'{name}.{key}': tensor
-            for name in self.students
-            for key, tensor in self._part(name).deployable_state().items()
+            for name, part in self.students.items()
+            for key, tensor in part.deployable_state().items()
         }
 
 

@@ -23,7 +23,7 @@ from .adapters import TokenAdapter
 from .distiller import SpecificDistiller
 from .loss_inputs import argument
 from .losses.feature import RegressionLoss
-from .losses.standardisation import MeasuredTarget
+from .losses.standardisation import measured_target
 from .teachers import FrozenTeacher
 
 _BATCH = 16
@@ -220,5 +220,6 @@ def _fit_adapters(model: SpecificDistiller, batches: Iterator[Tensor]) -> list[s
 
 
 def _is_known(loss: Any) -> bool:
-    """Whether a loss compares tokens with a target that needs no statistics of the run."""
-    return isinstance(loss, RegressionLoss) and not isinstance(loss.target, MeasuredTarget)
+    """Whether a loss compares tokens as they are with a target without statistics of the run."""
+    plain = isinstance(loss, RegressionLoss) and not loss.of_directions
+    return plain and not measured_target(loss)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,15 +27,13 @@ _PARTS = ('input', *_OF_ATTENTION)
 class _Place:
     """A module that is listened to.
 
-    tap: its tap.
-    number, path: of the path that names it, in the list of its tap.
+    tap, path: its tap, and the path that names it.
     part: what stands behind the path's colon, if anything.
     heard: in a record, what was heard, how often its tensors had been written into by then, and
         whether autocast was on.
     """
 
     tap: str
-    number: int
     path: str
     module: Any
     part: str
@@ -91,14 +90,20 @@ class Taps:
         self.paths = {
             tap: (path,) if isinstance(path, str) else tuple(path) for tap, path in modules.items()
         }
-        # a path may stand in a list twice, so that its number in the list counts
-        self._places = [
-            _Place(tap, number, path, module, _part(tap, path, module))
+        #: Tap -> for each of its paths the modules that it names.
+        self._places = {
+            tap: [
+                [_Place(tap, path, module, _part(tap, path, module))
+                 for module in _find(model, path.partition(':')[0])]
+                for path in paths
+            ]
             for tap, paths in self.paths.items()
-            for number, path in enumerate(paths)
-            for module in _find(model, path.partition(':')[0])
-        ]
-        self._handles = [self._listen(place) for place in self._places]  # all paths are right
+        }  # fmt: skip
+        self._handles = [self._listen(place) for place in self._all()]  # all paths are right
+
+    def _all(self) -> Iterator[_Place]:
+        for paths in self._places.values():
+            yield from itertools.chain(*paths)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Taps:
         """Itself: the hooks in a copy of the network are those of this one."""
@@ -157,25 +162,23 @@ class Taps:
         try:
             yield seen
             self._listening = False  # parts of attention are computed with modules of the network
-            heard = [place.values() for place in self._places]
+            for tap, paths in self._places.items():
+                together: list[Any] = []
+                for path, places in zip(self.paths[tap], paths, strict=True):
+                    heard = [value for place in places for value in place.values()]
+                    if not heard:
+                        raise RuntimeError(
+                            f'tap {tap!r}: module {path!r} was not called in this forward pass; '
+                            'tap a module that runs in training, or list it in the teacher\'s '
+                            '"forward"'
+                        )
+                    together += heard
+                single = len(together) == 1 and len(paths) == 1 and '*' not in path
+                seen[tap] = together[0] if single else together
         finally:
             self._listening = False
-            for place in self._places:
+            for place in self._all():
                 place.heard.clear()
-        outputs: dict[tuple[str, int], list[Any]] = {}
-        for place, values in zip(self._places, heard, strict=True):
-            outputs.setdefault((place.tap, place.number), []).extend(values)
-        for tap, paths in self.paths.items():
-            together: list[Any] = []
-            for number, path in enumerate(paths):
-                if not outputs[tap, number]:
-                    raise RuntimeError(
-                        f'tap {tap!r}: module {path!r} was not called in this forward pass; tap a '
-                        'module that runs in training, or list it in the teacher\'s "forward"'
-                    )
-                together += outputs[tap, number]
-            single = len(together) == 1 and len(paths) == 1 and '*' not in paths[0]
-            seen[tap] = together[0] if single else together
 
     def __iter__(self) -> Iterator[str]:
         """Names of the taps."""

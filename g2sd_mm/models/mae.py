@@ -7,7 +7,7 @@ Shapes: B images, L patches (n visible, m hidden), D encoder and d decoder chann
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.model import BaseModel
@@ -17,12 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from .masking import Masking, mask_noise, random_masking, some_hidden
-from .positions import (
-    Grid,
-    height_and_width,
-    sincos_position_embedding,
-    square_grid,
-)
+from .positions import Grid, height_and_width, sincos_position_embedding, square_grid
 from .sizes import DecoderSize, EncoderSize, decoder_size
 from .vit import NORM_EPS, Attention, Block, VisionTransformer, init_linears
 
@@ -232,10 +227,8 @@ class MAEPretraining(BaseModel):
         patch_size: int | None = None,
         mask_ratio: float = 0.75,
         norm_pix: bool = True,
-        with_cp: bool = False,
-        in_channels: int = 3,
-        decoder_attention: str = 'self',
         data_preprocessor: dict | None = None,
+        **autoencoder: Any,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         if not mask_ratio:
@@ -243,10 +236,7 @@ class MAEPretraining(BaseModel):
                 'model.mask_ratio=0 hides nothing, and what MAEPretraining predicts are the pixels '
                 'of hidden patches: give a share above 0, such as 0.75'
             )
-        self.autoencoder = MaskedAutoencoder(
-            arch, decoder, img_size, patch_size, with_cp=with_cp, in_channels=in_channels,
-            decoder_attention=decoder_attention,
-        )  # fmt: skip
+        self.autoencoder = MaskedAutoencoder(arch, decoder, img_size, patch_size, **autoencoder)
         self.mask_ratio, self.norm_pix = mask_ratio, norm_pix
 
     def forward(

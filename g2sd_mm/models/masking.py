@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,10 +27,8 @@ class Masking(NamedTuple):
 
     def to(self, device: torch.device | str) -> Masking:
         """The same masking on another device."""
-        hidden = None if self.hidden is None else self.hidden.to(device)
-        return Masking(
-            self.keep.to(device), self.restore.to(device), self.mask.to(device), hidden
-        )
+        moved: Any = (None if part is None else part.to(device) for part in self)
+        return Masking(*moved)
 
 
 def random_masking(noise: Tensor, mask_ratio: float) -> Masking:

@@ -14,7 +14,7 @@ from torch import Tensor
 Grid = tuple[int, int]
 
 
-def sincos_position_embedding(dim: int, grid: Grid, cls_token: bool = True) -> Tensor:
+def sincos_position_embedding(dim: int, grid: Grid) -> Tensor:
     """Fixed 2-D sin-cos position embedding in the layout of the published MAE checkpoints.
 
     The first half of the channels encodes the column, the second half the row; within each half
@@ -24,10 +24,10 @@ def sincos_position_embedding(dim: int, grid: Grid, cls_token: bool = True) -> T
     Args:
         dim: channels, a multiple of 4.
         grid: rows and columns of patches.
-        cls_token: prepend an all-zero row for the class token.
 
     Returns:
-        float32 ``[1, cls + rows * columns, dim]``, patches in raster order.
+        float32 ``[1, 1 + rows * columns, dim]``: zeros for the class token, then patches in raster
+        order.
 
     Raises:
         ValueError: if ``dim`` is not a multiple of 4.
@@ -45,10 +45,7 @@ def sincos_position_embedding(dim: int, grid: Grid, cls_token: bool = True) -> T
     for coordinate in (x, y):
         angles = coordinate.reshape(-1, 1) * frequencies  # [rows * columns, dim / 4]
         halves += [angles.sin(), angles.cos()]
-    table = torch.cat(halves, dim=1)
-    if cls_token:
-        table = torch.cat([table.new_zeros(1, dim), table])
-    return table.float().unsqueeze(0)
+    return F.pad(torch.cat(halves, dim=1), (0, 0, 1, 0)).float().unsqueeze(0)
 
 
 def square_grid(tokens: int) -> Grid:

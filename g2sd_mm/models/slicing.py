@@ -104,8 +104,8 @@ class Slice:
 
     def behind(self, norm: nn.LayerNorm, name: str, linear: nn.Linear) -> tuple[Tensor, Tensor]:
         """Weight [C, d] and bias [C] of a linear layer behind the large network's norm ``name``."""
-        weight, bias = linear.weight.detach().double().cpu(), _bias(linear)
-        gain, shift = norm.weight.detach().double().cpu(), norm.bias.detach().double().cpu()
+        weight, bias = _exact(linear.weight), _bias(linear)
+        gain, shift = _exact(norm.weight), _exact(norm.bias)
         return (
             ((weight * gain) @ self.basis * self.scales[name]).float(),
             (bias + weight @ shift).float(),
@@ -134,11 +134,10 @@ def slice_of(large: VisionTransformer, moments: Moments, small: VisionTransforme
     state, own = found.state, small.state_dict()
     for name in ('cls_token', 'pos_embed', 'dist_token'):
         if name in own and getattr(large, name, None) is not None:
-            state[name] = (getattr(large, name).detach().double().cpu() @ basis).float()
+            state[name] = (_exact(getattr(large, name)) @ basis).float()
     projection = large.patch_embed.proj
-    state['patch_embed.proj.weight'] = torch.einsum(
-        'ochw,od->dchw', projection.weight.detach().double().cpu(), basis
-    ).float()
+    kernel = torch.einsum('ochw,od->dchw', _exact(projection.weight), basis)
+    state['patch_embed.proj.weight'] = kernel.float()
     state['patch_embed.proj.bias'] = (_bias(projection) @ basis).float()
     for i, block in enumerate(large.blocks):
         parts = _block(block, f'blocks.{i}', moments, found, small.blocks[i])
@@ -215,7 +214,7 @@ def _block(block: Any, name: str, moments: Moments, found: Slice, small: Any) ->
     basis, attn, mlp = found.basis, block.attn, block.mlp
     heads, wide = attn.num_heads, basis.shape[0] // attn.num_heads
     gains = [
-        getattr(block, f'gamma_{i}').detach().double().cpu() if block.has_layer_scale else 1.0
+        _exact(getattr(block, f'gamma_{i}')) if block.has_layer_scale else 1.0
         for i in (1, 2)
     ]
     state: dict[str, Tensor] = {}
@@ -246,7 +245,7 @@ def _block(block: Any, name: str, moments: Moments, found: Slice, small: Any) ->
 
 def _strongest(linear: nn.Linear, gram: Tensor, number: int, wide: int) -> Tensor:
     """Numbers, rising, of the groups of ``wide`` inputs that add most to a layer's output."""
-    weight = linear.weight.detach().double().cpu()
+    weight = _exact(linear.weight)
     if wide == 1:
         energy = gram.diag()[:-1] * weight.square().sum(0)
     else:
@@ -267,7 +266,7 @@ def _solved(
 
     Least squares over what ``gram`` is of, with a small ridge.
     """
-    whole = torch.cat([linear.weight.detach().double().cpu(), _bias(linear)[:, None]], dim=1)
+    whole = torch.cat([_exact(linear.weight), _bias(linear)[:, None]], dim=1)
     wanted = (whole.T * gain) @ basis  # [C + 1, d]
     places = torch.cat([kept, torch.tensor([gram.shape[0] - 1])])
     seen = gram[places][:, places]
@@ -277,7 +276,11 @@ def _solved(
     return solution[:-1].T.contiguous().float(), solution[-1].float()
 
 
+def _exact(parameter: Tensor) -> Tensor:
+    return parameter.detach().double().cpu()
+
+
 def _bias(layer: nn.Linear | nn.Conv2d) -> Tensor:
     if layer.bias is None:
         return torch.zeros(layer.weight.shape[0], dtype=torch.float64)
-    return layer.bias.detach().double().cpu()
+    return _exact(layer.bias)

@@ -43,7 +43,7 @@ def timm_network(
         ConfigError: if timm has no such network, or none with such options, or one that does not
             give feature maps.
     """
-    _check_name(model, place)
+    check_name(model, place)
     if reserved := sorted(set(options) & set(_RESERVED)):
         raise ConfigError(
             f'{place}.{reserved[0]} is not for the config of a network: images have in_channels, '
@@ -60,17 +60,23 @@ def timm_network(
             f'{place}: timm {timm.__version__} does not build {model} with {settings}: '
             f'{first_line(error)}'
         ) from error
-    if not hasattr(network, 'forward_intermediates'):
-        raise ConfigError(
-            f'{place}.model={model!r} gives no feature maps in timm {timm.__version__} (it has no '
-            'forward_intermediates): take another network'
-        )
+    check_maps(network, model, place)
     return network
 
 
-def _check_name(model: str, place: str) -> None:
+def check_maps(network: Any, model: str, place: str) -> None:
+    """Raise ConfigError for a network that gives no feature maps."""
+    if not all(getattr(network, name, None) for name in ('forward_intermediates', 'feature_info')):
+        raise ConfigError(
+            f'{place}.model={model!r} gives no feature maps in timm {timm.__version__} (it has no '
+            'forward_intermediates or feature_info): take another network'
+        )
+
+
+def check_name(model: str, place: str, tagged: bool = False) -> None:
+    """Raise ConfigError for a network that timm does not have; a tag of weights may be refused."""
     name, _, tag = str(model).partition('.')
-    if timm.is_model(name) and not tag:
+    if timm.is_model(name) and (tagged or not tag):
         return
     if timm.is_model(name):
         raise ConfigError(

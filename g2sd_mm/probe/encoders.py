@@ -16,7 +16,7 @@ from ..agreement.weights import recorded
 from ..checkpoints import describe, encoder_state, read_weights
 from ..checkpoints.record import known_record
 from ..distill.teachers import Features
-from ..distill.teachers.encoder import tokens_features
+from ..distill.teachers.mae import tokens_features
 from ..errors import UserError
 from ..models.backbones import G2SDViT
 from ..models.backbones.base import Backbone

@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..agreement.inputs import inputs_of
-from ..distill.teachers.encoder import tokens_features
+from ..distill.teachers.mae import tokens_features
 from ..engine.hooks.access import bare_model
 from ..engine.undisturbed import undisturbed
 from ..errors import UserError

@@ -217,7 +217,8 @@ def looked_at(logger, answers, interval: int = 2, change: int = -1) -> list[str]
     hook.before_train(run)
     for run.iter, answer in enumerate(answers):
         hook.before_train_iter(run, run.iter)
-        teacher.tell(answer)
+        teacher.answer = lambda *_: answer  # noqa: B023
+        teacher(torch.ones(1, 2))
         if run.iter == change:
             teacher.model.weight.data += 1
         hook.after_train_iter(run, run.iter)

@@ -111,7 +111,7 @@ def test_outside_of_training_it_is_the_student():
 
 def test_the_teacher_does_not_run_outside_of_training(monkeypatch):
     model = specific().eval()
-    monkeypatch.setattr(model.teacher, 'answering', None)
+    monkeypatch.setattr(model.teacher, 'answer', None)
     with torch.no_grad():
         model(images(4), labelled(LABELS), mode='predict')
 

@@ -81,7 +81,7 @@ def test_nothing_is_kept_after_an_error():
         net(torch.randn(3, 4))
         _ = 1 / 0
     assert heard == {}
-    assert not taps._listening and not any(place.heard for place in taps._places)
+    assert not taps._listening and not any(place.heard for place in taps._all())
 
 
 def test_an_unknown_module_is_told_what_there_is():

@@ -11,7 +11,7 @@ from g2sd_mm.models.positions import resize_positions, sincos_position_embedding
 
 
 def test_the_first_half_of_the_channels_follows_the_column():
-    table = sincos_position_embedding(8, (3, 4), cls_token=False)[0].reshape(3, 4, 8)
+    table = sincos_position_embedding(8, (3, 4))[0, 1:].reshape(3, 4, 8)
     assert torch.equal(table[0, :, :4], table[2, :, :4])  # rows share it
     assert not torch.equal(table[:, 0, :4], table[:, 1, :4])
     assert torch.equal(table[:, 0, 4:], table[:, 3, 4:])  # columns share the second half
@@ -19,17 +19,16 @@ def test_the_first_half_of_the_channels_follows_the_column():
 
 def test_sines_come_before_cosines():
     row, column = 2, 3
-    table = sincos_position_embedding(8, (3, 4), cls_token=False)[0].reshape(3, 4, 8)
+    table = sincos_position_embedding(8, (3, 4))[0, 1:].reshape(3, 4, 8)
     frequencies = (1.0, 10000.0**-0.5)
     expected = [f(c * w) for c in (column, row) for f in (math.sin, math.cos) for w in frequencies]
     assert torch.allclose(table[row, column], torch.tensor(expected), atol=1e-7)
 
 
 def test_the_class_token_has_a_row_of_zeros():
-    with_cls, without = (sincos_position_embedding(8, (2, 2), cls_token=c) for c in (True, False))
-    assert with_cls.shape == (1, 5, 8)
-    assert not with_cls[:, 0].any()
-    assert torch.equal(with_cls[:, 1:], without)
+    table = sincos_position_embedding(8, (2, 2))
+    assert table.shape == (1, 5, 8)
+    assert not table[:, 0].any()
 
 
 def test_channels_must_divide_by_four():

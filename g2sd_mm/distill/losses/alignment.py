@@ -60,7 +60,8 @@ def align(
     if isinstance(teacher, Tensor) and teacher.ndim == 3:
         if student.ndim != 3 or student.shape[1] != teacher.shape[1]:
             raise UserError(
-                f'a loss compares tokens {_sizes(teacher)} of the teacher with {_sizes(student)} '
+                f'a loss compares tokens {list(teacher.shape)} of the teacher with '
+                f'{list(student.shape)} '
                 'of the student: tap modules of both that have the same tokens, or take the '
                 "teacher's features (a tap on the student's side only)"
             )
@@ -72,14 +73,18 @@ def align(
     else:
         own = student
         first, grid, order = _layout(student, patches, view)
-    own, first, lacking = _without_lacking(own, first, cls)
+    lacking = ''
+    if first and cls is None:
+        own, first, lacking = own[:, first:], 0, 'teacher'
+    elif cls is not None and not first:
+        lacking = 'student'
     if patches.ndim == 4:
         theirs = (patches.shape[1], patches.shape[2])
         smaller = grid[0] * grid[1] < theirs[0] * theirs[1]
+        patches = patches.flatten(1, 2)
         if grid != theirs and smaller and order is None and not masked:
             own = torch.cat([own[:, :first], resized(own[:, first:], grid, theirs)], dim=1)
-        patches = patches.flatten(1, 2)
-        if grid != theirs and not (smaller and order is None and not masked):
+        elif grid != theirs:
             patches = resized(patches, theirs, grid)
         if order is not None:
             patches = patches.gather(1, order.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
@@ -220,16 +225,3 @@ def _grid(number: int, shape: tuple[int, ...]) -> tuple[int, int] | None:
     factor = isqrt(max(number, 0) // (rows * columns))
     whole = factor > 0 and factor**2 * rows * columns == number
     return (factor * rows, factor * columns) if whole else None
-
-
-def _without_lacking(
-    student: Tensor, first: int, cls: Tensor | None
-) -> tuple[Tensor, int, str]:
-    """The student's tokens without a class token that has no other to be compared with."""
-    if first and cls is None:
-        return student[:, first:], 0, 'teacher'
-    return student, first, '' if first or cls is None else 'student'
-
-
-def _sizes(tokens: Tensor) -> str:
-    return f'[{", ".join(map(str, tokens.shape))}]'

@@ -16,7 +16,7 @@ from ...models.masking import Masking
 from ..teachers.protocol import Features
 from .alignment import TOKENS, align, select_tokens
 from .common import check_choice
-from .standardisation import MeasuredTarget, build_target
+from .standardisation import build_target, measured_target
 
 _KINDS = ('cls', 'patches')
 
@@ -125,9 +125,9 @@ class TokenLoss(nn.Module):
             update: optimizer updates so far.
             student, teacher, view: as in :meth:`forward`.
         """
-        if isinstance(self.target, MeasuredTarget) and not self.target.is_settled:
+        if (target := measured_target(self)) and not target.is_settled:
             aligned = self._align(student, teacher, view)
-            self.target.measure(aligned.teacher, aligned.first, update)
+            target.measure(aligned.teacher, aligned.first, update)
 
     def forward(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
@@ -192,13 +192,21 @@ class TokenLoss(nn.Module):
 
 
 class RegressionLoss(TokenLoss):
-    """A loss that is zero where the prediction is the target; arguments of :class:`TokenLoss`."""
+    """A loss that is zero where the prediction is the target; arguments of :class:`TokenLoss`.
+
+    For those ``of_directions`` lengths do not count.
+    """
+
+    of_directions = False
 
     def explained_variance(
         self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
     ) -> Tensor:
-        """See :func:`explained_variance`, of what is compared."""
-        return explained_variance(*self.compared(student, teacher, view))
+        """See :func:`explained_variance`, of what is compared; of directions at unit length."""
+        predicted, target = self.compared(student, teacher, view)
+        if self.of_directions:
+            predicted, target = F.normalize(predicted, dim=-1), F.normalize(target, dim=-1)
+        return explained_variance(predicted, target)
 
 
 @MODELS.register_module()
@@ -233,20 +241,11 @@ class MSEFeatureLoss(RegressionLoss):
         return F.mse_loss(predicted, target)
 
 
-class _AngularLoss(TokenLoss):
-    """A loss for which lengths do not count; arguments of :class:`TokenLoss`."""
-
-    def explained_variance(
-        self, student: Tensor, teacher: Tensor | Features, view: Masking | None = None
-    ) -> Tensor:
-        """Of prediction and target at unit length, since lengths do not count."""
-        compared = self.compared(student, teacher, view)
-        return explained_variance(*(F.normalize(t, dim=-1) for t in compared))
-
-
 @MODELS.register_module()
-class CosineFeatureLoss(_AngularLoss):
+class CosineFeatureLoss(RegressionLoss):
     """:func:`cosine_feature_loss` of prediction and target; arguments of :class:`TokenLoss`."""
+
+    of_directions = True
 
     def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
         """One minus the cosine of the tokens."""
@@ -254,8 +253,10 @@ class CosineFeatureLoss(_AngularLoss):
 
 
 @MODELS.register_module()
-class UnitL1FeatureLoss(_AngularLoss):
+class UnitL1FeatureLoss(RegressionLoss):
     """:func:`unit_l1_feature_loss` of prediction and target; arguments of :class:`TokenLoss`."""
+
+    of_directions = True
 
     def distance(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Absolute difference of the tokens at unit length."""

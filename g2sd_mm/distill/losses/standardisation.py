@@ -301,6 +301,12 @@ TARGETS: dict[str, type[nn.Module]] = {
 }
 
 
+def measured_target(loss: Any) -> MeasuredTarget | None:
+    """What a loss measures of its teacher by, if it does."""
+    target = getattr(loss, 'target', None)
+    return target if isinstance(target, MeasuredTarget) else None
+
+
 def build_target(target: str | Mapping[str, Any]) -> nn.Module:
     """The standardisation of that name, or of a mapping with its ``type`` and arguments.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .images import (
     student_pixels,
     student_stride,
 )
-from .licences import say_licence
+from .licences import licence_warning
 from .protocol import Features, FrozenTeacher
 
 _CLASS_TOKENS = ('own', 'mean', 'none')
@@ -87,7 +87,8 @@ class FeatureTeacher(FrozenTeacher):
         self._compile = compile
         self._theirs: Pixels | None = None
         self._their_stride: int | None = None
-        say_licence(name, licence)
+        if warning := licence_warning(licence):
+            print_log(f'teacher {name}: {warning}', logger='current', level=logging.WARNING)
 
     def about(self) -> dict[str, Any]:
         """Family, model, source, SHA-256 of files that no config names, and licence."""
@@ -111,12 +112,6 @@ class FeatureTeacher(FrozenTeacher):
         if len(theirs.mean) == 1:  # one number for all channels, or grey images
             theirs = Pixels(theirs.mean * channels, theirs.std * channels, theirs.channels)
         self._theirs, self._their_stride = theirs, student_stride(student)
-
-    @contextmanager
-    def answering(self, inputs: Tensor) -> Iterator[Tensor]:
-        """No gradients, no autocast; the images get the teacher's precision when they are ready."""
-        with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
-            yield inputs.to(torch.promote_types(inputs.dtype, torch.float32))
 
     def features(self, images: Tensor) -> Features:
         """What the network says of images that are normalised and sized for it."""
@@ -144,12 +139,10 @@ class FeatureTeacher(FrozenTeacher):
             raise RuntimeError('a teacher of features knows its student: call check_student first')
         if self._compile:
             self._compile_blocks(images.device)
-        size = self.input_size(_sides(images), self.student_grid(images))
+        size = size_for(
+            _sides(images), self.student_grid(images), self.stride, self.step, self.size
+        )
         return resized(renormalised(images, self._theirs, self.pixels), size)
-
-    def input_size(self, image: Size, grid: Size | None) -> Size:
-        """Height and width in which it sees images of a size that the student cuts into a grid."""
-        return size_for(image, grid, self.stride, self.step, self.size)
 
     def student_grid(self, images: Tensor) -> Size | None:
         """Rows and columns of the student's patches; None of a student without any."""

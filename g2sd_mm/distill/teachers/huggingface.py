@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...checkpoints import CheckpointError, Weights, describe, read_weights
-from ...checkpoints.load import defects
+from ...checkpoints.load import Fit, defects, fits
 from ...checkpoints.vision.names import Names
 from ...errors import UserError
 from ...text import one_line, some
@@ -259,18 +258,17 @@ def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Modul
     built, place = shorter.num_hidden_layers, _layers_name(network, shorter.num_hidden_layers)
     later = (f'{place}.{number}.*' for number in range(built, config.num_hidden_layers))
     ignored = (*_NEVER_RUN, *later)
-    problems = []
-    for what, names in (
-        ('missing', [n for n in info['missing_keys'] if not _any(n, _NEVER_RUN)]),
-        ('unknown', [n for n in info['unexpected_keys'] if not _any(n, ignored)]),
-        ('of another size', [str(m[0]) for m in info['mismatched_keys']]),
-    ):
-        if names:
-            problems.append(f'{len(names)} {what} ({some(sorted(names))})')
-    if problems:
+    fit = Fit(
+        loaded=(),
+        random=(),
+        missing=tuple(sorted(n for n in info['missing_keys'] if not fits(n, _NEVER_RUN))),
+        extra=tuple(sorted(n for n in info['unexpected_keys'] if not fits(n, ignored))),
+        wrong=tuple(sorted(str(m[0]) for m in info['mismatched_keys'])),
+    )
+    if problems := fit.problems():
         raise CheckpointError(
             f'{weights.name} cannot serve as teacher {config.model_type}: it is '
-            f'{describe(weights.state)}; parameters: {", ".join(problems)}. Give the folder as it '
+            f'{describe(weights.state)}; parameters: {problems}. Give the folder as it '
             'was published'
         )
     if broken := defects(network.state_dict()):
@@ -359,10 +357,6 @@ def _card_licence(folder: Path) -> str | None:
     found = dict(re.findall(r'^(license|license_name):\s*(\S+)\s*$', header, flags=re.MULTILINE))
     named = found.get('license_name') if found.get('license') == 'other' else None
     return named or found.get('license')
-
-
-def _any(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
 
 
 @contextmanager

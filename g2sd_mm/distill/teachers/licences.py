@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from mmengine.logging import print_log
-
 _FREE = re.compile(r'apache|^mit$|^bsd|^isc$|^cc0|^cc-by-4|^cc-by-sa-|^unlicense$|^zlib$')
 _NOT_FOR_SALE = re.compile(r'(^|[-_ ])nc([-_ ]|$)|non-?commercial|research|amlr')
 
@@ -32,10 +30,3 @@ def licence_sentence(named: tuple[str, str]) -> str:
     name, licence = named
     warning = licence_warning(licence)
     return f'It learned from {name}: {warning or f"its licence is {licence}"}.'
-
-
-def say_licence(teacher: str, licence: str | None) -> None:
-    """Write the sentence about a teacher's licence to the log, if there is one."""
-    warning = licence_warning(licence)
-    if warning:
-        print_log(f'teacher {teacher}: {warning}', logger='current', level=30)

@@ -1,4 +1,4 @@
-"""Teachers of tasks: a config of mmpretrain, mmdet or mmseg with its checkpoint."""
+"""Teachers of OpenMMLab, a config with its checkpoint: task models, and their backbones alone."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from ...agreement.inputs import channel_order, pipeline_of
+from ...agreement.inputs import Inputs, inputs_of
 from ...agreement.weights import Recorded, follow_range, recorded
 from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
-from ...config.parts import (
-    LOADERS,
-    import_named_libraries,
-    plain_model,
-    teacher_config,
-    without_sources,
-)
+from ...config.parts import import_named_libraries, plain_model, teacher_config, without_sources
 from ...errors import ConfigError, UserError
+from ...models.backbones import G2SDViT
 from ...models.masking import Masking
 from ..attended import Attended
+from .features import FeatureTeacher
 from .images import Pixels, student_pixels
-from .protocol import FrozenTeacher
+from .mae import tokens_features
+from .protocol import Features, FrozenTeacher
 
 
 class ChainTeacher(FrozenTeacher):
@@ -104,14 +102,10 @@ class OpenMMLabTeacher(ChainTeacher):
         # of data of one's own it is not what the config says
         facts = recorded(checkpoint) if checkpoint else Recorded()
         follow_range(cfg, facts.depth, facts.source, str(config))
-        self._trained = facts.inputs
         import_named_libraries(cfg)
-        model_cfg = plain_model(cfg)
-        self._preprocessor = model_cfg.get('data_preprocessor')
-        self._pipeline = pipeline_of(cfg, *LOADERS)
-        model = MODELS.build(without_sources(model_cfg))
+        model = MODELS.build(without_sources(plain_model(cfg)))
         super().__init__(model, forward, dtype=dtype, train_mode=train_mode)
-        self.source = checkpoint
+        self.source, self.pixels = checkpoint, _pixels(facts.inputs, inputs_of(cfg))
         name = config if isinstance(config, str) else type(model).__name__
         if checkpoint:
             fill(self.model, checkpoint, 'task teacher', name)
@@ -121,14 +115,6 @@ class OpenMMLabTeacher(ChainTeacher):
                 'nothing. Train it with tools/train.py, then pass '
                 '--cfg-options distillation.teacher.checkpoint=FILE'
             )
-
-    @property
-    def pixels(self) -> Pixels | None:
-        """How its images are normalised, by its weights, else its config; None if none says."""
-        known, said = self._trained, self._preprocessor or {}
-        mean, std = known.mean or said.get('mean'), known.std or said.get('std')
-        channels = known.channels or channel_order(said, self._pipeline)
-        return Pixels(tuple(mean), tuple(std), channels or 'BGR') if mean and std else None
 
     def check_student(self, student: nn.Module) -> None:
         """Both see the same images: raise ValueError if they normalise or order them otherwise."""
@@ -159,3 +145,99 @@ class OpenMMLabTeacher(ChainTeacher):
                 f'the student {theirs.channels} (to_rgb or bgr_to_rgb of data_preprocessor turns '
                 'what is read, BGR)'
             )
+
+
+@MODELS.register_module()
+class OpenMMLabFeatureTeacher(FeatureTeacher):
+    """The backbone of a config of mmpretrain, mmdet or mmseg, with its checkpoint.
+
+    A network that can give its raw tokens (a vision transformer of mmpretrain) answers with class
+    token and patches, any other with its last feature map. Images are normalised as the config's
+    ``data_preprocessor`` says.
+
+    Args:
+        config, checkpoint, random_weights, overrides: as of
+            :class:`~g2sd_mm.distill.teachers.openmmlab.OpenMMLabTeacher`; ``overrides`` such as
+            ``{'model.backbone.out_indices': [8]}`` take another block.
+        licence: of its weights.
+        options: ``cls``, ``size``, ``compile`` and ``dtype`` of
+            :class:`~g2sd_mm.distill.teachers.features.FeatureTeacher`.
+
+    Raises:
+        UserError: if the config says nothing of normalisation, or the backbone gives no map.
+        CheckpointError: as of an ``OpenMMLabTeacher``.
+    """
+
+    def __init__(
+        self,
+        config: str | dict,
+        checkpoint: str | None = None,
+        random_weights: bool = False,
+        overrides: dict | None = None,
+        licence: str | None = None,
+        **options: Any,
+    ) -> None:
+        task = OpenMMLabTeacher(
+            config, checkpoint, forward=('backbone',), random_weights=random_weights,
+            overrides=overrides,
+        )  # fmt: skip
+        network: Any = task.model
+        self._backbone: Any = network.backbone
+        pixels = task.pixels
+        if pixels is None:
+            raise UserError(
+                'distillation.teacher.config says nothing of how its images are normalised: give '
+                'its data_preprocessor a mean and a std'
+            )
+        stride, width = self._measured(len(pixels.mean), task.dtype)
+        super().__init__(
+            network,
+            pixels=pixels,
+            stride=stride,
+            width=width,
+            name=config if isinstance(config, str) else type(self._backbone).__name__,
+            source=checkpoint,
+            licence=licence,
+            **options,
+        )
+
+    def features(self, images: Tensor) -> Features:
+        """Class token and patches, or the last feature map."""
+        if isinstance(self._backbone, G2SDViT):  # tokens behind its norm, where it has one
+            normed = getattr(self._backbone, 'norm', None) is not None
+            return tokens_features(self._backbone, images, normed=normed)
+        answer = self._backbone(images)
+        last = answer[-1] if isinstance(answer, (tuple, list)) else answer
+        if isinstance(last, Tensor) and last.ndim == 4:
+            return Features(None, last.movedim(1, -1))
+        if getattr(self._backbone, 'out_type', '') != 'raw':
+            raise UserError(
+                f'distillation.teacher: {type(self._backbone).__name__} gives no feature map; '
+                'change that with distillation.teacher.overrides'
+            )
+        rows, columns = (side // self.stride for side in images.shape[-2:])
+        patches = last[:, -rows * columns :].unflatten(1, (rows, columns))
+        return Features(last[:, 0], patches)
+
+    def _measured(self, channels: int, dtype: torch.dtype) -> tuple[int, int]:
+        """Stride [pixels] and width of what the backbone gives, of an image of its own size.
+
+        A vision transformer of mmpretrain gives raw tokens from then on, if it has a class token.
+        """
+        backbone = self._backbone
+        size = getattr(backbone, 'img_size', None) or 224
+        height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        gives_tokens = 'raw' in getattr(backbone, 'OUT_TYPES', ())
+        if gives_tokens:
+            backbone.out_type = 'featmap'
+        with torch.no_grad():
+            answer = self.features(torch.zeros(1, channels, height, width, dtype=dtype))
+        if gives_tokens and getattr(backbone, 'cls_token', None) is not None:
+            backbone.out_type = 'raw'
+        return height // answer.patches.shape[1], answer.patches.shape[-1]
+
+
+def _pixels(known: Inputs, said: Inputs) -> Pixels | None:
+    """How images are normalised, by the weights, else the config; None if none says."""
+    mean, std = known.mean or said.mean, known.std or said.std
+    return Pixels(mean, std, known.channels or said.channels or 'BGR') if mean and std else None

@@ -7,17 +7,14 @@ itself in ``MODELS``: it builds its network, refuses a file that does not fill i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import UserError
 from ...models.masking import Masking
-from .float8 import check_device, use_float8
-from .int8 import use_int8
+from .eight_bits import check_device, use_float8, use_int8
 
 _DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 #: Precision of the products of linear layers -> that of the rest.
@@ -102,24 +99,19 @@ class FrozenTeacher:
         """:class:`Features`, or what the network of a task computes.
 
         Args:
-            images: [B, 3, height, width], normalised for the student, in this teacher's precision.
+            images: [B, 3, height, width], normalised for the student, in this teacher's precision;
+                in float32 or wider for one that ``prepares_images``.
             view: which patches are visible; None of a student that sees all.
         """
         raise NotImplementedError
 
     def __call__(self, images: Tensor, view: Any = None) -> Any:
         """:meth:`answer` without gradients or autocast; the listener hears it if there is one."""
-        with self.answering(images) as images_:
-            return self.tell(self.answer(images_, view))
-
-    @contextmanager
-    def answering(self, inputs: Tensor) -> Iterator[Tensor]:
-        """No gradients, no autocast; yields ``inputs`` in the teacher's precision."""
-        with torch.no_grad(), torch.autocast(inputs.device.type, enabled=False):
-            yield inputs.to(self.dtype)
-
-    def tell(self, answer: Any) -> Any:
-        """``answer``, which the listener hears if there is one."""
+        # who prepares images does so in float32
+        wanted = torch.promote_types(images.dtype, torch.float32)
+        dtype = wanted if self.prepares_images else self.dtype
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            answer = self.answer(images.to(dtype), view)
         if self.listener is not None:
             self.listener(answer)
         return answer
@@ -130,12 +122,7 @@ class FrozenTeacher:
         Raises:
             UserError: for int8 off the CPU, and for float8 on a GPU that has none.
         """
-        if self.products == 'float8':
-            check_device(torch.device(device))
-        if self.products == 'int8' and torch.device(device).type not in ('cpu', 'meta'):
-            raise UserError(
-                "distillation.teacher.dtype='int8' is for CPUs: on a GPU use 'bfloat16'"
-            )
+        check_device(self.products, torch.device(device))
         self.model.to(device)
 
     def checksum(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,15 @@ from ...checkpoints import CheckpointError, Weights, load_verified, read_weights
 from ...checkpoints.timm_file import by_timm_rules
 from ...checkpoints.vision.names import Names
 from ...errors import UserError
-from ...models.timm_network import gives_class_token, level_names, level_strides, level_widths
+from ...models.timm_network import (
+    check_maps,
+    check_name,
+    gives_class_token,
+    level_names,
+    level_strides,
+    level_widths,
+    prune,
+)
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
 from .hub import hub_file, url_file
@@ -165,12 +172,7 @@ class TimmTeacher(FeatureTeacher):
     def _create(self, **more: Any) -> Any:
         """The whole network with random weights; the generators of random numbers do not notice."""
         name, arguments = self._model_name, {**self._overrides, **more}
-        if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.5)
-            raise UserError(
-                f'{_PLACE}.model={name!r} is no model of timm {timm.__version__}'
-                + (f': do you mean {" or ".join(near)}?' if near else '')
-            )
+        check_name(name, _PLACE, tagged=True)
         with torch.random.fork_rng(devices=[]):
             try:
                 try:
@@ -184,11 +186,7 @@ class TimmTeacher(FeatureTeacher):
                     f'{_PLACE}.overrides: timm cannot build {name} with {arguments}: '
                     f'{one_line(error)}'
                 ) from error
-        if not all(getattr(network, n, None) for n in ('forward_intermediates', 'feature_info')):
-            raise UserError(
-                f'{_PLACE}.model={name!r}: timm {timm.__version__} gives no feature maps of it (no '
-                'forward_intermediates or feature_info); take another model'
-            )
+        check_maps(network, name, _PLACE)
         return network
 
     def _fetch(self, known: Mapping[str, Any]) -> str:
@@ -213,7 +211,7 @@ class TimmTeacher(FeatureTeacher):
         """The network up to the last wanted block, with a file's weights if there is one."""
         state = {} if weights is None else _translated(weights, network)
         whole = set(network.state_dict())
-        self._prune(network)
+        prune(network, self._blocks, self._norm)
         if weights is not None:
             dropped = whole - set(network.state_dict())
             load_verified(
@@ -226,18 +224,13 @@ class TimmTeacher(FeatureTeacher):
             )
         return network
 
-    def _prune(self, network: Any) -> None:
-        network.prune_intermediate_layers(
-            self._blocks, prune_norm=not self._norm, prune_head=True
-        )
-
     def _resized(self, size: Size) -> Any:
         """The same network for images of another size, tables of positions resampled."""
         old = self.model.state_dict()
         try:
             network = self._create(img_size=size)
             state = _positions_resampled(by_timm_rules(old, network), self.model, network)
-            self._prune(network)
+            prune(network, self._blocks, self._norm)
             network.load_state_dict(state)
             with torch.no_grad():  # some refuse a size only when they run
                 self.frozen(network)

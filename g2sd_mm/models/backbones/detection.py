@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor
@@ -44,10 +45,7 @@ class G2SDViTDet(Backbone):
         drop_path_rate: float = 0.0,
         window_size: int = 14,
         global_blocks: Sequence[int] = (2, 5, 8, 11),
-        with_cp: bool = False,
-        init_cfg: dict | None = None,
-        in_channels: int = 3,
-        frozen_stages: int = -1,
+        **vit: Any,
     ) -> None:
         size = encoder_size(arch)
         patch_size = patch_size or size.patch_size
@@ -64,15 +62,7 @@ class G2SDViTDet(Backbone):
             )
 
         super().__init__(
-            size,
-            pretrain_img_size,
-            patch_size,
-            drop_path_rate,
-            attention=attention,
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-            in_channels=in_channels,
-            frozen_stages=frozen_stages,
+            size, pretrain_img_size, patch_size, drop_path_rate, attention=attention, **vit
         )
         del self.cls_token  # would never get a gradient, which plain DDP does not forgive
         self.img_size = plain_size(img_size)

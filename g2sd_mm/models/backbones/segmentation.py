@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from mmengine.registry import MODELS
@@ -47,10 +48,7 @@ class G2SDViTSeg(Backbone):
         patch_size: int | None = None,
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (3, 5, 7, 11),
-        with_cp: bool = False,
-        init_cfg: dict | None = None,
-        in_channels: int = 3,
-        frozen_stages: int = -1,
+        **vit: Any,
     ) -> None:
         super().__init__(
             arch,
@@ -60,10 +58,7 @@ class G2SDViTSeg(Backbone):
             layer_scale=1.0,
             # called while blocks are built, after grid_size is set
             attention=lambda _, dim, heads: TableAttention(dim, heads, self.grid_size),
-            with_cp=with_cp,
-            init_cfg=init_cfg,
-            in_channels=in_channels,
-            frozen_stages=frozen_stages,
+            **vit,
         )
         if not out_indices or not all(0 <= i < self.depth for i in out_indices):
             raise ValueError(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from g2sd_mm.distill.teachers.int8 import Int8Linear, use_int8
+from g2sd_mm.distill.teachers.eight_bits import Int8Linear, use_int8
 from g2sd_mm.errors import UserError
 
 from ...helpers.toys import distiller, images

@@ -46,13 +46,19 @@ DISTILLERS = pytest.mark.parametrize('build', [distiller, specific], ids=['gener
 # Frozen -------------------------------------------------------------------------------------------
 
 
+class Plain(FrozenTeacher):
+    """Its network answers."""
+
+    def answer(self, images, view):
+        return self.model(images)
+
+
 def test_a_teacher_is_in_evaluation_mode_without_gradients():
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout())
-    teacher = FrozenTeacher(model)
+    teacher = Plain(model)
     assert not any(m.training for m in model.modules())
     assert not any(p.requires_grad for p in model.parameters())
-    with teacher.answering(torch.ones(1, 2, requires_grad=True)) as x:
-        assert not model(x).requires_grad
+    assert not teacher(torch.ones(1, 2, requires_grad=True)).requires_grad
 
 
 def test_a_teacher_may_keep_its_training_mode():
@@ -62,10 +68,9 @@ def test_a_teacher_may_keep_its_training_mode():
 
 def test_a_teacher_has_its_own_precision_inside_autocast():
     for dtype in (torch.float32, torch.float64):
-        teacher = FrozenTeacher(nn.Linear(2, 2), dtype=str(dtype).removeprefix('torch.'))
+        teacher = Plain(nn.Linear(2, 2), dtype=str(dtype).removeprefix('torch.'))
         with torch.autocast('cpu', dtype=torch.bfloat16):
-            with teacher.answering(torch.ones(1, 2)) as x:
-                assert teacher.model(x).dtype == dtype
+            assert teacher(torch.ones(1, 2)).dtype == dtype
             assert torch.is_autocast_enabled('cpu')
     with pytest.raises(ValueError, match=words("dtype 'int4'", 'float32, bfloat16')):
         FrozenTeacher(nn.Linear(2, 2), dtype='int4')
