@@ -223,24 +223,21 @@ class Distillation(nn.Module):
             heard = {tap: shown.beside(value) for tap, value in heard.items()}
         assert taught is not None
         student = {tap: self._adapted(tap, value, images) for tap, value in heard.items()}
+        part = view is not None or self.patches is not None
+        batch = {} if view is None else {'view': view}
+        sources = {'student': student, 'teacher': taught, 'batch': batch}
+        asked = (None, *self._asked())
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
-            batch = {} if view is None else {'view': view}
-            sources = {'student': student, 'teacher': taught, 'batch': batch}
-            asked, part = self._asked(), view is not None or self.patches is not None
             given = {
                 name: {
                     k: argument(v, sources, data_samples, images, part) for k, v in inputs.items()
                 }
                 for name, inputs in self._inputs.items()
-                if self._owners[name] is None or self._owners[name] in asked
+                if self._owners[name] in asked
             }
             if self.training:
-                for name in given:
-                    loss: Any = self.losses[name]
-                    if measured_target(loss):
-                        with naming_loss(name, loss, given[name]):
-                            loss.measure(self.update, **given[name])
+                self._measure(given)
             stays = self._images_of_teachers(len(images), data_samples)
             added = {
                 name: self._value(name, given[name], stays, len(images))
@@ -249,6 +246,14 @@ class Distillation(nn.Module):
                 for name in self.losses
             }
             return {**merge_losses(own, added), **self._explained(given)}
+
+    def _measure(self, given: Mapping[str, Mapping[str, Any]]) -> None:
+        """Show teachers' answers to the targets that are measured."""
+        for name, arguments in given.items():
+            loss: Any = self.losses[name]
+            if measured_target(loss):
+                with naming_loss(name, loss, arguments):
+                    loss.measure(self.update, **arguments)
 
     def _asked(self) -> list[str]:
         """Names of the teachers that are asked now."""

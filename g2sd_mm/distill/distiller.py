@@ -95,9 +95,12 @@ class SpecificDistiller(BaseModel):
         """The student's own answer, with distillation losses added in ``loss`` mode."""
         if mode != 'loss':
             return self.student(inputs, data_samples, mode=mode)
+        return self.losses(inputs, data_samples, self.draw_view(inputs, data_samples))
+
+    def draw_view(self, images: Tensor, data_samples: list | None) -> Masking | None:
+        """What both networks see of a batch, of a student that draws it."""
         draw = getattr(self.student, 'draw_view', None)
-        view = draw(inputs, data_samples) if draw else None
-        return self.losses(inputs, data_samples, view)
+        return draw(images, data_samples) if draw else None
 
     def losses(
         self,

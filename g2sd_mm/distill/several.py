@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from ..errors import UserError
-from ..models.masking import counter_noise
+from ..models.masking import counter_noise, seeds_of
 
 _SIDES = {'student', 'teacher'}
 #: Streams of random numbers other than the masking's, which has the samples' seeds as they are.
@@ -126,11 +126,11 @@ class TeacherDrop:
 
     def of_images(self, number: int, data_samples: Sequence | None) -> dict[str, Tensor]:
         """Teacher -> numbers of the images that it counts for, int64, on the CPU."""
-        seeds = [getattr(sample, 'sample_seed', None) for sample in data_samples or ()]
-        if seeds and None not in seeds:
-            noise = self._noise(torch.tensor(seeds, dtype=torch.int64), _OF_IMAGES)
+        seeds, width = seeds_of(data_samples), 1 + len(self.names)
+        if seeds is None:
+            noise = torch.rand(number, width)
         else:
-            noise = torch.rand(number, 1 + len(self.names))
+            noise = counter_noise(seeds ^ _OF_IMAGES, width)
         return {
             name: kept.nonzero().flatten()
             for name, kept in zip(self.names, self._kept(noise).T, strict=True)
@@ -139,11 +139,8 @@ class TeacherDrop:
     def of_update(self, update: int, seed: int) -> list[str]:
         """Names of the teachers that are asked in an update, in all processes."""
         key = torch.tensor([seed * 1_000_003 + update], dtype=torch.int64)
-        (kept,) = self._kept(self._noise(key, _OF_UPDATES))
+        (kept,) = self._kept(counter_noise(key ^ _OF_UPDATES, 1 + len(self.names)))
         return [name for name, stays in zip(self.names, kept.tolist(), strict=True) if stays]
-
-    def _noise(self, seeds: Tensor, stream: int) -> Tensor:
-        return counter_noise(seeds ^ stream, 1 + len(self.names))
 
     def _kept(self, noise: Tensor) -> Tensor:
         """Noise [B, 1 + T] -> bool [B, T]."""

@@ -99,8 +99,7 @@ class SeveralStudents(BaseModel):
         """All losses, ``NAME.loss``, in ``loss`` mode; else the students' answers by name."""
         if mode != 'loss':
             return {name: part(inputs, data_samples, mode) for name, part in self.students.items()}
-        draw = getattr(self._leader.student, 'draw_view', None)
-        view = draw(inputs, data_samples) if draw else None
+        view = self._leader.draw_view(inputs, data_samples)
         taught = self._leader.distillation.ask_teacher(inputs, data_samples, view)
         start, losses = Generators(), {}
         for name, part in self.students.items():

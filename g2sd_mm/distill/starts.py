@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.dist import broadcast, get_world_size
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..engine.hooks.access import bare_model, updates_so_far
 from ..engine.tensors import is_sharded
 from ..errors import ConfigError
-from ..models.masking import Masking, random_masking
+from ..models.masking import nothing_hidden
 from ..models.slicing import Moments, Slice, slice_of
 from ..models.vit import VisionTransformer
 from ..seeding import Generators
@@ -125,12 +125,12 @@ class SlicedStartHook(FittedAdaptersHook):
         )
 
     def _slice(self, model: SpecificDistiller, runner: Runner) -> Slice:
-        teacher, student = model.teacher, model.student
+        teacher, student = model.teacher, cast(Any, model.student)
         large, small = _vit(teacher.model, 'teacher'), _vit(student, 'student')
-        moments = Moments()
+        moments, masked = Moments(), hasattr(student, 'draw_view')
         with moments.record(large):
             for images in _batches(runner, model, self.images):
-                teacher(images, _all_patches(student, images))
+                teacher(images, nothing_hidden(images, student.num_patches) if masked else None)
         found = slice_of(large, moments, small)
         small.load_state_dict(found.state, strict=False)
         for path in self.linear:
@@ -158,14 +158,6 @@ def _batches(runner: Runner, model: Any, number: int) -> Iterator[Tensor]:
         batch = loader.collate_fn([dataset[i] for i in places[begin : begin + _BATCH]])
         images = model.data_preprocessor(batch, False)['inputs']
         yield images if isinstance(images, Tensor) else torch.stack(images)
-
-
-def _all_patches(student: Any, images: Tensor) -> Masking | None:
-    """For a student that hides patches, a view with none hidden."""
-    if not hasattr(student, 'draw_view'):
-        return None
-    order = torch.arange(student.num_patches, device=images.device)
-    return random_masking(order.expand(len(images), -1), 0.0)
 
 
 def _cut(teacher: FrozenTeacher, student: nn.Module, path: str, found: Slice) -> None:

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..models.mae import MaskedAutoencoder, pixel_loss
-from ..models.masking import Masking, mask_noise, random_masking, some_hidden
+from ..models.masking import (
+    Masking,
+    mask_noise,
+    nothing_hidden,
+    random_masking,
+    some_hidden,
+)
 from ..models.timm_network import (
     chosen_levels,
     feature_maps,
@@ -80,8 +86,7 @@ class MaskedStudent(MaskedAutoencoder):
     def draw_view(self, images: Tensor, data_samples: Sequence | None = None) -> Masking:
         """What both networks see of a batch; it follows from samples' ``sample_seed``, if any."""
         if not self.has_decoder:  # nothing to draw, and the order stays that of the image
-            order = torch.arange(self.num_patches, device=images.device)
-            return random_masking(order.expand(len(images), -1), 0.0)
+            return nothing_hidden(images, self.num_patches)
         noise = mask_noise(images, data_samples, self.num_patches)
         masking = random_masking(noise, self.mask_ratio)
         if self.decode_share == 1:

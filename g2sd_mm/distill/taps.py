@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 
 from ..engine.tensors import tensors_in
 from ..errors import ConfigError
-from ..models.vit import Attention
+from ..models.vit import Attention, by_head
 
 _OF_ATTENTION = ('q', 'k', 'v', 'scores')
 #: What a path may ask of a module behind a colon, in the place of its output.
@@ -209,8 +209,7 @@ def attention_part(attention: Any, qkv: Tensor, part: str) -> Tensor:
         qkv: [B, N, 3 D].
         part: ``q``, ``k``, ``v`` [B, H, N, D / H], or ``scores`` [B, H, N, N].
     """
-    heads = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    q, k, v = heads.unbind(0)
+    q, k, v = by_head(qkv, 3, attention.num_heads)
     if part == 'v':
         return v
     q, k = (

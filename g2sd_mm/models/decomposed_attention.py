@@ -4,8 +4,11 @@ ViTDet (Li et al. 2022) adds ``q . R_h[y_q - y_k] + q . R_w[x_q - x_k]`` to ever
 As a mask, that sum is a heads x N x N map that needs a gradient, and torch leaves its fused kernels
 for such a mask. It needs no mask: give the query ``q . R_h`` for all rows and ``q . R_w`` for all
 columns as further channels, and the key a one there for its own row and column. The inner product
-then picks out the bias, and N x N never exists. (On CPUs, whose time goes by channels, large maps
-are attended band by band instead: :mod:`.chunked_attention`.)
+then picks out the bias, and N x N never exists.
+
+On CPUs, whose time goes by channels (192 instead of 64 a head at 64 x 64 patches, in keys and in
+values), large maps are attended band by band instead: the bias of a band of queries is written out
+as a mask, and thrown away with the band.
 
 Shapes: B images (or windows), H heads, N = R * C tokens of R rows and C columns, d channels a head.
 """
@@ -21,11 +24,6 @@ from torch.autograd.function import once_differentiable
 
 from .positions import Grid
 from .vit import Attention
-
-# Further channels, which carry the bias on GPUs (below), cost as much as
-# channels of content: 192 instead of 64 a head at 64 x 64 patches, in keys and in values. Here the
-# bias of a band of queries is written out as a mask, and thrown away with the band.
-# Shapes: B images, H heads, N = R * C tokens, d channels of a head.
 
 _BAND = 512  # queries; the logits of a head are then 8 MB in float32 at 4,096 keys
 

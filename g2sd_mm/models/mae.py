@@ -16,10 +16,10 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from .masking import Masking, mask_noise, random_masking, some_hidden
+from .masking import Masking, mask_noise, nothing_hidden, random_masking, some_hidden
 from .positions import Grid, height_and_width, sincos_position_embedding, square_grid
 from .sizes import DecoderSize, EncoderSize, decoder_size
-from .vit import NORM_EPS, Attention, Block, VisionTransformer, init_linears
+from .vit import NORM_EPS, Attention, Block, VisionTransformer, by_head, init_linears
 
 
 class CrossAttention(Attention):
@@ -33,12 +33,9 @@ class CrossAttention(Attention):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
         """Queries of x [B, m, d], keys and values of context [B, 1 + n, d] -> [B, m, d]."""
-        B, m, d = x.shape
-        head = d // self.num_heads
-        q = self.q(x).reshape(B, m, self.num_heads, head).transpose(1, 2)  # [B, H, m, d / H]
-        kv = self.kv(context).reshape(B, -1, 2, self.num_heads, head)
-        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, H, 1 + n, d / H]
-        return self.proj(self.attend(q, k, v, None).transpose(1, 2).reshape(B, m, d))
+        (q,) = by_head(self.q(x), 1, self.num_heads)
+        k, v = by_head(self.kv(context), 2, self.num_heads)
+        return self.joined(self.attend(q, k, v, None))
 
 
 class CrossBlock(nn.Module):
@@ -250,8 +247,7 @@ class MAEPretraining(BaseModel):
             patch = model.patch_embed.patch_size
             predicted = model(inputs, masking)
             return {'loss': pixel_loss(predicted, inputs, masking.mask, patch, self.norm_pix)}
-        everything = random_masking(torch.arange(model.num_patches).expand(len(inputs), -1), 0.0)
-        return model.encode(inputs, everything.to(inputs.device)).latent[:, 0]
+        return model.encode(inputs, nothing_hidden(inputs, model.num_patches)).latent[:, 0]
 
     def deployable_state(self) -> dict[str, Tensor]:
         """State dict of the plain autoencoder, under the published names."""
@@ -301,9 +297,6 @@ def pixel_loss(
         patch: patch size in pixels.
         norm_pix: compare with each patch's own zero-mean unit-variance pixels (unbiased variance
             plus 1e-6, as published).
-
-    Returns:
-        scalar.
     """
     target = patchify(images, patch)
     if norm_pix:

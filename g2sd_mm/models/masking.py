@@ -51,6 +51,12 @@ def random_masking(noise: Tensor, mask_ratio: float) -> Masking:
     return Masking(keep=shuffle[:, :n], restore=restore, mask=mask)
 
 
+def nothing_hidden(images: Tensor, num_patches: int) -> Masking:
+    """The masking of a batch of images that leaves all patches visible, in raster order."""
+    order = torch.arange(num_patches, device=images.device)
+    return random_masking(order.expand(len(images), -1), 0.0)
+
+
 def some_hidden(masking: Masking, share: float) -> Tensor:
     """Raster numbers of a ``share`` of the hidden patches, at random, at least one: int64 [B, m].
 
@@ -69,11 +75,16 @@ def mask_noise(images: Tensor, data_samples: Sequence | None, num_patches: int) 
     masks exactly as one process does, and a resumed run as an uninterrupted one. Without seeds the
     device's global generator is used.
     """
-    seeds = [getattr(sample, 'sample_seed', None) for sample in data_samples or ()]
-    if not seeds or any(seed is None for seed in seeds):
+    seeds = seeds_of(data_samples)
+    if seeds is None:
         return torch.rand(len(images), num_patches, device=images.device)
-    seed = torch.tensor(seeds, dtype=torch.int64).to(images.device, non_blocking=True)
-    return counter_noise(seed, num_patches)
+    return counter_noise(seeds.to(images.device, non_blocking=True), num_patches)
+
+
+def seeds_of(data_samples: Sequence | None) -> Tensor | None:
+    """The ``sample_seed`` of each sample of a batch, int64 [B]; None if there are none."""
+    seeds = [getattr(sample, 'sample_seed', None) for sample in data_samples or ()]
+    return torch.tensor(seeds, dtype=torch.int64) if seeds and None not in seeds else None
 
 
 def counter_noise(seeds: Tensor, length: int) -> Tensor:

@@ -92,27 +92,30 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, grid: Grid | None = None) -> Tensor:
         """[B, N, D] -> [B, N, D]."""
-        B, N, D = x.shape
-        qkv = self.qkv(x).reshape(B, N, 3, self.num_heads, D // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, H, N, D / H]
-        return self.proj(self.attend(q, k, v, grid).transpose(1, 2).reshape(B, N, D))
+        q, k, v = by_head(self.qkv(x), 3, self.num_heads)
+        return self.joined(self.attend(q, k, v, grid))
 
     def of_tokens(self, x: Tensor, tokens: list[int]) -> Tensor:
         """What :meth:`forward` gives for some tokens, [B, N, D] -> [B, n, D]: only they ask."""
-        (B, N, D), n = x.shape, len(tokens)
-        weight, bias = self.qkv.weight, self.qkv.bias
-        q = F.linear(_picked(x, tokens), weight[:D], bias[:D])
-        q = q.reshape(B, n, self.num_heads, D // self.num_heads).transpose(1, 2)
-        kv = F.linear(x, weight[D:], bias[D:])
-        kv = kv.reshape(B, N, 2, self.num_heads, D // self.num_heads)
-        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(self.attend(q, k, v, None).transpose(1, 2).reshape(B, n, D))
+        weight, bias, D = self.qkv.weight, self.qkv.bias, x.shape[2]
+        (q,) = by_head(F.linear(_picked(x, tokens), weight[:D], bias[:D]), 1, self.num_heads)
+        k, v = by_head(F.linear(x, weight[D:], bias[D:]), 2, self.num_heads)
+        return self.joined(self.attend(q, k, v, None))
+
+    def joined(self, attended: Tensor) -> Tensor:
+        """What the heads found, [B, H, N, D / H] -> [B, N, D]."""
+        return self.proj(attended.transpose(1, 2).flatten(2))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, grid: Grid | None) -> Tensor:
         """softmax(q k' / sqrt(D / H)) v, each [B, H, N, D / H]."""
         if q.dtype == torch.bfloat16 and q.device.type == 'cpu':
             return _attend_on_cpu(q, k, v)
         return F.scaled_dot_product_attention(q, k, v)
+
+
+def by_head(x: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Projections of tokens, [B, N, parts * D] -> as many tensors [B, H, N, D / H]."""
+    return x.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _picked(x: Tensor, tokens: list[int]) -> Tensor:

@@ -36,9 +36,6 @@ def nkd_loss(
         target: class numbers int64 [B], or soft targets [B, K], of which the largest counts.
         alpha: weight of the second term.
         tau: temperature of the second term.
-
-    Returns:
-        scalar.
     """
     label = (target.argmax(dim=1) if target.ndim == 2 else target).unsqueeze(1)  # [B, 1]
     likely = teacher.softmax(dim=1).gather(1, label)
@@ -95,9 +92,6 @@ def soft_distillation_loss(
         teacher_tau: temperature of the teacher.
         reduction: of the sum over all elements: ``batchmean`` divides it by the images, ``mean`` by
             the elements, which is K times smaller (TinyBERT); or ``sum``.
-
-    Returns:
-        scalar.
     """
     teacher_tau = tau if teacher_tau is None else teacher_tau
     total = divergence(student / tau, teacher / teacher_tau, dim=1).sum()

@@ -35,9 +35,6 @@ def feature_richness_loss(
         student: adapted maps [B, C, h, w] a level.
         teacher: the teacher's, of the same shapes.
         objectness: the teacher's logits [B, A, h, w] a level.
-
-    Returns:
-        scalar.
     """
     _check_levels(student, teacher)
     _check_levels(student, objectness, channels=False)
@@ -56,9 +53,6 @@ def objectness_distillation_loss(student: Sequence[Tensor], teacher: Sequence[Te
     Args:
         student: logits [B, A, h, w] a level.
         teacher: the teacher's, of the same shapes.
-
-    Returns:
-        scalar.
     """
     _check_levels(student, teacher)
     levels = [

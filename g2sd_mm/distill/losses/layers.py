@@ -47,9 +47,6 @@ def layerwise_mse(
         teacher: the same, of as many layers or a multiple, see :func:`layer_pairs`.
         with_embedding: whether the first of both is what the first layer was given.
 
-    Returns:
-        scalar.
-
     Raises:
         UserError: if layers or their shapes cannot be compared (scores: other numbers of heads).
     """
@@ -101,9 +98,6 @@ def manifold_loss(
         teacher: [B, N, Ct], of any width.
         chosen: int64 [K], numbers of the drawn tokens among B N.
         sample, patch, random: weights.
-
-    Returns:
-        scalar.
     """
     own, other = (F.normalize(tokens, dim=-1) for tokens in (student, teacher))
 

@@ -40,9 +40,6 @@ def token_relation_loss(
         heads: relation heads that the channels are split into.
         pairs: of :data:`PAIRS`.
 
-    Returns:
-        scalar.
-
     Raises:
         ValueError: if the teacher has fewer layers than the student.
         UserError: if a layer's tokens differ in number.
@@ -77,9 +74,6 @@ def token_similarity_loss(
         student: [B, N, Cs].
         teacher: [B, N, Ct], of any width.
         temperature: of both softmaxes.
-
-    Returns:
-        scalar.
     """
     sides = (F.normalize(tokens, dim=-1) for tokens in (student, teacher))
     return mean_row_divergence(*(x @ x.transpose(1, 2) / temperature for x in sides))

@@ -26,9 +26,6 @@ def channel_wise_divergence(
     but never reaches 0. At best it is the entropy of the teacher's maps, up to ``tau ** 2 ln(H W)``
     (9.70 for 128 x 128 and tau 1). ``subtract_entropy`` makes the value the KL divergence.
 
-    Returns:
-        scalar.
-
     Raises:
         ValueError: if these are no maps, or differ in classes.
     """
@@ -50,9 +47,6 @@ def pixelwise_kl_divergence(
         tau: temperature of both softmaxes.
         reduction: ``mean`` over all ``N C H W`` elements (published; C times smaller than a mean
             over pixels), ``sum``, or ``batchmean``, the sum over N.
-
-    Returns:
-        scalar.
 
     Raises:
         ValueError: if these are no maps, or differ in classes.
@@ -139,9 +133,6 @@ def log_depth_difference(student: Tensor, teacher: Tensor) -> Tensor:
     every pixel, where measured depth has holes.
 
     The coarser of two maps is resized to the finer one, bilinearly.
-
-    Returns:
-        scalar.
 
     Raises:
         ValueError: if the maps differ in channels.
