@@ -42,7 +42,7 @@ class TeacherAnswers:
     Rows are filled in the order in which they are asked for; those never filled take no room.
 
     Args:
-        folder: of the files; a process's own.
+        folder: of the files; a process's own, and of these ``places`` alone.
         rows: samples x views.
         limit: bytes that all rows may take.
         places: what losses take of the teacher, the names of each argument.
@@ -74,9 +74,9 @@ class TeacherAnswers:
         return np.memmap(path, kind, mode='r', shape=(self.rows, *shape))
 
     def find(self, samples: Sequence[Any] | None, device: torch.device) -> dict[str, Any] | None:
-        """What the teacher said of these samples; None if a part or sample is not kept yet."""
+        """What the teacher said of these samples; None if one of them is not kept yet."""
         keys = keys_of(samples)
-        if not self._has_all_parts() or any(key not in self._row for key in keys):
+        if not self._parts or any(key not in self._row for key in keys):
             return None
         rows = [self._row[key] for key in keys]
         self.found += 1
@@ -88,13 +88,6 @@ class TeacherAnswers:
             features = Features(parts.get('cls'), parts['patches'])
             parts |= {**features._asdict(), 'features': features}
         return parts
-
-    def _has_all_parts(self) -> bool:
-        kept = set(self._parts)
-        kept |= {'features', 'tokens', 'cls'} if 'patches' in kept else set()
-        return bool(kept) and all(
-            kept & {name.removeprefix('teacher.') for name in names} for names in self.places
-        )
 
     def keep(self, samples: Sequence[Any] | None, taught: Mapping[str, Any]) -> None:
         """Write down the parts of an answer that the losses take, each [B, ...].
@@ -136,12 +129,9 @@ class TeacherAnswers:
                 )
         return parts
 
-    def size(self, answer: Mapping[str, Tensor]) -> int:
-        """Bytes that all rows take."""
-        return self.rows * sum(t[0].numel() * t.element_size() for t in answer.values())
-
     def _begin(self, answer: Mapping[str, Tensor]) -> None:
-        size, free = self.size(answer), shutil.disk_usage(self.folder).free
+        size = self.rows * sum(t[0].numel() * t.element_size() for t in answer.values())
+        free = shutil.disk_usage(self.folder).free
         if size > min(self.limit, free):
             raise UserError(
                 f"the teacher's answers to {self.rows} views of images take {size / _GB:.1f} GB, "

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from .decomposed_attention import resize_table
-from .positions import Grid, height_and_width, plain_size, resize_positions, stored_grid
+from .positions import Grid, patch_grid, resize_positions, stored_grid
 from .table_attention import resize_relative_table, stored_table_grid
 
 _POSITIONS = ('pos_embed', 'decoder_pos_embed', 'backbone.pos_embed')
@@ -33,12 +33,7 @@ def fit_to_image(
         ValueError: if a side is not a multiple of the patch size, or the positions form no square.
     """
     patch = next(t.shape[-1] for n, t in state.items() if n.endswith('patch_embed.proj.weight'))
-    height, width = height_and_width(size)
-    if height % patch or width % patch:
-        raise ValueError(
-            f'an image of {plain_size(size)} px does not divide into patches of {patch} px'
-        )
-    grid = (height // patch, width // patch)
+    grid = patch_grid(size, patch)
     # of the global blocks; a table a direction
     longest = {
         ending: max((len(t) for n, t in state.items() if n.endswith(ending)), default=0)

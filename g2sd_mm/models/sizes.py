@@ -13,22 +13,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class EncoderSize:
-    """Width, depth and heads of a ViT encoder; ``patch_size`` in pixels."""
-
-    embed_dim: int
-    depth: int
-    num_heads: int
-    patch_size: int = 16
-
-
-@dataclass(frozen=True)
 class DecoderSize:
     """Width, depth and heads of a masked autoencoder's decoder."""
 
     embed_dim: int
     depth: int
     num_heads: int
+
+
+@dataclass(frozen=True)
+class EncoderSize(DecoderSize):
+    """Width, depth and heads of a ViT encoder; ``patch_size`` in pixels."""
+
+    patch_size: int = 16
 
 
 ENCODERS: dict[str, EncoderSize] = {

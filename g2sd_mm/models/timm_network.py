@@ -11,7 +11,7 @@ from typing import Any
 
 import timm
 from timm.models import group_parameters
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ConfigError
 from ..text import first_line
@@ -170,22 +170,3 @@ def parameter_groups(network: Any, coarse: bool = False) -> dict[str, int]:
     """
     groups = group_parameters(network, network.group_matcher(coarse=coarse))
     return {name: number for number, names in groups.items() for name in names}
-
-
-def freeze_groups(network: nn.Module, groups: dict[str, int], number: int) -> None:
-    """Take the gradient off the first groups, and put them into evaluation mode, in place.
-
-    Args:
-        network: of :func:`timm_network`.
-        groups: of :func:`parameter_groups`.
-        number: -1 freezes nothing, 0 the stem, n the first n stages too.
-    """
-    if number < 0:
-        return
-    for name, parameter in network.named_parameters():
-        if groups[name] <= number:
-            parameter.requires_grad_(False)
-    for module in network.modules():
-        inside = list(module.parameters())
-        if inside and not any(parameter.requires_grad for parameter in inside):
-            module.eval()

@@ -31,6 +31,9 @@ from .sizes import EncoderSize, encoder_size
 
 NORM_EPS = 1e-6  # of every published ViT and MAE checkpoint; torch's default is 1e-5
 _SHORT = 256  # tokens whose map of logits stays in a CPU's caches
+#: What embeds the image, and what normalises after the last block.
+_EMBEDDING = ('patch_embed', 'pos_embed', 'cls_token')
+_FINAL = ('norm', 'fc_norm')
 
 
 class PatchEmbed(nn.Module):
@@ -249,13 +252,24 @@ class VisionTransformer(BaseModule):
             )
             for i in range(size.depth)
         )
-        freeze_first_stages(self, frozen_stages)
+        self._freeze()
 
     def train(self, mode: bool = True) -> VisionTransformer:
         """Training or evaluation mode; what ``frozen_stages`` freezes stays in the latter."""
         super().train(mode)
-        freeze_first_stages(self, self.frozen_stages)
+        self._freeze()
         return self
+
+    def _freeze(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        names = [*_EMBEDDING, *(_FINAL if self.frozen_stages == self.depth else ())]
+        parts = [getattr(self, name, None) for name in names]
+        for part in (*parts, *self.blocks[: self.frozen_stages]):
+            if isinstance(part, nn.Module):
+                part.eval()
+            if part is not None:
+                part.requires_grad_(False)
 
     def positions(self, grid: Grid) -> Tensor:
         """Position embedding [1, 1 + rows * columns, D] for a patch grid, resized if it differs.
@@ -340,26 +354,3 @@ def init_linears(module: nn.Module, init: Callable[[Tensor], Any]) -> None:
         elif isinstance(child, nn.LayerNorm):
             nn.init.ones_(child.weight)
             nn.init.zeros_(child.bias)
-
-
-#: What embeds the image, and what normalises after the last block.
-_EMBEDDING = ('patch_embed', 'pos_embed', 'cls_token')
-_FINAL = ('norm', 'fc_norm')
-
-
-def freeze_first_stages(network: Any, stages: int) -> None:
-    """Take the gradient off the first stages and put them into evaluation mode, in place.
-
-    Args:
-        network: a :class:`~g2sd_mm.models.vit.VisionTransformer`.
-        stages: as its ``frozen_stages``.
-    """
-    if stages < 0:
-        return
-    names = [*_EMBEDDING, *(_FINAL if stages == network.depth else ())]
-    parts = [getattr(network, name, None) for name in names]
-    for part in (*parts, *network.blocks[:stages]):
-        if isinstance(part, nn.Module):
-            part.eval()
-        if part is not None:
-            part.requires_grad_(False)

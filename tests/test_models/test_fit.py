@@ -47,7 +47,7 @@ def test_the_same_size_changes_nothing():
 
 
 def test_a_side_has_to_divide_into_patches():
-    with pytest.raises(ValueError, match='an image of 100 px does not divide into patches of 16'):
+    with pytest.raises(ValueError, match='img_size 100 is not a multiple of patch_size 16'):
         fit_to_image(random_state(mae_full(SMALL)), 100)
 
 

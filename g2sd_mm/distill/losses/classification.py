@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from .common import WeightedLoss, check_choice, divergence
+from .common import FunctionLoss, check_choice, divergence
 
 _REDUCTIONS = ('mean', 'sum', 'batchmean')
 
@@ -50,29 +50,25 @@ def nkd_loss(
 
 
 @MODELS.register_module()
-class HardDistillationLoss(WeightedLoss):
+class HardDistillationLoss(FunctionLoss):
     """:func:`hard_distillation_loss` times ``loss_weight``."""
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Logits [B, K] each -> scalar."""
-        return self.loss_weight * hard_distillation_loss(student, teacher)
+    function = staticmethod(hard_distillation_loss)
 
 
 @MODELS.register_module()
-class NKDLoss(nn.Module):
+class NKDLoss(FunctionLoss):
     """:func:`nkd_loss` times ``loss_weight``; the target comes from the batch.
 
     Use ``inputs=dict(target=('batch.gt_score', 'batch.gt_label'))`` and give the student's own head
     a loss of weight 0: this loss replaces it.
     """
 
-    def __init__(self, alpha: float = 1.0, tau: float = 1.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.alpha, self.tau, self.loss_weight = alpha, tau, loss_weight
+    function = staticmethod(nkd_loss)
 
-    def forward(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
-        """Logits [B, K] each, target [B] or [B, K] -> scalar."""
-        return self.loss_weight * nkd_loss(student, teacher, target, self.alpha, self.tau)
+    def __init__(self, alpha: float = 1.0, tau: float = 1.0, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        self.options = {'alpha': alpha, 'tau': tau}
 
 
 def soft_distillation_loss(
@@ -100,20 +96,17 @@ def soft_distillation_loss(
 
 
 @MODELS.register_module()
-class SoftDistillationLoss(nn.Module):
+class SoftDistillationLoss(FunctionLoss):
     """:func:`soft_distillation_loss` at one temperature, times ``loss_weight``."""
+
+    function = staticmethod(soft_distillation_loss)
 
     def __init__(
         self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'batchmean'
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         check_choice('reduction', reduction, _REDUCTIONS)
-        self.tau, self.loss_weight, self.reduction = tau, loss_weight, reduction
-
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Logits [B, K] each -> scalar."""
-        value = soft_distillation_loss(student, teacher, self.tau, reduction=self.reduction)
-        return self.loss_weight * value
+        self.options = {'tau': tau, 'reduction': reduction}
 
 
 @MODELS.register_module()

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class WeightedLoss(nn.Module):
-    """A loss that has no option but the factor on its result."""
+class FunctionLoss(nn.Module):
+    """A pure function of what taps hear, times a factor.
+
+    Args:
+        loss_weight: factor on the result.
+
+    Attributes:
+        options: further arguments of the function, of a subclass that takes any.
+    """
+
+    function: Callable[..., Tensor]
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
+        self.options: dict[str, Any] = {}
+
+    def forward(self, *heard: Any, **named: Any) -> Tensor:
+        """``student``, ``teacher`` and what ``inputs`` of the config names -> scalar."""
+        return self.loss_weight * self.function(*heard, **named, **self.options)
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import Tensor
 
-from .common import WeightedLoss
+from .common import FunctionLoss
 
 _LEAST_MASS = 1e-6  # of a level's richness; keeps 0 / 0 out where the teacher sees nothing
 
@@ -84,23 +84,17 @@ def _check_levels(
 
 
 @MODELS.register_module()
-class FeatureRichnessLoss(WeightedLoss):
+class FeatureRichnessLoss(FunctionLoss):
     """:func:`feature_richness_loss` times ``loss_weight``.
 
     Use ``inputs=dict(objectness='teacher.TAP')`` with a tap on the teacher's objectness layer.
     """
 
-    def forward(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], objectness: Sequence[Tensor]
-    ) -> Tensor:
-        """Levels [B, C, h, w], twice, and teacher logits [B, A, h, w] -> scalar."""
-        return self.loss_weight * feature_richness_loss(student, teacher, objectness)
+    function = staticmethod(feature_richness_loss)
 
 
 @MODELS.register_module()
-class ObjectnessDistillationLoss(WeightedLoss):
+class ObjectnessDistillationLoss(FunctionLoss):
     """:func:`objectness_distillation_loss` times ``loss_weight``."""
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Levels of logits [B, A, h, w] each -> scalar."""
-        return self.loss_weight * objectness_distillation_loss(student, teacher)
+    function = staticmethod(objectness_distillation_loss)

@@ -15,7 +15,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...errors import UserError
-from .common import mean_row_divergence
+from .common import FunctionLoss, mean_row_divergence
 
 
 def layer_pairs(student: int, teacher: int, with_embedding: bool = False) -> list[int]:
@@ -63,19 +63,17 @@ def layerwise_mse(
 
 
 @MODELS.register_module()
-class LayerwiseMSELoss(nn.Module):
+class LayerwiseMSELoss(FunctionLoss):
     """:func:`layerwise_mse` of taps that hear all layers, times ``loss_weight``.
 
     A :class:`~g2sd_mm.distill.adapters.TokenAdapter` on such a tap is one map for all of them.
     """
 
-    def __init__(self, with_embedding: bool = False, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        self.with_embedding, self.loss_weight = with_embedding, loss_weight
+    function = staticmethod(layerwise_mse)
 
-    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """Layers of each network -> scalar."""
-        return self.loss_weight * layerwise_mse(student, teacher, self.with_embedding)
+    def __init__(self, with_embedding: bool = False, loss_weight: float = 1.0) -> None:
+        super().__init__(loss_weight)
+        self.options = {'with_embedding': with_embedding}
 
 
 def manifold_loss(

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from .classification import SoftDistillationLoss, soft_distillation_loss
-from .common import WeightedLoss
+from .common import FunctionLoss
 
 
 def channel_wise_divergence(
@@ -115,15 +115,12 @@ class ChannelWiseDivergence(nn.Module):
 class PixelwiseKLDivergence(SoftDistillationLoss):
     """:func:`pixelwise_kl_divergence` times ``loss_weight``."""
 
+    function = staticmethod(pixelwise_kl_divergence)
+
     def __init__(
         self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'mean'
     ) -> None:
         super().__init__(tau, loss_weight, reduction)
-
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Logits [N, C, H, W] each -> scalar."""
-        value = pixelwise_kl_divergence(student, teacher, self.tau, self.reduction)
-        return self.loss_weight * value
 
 
 def log_depth_difference(student: Tensor, teacher: Tensor) -> Tensor:
@@ -147,9 +144,7 @@ def log_depth_difference(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class LogDepthLoss(WeightedLoss):
+class LogDepthLoss(FunctionLoss):
     """:func:`log_depth_difference` times ``loss_weight``."""
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Logarithms of depth [N, 1, H, W] each -> scalar."""
-        return self.loss_weight * log_depth_difference(student, teacher)
+    function = staticmethod(log_depth_difference)

@@ -27,7 +27,7 @@ from ...models.timm_network import (
 )
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
-from .hub import hub_file, url_file
+from .hub import PAGE, hub_file, url_file
 from .images import Pixels, Size, size_for, student_stride
 from .protocol import Features
 
@@ -249,7 +249,7 @@ class TimmTeacher(FeatureTeacher):
 def _page(known: Mapping[str, Any]) -> str:
     """Where timm's weights of a model are from."""
     repo = known.get('hf_hub_id')
-    return f'https://huggingface.co/{repo}' if repo else str(known.get('url'))
+    return f'{PAGE}/{repo}' if repo else str(known.get('url'))
 
 
 def _has_final_norm(network: nn.Module) -> bool:

@@ -16,7 +16,6 @@ from ...errors import ConfigError
 from ..timm_network import (
     chosen_levels,
     feature_maps,
-    freeze_groups,
     level_widths,
     parameter_groups,
     prune,
@@ -111,11 +110,15 @@ class TimmBackbone(BaseModule):
     def train(self, mode: bool = True) -> TimmBackbone:
         """Training or evaluation mode; what is frozen stays in the latter."""
         super().train(mode)
-        freeze_groups(self.network, self._stages, self.frozen_stages)
-        if self.norm_eval:
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for name, parameter in self.network.named_parameters():
+            if self._stages[name] <= self.frozen_stages:
+                parameter.requires_grad_(False)
+        for module in self.network.modules():
+            inside = list(module.parameters())
+            frozen = inside and not any(parameter.requires_grad for parameter in inside)
+            normed = self.norm_eval and isinstance(module, nn.modules.batchnorm._BatchNorm)
+            if normed or (frozen and self.frozen_stages >= 0):
+                module.eval()
         return self
 
     def init_weights(self) -> None:
