@@ -58,7 +58,7 @@ class Int8Linear(_RoundedLinear):
         )
 
     def round_weight(self) -> Any:
-        weight, bias = self.weight.detach(), self.bias
+        weight = self.weight.detach()
         scales = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12)
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         with warnings.catch_warnings():
@@ -66,7 +66,7 @@ class Int8Linear(_RoundedLinear):
             rounded = torch.quantize_per_channel(
                 weight.float(), scales.double(), zeros, 0, torch.qint8
             )
-        bias = None if bias is None else bias.detach()
+        bias = None if self.bias is None else self.bias.detach()
         return torch.ops.quantized.linear_prepack(rounded, bias)
 
 
