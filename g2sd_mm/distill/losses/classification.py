@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +100,7 @@ def soft_distillation_loss(
 class SoftDistillationLoss(FunctionLoss):
     """:func:`soft_distillation_loss` at one temperature, times ``loss_weight``."""
 
-    function = staticmethod(soft_distillation_loss)
+    function: Callable[..., Tensor] = staticmethod(soft_distillation_loss)
 
     def __init__(
         self, tau: float = 1.0, loss_weight: float = 1.0, reduction: str = 'batchmean'
