@@ -68,8 +68,11 @@ class MAETeacher(FrozenTeacher):
                 f'distillation.teacher.until={until!r} is not in {blocks[0]} .. {blocks[-1]}'
             )
         setattr(model, part, row[: 1 + blocks.index(until)])
-        _fill(model, checkpoint, random_weights, 'stage-1 teacher', 'a full masked autoencoder',
-              'mae_pretrain_vit_base_full.pth')  # fmt: skip
+        _fill(
+            model, checkpoint, random_weights, 'stage-1 teacher',
+            'the stage-1 teacher has no checkpoint: give a full masked autoencoder, e.g. '
+            '--cfg-options distillation.teacher.checkpoint=mae_pretrain_vit_base_full.pth',
+        )  # fmt: skip
         super().__init__(model, dtype)
         self.source, self.width = checkpoint, model.decoder_dim
 
@@ -136,8 +139,11 @@ class EncoderTeacher(FrozenTeacher):
         two = weights is not None and 'dist_token' in encoder_state(weights)
         out_type = 'dist_token' if two else 'cls_token'
         model = G2SDViT(arch, img_size, patch_size, out_type=out_type, in_channels=in_channels)
-        _fill(model, checkpoint, random_weights, 'encoder', 'a file with an encoder',
-              'work_dirs/vitb_mae/weights.pth')  # fmt: skip
+        _fill(
+            model, checkpoint, random_weights, 'encoder',
+            'the stage-1 teacher has no checkpoint: give a file with an encoder, e.g. '
+            '--cfg-options distillation.teacher.checkpoint=work_dirs/vitb_mae/weights.pth',
+        )  # fmt: skip
         super().__init__(model, dtype)
         self.source, self.width = checkpoint, model.embed_dim
 
@@ -168,14 +174,11 @@ def tokens_features(
 
 
 def _fill(
-    model: Any, checkpoint: str | None, random_weights: bool, role: str, needed: str, example: str
+    model: Any, checkpoint: str | None, random_weights: bool, role: str, lacking: str
 ) -> None:
     if checkpoint:
         fill(model, checkpoint, role)
     elif random_weights:
         model.init_weights()
     else:
-        raise CheckpointError(
-            f'the stage-1 teacher has no checkpoint: give {needed}, e.g. '
-            f'--cfg-options distillation.teacher.checkpoint={example}'
-        )
+        raise CheckpointError(lacking)

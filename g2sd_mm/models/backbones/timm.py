@@ -12,6 +12,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...checkpoints.fill import fill
+from ...checkpoints.load import Fit
 from ...errors import ConfigError
 from ..timm_network import (
     chosen_levels,
@@ -125,9 +126,16 @@ class TimmBackbone(BaseModule):
         """The weights that ``init_cfg`` names; without it those that timm drew."""
         checkpoint = (self.init_cfg or {}).get('checkpoint')
         if checkpoint:
-            name = f'TimmBackbone {self.model}'
-            fit = fill(self.network, checkpoint, 'network of timm', name)
-            print_log(f'{name}: {fit.summary(Path(checkpoint).name)}', logger='current')
+            summary = self.load(checkpoint).summary(Path(checkpoint).name)
+            print_log(f'TimmBackbone {self.model}: {summary}', logger='current')
+
+    def load(self, checkpoint: str) -> Fit:
+        """Fill the network from a file.
+
+        Raises:
+            CheckpointError: if it is of another network.
+        """
+        return fill(self.network, checkpoint, 'network of timm', f'TimmBackbone {self.model}')
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """[B, C, height, width] -> a map [B, D, rows, columns] per entry of ``out_indices``."""
