@@ -120,12 +120,15 @@ def distill(
     wishes = Wishes(
         data, task, epochs, seconds, twin, seed, student, teacher, choices or Choices()
     )
+    _check_numbers(jobs, seed)
     _use_device(device)
     at_once = jobs_in_memory(jobs or default_jobs())
     own = look_at(wishes)
     folder = Path(out or Path('work_dirs') / f'distill_{own.name}')
     _refuse_among_classes(folder, own)
     _check_room(folder)
+    if plain_config:
+        check_work_dir(plain_config, '--plain-config')
     with work_dir_lock(str(folder), '--out'):
         kept = _read_plan(folder, wishes, own.fingerprints)
         _check_data(own, wishes, force, say, bars)
@@ -150,7 +153,13 @@ def distill(
             say(line)
         if dry_run:
             return None
-        return _train(plan, folder, jobs, say, bars)
+        return _train(plan, folder, jobs, _command(wishes, force), say, bars)
+
+
+def _check_numbers(jobs: int | None, seed: int) -> None:
+    for name, number, least in (('jobs', jobs, 1), ('seed', seed, 0)):
+        if number is not None and number < least:
+            raise UserError(f'--{name} {number} is too small: give a number from {least}')
 
 
 def _use_device(device: str | None) -> None:
@@ -190,9 +199,10 @@ def _check_data(own: OwnData, wishes: Wishes, force: bool, say: Say, bars: Bars 
     data = wishes.data
     command = shlex.join(['python', 'tools/check_data.py', data, *wishes.choices.words()])
     notes = len(report.findings) - report.harmful
+    called = 'depth maps' if own.tasks == ['depth'] else 'masks'
     say(
         f'{data}: {report.images:,} images'
-        + (f' and {report.masks:,} masks' if report.masks else '')
+        + (f' and {report.masks:,} {called}' if report.masks else '')
         + f', {report.harmful} harmful findings, {notes} worth knowing'
         + (f' ({command} lists them)' if report.findings else '')
     )
@@ -263,10 +273,12 @@ def _write_configs(plan: Plan, folder: Path) -> Iterator[str]:
         yield shlex.join(['python', 'tools/train.py', str(place), '--seed', str(plan.wishes.seed)])
 
 
-def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> Made:
+def _train(
+    plan: Plan, folder: Path, jobs: int, command: str, say: Say, bars: Bars | None
+) -> Made:
     results = run_suite(
         plan.suite, plan.suite.rows, plan.suite.seeds, folder, jobs=jobs, say=say,
-        command=_command(plan.wishes), data=plan.data, bars=bars,
+        command=command, data=plan.data, bars=bars,
     )  # fmt: skip
     failed = [row for row in results['rows'] if 'error' in row]
     if failed:
@@ -284,7 +296,7 @@ def _train(plan: Plan, folder: Path, jobs: int, say: Say, bars: Bars | None) -> 
     table = text_table(summarise(results['rows'], results['suite'])).splitlines()
     for line in (*table, *(figure.line() for figure in figures), *_doubts(results['rows'])):
         say(line)
-    weights, files = _deliver(plan, results['rows'], figures, folder / 'student', say)
+    weights, files = _deliver(plan, results['rows'], figures, folder / 'student', command, say)
     return Made(folder, weights, tuple(files), report, tuple(results['rows']))
 
 
@@ -300,13 +312,14 @@ def _doubts(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
 
 
-def _command(wishes: Wishes) -> str:
+def _command(wishes: Wishes, force: bool) -> str:
     words = ['g2sd', 'distill', wishes.data]
     for name in ('teacher', 'student', 'task'):
         words += [f'--{name}', value] if (value := getattr(wishes, name)) else []
     words += ['--epochs', f'{wishes.epochs:g}'] if wishes.epochs else []
     words += ['--time-budget', f'{wishes.seconds:g}s'] if wishes.seconds else []
     words += [] if wishes.twin else ['--no-twin']
+    words += ['--force'] if force else []
     words += wishes.choices.words()
     return shlex.join([*words, '--seed', str(wishes.seed)])
 
@@ -334,7 +347,8 @@ def _milliseconds(student: Student) -> float:
 
 
 def _deliver(
-    plan: Plan, rows: list[dict[str, Any]], figures: list[Figures], folder: Path, say: Say
+    plan: Plan, rows: list[dict[str, Any]], figures: list[Figures], folder: Path, command: str,
+    say: Say,
 ) -> tuple[Path, list[Path]]:
     """The student's folder: weights, ONNX, card."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -354,6 +368,5 @@ def _deliver(
         notes.append(f'no ONNX file was written: {account_of(error).line}')
     for note in notes:
         say(f'note: {note}')
-    command = _command(plan.wishes)
     files.append(write_card(plan, student, figures, files, folder / 'README.md', command))
     return weights, files

@@ -190,7 +190,8 @@ def make_plan(
     suite = replace(suite, steps=tuple(steps))
     if wishes.epochs and (scale < 0.99 * wanted or not limited):
         epochs = step_work(suite.step(student), data)[0].passes or 0.0
-        why = ', to fit the time' if scale < 0.99 * wanted else ''
+        why = ', the least that a run has' if epochs > 1.1 * wishes.epochs else ''
+        why = ', to fit the time' if scale < 0.99 * wanted else why
         reasons.append(
             f'length: {epochs:.3g} epochs of fine-tuning for the {wishes.epochs:g} asked for{why}'
         )

@@ -287,6 +287,27 @@ def test_teacher_and_student_stand_in_plan_and_command(folder, untrained, monkey
         g2sd_mm.distill(folder, teacher='nowhere.pth', out='other', say=lambda line: None)
 
 
+@pytest.mark.parametrize(('option', 'value'), [('jobs', 0), ('jobs', -2), ('seed', -1)])
+def test_numbers_that_are_too_small_name_their_option(folder, untrained, option, value):
+    with pytest.raises(UserError, match=words(f'--{option} {value}')):
+        g2sd_mm.distill(folder, say=lambda line: None, **{option: value})
+
+
+def test_no_folder_for_configs_is_told_before_anything_runs(folder, untrained):
+    make.Path('mine').write_text('a file')
+    said = []
+    with pytest.raises(UserError, match=words('mine', '--plain-config')):
+        g2sd_mm.distill(folder, plain_config='mine', say=said.append)
+    assert not said
+
+
+def test_the_card_has_the_command_that_trains_on_such_data(folder, untrained, monkeypatch):
+    found = [Finding('unreadable', 'b.jpg')]
+    monkeypatch.setattr(make, 'check', lambda *args: Report((), 1, 0, tuple(found), 1.0, 1))
+    made = g2sd_mm.distill(folder, epochs=5, force=True, say=lambda line: None)
+    assert '--force' in (made.folder / 'student' / 'README.md').read_text()
+
+
 def test_other_data_in_the_same_folder_are_refused(folder, untrained):
     g2sd_mm.distill(folder, epochs=5, say=lambda line: None)
     shutil.copy('fruit/train/class_0/image_1.png', 'fruit/train/class_1/new.png')

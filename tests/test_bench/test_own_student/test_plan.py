@@ -162,6 +162,7 @@ def test_epochs_are_told_as_they_are_and_as_they_were_asked_for(folder, epochs):
     passes = works(plan)['g2sd_vits_cls'].passes
     assert passes > 0.8  # one pass at least, of which the last 22 images are left out
     assert f'{passes:.3g} epochs' in line and f'the {epochs:g} asked for' in line
+    assert ('the least' in line) is (epochs < passes / 1.1)
 
 
 def test_too_short_a_time_is_refused_with_the_least(folder):
