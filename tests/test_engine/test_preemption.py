@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -188,7 +189,7 @@ def _wait_until_taken(pid: int) -> None:
 
 
 @pytest.mark.parametrize('block', [preemption.listening, preemption.ending_at_once])
-def test_a_pool_that_a_library_makes_can_be_ended(block):
+def test_a_pool_that_a_library_makes_can_be_ended(tmp_path, block):
     """mmdet's metric of VOC makes one: it ends its workers by SIGTERM, and waits for them."""
     with block():
         pool = multiprocessing.get_context('fork').Pool(2)
@@ -202,10 +203,14 @@ def test_a_pool_that_a_library_makes_can_be_ended(block):
         ending.start()
         ending.join(30)  # it would take for ever
         ended = not ending.is_alive()
+        alive = [Path(f'/proc/{worker.pid}/status') for worker in workers if worker.is_alive()]
+        with (tmp_path / 'stacks').open('w') as file:
+            faulthandler.dump_traceback(file)
+        states = [(tmp_path / 'stacks').read_text(), *(status.read_text() for status in alive)]
         for worker in workers:
             worker.kill()
         ending.join()
-    assert ended
+    assert ended, '\n'.join(states)
 
 
 def _ends_its_own_process() -> None:
