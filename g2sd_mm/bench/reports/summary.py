@@ -267,6 +267,7 @@ def _headline(line: Line, teacher: Line, twin: Line | None) -> str:
         return f'{text}.'
     half = found.half_width
     sure = 'one seed' if half is None else f'± {half:.1f}, 95 % interval'
+    sure += '; less is better' if line.lower_is_better else ''
     return f'{text}; {found.mean:+.1f} against its plain twin ({sure}).'
 
 

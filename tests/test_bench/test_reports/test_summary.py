@@ -64,6 +64,8 @@ def test_of_errors_less_is_better():
         'depth (abs_rel): teacher 8.00 < g2sd 10.00 < g2sd_nosd 12.00 < scratch 16.00'
     )
     assert any('g2sd - scratch = -6.00, less is better' in line for line in said)
+    (sentence,) = headlines(lines)
+    assert '-2.0 against its plain twin' in sentence and 'less is better' in sentence
     (better,) = summarise([row('g2sd', 70.0)])
     assert not better.lower_is_better
 
