@@ -101,7 +101,8 @@ def write_rows(file: np.memmap, number: int, rows: np.ndarray) -> None:
 
 
 def keys_of(samples: Sequence[Any] | None) -> list[int]:
-    """A number from 1 to 2**63 for each sample: of its file, its augmentation and its epoch.
+    """A number from 1 to 2**63 for each sample: of its file and when that was written, its
+    augmentation and its epoch.
 
     Its seed alone would stand for another image as soon as one is added to the data.
 
@@ -113,7 +114,8 @@ def keys_of(samples: Sequence[Any] | None) -> list[int]:
             'what a teacher says can be kept only of data that can be replayed: wrap the data set '
             'in SeededDataset (for TeacherAnswersHook with views=K), with SeededSampler'
         )
-    return [_number(f'{s.sample_seed} {getattr(s, "img_path", "")}') for s in samples]
+    parts = 'sample_seed', 'img_path', 'img_time'
+    return [_number(' '.join(str(getattr(s, part, '')) for part in parts)) for s in samples]
 
 
 def _number(text: str) -> int:
