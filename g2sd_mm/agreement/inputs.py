@@ -5,6 +5,7 @@ Written beside weights as ``inputs``, and compared wherever those are used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ _CUTS = {
 #: Those that cut a part out as it is.
 _PLAIN = ('RandomCrop', 'CenterCrop')
 _RESIZE = ('Resize', 'RandomResize', 'EfficientNet', 'Pad')
+#: In the names of steps that read files, also of somebody's own.
+_READS = re.compile('Load|Read|Open|Decode')
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ def reading(
 
     mmpretrain's sets of CIFAR (RGB) and MNIST (grey) do.
     """
-    if any('Load' in str(step) for step in pipeline):
+    if any(_READS.search(str(step)) for step in pipeline):
         return pipeline[0], pipeline[1:]
     return (None, pipeline) if pipeline else ({}, ())
 

@@ -197,7 +197,8 @@ class FileReader:
         if not isinstance(image, torch.Tensor):
             return with_channels(np.asarray(image))
         pixels = with_channels(_values(image))
-        return np.moveaxis(pixels, 0, -1) if len(pixels) == self.channels else pixels
+        first = pixels.shape[:-2] == (self.channels,)  # of three axes
+        return np.moveaxis(pixels, 0, -1) if first else pixels
 
     @cached_property
     def _built(self) -> Callable[[dict], dict]:

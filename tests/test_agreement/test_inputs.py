@@ -13,6 +13,7 @@ from g2sd_mm.agreement.inputs import (
     cut_of,
     inputs_of,
     read_inputs,
+    reading,
     unlike,
 )
 from g2sd_mm.config.parts import innermost_dataset
@@ -99,6 +100,9 @@ def test_the_order_of_the_channels_is_that_of_reader_and_preprocessor():
     assert channel_order({}) is channel_order(dict(mean=[0.0])) is None
     gives_pixels = [dict(type='RandomCrop', crop_size=32), dict(type='PackInputs')]  # RGB
     assert channel_order(dict(mean=MEAN), gives_pixels) == 'RGB'
+    own = [dict(type='ReadTiff'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
+    assert channel_order(dict(mean=MEAN), own) == 'BGR'
+    assert reading(own) == (own[0], own[1:])
 
 
 def test_what_differs_is_said_and_what_is_unknown_is_not():

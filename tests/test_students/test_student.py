@@ -210,6 +210,12 @@ def test_images_of_other_channels_are_refused(student, channels, tmp_path):
         student.predict(pixels(channels))
 
 
+@pytest.mark.parametrize('shape', [(), (4,)])
+def test_numbers_that_are_no_image_are_refused(student, shape):
+    with refused('images of 4 channels', f'this array is {list(shape)}'):
+        student.predict(torch.zeros(shape))
+
+
 def test_what_is_no_image_of_that_kind_is_told(student, tmp_path):
     file = tmp_path / 'x.tif'
     file.write_bytes(b'no image')
