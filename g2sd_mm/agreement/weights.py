@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,16 @@ from .data import (
     clean_names,
     difference,
 )
-from .inputs import Inputs, cut_of, inputs_of, pipeline_of, pixels, read_inputs, unlike
+from .inputs import (
+    Inputs,
+    cut_of,
+    inputs_of,
+    pipeline_of,
+    pixels,
+    read_inputs,
+    reading,
+    unlike,
+)
 
 #: Entries of a depth head, in metres -> their values.
 Range = dict[str, float]
@@ -85,7 +94,10 @@ def of_record(record: Mapping[str, Any], source: str, notes: tuple[str, ...] = (
     """Facts of a record, see :mod:`g2sd_mm.checkpoints.record`; older ones have no ``inputs``."""
     network = record.get('network')
     network = network if isinstance(network, Mapping) else {}
-    inputs = read_inputs(record.get('inputs') or _inputs_of_network(network))
+    known = read_inputs(_inputs_of_network(network))
+    inputs = read_inputs(record['inputs']) if record.get('inputs') else known
+    if reading(restore(network.get('test_pipeline') or []))[0] is None:
+        inputs = replace(inputs, channels=known.channels)  # was BGR, and these data give RGB
     model = network.get('model')
     depth = depth_range({'model': model}) if isinstance(model, Mapping) else {}
     return Recorded(source, clean_names(network.get('classes')), inputs, notes, depth)

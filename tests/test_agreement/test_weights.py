@@ -72,6 +72,17 @@ def test_the_json_is_asked_first_then_the_file(tmp_path):
     assert 'epoch_1.json does not describe a student' in facts.notes[0]
 
 
+def test_weights_of_data_that_give_pixels_see_rgb_whatever_was_written(tmp_path, deploy):
+    """They were once said to see BGR, and their own config would be refused."""
+    options = {f'{name}.dataset.pipeline': [dict(type='PackInputs')] for name in (VAL, TEST)}
+    options['data_preprocessor.to_rgb'] = False
+    path = named(tmp_path, **options)
+    content = json.loads((tmp_path / 'weights.json').read_text())
+    content['inputs'] = {**recorded(path).inputs.plain(), 'channels': 'BGR'}
+    (tmp_path / 'weights.json').write_text(json.dumps(content))
+    assert reconcile(deploy(**options), str(path), 'c.py').inputs.channels == 'RGB'
+
+
 # Without data: infer, export, load_student --------------------------------------------------------
 
 
