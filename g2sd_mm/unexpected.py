@@ -24,7 +24,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _PATHS = (errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG)
 #: A mapping or a shared library that did not fit into memory.
 _NO_ROOM = re.compile(r'failed to map segment|[Cc]annot (dynamically )?(allocate|load).*memory')
-_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
+_UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 _FILE = re.compile(r'^  File "([^"]+)", line (\d+)', re.MULTILINE)
 #: What a value of the wrong kind, or a missing one, in a config makes constructors raise.
 _UNFIT = (LookupError, TypeError, AttributeError, ValueError, AssertionError)
@@ -222,23 +222,25 @@ def _coco_file(frames: list[tuple[str, dict[str, Any]]]) -> str:
 
 def _built(error: BaseException) -> str:
     """``X (of the models) does not fit the config`` of the innermost part that was being built."""
-    for frame, _ in reversed(list(_walk(error))):
+    frames = [frame for frame, _ in _walk(error)]
+    for frame in reversed(frames):
         if frame.f_code.co_name == 'build_from_cfg':
             names = frame.f_locals
             part = names.get('obj_type')
             registry = getattr(names.get('registry'), 'name', 'registry')
             name = part if isinstance(part, str) else getattr(part, '__name__', 'a part')
-            meant = _meant(names.get('obj_cls'), str(error))
+            meant = _meant(names.get('obj_cls'), str(error), frames[-1])
             return f'{name} ({registry}) cannot be built as the config says{meant}'
     return ''
 
 
-def _meant(kind: Any, text: str) -> str:
-    """The argument that a misspelt one stands for, of a class or one that it is made of."""
+def _meant(kind: Any, text: str, caller: FrameType) -> str:
+    """The argument that a misspelt one stands for, of a class or one that it hands it to."""
     wrong = _UNEXPECTED.search(text)
     if not wrong or not isinstance(kind, type):
         return ''
-    makers = [vars(base)['__init__'] for base in kind.__mro__ if '__init__' in vars(base)]
+    kinds = (*kind.__mro__, *getattr(caller.f_globals.get(wrong[1]), '__mro__', ()))
+    makers = [vars(base)['__init__'] for base in kinds if '__init__' in vars(base)]
     names = {name for make in makers for name in inspect.signature(make).parameters}
-    near = difflib.get_close_matches(wrong[1], names, n=1)
-    return f' (did you mean {near[0]}, not {wrong[1]}?)' if near else ''
+    near = difflib.get_close_matches(wrong[2], names, n=1)
+    return f' (did you mean {near[0]}, not {wrong[2]}?)' if near else ''

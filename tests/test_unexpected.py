@@ -20,7 +20,7 @@ from g2sd_mm.models.sizes import encoder_size
 from g2sd_mm.unexpected import Account, account_of
 
 from .helpers.runs import runner
-from .helpers.toys import begun, classifier_cfg
+from .helpers.toys import TEACHER, begun, classifier_cfg
 
 
 def account(action: Any, *arguments: Any, **options: Any) -> Account:
@@ -106,6 +106,13 @@ def test_a_part_that_cannot_be_built_is_named_and_the_configs_fault(change, word
     found = account(MODELS.build, {**classifier_cfg(), **change})
     assert found.code == 2
     assert all(word in found.line for word in words), found.line
+
+
+def test_an_argument_that_a_part_hands_on_is_corrected_too():
+    g2sd_mm.register_all()
+    found = account(MODELS.build, dict(type='MAEPretraining', **TEACHER, in_chanels=4))
+    assert 'MAEPretraining (model)' in found.line
+    assert 'did you mean in_channels, not in_chanels?' in found.line
 
 
 @pytest.mark.parametrize(

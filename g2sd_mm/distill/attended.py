@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 
 from ..errors import ConfigError, UserError
 from ..models.backbones import G2SDViT
-from .taps import Taps
+from .taps import Taps, attention_part, find_modules
 
 
 class Attended(NamedTuple):
@@ -78,7 +78,9 @@ class AttendedPatches:
                 f'distillation.teacher_patches.share={share} is not above 0 and at most 1'
             )
         self.share = share
-        self._tap = Taps(student, {part: f'{module}:{part}' for part in 'qk'})
+        # of any family's attention, where a tap on its q and k is for a plain one alone
+        self._tap = Taps(student, {'qkv': f'{module}.qkv'})
+        (self._attention,) = find_modules(student, module)
 
     def record(self) -> Any:
         """Yields what :meth:`view` takes, see :meth:`~g2sd_mm.distill.taps.Taps.record`."""
@@ -88,7 +90,8 @@ class AttendedPatches:
         """What a teacher is shown of images that the student was heard on."""
         rows, columns = teacher.model.backbone.patch_embed.grid(images)
         patches = rows * columns
-        attention = class_attention(heard['q'], heard['k'])[:, :patches]
+        q, k = (attention_part(self._attention, heard['qkv'], part) for part in 'qk')
+        attention = class_attention(q, k)[:, :patches]
         return Attended(most_attended(attention, self.share), patches)
 
 

@@ -94,7 +94,7 @@ class Taps:
         self._places = {
             tap: [
                 [_Place(tap, path, module, _part(tap, path, module))
-                 for module in _find(model, path.partition(':')[0])]
+                 for module in find_modules(model, path.partition(':')[0])]
                 for path in paths
             ]
             for tap, paths in self.paths.items()
@@ -244,7 +244,8 @@ def _part(tap: str, path: str, module: Any) -> str:
     return part
 
 
-def _find(model: nn.Module, path: str) -> list[nn.Module]:
+def find_modules(model: nn.Module, path: str) -> list[nn.Module]:
+    """What a path of :class:`Taps` stands for, without a part; ValueError if that is nothing."""
     parts, found = path.split('.'), [model]
     for i, part in enumerate(parts):
         inside = [child for module in found for child in _children(module, part)]

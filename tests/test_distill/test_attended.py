@@ -27,6 +27,29 @@ def test_the_most_attended_are_kept_in_raster_order():
     assert most_attended(attention, 0.01).tolist() == [[1], [0]]
 
 
+def test_any_familys_attention_decides():
+    student = classifier_cfg()
+    sizes = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    student['backbone'] = dict(
+        type='VisionTransformer', arch=sizes, img_size=32, patch_size=8, out_type='cls_token'
+    )
+    model = specific(
+        student=student,
+        teacher_patches=dict(share=0.25, module='backbone.layers.-1.attn'),
+        taps=dict(logits=dict(student='head.fc', teacher='head.fc')),
+    )
+    heard, shown = [], []
+    model.student.backbone.layers[-1].attn.qkv.register_forward_hook(
+        lambda *call: heard.append(call[2])
+    )
+    teacher = model.teacher.model.backbone
+    embed = teacher.embed
+    teacher.embed = lambda x, keep: (shown.append(keep), embed(x, keep))[1]
+    losses_of(model)
+    q, k, _ = heard[0].unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+    assert torch.equal(shown[0], most_attended(class_attention(q, k), 0.25))
+
+
 def test_with_all_patches_nothing_changes():
     plain, guided = specific(), specific(teacher_patches=dict(share=1.0))
     for name, value in losses_of(plain).items():
