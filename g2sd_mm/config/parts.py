@@ -44,9 +44,17 @@ def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
 
 
 def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
-    """Put a hook behind a config's, in place, and for one that an earlier run of it had."""
-    others = [hook for hook in cfg.get('custom_hooks') or [] if hook.get('type') != kind]
-    cfg.custom_hooks = [*others, dict(type=kind, **settings)]
+    """Put a hook behind a config's, in place, and for one that it, or an earlier run of it, had.
+
+    What that was given, and is not said here, stays.
+    """
+    others, before = [], {}
+    for hook in cfg.get('custom_hooks') or []:
+        if isinstance(hook, Mapping) and hook.get('type') == kind:
+            before = hook
+        else:
+            others.append(hook)
+    cfg.custom_hooks = [*others, {**before, 'type': kind, **settings}]
 
 
 def all_datasets(dataset: Any) -> Iterator[Any]:

@@ -181,6 +181,6 @@ def test_the_launcher_decides(monkeypatch, launcher, gpu, norm):
 
 
 def test_a_hook_of_an_earlier_run_is_replaced():
-    cfg = Config(dict(custom_hooks=[dict(type='A'), dict(type='B')]))
+    cfg = Config(dict(custom_hooks=[dict(type='A', number=9, notes=[]), dict(type='B')]))
     add_hook(cfg, 'A', notes=['x'])
-    assert cfg.custom_hooks == [dict(type='B'), dict(type='A', notes=['x'])]
+    assert cfg.custom_hooks == [dict(type='B'), dict(type='A', number=9, notes=['x'])]
