@@ -25,6 +25,10 @@ class ConfigError(UserError, ValueError):
     """
 
 
+class CheckpointError(ValueError):
+    """A file that is not a readable checkpoint, or does not fit. The message is one line."""
+
+
 class RunError(RuntimeError):
     """The machine, the data or the numbers ended a run; the message is the cause in one line.
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from .compat.quiet import unfiltered
 from .text import printable
 
 _EVERY = 0.2  # seconds between two drawings of the bars
@@ -85,7 +84,7 @@ class Bars:
         every: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = stream or unfiltered(sys.stdout)
+        self._stream = stream or sys.stdout
         self._every, self._clock = every, clock
         self._last: dict[int, float] = {}
         self._drawn = 0.0

@@ -8,7 +8,6 @@ import inspect
 import linecache
 import re
 import resource
-import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from .errors import RunError, UserError
+from .errors import CheckpointError, RunError, UserError
 
 _PACKAGE = Path(__file__).resolve().parent
 #: Paths that are no file: a loop of links, a folder, below a file, too long.
@@ -112,10 +111,7 @@ def address_space_limit() -> int | None:
 
 def _is_about_a_file(error: BaseException) -> bool:
     """Missing, unreadable or unfit: the message names it, a traceback adds nothing."""
-    reader = sys.modules.get('g2sd_mm.compat.safe_load')  # which imports torch: only if it is there
-    if reader and isinstance(error, reader.CheckpointError):
-        return True
-    named = (FileNotFoundError, PermissionError, SyntaxError)
+    named = (CheckpointError, FileNotFoundError, PermissionError, SyntaxError)
     return isinstance(error, named) or getattr(error, 'errno', None) in _PATHS
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import sys
 
 import pytest
 
-from g2sd_mm.compat.quiet import quiet_imports
 from g2sd_mm.progress import Bars, duration
 
 
@@ -100,16 +98,6 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(monkeypatch):
         clock.now += 10
         bar.advance(50)
     assert stream.getvalue() == 'occlusion: 50/200 images, 5 images/s, 30 s left\n'
-
-
-def test_bars_are_seen_while_imports_are_quiet(monkeypatch):
-    """The filter of import noise keeps what is not a whole line, which a bar never is."""
-    monkeypatch.setenv('TERM', 'xterm')
-    stream = Terminal()
-    monkeypatch.setattr(sys, 'stdout', stream)
-    with quiet_imports(), quiet_imports(), Bars() as bars:
-        bars.add('occlusion', 200)
-        assert 'occlusion' in stream.getvalue()
 
 
 def test_bars_start_no_thread(monkeypatch):

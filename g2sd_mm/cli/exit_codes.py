@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
 
-from ..compat.quiet import quiet_imports
 from ..errors import Preempted, UserError
 from ..text import as_called, printable
 from ..unexpected import account_of, address_space_limit
@@ -42,7 +41,6 @@ def _run(command: Callable[[], None]) -> None:
     try:
         with (
             _ending_at_the_second_interrupt(),
-            quiet_imports(),
             printable_logs(),
             _no_unrestricted_loading(),
         ):

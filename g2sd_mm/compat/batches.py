@@ -12,17 +12,12 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.import_hooks import after_import, replace_function
+from g2sd_mm.compat.import_hooks import replace_function
 from g2sd_mm.errors import DataError
 
 
-def name_odd_sizes() -> None:
-    """Wrap what puts images together as soon as it is imported."""
-    after_import('mmengine.dataset.utils', _wrap_collate)
-    after_import('mmseg.models.data_preprocessor', _wrap_preprocessor)
-
-
-def _wrap_collate(module: ModuleType) -> None:
+def name_odd_sizes(module: ModuleType) -> None:
+    """Of ``mmengine.dataset.utils``."""
     collate = module.default_collate
 
     @functools.wraps(collate)
@@ -42,7 +37,8 @@ def _wrap_collate(module: ModuleType) -> None:
     module.FUNCTIONS._module_dict['default_collate'] = default_collate
 
 
-def _wrap_preprocessor(module: ModuleType) -> None:
+def name_odd_crops(module: ModuleType) -> None:
+    """Of ``mmseg.models.data_preprocessor``."""
     preprocessor = module.SegDataPreProcessor
     forward: Callable = preprocessor.forward
 
@@ -83,15 +79,12 @@ def _px(size: tuple[int, int]) -> str:
     return f'{size[1]}x{size[0]}'
 
 
-# mmengine's ``ImgDataPreprocessor``, and mmdet's and mmseg's, which inherit from it, refuse a mean
-# of two or thirteen values, and compute with one all the same.
+def normalise_any_channels(module: ModuleType) -> None:
+    """Of ``mmengine.model.base_model.data_preprocessor``: as many values as there are channels.
 
-def normalise_any_channels() -> None:
-    """Let the preprocessors take as many values as there are channels, once they are imported."""
-    after_import('mmengine.model.base_model.data_preprocessor', _admit)
-
-
-def _admit(module: ModuleType) -> None:
+    ``ImgDataPreprocessor``, and mmdet's and mmseg's, which inherit from it, refuse a mean of two or
+    thirteen values, and compute with one all the same.
+    """
     build = module.ImgDataPreprocessor.__init__
 
     @functools.wraps(build)
@@ -109,17 +102,12 @@ def _admit(module: ModuleType) -> None:
     module.ImgDataPreprocessor.__init__ = __init__
 
 
-# Swin's windows become maps again by a batch that the libraries compute with ``int``: an exported
-# file would be of one batch alone.
+def join_windows_of_any_batch(module: ModuleType) -> None:
+    """Of a module with Swin's layers: they can be traced for any batch.
 
-def join_windows_of_any_batch() -> None:
-    """Let Swin's layers be traced for any batch, once they are imported."""
-    after_import('mmpretrain.models.utils.attention', _join_windows)
-    for library in ('mmdet', 'mmseg'):
-        after_import(f'{library}.models.backbones.swin', _join_windows)
-
-
-def _join_windows(module: ModuleType) -> None:
+    Windows become maps again by a batch that the libraries compute with ``int``: an exported file
+    would be of one batch alone.
+    """
     module.ShiftWindowMSA.window_reverse = _joined
 
 

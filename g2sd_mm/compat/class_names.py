@@ -10,21 +10,12 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.import_hooks import after_import
 from g2sd_mm.errors import DataError
 from g2sd_mm.text import some
 
-__all__ = ['match_classes_by_name']
 
-
-def match_classes_by_name() -> None:
-    """Wrap the readers as soon as they are imported."""
-    after_import('mmpretrain.datasets', _name_class_folders)
-    after_import('mmdet.datasets.api_wrappers.coco_api', _order_categories)
-    after_import('mmdet.evaluation.metrics.coco_metric', _order_figures)
-
-
-def _name_class_folders(module: ModuleType) -> None:
+def name_class_folders(module: ModuleType) -> None:
+    """Of ``mmpretrain.datasets``: the folders of a class are found by its name."""
     load = module.CustomDataset.load_data_list
 
     @functools.wraps(load)
@@ -63,7 +54,8 @@ def _wanted(dataset: Any) -> tuple[str, ...] | None:
     return tuple(classes)
 
 
-def _order_categories(module: ModuleType) -> None:
+def order_categories(module: ModuleType) -> None:
+    """Of ``mmdet.datasets.api_wrappers.coco_api``: labels are in the order that was asked for."""
     find = module.COCO.get_cat_ids
 
     @functools.wraps(find)
@@ -98,7 +90,7 @@ def _in_order(found: Sequence[int], names: Sequence[str], wanted: Sequence[str])
     return [by_name[name] for name in wanted]
 
 
-def _order_figures(module: ModuleType) -> None:
+def order_figures(module: ModuleType) -> None:
     """Figures by class in the order that was asked for: pycocotools sorts the ids."""
     for name in ('COCOeval', 'COCOevalMP'):
         if base := getattr(module, name, None):

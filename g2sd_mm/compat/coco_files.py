@@ -11,14 +11,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.import_hooks import after_import, replace_function
+from g2sd_mm.compat.import_hooks import replace_function
 from g2sd_mm.text import some
-
-
-def read_alike() -> None:
-    """Put the reader in place as soon as mmdet's modules are imported."""
-    after_import('mmdet.datasets.coco', _in_data_set)
-    after_import('mmdet.evaluation.metrics.coco_metric', _in_metric)
 
 
 def indexed(coco: Any, content: dict[str, Any]) -> Any:
@@ -29,7 +23,8 @@ def indexed(coco: Any, content: dict[str, Any]) -> Any:
     return coco
 
 
-def _in_data_set(module: ModuleType) -> None:
+def read_in_data_set(module: ModuleType) -> None:
+    """Of ``mmdet.datasets.coco``."""
     make = module.COCO
 
     def read(path: str) -> Any:
@@ -50,7 +45,8 @@ def say(path: str, notes: tuple[str, ...]) -> None:
         print_log(f'{path}: {note}', logger='current')
 
 
-def _in_metric(module: ModuleType) -> None:
+def read_in_metric(module: ModuleType) -> None:
+    """Of ``mmdet.evaluation.metrics.coco_metric``, which also says what it leaves out."""
     make = module.COCO
 
     def read(path: str) -> Any:
@@ -83,8 +79,6 @@ def _results_on(make: Any, coco: Any, found: Any) -> Any:
 
 def _say_what_is_left_out(metric: Any) -> None:
     """AP is a mean over the classes that have an object, of any number of classes."""
-    from g2sd_mm.compat.coco_files import say_left_out
-
     coco, images = metric._coco_api, set(metric.img_ids)
     present = {
         entry['category_id']
@@ -92,23 +86,11 @@ def _say_what_is_left_out(metric: Any) -> None:
         if not entry.get('iscrowd') and entry['image_id'] in images
     }
     names = [coco.cats[key]['name'] for key in metric.cat_ids if key not in present]
-    say_left_out('AP', names, len(metric.cat_ids), 'have no object that counts')
+    _say_left_out('AP', names, len(metric.cat_ids), 'have no object that counts')
 
 
-def count_left_out() -> None:
-    """Wrap mmseg's IoU as soon as it is imported; COCO's AP is :mod:`.coco_files`'s."""
-    after_import('mmseg.evaluation.metrics.iou_metric', _in_iou)
-
-
-def say_left_out(metric: str, names: Sequence[str], number: int, reason: str) -> None:
-    """A line in the log, if there is anything to say.
-
-    Args:
-        metric: its name.
-        names: of the classes that are left out.
-        number: of all classes.
-        reason: why they are, after their names.
-    """
+def _say_left_out(metric: str, names: Sequence[str], number: int, reason: str) -> None:
+    """A line in the log on the classes of all ``number`` that a metric leaves out, if any."""
     if not names:
         return
     import logging
@@ -123,7 +105,8 @@ def say_left_out(metric: str, names: Sequence[str], number: int, reason: str) ->
     )
 
 
-def _in_iou(module: ModuleType) -> None:
+def count_left_out(module: ModuleType) -> None:
+    """Of ``mmseg.evaluation.metrics.iou_metric``: the log says which classes it leaves out."""
     metric = module.IoUMetric
     compute = metric.compute_metrics
 
@@ -133,7 +116,7 @@ def _in_iou(module: ModuleType) -> None:
             union = sum(areas[1] for areas in results)
             classes = self.dataset_meta['classes']
             names = [name for name, area in zip(classes, union.tolist(), strict=False) if not area]
-            say_left_out('mIoU', names, len(classes), 'neither occur nor are predicted')
+            _say_left_out('mIoU', names, len(classes), 'neither occur nor are predicted')
         return compute(self, results)
 
     metric.compute_metrics = compute_metrics

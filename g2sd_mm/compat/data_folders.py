@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.import_hooks import after_import
 from g2sd_mm.errors import DataError
 from g2sd_mm.folder_index import Walk
 from g2sd_mm.image_files import (
@@ -26,8 +25,6 @@ from g2sd_mm.image_files import (
     is_image,
     is_stray,
 )
-
-__all__ = ['noting_strays', 'read_folders_alike']
 
 #: What mmpretrain reads if it is asked for nothing else.
 _STOCK = frozenset(('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'))
@@ -48,13 +45,6 @@ class Passed:
 
 
 _listening: list[Passed] = []
-
-
-def read_folders_alike() -> None:
-    """Wrap the readers as soon as they are imported."""
-    after_import('mmengine.fileio.backends.local_backend', _list_data_alone)
-    after_import('mmpretrain.datasets.custom', _count_in_class_folders)
-    after_import('mmseg.datasets.basesegdataset', _count_beside_masks)
 
 
 @contextmanager
@@ -85,7 +75,9 @@ def matches(name: str, suffix: str | Iterable[str] | None) -> bool:
     return suffix is None or is_image(name, (suffix,) if isinstance(suffix, str) else suffix)
 
 
-def _list_data_alone(module: ModuleType) -> None:
+def list_data_alone(module: ModuleType) -> None:
+    """Of ``mmengine.fileio.backends.local_backend``: nothing stray is listed."""
+
     def list_dir_or_file(
         self: Any,
         dir_path: str,
@@ -143,7 +135,8 @@ def _listed(
                     note_stray(entry.path)
 
 
-def _count_in_class_folders(module: ModuleType) -> None:
+def count_in_class_folders(module: ModuleType) -> None:
+    """Of ``mmpretrain.datasets.custom``: the log says what is passed over."""
     dataset = module.CustomDataset
     make, find, is_valid = dataset.__init__, dataset._find_samples, dataset.is_valid_file
 
@@ -199,7 +192,8 @@ def _nothing_found(dataset: Any, files: Sequence[str]) -> str:
     return f'{root} has no images {where} ({there or "no files"}); endings that are read: {endings}'
 
 
-def _count_beside_masks(module: ModuleType) -> None:
+def count_beside_masks(module: ModuleType) -> None:
+    """Of ``mmseg.datasets.basesegdataset``: the log says what is passed over."""
     dataset = module.BaseSegDataset
     load = dataset.load_data_list
 

@@ -15,9 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from g2sd_mm.compat.import_hooks import after_import, import_without
-from g2sd_mm.compat.plain_runs import refuse_unread
-
 # Upstream distribution -> the maintained one that fills the same import folder.
 _TWINS = {
     'mmcv': 'onedl-mmcv',
@@ -28,26 +25,6 @@ _TWINS = {
     'mmengine-lite': 'onedl-mmengine',
     'mmpretrain': 'onedl-mmpretrain',
     'mmsegmentation': 'onedl-mmsegmentation',
-}
-
-# Module of a task library -> another library that it imports where it can, for something beside its
-# task: every run would pay seconds for it. A config that names another task library (the MaskFormer
-# of mmseg is made of heads of mmdet) has it imported before: `config.parts.import_named_libraries`.
-# For mmdet's networks with language models, import transformers before mmdet. (mmengine would take
-# its Adafactor for torch's.)
-_IMPORTS_IN_PASSING = {
-    'mmpretrain.models.utils.res_layer_extra_norm': 'mmdet',
-    'mmengine.optim.optimizer.builder': 'transformers',
-    'mmdet.datasets.transforms.text_transformers': 'transformers',
-    'mmdet.models.dense_heads.atss_vlfusion_head': 'transformers',
-    'mmdet.models.language_models.bert': 'transformers',
-    'mmdet.models.utils.vlfuse_helper': 'transformers',
-    'mmdet.models.data_preprocessors.reid_data_preprocessor': 'mmpretrain',
-    'mmdet.models.reid.base_reid': 'mmpretrain',
-    'mmdet.models.reid.linear_reid_head': 'mmpretrain',
-    'mmseg.datasets.onedl': 'mmpretrain',
-    'mmseg.models.decode_heads.mask2former_head': 'mmdet',
-    'mmseg.models.decode_heads.maskformer_head': 'mmdet',
 }
 
 _PIP = f'{sys.executable} -m pip'
@@ -160,36 +137,32 @@ def provide_distutils() -> None:
     shim.add_shim()
 
 
-# Patches that wait for their library ------------------------------------------------------------
+# Modules, once they are imported ----------------------------------------------------------------
 
 
-def watch_imports() -> None:
-    """Register what has to happen when one of the libraries loads a certain module."""
-    # configs are written, which alone sorts, in their own order: random weights are drawn in it
-    in_order = dict(sorted=lambda items, key: items)
-    after_import('mmengine.config.config', lambda module: vars(module).update(in_order))
-    after_import('mmengine.config.utils', _name_packages_as_folders)
-    after_import('mmengine.utils.package_utils', _forbid_run_time_installs)
-    after_import('mmengine.runner.checkpoint', _close_unsafe_loading)
-    for runner in ('mmengine.runner.runner', 'mmengine.runner._flexible_runner'):
-        after_import(runner, _resume_from_data)
-        after_import(runner, refuse_unread)
-    after_import('mmpretrain.utils.dependency', _switch_off_multimodal)
-    after_import('yapf.yapflib.yapf_api', remember_formatting)
-    for module, library in _IMPORTS_IN_PASSING.items():
-        import_without(module, library)
+def write_in_order(config: ModuleType) -> None:
+    """Of ``mmengine.config.config``: configs are written in their own order, not sorted.
+
+    Random weights are drawn in it. Nothing else in that module sorts.
+    """
+    vars(config).update(sorted=lambda items, key: items)
 
 
-def _name_packages_as_folders(config_utils: ModuleType) -> None:
-    # mmengine looks for the distribution "mmsegmentation" when a config says "mmseg::". The
-    # distribution installed here has another name, so mmengine finds nothing and would install
-    # upstream over it. Asked for the folder name, it falls back to looking for that folder.
+def name_packages_as_folders(config_utils: ModuleType) -> None:
+    """Of ``mmengine.config.utils``: ``mmseg::`` in a config finds the folder of that name.
+
+    mmengine looks for the distribution "mmsegmentation" then. The distribution installed here has
+    another name, so mmengine finds nothing and would install upstream over it. Asked for the folder
+    name, it falls back to looking for that folder.
+    """
     config_utils.MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
-def _forbid_run_time_installs(package_utils: Any) -> None:
-    # mmengine.hub runs "pip install" for a library that it misses. `call_command` is what every
-    # copy of `install_package` calls, so replacing it here reaches them all.
+def forbid_run_time_installs(package_utils: Any) -> None:
+    """Of ``mmengine.utils.package_utils``: no ``pip install`` for a library that mmengine misses.
+
+    ``call_command`` is what every copy of ``install_package`` calls.
+    """
     package_utils.call_command = _refuse_command
 
 
@@ -205,29 +178,32 @@ def _refuse_command(cmd: list[str]) -> NoReturn:
     )
 
 
-def _close_unsafe_loading(checkpoint: ModuleType) -> None:
-    # Imported here: the reader needs torch, which whoever imports this module has loaded.
-    from g2sd_mm.compat.safe_load import close_unsafe_loading
+def close_unsafe_loading(checkpoint: Any) -> None:
+    """Of ``mmengine.runner.checkpoint``: every checkpoint is read by our reader.
 
-    close_unsafe_loading()
+    That covers ``Runner.load_checkpoint``, ``Runner.resume``, ``load_from`` and pretrained
+    initialisation, from local files, object stores and addresses.
+    """
+    from g2sd_mm.compat import safe_load  # needs torch, which mmengine has loaded by now
+
+    # The loaders of all schemes look these two up in their module when they are called.
+    checkpoint._safe_torch_load = safe_load.read_for_mmengine
+    checkpoint.load_url = safe_load.read_from_address
 
 
-def _resume_from_data(runner: ModuleType) -> None:
-    from g2sd_mm.compat.resume_data import resume_from_data
+def switch_off_multimodal(dependency: Any) -> None:
+    """Of ``mmpretrain.utils.dependency``.
 
-    resume_from_data(runner)
-
-
-def _switch_off_multimodal(dependency: Any) -> None:
-    # mmpretrain imports its vision-language models wherever transformers is installed, and they
-    # cannot be imported with transformers 5. Without this nothing of mmpretrain can.
+    mmpretrain imports its vision-language models wherever transformers is installed, and they
+    cannot be imported with transformers 5. Without this nothing of mmpretrain can.
+    """
     transformers = installed('transformers')
     if transformers and int(transformers.partition('.')[0]) >= 5:
         dependency.WITH_MULTIMODAL = False
 
 
 def remember_formatting(yapf_api: Any) -> None:
-    """Keep the last texts that yapf formatted.
+    """Of ``yapf.yapflib.yapf_api``: keep the last texts that it formatted.
 
     mmengine does it seven times before the first step and at every checkpoint: each time a second
     or more for a detection config, in which a run that is asked to end has not saved yet.

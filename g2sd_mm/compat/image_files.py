@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.import_hooks import after_import, replace_function
+from g2sd_mm.compat.import_hooks import replace_function
 from g2sd_mm.errors import DataError
 from g2sd_mm.image_files import misread
 from g2sd_mm.text import one_line
@@ -23,14 +23,8 @@ from g2sd_mm.text import one_line
 Reader = Callable[[Any, dict], Any]
 
 
-def name_unreadable_files() -> None:
-    """Wrap the readers as soon as they are imported."""
-    after_import('mmcv.image.io', _refuse_misread_images)
-    after_import('mmcv.transforms.loading', _wrap_image_reader)
-    after_import('mmseg.datasets.transforms.loading', _wrap_mask_reader)
-
-
-def _refuse_misread_images(image_io: ModuleType) -> None:
+def refuse_misread_images(image_io: ModuleType) -> None:
+    """Of ``mmcv.image.io``: a file that is decoded to other pixels than it has is refused."""
     decode = image_io.imfrombytes
 
     @functools.wraps(decode)
@@ -42,12 +36,14 @@ def _refuse_misread_images(image_io: ModuleType) -> None:
     replace_function(image_io, 'imfrombytes', imfrombytes)
 
 
-def _wrap_image_reader(loading: ModuleType) -> None:
+def name_images(loading: ModuleType) -> None:
+    """Of ``mmcv.transforms.loading``: an image that cannot be read is named."""
     reader = loading.LoadImageFromFile
     reader.transform = _naming('img_path', 'an image', reader.transform)
 
 
-def _wrap_mask_reader(loading: ModuleType) -> None:
+def name_masks(loading: ModuleType) -> None:
+    """Of ``mmseg.datasets.transforms.loading``: a mask that cannot be read is named."""
     reader = loading.LoadAnnotations
     reader._load_seg_map = _naming('seg_map_path', 'a mask', reader._load_seg_map)
 
@@ -99,7 +95,6 @@ DEFAULT = 178_956_970  # pillow's own
 def limit_pixels() -> None:
     """Set the limit, unless the variable is set already. To be called before OpenCV is loaded."""
     os.environ.setdefault(VARIABLE, str(DEFAULT))
-    after_import('PIL.Image', _limit_pillow)
 
 
 def too_large(height: int, width: int) -> bool:
@@ -108,7 +103,8 @@ def too_large(height: int, width: int) -> bool:
     return height * width > (int(text) if text.isdecimal() else DEFAULT)
 
 
-def _limit_pillow(image: Any) -> None:
+def limit_pillow(image: Any) -> None:
+    """Of ``PIL.Image``: the same limit."""
     text = os.environ[VARIABLE]
     if text.isdecimal() and image.MAX_IMAGE_PIXELS:
         image.MAX_IMAGE_PIXELS = int(text) // 2

@@ -13,8 +13,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ['after_import', 'import_without', 'replace_function']
-
 Callback = Callable[[ModuleType], None]
 
 

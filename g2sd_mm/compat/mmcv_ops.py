@@ -17,8 +17,6 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
-__all__ = ['install', 'is_active']
-
 EXTENSION = 'mmcv._ext'
 
 
@@ -71,8 +69,3 @@ def install() -> None:
     """Make ``mmcv._ext`` importable. Call it before ``mmcv.ops``; later calls do nothing."""
     if _finder not in sys.meta_path:
         sys.meta_path.append(_finder)
-
-
-def is_active() -> bool:
-    """Whether the fallback is loaded and in use, as opposed to a compiled extension."""
-    return isinstance(sys.modules.get(EXTENSION), _Extension)

@@ -10,17 +10,8 @@ import pickle
 from types import ModuleType
 from typing import IO, Any, NoReturn
 
-from g2sd_mm.compat.import_hooks import after_import, replace_function
+from g2sd_mm.compat.import_hooks import replace_function
 from g2sd_mm.errors import DataError
-
-__all__ = ['load_plain_pickle', 'read_plain_values_only']
-
-
-def read_plain_values_only() -> None:
-    """Replace the readers as soon as mmengine imports them."""
-    after_import('mmengine.fileio.io', _name_the_file)
-    after_import('mmengine.fileio.handlers.pickle_handler', _limit_pickles)
-    after_import('mmengine.fileio.handlers.yaml_handler', _limit_yaml)
 
 
 def load_plain_pickle(file: IO[bytes], **options: Any) -> Any:
@@ -46,7 +37,8 @@ class _PlainValues(pickle.Unpickler):
         )
 
 
-def _name_the_file(fileio: ModuleType) -> None:
+def name_the_file(fileio: ModuleType) -> None:
+    """Of ``mmengine.fileio.io``: what is refused is named."""
     read = fileio.load
 
     @functools.wraps(read)
@@ -59,12 +51,15 @@ def _name_the_file(fileio: ModuleType) -> None:
     replace_function(fileio, 'load', load)
 
 
-def _limit_pickles(handler: ModuleType) -> None:
+def limit_pickles(handler: ModuleType) -> None:
+    """Of ``mmengine.fileio.handlers.pickle_handler``."""
+
     def load_from_fileobj(self: Any, file: IO[bytes], **options: Any) -> Any:
         return load_plain_pickle(file, **options)
 
     handler.PickleHandler.load_from_fileobj = load_from_fileobj
 
 
-def _limit_yaml(handler: Any) -> None:
+def limit_yaml(handler: Any) -> None:
+    """Of ``mmengine.fileio.handlers.yaml_handler``."""
     handler.Loader = getattr(handler.yaml, 'CSafeLoader', handler.yaml.SafeLoader)

@@ -12,8 +12,6 @@ from typing import Any
 
 from g2sd_mm.errors import UserError
 
-__all__ = ['check_read', 'refuse_unread']
-
 _TRAIN = 'python tools/train.py CONFIG'
 
 

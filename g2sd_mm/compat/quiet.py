@@ -1,19 +1,9 @@
-"""Silence for the import noise that is known, harmless and not ours. Everything else passes."""
+"""Silence for the noise that is known, harmless and not ours. Everything else passes."""
 
 import builtins
-import contextlib
 import re
-import sys
 import warnings
-from collections.abc import Iterator
-from typing import Any, TextIO
-
-from g2sd_mm.compat.import_hooks import after_import
-
-__all__ = ['quiet_imports', 'silence_known_warnings', 'silence_pycocotools', 'unfiltered']
-
-# mmdet and mmpretrain print this for an optional data set library, at any log level.
-_NOISY_LINE = 'Could not import OneDL'
+from typing import Any
 
 # A warning's module is a dotted name when code runs and a file's path when it is compiled.
 _THEIR_MODULES = r'(.*[/\\])?(mmcv|mmdet|mmengine|mmpretrain|mmseg)([./\\]|$)'
@@ -43,75 +33,19 @@ def silence_known_warnings() -> None:
         warnings.filterwarnings('ignore', **which)
 
 
-# What pycocotools prints whenever it reads a file or evaluates. Its table of results is none of it.
-_COCO_PROGRESS = re.compile(
+# What pycocotools prints whenever it reads a file or evaluates (its table of results is none of
+# it), and the libraries, at any log level, where an optional library of data sets is missing.
+_NOISE = re.compile(
     r'(?i)loading (annotations|and preparing)|creating index|index created|done \(t='
-    r'|running per image|evaluate annotation type|accumulating'
+    r'|running per image|evaluate annotation type|accumulating|could not import onedl'
 )
 
 
-def silence_pycocotools() -> None:
-    """Take progress lines out of what pycocotools prints, from its import on."""
-    for module in ('pycocotools.coco', 'pycocotools.cocoeval'):
-        after_import(module, _print_no_progress)
+def print_no_noise(module: Any) -> None:
+    """Of a module that calls ``print``: it leaves out the lines that are known."""
 
-
-def _print_no_progress(module: Any) -> None:
-    def print_results(*values: Any, **options: Any) -> None:
-        if not (values and _COCO_PROGRESS.match(str(values[0]))):
+    def print_others(*values: Any, **options: Any) -> None:
+        if not (values and _NOISE.match(str(values[0]))):
             builtins.print(*values, **options)
 
-    module.print = print_results
-
-
-@contextlib.contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Drop the known noise while OpenMMLab libraries are imported inside the ``with`` block.
-
-    Only the known lines are taken out of stdout. All other output passes, also when the block
-    raises.
-    """
-    silence_known_warnings()
-    stdout = _LineFilter(sys.stdout)
-    try:
-        with contextlib.redirect_stdout(stdout):
-            yield
-    finally:
-        stdout.stop()
-
-
-class _LineFilter:
-    """Stands in front of a text stream and hands complete lines on, except the noisy ones."""
-
-    def __init__(self, target: TextIO) -> None:
-        self._target = target
-        self._rest = ''
-        self._active = True
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._target, name)
-
-    def write(self, text: str) -> int:
-        """Take any piece of text; a line is judged once it is complete."""
-        if not self._active:
-            return self._target.write(text)
-        *lines, self._rest = (self._rest + text).split('\n')
-        for line in lines:
-            if _NOISY_LINE not in line:
-                self._target.write(line + '\n')
-        return len(text)
-
-    def stop(self) -> None:
-        """Hand on what came without a line end, and everything from now on.
-
-        A logger made during the imports may keep this object for the rest of the process.
-        """
-        self._target.write(self._rest)
-        self._active = False
-
-
-def unfiltered(stream: TextIO) -> TextIO:
-    """The stream behind :func:`quiet_imports`, for what is not written in whole lines."""
-    while isinstance(stream, _LineFilter):
-        stream = stream._target
-    return stream
+    module.print = print_others

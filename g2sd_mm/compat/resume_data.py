@@ -18,10 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from g2sd_mm.compat.safe_load import CheckpointError
+from g2sd_mm.errors import CheckpointError
 from g2sd_mm.text import printable
-
-__all__ = ['CheckpointFolder', 'check_resumable', 'own_files_only', 'resume_from_data']
 
 #: Steps that checkpoints are kept for: a number, or one in the middle of an epoch.
 _STEP = r'\d+(?:_iter_\d+)?'

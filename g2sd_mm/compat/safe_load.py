@@ -22,9 +22,8 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import torch
 
+from g2sd_mm.errors import CheckpointError
 from g2sd_mm.text import first_line
-
-__all__ = ['CheckpointError', 'UnsafeCheckpointError', 'close_unsafe_loading', 'load_checkpoint']
 
 # How the two layouts of torch.save begin: a zip archive, or before torch 1.6 a magic number.
 _ZIP_START = b'PK\x03\x04'
@@ -40,10 +39,6 @@ _FOREIGN_FILES = {
 }
 
 _allow_list_lock = threading.RLock()
-
-
-class CheckpointError(ValueError):
-    """A file that is not a readable checkpoint. The message is one line."""
 
 
 class UnsafeCheckpointError(CheckpointError):
@@ -323,27 +318,16 @@ def _answering_to(path: str, function: Callable[..., Any]) -> Callable[..., Any]
 # mmengine ---------------------------------------------------------------------------------------
 
 
-def close_unsafe_loading() -> None:
-    """Make mmengine read every checkpoint with this reader. Safe to call more than once.
-
-    That covers ``Runner.load_checkpoint``, ``Runner.resume``, ``load_from`` and pretrained
-    initialisation, from local files, object stores and addresses.
-    """
-    checkpoint: Any = importlib.import_module('mmengine.runner.checkpoint')
-    # The loaders of all schemes look these two up in their module when they are called.
-    checkpoint._safe_torch_load = _read_for_mmengine
-    checkpoint.load_url = _read_from_address
-
-
-def _read_for_mmengine(
+def read_for_mmengine(
     file: str | IO[bytes], map_location: Any = None, weights_only: bool | None = None
 ) -> Any:
+    """Stand in for ``mmengine.runner.checkpoint._safe_torch_load``."""
     if isinstance(file, (str, os.PathLike)):
         return load_checkpoint(file, map_location)
     return _read_torch(file, 'checkpoint stream', map_location, mmap=False)
 
 
-def _read_from_address(
+def read_from_address(
     url: str, model_dir: str | None = None, map_location: Any = None, progress: bool = True
 ) -> Any:
     """Stand in for ``torch.hub.load_state_dict_from_url``, which unpickles without limits."""

@@ -16,25 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from g2sd_mm import folder_index
 from g2sd_mm.compat.data_folders import files_in, note_files, note_stray, noting_strays
-from g2sd_mm.compat.import_hooks import after_import, replace_function
+from g2sd_mm.compat.import_hooks import replace_function
 from g2sd_mm.folder_index import Listing
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ['make_lists_quickly']
-
 #: What mmpretrain calls samples: paths relative to the root, with their labels where there are any.
 Samples = list[str] | list[tuple[str, int]]
 
 
-def make_lists_quickly() -> None:
-    """Wrap the makers as soon as they are imported."""
-    after_import('mmengine.dataset.base_dataset', _serialise_quickly)
-    after_import('mmpretrain.datasets.custom', _list_quickly)
-
-
-def _serialise_quickly(module: ModuleType) -> None:
+def serialise_quickly(module: ModuleType) -> None:
+    """Of ``mmengine.dataset.base_dataset``."""
     import numpy as np  # is loaded by now; reading a command's --help needs none
 
     serialise = module.BaseDataset._serialize_data
@@ -51,7 +44,8 @@ def _serialise_quickly(module: ModuleType) -> None:
     module.BaseDataset._serialize_data = _serialize_data
 
 
-def _list_quickly(module: ModuleType) -> None:
+def list_quickly(module: ModuleType) -> None:
+    """Of ``mmpretrain.datasets.custom``."""
     dataset, stock = module.CustomDataset, module.get_samples
     load = dataset.load_data_list
 

@@ -14,7 +14,6 @@ from ..agreement.inputs import inputs_of, pixels, unlike
 from ..agreement.weights import of_record, reconcile, reconcile_data, say
 from ..checkpoints import CheckpointError, read_weights
 from ..checkpoints.record import describe_network, known_record, sidecar_path
-from ..compat.quiet import quiet_imports
 from ..config.boxes_alone import has_mask_head, leave_mask_head_out, read_boxes_alone
 from ..config.load import load_config
 from ..config.parts import LOADERS, sync_batch_norm
@@ -56,7 +55,7 @@ def load_student(
         CheckpointError: if the weights do not fit the network, or the file cannot be read.
     """
     path, device = weights_file(source), usable_device(device)
-    with BUILDING, quiet_imports():
+    with BUILDING:
         return _load(path, config, options).to(device)
 
 

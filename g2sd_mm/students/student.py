@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from ..agreement.inputs import Inputs, channel_order, cut_of, pixels, reading
 from ..checkpoints.record import Record, restore
-from ..compat.quiet import quiet_imports
 from ..config.load import image_channels
 from ..errors import UserError
 from ..models import G2SDViT
@@ -243,7 +242,7 @@ class Student(nn.Module):
             )
         self._cut = cut_of(steps)
         scope = DefaultScope.overwrite_default_scope(self.network['scope'])
-        with quiet_imports(), BUILDING, scope, registered_only():
+        with BUILDING, scope, registered_only():
             self._pipeline = Compose(reading(steps)[1])
 
     def load(self, image: Image) -> dict[str, Any]:

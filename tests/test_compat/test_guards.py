@@ -289,7 +289,7 @@ def test_a_module_that_breaks_leaves_nothing_hidden(curious, tmp_path):
 def test_transformers_5_switches_multimodal_off(monkeypatch, release, expected):
     monkeypatch.setattr(guards, 'installed', {'transformers': release}.get)
     dependency = SimpleNamespace(WITH_MULTIMODAL=True)
-    guards._switch_off_multimodal(dependency)
+    guards.switch_off_multimodal(dependency)
     assert dependency.WITH_MULTIMODAL is expected
 
 
@@ -312,7 +312,7 @@ def test_in_a_new_process_no_library_loads_transformers_and_the_metric_has_all_i
 def test_no_transformers_needs_no_switch(monkeypatch):
     monkeypatch.setattr(guards, 'installed', {}.get)
     dependency = SimpleNamespace(WITH_MULTIMODAL=False)
-    guards._switch_off_multimodal(dependency)
+    guards.switch_off_multimodal(dependency)
     assert dependency.WITH_MULTIMODAL is False
 
 
@@ -348,7 +348,6 @@ def test_configs_of_mmseg_are_found_and_nothing_is_ever_installed(monkeypatch):
         raise AssertionError(f'started {args}')
 
     monkeypatch.setattr(subprocess, 'check_call', no_process)
-    guards.watch_imports()
     assert get_config('mmseg::upernet/upernet_r50_4xb2-40k_cityscapes-512x1024.py').model
     with pytest.raises(ImportError, match=r'^mmocr is not installed, and nothing is installed at'):
         get_config('mmocr::textdet/dbnet.py')
@@ -356,7 +355,6 @@ def test_configs_of_mmseg_are_found_and_nothing_is_ever_installed(monkeypatch):
 
 def test_mmengine_reads_checkpoints_with_our_reader():
     checkpoint = pytest.importorskip('mmengine.runner.checkpoint')
-    guards.watch_imports()
     assert isinstance(checkpoint, ModuleType)
     assert checkpoint._safe_torch_load.__module__ == 'g2sd_mm.compat.safe_load'
 

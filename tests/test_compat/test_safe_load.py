@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from g2sd_mm.compat.safe_load import (
     CheckpointError,
     UnsafeCheckpointError,
-    close_unsafe_loading,
     is_bare_pickle,
     load_checkpoint,
 )
@@ -258,33 +258,25 @@ def test_damaged_safetensors_are_reported(tmp_path):
 # mmengine -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def checkpoint_module():
-    close_unsafe_loading()
-    from mmengine.runner import checkpoint
-
-    return checkpoint
-
-
-def test_mmengine_refuses_what_it_would_have_unpickled(saved, tmp_path, checkpoint_module):
+def test_mmengine_refuses_what_it_would_have_unpickled(saved, tmp_path):
     victim = tmp_path / 'victim.txt'
     path = saved({'state_dict': writes_a_file(victim)})
     with pytest.raises(UnsafeCheckpointError, match='refused'):
-        checkpoint_module.load_checkpoint(torch.nn.Linear(2, 2), str(path))
+        mmengine_checkpoint.load_checkpoint(torch.nn.Linear(2, 2), str(path))
     assert not victim.exists()
 
 
-def test_mmengine_reads_streams_with_our_reader(saved, checkpoint_module):
+def test_mmengine_reads_streams_with_our_reader(saved):
     with saved({'a': torch.ones(1)}).open('rb') as stream:
-        assert checkpoint_module._safe_torch_load(stream, 'cpu') == {'a': torch.ones(1)}
+        assert mmengine_checkpoint._safe_torch_load(stream, 'cpu') == {'a': torch.ones(1)}
     with (
         saved({'a': Calls(eval, '1')}).open('rb') as stream,
         pytest.raises(UnsafeCheckpointError, match=r'^checkpoint stream: refused'),
     ):
-        checkpoint_module._safe_torch_load(stream, 'cpu')
+        mmengine_checkpoint._safe_torch_load(stream, 'cpu')
 
 
-def test_mmengine_reads_addresses_with_our_reader(saved, tmp_path, checkpoint_module, monkeypatch):
+def test_mmengine_reads_addresses_with_our_reader(saved, tmp_path, monkeypatch):
     victim = tmp_path / 'victim.txt'
     source = saved({'state_dict': writes_a_file(victim)})
 
@@ -295,7 +287,7 @@ def test_mmengine_reads_addresses_with_our_reader(saved, tmp_path, checkpoint_mo
     monkeypatch.setattr(torch.hub, 'download_url_to_file', copy)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     with pytest.raises(UnsafeCheckpointError, match=r'checkpoints/evil\.pth: refused'):
-        checkpoint_module.CheckpointLoader.load_checkpoint(
+        mmengine_checkpoint.CheckpointLoader.load_checkpoint(
             'https://example.org/models/evil.pth?download=1', 'cpu'
         )
     assert not victim.exists()
@@ -335,7 +327,7 @@ def make_runner(folder, name, max_epochs, **options):
     )
 
 
-def test_a_run_of_mmengine_is_resumed_through_our_reader(tmp_path, checkpoint_module):
+def test_a_run_of_mmengine_is_resumed_through_our_reader(tmp_path):
     from mmengine.logging import HistoryBuffer
 
     make_runner(tmp_path, 'first', max_epochs=2).train()
