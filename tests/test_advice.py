@@ -24,9 +24,9 @@ from torch import nn
 
 import g2sd_mm
 from g2sd_mm.checkpoints.positions import transpose_positions
-from g2sd_mm.cli.options import parse_options
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.options import read_options
 from g2sd_mm.config.project import find_config
 from g2sd_mm.datasets.packed import pack_folder
 from g2sd_mm.distill.adapters import LevelAdapters
@@ -71,12 +71,12 @@ def _command(name: str, words: list[str]) -> None:
 
 
 def _options(folder: Path, *pairs: str) -> Config:
-    return load_config('imagenet/vitb_cls', parse_options(list(pairs)))
+    return load_config('imagenet/vitb_cls', read_options(list(pairs)))
 
 
 def _both_ways(folder: Path, one: str, several: str) -> None:
     for words in (one, several):
-        assert parse_options(shlex.split(words))
+        assert read_options(shlex.split(words))
 
 
 def _known(build: Callable[[str], Any], folder: Path, names: str) -> None:
@@ -101,7 +101,7 @@ def _reliable(name: str) -> None:
 
 
 def _mixed(folder: Path, pair: str) -> None:
-    cfg = config('imagenet/vitb_cls.py', **parse_options([pair]))
+    cfg = config('imagenet/vitb_cls.py', **read_options([pair]))
     assert cfg.optim_wrapper.type == 'AutocastOptimWrapper'
     g2sd_mm.register_all()
     model = nn.Linear(2, 2)
@@ -222,7 +222,7 @@ def _with_config(folder: Path) -> None:
 
 CASES = {
     'a path with a comma': Case(
-        lambda folder: parse_options(['data_root=my, images/train']),
+        lambda folder: read_options(['data_root=my, images/train']),
         'for one text write (.+), for a list (.+)$',
         _both_ways,
     ),

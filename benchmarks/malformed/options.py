@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from g2sd_mm.cli.options import parse_options
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.options import read_options
 from g2sd_mm.runs.data import prepare_data
 from tests.helpers.toys import ROOT
 
@@ -51,5 +51,5 @@ def option_cases(number: int) -> Iterator[Case]:
 
 
 def _load(config: str, pairs: list[str], work: Path) -> None:
-    cfg = load_config(str(ROOT / 'configs' / config), parse_options(pairs))
+    cfg = load_config(str(ROOT / 'configs' / config), read_options(pairs))
     prepare_data(cfg, ('train_dataloader', 'val_dataloader'))

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..config.options import read_options
 from ..errors import UserError
 from .exit_codes import run_command
-from .options import add_options, command_parser, parse_options
+from .options import add_options, command_parser
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -285,7 +286,7 @@ def _of_files(args: argparse.Namespace) -> Subjects:
         return Subjects(args, {}, None, generic)
     if not args.teacher or not args.student:
         raise UserError('a student is compared with a teacher: give --teacher and --student')
-    options = parse_options(args.cfg_options) if not generic else {}
+    options = read_options(args.cfg_options) if not generic else {}
     networks, data = {}, None
     for name, (config, checkpoint) in _named(args):
         cfg = load_config(config, options)
@@ -322,7 +323,7 @@ def _generic(args: argparse.Namespace) -> tuple[Config, Path]:
     from ..runs.data import prepare_data
 
     config, checkpoint = args.generic
-    cfg = load_config(config, parse_options(args.cfg_options))
+    cfg = load_config(config, read_options(args.cfg_options))
     if not args.run and not args.teacher:
         prepare_data(cfg, ('train_dataloader',))
     return cfg, Path(checkpoint)

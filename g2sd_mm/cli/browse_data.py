@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .exit_codes import run_command
-from .options import add_options, command_parser, parse_options
+from .options import add_options, command_parser
 
 _CROWDED, _WIDE = 6, 960  # objects in a picture, and the side that it is enlarged to, px
 _CANDIDATES = 5000  # samples that are asked for their classes
@@ -124,12 +124,10 @@ def _with_caption(image: Any, text: str) -> Any:
     return np.concatenate([image, strip])
 
 
+def _run(**args: Any) -> None:
+    print(f'{len(browse(**args))} images in {args["out_dir"]}')
+
+
 def main() -> None:
     """Entry point of ``tools/browse_data.py``."""
-    args = vars(parser().parse_args())
-
-    def command() -> None:
-        written = browse(options=parse_options(args.pop('cfg_options')), **args)
-        print(f'{len(written)} images in {args["out_dir"]}')
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..text import printable
 from .exit_codes import run_command
-from .options import add_data_options, add_options, command_parser, parse_options, take_choices
+from .options import add_data_options, add_options, command_parser, take_choices
 
 if TYPE_CHECKING:
     from ..data_checks import Report, Source
@@ -143,26 +143,21 @@ def _pairs(data: Sequence[str], folders: Sequence[str], option: str) -> list[tup
     return list(zip(data, folders, strict=True))
 
 
+def _run(out: str | None, fix_list: str | None, examples: int, **args: Any) -> None:
+    from ..progress import Bars
+
+    choices = take_choices(args)
+    with Bars(sys.stderr, every=5) as bars:
+        report = check_data(progress=bars.counter('checked', 'files'), choices=choices, **args)
+    print(report.text(examples))
+    if out:
+        Path(out).write_text(json.dumps(report.plain(), indent=2) + '\n')
+    if fix_list:
+        Path(fix_list).write_text(report.fix_list())
+    if report.harmful:
+        sys.exit(1)
+
+
 def main() -> None:
     """Entry point of ``tools/check_data.py``."""
-    args = vars(parser().parse_args())
-    out, fix_list, examples = (args.pop(key) for key in ('out', 'fix_list', 'examples'))
-
-    def command() -> None:
-        from ..progress import Bars
-
-        pairs, choices = args.pop('cfg_options'), take_choices(args)
-        options = parse_options(pairs) if pairs else None
-        with Bars(sys.stderr, every=5) as bars:
-            report = check_data(
-                options=options, progress=bars.counter('checked', 'files'), choices=choices, **args
-            )
-        print(report.text(examples))
-        if out:
-            Path(out).write_text(json.dumps(report.plain(), indent=2) + '\n')
-        if fix_list:
-            Path(fix_list).write_text(report.fix_list())
-        if report.harmful:
-            sys.exit(1)
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

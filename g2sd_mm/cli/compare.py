@@ -64,5 +64,4 @@ def compare(runs: list[str], out: str | None = None) -> None:
 
 def main() -> None:
     """Entry point of ``tools/compare.py``."""
-    args = vars(parser().parse_args())
-    run_command(lambda: compare(**args))
+    run_command(compare, parser().parse_args())

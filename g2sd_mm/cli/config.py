@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .exit_codes import run_command
-from .options import add_options, command_parser, parse_options
+from .options import add_options, command_parser
 
 EXAMPLES = """examples:
   python tools/config.py configs/shapes/g2sd_vits_cls.py
@@ -33,23 +34,21 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(config: str, prepared: bool, runs: str, options: dict[str, Any]) -> None:
+    import g2sd_mm
+
+    from ..config.load import load_config
+
+    if prepared:
+        from ..runs.prepare import prepare_training
+
+        cfg = g2sd_mm.distill_config(prepare_training(config, options, runs=runs))
+    else:
+        g2sd_mm.register_all()
+        cfg = load_config(config, options, runs)
+    print(cfg.pretty_text)
+
+
 def main() -> None:
     """Entry point of ``tools/config.py``."""
-    args = parser().parse_args()
-
-    def command() -> None:
-        import g2sd_mm
-
-        from ..config.load import load_config
-
-        options = parse_options(args.cfg_options)
-        if args.prepared:
-            from ..runs.prepare import prepare_training
-
-            cfg = g2sd_mm.distill_config(prepare_training(args.config, options, runs=args.runs))
-        else:
-            g2sd_mm.register_all()
-            cfg = load_config(args.config, options, args.runs)
-        print(cfg.pretty_text)
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..text import as_called, printable
 from .exit_codes import run_command
@@ -70,30 +71,28 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(resume: bool, **args: Any) -> None:
+    choices = take_choices(args)
+    from ..bench.own_student import distill
+    from ..progress import Bars
+
+    with Bars(every=60) as bars:
+        made = distill(
+            say=lambda line: bars.say(printable(as_called(line))),
+            bars=bars, choices=choices, **args,
+        )  # fmt: skip
+    if made is None:
+        return
+    print()
+    for file in (made.report, *made.files):
+        print(printable(str(file)))
+    print(
+        '\nimport g2sd_mm\n'
+        + printable(f"student = g2sd_mm.load_student('{made.weights}')")
+        + "\nprint(student.predict('image.jpg'))"
+    )
+
+
 def main() -> None:
     """Entry point of ``tools/distill.py``."""
-    args = vars(parser().parse_args())
-    args.pop('resume')
-
-    def command() -> None:
-        choices = take_choices(args)
-        from ..bench.own_student import distill
-        from ..progress import Bars
-
-        with Bars(every=60) as bars:
-            made = distill(
-                say=lambda line: bars.say(printable(as_called(line))),
-                bars=bars, choices=choices, **args,
-            )  # fmt: skip
-        if made is None:
-            return
-        print()
-        for file in (made.report, *made.files):
-            print(printable(str(file)))
-        print(
-            '\nimport g2sd_mm\n'
-            + printable(f"student = g2sd_mm.load_student('{made.weights}')")
-            + "\nprint(student.predict('image.jpg'))"
-        )
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import codecs
 import importlib.abc
 import importlib.machinery
@@ -17,27 +18,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
+from ..config.options import read_options
 from ..errors import Preempted, UserError
 from ..text import as_called, printable
 from ..unexpected import account_of, address_space_limit
 from .streams import lasting_streams, printable_logs
 
 
-def run_command(command: Callable[[], None]) -> None:
+def run_command(command: Callable[..., object], args: argparse.Namespace | None = None) -> None:
     """Run a command; exit 2 after a person's error, 1 after any other, 130 after Ctrl-C.
 
     A run that ended on request has done what it should: it says how it goes on, and exits 0.
 
     The whole traceback of an unexpected error goes to ``work_dirs/last_error.log``, or to the
     terminal with ``G2SD_TRACEBACK=1``.
+
+    Args:
+        command: the function to call.
+        args: what the command line says, its arguments by name; those of ``--cfg-options`` are its
+            ``options``, dotted key -> value.
     """
     ensure_utf8()
     with lasting_streams():
-        _run(command)
+        _run(command, vars(args) if args else {})
 
 
-def _run(command: Callable[[], None]) -> None:
+def _run(command: Callable[..., object], given: dict[str, Any]) -> None:
+    if 'local_rank' in given:  # launchers that pass it instead of setting the variable
+        os.environ.setdefault('LOCAL_RANK', str(given.pop('local_rank')))
     try:
         with (
             _ending_at_the_second_interrupt(),
@@ -45,7 +55,9 @@ def _run(command: Callable[[], None]) -> None:
             _no_unrestricted_loading(),
         ):
             check_address_space()
-            command()
+            if 'cfg_options' in given:
+                given['options'] = read_options(given.pop('cfg_options'))
+            command(**given)
     except KeyboardInterrupt:
         sys.exit(130)
     except Preempted as end:

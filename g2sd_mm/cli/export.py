@@ -8,7 +8,7 @@ from typing import Any
 
 from ..text import printable
 from .exit_codes import run_command
-from .options import add_options, command_parser, image_size, parse_options
+from .options import add_options, command_parser, image_size
 
 EXAMPLES = """examples:
   python tools/export.py work_dirs/g2sd_vits_cls
@@ -188,9 +188,4 @@ def _say(path: Path, what: str) -> None:
 
 def main() -> None:
     """Entry point of ``tools/export.py``."""
-    args = vars(parser().parse_args())
-
-    def command() -> None:
-        export(options=parse_options(args.pop('cfg_options')), **args)
-
-    run_command(command)
+    run_command(export, parser().parse_args())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .exit_codes import run_command
-from .options import add_options, command_parser, parse_options
+from .options import add_options, command_parser
 
 EXAMPLES = """examples:
   python tools/infer.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth \\
@@ -32,15 +33,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(**args: Any) -> None:
+    from ..runs.predict import infer
+    from ..text import printable
+
+    infer(progress=True, **args)
+    print(printable(f'{args["out_dir"]}/predictions.json'))
+
+
 def main() -> None:
     """Entry point of ``tools/infer.py``."""
-    args = vars(parser().parse_args())
-
-    def command() -> None:
-        from ..runs.predict import infer
-        from ..text import printable
-
-        infer(options=parse_options(args.pop('cfg_options')), progress=True, **args)
-        print(printable(f'{args["out_dir"]}/predictions.json'))
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

@@ -48,5 +48,4 @@ def _run(folder: Path, file: Path) -> None:
 
 def main() -> None:
     """Entry point of ``tools/pack_data.py``."""
-    args = parser().parse_args()
-    run_command(lambda: _run(args.folder, args.file))
+    run_command(_run, parser().parse_args())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .exit_codes import run_command
-from .options import add_options, command_parser, parse_options
+from .options import add_options, command_parser
 
 EXAMPLES = """examples:
   python tools/predict.py work_dirs/g2sd_vits_cls photos --out predictions
@@ -62,20 +63,24 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(
+    weights: str,
+    source: list[str],
+    out: str,
+    config: str | None,
+    device: str | None,
+    options: dict[str, Any],
+    **args: Any,
+) -> None:
+    from ..runs.predict import check, predict_into, student_for
+    from ..text import printable
+
+    student = student_for(weights, config, options, device)
+    report = predict_into(student, source, out, progress=True, **args)
+    print(printable(f'{out}/predictions.json'))
+    check(report, out)
+
+
 def main() -> None:
     """Entry point of ``tools/predict.py``."""
-    args = vars(parser().parse_args())
-
-    def command() -> None:
-        from ..runs.predict import check, predict_into, student_for
-        from ..text import printable
-
-        options = parse_options(args.pop('cfg_options'))
-        weights, config, device = (args.pop(key) for key in ('weights', 'config', 'device'))
-        student = student_for(weights, config, options, device)
-        out = args.pop('out')
-        report = predict_into(student, args.pop('source'), out, progress=True, **args)
-        print(printable(f'{out}/predictions.json'))
-        check(report, out)
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

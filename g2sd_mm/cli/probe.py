@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .exit_codes import run_command
-from .options import add_options, command_parser, parse_options
+from .options import add_options, command_parser
 
 EXAMPLES = """examples:
   python tools/probe.py work_dirs/g2sd_vits_generic/weights.pth --data data/imagenet
@@ -37,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         '--probes', action='extend', nargs='+',
         help='some of knn, linear, few-shot, retrieval, dense',
     )  # fmt: skip
-    p.add_argument('--block', default='-1', help='whose output, from 0; the last by default')
+    p.add_argument(
+        '--block', type=_block, default=-1, help='whose output, from 0; the last by default'
+    )
     p.add_argument(
         '--norm', action=argparse.BooleanOptionalAction, default=None,
         help='final norm behind the block (behind the last one alone by default)',
@@ -65,19 +68,21 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _block(text: str) -> int | str:
+    """Of networks of Hugging Face and timm it may have a name."""
+    return int(text) if text.lstrip('-').isdecimal() else text
+
+
+def _run(**args: Any) -> None:
+    from ..probe.run import probe, table
+    from ..text import printable
+
+    answer = probe(**args)
+    for note in answer['network']['notes']:
+        print(printable(f'note: {note}'))
+    print(printable(table(answer), keep='\n'))
+
+
 def main() -> None:
     """Entry point of ``tools/probe.py``."""
-    args = vars(parser().parse_args())
-
-    def command() -> None:
-        from ..probe.run import probe, table
-        from ..text import printable
-
-        block = args.pop('block')
-        args['block'] = int(block) if block.lstrip('-').isdecimal() else block
-        answer = probe(options=parse_options(args.pop('cfg_options')), **args)
-        for note in answer['network']['notes']:
-            print(printable(f'note: {note}'))
-        print(printable(table(answer), keep='\n'))
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

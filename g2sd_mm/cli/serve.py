@@ -40,23 +40,27 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(
+    weights: str,
+    teacher: str | None,
+    twin: str | None,
+    host: str,
+    port: int,
+    max_mb: float,
+    threshold: float,
+    device: str | None,
+) -> None:
+    from ..errors import UserError
+    from ..runs.predict import student_for
+    from ..runs.serve import serve
+
+    if not 0 < max_mb < 2**20:
+        raise UserError(f'--max-mb {max_mb:g}: give how many MB a file may have, as in 20')
+    given = {'teacher': teacher, 'student': weights, 'twin': twin}
+    networks = {name: student_for(file, device=device) for name, file in given.items() if file}
+    serve(networks, host, port, int(max_mb * 2**20), threshold)
+
+
 def main() -> None:
     """Entry point of ``tools/serve.py``."""
-    args = parser().parse_args()
-
-    def command() -> None:
-        from ..errors import UserError
-        from ..runs.predict import student_for
-        from ..runs.serve import serve
-
-        if not 0 < args.max_mb < 2**20:
-            raise UserError(f'--max-mb {args.max_mb:g}: give how many MB a file may have, as in 20')
-        given = {'teacher': args.teacher, 'student': args.weights, 'twin': args.twin}
-        networks = {
-            name: student_for(weights, device=args.device)
-            for name, weights in given.items()
-            if weights
-        }
-        serve(networks, args.host, args.port, int(args.max_mb * 2**20), args.threshold)
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from .exit_codes import run_command
-from .options import (
-    add_common_options,
-    add_data_options,
-    command_parser,
-    export_local_rank,
-    parse_options,
-    take_choices,
-)
+from .options import add_common_options, add_data_options, command_parser, take_choices
 
 EXAMPLES = """examples:
   python tools/test.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth
@@ -45,22 +39,18 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(**args: Any) -> None:
+    from ..runs.processes import leaving_processes
+    from ..runs.test import evaluate
+    from ..tasks import in_units
+    from ..text import printable
+
+    choices = take_choices(args)
+    with leaving_processes():
+        metrics = evaluate(choices=choices, **args)
+    print(printable('  '.join(in_units(metrics))))
+
+
 def main() -> None:
     """Entry point of ``tools/test.py``."""
-    args = vars(namespace := parser().parse_args())
-    export_local_rank(namespace)
-    args.pop('local_rank')
-
-    def command() -> None:
-        from ..runs.processes import leaving_processes
-        from ..runs.test import evaluate
-        from ..tasks import in_units
-        from ..text import printable
-
-        choices = take_choices(args)
-        options = parse_options(args.pop('cfg_options'))
-        with leaving_processes():
-            metrics = evaluate(choices=choices, options=options, **args)
-        print(printable('  '.join(in_units(metrics))))
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from ..preemption import ending_at_once
 from .exit_codes import run_command
-from .options import (
-    add_common_options,
-    add_data_options,
-    command_parser,
-    export_local_rank,
-    parse_options,
-    take_choices,
-)
+from .options import add_common_options, add_data_options, command_parser, take_choices
 
 EXAMPLES = """examples:
   python tools/train.py configs/shapes/g2sd_vits_generic.py
@@ -85,25 +79,21 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main() -> None:
-    """Entry point of ``tools/train.py``."""
-    run_command(_train)
-
-
-def _train() -> None:
+def _run(replay: str | None, **args: Any) -> None:
     with ending_at_once():  # while libraries are loaded too
-        args = vars(namespace := parser().parse_args())
-        export_local_rank(namespace)
-        args.pop('local_rank')
-        options, bundle = args.pop('cfg_options'), args.pop('replay')
         choices = take_choices(args)
 
         from ..runs.processes import leaving_processes
-        from ..runs.replay import replay
+        from ..runs.replay import replay as replay_step
         from ..runs.train import train
 
-        if bundle:
-            print(replay(args['config'], bundle, parse_options(options), args['runs']))
+        if replay:
+            print(replay_step(args['config'], replay, args['options'], args['runs']))
         else:
             with leaving_processes():
-                train(options=parse_options(options), choices=choices, **args)
+                train(choices=choices, **args)
+
+
+def main() -> None:
+    """Entry point of ``tools/train.py``."""
+    run_command(_run, parser().parse_args())

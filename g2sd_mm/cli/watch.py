@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         'Show runs while they train: curves, time left, speed, memory, predictions.',
         EXAMPLES,
     )
-    p.add_argument('folder', metavar='DIR', help='a work dir, or a folder of work dirs')
+    p.add_argument('folder', type=Path, metavar='DIR', help='a work dir, or a folder of work dirs')
     p.add_argument('--port', type=int, default=8000, help='of the page (8000); 0 for any')
     p.add_argument('--every', type=int, default=5, metavar='SECONDS', help='between two looks (5)')
     p.add_argument('--out', metavar='FILE', help='write the page to a file and end')
@@ -33,31 +33,29 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _run(folder: Path, port: int, every: int, out: str | None, report: str | None) -> None:
+    from ..bench.reports.by_hand import report_of_runs
+    from ..bench.reports.live import live_page, serve
+    from ..errors import UserError
+    from ..text import printable
+    from ..whole_files import write_page
+
+    if not folder.is_dir():
+        raise UserError(f'{folder} is no folder: give a work dir, or one that has some')
+    if report:
+        write_page(report, report_of_runs(folder))
+    if out:
+        write_page(out, live_page(folder, 0))
+    for file in filter(None, (report, out)):
+        print(printable(file))
+    if report or out:
+        return
+    server = serve(folder, port, every)
+    print(printable(f'http://127.0.0.1:{server.server_port} shows {folder}; Ctrl-C ends it'))
+    with server:
+        server.serve_forever()
+
+
 def main() -> None:
     """Entry point of ``tools/watch.py``."""
-    args = parser().parse_args()
-
-    def command() -> None:
-        from ..bench.reports.by_hand import report_of_runs
-        from ..bench.reports.live import live_page, serve
-        from ..errors import UserError
-        from ..text import printable
-        from ..whole_files import write_page
-
-        folder = Path(args.folder)
-        if not folder.is_dir():
-            raise UserError(f'{args.folder} is no folder: give a work dir, or one that has some')
-        if args.report:
-            write_page(Path(args.report), report_of_runs(folder))
-        if args.out:
-            write_page(Path(args.out), live_page(folder, 0))
-        for file in filter(None, (args.report, args.out)):
-            print(printable(file))
-        if args.report or args.out:
-            return
-        server = serve(folder, args.port, args.every)
-        print(printable(f'http://127.0.0.1:{server.server_port} shows {folder}; Ctrl-C ends it'))
-        with server:
-            server.serve_forever()
-
-    run_command(command)
+    run_command(_run, parser().parse_args())

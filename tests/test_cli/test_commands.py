@@ -45,12 +45,13 @@ def test_a_repeated_option_adds_to_what_was_given():
 
 
 def test_options_of_the_config_may_come_in_several_groups():
-    from g2sd_mm.cli.options import parse_options, take_choices
+    from g2sd_mm.cli.options import take_choices
     from g2sd_mm.cli.train import parser
+    from g2sd_mm.config.options import read_options
 
     words = '--cfg-options a=1 b=2 --read-as format=yolo --cfg-options b=3 --read-as voc=from-0'
     args = vars(parser().parse_args(['config.py', *words.split()]))
-    assert parse_options(args['cfg_options']) == {'a': 1, 'b': 3}
+    assert read_options(args['cfg_options']) == {'a': 1, 'b': 3}
     assert take_choices(args).read_as == {'format': 'yolo', 'voc': 'from-0'}
 
 

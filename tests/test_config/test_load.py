@@ -10,9 +10,9 @@ import g2sd_mm
 from g2sd_mm.bench.suites.budget import raw_config
 from g2sd_mm.bench.suites.paper import PAPER
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.options import parse_options
 from g2sd_mm.cli.train import parser
 from g2sd_mm.config.load import check_channels, image_channels, is_old_stage1_run, load_config
+from g2sd_mm.config.options import read_options
 from g2sd_mm.config.project import find_config, refuse_old_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.train import train
@@ -126,7 +126,7 @@ def test_a_config_that_became_an_option_names_the_options_which_do_the_same(step
     said = str(caught.value).split()
     place = said.index('--cfg-options')
     given = parser().parse_args([said[place - 2], *said[place:]])
-    told = raw_config(given.config, parse_options(given.cfg_options))
+    told = raw_config(given.config, read_options(given.cfg_options))
     options = {k: v for k, v in step.options.items() if not k.endswith('checkpoint')}
     assert told.to_dict() == raw_config(step.config, options).to_dict()
     assert options and '\n' not in str(caught.value)
@@ -138,7 +138,7 @@ def test_the_demos_row_without_stage_1_is_options_of_the_two_token_config():
             find_config(name)
         said = str(caught.value).split()
         options = said[said.index('--cfg-options') + 1 :]
-        cfg = raw_config('configs/shapes/g2sd_vits_two_token_cls.py', parse_options(options))
+        cfg = raw_config('configs/shapes/g2sd_vits_two_token_cls.py', read_options(options))
         assert cfg.model.backbone.init_cfg is None and cfg.model.head.class_std == 0.02
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from g2sd_mm.cli.options import parse_options
-from g2sd_mm.config.options import option_words
+from g2sd_mm.config.options import option_words, read_options
 from g2sd_mm.errors import UserError
 
 
@@ -24,7 +23,7 @@ from g2sd_mm.errors import UserError
     ],
 )  # fmt: skip
 def test_a_text_is_taken_as_it_is(text):
-    assert parse_options([f'a.b={text}']) == {'a.b': text}
+    assert read_options([f'a.b={text}']) == {'a.b': text}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +39,7 @@ def test_a_text_is_taken_as_it_is(text):
     ],
 )  # fmt: skip
 def test_lists_and_constants_are_read_as_openmmlab_users_write_them(text, value):
-    read = parse_options([f'a={text}'])['a']
+    read = read_options([f'a={text}'])['a']
     assert read == value
     assert type(read) is type(value)
 
@@ -49,9 +48,9 @@ def test_a_path_with_a_comma_is_one_where_it_is_there(tmp_path):
     folder = tmp_path / 'my, images'
     pair = f'data_root={folder}'
     with pytest.raises(UserError, match=r'data_root=.*a path with a comma, or a list'):
-        parse_options([pair])
+        read_options([pair])
     folder.mkdir()
-    assert parse_options([pair]) == {'data_root': str(folder)}
+    assert read_options([pair]) == {'data_root': str(folder)}
 
 
 @pytest.mark.parametrize(
@@ -59,25 +58,25 @@ def test_a_path_with_a_comma_is_one_where_it_is_there(tmp_path):
 )
 def test_both_ways_that_a_refusal_offers_work(text):
     with pytest.raises(UserError) as caught:
-        parse_options([f'some.key={text}'])
+        read_options([f'some.key={text}'])
     found = re.search('for one text write (.+), for a list (.+)$', str(caught.value))
     (one,), (several,) = (shlex.split(command) for command in found.groups())
-    assert parse_options([one]) == {'some.key': text}
-    listed = parse_options([several])['some.key']
+    assert read_options([one]) == {'some.key': text}
+    listed = read_options([several])['some.key']
     assert isinstance(listed, list) and all(isinstance(word, str) for word in listed)
 
 
 def test_a_value_that_the_shell_has_split_is_shown_with_quotes():
     with pytest.raises(UserError) as caught:
-        parse_options(['a=1', 'data_root=my', 'images/train'])
+        read_options(['a=1', 'data_root=my', 'images/train'])
     (pair,) = shlex.split(str(caught.value).rpartition('needs quotes: ')[2])
-    assert parse_options([pair]) == {'data_root': 'my images/train'}
+    assert read_options([pair]) == {'data_root': 'my images/train'}
 
 
 @pytest.mark.parametrize('pair', ['=1', 'a..b=1', 'a.=1', 'word', '', '='])
 def test_a_key_that_is_none_is_refused(pair):
     with pytest.raises(UserError, match='--cfg-options'):
-        parse_options([pair])
+        read_options([pair])
 
 
 _EASY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -96,15 +95,15 @@ _VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(['a', 'b.c', 'd.0.e']), _VALUES, max_size=3))
 def test_what_is_written_is_read_back(options):
     command = shlex.join(option_words(options))
-    assert parse_options(shlex.split(command)) == options
+    assert read_options(shlex.split(command)) == options
 
 
 @_EASY
 @given(_TEXTS)
 def test_any_value_is_read_or_refused_by_one_exception(text):
     try:
-        value = parse_options([f'a={text}'])['a']
+        value = read_options([f'a={text}'])['a']
     except UserError:
         return
-    again = parse_options(list(option_words({'a': value})))['a']
+    again = read_options(list(option_words({'a': value})))['a']
     assert again == value or (isinstance(value, float) and math.isnan(value))

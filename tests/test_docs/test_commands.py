@@ -12,8 +12,8 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from g2sd_mm.__main__ import COMMANDS
-from g2sd_mm.cli.options import parse_options
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.options import read_options
 from g2sd_mm.config.project import find_config
 
 from ..helpers.toys import ROOT
@@ -88,7 +88,7 @@ def check_options(taken: argparse.Namespace) -> None:
     config = str(getattr(taken, 'config', ''))
     if not config.startswith('configs/') or any('$' in option for option in options):
         return  # a config that the page's reader writes, or options that the shell puts in
-    options = parse_options(options)
+    options = read_options(options)
     before = Config.fromfile(find_config(config))
     for key in options:
         *parents, _ = key.split('.')
@@ -119,7 +119,7 @@ def test_an_option_that_there_is_not_is_found_out(line, capsys):
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_an_option_in_the_text_is_read_as_its_value(page):
     for word in re.findall(r'`([a-z_]+(?:\.\w+)+=[^`\s]+)`', page.read_text()):
-        for key, value in parse_options(shlex.split(word)).items():
+        for key, value in read_options(shlex.split(word)).items():
             assert not (isinstance(value, str) and '(' in value), f'{key} is text: {value}'
 
 

@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.options import parse_options
+from g2sd_mm.config.options import read_options
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.prepare import check_work_dir, make_reliable
 from g2sd_mm.runs.resume import find_start
@@ -99,7 +99,7 @@ def test_hooks_that_are_none_are_refused_with_how_to_write_them(hooks):
     with pytest.raises(UserError, match='custom_hooks=') as refusal:
         make_reliable(cfg)
     (word,) = shlex.split(str(refusal.value).partition('--cfg-options ')[2])
-    assert parse_options([word]) == {'custom_hooks': [{'type': 'EMAHook'}]}
+    assert read_options([word]) == {'custom_hooks': [{'type': 'EMAHook'}]}
 
 
 def test_alarms_are_set_by_the_config():

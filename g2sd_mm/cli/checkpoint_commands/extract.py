@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..options import add_options, parse_options
+from ...config.options import read_options
+from ..options import add_options
 
 EXAMPLES = """examples:
   python tools/checkpoint.py extract work_dirs/g2sd_vits_cls/epoch_200.pth --student
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         target,
         args.layout,
         args.config,
-        parse_options(args.cfg_options),
+        read_options(args.cfg_options),
         args.weights,
     )
     what = f'student for {done.network["task"]}' if done.network else 'pre-trained encoder'

@@ -7,7 +7,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from ..options import add_options, parse_options
+from ...config.options import read_options
+from ..options import add_options
 
 EXAMPLES = """examples:
   python tools/checkpoint.py verify configs/imagenet/g2sd_vits_generic.py mae_pretrain_vit_base.pth
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     from ...text import printable
 
     g2sd_mm.register_all()
-    verdicts = verify(args.config, args.checkpoint, parse_options(args.cfg_options))
+    verdicts = verify(args.config, args.checkpoint, read_options(args.cfg_options))
     if args.role:
         verdicts = [verdict for verdict in verdicts if _kind(verdict.role) == args.role]
         if not verdicts:

@@ -16,8 +16,8 @@ from g2sd_mm.bench.suites.digests import all_digests
 from g2sd_mm.bench.suites.plan import local_commands
 from g2sd_mm.bench.suites.run import run_suite
 from g2sd_mm.cli.check_data import check_data
-from g2sd_mm.cli.options import parse_options
 from g2sd_mm.config.load import load_config
+from g2sd_mm.config.options import read_options
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.data import prepare_data
 
@@ -215,7 +215,7 @@ def test_printed_commands_say_the_same(pictures, objects, scenes, tmp_path):
     assert max(map(len, commands)) < 160 + 120 + 2 * len(str(tmp_path))
     for command, step in zip(commands, suite.steps_of(suite.rows), strict=True):
         words = shlex.split(command)
-        options = parse_options(words[words.index('--cfg-options') + 1 :]) if (
+        options = read_options(words[words.index('--cfg-options') + 1 :]) if (
             '--cfg-options' in words
         ) else {}
         ran, meant = load_config(words[2], options), load_config(step.config, step.options)
