@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
-from .parts import LOADERS, network_of
+from .parts import EVALUATORS, LOADERS, network_of, typed_parts
 
 #: Top-level name of a config: True or False decide; without it, the data do.
 BOXES_ONLY = 'boxes_only'
@@ -19,15 +19,18 @@ _PARTS = ('mask_head', 'mask_roi_extractor')
 _SETTINGS = ('data_preprocessor', 'train_cfg', 'test_cfg', 'init_cfg')
 #: Detectors whose masks come from their box head.
 _INSTANCE_HEADS = ('InsHead', 'InsSepBNHead')
+#: Where steps that load masks are, and where parts that look at a metric.
+_STEPS = (*LOADERS, 'tta_pipeline', 'custom_hooks')
+_WATCHING = ('default_hooks', 'custom_hooks', 'param_scheduler')
 
 
 def needs_masks(cfg: Mapping[str, Any]) -> bool:
     """Whether a config has anything that asks for masks of objects."""
     if has_mask_head(cfg):
         return True
-    metrics = (str(metric.get('metric')) for metric in _metrics(cfg))
+    metrics = (str(metric.get('metric')) for metric in typed_parts(cfg, EVALUATORS))
     return any('segm' in metric for metric in metrics) or any(
-        step.get('with_mask') for step in _steps(cfg)
+        step.get('with_mask') for step in typed_parts(cfg, _STEPS)
     )
 
 
@@ -63,18 +66,18 @@ def _tells_masks(value: Any, key: str) -> bool:
 
 def read_boxes_alone(cfg: Config) -> None:
     """Load no masks and compute no metric of them, in place; the model stays as it is."""
-    for step in _steps(cfg):
+    for step in typed_parts(cfg, _STEPS):
         if _name(step).endswith('LoadAnnotations') and step.get('with_mask'):
             step['with_mask'] = False
             step.pop('poly2mask', None)  # how masks are kept: refuses those that are not
         elif step.get('by_mask'):
             step['by_mask'], step['by_box'] = False, True
-    for metric in _metrics(cfg):
+    for metric in typed_parts(cfg, EVALUATORS):
         asked = metric.get('metric')
         names = [asked] if isinstance(asked, str) else list(asked or ())
         if 'segm' in names:
             metric['metric'] = [name for name in names if name != 'segm'] or ['bbox']
-    for part in _watching(cfg):
+    for part in typed_parts(cfg, _WATCHING):
         for key in {'save_best', 'monitor'} & set(part):
             part[key] = _by_boxes(part[key])
 
@@ -149,31 +152,6 @@ def _roi_head(cfg: Mapping[str, Any]) -> Any:
 
 def _name(part: Mapping[str, Any]) -> str:
     return str(part.get('type', '')).rpartition('.')[2]
-
-
-def _steps(cfg: Mapping[str, Any]) -> Iterator[Any]:
-    """Every part with a type of the loaders, of test-time augmentation and of hooks."""
-    for key in (*LOADERS, 'tta_pipeline', 'custom_hooks'):
-        yield from _typed(cfg.get(key))
-
-
-def _typed(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        if 'type' in value:
-            yield value
-        value = list(value.values())
-    for item in value if isinstance(value, (list, tuple)) else ():
-        yield from _typed(item)
-
-
-def _metrics(cfg: Mapping[str, Any]) -> Iterator[Any]:
-    for name in ('val_evaluator', 'test_evaluator'):
-        yield from (part for part in _typed(cfg.get(name)) if part.get('metric'))
-
-
-def _watching(cfg: Mapping[str, Any]) -> Iterator[Any]:
-    for key in ('default_hooks', 'custom_hooks', 'param_scheduler'):
-        yield from _typed(cfg.get(key))
 
 
 def _by_boxes(value: Any) -> Any:

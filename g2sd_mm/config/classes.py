@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from ..errors import UserError
-from .parts import LOADERS, all_datasets, innermost_datasets, teachers_in
+from .parts import EVALUATORS, LOADERS, entries, innermost_datasets, teachers_in, typed_parts
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
 
@@ -32,8 +32,9 @@ def apply_classes(cfg: Config) -> None:
                 f'{len(names)}, or other classes'
             )
         number = len(names)
-        for dataset in _datasets(cfg):
-            dataset.metainfo = dict(classes=tuple(names))
+        for loader in (cfg[name] for name in LOADERS if cfg.get(name)):
+            for dataset in innermost_datasets(loader.dataset):
+                dataset.metainfo = dict(classes=tuple(names))
     if 'model' not in cfg:  # test data may stand by themselves
         return
     if text := cfg.model.get('text_encoder'):
@@ -58,8 +59,9 @@ def apply_classes(cfg: Config) -> None:
             teacher.overrides = {**overrides, **dict.fromkeys(run, number)}
     if classified:
         _classify(cfg, number)
-    for step in _mask_checks(cfg):
-        step.num_classes = number
+    for step in typed_parts(cfg, (*LOADERS, *_PIPELINES)):
+        if step['type'] == 'CheckMasks':
+            step.num_classes = number
 
 
 def _classified(cfg: Config) -> int | None:
@@ -77,25 +79,15 @@ def _check_names(names: Any) -> None:
         raise UserError(f'classes names {twice[0]!r} twice')
 
 
-def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """A model config and all inside of it, with dotted places; cascades have lists of heads."""
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(value, dict):
-        yield path, value
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, item in items:
-        yield from _parts(item, f'{path}.{key}')
-
-
 def _counted(model: Any) -> Iterator[tuple[str, Any, str]]:
     """Every number of classes in a model config: place of the part, part, and key.
 
     Heads of MaskFormer count things; with stuff beside them one number says neither. Those of
     Grounding DINO have room for so many words.
     """
-    for path, part in _parts(model, 'model'):
+    for path, part in entries(model, 'model'):
+        if not isinstance(part, dict):
+            continue
         if 'num_classes' in part and 'contrastive_cfg' not in part:
             yield path, part, 'num_classes'
         if 'num_things_classes' in part and part.get('num_stuff_classes') == 0:
@@ -109,8 +101,8 @@ def _fit_weights(path: str, head: Any, was: Any, number: int) -> None:
         UserError: for weights that are not all alike: nobody knows those of other classes.
     """
     known = isinstance(was, int) and was != number
-    for place, loss in _parts(head, path) if known else ():
-        weights = loss.get('class_weight')
+    for place, loss in entries(head, path) if known else ():
+        weights = loss.get('class_weight') if isinstance(loss, dict) else None
         if not isinstance(weights, (list, tuple)) or len(weights) not in (was, was + 1):
             continue
         if len(set(weights[:was])) > 1:
@@ -135,7 +127,7 @@ def _classify(cfg: Config, number: int) -> None:
 
 def _fit_ranks(cfg: Config, number: int) -> None:
     """Top-5 of fewer than 5 classes does not exist; only ``Accuracy`` has such a thing."""
-    for metric in _metrics(cfg):
+    for metric in typed_parts(cfg, EVALUATORS):
         if str(metric.get('type')).rpartition('.')[2] == 'Accuracy':
             topk = metric.get('topk', 1)
             ranks = (topk,) if isinstance(topk, int) else tuple(topk)
@@ -143,26 +135,3 @@ def _fit_ranks(cfg: Config, number: int) -> None:
                 metric.topk = tuple(rank for rank in ranks if rank < number) or (1,)
 
 
-def _metrics(cfg: Config) -> Iterator[ConfigDict]:
-    """Every metric of both evaluators: one, a list of them, or an ``Evaluator`` with some."""
-    for name in ('val_evaluator', 'test_evaluator'):
-        evaluator = cfg.get(name)
-        if isinstance(evaluator, dict) and 'metrics' in evaluator:
-            evaluator = evaluator['metrics']
-        metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-        yield from (metric for metric in metrics if isinstance(metric, dict))
-
-
-def _datasets(cfg: Config) -> Iterator[ConfigDict]:
-    for loader in LOADERS:
-        if cfg.get(loader):
-            yield from innermost_datasets(cfg[loader].dataset)
-
-
-def _mask_checks(cfg: Config) -> Iterator[ConfigDict]:
-    loaders = [cfg[name] for name in LOADERS if cfg.get(name)]
-    parts = [part for loader in loaders for part in all_datasets(loader.dataset)]
-    pipelines = [part.get('pipeline') or [] for part in parts]
-    pipelines += [cfg.get(name) or [] for name in _PIPELINES]
-    for pipeline in pipelines:
-        yield from (step for step in pipeline if step.get('type') == 'CheckMasks')

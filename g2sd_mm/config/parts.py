@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,6 +22,8 @@ from .project import find_config
 PACKED = 'packed://'
 #: Names of a config's data loaders.
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+#: Names of a config's evaluators.
+EVALUATORS = ('val_evaluator', 'test_evaluator')
 #: Where a network's weights would come from before a file fills it.
 SOURCES = ('init_cfg', 'pretrained', 'checkpoint_path')
 #: Where a data set that wraps others has them.
@@ -31,6 +33,25 @@ _HOLDERS = ('dataset', 'datasets')
 def data_folder() -> str:
     """What ``data/`` in a config stands for: the variable ``G2SD_DATA``, else itself."""
     return os.environ.get('G2SD_DATA', 'data')
+
+
+def entries(value: Any, place: str = '') -> Iterator[tuple[str, Any]]:
+    """A config, or a part of one, and all inside of it, with dotted places; from the outside in."""
+    yield place, value
+    items: list[Any] = []
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        items = list(enumerate(value))
+    for key, item in items:
+        yield from entries(item, f'{place}.{key}')
+
+
+def typed_parts(cfg: Mapping[str, Any], names: Iterable[str]) -> Iterator[Any]:
+    """Every part with a ``type`` below some top-level names of a config."""
+    for name in names:
+        found = (part for _, part in entries(cfg.get(name)))
+        yield from (part for part in found if isinstance(part, Mapping) and 'type' in part)
 
 
 def peer_timeout(cfg: Mapping[str, Any]) -> timedelta:
@@ -237,7 +258,8 @@ def import_named_libraries(cfg: Config) -> None:
     Raises:
         UserError: for a language model, and a transformers that it does not know.
     """
-    named = set(_types(cfg._cfg_dict))
+    parts = [part for _, part in entries(cfg._cfg_dict) if isinstance(part, Mapping)]
+    named = {str(part.get(key)) for part in parts for key in ('type', '_scope_')}
     if 'BertModel' in named and find_spec('transformers'):
         if not (release := version('transformers')).startswith('4.'):
             raise UserError(
@@ -250,17 +272,6 @@ def import_named_libraries(cfg: Config) -> None:
         importlib.import_module(f'{library}.models')
 
 
-def _types(value: Any) -> Iterator[str]:
-    """Every type and scope in a config, as text."""
-    if isinstance(value, Mapping):
-        yield from (name for key in ('type', '_scope_') if isinstance(name := value.get(key), str))
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return
-    for item in value:
-        yield from _types(item)
-
-
 def sync_batch_norm(cfg: Config, launcher: str) -> Config:
     """Fit a config's ``SyncBN`` layers to how it is launched, in place.
 
@@ -271,16 +282,7 @@ def sync_batch_norm(cfg: Config, launcher: str) -> Config:
     A teacher's config needs no change: it never trains. ``launcher`` is that of the processes.
     """
     if launcher == 'none' or not torch.cuda.is_available():
-        _replace(cfg._cfg_dict)
+        for _, part in entries(cfg._cfg_dict):
+            if isinstance(part, dict) and part.get('type') == 'SyncBN':
+                part['type'] = 'BN'
     return cfg
-
-
-def _replace(value: Any) -> None:
-    if isinstance(value, dict):
-        if value.get('type') == 'SyncBN':
-            value['type'] = 'BN'
-        for item in value.values():
-            _replace(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            _replace(item)

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from ..errors import UserError
 from ..text import some
+from .parts import entries
 
 #: Top-level names that mmengine or this project reads beside the arguments of ``Runner``.
 _READ = (
@@ -178,16 +179,4 @@ def _items(cfg: Config) -> Iterator[tuple[str, Any]]:
     """Dotted places below the top-level names that something reads, and what is there."""
     for name in sorted(_TOP_LEVEL):
         if name in cfg:
-            yield from _below(cfg[name], name)
-
-
-def _below(value: Any, place: str) -> Iterator[tuple[str, Any]]:
-    yield place, value
-    if isinstance(value, Mapping):
-        items: Any = value.items()
-    elif isinstance(value, (list, tuple)):
-        items = enumerate(value)
-    else:
-        return
-    for key, item in items:
-        yield from _below(item, f'{place}.{key}')
+            yield from entries(cfg[name], name)

@@ -15,7 +15,7 @@ import g2sd_mm
 
 from ..agreement.data import TRAINING
 from ..config.load import UNFIT, load_config
-from ..config.parts import LOADERS, PACKED, all_datasets, data_folder, innermost_datasets
+from ..config.parts import LOADERS, PACKED, all_datasets, data_folder, entries, innermost_datasets
 from ..data_checks import Source
 from ..data_checks.before_training import (
     CLASSES,
@@ -137,7 +137,7 @@ def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]
     """
     g2sd_mm.register_all()
     cfg = load_config(path, options)
-    if packed := dict(chain.from_iterable(_packed(cfg.get(name), name) for name in LOADERS)):
+    if packed := _packed(cfg):
         folders = ' '.join(f'{place}=FOLDER' for place in packed)
         raise UserError(
             f'{path} reads packed data ({some(list(dict.fromkeys(packed.values())))}), which are '
@@ -155,14 +155,10 @@ def sources_of(path: str, options: dict[str, Any] | None = None) -> list[Source]
     return list(reversed(sources.values()))
 
 
-def _packed(value: Any, place: str) -> Iterator[tuple[str, str]]:
+def _packed(cfg: Config) -> dict[str, str]:
     """Dotted places of paths of packed data, with those paths."""
-    if isinstance(value, str) and value.startswith(PACKED):
-        yield place, value
-    elif isinstance(value, (Mapping, list, tuple)):
-        items = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, item in items:
-            yield from _packed(item, f'{place}.{key}')
+    found = chain.from_iterable(entries(cfg.get(name), name) for name in LOADERS)
+    return {place: v for place, v in found if isinstance(v, str) and v.startswith(PACKED)}
 
 
 def _sources(cfg: Config) -> Iterator[Source]:
