@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..provenance import cache_key
+from ..whole_files import whole_or_not
 from .data import Part, batches
 from .encoders import Encoder
 
@@ -30,14 +28,16 @@ TOKENS = ('cls', 'mean', 'both')
 class Extracted:
     """Features of one split, on the CPU.
 
-    cls: [N, C], or None; mean: of the patches [N, C]; patches: float16 [N, h, w, C], if asked for.
+    mean: of the patches [N, C].
     labels: int64 [N], or uint8 [N, size, size].
+    cls: [N, C], of a network that has a class token.
+    patches: float16 [N, h, w, C], if asked for.
     cached: whether they were on disk.
     """
 
-    cls: Tensor | None
     mean: Tensor
     labels: Tensor
+    cls: Tensor | None = None
     patches: Tensor | None = None
     cached: bool = False
 
@@ -63,19 +63,12 @@ def extract(
     cache: Path | None = None,
     patches: bool = False,
     dtype: str = 'float32',
-    advance: Callable[[int], None] = lambda number: None,
 ) -> Extracted:
     """Features of a split, from the cache if they are there.
 
     Args:
-        encoder: the network.
-        part: the images.
-        size, share: see :func:`~g2sd_mm.probe.data.batches`.
-        device: where the network runs.
+        encoder, part, size, share, device, patches, dtype: see :func:`computed`.
         cache: folder; None keeps nothing.
-        patches: whether the whole maps are wanted.
-        dtype: precision that it runs in (autocast unless float32).
-        advance: told how many images were looked at.
     """
     key = {
         'version': _VERSION, 'weights': encoder.digest, 'built': encoder.built,
@@ -83,10 +76,40 @@ def extract(
         'normed': encoder.normed, 'channels': encoder.channels, 'mean': encoder.mean,
         'std': encoder.std, 'patches': patches, 'dtype': dtype, 'name': encoder.name,
     }  # fmt: skip
-    file = cache / f'{_digest(key)}.safetensors' if cache is not None else None
+    file = cache / f'{cache_key(key)}.safetensors' if cache is not None else None
     if file is not None and file.is_file():
         with suppress(SafetensorError):  # a damaged file is written anew
-            return _read(file)
+            return Extracted(**load_file(file), cached=True)
+    tensors = computed(encoder, part, size, share, device, patches, dtype)
+    broken = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
+    if broken:
+        raise UserError(f'{encoder.name}: features that are not finite ({", ".join(broken)})')
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole_or_not(file) as unfinished:
+            save_file(tensors, unfinished, {'key': json.dumps(key)})
+    return Extracted(**tensors)
+
+
+def computed(
+    encoder: Encoder,
+    part: Part,
+    size: int,
+    share: float,
+    device: str,
+    patches: bool = False,
+    dtype: str = 'float32',
+) -> dict[str, Tensor]:
+    """The fields of :class:`Extracted`, of the images as they are now.
+
+    Args:
+        encoder: the network.
+        part: the images.
+        size, share: see :func:`~g2sd_mm.probe.data.batches`.
+        device: where the network runs.
+        patches: whether the whole maps are wanted.
+        dtype: precision that it runs in (autocast unless float32).
+    """
     encoder.network.to(device)
     found: dict[str, list[Tensor]] = {'cls': [], 'mean': [], 'labels': [], 'patches': []}
     kind = torch.device(device).type
@@ -102,28 +125,4 @@ def extract(
         if patches:
             found['patches'].append(answer.patches.half().cpu())
         found['labels'].append(labels)
-        advance(len(images))
-    tensors = {name: torch.cat(parts) for name, parts in found.items() if parts}
-    broken = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
-    if broken:
-        raise UserError(f'{encoder.name}: features that are not finite ({", ".join(broken)})')
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(f'.{os.getpid()}')
-        save_file(tensors, unfinished, {'key': json.dumps(key)})
-        unfinished.replace(file)
-    return _made(tensors, cached=False)
-
-
-def _read(file: Path) -> Extracted:
-    return _made(load_file(file), cached=True)
-
-
-def _made(tensors: dict[str, Tensor], cached: bool) -> Extracted:
-    return Extracted(
-        tensors.get('cls'), tensors['mean'], tensors['labels'], tensors.get('patches'), cached
-    )
-
-
-def _digest(key: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+    return {name: torch.cat(parts) for name, parts in found.items() if parts}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from ..engine.hooks.access import bare_model
 from ..engine.undisturbed import undisturbed
 from ..errors import UserError
 from ..models.vit import VisionTransformer
-from .data import Data, batches, find_images
+from .data import Data, find_images
+from .encoders import Encoder
+from .extract import computed
 from .measures import k_nearest
-
-_BATCH = 64
 
 
 @HOOKS.register_module()
@@ -92,17 +93,14 @@ class OnlineKNNHook(Hook):
             return
         model = bare_model(runner)
         with undisturbed(model):
-            found = self._features(runner)
+            x, y = self._features(runner)
         what = 'epoch' if self._by_epoch else 'iteration'
         tops = {}
         for token in ('cls', 'mean'):
-            (x, labels), (queries, query_labels) = (
-                (split[token], split['labels']) for split in found
-            )
             tops[f'knn/{token}_top1'] = k_nearest(
-                x, labels, queries, query_labels, self.k, self.temperature, centred='train',
-                classes=len(self.data.classes),
-            )['top1']
+                x[token], x['labels'], y[token], y['labels'], self.k, self.temperature,
+                centred='train', classes=len(self.data.classes),
+            )['top1']  # fmt: skip
         runner.logger.info(
             f'k-NN of frozen features after {what} {done}: '
             + ', '.join(f'{name} {value:.2f} %' for name, value in tops.items())
@@ -111,26 +109,16 @@ class OnlineKNNHook(Hook):
         runner.visualizer.add_scalars(tops, step=done)
 
     def _features(self, runner: Runner) -> list[dict[str, torch.Tensor]]:
-        student = _student(runner)
-        size = self.size or _side(student)
-        inputs = inputs_of(runner.cfg)
-        mean, std = (
-            torch.tensor(values)[:, None, None]
-            for values in (inputs.mean or (0.0, 0.0, 0.0), inputs.std or (1.0, 1.0, 1.0))
-        )
+        student, inputs = _student(runner), inputs_of(runner.cfg)
+        side = student.img_size if isinstance(student.img_size, int) else min(student.img_size)
         device = student.pos_embed.device
-        found = []
-        for part in (self.data.train, self.data.val):
-            columns: dict[str, list[torch.Tensor]] = {'cls': [], 'mean': [], 'labels': []}
-            for images, labels in batches(part, size, self.crop_share, _BATCH):
-                images = images if inputs.channels == 'RGB' else images.flip(1)
-                cls, patches = tokens_features(student, ((images - mean) / std).to(device))
-                assert cls is not None, 'every ViT of ours has one'
-                columns['cls'].append(cls.float())
-                columns['mean'].append(patches.float().flatten(1, 2).mean(dim=1))
-                columns['labels'].append(labels.to(device))
-            found.append({name: torch.cat(parts) for name, parts in columns.items()})
-        return found
+        encoder = Encoder(
+            'the student', '', {}, inputs.channels or 'BGR', inputs.mean or (0.0, 0.0, 0.0),
+            inputs.std or (1.0, 1.0, 1.0), -1, True, partial(tokens_features, student), student,
+        )  # fmt: skip
+        parts = (self.data.train, self.data.val)
+        found = (computed(encoder, p, self.size or side, self.crop_share, device) for p in parts)
+        return [{name: column.to(device) for name, column in one.items()} for one in found]
 
 
 def _student(runner: Runner) -> Any:
@@ -143,11 +131,6 @@ def _student(runner: Runner) -> Any:
             f'a {type(getattr(model, "student", model)).__name__}: take online_knn out'
         )
     return student
-
-
-def _side(student: Any) -> int:
-    size = student.img_size
-    return size if isinstance(size, int) else min(size)
 
 
 def data_beside(cfg: Any) -> str:

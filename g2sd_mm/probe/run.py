@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,6 @@ def probe(
     device: str | None = 'cpu',
     dtype: str = 'float32',
     out: str | None = None,
-    advance: Callable[[int], None] = lambda number: None,
 ) -> dict[str, Any]:
     """What the frozen features of a network are worth.
 
@@ -68,7 +67,6 @@ def probe(
         cache: folder of features; None keeps none.
         device, dtype: where and how the network runs; of None the GPU if there is one.
         out: JSON file to write.
-        advance: told how many images were looked at.
 
     Returns:
         what is written: network, data, and a dict of figures in percent for each probe.
@@ -100,7 +98,7 @@ def probe(
     size = size or 224
     parts = {'train': images.train.first(train_images), 'val': images.val.first(val_images)}
     found = {
-        name: extract(encoder, part, size, crop_share, device, folder, images.dense, dtype, advance)
+        name: extract(encoder, part, size, crop_share, device, folder, images.dense, dtype)
         for name, part in parts.items()
     }
     seconds = time.perf_counter() - started
