@@ -231,7 +231,7 @@ class Subjects:
                 'a reconstruction needs the checkpoint of a stage-1 run (epoch_N.pth, not '
                 'weights.pth, which has no decoder): give --generic CONFIG CHECKPOINT'
             )
-        from .reconstruct import reconstruct_images
+        from ..bench.analysis.reconstruction import reconstruct_images
 
         cfg, checkpoint = self.generic
         return reconstruct_images(

@@ -56,10 +56,10 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         # Imported here and not above: this is the first moment at which torch is needed.
-        from g2sd_mm.compat import mmcv_kernels
+        from g2sd_mm.compat.mmcv_kernels import OPS
 
-        for name in mmcv_kernels.__all__:
-            setattr(module, name, getattr(mmcv_kernels, name))
+        for op in OPS:
+            setattr(module, op.__name__, op)
 
 
 _finder = _Finder()

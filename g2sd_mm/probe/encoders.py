@@ -71,6 +71,8 @@ class Encoder:
         images = images.flip(1) if self.channels == 'BGR' else images
         try:
             cls, patches = self.features((images.float() - mean) / std)
+        except torch.OutOfMemoryError:
+            raise  # says something about the machine, not about the images
         except (RuntimeError, AssertionError, ValueError) as error:
             height, width = images.shape[-2:]
             raise UserError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -183,3 +185,12 @@ def test_networks_of_timm(tmp_path):
     answer = encoder.answer(pixels(size=64))
     assert torch.allclose(answer.cls, tokens[:, 0], atol=1e-4)
     assert torch.allclose(answer.patches.flatten(1, 2), tokens[:, 1:], atol=1e-4)
+
+
+def test_too_little_memory_is_not_said_of_the_size(file):
+    def features(images):
+        raise torch.OutOfMemoryError
+
+    encoder = replace(find_encoder(file[1]), features=features)
+    with pytest.raises(torch.OutOfMemoryError):
+        encoder.answer(pixels())

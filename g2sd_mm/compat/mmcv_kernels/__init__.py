@@ -17,51 +17,7 @@ Other differences from compiled mmcv:
 * Work buffers (``columns``, ``ones``, ``im2col_step``) are accepted and ignored.
 """
 
-from g2sd_mm.compat.mmcv_kernels.boxes import (
-    bbox_overlaps,
-    nms,
-    nms_match,
-    sigmoid_focal_loss_backward,
-    sigmoid_focal_loss_forward,
-    softnms,
-)
-from g2sd_mm.compat.mmcv_kernels.deform import (
-    deform_conv_backward_input,
-    deform_conv_backward_parameters,
-    deform_conv_forward,
-    modulated_deform_conv_backward,
-    modulated_deform_conv_forward,
-    ms_deform_attn_backward,
-    ms_deform_attn_forward,
-)
-from g2sd_mm.compat.mmcv_kernels.regions import (
-    roi_align_backward,
-    roi_align_forward,
-    roi_pool_backward,
-    roi_pool_forward,
-)
-
-__all__ = [
-    'bbox_overlaps',
-    'deform_conv_backward_input',
-    'deform_conv_backward_parameters',
-    'deform_conv_forward',
-    'get_compiler_version',
-    'get_compiling_cuda_version',
-    'modulated_deform_conv_backward',
-    'modulated_deform_conv_forward',
-    'ms_deform_attn_backward',
-    'ms_deform_attn_forward',
-    'nms',
-    'nms_match',
-    'roi_align_backward',
-    'roi_align_forward',
-    'roi_pool_backward',
-    'roi_pool_forward',
-    'sigmoid_focal_loss_backward',
-    'sigmoid_focal_loss_forward',
-    'softnms',
-]
+from g2sd_mm.compat.mmcv_kernels import boxes, deform, regions
 
 
 def get_compiler_version() -> str:
@@ -72,3 +28,26 @@ def get_compiler_version() -> str:
 def get_compiling_cuda_version() -> str:
     """What ``mmcv.ops.get_compiling_cuda_version`` reports about the build."""
     return 'not available'
+
+
+OPS = (
+    boxes.bbox_overlaps,
+    boxes.nms,
+    boxes.nms_match,
+    boxes.sigmoid_focal_loss_backward,
+    boxes.sigmoid_focal_loss_forward,
+    boxes.softnms,
+    deform.deform_conv_backward_input,
+    deform.deform_conv_backward_parameters,
+    deform.deform_conv_forward,
+    deform.modulated_deform_conv_backward,
+    deform.modulated_deform_conv_forward,
+    deform.ms_deform_attn_backward,
+    deform.ms_deform_attn_forward,
+    get_compiler_version,
+    get_compiling_cuda_version,
+    regions.roi_align_backward,
+    regions.roi_align_forward,
+    regions.roi_pool_backward,
+    regions.roi_pool_forward,
+)
