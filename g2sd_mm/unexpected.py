@@ -26,7 +26,7 @@ _NO_ROOM = re.compile(r'failed to map segment|[Cc]annot (dynamically )?(allocate
 _UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 _FILE = re.compile(r'^  File "([^"]+)", line (\d+)', re.MULTILINE)
 #: What a value of the wrong kind, or a missing one, in a config makes constructors raise.
-_UNFIT = (LookupError, TypeError, AttributeError, ValueError, AssertionError)
+UNFIT = (LookupError, TypeError, AttributeError, ValueError, AssertionError)
 #: Entries that COCO's files need, and what they are in a file that lacks them.
 _COCO = {
     'iscrowd': '0 for a single object',
@@ -76,11 +76,11 @@ def account_of(error: BaseException) -> Account:
         return Account(f'{text or kind} (imported in {place})', code=2)
     if cure := _cure(error, text):
         return Account(f'{cure} ({_said(kind, text)} in {place})', code=2)
-    if isinstance(error, (*_UNFIT, RuntimeError)) and _is_ours(error):
+    if isinstance(error, (*UNFIT, RuntimeError)) and _is_ours(error):
         mended = not isinstance(error, RuntimeError)
         return Account(text, code=2 if mended else 1, foreseen=mended)
     built = _built(error)
-    if built and isinstance(error, _UNFIT):
+    if built and isinstance(error, UNFIT):
         return Account(f'{built}: {_said(kind, text)} (in {place})', code=2)
     return Account(f'{_said(kind, text)} (in {place})' if place else _said(kind, text))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import codecs
-import importlib.abc
-import importlib.machinery
 import locale
 import os
 import shlex
@@ -17,9 +15,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
+from ..compat.import_hooks import before_import
 from ..config.options import read_options
 from ..errors import Preempted, UserError
 from ..text import as_called, printable
@@ -162,31 +161,12 @@ def check_address_space() -> None:
     Whoever does not import it pays nothing.
     """
     limit = address_space_limit()
-    if limit is not None and limit < _ENOUGH and 'torch' not in sys.modules:
-        sys.meta_path.insert(0, _BeforeTorch(limit))
-
-
-class _BeforeTorch(importlib.abc.MetaPathFinder):
-    """Finds no module; asked for torch, it is time to try."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """Always None.
-
-        Raises:
-            UserError: if torch cannot be imported under the limit.
-        """
-        if name == 'torch':
-            sys.meta_path.remove(self)
-            _try(self.limit)
-        return None
+    if limit is not None and limit < _ENOUGH:
+        before_import('torch', lambda: _try(limit))
 
 
 def _try(limit: int) -> None:
+    """Raise UserError if torch cannot be imported under the limit."""
     command = [sys.executable, '-c', 'import torch; torch.ones(2, 2) @ torch.ones(2, 2)']
     try:
         code = subprocess.run(command, capture_output=True, timeout=_SECONDS).returncode

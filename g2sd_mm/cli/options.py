@@ -63,8 +63,16 @@ def take_choices(args: dict[str, Any]) -> Choices:
     return Choices(args.pop('val_share'), args.pop('split_seed'), answers)
 
 
-def add_common_options(p: argparse.ArgumentParser) -> None:
-    """``--cfg-options`` and ``--launcher``."""
+def add_run_options(p: argparse.ArgumentParser) -> None:
+    """What training and testing have in common: data of one's own, config, launcher."""
+    p.add_argument(
+        '--data-root', metavar='DIR', help='your own data, of any layout that check_data reads, '
+        "in the place of the config's",
+    )  # fmt: skip
+    add_data_options(p)
+    p.add_argument(
+        '--verbose', action='store_true', help='all of the log on the terminal, not its gist'
+    )
     add_options(p)
     p.add_argument(
         '--launcher',

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .exit_codes import run_command
-from .options import add_common_options, add_data_options, command_parser, take_choices
+from .options import add_run_options, command_parser, take_choices
 
 EXAMPLES = """examples:
   python tools/test.py configs/shapes/g2sd_vits_cls.py work_dirs/g2sd_vits_cls/weights.pth
@@ -29,13 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument('--show-dir', help='draw predictions into this folder')
     p.add_argument('--data', metavar='CONFIG', help='use the test data of this config instead')
     p.add_argument('--tta', action='store_true', help="use the config's test-time augmentation")
-    p.add_argument(
-        '--data-root', metavar='DIR', help='your own data, of any layout that check_data reads, '
-        "in the place of the config's",
-    )  # fmt: skip
-    add_data_options(p)
-    p.add_argument('--verbose', action='store_true', help='all of the log on the terminal')
-    add_common_options(p)
+    add_run_options(p)
     return p
 
 

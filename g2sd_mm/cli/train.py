@@ -7,7 +7,7 @@ from typing import Any
 
 from ..preemption import ending_at_once
 from .exit_codes import run_command
-from .options import add_common_options, add_data_options, command_parser, take_choices
+from .options import add_run_options, command_parser, take_choices
 
 EXAMPLES = """examples:
   python tools/train.py configs/shapes/g2sd_vits_generic.py
@@ -64,18 +64,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the batch size'
     )
-    p.add_argument(
-        '--verbose', action='store_true', help='all of the log on the terminal, not its gist'
-    )
     p.add_argument('--tensorboard', action='store_true', help='also log scalars for TensorBoard')
     p.add_argument('--mlflow', action='store_true', help='also log scalars for MLflow')
     p.add_argument('--wandb', action='store_true', help='also log scalars for Weights & Biases')
-    p.add_argument(
-        '--data-root', metavar='DIR', help='your own data, of any layout that check_data reads, '
-        "in the place of the config's",
-    )  # fmt: skip
-    add_data_options(p)
-    add_common_options(p)
+    add_run_options(p)
     return p
 
 

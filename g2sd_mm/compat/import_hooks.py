@@ -20,17 +20,21 @@ class _Watcher(MetaPathFinder):
     """First in ``sys.meta_path``: lets the other finders find, then adds to what they do.
 
     Attributes:
+        before: module -> what is called, once, before it is looked for.
         callbacks: module -> what is called once it is loaded, in this order.
         missing: module -> library that it does not find while it is loaded.
     """
 
     def __init__(self) -> None:
+        self.before: dict[str, Callable[[], object]] = {}
         self.callbacks: dict[str, list[Callback]] = {}
         self.missing: dict[str, str] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if before := self.before.pop(fullname, None):
+            before()
         callbacks, missing = self.callbacks.get(fullname, []), self.missing.get(fullname)
         if not callbacks and missing is None:
             return None
@@ -100,6 +104,13 @@ def after_import(name: str, callback: Callback) -> None:
     if name in sys.modules:
         callback(sys.modules[name])
     _watch()
+
+
+def before_import(name: str, callback: Callable[[], object]) -> None:
+    """Call ``callback()`` when the module ``name`` is about to be imported for the first time."""
+    if name not in sys.modules:
+        _watcher.before[name] = callback
+        _watch()
 
 
 def import_without(name: str, library: str) -> None:

@@ -14,6 +14,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..text import one_line
+from ..unexpected import UNFIT
 from .classes import apply_classes
 from .parts import (
     LOADERS,
@@ -25,9 +26,6 @@ from .parts import (
 )
 from .project import find_config, refuse_old_config
 from .unread import check_options
-
-#: What a value of the wrong kind in a config makes code raise.
-UNFIT = (KeyError, TypeError, IndexError, AttributeError, ValueError, AssertionError)
 
 
 def load_config(

@@ -1,6 +1,6 @@
 """What frozen features are worth, without training the network that gives them.
 
-``measures`` and ``dense`` are functions of features and labels alone; ``encoders`` finds the
+``measures`` are functions of features and labels alone; ``encoders`` finds the
 features of a network, ``data`` the images, ``extract`` keeps what was computed on disk, and ``run``
 is the command's function.
 """

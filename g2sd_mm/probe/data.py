@@ -22,7 +22,7 @@ from ..data_layouts import Layout, Split, find_layout
 from ..errors import DataError, UserError
 from ..image_files import files_below, folders_in, is_image
 from ..students.images import read_image
-from .dense import IGNORED
+from .measures import IGNORED
 
 _WORKERS = 4
 _SPLITS = ('train', 'val')

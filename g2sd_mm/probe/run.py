@@ -17,9 +17,9 @@ from ..errors import DataError, UserError
 from ..threads import use_threads
 from . import measures
 from .data import find_images
-from .dense import IGNORED, dense_probe
 from .encoders import Encoder, find_encoder
 from .extract import TOKENS, Extracted, extract
+from .measures import IGNORED
 
 PROBES = ('knn', 'linear', 'few-shot', 'retrieval')
 #: Of images with masks.
@@ -108,7 +108,7 @@ def probe(
         for name, part in found.items():
             _check_masks(part.labels, len(images.classes), f'{data}, {name}')
         assert train.patches is not None and val.patches is not None
-        results[DENSE] = dense_probe(
+        results[DENSE] = measures.dense_probe(
             train.patches.to(device), train.labels.to(device),
             val.patches.to(device), val.labels.to(device), len(images.classes),
         )  # fmt: skip

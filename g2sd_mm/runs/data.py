@@ -14,7 +14,7 @@ from mmengine.registry import init_default_scope
 import g2sd_mm
 
 from ..agreement.data import TRAINING
-from ..config.load import UNFIT, load_config
+from ..config.load import load_config
 from ..config.parts import LOADERS, PACKED, all_datasets, data_folder, entries, innermost_datasets
 from ..data_checks import Source
 from ..data_checks.before_training import (
@@ -34,6 +34,7 @@ from ..data_checks.source import TRAINING as TRAINED
 from ..datasets.shapes import ensure_shapes
 from ..errors import DataError, UserError
 from ..text import one_line, some
+from ..unexpected import UNFIT
 
 #: (library, data set that holds others) -> what it lacks for it.
 _NOT_UPSTREAM = {

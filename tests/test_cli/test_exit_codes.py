@@ -6,6 +6,8 @@ import os
 import pickle
 import re
 import signal
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
@@ -172,6 +174,15 @@ def test_a_signal_while_libraries_are_loaded_is_a_request_to_end(name):
     assert done.stdout.startswith(f'ended by {name} ')
     assert done.stdout.endswith('go on by: python tools/train.py config.py --resume\n')
     assert done.stderr == ''
+
+
+def test_an_address_space_without_room_for_torch_is_a_persons_error():
+    code = 'from g2sd_mm.cli.exit_codes import run_command as run; run(lambda: __import__("torch"))'
+    shell = ['bash', '-c', 'ulimit -v 3000000; exec "$0" -c "$1"', sys.executable, code]
+    done = subprocess.run(shell, capture_output=True, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith('error: torch cannot be imported') and 'ulimit -v 3000000' in line
 
 
 def test_what_ended_a_run_is_one_line_without_a_traceback(capsys, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax
 
 from g2sd_mm.probe import measures
-from g2sd_mm.probe.dense import confusion, dense_probe, intersections
+from g2sd_mm.probe.measures import confusion, dense_probe, intersections
 
 CLASSES = 4
 
