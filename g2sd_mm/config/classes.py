@@ -133,5 +133,3 @@ def _fit_ranks(cfg: Config, number: int) -> None:
             ranks = (topk,) if isinstance(topk, int) else tuple(topk)
             if max(ranks, default=1) > number:
                 metric.topk = tuple(rank for rank in ranks if rank < number) or (1,)
-
-

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -80,7 +81,7 @@ def extract(
     if file is not None and file.is_file():
         with suppress(SafetensorError):  # a damaged file is written anew
             return Extracted(**load_file(file), cached=True)
-    tensors = computed(encoder, part, size, share, device, patches, dtype)
+    tensors: dict[str, Any] = computed(encoder, part, size, share, device, patches, dtype)
     broken = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
     if broken:
         raise UserError(f'{encoder.name}: features that are not finite ({", ".join(broken)})')
