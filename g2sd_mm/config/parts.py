@@ -69,7 +69,8 @@ def add_hook(cfg: Config, kind: str, **settings: Any) -> None:
 
     What that was given, and is not said here, stays.
     """
-    others, before = [], {}
+    others: list[Any] = []
+    before: Mapping[str, Any] = {}
     for hook in cfg.get('custom_hooks') or []:
         if isinstance(hook, Mapping) and hook.get('type') == kind:
             before = hook
