@@ -23,7 +23,7 @@ from ..config.boxes_alone import (
     needs_masks,
     read_boxes_alone,
 )
-from ..config.parts import LOADERS, add_hook, innermost_datasets
+from ..config.parts import LOADERS, innermost_datasets
 from ..data_layouts.coco_file import read_annotations
 from ..data_layouts.converted import sizes_of
 from ..errors import DataError, UserError
@@ -107,13 +107,14 @@ _LOADING, _UPRIGHT = 'LoadImageFromFile', ('color', 'grayscale')
 _SPLITS = {'train': True, 'val': False}
 
 
-def check_training_data(cfg: Config) -> None:
+def check_training_data(cfg: Config) -> list[str]:
     """Stop a run that would learn from nothing, or be judged by nothing; say what is lacking.
 
-    What is worth a line without being an error goes to the log by a ``DataNotesHook``.
-
     Args:
-        cfg: whose data are there; gets the hook, in place.
+        cfg: whose data are there.
+
+    Returns:
+        lines for the log on what is worth one without being an error.
 
     Raises:
         DataError: naming the folder or file, what is wrong with its labels, and what to do.
@@ -129,8 +130,7 @@ def check_training_data(cfg: Config) -> None:
             if finding.harmful:
                 raise DataError(finding.line)
             notes.append(finding.line)
-    if notes:
-        add_hook(cfg, 'DataNotesHook', notes=notes)
+    return notes
 
 
 def _contents(

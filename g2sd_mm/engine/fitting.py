@@ -8,12 +8,10 @@ untouched, to the last bit.
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mmengine.optim import OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..compat.safe_load import CheckpointError
@@ -29,7 +27,7 @@ from .position import (
 )
 from .schedules import ClosedFormLR
 
-#: Entry of a checkpoint's ``meta``: the kinds of its optimizers.
+#: Entry of a checkpoint's ``meta``: the kind of its optimizer, under ``''``.
 KINDS = 'optimizers'
 #: What a scheduler's state holds beside its settings.
 _MOVING = {'last_step', '_global_step', '_last_value', 'verbose', 'optimizer'}
@@ -42,15 +40,6 @@ _NO_RECORD = (
     'not: they are taken to be those of now, as far as its counts allow'
 )
 _ANEW = 'or start anew from its weights with --cfg-options load_from=FILE'
-
-
-class _Part(NamedTuple):
-    """An optimizer, its schedulers, and what a checkpoint has of both."""
-
-    wrapper: Any
-    saved: dict[str, Any]
-    schedulers: list[Any]
-    states: list[dict[str, Any]] | None
 
 
 def units_of(runner: Runner) -> Units:
@@ -90,37 +79,24 @@ def fit_checkpoint(runner: Runner, checkpoint: dict[str, Any]) -> tuple[Position
             f'dir, {_ANEW}'
         )
     now = units_of(runner)
-    _check_kinds(runner, meta)
+    _check_kind(runner, meta)
     old = read_position(meta, now)
     found = translate(old, now)
     notes = changes(old, found) + _keep_new_seed(runner, meta)
     if KEY not in meta:
         notes.insert(0, _NO_RECORD)
     meta['epoch'], meta['iter'] = found.epoch, found.iteration
-    for part in _parts(runner, checkpoint):
-        notes += _fit_part(part, old, found)
-    return found, notes
+    return found, notes + _fit_state(runner, checkpoint, old, found)
 
 
-def optimizer_kinds(wrapper: Any) -> dict[str, str]:
-    """Names of the classes of a run's optimizers; the only one is called ``''``."""
-    parts = dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {'': wrapper}
-    return {name: type(part.optimizer).__name__ for name, part in parts.items()}
-
-
-def _check_kinds(runner: Runner, meta: Mapping[str, Any]) -> None:
-    """Moments of one kind of optimizer are none of another, though they may have the same names.
-
-    Raises:
-        CheckpointError: if an optimizer is of another kind than the checkpoint records.
-    """
-    saved = meta.get(KINDS) or {}
-    for name, kind in optimizer_kinds(runner.optim_wrapper).items():
-        if (was := saved.get(name, kind)) != kind:
-            raise CheckpointError(
-                f'cannot resume: the config has the optimizer {kind}, and the checkpoint is of '
-                f'{was}; give optim_wrapper.optimizer as it was, {_ANEW}'
-            )
+def _check_kind(runner: Runner, meta: Mapping[str, Any]) -> None:
+    """Moments of one kind of optimizer are none of another, though they may have the same names."""
+    kind = type(runner.optim_wrapper.optimizer).__name__
+    if (was := (meta.get(KINDS) or {}).get('', kind)) != kind:
+        raise CheckpointError(
+            f'cannot resume: the config has the optimizer {kind}, and the checkpoint is of '
+            f'{was}; give optim_wrapper.optimizer as it was, {_ANEW}'
+        )
 
 
 def _keep_new_seed(runner: Runner, meta: dict[str, Any]) -> list[str]:
@@ -135,52 +111,36 @@ def _keep_new_seed(runner: Runner, meta: dict[str, Any]) -> list[str]:
     ]
 
 
-def _parts(runner: Runner, checkpoint: dict[str, Any]) -> Iterator[_Part]:
+def _fit_state(
+    runner: Runner, checkpoint: dict[str, Any], old: Position, found: Position
+) -> list[str]:
+    """Fit what the checkpoint has of the optimizer and its schedules; gives lines for the log."""
     wrapper, saved = runner.optim_wrapper, checkpoint['optimizer']
-    schedulers = runner.param_schedulers or []
-    states = checkpoint.get('param_schedulers')
-    if not isinstance(wrapper, OptimWrapperDict):
-        if schedulers and states is None:
-            states = checkpoint['param_schedulers'] = []
-        yield _Part(wrapper, saved, schedulers, states)
-        return
-    if not isinstance(saved, dict) or set(wrapper.keys()) - set(saved):
-        raise CheckpointError(
-            f'cannot resume: the config has the optimizers {", ".join(wrapper.keys())}, and the '
-            f'checkpoint not all of them; resume with the config of the run, {_ANEW}'
-        )
-    if schedulers and not isinstance(states, dict):
-        states = checkpoint['param_schedulers'] = {}
-    for name, single in wrapper.items():
-        known = schedulers.get(name, []) if isinstance(schedulers, dict) else schedulers
-        kept = states.setdefault(name, []) if isinstance(states, dict) else states
-        yield _Part(single, saved[name], known, kept)
-
-
-def _fit_part(part: _Part, old: Position, found: Position) -> list[str]:
-    _check_optimizer(part)
-    scheduled = {scheduler.param_name for scheduler in part.schedulers}
+    groups, schedulers = wrapper.optimizer.param_groups, runner.param_schedulers or []
+    _check_groups(type(wrapper.optimizer).__name__, groups, saved)
+    scheduled = {scheduler.param_name for scheduler in schedulers}
     if 'momentum' in scheduled:
         scheduled.add('betas')
-    before = _rate(part.saved)
-    notes = _take_settings(part, scheduled)
-    if any(getattr(scheduler, 'need_val_args', False) for scheduler in part.schedulers):
+    before = _rate(saved)
+    notes = _take_settings(groups, saved, scheduled)
+    if any(getattr(scheduler, 'need_val_args', False) for scheduler in schedulers):
         if old.units != found.units or notes:
             notes.append(
                 'a schedule that follows the metrics goes on as it was: its learning rate stays '
                 'that of the checkpoint'
             )
         return notes
-    if _schedules_are_unchanged(part, old, found):
+    states = checkpoint.get('param_schedulers') or []
+    if _schedules_are_unchanged(schedulers, states, old, found):
         return notes
-    _move(part.schedulers, found)
-    part.states[:] = [scheduler.state_dict() for scheduler in part.schedulers]  # type: ignore
-    for saved, live in zip(part.saved['param_groups'], _groups(part), strict=True):
-        saved.update({name: live[name] for name in scheduled if name in live})
-    base = getattr(part.wrapper, 'base_param_settings', None)
+    _move(schedulers, found)
+    checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in schedulers]
+    for was, live in zip(saved['param_groups'], groups, strict=True):
+        was.update({name: live[name] for name in scheduled if name in live})
+    base = getattr(wrapper, 'base_param_settings', None)
     if base is not None:
-        part.saved['base_param_settings'] = base
-    if (after := _rate(part.saved)) != before:
+        saved['base_param_settings'] = base
+    if (after := _rate(saved)) != before:
         notes.append(
             f'the learning rate is {after:.6g} here by the schedule of the config, and was '
             f'{before:.6g}'
@@ -188,19 +148,13 @@ def _fit_part(part: _Part, old: Position, found: Position) -> list[str]:
     return notes
 
 
-def _groups(part: _Part) -> Sequence[dict[str, Any]]:
-    return part.wrapper.optimizer.param_groups
-
-
-def _check_optimizer(part: _Part) -> None:
-    """Its state has to be one that the config's optimizer can go on from.
+def _check_groups(name: str, live: Sequence[dict[str, Any]], state: Any) -> None:
+    """The saved state has to be one that the config's optimizer can go on from.
 
     Raises:
         CheckpointError: if it is of another kind, or of other parameters.
     """
-    saved = part.saved.get('param_groups') if isinstance(part.saved, dict) else None
-    live = _groups(part)
-    name = type(part.wrapper.optimizer).__name__
+    saved = state.get('param_groups') if isinstance(state, dict) else None
     if not saved:
         raise CheckpointError(f'cannot resume: the state of the optimizer is empty; {_ANEW}')
     if (kind := _KINDS & set(live[0])) != (was := _KINDS & set(saved[0])):
@@ -232,10 +186,12 @@ def _plain_name(parameter: str) -> str:
     return parameter.replace('_orig_mod.', '').replace('module.', '')
 
 
-def _take_settings(part: _Part, scheduled: set[str]) -> list[str]:
+def _take_settings(
+    groups: Sequence[dict[str, Any]], state: dict[str, Any], scheduled: set[str]
+) -> list[str]:
     """Settings of the config in the place of the checkpoint's, but for what schedules set."""
     changed: dict[str, tuple[Any, Any]] = {}
-    for saved, live in zip(part.saved['param_groups'], _groups(part), strict=True):
+    for saved, live in zip(state['param_groups'], groups, strict=True):
         for name in live.keys() - scheduled - {'params', 'param_names'}:
             was, value = saved.get(name), live[name]
             if _plain(was) != _plain(value):
@@ -258,15 +214,16 @@ def _rate(saved: Mapping[str, Any]) -> float:
     return max(float(group['lr']) for group in saved['param_groups'])
 
 
-def _schedules_are_unchanged(part: _Part, old: Position, found: Position) -> bool:
+def _schedules_are_unchanged(
+    schedulers: Sequence[Any], states: Sequence[Any], old: Position, found: Position
+) -> bool:
     """Whether the saved states are those that the config's schedules would have here."""
-    states = part.states or []
-    if len(states) != len(part.schedulers) or old.units != found.units:
-        return not part.schedulers and not states
+    if len(states) != len(schedulers) or old.units != found.units:
+        return not schedulers and not states
     return all(
         _settings(scheduler.state_dict()) == _settings(state)
-        for scheduler, state in zip(part.schedulers, states, strict=True)
-    ) and not any(isinstance(scheduler, ClosedFormLR) for scheduler in part.schedulers)
+        for scheduler, state in zip(schedulers, states, strict=True)
+    ) and not any(isinstance(scheduler, ClosedFormLR) for scheduler in schedulers)
 
 
 def _settings(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,9 +239,7 @@ def keep_plain_states(checkpoint: dict[str, Any]) -> None:
 
     mmengine's ``OneCycleLR`` puts one there, and no reader that runs no code would take the file.
     """
-    states = checkpoint.get('param_schedulers') or []
-    lists = states.values() if isinstance(states, dict) else [states]
-    for state in itertools.chain.from_iterable(lists):
+    for state in checkpoint.get('param_schedulers') or []:
         for name in [name for name, value in state.items() if callable(value)]:
             del state[name]
 

@@ -85,10 +85,8 @@ class _ValidatesByTime:
 
 def _follows_metrics(runner: Any) -> bool:
     """Whether a run ends by the metrics of its validations, or sets its rate by them."""
-    schedules = runner.param_schedulers or []
-    of_optimizers = schedules.values() if isinstance(schedules, dict) else [schedules]
     return any(isinstance(hook, EarlyStoppingHook) for hook in runner.hooks) or any(
-        getattr(schedule, 'need_val_args', False) for schedule in itertools.chain(*of_optimizers)
+        getattr(schedule, 'need_val_args', False) for schedule in runner.param_schedulers or ()
     )
 
 

@@ -19,11 +19,6 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
             yield from tensors_in(part)
 
 
-def as_number(value: Tensor | float) -> float:
-    """A number, or a tensor of one."""
-    return value.item() if isinstance(value, Tensor) else float(value)
-
-
 def any_not_finite(tensors: Sequence[Tensor]) -> Tensor:
     """1.0 if there is a number that is not finite, else 0.0, without waiting for the device.
 

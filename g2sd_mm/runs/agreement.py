@@ -27,10 +27,13 @@ from ..errors import UserError
 _TRAINED, _VALIDATED, _TESTED = LOADERS
 
 
-def agree_for_training(cfg: Config, name: str) -> None:
+def agree_for_training(cfg: Config, name: str) -> tuple[list[str], Size | None]:
     """Fit class names of training and validation, compare the teacher; in place.
 
     A resumed run keeps the order of classes that its checkpoint was trained with.
+
+    Returns:
+        lines for the log, and the size of the images that a resumed run was trained on.
 
     Raises:
         UserError: see :func:`~g2sd_mm.agreement.weights.reconcile` and
@@ -42,7 +45,7 @@ def agree_for_training(cfg: Config, name: str) -> None:
     notes += agree_with_teacher(cfg, agreement.classes, agreement.inputs)
     notes += [note for loader in (_TRAINED, _VALIDATED) if (note := cut_note(cfg, loader))]
     # a resumed run may validate and end without seeing a training image
-    _add_hook(cfg, notes, recorded(checkpoint).inputs.size if checkpoint else None)
+    return notes, recorded(checkpoint).inputs.size if checkpoint else None
 
 
 def agree_for_test(cfg: Config, checkpoint: str, name: str) -> Names:
@@ -52,13 +55,9 @@ def agree_for_test(cfg: Config, checkpoint: str, name: str) -> Names:
         UserError: see :func:`~g2sd_mm.agreement.weights.reconcile`.
     """
     agreement = reconcile(cfg, checkpoint, name, (_TESTED,))
-    size = recorded(checkpoint).inputs.size
-    _add_hook(cfg, [*agreement.notes, *filter(None, [cut_note(cfg, _TESTED)])], size)
+    notes = dict.fromkeys(filter(None, [*agreement.notes, cut_note(cfg, _TESTED)]))
+    add_hook(cfg, 'AgreementHook', notes=list(notes), size=recorded(checkpoint).inputs.size)
     return agreement.classes
-
-
-def _add_hook(cfg: Config, notes: list[str], size: Size | None = None) -> None:
-    add_hook(cfg, 'AgreementHook', notes=list(dict.fromkeys(notes)), size=size)
 
 
 def _start_notes(cfg: Config, inputs: Inputs) -> Iterator[str]:

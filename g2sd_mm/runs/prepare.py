@@ -178,8 +178,9 @@ def prepare_training(
         if wanted:
             use_tracker(cfg, tracker)
     verify_named_files(cfg, config)
-    agree_for_training(cfg, config)
-    check_training_data(cfg)
+    found, size = agree_for_training(cfg, config)
+    found += check_training_data(cfg)
+    add_hook(cfg, 'AgreementHook', notes=list(dict.fromkeys(found)), size=size)
     use_strict_loading(cfg)
     use_compilation(cfg, compiled)
     use_online_knn(cfg)

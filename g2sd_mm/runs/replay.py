@@ -19,7 +19,7 @@ from ..config.load import load_config
 from ..distill.hooks import distillations_of
 from ..engine.failure_dump import read_bundle
 from ..engine.hooks.access import bare_model, frozen_networks
-from ..engine.tensors import all_finite, as_number, tensors_in
+from ..engine.tensors import all_finite, tensors_in
 from ..seeding import seed_everything
 from ..text import printable, some
 from .prepare import name_run
@@ -79,7 +79,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)
-        said = ', '.join(f'{name}={as_number(value):.4g}' for name, value in terms.items())
+        said = ', '.join(f'{name}={float(value):.4g}' for name, value in terms.items())
         lines.append(f'step {number + 1}: {said}')
         if first:
             lines.append(f'the first module that gives a number that is not finite: {first[0]}')

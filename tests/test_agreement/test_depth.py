@@ -78,12 +78,12 @@ def test_a_resumed_run_keeps_the_range_of_its_checkpoint(run, tmp_path):
     known = json.loads((run / 'weights.json').read_text())
     file = save(tmp_path / 'iter_1.pth', random_model(known['network']), student=known)
     cfg = config(CONFIGS['depth'], **NONE, load_from=file, resume=True)
-    agree_for_training(cfg, 'mine.py')
-    assert depth_range(cfg) == TRAINED and '20 to 40 m' in hooked(cfg)[0]
+    notes, _ = agree_for_training(cfg, 'mine.py')
+    assert depth_range(cfg) == TRAINED and '20 to 40 m' in notes[0]
     # a start is another run: its own range counts, and it is told
     cfg = config(CONFIGS['depth'], **NONE, load_from=file)
-    agree_for_training(cfg, 'mine.py')
-    assert depth_range(cfg)['max_depth'] == 12 and '20 to 40 m' in hooked(cfg)[0]
+    notes, _ = agree_for_training(cfg, 'mine.py')
+    assert depth_range(cfg)['max_depth'] == 12 and '20 to 40 m' in notes[0]
 
 
 def test_a_teacher_teaches_in_the_range_that_it_was_trained_in(run):

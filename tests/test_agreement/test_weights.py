@@ -249,8 +249,7 @@ def test_a_start_of_other_colours_is_said(tmp_path):
     file = weights(tmp_path / 'weights.pth', (), {'x': torch.ones(1)}, inputs)
     cfg = classification(folders(tmp_path / 'train'), folders(tmp_path / 'val'))
     cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=file)
-    agree_for_training(cfg, 'mine.py')
-    (note,) = cfg.custom_hooks[-1]['notes']
+    (note,), _ = agree_for_training(cfg, 'mine.py')
     assert 'channels BGR and RGB' in note
 
 

@@ -143,8 +143,8 @@ def test_the_note_is_in_the_log_of_a_run(tmp_path: Path) -> None:
     options |= {'shapes': None, 'model.backbone.init_cfg': None, 'randomness': None}
     (tmp_path / 'data').mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ('prepare_data', 'verify_named_files', 'agree_for_training',
-                     'check_training_data'):  # fmt: skip
+        patch.setattr('g2sd_mm.runs.prepare.agree_for_training', lambda *args: ([], None))
+        for name in ('prepare_data', 'verify_named_files', 'check_training_data'):
             patch.setattr(f'g2sd_mm.runs.prepare.{name}', lambda *args: [])
         cfg = prepare_training(config, options, work_dir=str(tmp_path / 'run'))
     (resume,) = [hook for hook in cfg.custom_hooks if hook['type'] == 'ResumeHook']

@@ -227,7 +227,6 @@ def test_quick_ones_and_the_last_one_are_never_left_out(clock):
 @pytest.mark.parametrize('changes', [
     dict(hooks=[EarlyStoppingHook('accuracy/top1')]),
     dict(schedules=[SimpleNamespace(need_val_args=True)]),
-    dict(schedules={'a': [], 'b': [SimpleNamespace(need_val_args=True)]}),
 ])
 def test_none_is_left_out_where_training_follows_them(clock, changes):
     assert Loop(1.0, 60.0, clock, **changes).all() == list(range(1, 11))

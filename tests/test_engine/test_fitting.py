@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.datasets import SeededSampler
-from g2sd_mm.engine.fitting import _check_optimizer
+from g2sd_mm.engine.fitting import _check_groups
 from g2sd_mm.engine.hooks.access import updates_so_far
 from g2sd_mm.errors import UserError
 
@@ -293,14 +292,13 @@ def test_other_parameters_are_refused(tmp_path):
 )
 def test_moments_go_to_no_other_parameters(now, fits):
     weights = [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
-    live = [dict(params=weights, lr=0.1, param_names=now)]
+    live = torch.optim.AdamW([dict(params=weights, lr=0.1, param_names=now)]).param_groups
     saved = [dict(params=[0, 1], lr=0.1, betas=(0.9, 0.999), param_names=['a', 'b'])]
-    wrapper = SimpleNamespace(optimizer=torch.optim.AdamW(live))
-    part = SimpleNamespace(wrapper=wrapper, saved=dict(param_groups=saved))
+    state = dict(param_groups=saved)
     if fits:
-        return _check_optimizer(part)
+        return _check_groups('AdamW', live, state)
     with pytest.raises(CheckpointError, match=words('paramwise_cfg', 'load_from')):
-        _check_optimizer(part)
+        _check_groups('AdamW', live, state)
 
 
 def test_another_seed_is_taken_and_said(tmp_path):

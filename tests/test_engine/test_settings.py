@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmengine.config import Config
 
 import g2sd_mm
-from g2sd_mm.engine.settings import changed_settings, model_settings
+from g2sd_mm.engine.hooks.resuming import changed_settings, model_settings
 
 HEAD = dict(type='LinearClsHead', num_classes=3, loss=dict(type='LabelSmoothLoss', label=0.1))
 

@@ -68,23 +68,6 @@ class SampleErrorHook(Hook):
 
 
 @HOOKS.register_module()
-class DataNotesHook(Hook):
-    """Warns of what :func:`~g2sd_mm.data_checks.before_training.check_training_data` found.
-
-    Args:
-        notes: a line each.
-    """
-
-    def __init__(self, notes: Sequence[str] = ()) -> None:
-        self.notes = tuple(notes)
-
-    def before_train(self, runner: Runner) -> None:
-        """Once, when the log file of the run is there."""
-        for note in self.notes:
-            runner.logger.warning(note)
-
-
-@HOOKS.register_module()
 class ThroughputHook(Hook):
     """Adds the scalar ``images_per_second``: of all processes, reading included.
 
@@ -170,7 +153,7 @@ class DivergenceHook(Hook):
 
 @HOOKS.register_module()
 class AgreementHook(Hook):
-    """Says the notes once, and looks at the first batch of training, validation and test.
+    """Warns of what was found before, and looks at the first batch of training, validation, test.
 
     Crops leave an image that is smaller than they are as small as it is; so the size of the images
     is known when they are there. Batches of images of several sizes (detection, segmentation) are

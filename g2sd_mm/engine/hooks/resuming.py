@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,19 @@ from ...checkpoints.fill import fill_start
 from ...checkpoints.integrity import POINTER
 from ...checkpoints.load import compare
 from ...checkpoints.read import below
+from ...config.flat import as_written, flat
 from ...config.load import is_old_stage1_run
 from ...seeding import seed_everything
-from ..fitting import KINDS, fit_checkpoint, keep_plain_states, optimizer_kinds
+from ..fitting import KINDS, fit_checkpoint, keep_plain_states
 from ..position import KEY
-from ..settings import SETTINGS, changed_settings, model_settings
 from .access import VALIDATED, bare_model, position_of, updates_so_far
+
+#: Entry of a checkpoint's ``meta``: the settings by their places in the config.
+SETTINGS = 'model_settings'
+#: Entries that say where weights come from before training, or what is done after it.
+_ELSEWHERE = {'init_cfg', 'pretrained', 'checkpoint', 'config', 'test_cfg'}
+_PARTS = 'model', 'distillation', 'data_preprocessor'
+_MOST = 5  # lines; a model that is another one would have hundreds
 
 
 @HOOKS.register_module()
@@ -66,7 +73,7 @@ class ResumeHook(Hook):
         keep_plain_states(checkpoint)
         meta = checkpoint['meta']
         meta[KEY] = position_of(runner, meta['epoch'], meta['iter']).plain()
-        meta[KINDS] = optimizer_kinds(runner.optim_wrapper)
+        meta[KINDS] = {'': type(runner.optim_wrapper.optimizer).__name__}
         meta[SETTINGS] = model_settings(runner.cfg)
         if waiting := _early_stopping(runner):
             meta['early_stopping'] = {
@@ -124,6 +131,35 @@ def _validation_is_due(runner: Runner) -> bool:
         done, end = loop.epoch, loop.max_epochs
     loop._decide_current_val_interval()
     return done >= loop.val_begin and (done % loop.val_interval == 0 or done == end)
+
+
+def model_settings(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Place in the config -> value, of a model with its distillation.
+
+    Args:
+        cfg: as ``distill_config`` makes it, or plain.
+    """
+    written = as_written(cfg)
+    parts = {key: written[key] for key in _PARTS if key in written}
+    return {
+        place: str([*value]) if isinstance(value, (list, tuple)) else value
+        for place, value in flat(parts, _ELSEWHERE)
+        # folders can be moved
+        if isinstance(value, (int, float, str, list, tuple)) and '/' not in str(value)
+    }
+
+
+def changed_settings(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A line for the log for each place with another value."""
+    places = [place for place in {**was, **now} if was.get(place) != now.get(place)]
+    lines = [
+        f'changed since the checkpoint: {place}: {was.get(place, "not set")}, now '
+        f'{now.get(place, "not set")}'
+        for place in places[:_MOST]
+    ]
+    if len(places) > _MOST:
+        lines.append(f'changed since the checkpoint: {len(places) - _MOST} more entries of these')
+    return lines
 
 
 @HOOKS.register_module()
