@@ -5,7 +5,6 @@ from .hooks.dry_run import DryRunHook
 from .hooks.export import WeightsExportHook
 from .hooks.metrics import MetricsHook
 from .hooks.non_finite import NonFiniteHook
-from .hooks.preemption import PreemptionHook
 from .hooks.reporting import (
     DivergenceHook,
     DrawPredictionsHook,
@@ -13,7 +12,7 @@ from .hooks.reporting import (
     ThroughputHook,
 )
 from .hooks.resuming import ResumeHook, StepSeedHook, StrictLoadingHook
-from .hooks.saving import WholeCheckpointHook
+from .hooks.saving import PreemptionHook, WholeCheckpointHook
 from .loops import ResumableEpochLoop, ResumableIterLoop
 from .optimizers import AutocastOptimWrapper, ViTLayerDecayConstructor
 from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR

@@ -52,7 +52,9 @@ def silent() -> Iterator[None]:
     """Without what libraries log, print and warn of; what is raised still says it."""
     level = logging.root.manager.disable
     logging.disable(logging.ERROR)
-    # mmengine's loggers are outside of logging's list, and remember what was enabled before
+    # mmengine's loggers are outside of logging's list, and remember what was enabled before; one
+    # that is only made in the block would remember that nothing was
+    MMLogger.get_current_instance()
     own = [log for log in MMLogger._instance_dict.values() if not log.disabled]
     for log in own:
         log.disabled = True

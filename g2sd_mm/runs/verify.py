@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
-from torch import nn
 
 from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
 from ..config.parts import encoder_start, plain_model, teachers_in
-from ..devices import on_meta_device
+from ..devices import outlined
 from ..distill.teachers import build_teacher, weights_option
+from ..engine.undisturbed import silent
 from ..errors import UserError
 from ..models.backbones.base import Backbone
 from ..models.backbones.timm import TimmBackbone
@@ -103,7 +101,7 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     nothing is computed.
     """
     checks: dict[str, Check] = {}
-    trained = _model(cfg)
+    trained = _outline(lambda: MODELS.build(plain_model(cfg)))  # of a distilled config the student
     for name, teacher in teachers_in(cfg.get('distillation')).items():
         if option := weights_option(teacher):
             checks[_role(name)] = functools.partial(_check_teacher, teacher, option)
@@ -130,26 +128,7 @@ def _check_teacher(teacher: Mapping[str, Any], option: str, file: str) -> None:
         build_teacher({**teacher, option: str(Path(file).parent if Path(file).is_file() else file)})
 
 
-def _model(cfg: Config) -> nn.Module:
-    """The config's plain model: of a distilled config, the student."""
-    return _outline(lambda: MODELS.build(plain_model(cfg)))
-
-
 def _outline(build: Callable[[], Any]) -> Any:
-    """Build without memory, and without what libraries have to say of the use of a network.
-
-    Some networks of other libraries compute while they are built: those are built for real.
-    """
-    logger = MMLogger.get_current_instance()
-    level = logger.level
-    logger.setLevel('ERROR')
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            try:
-                with on_meta_device():
-                    return build()
-            except (RuntimeError, NotImplementedError):
-                return build()
-    finally:
-        logger.setLevel(level)
+    """Build without memory, and without what libraries have to say of the use of a network."""
+    with silent():
+        return outlined(build)

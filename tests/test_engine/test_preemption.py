@@ -23,9 +23,8 @@ from mmengine.hooks import EMAHook, Hook
 from g2sd_mm import preemption
 from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
-from g2sd_mm.engine.hooks import preemption as agreement
-from g2sd_mm.engine.hooks import preemption as hook_module
-from g2sd_mm.engine.hooks.preemption import Agreement
+from g2sd_mm.engine.hooks import saving as hook_module
+from g2sd_mm.engine.hooks.saving import Agreement
 from g2sd_mm.errors import Preempted
 
 from ..helpers.runs import Slope, loader, runner
@@ -278,7 +277,7 @@ def test_one_process_agrees_with_itself():
 
 def test_the_group_waits_no_longer_than_the_run_does(monkeypatch):
     made = {}
-    monkeypatch.setattr(agreement, 'is_distributed', lambda: True)
+    monkeypatch.setattr(hook_module, 'is_distributed', lambda: True)
     monkeypatch.setattr(torch.distributed, 'new_group', lambda **options: made.update(options))
     Agreement(timedelta(seconds=15))
     assert made == {'backend': 'gloo', 'timeout': timedelta(seconds=15)}

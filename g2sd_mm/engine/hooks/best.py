@@ -8,13 +8,11 @@ hold the weights that the metric was measured with.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.hooks import CheckpointHook, EarlyStoppingHook, EMAHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
@@ -90,8 +88,12 @@ def saved_deployable(runner: Runner, asking: Hook) -> State:
     }
     for hook in changing:
         hook.before_save_checkpoint(runner, checkpoint)
-    with _holding(model, checkpoint['state_dict']):
+    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    try:
+        _put(model, checkpoint['state_dict'])
         return copied(deployable(model))
+    finally:
+        _put(model, own)
 
 
 def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
@@ -106,63 +108,10 @@ def _bits(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
 
 
-@contextmanager
-def _holding(model: nn.Module, state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let a model hold other weights for a moment; afterwards it has its own, to the last bit."""
-    own = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    try:
-        _put(model, state)
-        yield
-    finally:
-        _put(model, own)
-
-
 @torch.no_grad()
 def _put(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, tensor in model.state_dict().items():
         tensor.copy_(state[name])
-
-
-@dataclass(frozen=True)
-class Watched:
-    """A metric by name, and the entry of the config that names it.
-
-    Attributes:
-        name: of the metric.
-        entry: where a person changes it.
-        option: the same for ``--cfg-options``, if it has one.
-    """
-
-    name: str
-    entry: str
-    option: str = ''
-
-    def cure(self, other: str | None) -> str:
-        """What to do if there is no such metric.
-
-        Args:
-            other: the metric with the most similar name; None if there is none at all.
-        """
-        if self.option:
-            return f'--cfg-options {self.option}={other}'  # None: no best checkpoint
-        return f'take {other} there' if other else 'leave it out'
-
-
-def watched(runner: Runner) -> Iterator[Watched]:
-    """Every metric that a run would miss at its first validation."""
-    for hook in runner.hooks:
-        if isinstance(hook, CheckpointHook) and hook.save_best:
-            for name in hook.key_indicators:
-                if name != 'auto':
-                    yield Watched(name, 'save_best', 'default_hooks.checkpoint.save_best')
-        if isinstance(hook, EarlyStoppingHook) and hook.strict:
-            yield Watched(hook.monitor, 'monitor of EarlyStoppingHook in custom_hooks')
-    schedules = runner.param_schedulers or ()
-    for schedule in schedules if isinstance(schedules, list) else ():
-        if getattr(schedule, 'need_val_args', False) and schedule.by_epoch:
-            yield Watched(
-                schedule.monitor, f'monitor of {type(schedule).__name__} in param_scheduler'
-            )
 
 
 def best_by(runner: Runner, metrics: Mapping[str, Any]) -> tuple[str, bool] | None:

@@ -9,14 +9,14 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, ValLoop, autocast
 from mmengine.structures import InstanceData
@@ -24,14 +24,14 @@ from mmengine.structures import InstanceData
 from ...checkpoints import read_weights
 from ...checkpoints.record import Record, check_record
 from ...checkpoints.write import write_weights
-from ...devices import on_meta_device
+from ...devices import outlined
 from ...errors import RunError, UserError
 from ...text import one_line
 from ..position import images_of_iteration
 from ..sharding import ShardedDataParallel
 from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
-from .best import State, best_by, copied, deployable, same, watched
+from .best import State, best_by, copied, deployable, same
 from .compile import CompileHook
 from .export import WeightsExportHook
 
@@ -206,13 +206,14 @@ def _then(error: Exception, cure: str) -> str:
 def _missing(runner: Runner, metrics: dict[str, Any]) -> str:
     """A metric that some part of the run waits for in vain, or ''."""
     given = ', '.join(metrics) or 'none at all'
-    for wanted in watched(runner):
-        if wanted.name not in metrics:
-            near = difflib.get_close_matches(wanted.name, metrics, n=1, cutoff=0.0)
-            return (
-                f'dry run: {wanted.entry} names {wanted.name!r}, and val_evaluator gives {given}: '
-                f'{wanted.cure(near[0] if near else None)}'
-            )
+    for name, entry in _awaited(runner):
+        if name not in metrics:
+            near = next(iter(difflib.get_close_matches(name, metrics, n=1, cutoff=0.0)), None)
+            if entry == 'save_best':  # with None there is no best checkpoint
+                cure = f'--cfg-options default_hooks.checkpoint.save_best={near}'
+            else:
+                cure = f'take {near} there' if near else 'leave it out'
+            return f'dry run: {entry} names {name!r}, and val_evaluator gives {given}: {cure}'
     try:
         best_by(runner, metrics)
     except ValueError:
@@ -221,6 +222,18 @@ def _missing(runner: Runner, metrics: dict[str, Any]) -> str:
             'more of it is better: --cfg-options default_hooks.checkpoint.rule=greater (or less)'
         )
     return ''
+
+
+def _awaited(runner: Runner) -> Iterator[tuple[str, str]]:
+    """Every metric that a run would miss at its first validation, and the entry that names it."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.save_best:
+            yield from ((name, 'save_best') for name in hook.key_indicators if name != 'auto')
+        if isinstance(hook, EarlyStoppingHook) and hook.strict:
+            yield hook.monitor, 'monitor of EarlyStoppingHook in custom_hooks'
+    for schedule in runner.param_schedulers or ():
+        if getattr(schedule, 'need_val_args', False) and schedule.by_epoch:
+            yield schedule.monitor, f'monitor of {type(schedule).__name__} in param_scheduler'
 
 
 def _export(runner: Runner) -> str:
@@ -252,7 +265,7 @@ def _reload(runner: Runner, state: State, record: Record) -> None:
 
 
 def _fill(network: Record, path: str) -> str:
-    """Does the file fill the network that its record describes? Without memory where that works.
+    """Does the file fill the network that its record describes?
 
     Returns why the record is not enough, as of networks that open files; nothing if it is.
     """
@@ -263,11 +276,7 @@ def _fill(network: Record, path: str) -> str:
     except UserError as error:
         return str(error)
     purpose = 'the student that weights.json describes'
-    try:
-        with on_meta_device():
-            build_student(network, path, purpose, untrained=True)
-    except (RuntimeError, NotImplementedError):  # some networks compute while they are built
-        build_student(network, path, purpose, untrained=True)
+    outlined(lambda: build_student(network, path, purpose, untrained=True))
     return ''
 
 

@@ -53,31 +53,6 @@ class Step:
         return [str(path) for s in samples or () if (path := getattr(s, 'img_path', None))]
 
 
-@dataclass(frozen=True)
-class Update:
-    """Micro-batches up to an update, and what was not finite in it.
-
-    Attributes:
-        steps: the micro-batches.
-        vetoed: 1.0 where a gradient was not finite; None where nobody looked.
-        found: 1.0 where that is so, or a loss was not finite; on the device.
-        broken: the same, for those who have to know.
-    """
-
-    steps: list[Step]
-    vetoed: Tensor | None
-    found: Tensor
-    broken: DeferredScalar
-
-    @classmethod
-    def of(cls, steps: list[Step], vetoed: Tensor | None) -> Update:
-        """Asks the device about the losses, without waiting for it."""
-        found = any_not_finite([value for step in steps for value in step.losses.values()])
-        if vetoed is not None:
-            found = torch.maximum(found, vetoed.to(found.device))
-        return cls(steps, vetoed, found, DeferredScalar(found))
-
-
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
     """Stops at the first non-finite loss or gradient, or goes on without that update.
@@ -106,8 +81,9 @@ class NonFiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Stand before the optimizer."""
         self._window: list[Step] = []
-        self._vetoed: Tensor | None = None
-        self._last: Update | None = None
+        self._vetoed: Tensor | None = None  # 1.0 where a gradient was not finite
+        # of an update: its micro-batches, the veto, and whether a gradient or a loss was not finite
+        self._last: tuple[list[Step], Tensor | None, DeferredScalar] | None = None
         self._runner, self._handles = runner, []
         self._undo = Undo(bare_model(runner))
         if not hasattr(runner.optim_wrapper, 'loss_scaler'):
@@ -147,9 +123,12 @@ class NonFiniteHook(Hook):
         self._window.append(Step(runner.iter, data_batch, losses))
         if not between_updates(runner):
             return
-        self._last, self._window = Update.of(self._window, self._vetoed), []
-        self._vetoed = None
-        self._undo.back_if(self._last.found)
+        found = any_not_finite([value for step in self._window for value in step.losses.values()])
+        if self._vetoed is not None:
+            found = torch.maximum(found, self._vetoed.to(found.device))
+        self._last = (self._window, self._vetoed, DeferredScalar(found))
+        self._window, self._vetoed = [], None
+        self._undo.back_if(found)
         if all(value.device.type == 'cpu' for value in losses.values()):
             self._settle()
 
@@ -164,10 +143,12 @@ class NonFiniteHook(Hook):
             handle.remove()
 
     def _settle(self) -> None:
-        update, self._last = self._last, None
-        if update is not None and update.broken.item():
-            vetoed = update.vetoed is not None and bool(update.vetoed.item())
-            self._judge(self._runner, update.steps, vetoed)
+        last, self._last = self._last, None
+        if last is None:
+            return
+        steps, vetoed, broken = last
+        if broken.item():
+            self._judge(self._runner, steps, vetoed is not None and bool(vetoed.item()))
 
     def _judge(self, runner: Runner, window: Sequence[Step], vetoed: bool) -> None:
         skipped = runner.message_hub.runtime_info.get('skipped_updates', 0) + 1
