@@ -32,7 +32,9 @@ from g2sd_mm.datasets.packed import pack_folder
 from g2sd_mm.distill.adapters import LevelAdapters
 from g2sd_mm.models.sizes import decoder_size, encoder_size
 from g2sd_mm.runs.data import prepare_data
-from g2sd_mm.runs.prepare import check_work_dir, make_reliable, use_mixed_precision
+from g2sd_mm.runs.prepare import use_mixed_precision
+from g2sd_mm.runs.reliable import make_reliable
+from g2sd_mm.runs.work_dir import check_work_dir
 from g2sd_mm.unexpected import account_of
 
 from .helpers.students import CONFIGS, student_folder

@@ -1,45 +1,6 @@
-"""What training needs beside models and data: parameter groups, schedules and hooks."""
+"""What training needs beside models and data: parameter groups, schedules and hooks.
 
-from .hooks.compile import CompileHook
-from .hooks.dry_run import DryRunHook
-from .hooks.export import WeightsExportHook
-from .hooks.metrics import MetricsHook
-from .hooks.non_finite import NonFiniteHook
-from .hooks.reporting import (
-    DivergenceHook,
-    DrawPredictionsHook,
-    SampleErrorHook,
-    ThroughputHook,
-)
-from .hooks.resuming import ResumeHook, StepSeedHook, StrictLoadingHook
-from .hooks.saving import PreemptionHook, WholeCheckpointHook
-from .loops import ResumableEpochLoop, ResumableIterLoop
-from .optimizers import AutocastOptimWrapper, ViTLayerDecayConstructor
-from .schedules import WarmupCosineLR, WarmupMultiStepLR, WarmupPolyLR
-from .sharding import ShardedDataParallel, ShardedRunner
+All of it is found in the registries, by its name in a config.
+"""
 
-__all__ = [
-    'AutocastOptimWrapper',
-    'CompileHook',
-    'DivergenceHook',
-    'DrawPredictionsHook',
-    'DryRunHook',
-    'MetricsHook',
-    'NonFiniteHook',
-    'PreemptionHook',
-    'ResumableEpochLoop',
-    'ResumableIterLoop',
-    'ResumeHook',
-    'SampleErrorHook',
-    'ShardedDataParallel',
-    'ShardedRunner',
-    'StepSeedHook',
-    'StrictLoadingHook',
-    'ThroughputHook',
-    'ViTLayerDecayConstructor',
-    'WarmupCosineLR',
-    'WarmupMultiStepLR',
-    'WarmupPolyLR',
-    'WeightsExportHook',
-    'WholeCheckpointHook',
-]
+from . import hooks, loops, optimizers, schedules, sharding  # noqa: F401 - they register it

@@ -10,6 +10,7 @@ import itertools
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,91 +21,21 @@ import g2sd_mm
 
 from ..agreement.weights import say
 from ..config.load import load_config
-from ..config.parts import LOADERS, add_hook, fit_sampler, innermost_datasets, teachers_in
+from ..config.parts import LOADERS, add_hook, innermost_datasets, teachers_in
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
 from ..data_layouts import Choices
 from ..distill.config import configs_of_students
-from ..engine.optimizers import MIXED, fit_wrapper, mixed_dtype
+from ..engine.optimizers import MIXED, mixed_dtype
 from ..errors import UserError
 from ..threads import enough_workers
 from .agreement import agree_for_training
 from .data import prepare_data
 from .own_data import own_data_options
+from .reliable import accumulation_of, fit_rules, make_reliable
 from .resume import find_start
-from .rules import fit_rules
-from .trackers import use_tracker
 from .verify import verify_named_files
 from .work_dir import check_work_dir, refuse_other_data, work_dir_lock
-
-#: Entry of ``reliability`` in a config -> hook that it has the arguments of.
-_ALARMS = {
-    'non_finite': 'NonFiniteHook', 'divergence': 'DivergenceHook', 'dry_run': 'DryRunHook',
-    'teacher_metric': 'TeacherMetricHook',
-}  # fmt: skip
-
-#: Schedules that have to know how many iterations make an update.
-_PER_UPDATE = ('WarmupCosineLR', 'WarmupPolyLR', 'WarmupMultiStepLR')
-
-
-def make_reliable(cfg: Config) -> None:
-    """Give a config the loop, the checkpoints and the alarms of this project, in place.
-
-    Any config: a stock one has mmengine's. What it sets of them stays as it is; ``reliability`` in
-    a config has their arguments, or None to leave one out.
-
-    Raises:
-        UserError: if ``reliability`` names an alarm that there is not, ``custom_hooks`` has
-            something else than hooks, or ``optim_wrapper`` can train nothing here.
-    """
-    settings = cfg.get('reliability') or {}
-    if unknown := set(settings) - set(_ALARMS):
-        raise UserError(
-            f'reliability has {", ".join(sorted(unknown))}: there are {", ".join(_ALARMS)}'
-        )
-    fit_wrapper(cfg.get('optim_wrapper') or {})
-    loop = cfg.train_cfg
-    if loop.pop('by_epoch', False) or loop.get('type') == 'EpochBasedTrainLoop':
-        loop['type'] = 'ResumableEpochLoop'
-    elif loop.setdefault('type', 'IterBasedTrainLoop') == 'IterBasedTrainLoop':
-        loop['type'] = 'ResumableIterLoop'
-    fit_sampler(cfg)
-    _fit_schedules(cfg)
-    defaults = {'checkpoint': dict(type='CheckpointHook', interval=1)}  # mmengine's own
-    cfg.default_hooks = {**defaults, **(cfg.get('default_hooks') or {})}
-    saving = cfg.default_hooks.checkpoint
-    if saving and saving.get('type', 'CheckpointHook') == 'CheckpointHook':
-        saving.type = 'WholeCheckpointHook'
-    for loader in (cfg.train_dataloader, cfg.get('val_dataloader')):
-        if loader and 'worker_init_fn' not in loader:
-            loader.worker_init_fn = dict(
-                type='patient_worker',
-                seed=(cfg.get('randomness') or {}).get('seed'),
-                disable_subprocess_warning=loader.pop('disable_subprocess_warning', False),
-            )
-    hooks = cfg.get('custom_hooks') or []
-    listed = isinstance(hooks, (list, tuple))
-    for hook in hooks if listed else [hooks]:
-        if not listed or not isinstance(hook, Mapping) or 'type' not in hook:
-            raise UserError(
-                f'custom_hooks has {hook!r:.80}, and takes a list of hooks, each with its type and '
-                'arguments: --cfg-options \'custom_hooks=[{"type": "EMAHook"}]\''
-            )
-    present = {hook['type'] for hook in hooks}
-    for name, hook in _ALARMS.items():
-        if hook not in present and settings.get(name, {}) is not None:
-            add_hook(cfg, hook, **settings.get(name, {}))
-    add_hook(cfg, 'PreemptionHook')
-
-
-def _fit_schedules(cfg: Config) -> None:
-    """Rates change between updates alone, however many iterations make one; in place."""
-    schedules = cfg.get('param_scheduler') or ()
-    counts = _accumulation(cfg)
-    for schedule in [schedules] if 'type' in schedules else schedules:
-        if isinstance(schedule, dict) and schedule.get('type') in _PER_UPDATE:
-            schedule['accumulation'] = counts
-
 
 _RUNS = itertools.count(1)
 _TRAINING_ONLY = (
@@ -291,6 +222,46 @@ def use_mixed_precision(cfg: Config) -> None:
         teacher.setdefault('dtype', dtype)
 
 
+#: Option of ``tools/train.py``, and package that it needs -> mmengine's backend.
+_BACKENDS = {
+    'tensorboard': 'TensorboardVisBackend',
+    'mlflow': 'MLflowVisBackend',
+    'wandb': 'WandbVisBackend',
+}
+
+
+def use_tracker(cfg: Config, name: str) -> None:
+    """Write scalars for TensorBoard, MLflow or Weights & Biases too, in place.
+
+    They go below the work dir unless the tracker's own variables (``MLFLOW_TRACKING_URI``,
+    ``WANDB_MODE``, ...) say otherwise; Weights & Biases is offline unless they do.
+
+    Raises:
+        UserError: if its package is not installed.
+    """
+    if find_spec(name) is None:
+        raise UserError(
+            f'--{name} needs the {name} package: pip install {name}. Without it the same scalars '
+            'are in vis_data/scalars.json of the work dir, one JSON object a line, and '
+            'tools/watch.py draws them'
+        )
+    settings: dict[str, Any] = {}
+    if name == 'mlflow' and not os.environ.get('MLFLOW_TRACKING_URI'):
+        settings['tracking_uri'] = (Path(cfg.work_dir).absolute() / 'mlruns').as_uri()
+        # MLflow 3 wants to be told that files will do
+        os.environ.setdefault('MLFLOW_ALLOW_FILE_STORE', 'true')
+    if name == 'mlflow':
+        settings['exp_name'] = Path(cfg.work_dir).name
+        # a pipeline is longer than a parameter may be; the whole config is kept as a file
+        settings['tracked_config_keys'] = ('train_cfg', 'randomness')
+    if name == 'wandb' and not os.environ.get('WANDB_MODE'):
+        mode = 'online' if os.environ.get('WANDB_API_KEY') else 'offline'
+        settings['init_kwargs'] = dict(mode=mode, name=Path(cfg.work_dir).name)
+    cfg.setdefault('visualizer', dict(type='Visualizer'))  # mmengine's own
+    known = cfg.visualizer.get('vis_backends') or [dict(type='LocalVisBackend')]
+    cfg.visualizer.vis_backends = [*known, dict(type=_BACKENDS[name], **settings)]
+
+
 def use_strict_loading(cfg: Config) -> None:
     """Load ``load_from`` by our own rules, and check a resumed checkpoint by them, in place.
 
@@ -371,7 +342,7 @@ def scale_rate(cfg: Config, path: str) -> list[str]:
             '--cfg-options auto_scale_lr.base_batch_size=N, the images of an iteration of all '
             'processes'
         )
-    recipe, now = _accumulation(Config.fromfile(find_config(path))), _accumulation(cfg)
+    recipe, now = accumulation_of(Config.fromfile(find_config(path))), accumulation_of(cfg)
     scaled = base * recipe / now
     fitted = int(scaled) if scaled == int(scaled) else scaled
     cfg.auto_scale_lr = dict(settings, enable=True, base_batch_size=fitted)
@@ -381,7 +352,3 @@ def scale_rate(cfg: Config, path: str) -> list[str]:
         f'--auto-scale-lr counts the images of an update: the recipe has {base} x {recipe} '
         f'accumulated, so {fitted} x {now} here'
     ]
-
-
-def _accumulation(cfg: Config) -> int:
-    return (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)

@@ -15,7 +15,7 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from benchmarks.faults.tasks import data_in, make_tasks
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.record import read_sidecar
-from g2sd_mm.engine import WeightsExportHook
+from g2sd_mm.engine.hooks.export import WeightsExportHook
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs.test import evaluate
 from g2sd_mm.runs.train import train

@@ -11,10 +11,9 @@ import torch
 from benchmarks.speed.batches import random_batch
 from benchmarks.speed.formulation import Formulation
 from benchmarks.speed.stages import STAGES
-from g2sd_mm.engine import CompileHook
 from g2sd_mm.engine.hooks import compile as compiling
 from g2sd_mm.engine.hooks import compile as hook_module
-from g2sd_mm.engine.hooks.compile import compile_blocks, run_plainly, why_not
+from g2sd_mm.engine.hooks.compile import CompileHook, compile_blocks, run_plainly, why_not
 from g2sd_mm.models.vit import Block
 from g2sd_mm.seeding import seed_everything
 

@@ -23,8 +23,8 @@ from benchmarks.faults.children import Run
 from benchmarks.faults.compare import differences
 from benchmarks.faults.tasks import data_in, make_tasks, quick_folder
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.engine import DryRunHook
 from g2sd_mm.engine.hooks import dry_run
+from g2sd_mm.engine.hooks.dry_run import DryRunHook
 from g2sd_mm.engine.undisturbed import borrowed, silent, single_process, undisturbed
 from g2sd_mm.errors import DataError, RunError, UserError
 from g2sd_mm.runs.train import train

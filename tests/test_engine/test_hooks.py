@@ -14,14 +14,12 @@ from mmengine.config import Config
 
 from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.checkpoints.record import read_sidecar
-from g2sd_mm.engine import (
-    SampleErrorHook,
-    StepSeedHook,
-    WeightsExportHook,
-)
 from g2sd_mm.engine.hooks import export
 from g2sd_mm.engine.hooks import reporting as samples
 from g2sd_mm.engine.hooks import resuming as seeding
+from g2sd_mm.engine.hooks.export import WeightsExportHook
+from g2sd_mm.engine.hooks.reporting import SampleErrorHook
+from g2sd_mm.engine.hooks.resuming import StepSeedHook
 from g2sd_mm.errors import DataError
 from g2sd_mm.provenance import file_digest
 

@@ -10,7 +10,8 @@ from mmengine.hooks import Hook
 from torch.utils.data import DataLoader
 
 from g2sd_mm.datasets import SeededSampler
-from g2sd_mm.engine import ResumableEpochLoop, ResumeHook
+from g2sd_mm.engine.hooks.resuming import ResumeHook
+from g2sd_mm.engine.loops import ResumableEpochLoop
 from g2sd_mm.errors import UserError
 
 from ..helpers.runs import Slope, runner

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from g2sd_mm.engine import NonFiniteHook
 from g2sd_mm.engine.failure_dump import read_bundle
+from g2sd_mm.engine.hooks.non_finite import NonFiniteHook
 from g2sd_mm.engine.tensors import all_finite, tensors_in
 from g2sd_mm.errors import RunError
 

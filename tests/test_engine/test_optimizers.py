@@ -9,8 +9,8 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from g2sd_mm.engine import ViTLayerDecayConstructor
 from g2sd_mm.engine.optimizers import (
+    ViTLayerDecayConstructor,
     check_clipping,
     fit_wrapper,
     layer_decay_scale,

@@ -12,11 +12,16 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
-from g2sd_mm.engine import DivergenceHook, DrawPredictionsHook
 from g2sd_mm.engine.fitting import units_of
 from g2sd_mm.engine.hooks import reporting
 from g2sd_mm.engine.hooks.console import _schedule
-from g2sd_mm.engine.hooks.reporting import AgreementHook, ThroughputHook, seen_size
+from g2sd_mm.engine.hooks.reporting import (
+    AgreementHook,
+    DivergenceHook,
+    DrawPredictionsHook,
+    ThroughputHook,
+    seen_size,
+)
 from g2sd_mm.engine.position import images_of_iteration
 
 from ..helpers.runs import loader, runner

@@ -10,8 +10,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 
 from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
-from g2sd_mm.engine import WholeCheckpointHook
-from g2sd_mm.engine.hooks.saving import WholeFileBackend
+from g2sd_mm.engine.hooks.saving import WholeCheckpointHook, WholeFileBackend
 
 from ..helpers.runs import Slope, runner
 

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.engine import ViTLayerDecayConstructor
+from g2sd_mm.engine.optimizers import ViTLayerDecayConstructor
 from g2sd_mm.models.backbones import TimmBackbone
 
 from ..helpers.toys import autoencoder, images, refused, save, words

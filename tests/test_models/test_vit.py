@@ -11,7 +11,7 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from g2sd_mm.engine import ViTLayerDecayConstructor
+from g2sd_mm.engine.optimizers import ViTLayerDecayConstructor
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.positions import resize_positions
 from g2sd_mm.models.vit import Attention, Block, PatchEmbed, VisionTransformer, init_linears

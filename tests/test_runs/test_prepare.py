@@ -16,7 +16,6 @@ from g2sd_mm.config.load import load_config
 from g2sd_mm.errors import UserError
 from g2sd_mm.runs import data
 from g2sd_mm.runs import prepare as fit
-from g2sd_mm.runs import trackers as scalars
 from g2sd_mm.runs.data import prepare_data
 from g2sd_mm.runs.prepare import scale_rate
 from g2sd_mm.runs.train import train
@@ -268,20 +267,20 @@ def backends() -> Config:
 
 
 def test_tensorboard_is_written_beside_the_json_lines(monkeypatch):
-    monkeypatch.setattr(scalars, 'find_spec', lambda name: object())
+    monkeypatch.setattr(fit, 'find_spec', lambda name: object())
     cfg = backends()
-    scalars.use_tracker(cfg, 'tensorboard')
+    fit.use_tracker(cfg, 'tensorboard')
     assert [b['type'] for b in cfg.visualizer.vis_backends] == ['A', 'TensorboardVisBackend']
     stock = Config(dict())
-    scalars.use_tracker(stock, 'tensorboard')
+    fit.use_tracker(stock, 'tensorboard')
     kept = [backend['type'] for backend in stock.visualizer.vis_backends]
     assert kept == ['LocalVisBackend', 'TensorboardVisBackend']
 
 
 def test_without_tensorboard_one_line_says_what_to_do(monkeypatch):
-    monkeypatch.setattr(scalars, 'find_spec', lambda name: None)
+    monkeypatch.setattr(fit, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=toys.words('pip install tensorboard', 'scalars.json')):
-        scalars.use_tracker(backends(), 'tensorboard')
+        fit.use_tracker(backends(), 'tensorboard')
 
 
 class Writer:
@@ -304,7 +303,7 @@ class Writer:
 
 def test_images_a_second_are_in_every_line_and_in_tensorboard(tmp_path, monkeypatch, image_data):
     monkeypatch.setenv('G2SD_DATA', str(image_data))
-    monkeypatch.setattr(scalars, 'find_spec', lambda name: object())
+    monkeypatch.setattr(fit, 'find_spec', lambda name: object())
     fake = ModuleType('torch.utils.tensorboard')
     fake.SummaryWriter = Writer
     monkeypatch.setitem(sys.modules, 'torch.utils.tensorboard', fake)
@@ -334,10 +333,10 @@ def test_other_trackers_write_below_the_work_dir_unless_told_otherwise(name, mon
     for variable in ('MLFLOW_TRACKING_URI', 'WANDB_MODE', 'WANDB_API_KEY'):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
-    monkeypatch.setattr(scalars, 'find_spec', lambda name: object())
+    monkeypatch.setattr(fit, 'find_spec', lambda name: object())
     cfg = backends()
     cfg.work_dir = 'work_dirs/vitb_cls'
-    scalars.use_tracker(cfg, name)
+    fit.use_tracker(cfg, name)
     (_, backend) = cfg.visualizer.vis_backends
     if name == 'mlflow':
         assert backend.tracking_uri.startswith('file://')
@@ -348,11 +347,11 @@ def test_other_trackers_write_below_the_work_dir_unless_told_otherwise(name, mon
         monkeypatch.setenv('WANDB_MODE', 'online')
     again = backends()
     again.work_dir = cfg.work_dir
-    scalars.use_tracker(again, name)
+    fit.use_tracker(again, name)
     assert not {'tracking_uri', 'init_kwargs'} & set(again.visualizer.vis_backends[1])
-    monkeypatch.setattr(scalars, 'find_spec', lambda name: None)
+    monkeypatch.setattr(fit, 'find_spec', lambda name: None)
     with pytest.raises(UserError, match=toys.words(f'pip install {name}', 'tools/watch.py')):
-        scalars.use_tracker(backends(), name)
+        fit.use_tracker(backends(), name)
 
 
 @pytest.mark.parametrize('name', ['mlflow', 'wandb'])
@@ -362,7 +361,7 @@ def test_trackers_keep_scalars_without_a_network(name, tmp_path, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv('MLFLOW_ALLOW_FILE_STORE', 'true')
     cfg = Config(dict(work_dir=str(tmp_path / 'run')))
-    scalars.use_tracker(cfg, name)
+    fit.use_tracker(cfg, name)
     settings = dict(cfg.visualizer.vis_backends[1])
     backend = VISBACKENDS.build(dict(settings, save_dir=str(tmp_path / 'run')))
     backend.add_config(Config(dict(cfg, train_cfg=dict(max_epochs=1), randomness=dict(seed=0))))

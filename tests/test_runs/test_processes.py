@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import DataLoader
 
-from g2sd_mm.engine import ShardedRunner
+from g2sd_mm.engine.sharding import ShardedRunner
 from g2sd_mm.errors import Preempted, UserError
 from g2sd_mm.runs.processes import (
     build_runner,

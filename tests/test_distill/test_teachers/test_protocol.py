@@ -17,7 +17,7 @@ from g2sd_mm.distill.teachers import build_teacher
 from g2sd_mm.distill.teachers.images import Pixels, student_pixels
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
-from g2sd_mm.engine import ViTLayerDecayConstructor
+from g2sd_mm.engine.optimizers import ViTLayerDecayConstructor
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MAEPretraining
 from g2sd_mm.models.masking import random_masking
