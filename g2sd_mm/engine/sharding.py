@@ -7,6 +7,7 @@ sharded run is one of a run on a single GPU.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,8 +68,9 @@ class ShardedDataParallel(nn.Module):
             for block in (m for m in network.modules() if isinstance(m, Block)):
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)
         fully_shard(self, mesh=mesh, reshard_after_forward=True)
-        for network in networks:
-            _save_and_load_whole(network)
+        for part in itertools.chain.from_iterable(network.modules() for network in networks):
+            part.register_state_dict_post_hook(_gather_own)
+            part.register_load_state_dict_pre_hook(_part_own)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own."""
@@ -138,12 +140,6 @@ def _with_sharded_moments(optimizer: Optimizer, state: dict[str, Any]) -> dict[s
                 name: _part(value, parameter) for name, value in moments[number].items()
             }
     return {**state, 'state': moments}
-
-
-def _save_and_load_whole(network: nn.Module) -> None:
-    for module in network.modules():
-        module.register_state_dict_post_hook(_gather_own)
-        module.register_load_state_dict_pre_hook(_part_own)
 
 
 def _gather_own(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

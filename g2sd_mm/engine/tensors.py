@@ -73,15 +73,13 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
     return not any_not_finite(tensors).item()
 
 
-def is_constant(answer: Any, tolerance: float = 1e-6) -> bool:
+def is_constant(answer: Any) -> bool:
     """Whether tensors [B, ...] in any nesting are the same for all B > 1 samples.
 
-    Args:
-        answer: tensors, lists, tuples or dicts of them.
-        tolerance: largest difference to the first sample, over the largest magnitude, that counts
-            as none. Numbers that are not finite are an answer to nothing: constant.
+    Up to a millionth of the largest magnitude counts as no difference. Numbers that are not finite
+    are an answer to nothing: constant.
     """
     tensors = [tensor for tensor in tensors_in(answer) if tensor.ndim > 1 and len(tensor) > 1]
     return bool(tensors) and all(
-        not bool((t - t[:1]).abs().max() > tolerance * t.abs().max()) for t in tensors
+        not bool((t - t[:1]).abs().max() > 1e-6 * t.abs().max()) for t in tensors
     )

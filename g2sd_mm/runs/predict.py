@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection
 from contextlib import ExitStack
@@ -37,12 +38,10 @@ class Report:
 
     images: how many were predicted.
     failed: what is wrong with the others, a line each.
-    entries: of ``predictions.json``, if they were asked for.
     """
 
     images: int
     failed: tuple[str, ...]
-    entries: tuple[dict[str, Any], ...] = ()
 
 
 def predict_into(
@@ -58,7 +57,6 @@ def predict_into(
     every: int = 1,
     coco_ids: str | Path | None = None,
     progress: bool = False,
-    keep: bool = False,
 ) -> Report:
     """Predict on many pictures; what cannot be read is reported, and the others are predicted.
 
@@ -76,7 +74,6 @@ def predict_into(
         batch_size, tile, progress: see :meth:`~g2sd_mm.students.student.Student.predict`.
         every: of a video, each so-many-th frame.
         coco_ids: COCO annotations whose ids of images and categories the results get.
-        keep: give the entries too.
 
     Raises:
         UserError: before anything is predicted, if a path leads nowhere or an option does not fit;
@@ -110,13 +107,13 @@ def predict_into(
         return entry, drawn if item.video else None, sample.ori_shape
 
     earlier = Earlier(folder)
-    number, failed, kept = 0, [], []
+    number, failed = 0, []
     with ExitStack() as stack:
         json_file = stack.enter_context(JsonFile(folder / 'predictions.json'))
         csv_file = None
         if 'csv' in save:
             csv_file = stack.enter_context(CsvFile(folder / 'predictions.csv', student.task))
-        videos = stack.enter_context(VideoFiles(folder, every))
+        stack.callback((videos := VideoFiles(folder, every)).close)
         if coco:
             stack.enter_context(coco)
         results = predictions(
@@ -138,8 +135,6 @@ def predict_into(
             json_file.add(entry)
             if csv_file:
                 csv_file.add(entry)
-            if keep:
-                kept.append(entry)
     if left := earlier.left():
         print_log(
             f'{folder} has files of an earlier prediction too, which are not in predictions.json: '
@@ -149,7 +144,7 @@ def predict_into(
         )
     if failed and len(failed) == number:
         raise UserError(f'no picture could be predicted: {some(failed)}')
-    return Report(number - len(failed), tuple(failed), tuple(kept))
+    return Report(number - len(failed), tuple(failed))
 
 
 def check(report: Report, out_dir: str | Path) -> None:
@@ -210,7 +205,8 @@ def infer(
     student = student_for(checkpoint, config, options, device)
     report = predict_into(
         student, list(images), out_dir, save=save, threshold=threshold, legend=legend,
-        progress=progress, keep=True,
+        progress=progress,
     )  # fmt: skip
     check(report, out_dir)
-    return list(report.entries)
+    entries: list[dict[str, Any]] = json.loads((Path(out_dir) / 'predictions.json').read_bytes())
+    return entries

@@ -223,9 +223,6 @@ class VideoFiles:
         self.writer: cv2.VideoWriter | None = None
         self.path: Path | None = None
 
-    def __enter__(self) -> VideoFiles:
-        return self
-
     def add(self, video: Path, number: int, frame: np.ndarray, first: bool = False) -> None:
         """The next drawn frame of a video, RGB; ``number`` is of its picture.
 
@@ -235,7 +232,7 @@ class VideoFiles:
             UserError: if OpenCV cannot write it.
         """
         if first or video != self.path:
-            self._close()
+            self.close()
             capture = open_video(video)
             rate = capture.get(cv2.CAP_PROP_FPS) or _RATE
             capture.release()
@@ -250,10 +247,8 @@ class VideoFiles:
         assert self.writer is not None
         self.writer.write(np.ascontiguousarray(frame[..., ::-1]))
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the video that is being written, if there is one."""
         if self.writer is not None:
             self.writer.release()
         self.writer = self.path = None
-
-    def __exit__(self, *_: object) -> None:
-        self._close()

@@ -31,7 +31,7 @@ PROGRESS = 'progress.json'
 #: In a work dir: pictures of what its run predicted at the last validation.
 LAST_PREDICTIONS = 'last_predictions'
 _SHOWN = 'shown'  # of a log record: it is for the terminal, and not for the file
-_WINDOW = 50  # steps whose mean counts
+WINDOW = 50  # steps whose mean counts
 
 
 def shorten(logger: logging.Logger) -> None:
@@ -139,7 +139,7 @@ def progress(runner: Runner, done: int, seconds: float, since: int) -> dict[str,
 
     def mean(name: str) -> float | None:
         known = hub.log_scalars.get(f'train/{name}')
-        return float(known.mean(_WINDOW)) if known is not None and known.data[0].size else None
+        return float(known.mean(WINDOW)) if known is not None and known.data[0].size else None
 
     step, wait = mean('time'), mean('data_time')
     return {
@@ -201,8 +201,9 @@ def about(runner: Runner, threads: str) -> Iterator[tuple[str, str]]:
     images = len(runner.train_dataloader.dataset)
     places = [str(part.get('data_root') or '.') for part in
               innermost_datasets(cfg.train_dataloader.dataset)]  # fmt: skip
-    validated = f', {len(runner.val_dataloader.dataset):,} for validation' if _validates(runner) \
-        else ''  # fmt: skip
+    validated = ''
+    if runner.val_loop is not None:
+        validated = f', {len(runner.val_dataloader.dataset):,} for validation'
     yield 'data', f'{images:,} training images in {", ".join(dict.fromkeys(places))}{validated}'
     teachers = [f'teacher {_parameters(part) / 1e6:.2f} M' for part in frozen_networks(model)]
     yield 'model', ', '.join([
@@ -260,10 +261,6 @@ def base_rate(runner: Runner) -> float | None:
         taken = images_of_iteration(runner.train_dataloader) * runner.world_size
         rate *= taken / scaling['base_batch_size']
     return rate
-
-
-def _validates(runner: Runner) -> bool:
-    return runner.val_loop is not None
 
 
 def _log_file(runner: Runner) -> str:
