@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,9 @@ def share_statistics(runner: Runner) -> None:
     if get_world_size() == 1:
         return
     averaged = [hook.ema_model for hook in runner.hooks if isinstance(hook, EMAHook)]
-    own = list(_measured([bare_model(runner), *averaged]))
+    models = [bare_model(runner), *averaged]
+    # counts are the same everywhere
+    own = [b for model in models for b in running_statistics(model) if b.is_floating_point()]
     if not own:
         return
     # in float64 the mean of equal numbers is that number: sharing once more changes nothing
@@ -83,9 +85,3 @@ def _fill(buffers: Sequence[Tensor], flat: Tensor) -> None:
     torch._foreach_copy_(
         list(buffers), [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)]
     )
-
-
-def _measured(models: Iterable[nn.Module]) -> Iterable[Tensor]:
-    """Means and variances; counts are the same everywhere."""
-    for model in models:
-        yield from (b for b in running_statistics(model) if b.is_floating_point())

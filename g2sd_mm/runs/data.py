@@ -69,7 +69,12 @@ def prepare_data(cfg: Config, loaders: tuple[str, ...]) -> list[str]:
 def find_data(cfg: Config, loaders: tuple[str, ...]) -> None:
     """The part of :func:`prepare_data` that looks into no annotation."""
     try:
-        _prepare(cfg, loaders)
+        if cfg.get('shapes'):
+            ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
+        for name in filter(cfg.get, loaders):
+            _check_wrappers(cfg, name)
+            for dataset in innermost_datasets(cfg[name].dataset):
+                _check_dataset(dataset, cfg, name == TRAINING)
     except UserError:
         raise
     except UNFIT as error:
@@ -77,16 +82,6 @@ def find_data(cfg: Config, loaders: tuple[str, ...]) -> None:
         raise UserError(
             f'the config describes no data in {entries}: {one_line(error)}'
         ) from error
-
-
-def _prepare(cfg: Config, loaders: tuple[str, ...]) -> None:
-    if cfg.get('shapes'):
-        ensure_shapes(Path(data_folder()) / 'shapes', **cfg.shapes)
-    for name in loaders:
-        if cfg.get(name):
-            _check_wrappers(cfg, name)
-            for dataset in innermost_datasets(cfg[name].dataset):
-                _check_dataset(dataset, cfg, name == TRAINING)
 
 
 def _check_wrappers(cfg: Config, loader: str) -> None:

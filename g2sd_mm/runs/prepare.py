@@ -131,7 +131,8 @@ def prepare_test(
 ) -> Config:
     """A config as it will be tested: without what only training needs.
 
-    Args are those of :func:`g2sd_mm.runs.test.evaluate`.
+    Args are those of ``tools/test.py``; ``data`` is a config whose test data and metric replace the
+    config's.
 
     Raises:
         UserError: if the config has nothing to test, or both kinds of other data are asked for.

@@ -9,7 +9,6 @@ from typing import Any
 from mmengine.dist import is_main_process
 
 from ..checkpoints.fill import fill
-from ..data_layouts import Choices
 from ..students.load import fit_to_weights
 from .agreement import agree_for_test
 from .prepare import prepare_test
@@ -22,18 +21,14 @@ def evaluate(
     options: dict[str, Any] | None = None,
     work_dir: str | None = None,
     out: str | None = None,
-    show_dir: str | None = None,
-    tta: bool = False,
     launcher: str = 'none',
-    runs: str = 'work_dirs',
-    data: str | None = None,
     verbose: bool = False,
-    data_root: str | None = None,
-    choices: Choices | None = None,
+    **prepared: Any,
 ) -> dict[str, float]:
-    """Evaluate weights in this process; the function behind the command.
+    """Evaluate weights in this process; the function behind ``tools/test.py``.
 
-    Args are the command's; ``data`` is a config whose test data and metric replace the config's.
+    Args are the command's; those that are not named here go to
+    :func:`~g2sd_mm.runs.prepare.prepare_test`.
 
     Returns:
         metrics by name, as the evaluator calls them.
@@ -42,7 +37,7 @@ def evaluate(
         UserError: if the config has nothing to test.
         CheckpointError: if the file does not fit the student exactly.
     """
-    cfg = prepare_test(config, options, work_dir, show_dir, tta, runs, data, data_root, choices)
+    cfg = prepare_test(config, options, work_dir, **prepared)
     fit_to_weights(cfg, checkpoint)
     agree_for_test(cfg, checkpoint, config)
     start_processes(cfg, launcher)

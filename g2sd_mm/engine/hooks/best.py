@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -62,6 +63,15 @@ def deployable(model: nn.Module) -> State:
 def copied(state: Mapping[str, Tensor]) -> State:
     """The same tensors on the CPU, unaffected by what training does to the model's."""
     return {name: tensor.detach().to('cpu', copy=True) for name, tensor in state.items()}
+
+
+def deployable_now(runner: Runner) -> State:
+    """The deployable weights of this moment, on the CPU; only the first process gets them.
+
+    To be called by all of them: the parts of a sharded model are gathered.
+    """
+    sharded = isinstance(runner.model, ShardedDataParallel)
+    return copied(deployable(bare_model(runner))) if sharded or is_main_process() else {}
 
 
 def saved_deployable(runner: Runner, asking: Hook) -> State:

@@ -31,7 +31,7 @@ from ..position import images_of_iteration
 from ..sharding import ShardedDataParallel
 from ..undisturbed import borrowed, silent, single_process, undisturbed
 from .access import bare_model
-from .best import State, best_by, copied, deployable, same
+from .best import State, best_by, deployable_now, same
 from .compile import CompileHook
 from .export import WeightsExportHook
 
@@ -241,9 +241,7 @@ def _export(runner: Runner) -> str:
     hook = next((h for h in runner.hooks if isinstance(h, WeightsExportHook)), None)
     if hook is None:
         return ''
-    sharded = isinstance(runner.model, ShardedDataParallel)
-    # by all processes: the parts of a sharded model are gathered
-    state = copied(deployable(bare_model(runner))) if sharded or is_main_process() else {}
+    state = deployable_now(runner)
     _by_the_first(lambda: _reload(runner, state, hook._record(runner, runner.iter)))
     return 'weights.pth can be read again'
 

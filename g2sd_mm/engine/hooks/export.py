@@ -31,7 +31,7 @@ from ...version import __version__
 from ..running_statistics import share_statistics
 from ..sharding import ShardedDataParallel
 from .access import about_teachers, bare_model, resumed_here
-from .best import State, best_by, check_averaging, copied, deployable, same, saved_deployable
+from .best import State, best_by, check_averaging, deployable_now, same, saved_deployable
 from .reporting import seen_size
 
 
@@ -98,7 +98,7 @@ class WeightsExportHook(Hook):
         (A hook that lets a second network run over the same data does so afterwards.)
         """
         if self._state is None and self.end_of_epoch(runner.val_dataloader, batch_idx):
-            self._state = self._copy(runner)
+            self._state = deployable_now(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keep the best weights, by the metric of ``save_best`` if the config has one."""
@@ -150,12 +150,6 @@ class WeightsExportHook(Hook):
                 'them for validation and not in before_save_checkpoint. weights.pth and '
                 'best_weights.pth hold those that are validated; take no student out of other files'
             )
-
-    def _copy(self, runner: Runner) -> State:
-        """The deployable weights that the model has now; only the first process needs them."""
-        if isinstance(runner.model, ShardedDataParallel) or is_main_process():
-            return copied(deployable(bare_model(runner)))  # by all ranks: parts are gathered
-        return {}
 
     def _write(self, runner: Runner, name: str, metrics: dict[str, float]) -> None:
         model = bare_model(runner)
