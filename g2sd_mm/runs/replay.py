@@ -79,7 +79,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)
-        said = ', '.join(f'{name}={float(value):.4g}' for name, value in terms.items())
+        said = ', '.join(f'{name}={value.item():.4g}' for name, value in terms.items())
         lines.append(f'step {number + 1}: {said}')
         if first:
             lines.append(f'the first module that gives a number that is not finite: {first[0]}')
