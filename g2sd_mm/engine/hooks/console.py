@@ -31,7 +31,7 @@ PROGRESS = 'progress.json'
 #: In a work dir: pictures of what its run predicted at the last validation.
 LAST_PREDICTIONS = 'last_predictions'
 _SHOWN = 'shown'  # of a log record: it is for the terminal, and not for the file
-WINDOW = 50  # steps whose mean counts
+_WINDOW = 50  # steps whose mean counts
 
 
 def shorten(logger: logging.Logger) -> None:
@@ -139,7 +139,7 @@ def progress(runner: Runner, done: int, seconds: float, since: int) -> dict[str,
 
     def mean(name: str) -> float | None:
         known = hub.log_scalars.get(f'train/{name}')
-        return float(known.mean(WINDOW)) if known is not None and known.data[0].size else None
+        return float(known.mean(_WINDOW)) if known is not None and known.data[0].size else None
 
     step, wait = mean('time'), mean('data_time')
     return {

@@ -25,7 +25,7 @@ from ...tasks.drawing import draw_sample
 from ...text import one_line
 from ..position import images_of_iteration
 from .access import bare_model
-from .console import LAST_PREDICTIONS, WINDOW
+from .console import LAST_PREDICTIONS
 
 
 @HOOKS.register_module()
@@ -72,9 +72,15 @@ class ThroughputHook(Hook):
     """Adds the scalar ``images_per_second``: of all processes, reading included.
 
     It needs the ``IterTimerHook``, which measures.
+
+    Args:
+        window: steps whose mean time counts.
     """
 
     priority = 'NORMAL'  # behind the timer, which is one of the default hooks; before the logger
+
+    def __init__(self, window: int = 50) -> None:
+        self.window = window
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -83,7 +89,7 @@ class ThroughputHook(Hook):
         hub = runner.message_hub
         if 'train/time' not in hub.log_scalars:
             return
-        seconds = hub.get_scalar('train/time').mean(WINDOW)
+        seconds = hub.get_scalar('train/time').mean(self.window)
         images = images_of_iteration(runner.train_dataloader) * get_world_size()
         hub.update_scalar('train/images_per_second', images / max(float(seconds), 1e-9))
 
