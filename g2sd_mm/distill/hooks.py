@@ -54,7 +54,7 @@ class DistillationHook(Hook):
                 f'DistillationHook needs a model with a loss(inputs, data_samples) method, as all '
                 f'of mmpretrain, mmdet and mmseg have; {type(model).__name__} has none'
             )
-        self._distillation = distillation = Distillation(model, **self._block)
+        self.distillation = distillation = Distillation(model, **self._block)
         if kept := [name for name, loss in distillation.losses.items() if loss.state_dict()]:
             raise ConfigError(
                 f'DistillationHook cannot do losses.{", losses.".join(kept)}: what a loss learns '
@@ -74,12 +74,12 @@ class DistillationHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Tell the losses' warm-ups how many updates there were."""
-        self._distillation.update = updates_so_far(runner)
+        self.distillation.update = updates_so_far(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Leave the model as it was."""
         del self._model.loss  # the wrapper; the class's own method shows again
-        self._distillation.student_taps.remove()
+        self.distillation.student_taps.remove()
 
 
 @HOOKS.register_module()

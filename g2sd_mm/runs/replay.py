@@ -16,7 +16,7 @@ import g2sd_mm
 from ..checkpoints import CheckpointError
 from ..checkpoints.load import compare
 from ..config.load import load_config
-from ..distill.hooks import distillations_of
+from ..distill.hooks import DistillationHook, distillations_of
 from ..engine.failure_dump import read_bundle
 from ..engine.hooks.access import bare_model, frozen_networks
 from ..engine.tensors import all_finite, tensors_in
@@ -50,7 +50,8 @@ def replay(
 
 def _build(cfg: Config, folder: str, config: str) -> Runner:
     cfg.work_dir, cfg.log_level, cfg.resume, cfg.load_from = folder, 'ERROR', False, None
-    cfg.custom_hooks = []
+    hooks = cfg.get('custom_hooks') or []
+    cfg.custom_hooks = [hook for hook in hooks if hook.get('type') == DistillationHook.__name__]
     name_run(cfg, config)
     runner = Runner.from_cfg(cfg)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
@@ -69,12 +70,15 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
     if broken := [name for name, p in model.named_parameters() if not all_finite([p])]:
         return f'not finite before the step: {some(broken)}'
     model.train()
+    added = [hook for hook in runner.hooks if isinstance(hook, DistillationHook)]
+    for hook in added:
+        hook.before_train(runner)
     lines = []
     for number, updates, batch, files in zip(
         content['steps'], content['updates'], content['batches'], content['files'], strict=True
     ):
         seed_everything(content['seed'], number, content['rank'])
-        for distillation in distillations_of(model):
+        for distillation in (*distillations_of(model), *(hook.distillation for hook in added)):
             distillation.update, distillation.seed = updates, content['seed']
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')

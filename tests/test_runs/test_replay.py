@@ -17,7 +17,7 @@ from g2sd_mm.runs.replay import replay
 from g2sd_mm.runs.train import train
 
 from ..helpers import imagenet
-from ..helpers.toys import autoencoder, save, words
+from ..helpers.toys import autoencoder, classifier, classifier_cfg, save, words
 
 
 @MODELS.register_module(force=True)
@@ -124,6 +124,28 @@ def test_teachers_are_left_out_as_in_the_run(failed, monkeypatch):
     monkeypatch.setattr(SpecificDistiller, 'losses', spy)
     again(folder)
     assert drawn == [(3, 2)]
+
+
+@MODELS.register_module(force=True)
+class Exploding(torch.nn.Module):
+    def forward(self, student, teacher):
+        return (student - teacher).square().sum() * math.inf
+
+
+def test_losses_that_a_hook_adds_are_there(image_data, tmp_path, monkeypatch):
+    monkeypatch.setenv('G2SD_DATA', str(image_data))
+    taught = dict(config=dict(model=classifier_cfg(dim=24)),
+                  checkpoint=save(tmp_path / 'teacher.pth', classifier(dim=24)))  # fmt: skip
+    loss = dict(type='Exploding', tap='logits')
+    hook = dict(type='DistillationHook', teacher=taught, taps=dict(logits='head.fc'),
+                losses=dict(loss_bad=loss))  # fmt: skip
+    options = imagenet.plain('demo-student', custom_hooks=[hook])
+    options['model.backbone.init_cfg'] = None
+    with pytest.raises(RunError, match='at step 1'):
+        train(imagenet.path('g2sd_vits_cls_nosd'), options, str(tmp_path))
+    config = str(tmp_path / 'g2sd_vits_cls_nosd.py')
+    said = replay(config, str(tmp_path / 'non_finite_1_rank0.pth'))
+    assert 'loss_bad=inf' in said and 'a loss is not' in said
 
 
 def test_a_step_that_is_finite_here_says_so(failed, monkeypatch):
