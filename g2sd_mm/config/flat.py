@@ -9,15 +9,16 @@ from typing import Any
 
 def as_written(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """A config with student and distillation apart again, which ``distill_config`` makes one model
-    of: a distilled run and a plain one would have no entry in common."""
-    model = cfg.get('model') or {}
-    if model.get('type') != 'SpecificDistiller':
-        return dict(cfg)
-    student, block = dict(model['student']), dict(model)
-    moved = {key: student.pop(key) for key in ('data_preprocessor', '_scope_') if key in student}
-    for part, key in ((block, 'type'), (block, 'student'), (moved, '_scope_')):
-        part.pop(key, None)
-    return {**cfg, **moved, 'model': student, 'distillation': block}
+    of, and the preprocessor beside the model, wherever it stands: a distilled run and a plain one
+    would have no entry in common."""
+    model, apart = dict(cfg.get('model') or {}), {}
+    if model.get('type') == 'SpecificDistiller':
+        block, model = model, dict(model['student'])
+        apart['distillation'] = {k: v for k, v in block.items() if k not in ('type', 'student')}
+        model.pop('_scope_', None)
+    if 'data_preprocessor' in model:
+        apart['data_preprocessor'] = model.pop('data_preprocessor')
+    return {**cfg, **apart, 'model': model}
 
 
 def flat(

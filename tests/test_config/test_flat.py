@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from mmengine.config import Config
 
 from g2sd_mm.config.flat import as_written, flat
@@ -25,3 +26,13 @@ def test_a_distilled_config_is_as_its_file_has_it():
     found = dict(flat(as_written(distill_config(cfg))))
     assert {key: found.get(key) for key in whole} == whole
     assert as_written({'model': cfg.model}) == {'model': cfg.model}
+
+
+@pytest.mark.parametrize('inside', [False, True])
+def test_a_preprocessor_is_in_one_place_of_distilled_and_plain_runs(inside):
+    name = 'g2sd_vits_maskrcnn' if inside else 'g2sd_vits_cls'
+    cfg = Config.fromfile(ROOT / 'configs' / 'shapes' / f'{name}.py')
+    assert ('data_preprocessor' in cfg.model) is inside
+    plain, distilled = (dict(flat(as_written(each))) for each in (cfg, distill_config(cfg)))
+    apart = {key for key in plain.keys() ^ distilled.keys() if not key.startswith('custom_hooks')}
+    assert not apart and plain['data_preprocessor.mean'] == distilled['data_preprocessor.mean']
