@@ -33,7 +33,7 @@ from ..config.parts import (
     innermost_dataset,
     innermost_datasets,
     named_imports,
-    teachers_in,
+    named_teachers,
 )
 from ..errors import UserError
 from ..provenance import digest_if_there, file_digest, git_commit
@@ -146,13 +146,6 @@ def describe_data(cfg: Mapping[str, Any]) -> Record | None:
     if len(described) == 1:
         return described[0]
     return {'type': str(dataset.get('type')), 'datasets': described}
-
-
-def named_teachers(cfg: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The teachers' entries of a config by name, wherever they stand; the only one is ``''``."""
-    hooks = [h for h in cfg.get('custom_hooks') or () if h.get('type') == 'DistillationHook']
-    places = [cfg.get('model') or {}, cfg.get('distillation') or {}, *hooks]
-    return next(filter(None, map(teachers_in, places)), {})
 
 
 def _teachers(cfg: Mapping[str, Any]) -> Record:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from ..errors import UserError
-from .parts import EVALUATORS, LOADERS, network_of, typed_parts
+from .parts import EVALUATORS, LOADERS, distillations_in, network_of, typed_parts
 
 #: Top-level name of a config: True or False decide; without it, the data do.
 BOXES_ONLY = 'boxes_only'
@@ -105,7 +105,7 @@ def leave_mask_head_out(cfg: Config) -> list[str]:
     kind = str(model.get('type', ''))
     if kind.rpartition('.')[2] == 'MaskRCNN':
         model['type'] = kind.replace('MaskRCNN', 'FasterRCNN')
-    left_out = [name for block in _distillations(cfg) for name in _without_mask_losses(block)]
+    left_out = [name for block in distillations_in(cfg) for name in _without_mask_losses(block)]
     return list(dict.fromkeys(left_out))
 
 
@@ -137,12 +137,6 @@ def _uses(loss: Mapping[str, Any], taps: list[str]) -> bool:
     places = list((loss.get('inputs') or {}).values())
     flat = [p for place in places for p in ([place] if isinstance(place, str) else place)]
     return loss.get('tap') in taps or any(p.partition('.')[2] in taps for p in flat)
-
-
-def _distillations(cfg: Mapping[str, Any]) -> Iterator[Any]:
-    hooks = cfg.get('custom_hooks') or ()
-    places = [cfg.get('distillation'), *(h for h in hooks if h.get('type') == 'DistillationHook')]
-    yield from (block for block in places if block)
 
 
 def _roi_head(cfg: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import UserError
-from .parts import EVALUATORS, LOADERS, entries, innermost_datasets, teachers_in, typed_parts
+from .parts import EVALUATORS, LOADERS, entries, innermost_datasets, named_teachers, typed_parts
 
 _PIPELINES = ('train_pipeline', 'test_pipeline', 'tta_pipeline')
 
@@ -51,7 +51,7 @@ def apply_classes(cfg: Config) -> None:
         _fit_weights(path, part, part[key], number)
         part[key] = number
         places.append(f'{path}.{key}')
-    for teacher in teachers_in(cfg.get('distillation')).values():
+    for teacher in named_teachers(cfg).values():
         run = [place for place in places if place.split('.')[1] in teacher.get('forward', ())]
         # the teacher of a student without classes has none either, nor has one without a config
         if places and teacher.get('config'):

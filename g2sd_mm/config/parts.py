@@ -204,6 +204,20 @@ def teachers_in(block: Mapping[str, Any] | None) -> dict[str, Any]:
     return {'': block['teacher']} if block.get('teacher') else {}
 
 
+def distillations_in(cfg: Mapping[str, Any]) -> list[Any]:
+    """The ``distillation`` block of a config, and hooks that add the same to a stock model."""
+    hooks = cfg.get('custom_hooks') or ()
+    places = cfg.get('distillation'), *(h for h in hooks if h.get('type') == 'DistillationHook')
+    return [block for block in places if block]
+
+
+def named_teachers(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The teachers' entries of a config by name, wherever they stand; the only one is ``''``."""
+    model = cfg.get('model') or {}
+    made = [model] if model.get('type') == 'SpecificDistiller' else []
+    return next(filter(None, map(teachers_in, (*made, *distillations_in(cfg)))), {})
+
+
 def use_random_weights(cfg: Config, dtype: str = 'float32') -> Config:
     """Random weights where a network and its teachers would start from files, in place.
 

@@ -13,8 +13,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_data, named_teachers, read_sidecar
-from ..config.parts import encoder_start, teacher_place
+from ..checkpoints.record import Record, check_record, describe_data, read_sidecar
+from ..config.parts import encoder_start, named_teachers, teacher_place
 from ..errors import UserError
 from ..tasks import best_by, more_is_better
 

@@ -15,6 +15,7 @@ from ..config.classes import class_counts
 from ..config.parts import (
     LOADERS,
     add_hook,
+    distillations_in,
     encoder_start,
     preprocessor_of,
     teacher_config,
@@ -90,9 +91,9 @@ def agree_with_teacher(cfg: Config, classes: Names, student: Inputs) -> Iterator
         UserError: if the classes differ, with both lists and the first difference, or the images
             are normalised differently. (A teacher of features normalises for itself.)
     """
-    block = cfg.get('distillation') or {}
-    for name, teacher in teachers_in(block).items():
-        yield from _agree(cfg, block, name, teacher, classes, student)
+    for block in distillations_in(cfg):
+        for name, teacher in teachers_in(block).items():
+            yield from _agree(cfg, block, name, teacher, classes, student)
 
 
 def _agree(

@@ -21,7 +21,7 @@ import g2sd_mm
 
 from ..agreement.weights import say
 from ..config.load import load_config
-from ..config.parts import LOADERS, add_hook, innermost_datasets, teachers_in
+from ..config.parts import LOADERS, add_hook, innermost_datasets, named_teachers
 from ..config.project import find_config
 from ..data_checks.before_training import check_training_data
 from ..data_layouts import Choices
@@ -219,7 +219,7 @@ def use_mixed_precision(cfg: Config) -> None:
         )
     dtype = mixed_dtype('cuda')
     cfg.optim_wrapper.update(dict(MIXED[dtype]))
-    for teacher in teachers_in(cfg.get('distillation')).values():
+    for teacher in named_teachers(cfg).values():
         teacher.setdefault('dtype', dtype)
 
 

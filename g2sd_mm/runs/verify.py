@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
-from ..config.parts import encoder_start, plain_model, teachers_in
+from ..config.parts import encoder_start, named_teachers, plain_model
 from ..devices import outlined
 from ..distill.teachers import build_teacher, weights_option
 from ..engine.undisturbed import silent
@@ -80,7 +80,7 @@ def verify_named_files(cfg: Config, path: str) -> None:
     Raises:
         CheckpointError, FileNotFoundError: of the first one that does not fit.
     """
-    teachers = teachers_in(cfg.get('distillation'))
+    teachers = named_teachers(cfg)
     named = {
         **{_role(name): teacher.get('checkpoint') for name, teacher in teachers.items()},
         'init_cfg': encoder_start(cfg),
@@ -102,7 +102,7 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     """
     checks: dict[str, Check] = {}
     trained = _outline(lambda: MODELS.build(plain_model(cfg)))  # of a distilled config the student
-    for name, teacher in teachers_in(cfg.get('distillation')).items():
+    for name, teacher in named_teachers(cfg).items():
         if option := weights_option(teacher):
             checks[_role(name)] = functools.partial(_check_teacher, teacher, option)
     backbone = getattr(trained, 'backbone', None)

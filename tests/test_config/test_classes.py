@@ -20,6 +20,14 @@ def test_the_number_of_classes_goes_where_it_is_needed():
     assert cfg.val_evaluator.topk == (1, 5)
 
 
+def test_the_teacher_of_a_hook_gets_the_number_too():
+    cfg = Config.fromfile(ROOT / 'configs' / 'imagenet' / 'g2sd_vits_cls.py')
+    cfg.custom_hooks = [dict(type='DistillationHook', **cfg.pop('distillation'))]
+    cfg.num_classes = 20
+    apply_classes(cfg)
+    assert cfg.custom_hooks[0].teacher.overrides == {'model.head.num_classes': 20}
+
+
 def test_top_five_of_fewer_classes_does_not_exist():
     cfg = config('imagenet/vitb_cls.py', num_classes=4)
     assert cfg.val_evaluator.topk == cfg.test_evaluator.topk == (1,)

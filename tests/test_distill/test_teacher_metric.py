@@ -55,7 +55,7 @@ def lines_of(tmp_path: Path, teacher: str | None, start: str = '', end: float | 
     if place == 'hook':
         run.cfg.custom_hooks = [dict(type='DistillationHook', **block)]
     else:
-        run.cfg[place] = {**run.cfg.get(place, {}), **block}
+        run.cfg[place] = {**run.cfg.get(place, {}), 'type': 'SpecificDistiller', **block}
     lines = Lines()
     lines.setLevel(logging.WARNING)
     run.logger.setLevel(logging.INFO)

@@ -39,6 +39,14 @@ def test_another_order_is_refused_and_the_advice_works(tmp_path):
     assert len(notes(file, classes_by_position=True)) == 1
 
 
+def test_the_teacher_of_a_hook_is_asked_too(tmp_path):
+    file = weights(tmp_path / 'weights.pth', [*NAMES[1:], NAMES[0]], inputs=INPUTS)
+    cfg = config('shapes/g2sd_vits_cls.py', **{'distillation.teacher.checkpoint': file})
+    cfg.custom_hooks = [dict(type='DistillationHook', **cfg.pop('distillation'))]
+    with refused("class 0 is 'class 1' and 'class 0'"):
+        list(agree_with_teacher(cfg, NAMES, STUDENT))
+
+
 def test_other_classes_are_refused(tmp_path):
     file = weights(tmp_path / 'weights.pth', [*NAMES[:-1], 'amber'], inputs=INPUTS)
     with refused("class 9 is 'amber' and 'class 9'", 'Take a teacher of these classes'):

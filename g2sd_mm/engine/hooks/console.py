@@ -16,8 +16,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from ...checkpoints.record import named_teachers
-from ...config.parts import encoder_start, innermost_datasets, task_of_config
+from ...config.parts import encoder_start, innermost_datasets, named_teachers, task_of_config
 from ...progress import duration
 from ...tasks import in_units
 from ...text import printable
