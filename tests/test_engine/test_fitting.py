@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch.utils.data import DataLoader
 
 from g2sd_mm.checkpoints import CheckpointError
@@ -19,7 +20,7 @@ from g2sd_mm.engine.hooks.access import updates_so_far
 from g2sd_mm.errors import UserError
 
 from ..helpers.runs import Slope, runner
-from ..helpers.toys import Lines, words
+from ..helpers.toys import Lines, refused, words
 
 CLOSED = [dict(type='WarmupCosineLR', warmup=1, convert_to_iter_based=True)]
 #: As stock configs have them: a warm-up by iterations, then a decay by epochs or iterations.
@@ -368,3 +369,13 @@ def test_a_run_that_waits_for_a_better_metric_has_waited_before(tmp_path, tops):
     assert len(whole.rates) == 24
     file = tmp_path / 'a' / 'epoch_3.pth'
     assert len(Went(tmp_path / 'b', file, epochs=8, custom_hooks=hooks, **tops).rates) == 6
+
+
+@pytest.mark.parametrize('resumed', [False, True])
+def test_several_optimizers_are_refused_before_anything_is_loaded(tmp_path, resumed):
+    parts = {name: OptimWrapper(torch.optim.SGD(Slope().parameters(), 0.1)) for name in 'ab'}
+    run = runner(tmp_path, Slope(), custom_hooks=[dict(type='ResumeHook')], resume=resumed,
+                 load_from='none.pth' if resumed else None,
+                 optim_wrapper=OptimWrapperDict(**parts))  # fmt: skip
+    with refused('optim_wrapper', 'a, b', 'paramwise_cfg.custom_keys'):
+        run.train()

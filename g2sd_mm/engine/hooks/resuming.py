@@ -9,6 +9,7 @@ from typing import Any
 
 from mmengine.dist import get_rank, is_main_process
 from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -19,6 +20,7 @@ from ...checkpoints.load import compare
 from ...checkpoints.read import below
 from ...config.flat import as_written, flat
 from ...config.load import is_old_stage1_run
+from ...errors import ConfigError
 from ...seeding import seed_everything
 from ..fitting import KINDS, fit_checkpoint, keep_plain_states
 from ..position import KEY
@@ -50,6 +52,15 @@ class ResumeHook(Hook):
 
     def __init__(self, notes: Sequence[str] = ()) -> None:
         self.notes = list(notes)
+
+    def before_run(self, runner: Runner) -> None:
+        """Refuse several optimizers: what is counted, vetoed and saved of a run is that of one."""
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+            raise ConfigError(
+                f'optim_wrapper has the optimizers {", ".join(runner.optim_wrapper.keys())}, and '
+                'runs here have one: give parts of the model other rates by '
+                "optim_wrapper.paramwise_cfg.custom_keys, or train with mmengine's own Runner"
+            )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Fit the checkpoint to this run, if it is resumed.
