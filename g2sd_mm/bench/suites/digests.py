@@ -14,7 +14,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_leaves
 
-from ...config.parts import LOADERS, named_imports, teachers_in
+from ...config.parts import LOADERS, named_imports, named_teachers
 from ...config.project import project_folder
 from ...provenance import READING, cache_key, file_digest
 from .budget import raw_config
@@ -109,7 +109,7 @@ def own_files(cfg: Mapping[str, Any]) -> list[Path]:
 
 def own_teachers(cfg: Mapping[str, Any]) -> list[str]:
     """Configs of teachers that are files of somebody's own: no step of a suite trains them."""
-    configs = (teacher.get('config') for teacher in teachers_in(cfg.get('distillation')).values())
+    configs = (teacher.get('config') for teacher in named_teachers(cfg).values())
     files = [config for config in configs if isinstance(config, str) and Path(config).is_file()]
     ours = project_folder() / 'configs'
     return [file for file in files if not Path(file).resolve().is_relative_to(ours)]

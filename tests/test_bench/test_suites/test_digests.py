@@ -96,6 +96,13 @@ def test_a_teachers_own_config_is_known_by_what_it_says(tmp_path):
     assert own_teachers({'distillation': dict(teacher=dict(config=CONFIG))}) == []
 
 
+def test_the_own_config_of_a_hooks_teacher_is_found(tmp_path):
+    file = tmp_path / 'my_teacher.py'
+    file.touch()
+    hook = dict(type='DistillationHook', teacher=dict(config=str(file)))
+    assert own_teachers({'custom_hooks': [dict(type='EMAHook'), hook]}) == [str(file)]
+
+
 def test_a_teachers_own_modules_are_known_by_their_content(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     teacher, module = tmp_path / 'my_teacher.py', tmp_path / 'my_network_of_a_teacher.py'
