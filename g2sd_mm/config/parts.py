@@ -213,9 +213,7 @@ def distillations_in(cfg: Mapping[str, Any]) -> list[Any]:
 
 def named_teachers(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The teachers' entries of a config by name, wherever they stand; the only one is ``''``."""
-    model = cfg.get('model') or {}
-    made = [model] if model.get('type') == 'SpecificDistiller' else []
-    return next(filter(None, map(teachers_in, (*made, *distillations_in(cfg)))), {})
+    return next(filter(None, map(teachers_in, (cfg.get('model'), *distillations_in(cfg)))), {})
 
 
 def use_random_weights(cfg: Config, dtype: str = 'float32') -> Config:

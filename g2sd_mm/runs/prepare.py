@@ -77,6 +77,11 @@ def prepare_training(
     if data_root:
         options = own_data_options(config, data_root, choices, notes) | (options or {})
     cfg = load_config(config, options, runs, notes)
+    needed = 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper'
+    if lacking := [entry for entry in needed if not cfg.get(entry)]:
+        raise UserError(
+            f'{config} has no {", ".join(lacking)}: it cannot be trained; give the config of a run'
+        )
     if cfg.get('students'):
         configs_of_students(cfg)  # what it refuses is moved elsewhere below
     cfg.work_dir = work_dir or (options or {}).get('work_dir') or default_work_dir(config, runs)

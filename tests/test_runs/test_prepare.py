@@ -34,6 +34,11 @@ def test_a_missing_config_is_told_its_neighbours():
         load_config('/no/such/folder/x.py')
 
 
+def test_a_config_without_a_training_says_what_it_lacks():
+    with refused('shapes/vits_deploy', 'train_dataloader', 'train_cfg', 'optim_wrapper'):
+        fit.prepare_training('shapes/vits_deploy')
+
+
 def test_options_are_merged():
     cfg = config('imagenet/g2sd_vits_cls.py', **{'train_cfg.max_epochs': 7, 'extra.new': 'x'})
     assert cfg.train_cfg.max_epochs == 7
