@@ -16,6 +16,7 @@ import g2sd_mm
 from ..checkpoints import CheckpointError
 from ..checkpoints.load import compare
 from ..config.load import load_config
+from ..config.parts import distillations_in
 from ..distill.hooks import DistillationHook, distillations_of
 from ..engine.failure_dump import read_bundle
 from ..engine.hooks.access import bare_model, frozen_networks
@@ -50,8 +51,7 @@ def replay(
 
 def _build(cfg: Config, folder: str, config: str) -> Runner:
     cfg.work_dir, cfg.log_level, cfg.resume, cfg.load_from = folder, 'ERROR', False, None
-    hooks = cfg.get('custom_hooks') or []
-    cfg.custom_hooks = [hook for hook in hooks if hook.get('type') == DistillationHook.__name__]
+    cfg.custom_hooks = distillations_in(cfg)  # hooks alone: a block is in the model by now
     name_run(cfg, config)
     runner = Runner.from_cfg(cfg)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
