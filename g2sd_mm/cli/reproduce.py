@@ -172,22 +172,17 @@ def _typed() -> str:
     return shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]])
 
 
-def _check_numbers(args: argparse.Namespace) -> None:
-    least = {'jobs': 1, 'gpus': 1, 'seeds': 0}
-    for name, lowest in least.items():
-        given = getattr(args, name)
-        for number in given if isinstance(given, list) else [given]:
-            if number is not None and number < lowest:
-                raise UserError(f'--{name} {number} is too small: give a number from {lowest}')
-
-
 def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.budget import amounts, read_throughput, refuse_too_few
     from ..bench.suites.commands import HERE, Launcher
     from ..bench.suites.derived import refuse_left_out
+    from ..bench.suites.jobs import default_jobs, refuse_too_small
     from ..bench.suites.plan import describe, local_commands, with_given_files
 
-    _check_numbers(args)
+    refuse_too_small('--jobs', args.jobs, 1)
+    refuse_too_small('--gpus', args.gpus, 1)
+    for seed in args.seeds or ():
+        refuse_too_small('--seeds', seed, 0)
     suite, data = _suite(args)
     rows = suite.select(
         task=args.tasks, method=args.rows, student=args.students, table=args.tables
@@ -223,7 +218,6 @@ def _run(args: argparse.Namespace) -> None:
         for line in plan:
             print(line)
         return
-    from ..bench.suites.jobs import default_jobs
     from ..bench.suites.pictures import draw_pictures
     from ..bench.suites.run import run_suite
     from ..progress import Bars

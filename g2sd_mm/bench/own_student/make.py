@@ -35,7 +35,7 @@ from ..reports.tables import text_table
 from ..results import judged_by
 from ..suites.commands import HERE, config_over, train_command
 from ..suites.data import OwnData
-from ..suites.jobs import default_jobs
+from ..suites.jobs import default_jobs, refuse_too_small
 from ..suites.pictures import draw_pictures
 from ..suites.run import run_suite
 from .card import Figures, write_card
@@ -120,7 +120,8 @@ def distill(
     wishes = Wishes(
         data, task, epochs, seconds, twin, seed, student, teacher, choices or Choices()
     )
-    _check_numbers(jobs, seed)
+    refuse_too_small('--jobs', jobs, 1)
+    refuse_too_small('--seed', seed, 0)
     _use_device(device)
     at_once = jobs_in_memory(jobs or default_jobs())
     own = look_at(wishes)
@@ -154,12 +155,6 @@ def distill(
         if dry_run:
             return None
         return _train(plan, folder, jobs, _command(wishes, force), say, bars)
-
-
-def _check_numbers(jobs: int | None, seed: int) -> None:
-    for name, number, least in (('jobs', jobs, 1), ('seed', seed, 0)):
-        if number is not None and number < least:
-            raise UserError(f'--{name} {number} is too small: give a number from {least}')
 
 
 def _use_device(device: str | None) -> None:

@@ -40,6 +40,12 @@ def default_jobs() -> int:
     return 1 if torch.cuda.device_count() else min(4, os.cpu_count() or 1)
 
 
+def refuse_too_small(option: str, number: int | None, least: int) -> None:
+    """Raise a UserError for a number that an option cannot have; None is not given."""
+    if number is not None and number < least:
+        raise UserError(f'{option} {number} is too small: give a number from {least}')
+
+
 def longest_chains_first(needs: Mapping[Key, Sequence[Key]]) -> dict[Key, Sequence[Key]]:
     """``needs`` in the order of how many others must still run, one after the other, behind a key.
 
