@@ -84,7 +84,7 @@ def prepare_training(
         )
     if cfg.get('students'):
         configs_of_students(cfg)  # what it refuses is moved elsewhere below
-    cfg.work_dir = work_dir or (options or {}).get('work_dir') or default_work_dir(config, runs)
+    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
     name_run(cfg, config)
     if amp:
         use_mixed_precision(cfg)
@@ -155,7 +155,7 @@ def prepare_test(
         use_test_data(cfg, data, of_data)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
-    cfg.work_dir = work_dir or (options or {}).get('work_dir') or default_work_dir(config, runs)
+    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
     name_run(cfg, config)
     say(prepare_data(cfg, ('test_dataloader',)))
     for key in _TRAINING_ONLY:
@@ -187,9 +187,14 @@ def name_run(cfg: Config, config: str) -> None:
     cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
 
 
-def default_work_dir(config: str, runs: str = 'work_dirs') -> str:
-    """``work_dirs/<config name>``; a config's own may be that of an earlier run."""
-    return str(Path(runs) / Path(config).stem)
+def default_work_dir(
+    config: str, runs: str = 'work_dirs', options: Mapping[str, Any] | None = None
+) -> str:
+    """That of the options, or ``work_dirs/<config name>``.
+
+    A config's own may be that of an earlier run.
+    """
+    return (options or {}).get('work_dir') or str(Path(runs) / Path(config).stem)
 
 
 #: What another config's test data come with.
