@@ -49,14 +49,6 @@ class SampleKey(NamedTuple):
         return int(state[0] >> 1)
 
 
-def _time_of(sample: Any) -> int | None:
-    """When the image's file was written, ns, by which one that was replaced is known; if a file."""
-    try:
-        return os.stat(sample.img_path).st_mtime_ns
-    except (AttributeError, TypeError, OSError):
-        return None
-
-
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):
     """mmengine's ``DefaultSampler``, yielding :class:`SampleKey` s.
@@ -193,8 +185,7 @@ class SeededDataset(Dataset):
                 continue
             samples = sample.get('data_samples')
             if samples is not None:
-                told = {'sample_seed': sample_seed, 'img_time': _time_of(samples)}
-                samples.set_metainfo(told)
+                samples.set_metainfo({'sample_seed': sample_seed})
                 if problems:
                     samples.set_metainfo({'unreadable': tuple(problems)})
             return sample

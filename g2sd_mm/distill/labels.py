@@ -8,6 +8,7 @@ its teacher would decide the same again.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,8 +115,19 @@ def keys_of(samples: Sequence[Any] | None) -> list[int]:
             'what a teacher says can be kept only of data that can be replayed: wrap the data set '
             'in SeededDataset (for TeacherAnswersHook with views=K), with SeededSampler'
         )
-    parts = 'sample_seed', 'img_path', 'img_time'
-    return [_number(' '.join(str(getattr(s, part, '')) for part in parts)) for s in samples]
+    paths = [getattr(sample, 'img_path', '') for sample in samples]
+    return [
+        _number(f'{sample.sample_seed} {path} {_time_of(path)}')
+        for sample, path in zip(samples, paths, strict=True)
+    ]
+
+
+def _time_of(path: str) -> int | None:
+    """When a file was written, ns, by which one that was replaced is known; None for no file."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except (TypeError, OSError):
+        return None
 
 
 def _number(text: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 
 import numpy as np
@@ -15,7 +14,6 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from g2sd_mm.datasets import SampleKey, SeededDataset, SeededSampler, seeded
-from g2sd_mm.distill.labels import keys_of
 from g2sd_mm.errors import DataError
 
 from ..helpers.toys import image_folder, words
@@ -83,14 +81,6 @@ def test_a_sample_carries_the_seed_of_its_key(folder):
     assert sample.sample_seed == key.sample_seed()
     assert 0 <= sample.sample_seed < 2**63
     assert not hasattr(sample, 'unreadable')
-
-
-def test_a_file_that_was_replaced_is_another_one_to_kept_answers(folder):
-    data, key = dataset(folder), SampleKey(3, 1, 5)
-    before, same = data[key]['data_samples'], data[key]['data_samples']
-    os.utime(before.img_path, ns=(0, before.img_time + 1000))
-    after = data[key]['data_samples']
-    assert keys_of([before]) == keys_of([same]) != keys_of([after])
 
 
 def test_sample_seeds_are_distinct():

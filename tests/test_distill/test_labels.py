@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from g2sd_mm.checkpoints import read_weights
 from g2sd_mm.distill.labels import (
     TeacherLabels,
     TeacherLabelsHook,
+    keys_of,
     replayed,
     tap_of_decisions,
 )
@@ -63,6 +65,15 @@ def test_decisions_are_of_images_and_not_of_their_numbers(tmp_path):
     labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
     labels.keep([SimpleNamespace(sample_seed=5, img_path='a.png')], logits(1))
     assert labels.find([SimpleNamespace(sample_seed=5, img_path='b.png')]) is None
+
+
+def test_a_file_that_was_replaced_is_another_one(tmp_path):
+    file = tmp_path / 'a.png'
+    file.write_bytes(b'before')
+    sample = SimpleNamespace(sample_seed=5, img_path=str(file))
+    before, same = keys_of([sample]), keys_of([sample])
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1000))
+    assert before == same != keys_of([sample])
 
 
 def test_a_full_disk_is_said(tmp_path):
