@@ -7,7 +7,6 @@ them, over and over: after K epochs every answer is on disk, and the teacher is 
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -161,13 +160,14 @@ def _as_numpy(tensor: Tensor) -> np.ndarray:
 def _for_this_process(folder: Path, held: ExitStack) -> Path:
     """The folder, or one beside it while a run of another process fills it: rows of both would be
     taken for each other's. What is held ends with this process at the latest."""
-    for number in itertools.count(2):
+    number = 1
+    while True:
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(Timeout):
             held.enter_context(file_lock(folder / '.lock', 0))
             return folder
+        number += 1
         folder = folder.with_name(f'{folder.name.partition("_")[0]}_{number}')
-    raise AssertionError
 
 
 @HOOKS.register_module()
