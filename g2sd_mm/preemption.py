@@ -11,6 +11,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.popen_fork import Popen
+from multiprocessing.process import BaseProcess
 from multiprocessing.util import register_after_fork
 from types import FrameType
 from typing import Any
@@ -98,6 +100,23 @@ def _end(number: int, frame: FrameType | None) -> None:
 def _reason(name: str) -> str:
     return f'ended by {name} while no step was under way: there was nothing to save'
 
+
+_fork = Popen._launch  # type: ignore[attr-defined]  # not of its types
+
+
+def _fork_deaf(popen: Popen, process: BaseProcess) -> None:
+    """Start a worker with SIGTERM held back, so that one that comes before
+    :func:`end_with_parent` still ends it: the handler that it inherits would only take note."""
+    if signal.getsignal(signal.SIGTERM) not in (_note, _end):
+        return _fork(popen, process)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        _fork(popen, process)  # a worker never comes back from here
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+Popen._launch = _fork_deaf  # type: ignore[attr-defined]
 
 _obeying = 0  # the process that ends with its parent: what it forks has its memory, and no thread
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -210,6 +211,22 @@ def test_a_pool_that_a_library_makes_can_be_ended(tmp_path, block):
             worker.kill()
         ending.join()
     assert ended, '\n'.join(states)
+
+
+@pytest.mark.parametrize('block', [preemption.listening, preemption.ending_at_once])
+def test_a_worker_that_is_ended_while_it_starts_ends(block):
+    """On a busy machine a pool's work may be done before its last worker has begun."""
+    register_after_fork(slow := threading.Event(), lambda _: time.sleep(0.3))  # noqa: F841 - kept
+    with block():
+        worker = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        worker.start()
+        worker.terminate()
+        worker.join(10)
+        code = worker.exitcode
+        worker.kill()
+        assert code == 0
+        # here nothing is held back
+        assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def _ends_its_own_process() -> None:
