@@ -5,8 +5,7 @@ _base_ = './runtime.py'
 custom_imports = dict(
     imports=['g2sd_mm.registered', 'g2sd_mm.models.depth', 'g2sd_mm.datasets.depth'])
 default_scope = 'mmseg'
-visualizer = dict(
-    type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, save_best='abs_rel', rule='less'),
     visualization=dict(type='SegVisualizationHook'))

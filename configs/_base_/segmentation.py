@@ -3,8 +3,7 @@ _base_ = './runtime.py'
 
 default_scope = 'mmseg'
 tta_model = dict(type='SegTTAModel')
-visualizer = dict(
-    type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, save_best='mIoU', rule='greater'),
     visualization=dict(type='SegVisualizationHook'))

@@ -8,8 +8,7 @@ custom_imports = dict(
         'g2sd_mm.registered', 'g2sd_mm.models.coordinates', 'g2sd_mm.models.instance_tta',
         'g2sd_mm.datasets.coco'
     ])
-visualizer = dict(
-    type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
+visualizer = dict(type='DetLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')])
 
 optim_wrapper = dict(
     # The release's teacher and plain students train in mixed precision: add --amp. Its distilling

@@ -182,9 +182,12 @@ def fit_workers(cfg: Config, options: Mapping[str, Any] | None = None) -> None:
 def name_run(cfg: Config, config: str) -> None:
     """Give the run a name of its own, in place.
 
-    mmengine's names have seconds in them, and runs of one name in one process share their log.
+    mmengine's names have seconds in them, and runs of one name in one process share their log. So
+    do those whose visualizers have one name: the later run's figures go to the earlier one's folder.
     """
     cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
+    if cfg.get('visualizer'):
+        cfg.visualizer.pop('name', None)
 
 
 def default_work_dir(

@@ -42,7 +42,6 @@ def config_file(name: str, folder: Path, data: Path, **teacher: str) -> str:
     cfg.model.backbone.init_cfg = None
     cfg = two_steps(small_depth.on_small_data(shrink(cfg), data))
     cfg.default_hooks.checkpoint.interval = cfg.default_hooks.logger.interval = 1
-    cfg.visualizer.name = name  # of one name there is one in a process
     if teacher:
         cfg.distillation.teacher.update(teacher)
     file = folder / f'{Path(name).stem}.py'
