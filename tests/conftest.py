@@ -12,6 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
 from yapf.yapflib import yapf_api
 
 import g2sd_mm
@@ -71,6 +72,12 @@ def frozen():
 def no_default_scope():
     """Runs leave mmengine's default scope behind; another module's tests must not see it."""
     DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_visualizer():
+    """Nor a visualizer of one name with another test's, whose folder is gone."""
+    Visualizer._instance_dict.clear()
 
 
 @pytest.fixture
