@@ -6,8 +6,9 @@ closes that gap. It appends a finder to the *end* of ``sys.meta_path``: where a 
 extension exists it is found first and this module is never asked.
 
 The kernels live in :mod:`g2sd_mm.compat.mmcv_kernels`, which says how they differ from the
-compiled ones. An op that has no kernel there can be imported, since importing ``mmcv.ops`` looks
-up all of them, but calling it raises ``RuntimeError``.
+compiled ones; functions that torchvision can differentiate take the place of mmcv's own. An op
+that has no kernel there can be imported, since importing ``mmcv.ops`` looks up all of them, but
+calling it raises ``RuntimeError``.
 """
 
 import sys
@@ -17,7 +18,16 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
+from g2sd_mm.compat.import_hooks import after_import
+
 EXTENSION = 'mmcv._ext'
+#: Module of mmcv -> its function that torchvision's takes the place of.
+_FUNCTIONS = {
+    'mmcv.ops.deform_conv': 'deform_conv2d',
+    'mmcv.ops.modulated_deform_conv': 'modulated_deform_conv2d',
+    'mmcv.ops.multi_scale_deform_attn': 'MultiScaleDeformableAttnFunction',
+    'mmcv.ops.roi_align': 'roi_align',
+}
 
 
 class _Extension(ModuleType):
@@ -69,3 +79,13 @@ def install() -> None:
     """Make ``mmcv._ext`` importable. Call it before ``mmcv.ops``; later calls do nothing."""
     if _finder not in sys.meta_path:
         sys.meta_path.append(_finder)
+    for module in _FUNCTIONS:
+        after_import(module, _replace)
+
+
+def _replace(module: ModuleType) -> None:
+    if isinstance(sys.modules[EXTENSION], _Extension):
+        from g2sd_mm.compat.mmcv_kernels import sampling
+
+        name = _FUNCTIONS[module.__name__]
+        setattr(module, name, getattr(sampling, name))

@@ -69,6 +69,8 @@ def test_mmengine_sees_the_extension(ops):
 def test_missing_op_is_importable_and_names_itself_when_called(ops):
     with pytest.raises(RuntimeError, match=r'nms_rotated needs the compiled ops of mmcv'):
         ops.nms_rotated(torch.rand(3, 5), torch.rand(3), 0.5)
+    with pytest.raises(RuntimeError, match=r'roi_pool_forward needs the compiled ops of mmcv'):
+        ops.roi_pool(torch.rand(1, 2, 4, 4), random_rois(3), (2, 2), 1.0)
 
 
 def test_extension_does_not_pretend_to_dunder_names(ops):
@@ -163,18 +165,6 @@ def test_soft_nms_of_nothing(ops):
     assert dets.shape == (0, 5) and kept.shape == (0,)
 
 
-def test_nms_match_against_brute_force(ops):
-    boxes, scores = random_boxes(80, 40), torch.rand(80)
-    groups = [g.tolist() for g in ops.nms_match(torch.cat([boxes, scores[:, None]], 1), 0.3)]
-    waiting, expected = scores.argsort(descending=True).tolist(), []
-    while waiting:
-        best = boxes[waiting[0]].tolist()
-        group = [waiting[0]] + [i for i in waiting[1:] if plain_iou(best, boxes[i].tolist()) >= 0.3]
-        waiting = [i for i in waiting if i not in group]
-        expected.append(group)
-    assert groups == expected
-
-
 def test_overlaps_of_boxes_are_torchvisions(ops):
     kernel = sys.modules['mmcv._ext'].bbox_overlaps
     first, second = random_boxes(10), random_boxes(12)
@@ -242,29 +232,6 @@ def test_roi_align_in_bfloat16_rounds_the_result_only(ops):
 def test_roi_align_refuses_max_pooling(ops):
     with pytest.raises(RuntimeError, match=r"pool_mode='max' needs the compiled ops"):
         ops.roi_align(torch.randn(2, 8, 20, 24), random_rois(3), 7, 0.25, 0, 'max', True)
-
-
-def test_roi_pool_bins_by_hand(ops):
-    # One RoI from -0.5 to 2.5 and 0 to 2 on a 3 x 4 map, cut into 1 x 2 bins: columns
-    # floor(-0.5)..ceil(1) and floor(1)..ceil(2.5), rows 0..2, clipped to the map.
-    features = torch.tensor([[5.0, 1, 2, 9], [0, 3, 7, 9], [8, 8, 8, 8]]).view(1, 1, 3, 4)
-    features.requires_grad_()
-    rois = torch.tensor([[0, -0.5, 0.0, 1.5, 1.0]])
-    pooled = ops.roi_pool(features, rois, (1, 2), 1.0)
-    assert pooled.flatten().tolist() == [5, 7]
-    (pooled * torch.tensor([2.0, 3.0])).sum().backward()
-    expected = torch.zeros(3, 4)
-    expected[0, 0], expected[1, 2] = 2, 3
-    assert torch.equal(features.grad[0, 0], expected)
-
-
-def test_roi_pool_leaves_bins_outside_the_map_empty(ops):
-    features = -torch.ones(1, 2, 4, 4, requires_grad=True)
-    features.retain_grad()
-    pooled = ops.roi_pool(features, torch.tensor([[0, 10.0, 10.0, 12.0, 12.0]]), (2, 2), 1.0)
-    assert not pooled.any()
-    pooled.sum().backward()
-    assert not features.grad.any()
 
 
 # Losses, convolutions, attention ------------------------------------------------------------------

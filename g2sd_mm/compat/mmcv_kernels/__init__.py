@@ -2,7 +2,8 @@
 
 Names, argument names and the habit of writing results into tensors given by the caller are those
 of the compiled extension; ``mmcv.ops`` calls them by keyword. Import this module only through
-``mmcv._ext`` (:mod:`g2sd_mm.compat.mmcv_ops`).
+``mmcv._ext`` (:mod:`g2sd_mm.compat.mmcv_ops`). What torchvision differentiates by itself stands in
+a module of ``mmcv.ops`` instead, see :mod:`.sampling`.
 
 Precision: float32 and float64 are computed as they are, half and bfloat16 in float32, and the
 result is cast to the tensor that receives it. Compiled mmcv refuses bfloat16 and, for NMS on the
@@ -11,13 +12,12 @@ CPU, float64; the fallback accepts both.
 Other differences from compiled mmcv:
 
 * RoIAlign only averages; ``pool_mode='max'`` raises ``RuntimeError``.
-* RoIPool, soft-NMS and NMS-match are Python loops: right, but slow.
+* Soft-NMS is a Python loop: right, but slow.
 * A class weight in the sigmoid focal loss counts as 1 for background rows. The compiled op reads
   past the end of the weight vector there.
-* Work buffers (``columns``, ``ones``, ``im2col_step``) are accepted and ignored.
 """
 
-from g2sd_mm.compat.mmcv_kernels import boxes, deform, regions
+from g2sd_mm.compat.mmcv_kernels import boxes
 
 
 def get_compiler_version() -> str:
@@ -33,21 +33,9 @@ def get_compiling_cuda_version() -> str:
 OPS = (
     boxes.bbox_overlaps,
     boxes.nms,
-    boxes.nms_match,
     boxes.sigmoid_focal_loss_backward,
     boxes.sigmoid_focal_loss_forward,
     boxes.softnms,
-    deform.deform_conv_backward_input,
-    deform.deform_conv_backward_parameters,
-    deform.deform_conv_forward,
-    deform.modulated_deform_conv_backward,
-    deform.modulated_deform_conv_forward,
-    deform.ms_deform_attn_backward,
-    deform.ms_deform_attn_forward,
     get_compiler_version,
     get_compiling_cuda_version,
-    regions.roi_align_backward,
-    regions.roi_align_forward,
-    regions.roi_pool_backward,
-    regions.roi_pool_forward,
 )
