@@ -11,7 +11,6 @@ import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
-from torch.optim import Optimizer
 
 from ..errors import ConfigError
 from .sharding import shard_moments
@@ -60,7 +59,7 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
                 parameter.requires_grad_(False)
         wrapper = dict(self.optim_wrapper_cfg)
         wrapper.setdefault('type', 'OptimWrapper')
-        optimizer = shard_moments(keep_kernel(OPTIMIZERS.build(with_fused_kernel(cfg))))
+        optimizer = shard_moments(OPTIMIZERS.build(with_fused_kernel(cfg)))
         return OPTIM_WRAPPERS.build(wrapper, default_args=dict(optimizer=optimizer))
 
     def parameter_groups(self, model: nn.Module, lr: float, weight_decay: float) -> list[dict]:
@@ -183,27 +182,6 @@ def with_fused_kernel(cfg: Mapping[str, Any]) -> dict[str, Any]:
     )
     chosen = {'fused', 'foreach', 'capturable', 'differentiable'} & set(cfg)
     return dict(cfg) if chosen or not possible else {**cfg, 'fused': True}
-
-
-def keep_kernel(optimizer: Optimizer) -> Optimizer:
-    """Let an optimizer keep its own kernel when a checkpoint is loaded, in place.
-
-    torch takes all settings of a group from the checkpoint, the kernel among them: a run that was
-    begun without the fused one, or on another device, would go on like that.
-    """
-    optimizer.register_load_state_dict_pre_hook(_with_own_kernel)
-    return optimizer
-
-
-def _with_own_kernel(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
-    own = [
-        {key: group[key] for key in ('fused', 'foreach') if key in group}
-        for group in optimizer.param_groups
-    ]
-    saved = state['param_groups']
-    if len(own) != len(saved):
-        return state  # of another model: torch says so
-    return {**state, 'param_groups': [{**g, **k} for g, k in zip(saved, own, strict=True)]}
 
 
 #: Precision of a forward pass -> the optimizer wrapper for it.
