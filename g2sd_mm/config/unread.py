@@ -39,8 +39,7 @@ _KNOWN = {
         'visualization',
     ),
     'distillation': (
-        'adapters', 'losses', 'taps', 'teacher', 'teacher_drop', 'teacher_patches',
-        'teacher_weights', 'teachers',
+        'adapters', 'losses', 'taps', 'teacher', 'teacher_drop', 'teacher_patches', 'teachers',
     ),
     'env_cfg': ('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
     'online_knn': (

@@ -17,8 +17,8 @@ _OF_PLAIN_MODELS = ('SetEpochInfoHook', 'SetAdaptiveMarginsHook', 'MeanTeacherHo
 #: Entry of the block -> hook that it has the arguments of.
 _STARTS = {'sliced': 'SlicedStartHook', 'fitted': 'FittedAdaptersHook'}
 _KEYS = {
-    'teacher', 'teachers', 'teacher_weights', 'teacher_drop', 'teacher_patches', 'taps', 'losses',
-    'adapters', 'inherit', *_STARTS,
+    'teacher', 'teachers', 'teacher_drop', 'teacher_patches', 'taps', 'losses', 'adapters',
+    'inherit', *_STARTS,
 }  # fmt: skip
 
 
@@ -27,8 +27,8 @@ def distill_config(cfg: Config) -> Config:
 
     Without a ``distillation`` block the config stays as it is. The block has ``teacher`` (a type
     and its arguments; without one: config, checkpoint, forward, dtype) or several ``teachers`` by
-    name, ``taps``, ``losses`` and optionally ``adapters``, ``teacher_weights`` and
-    ``teacher_drop``, see :class:`g2sd_mm.distill.distillation.Distillation`; ``inherit``, see
+    name, ``taps``, ``losses`` and optionally ``adapters`` and ``teacher_drop``, see
+    :class:`g2sd_mm.distill.distillation.Distillation`; ``inherit``, see
     :class:`g2sd_mm.distill.distiller.SpecificDistiller`; and ``sliced`` and ``fitted``, the
     arguments of the hooks in :mod:`g2sd_mm.distill.starts`. Everything else of the config (data,
     schedule, evaluation) stays; the hooks that distillation needs are added.

@@ -23,7 +23,6 @@ from .loss_inputs import (
     check_trained,
     loss_inputs,
     naming_loss,
-    student_tensors,
     with_features,
 )
 from .losses.standardisation import measured_target
@@ -33,7 +32,6 @@ from .several import (
     flat,
     owner,
     some_images,
-    teacher_factors,
     teacher_of_loss,
 )
 from .taps import Taps, side_of
@@ -61,7 +59,6 @@ class Distillation(nn.Module):
         adapters: tap name -> module that the student's record is passed through.
         teachers: several in the place of ``teacher``, by name; taps, and adapters, are then called
             ``NAME.TAP``, and every loss compares with one of them.
-        teacher_weights: teacher's name -> factor on all of its losses; 1 if it is not named.
         teacher_drop: arguments of a :class:`~g2sd_mm.distill.several.TeacherDrop`, if teachers are
             left out by chance.
         teacher_patches: arguments of an :class:`~g2sd_mm.distill.attended.AttendedPatches`, if the
@@ -76,7 +73,6 @@ class Distillation(nn.Module):
         losses: Mapping[str, Mapping[str, Any] | None] | None = None,
         adapters: Mapping[str, Any] | None = None,
         teachers: Mapping[str, FrozenTeacher | Mapping[str, Any]] | None = None,
-        teacher_weights: Mapping[str, float] | None = None,
         teacher_drop: Mapping[str, Any] | None = None,
         teacher_patches: Mapping[str, Any] | None = None,
     ) -> None:
@@ -111,7 +107,6 @@ class Distillation(nn.Module):
         if teacher_patches is not None:
             attended.check_teacher(self.teacher, student_stride(student))
             self.patches = attended.AttendedPatches(student, **teacher_patches)
-        self._weights = teacher_factors(teacher_weights, names)
         self._inputs: dict[str, dict[str, Any]] = {}
         self._owners: dict[str, str | None] = {}
         self._warmups: dict[str, int] = {}
@@ -119,8 +114,7 @@ class Distillation(nn.Module):
         for name, cfg in (losses or {}).items():
             if cfg is not None:  # else one of a base config's, left out by the one that inherits it
                 self._add_loss(name, dict(cfg))
-        self.update = 0  # optimizer updates so far; LossWarmupHook keeps it, and the run's seed
-        self.seed = 0
+        self.update = 0  # optimizer updates so far; LossWarmupHook keeps it
         #: What the teacher said earlier, on disk; TeacherLabelsHook or TeacherAnswersHook gives it.
         self.kept: TeacherLabels | TeacherAnswers | None = None
         #: Measures what a teacher takes while it is set; by the teacher's name.
@@ -226,7 +220,6 @@ class Distillation(nn.Module):
         part = view is not None or self.patches is not None
         batch = {} if view is None else {'view': view}
         sources = {'student': student, 'teacher': taught, 'batch': batch}
-        asked = (None, *self._asked())
         # losses in full precision, whatever autocast or the teacher ran in
         with torch.autocast(images.device.type, enabled=False):
             given = {
@@ -234,16 +227,12 @@ class Distillation(nn.Module):
                     k: argument(v, sources, data_samples, images, part) for k, v in inputs.items()
                 }
                 for name, inputs in self._inputs.items()
-                if self._owners[name] in asked
             }
             if self.training:
                 self._measure(given)
             stays = self._images_of_teachers(len(images), data_samples)
             added = {
-                name: self._value(name, given[name], stays, len(images))
-                if name in given
-                else self._left_out(name, student, images)
-                for name in self.losses
+                name: self._value(name, given[name], stays, len(images)) for name in self.losses
             }
             return {**merge_losses(own, added), **self._explained(given)}
 
@@ -255,17 +244,11 @@ class Distillation(nn.Module):
                 with naming_loss(name, loss, arguments):
                     loss.measure(self.update, **arguments)
 
-    def _asked(self) -> list[str]:
-        """Names of the teachers that are asked now."""
-        if self.drop is None or self.drop.per != 'step' or not self.training:
-            return list(self.teachers)
-        return self.drop.of_update(self.update, self.seed)
-
     def _images_of_teachers(
         self, number: int, data_samples: Sequence | None
     ) -> dict[str, Tensor]:
         """Teacher -> images that it counts for; empty if all count."""
-        if self.drop is None or self.drop.per != 'image' or not self.training:
+        if self.drop is None or not self.training:
             return {}
         return self.drop.of_images(number, data_samples)
 
@@ -277,7 +260,7 @@ class Distillation(nn.Module):
         ``stays`` as of :meth:`_images_of_teachers`.
         """
         teacher = self._owners[name]
-        factor = self.warmup_factor(name) * self._weights.get(teacher or '', 1.0)
+        factor = self.warmup_factor(name)
         if teacher is not None and self.drop is not None and self.training:
             factor /= self.drop.share
             if teacher in stays:
@@ -289,11 +272,6 @@ class Distillation(nn.Module):
         with naming_loss(name, self.losses[name], given):
             return factor * self.losses[name](**given)
 
-    def _left_out(self, name: str, student: Mapping[str, Any], images: Tensor) -> Tensor:
-        """Zero for a loss whose teacher was not asked, of the same parameters, as DDP expects."""
-        sums = [tensor.sum() for tensor in student_tensors(self._inputs[name], student)]
-        return 0.0 * torch.stack(sums).sum() if sums else images.new_zeros(())
-
     def _explained(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
         """How good losses on features are: low ones say little."""
         measures = {
@@ -302,7 +280,7 @@ class Distillation(nn.Module):
             if (measure := getattr(loss, 'explained_variance', None))
         }
         figures = figure_names(list(measures))
-        return {figures[n]: measures[n](**given[n]) for n in measures if n in given}
+        return {figures[n]: measures[n](**given[n]) for n in measures}
 
     def ask_teacher(
         self, images: Tensor, data_samples: Sequence | None = None, view: Any = None
@@ -315,12 +293,12 @@ class Distillation(nn.Module):
         if self.kept and (known := self.kept.find(data_samples, images.device)) is not None:
             return known
         taught: dict[str, Any] = {}
-        for name in self._asked():
+        for name, teacher in self.teachers.items():
             with (
                 self.stopwatch(name) if self.stopwatch else nullcontext(),
                 self.teacher_taps[name].record() as heard,
             ):
-                answer = self.teachers[name](images, view)
+                answer = teacher(images, view)
             if isinstance(answer, Features):
                 heard = {**answer._asdict(), 'features': answer, **heard}
             taught |= {f'{name}.{tap}': v for tap, v in heard.items()} if name else heard

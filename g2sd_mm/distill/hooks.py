@@ -86,15 +86,14 @@ class DistillationHook(Hook):
 class LossWarmupHook(Hook):
     """Keeps ``distillation.update``, optimizer updates since the start of training.
 
-    Counted from the run's own iteration, so it goes on where it was after a resume. Beside it the
-    run's seed, and a warning where targets are measured for as long as the run is.
+    Counted from the run's own iteration, so it goes on where it was after a resume. It
+    warns where targets are measured for as long as the run is.
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Say what does not change in the run."""
+        """Look how long targets are measured."""
         losses: dict[str, Any] = {}
         for distillation in distillations_of(bare_model(runner)):
-            distillation.seed = runner.seed or 0
             losses |= dict(getattr(distillation, 'losses', {}))
         updates = updates_before(runner, runner.max_iters)
         for name, loss in losses.items():

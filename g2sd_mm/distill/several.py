@@ -17,8 +17,8 @@ from ..errors import UserError
 from ..models.masking import counter_noise, seeds_of
 
 _SIDES = {'student', 'teacher'}
-#: Streams of random numbers other than the masking's, which has the samples' seeds as they are.
-_OF_IMAGES, _OF_UPDATES = 0x6A09E667F3BCC908, 0x3B67AE8584CAA73B
+#: A stream of random numbers other than the masking's, which has the samples' seeds as they are.
+_STREAM = 0x6A09E667F3BCC908
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -84,43 +84,26 @@ def teacher_of_loss(loss: str, inputs: Mapping[str, Any], names: Sequence[str]) 
     return found[0] if found else None
 
 
-def teacher_factors(
-    given: Mapping[str, float] | None, names: Sequence[str]
-) -> dict[str, float]:
-    """Factors on the losses of teachers by name; UserError for a name that none has."""
-    for name in given or ():
-        if name not in names:
-            raise UserError(
-                f'distillation.teacher_weights has {name!r}, and the teachers are '
-                f'{", ".join(filter(None, names)) or "one, without a name: set loss_weight"}'
-            )
-    return dict(given or {})
-
-
 class TeacherDrop:
-    """Leaves teachers out by chance (after UNIC, 2024): at least one stays.
+    """Leaves teachers out of images by chance (after UNIC, 2024): at least one stays.
 
-    What is left follows from the samples' seeds (of images) or from the run's seed and the update
-    (of steps), so that a resumed run, or another number of processes, leaves out the same. Losses
-    are divided by the share that stays, so their mean is that without dropping.
+    Every teacher is asked, and counts for some images only. Which ones follows from the samples'
+    seeds, so that a resumed run, or another number of processes, leaves out the same. Losses are
+    divided by the share that stays, so their mean is that without dropping.
 
     Args:
         names: of the teachers.
         probability: of leaving out each, from 0 to below 1.
-        per: ``image``: every teacher is asked, and counts for some images only; ``step``: a teacher
-            that is left out is not asked.
     """
 
-    def __init__(self, names: Sequence[str], probability: float = 0.5, per: str = 'image') -> None:
+    def __init__(self, names: Sequence[str], probability: float = 0.5) -> None:
         if not 0 <= probability < 1:
             raise UserError(
                 f'distillation.teacher_drop.probability={probability} is not from 0 to below 1'
             )
-        if per not in ('image', 'step'):
-            raise UserError(f'distillation.teacher_drop.per={per!r} is none of image, step')
         if len(names) < 2:
             raise UserError('distillation.teacher_drop is for several teachers: leave it out')
-        self.names, self.probability, self.per = list(names), probability, per
+        self.names, self.probability = list(names), probability
         #: Probability that a teacher stays: by itself, or as the one of a draw that left out all.
         self.share = 1 - probability + probability ** len(names) / len(names)
 
@@ -130,17 +113,11 @@ class TeacherDrop:
         if seeds is None:
             noise = torch.rand(number, width)
         else:
-            noise = counter_noise(seeds ^ _OF_IMAGES, width)
+            noise = counter_noise(seeds ^ _STREAM, width)
         return {
             name: kept.nonzero().flatten()
             for name, kept in zip(self.names, self._kept(noise).T, strict=True)
         }
-
-    def of_update(self, update: int, seed: int) -> list[str]:
-        """Names of the teachers that are asked in an update, in all processes."""
-        key = torch.tensor([seed * 1_000_003 + update], dtype=torch.int64)
-        (kept,) = self._kept(counter_noise(key ^ _OF_UPDATES, 1 + len(self.names)))
-        return [name for name, stays in zip(self.names, kept.tolist(), strict=True) if stays]
 
     def _kept(self, noise: Tensor) -> Tensor:
         """Noise [B, 1 + T] -> bool [B, T]."""

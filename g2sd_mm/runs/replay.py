@@ -79,7 +79,7 @@ def _find(runner: Runner, content: dict[str, Any]) -> str:
     ):
         seed_everything(content['seed'], number, content['rank'])
         for distillation in (*distillations_of(model), *(hook.distillation for hook in added)):
-            distillation.update, distillation.seed = updates, content['seed']
+            distillation.update = updates
         with _watching(model) as first, runner.optim_wrapper.optim_context(runner.model):
             losses = model(**model.data_preprocessor(batch, True), mode='loss')
             total, terms = model.parse_losses(losses)

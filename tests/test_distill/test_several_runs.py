@@ -31,8 +31,7 @@ distillation = dict(
     teacher=None,
     teachers=dict(
         a=dict(_teacher, checkpoint={files[0]!r}), b=dict(_teacher, checkpoint={files[1]!r})),
-    teacher_weights=dict(b=0.5),
-    teacher_drop=dict(probability=0.5, per={per!r}),
+    teacher_drop=dict(probability=0.5),
     taps={{'_delete_': True, 'a.tokens': 'decoder_blocks.1',
            'b.tokens': dict(student='decoder_blocks.1')}},
     adapters={{'_delete_': True, 'a.tokens': _adapter, 'b.tokens': _adapter}},
@@ -42,7 +41,7 @@ distillation = dict(
             type='SmoothL1FeatureLoss', tap='a.tokens',
             target=dict(type={kind!r}, updates={updates})),
         loss_b=dict(
-            type='CosineSmoothL1FeatureLoss', tap='b.tokens', warmup=3,
+            type='CosineSmoothL1FeatureLoss', tap='b.tokens', warmup=3, loss_weight=0.5,
             target=dict(type='mean_std', updates={updates}))))
 """
 
@@ -68,10 +67,10 @@ def teachers(image_data, tmp_path_factory) -> list[str]:
         yield [save(folder / f'{seed}.pth', autoencoder(sizes, seed)) for seed in range(2)]
 
 
-def config(folder: Path, files: list[str], per: str = 'image', kind: str = 'phi_s') -> str:
+def config(folder: Path, files: list[str], kind: str = 'phi_s') -> str:
     path = folder / 'two.py'
     base = imagenet.path('g2sd_vits_generic')
-    path.write_text(CONFIG.format(base=base, files=files, per=per, kind=kind, updates=UPDATES))
+    path.write_text(CONFIG.format(base=base, files=files, kind=kind, updates=UPDATES))
     return str(path)
 
 
@@ -104,10 +103,9 @@ def equal(one: Any, two: Any) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('per', ['image', 'step'])
-def test_a_killed_run_ends_as_if_nothing_had_been(teachers, tmp_path, per):
+def test_a_killed_run_ends_as_if_nothing_had_been(teachers, tmp_path):
     """Killed while the targets are measured, and again when they are fixed."""
-    path, whole, cut = config(tmp_path, teachers, per), tmp_path / 'whole', tmp_path / 'cut'
+    path, whole, cut = config(tmp_path, teachers), tmp_path / 'whole', tmp_path / 'cut'
     train(path, options(), str(whole))
     for step in (5, 10):
         hooks = [dict(type='StepSeedHook'), dict(type='StopsAt', step=step)]
@@ -148,9 +146,8 @@ def test_accumulation_measures_what_one_batch_does(teachers, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('per', ['image', 'step'])
-def test_two_processes_train_as_one(teachers, tmp_path, per):
-    path, one, two = config(tmp_path, teachers, per, 'mean_std'), tmp_path / '1', tmp_path / '2'
+def test_two_processes_train_as_one(teachers, tmp_path):
+    path, one, two = config(tmp_path, teachers, 'mean_std'), tmp_path / '1', tmp_path / '2'
     hooks = [dict(type=name) for name in ('StepSeedHook', 'LossLog', 'WeightsExportHook')]
     train(path, options(custom_hooks=hooks), str(one))
     two_processes(

@@ -112,20 +112,6 @@ def test_the_same_draws_are_made(failed, monkeypatch):
     assert f'loss_tokens={losses["loss_tokens"]:.4g}' in said
 
 
-def test_teachers_are_left_out_as_in_the_run(failed, monkeypatch):
-    """Which ones follows from the run's seed and the update."""
-    folder = failed('gradient', **{'randomness.seed': 3})
-    drawn, losses = [], SpecificDistiller.losses
-
-    def spy(distiller, *args):
-        drawn.append((distiller.distillation.seed, distiller.distillation.update))
-        return losses(distiller, *args)
-
-    monkeypatch.setattr(SpecificDistiller, 'losses', spy)
-    again(folder)
-    assert drawn == [(3, 2)]
-
-
 @MODELS.register_module(force=True)
 class Exploding(torch.nn.Module):
     def forward(self, student, teacher):
