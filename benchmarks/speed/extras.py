@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from g2sd_mm.distill.labels import tap_of_decisions
+from g2sd_mm.distill.answers import tap_of_decisions
 
 _TASKS = ('generic', 'cls', 'det', 'seg')
 

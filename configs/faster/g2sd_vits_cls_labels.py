@@ -6,5 +6,5 @@ custom_hooks = [
     dict(type='StepSeedHook'),
     dict(type='SampleErrorHook', limit=100),
     dict(type='WeightsExportHook'),
-    dict(type='TeacherLabelsHook', folder='work_dirs/teacher_labels'),
+    dict(type='TeacherAnswersHook', by='step', folder='work_dirs/teacher_labels'),
 ]

@@ -12,7 +12,6 @@ from .answers import TeacherAnswersHook
 from .distillation import Distillation
 from .distiller import SpecificDistiller
 from .hooks import DistillationHook, LossWarmupHook, TeacherCostHook, TeacherGuardHook
-from .labels import TeacherLabelsHook
 from .meta import MetaTemperatureHook
 from .several_students import SeveralStudents
 from .starts import FittedAdaptersHook, SlicedStartHook
@@ -39,7 +38,6 @@ __all__ = [
     'TeacherAnswersHook',
     'TeacherCostHook',
     'TeacherGuardHook',
-    'TeacherLabelsHook',
     'TeacherMetricHook',
     'TwiceSeeingStudent',
     'adapters',

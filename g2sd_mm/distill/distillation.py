@@ -40,7 +40,6 @@ from .teachers.images import student_stride
 
 if TYPE_CHECKING:
     from .answers import TeacherAnswers
-    from .labels import TeacherLabels
 
 
 class Distillation(nn.Module):
@@ -115,8 +114,8 @@ class Distillation(nn.Module):
             if cfg is not None:  # else one of a base config's, left out by the one that inherits it
                 self._add_loss(name, dict(cfg))
         self.update = 0  # optimizer updates so far; LossWarmupHook keeps it
-        #: What the teacher said earlier, on disk; TeacherLabelsHook or TeacherAnswersHook gives it.
-        self.kept: TeacherLabels | TeacherAnswers | None = None
+        #: What the teacher said earlier, on disk; TeacherAnswersHook gives it.
+        self.kept: TeacherAnswers | None = None
         #: Measures what a teacher takes while it is set; by the teacher's name.
         self.stopwatch: Callable[[str], AbstractContextManager] | None = None
 

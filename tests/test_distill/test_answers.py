@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import time
-from contextlib import ExitStack
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -41,10 +39,10 @@ def answer(dtype: torch.dtype = torch.float32) -> dict:
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 def test_what_is_kept_is_found_by_its_sample_in_another_run(tmp_path, dtype):
-    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    kept = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.tokens']])
     assert kept.find(samples(5, 6), CPU) is None
     kept.keep(samples(5, 6), answer(dtype))
-    again = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    again = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.tokens']])
     found = again.find(samples(6, 5), CPU)
     assert found.keys() == {'tokens'}
     assert found['tokens'].dtype == dtype
@@ -57,7 +55,7 @@ def test_what_is_kept_is_found_by_its_sample_in_another_run(tmp_path, dtype):
 
 def test_an_answer_is_of_the_image_and_not_of_its_number(tmp_path):
     """An image that is added to the data moves the numbers, and so the seeds, of those after it."""
-    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    kept = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.tokens']])
     first = [SimpleNamespace(sample_seed=n, img_path=f'{n}.png') for n in (5, 6)]
     moved = [SimpleNamespace(sample_seed=n, img_path=f'{n - 1}.png') for n in (6, 7)]
     kept.keep(first, answer())
@@ -67,29 +65,29 @@ def test_an_answer_is_of_the_image_and_not_of_its_number(tmp_path):
 
 
 def test_a_full_disk_is_said_and_nothing_is_taken_for_kept(tmp_path):
-    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    kept = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.tokens']])
     kept.keep(samples(5, 6), answer())
-    file = tmp_path / 'tokens.bin'
-    file.unlink()
-    file.symlink_to('/dev/full')
-    with pytest.raises(OSError, match='tokens') as raised:
-        kept.keep(samples(7, 8), answer())
+    (pages,) = kept._kept._file.execute('pragma page_count').fetchone()
+    kept._kept._file.execute(f'pragma max_page_count = {pages}')
+    large = {'tokens': torch.zeros(2, 1000)}
+    with pytest.raises(OSError, match='kept') as raised:
+        kept.keep(samples(7, 8), large)
     assert raised.value.errno == errno.ENOSPC
     assert kept.find(samples(7, 8), CPU) is None
-    assert np.count_nonzero(np.fromfile(tmp_path / 'keys.bin', '<i8')) == 2
+    assert torch.equal(kept.find(samples(5, 6), CPU)['tokens'], answer()['tokens'])
 
 
 def test_features_are_features_again(tmp_path):
     features = Features(torch.rand(2, 4), torch.rand(2, 3, 3, 4))
     taught = {**features._asdict(), 'features': features}
-    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.features', 'teacher.tokens']])
+    kept = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.features', 'teacher.tokens']])
     kept.keep(samples(1, 2), taught)
     found = kept.find(samples(1, 2), CPU)
     assert torch.equal(found['features'].tokens, features.tokens)
 
 
 def test_answers_that_do_not_fit_are_refused_before_they_are_written(tmp_path):
-    kept = TeacherAnswers(tmp_path, 10**6, 1e6, [['teacher.tokens']])
+    kept = TeacherAnswers(tmp_path / 'kept', 10**6, 1e6, [['teacher.tokens']])
     with pytest.raises(UserError, match='limit_gb'):
         kept.keep(samples(1, 2), answer())
 
@@ -97,11 +95,11 @@ def test_answers_that_do_not_fit_are_refused_before_they_are_written(tmp_path):
 @pytest.mark.parametrize('seeds', [(), (None, 3)])
 def test_samples_without_seeds_are_refused(tmp_path, seeds):
     with pytest.raises(UserError, match='SeededDataset'):
-        TeacherAnswers(tmp_path, 1, 1e9, [['teacher.tokens']]).find(samples(*seeds), CPU)
+        TeacherAnswers(tmp_path / 'kept', 1, 1e9, [['teacher.tokens']]).find(samples(*seeds), CPU)
 
 
 def test_parts_that_are_no_tensors_are_refused(tmp_path):
-    kept = TeacherAnswers(tmp_path, 4, 1e9, [['teacher.tokens']])
+    kept = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.tokens']])
     with pytest.raises(UserError, match='tokens'):
         kept.keep(samples(1, 2), {'tokens': [torch.zeros(2)]})
 
@@ -110,18 +108,20 @@ class Images(list):
     views = 2
 
 
-def before_training(folder, logger, changes=None, **parts):
+def before_training(folder, logger, changes=None, by='view', **parts):
     """A distiller whose hook has opened its folder, and that folder."""
     cfg = Config(dict(stage1_cfg(), train_dataloader={}, custom_hooks=[], **parts))
     cfg.merge_from_dict(changes or {})
     cfg = g2sd_mm.distill_config(cfg)
     torch.manual_seed(0)  # of the teacher's weights
     model = MODELS.build(cfg.model.to_dict())
-    loader = SimpleNamespace(dataset=Images(range(2)))
-    runner = SimpleNamespace(model=model, cfg=cfg, seed=0, logger=logger, train_dataloader=loader)
-    hook = TeacherAnswersHook(str(folder))
+    loader = SimpleNamespace(dataset=Images(range(2)), batch_size=2)
+    runner = SimpleNamespace(
+        model=model, cfg=cfg, seed=0, logger=logger, train_dataloader=loader, hooks=[]
+    )
+    hook = TeacherAnswersHook(str(folder), by=by)
     hook.before_train(runner)
-    return model, hook._answers.folder.parent
+    return model, hook._answers.path.parent
 
 
 MORE = dict(
@@ -230,22 +230,30 @@ def test_images_that_are_new_in_every_epoch_are_refused(teacher, tmp_path):
         )  # fmt: skip
 
 
-def _hold(folder, said) -> None:
-    with ExitStack() as held:
-        said.send(answers._for_this_process(folder, held).name)
-        time.sleep(60)
+def _keep(path, said) -> None:
+    kept = TeacherAnswers(path, 4, 1e9, [['teacher.tokens']])
+    kept.keep(samples(5, 6), answer())
+    said.send(True)
+    time.sleep(60)
 
 
-def test_two_runs_at_once_have_a_folder_each(tmp_path):
-    """Rows of both would be taken for each other's; one that is killed leaves its folder."""
+def test_two_runs_at_once_share_a_file_and_one_that_is_killed_leaves_its_rows(tmp_path):
     context = multiprocessing.get_context('fork')
     ready, said = context.Pipe(False)
-    other = context.Process(target=_hold, args=(tmp_path / 'rank0of1', said))
+    other = context.Process(target=_keep, args=(tmp_path / 'kept', said))
     other.start()
-    assert ready.recv() == 'rank0of1'
-    with ExitStack() as held:
-        assert answers._for_this_process(tmp_path / 'rank0of1', held).name == 'rank0of1_2'
+    assert ready.recv()
+    kept = TeacherAnswers(tmp_path / 'kept', 4, 1e9, [['teacher.tokens']])
+    kept.keep(samples(6, 7), answer())
     other.kill()
     other.join()
-    with ExitStack() as held:
-        assert answers._for_this_process(tmp_path / 'rank0of1', held).name == 'rank0of1'
+    assert torch.equal(kept.find(samples(5, 6), CPU)['tokens'], answer()['tokens'])
+    assert torch.equal(kept.find(samples(7), CPU)['tokens'], answer()['tokens'][1:])
+
+
+def test_a_run_whose_steps_have_other_images_each_time_is_refused(tmp_path, logger):
+    with pytest.raises(UserError, match='StepSeedHook'):
+        before_training(tmp_path / 'labels', logger, by='step')
+    assert not (tmp_path / 'labels').exists()
+    with pytest.raises(ValueError, match='epoch'):
+        TeacherAnswersHook('kept', by='epoch')

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from g2sd_mm.distill.attended import class_attention, most_attended
-from g2sd_mm.distill.labels import tap_of_decisions
 from g2sd_mm.errors import ConfigError, UserError
 from g2sd_mm.models import TimmBackbone
 
@@ -123,11 +122,6 @@ def test_a_teacher_of_another_grid_is_refused():
     student = classifier_cfg('dist_token', arch=dict(arch(16), patch_size=16))
     with pytest.raises(ConfigError, match=words('teacher_patches', '16', '8')):
         specific(student=student, teacher_patches=dict(share=0.5))
-
-
-def test_its_decisions_cannot_be_kept():
-    with pytest.raises(ValueError, match='teacher_patches'):
-        tap_of_decisions(specific(teacher_patches={}).distillation)
 
 
 def test_the_student_and_nothing_else_is_saved():

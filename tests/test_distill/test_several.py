@@ -28,7 +28,6 @@ from g2sd_mm.distill import (
     TeacherMetricHook,
 )
 from g2sd_mm.distill.config import distill_config
-from g2sd_mm.distill.labels import tap_of_decisions
 from g2sd_mm.distill.several import TeacherDrop, flat, some_images
 from g2sd_mm.engine.hooks.access import frozen_networks
 from g2sd_mm.models.masking import random_masking
@@ -264,13 +263,6 @@ def test_the_guard_looks_at_all_teachers(logger):
     run.optim_wrapper.param_groups = [dict(params=[*model.teachers['mae'].model.parameters()])]
     with pytest.raises(RuntimeError, match='the optimizer holds parameters of the teacher'):
         hook.before_train(run)
-
-
-def test_labels_are_for_one_teacher():
-    with pytest.raises(ValueError, match=words('several taps or teachers')):
-        tap_of_decisions(
-            two(losses=dict(loss_dist=dict(type='HardDistillationLoss', tap='mae.tokens'))
-            ).distillation)  # fmt: skip
 
 
 def test_time_and_memory_of_each_teacher_are_logged(logger):

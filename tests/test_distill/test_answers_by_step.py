@@ -1,8 +1,7 @@
-"""A teacher's decisions on file: taken where the same images come again, asked for elsewhere."""
+"""A teacher's answers by step: taken where the same images come again, mixed in the same way."""
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from pathlib import Path
@@ -13,18 +12,15 @@ import torch
 from mmengine.config import Config
 
 from g2sd_mm.checkpoints import read_weights
-from g2sd_mm.distill.labels import (
-    TeacherLabels,
-    TeacherLabelsHook,
-    keys_of,
-    replayed,
-    tap_of_decisions,
-)
+from g2sd_mm.distill.answers import TeacherAnswers, tap_of_decisions
+from g2sd_mm.distill.kept_rows import keys_of, replayed
 from g2sd_mm.runs.train import train
 
 from ..helpers import imagenet
-from ..helpers.toys import classifier, images, labelled, save, words
+from ..helpers.toys import classifier, images, labelled, save
 from .test_specific import LABELS, LOSSES, specific
+
+CPU = torch.device('cpu')
 
 
 def samples(*seeds: int | None) -> list:
@@ -36,17 +32,21 @@ def logits(*classes: int) -> dict[str, torch.Tensor]:
     return {'logits': torch.nn.functional.one_hot(torch.tensor(classes)).float()}
 
 
-def decided(labels: TeacherLabels, *seeds: int) -> list[int]:
-    return labels.find(samples(*seeds))['logits'].argmax(1).tolist()
+def decisions_in(path: Path) -> TeacherAnswers:
+    return TeacherAnswers(path, 6, 1e9, [['teacher.logits']], by_step=True, decisions='logits')
 
 
-def test_what_is_kept_is_found_again_in_another_run(tmp_path):
+def decided(labels: TeacherAnswers, *seeds: int) -> list[int]:
+    return labels.find(samples(*seeds), CPU)['logits'].argmax(1).tolist()
+
+
+def test_decisions_are_found_again_in_another_run(tmp_path):
     path = tmp_path / 'folder' / 'rank0.labels'
-    labels = TeacherLabels(path, steps=3, batch=2)
+    labels = decisions_in(path)
     labels.step = 1
-    assert labels.find(samples(5, 6)) is None
+    assert labels.find(samples(5, 6), CPU) is None
     labels.keep(samples(5, 6), logits(999, 40_000))
-    again = TeacherLabels(path, steps=3, batch=2)
+    again = decisions_in(path)
     again.step = 1
     assert decided(again, 5, 6) == [999, 40_000]
     assert (labels.asked, again.found, again.asked) == (1, 1, 0)
@@ -54,17 +54,17 @@ def test_what_is_kept_is_found_again_in_another_run(tmp_path):
 
 @pytest.mark.parametrize(('step', 'seeds'), [(0, (5, 6)), (1, (6, 5)), (1, (5, 7)), (1, (5,))])
 def test_other_samples_or_steps_are_not_found(tmp_path, step, seeds):
-    labels = TeacherLabels(tmp_path / 'labels', steps=3, batch=2)
+    labels = decisions_in(tmp_path / 'labels')
     labels.step = 1
     labels.keep(samples(5, 6), logits(1, 2))
     labels.step = step
-    assert labels.find(samples(*seeds)) is None
+    assert labels.find(samples(*seeds), CPU) is None
 
 
 def test_decisions_are_of_images_and_not_of_their_numbers(tmp_path):
-    labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
+    labels = decisions_in(tmp_path / 'labels')
     labels.keep([SimpleNamespace(sample_seed=5, img_path='a.png')], logits(1))
-    assert labels.find([SimpleNamespace(sample_seed=5, img_path='b.png')]) is None
+    assert labels.find([SimpleNamespace(sample_seed=5, img_path='b.png')], CPU) is None
 
 
 def test_a_file_that_was_replaced_is_another_one(tmp_path):
@@ -74,33 +74,6 @@ def test_a_file_that_was_replaced_is_another_one(tmp_path):
     before, same = keys_of([sample]), keys_of([sample])
     os.utime(file, ns=(0, file.stat().st_mtime_ns + 1000))
     assert before == same != keys_of([sample])
-
-
-def test_a_full_disk_is_said(tmp_path):
-    labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
-    (tmp_path / 'labels').unlink()
-    (tmp_path / 'labels').symlink_to('/dev/full')
-    with pytest.raises(OSError, match='labels') as raised:
-        labels.keep(samples(5), logits(1))
-    assert raised.value.errno == errno.ENOSPC
-
-
-def test_a_last_batch_may_be_smaller_and_a_longer_run_finds_the_shorter_ones(tmp_path):
-    path = tmp_path / 'labels'
-    TeacherLabels(path, steps=1, batch=4).keep(samples(1, 2), logits(7, 8))
-    size = path.stat().st_size
-    longer = TeacherLabels(path, steps=10, batch=4)
-    assert path.stat().st_size == 10 * size
-    assert decided(longer, 1, 2) == [7, 8]
-    shorter = TeacherLabels(path, steps=1, batch=4)
-    assert path.stat().st_size == 10 * size
-    assert decided(shorter, 1, 2) == [7, 8]
-
-
-def test_samples_that_cannot_be_replayed_are_refused(tmp_path):
-    labels = TeacherLabels(tmp_path / 'labels', steps=1, batch=1)
-    with pytest.raises(ValueError, match=words('can be replayed', 'SeededDataset')):
-        labels.find(samples(None))
 
 
 def seeded(*seeds: int) -> list:
@@ -113,7 +86,7 @@ def seeded(*seeds: int) -> list:
 def test_labels_on_file_give_the_teachers_loss_without_the_teacher(tmp_path):
     model, batch = specific(), seeded(1, 2, 3, 4)
     expected = model(images(4), batch, mode='loss')['loss_dist']
-    model.distillation.kept = TeacherLabels(tmp_path / 'labels', steps=1, batch=4)
+    model.distillation.kept = decisions_in(tmp_path / 'labels')
     asked = []
     model.teacher.model.backbone.register_forward_hook(lambda *_: asked.append(1))
     first, second = (model(images(4), batch, mode='loss')['loss_dist'] for _ in range(2))
@@ -124,18 +97,11 @@ def test_labels_on_file_give_the_teachers_loss_without_the_teacher(tmp_path):
     assert len(asked) == 2 and torch.equal(other['loss_dist'], expected)
 
 
-def test_losses_that_need_more_than_decisions_are_refused():
+def test_of_losses_that_need_more_than_decisions_all_is_kept():
     model = specific(losses={**LOSSES, 'loss_nkd': dict(type='NKDLoss', tap='logits')})
-    with pytest.raises(ValueError, match=words('loss_nkd', 'take TeacherLabelsHook out')):
-        tap_of_decisions(model.distillation)
+    assert tap_of_decisions(model.distillation) == ''
     assert tap_of_decisions(specific().distillation) == 'logits'
-
-
-def test_a_run_whose_steps_have_other_images_each_time_is_refused(tmp_path):
-    runner = SimpleNamespace(hooks=[TeacherLabelsHook(str(tmp_path / 'labels'))])
-    with pytest.raises(ValueError, match=words('StepSeedHook', 'custom_hooks')):
-        runner.hooks[0].before_train(runner)
-    assert not (tmp_path / 'labels').exists()
+    assert tap_of_decisions(specific().distillation, model.distillation) == ''
 
 
 @pytest.fixture(scope='module')
@@ -147,7 +113,8 @@ def train_in(image_data, tmp_path_factory):
     def go(folder: Path, **options):
         hooks = [
             dict(type='StepSeedHook'), dict(type='WeightsExportHook'),
-            dict(type='TeacherLabelsHook', folder=str(folder / 'labels')),
+            dict(
+                type='TeacherAnswersHook', by='step', folder=str(folder / 'labels')),
         ]
         options = {'model.backbone.init_cfg': None, 'custom_hooks': hooks, **options}
         with pytest.MonkeyPatch.context() as patch:
@@ -184,7 +151,7 @@ def test_a_second_run_with_the_same_images_never_asks(first, second, tmp_path):
     assert (found.found, found.asked) == (8, 0)
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights.items())
     (folder,) = (tmp_path / 'labels').iterdir()
-    assert [path.name for path in folder.iterdir()] == ['rank0of1x6.labels']
+    assert [path.name for path in folder.iterdir()] == ['rank0of1.sqlite']
 
 
 @pytest.mark.parametrize('change', [
