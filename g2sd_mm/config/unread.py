@@ -31,7 +31,7 @@ _TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self',
 _PARTS = ('default_hooks', 'adapters', 'losses')
 #: Mappings whose keys are a config's choice: names of taps, of parameters, of places.
 _FREE = ('custom_keys', 'metainfo', 'overrides', 'taps', 'vars')
-#: Keys that are read without an entry in the config; of :data:`_COMPLETE` no others are.
+#: Keys that are read without an entry in the config.
 _KNOWN = {
     'auto_scale_lr': ('base_batch_size', 'enable'),
     'default_hooks': (
@@ -52,12 +52,6 @@ _KNOWN = {
         'layer_decay_rate', 'norm_decay_mult', 'num_layers',
     ),
 }  # fmt: skip
-_COMPLETE = ('auto_scale_lr', 'env_cfg', 'online_knn', 'randomness')
-#: Mappings whose keys are arguments, so that no other one is of use.
-_CLOSED = (
-    'distillation', 'distillation.teacher', 'reliability', 'test_cfg', 'test_dataloader',
-    'train_cfg', 'train_dataloader', 'val_cfg', 'val_dataloader',
-)  # fmt: skip
 #: How alike two keys are, from 0 to 1, where one is taken for the other misspelt.
 _ALIKE = 0.82
 
@@ -73,59 +67,51 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> list[str]:
         a line for the log for each that may be read by nothing.
 
     Raises:
-        UserError: for an option that nothing reads and that is close to what the config has, with
-            that key; and for a part that is not there and gets no ``type``.
+        UserError: for an option that is close to what the config has, with that key; and for a part
+            that is not there and gets no ``type``.
     """
     typed = {key.rpartition('.')[0] for key in options if key.endswith('.type')}
-    notes = [_note(cfg, key, value, typed, options) for key, value in options.items()]
+    notes = []
+    for key, value in options.items():
+        if key.partition('.')[0] not in _TOP_LEVEL:
+            notes.append(_at_top(cfg, key, value, options))
+        elif wrong := _misspelt(cfg, key.split('.'), value, typed):
+            raise UserError(f'--cfg-options {key}: {wrong}')
     return [note for note in notes if note]
 
 
-def _note(
-    cfg: Config, key: str, value: Any, typed: set[str], options: Mapping[str, Any]
-) -> str:
-    parts = key.split('.')
-    if parts[0] not in _TOP_LEVEL:
-        return _at_top(cfg, key, value, options)
+def _misspelt(cfg: Config, parts: list[str], value: Any, typed: set[str]) -> str:
+    """Which part of a key is not there and close to one that is; empty if there is none."""
     holder: Any = cfg._cfg_dict
     for depth, part in enumerate(parts):
-        if not isinstance(holder, Mapping):
-            return ''  # lists say themselves what they lack
-        if part in holder:
+        if isinstance(holder, Mapping) and part in holder:
             holder = holder[part]
-            continue
-        if not depth:  # a config need not have it
-            if part not in _KNOWN:
-                return ''
+        elif not depth:  # a config need not have it
             holder = {}
-            continue
-        above = '.'.join(parts[:depth])
-        if above in typed or 'type' in holder or '_delete_' in holder:
-            return ''
-        name = parts[depth - 1]
-        new = '.'.join([above, part])
+        else:
+            break
+    else:
+        return ''
+    above, name = '.'.join(parts[:depth]), parts[depth - 1]
+    # lists say themselves what they lack, and so does a part with a type when it is built
+    if not isinstance(holder, Mapping) or above in typed or {'type', '_delete_'} & set(holder):
+        return ''
+    known = [*holder, *_KNOWN.get(name, ())]
+    if name in _FREE or part in known:
+        return ''
+    near = _nearest(part, known)
+    advice = ''
+    if name in _PARTS:
         is_whole = depth == len(parts) - 1
-        if name in _PARTS:
-            if new in typed or (is_whole and isinstance(value, Mapping) and 'type' in value):
-                return ''
-            return _part(holder, name, new, part, '.'.join(parts[depth + 1 :]))
-        if name in _FREE:
+        has_type = is_whole and isinstance(value, Mapping) and 'type' in value
+        if has_type or f'{above}.{part}' in typed:
             return ''
-        known = _KNOWN.get(name, ())
-        near = _nearest(part, [*holder, *known]) if part not in known else ''
-        if above in _COMPLETE and part not in known and not near:
-            raise UserError(
-                f'--cfg-options {key}: nothing reads {part} in {above}; it may have '
-                f'{", ".join(known)}'
-            )
-        if not near:
-            return ''
-        meant = '.'.join([above, near, *parts[depth + 1 :]])
-        text = f'--cfg-options {key}: {above} has no {part}; did you mean {meant}?'
-        if known or above in _CLOSED:
-            raise UserError(text)
-        return f'{text} A new entry was added'
-    return ''
+        near = near or some(sorted(set(known)), 8)
+        advice = '' if is_whole else f'; a new one needs {above}.{part}.type'
+    if not near:
+        return ''
+    meant = '.'.join([above, near, *parts[depth + 1 :]])
+    return f'{above} has no {part}; did you mean {meant}?{advice}'
 
 
 def _at_top(cfg: Config, key: str, value: Any, options: Mapping[str, Any]) -> str:
@@ -152,19 +138,6 @@ def _at_top(cfg: Config, key: str, value: Any, options: Mapping[str, Any]) -> st
             f'--cfg-options {key}: nothing reads {first} there; did you mean {some(places, 4)}?'
         )
     return f'--cfg-options {key}: nothing of this project or its libraries reads {first}'
-
-
-def _part(holder: Mapping[str, Any], name: str, new: str, part: str, rest: str) -> str:
-    """Of a part that is not there and gets no type: None leaves nothing out."""
-    known = _KNOWN.get(name, ())
-    if part in known:
-        return ''
-    near = _nearest(part, [*holder, *known]) or some(sorted({*holder, *known}), 8)
-    advice = '' if rest == '' else f'; a new one needs {new}.type'
-    raise UserError(
-        f'--cfg-options {new}{"." if rest else ""}{rest}: there is no {part} in '
-        f'{new.rpartition(".")[0]}; did you mean {near}?{advice}'
-    )
 
 
 def _nearest(part: str, known: Any) -> str:

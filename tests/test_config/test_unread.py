@@ -55,10 +55,11 @@ def loaded(config: str, *words: str) -> list[str]:
         ('num_clases=2', 'num_classes'),
         ('train_dataloader.batchsize=2', 'train_dataloader.batch_size'),
         ('env_cfg.cudn_benchmark=True', 'env_cfg.cudnn_benchmark'),
-        ('randomness.sede=1', 'seed'),
+        ('randomness.determinstic=True', 'deterministic'),
         ('optim_wrapper.paramwise_cfg.bias_decay_mul=0', 'paramwise_cfg.bias_decay_mult'),
         ('distillation.teacher.checkpiont=y', 'distillation.teacher.checkpoint'),
         ('default_hooks.chekpoint.interval=2', 'checkpoint'),
+        ('model.test_cfg.rcnn.scor_thr=0.3', 'model.test_cfg.rcnn.score_thr'),
         ('distillation.losses.loss_logit=None', 'loss_logits'),
         ('distillation.losses.loss_logit.loss_weight=2', 'distillation.losses.loss_logit.type'),
         # names of other versions of the libraries, and keys without what is above them
@@ -115,7 +116,6 @@ def test_entries_that_something_reads_pass_without_a_word(config: str, words: li
 @pytest.mark.parametrize(
     ('word', 'meant'),
     [
-        ('model.test_cfg.rcnn.scor_thr=0.3', 'model.test_cfg.rcnn.score_thr'),
         ('my_own.key=1', 'my_own'),
         ('width=64', 'model.backbone.width'),
     ],
