@@ -51,11 +51,6 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument('--every', type=int, default=1, help='each so-many-th frame of a video (1)')
     p.add_argument(
-        '--coco-ids',
-        metavar='ANNOTATIONS',
-        help='COCO file whose ids of images and categories the results get (counted from 1)',
-    )
-    p.add_argument(
         '--config', help='config to build the student from (the JSON file beside the weights)'
     )
     p.add_argument('--device', help='cpu, cuda, ... (cuda if available)')

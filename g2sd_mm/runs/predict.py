@@ -55,7 +55,6 @@ def predict_into(
     batch_size: int | None = None,
     tile: int | None = None,
     every: int = 1,
-    coco_ids: str | Path | None = None,
     progress: bool = False,
 ) -> Report:
     """Predict on many pictures; what cannot be read is reported, and the others are predicted.
@@ -73,7 +72,6 @@ def predict_into(
         legend: beside drawn segmentations and depth.
         batch_size, tile, progress: see :meth:`~g2sd_mm.students.student.Student.predict`.
         every: of a video, each so-many-th frame.
-        coco_ids: COCO annotations whose ids of images and categories the results get.
 
     Raises:
         UserError: before anything is predicted, if a path leads nowhere or an option does not fit;
@@ -85,9 +83,7 @@ def predict_into(
     check_options(threshold, batch_size)
     tiling = tiling_for(student, tile)
     found = find(source, every=every, without=folder)
-    if coco_ids is not None and 'coco' not in save:
-        raise UserError('ids of COCO are for COCO results: save coco too')
-    coco = CocoFiles(folder, student, coco_ids) if 'coco' in save else None
+    coco = CocoFiles(folder, student) if 'coco' in save else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

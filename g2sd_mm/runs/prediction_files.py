@@ -116,37 +116,25 @@ def _rows(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 class CocoFiles:
     """``coco_results.json``, for COCO's ``loadRes``, and ``coco_images.json`` with its ids.
 
+    Images and categories count from 1, categories in the order of the classes.
+
     Args:
         folder: where they go.
         student: a detector.
-        ids: annotations whose ids are taken; images are found by the end of their path, categories
-            by name. Without them both count from 1, categories in the order of the classes.
 
     Raises:
-        UserError: if the student is no detector, or a class is not in the annotations.
+        UserError: if the student is no detector.
     """
 
-    def __init__(self, folder: Path, student: Student, ids: str | Path | None) -> None:
+    def __init__(self, folder: Path, student: Student) -> None:
         if student.task != 'detection':
             raise UserError(f'COCO results are of detection: this is a student for {student.task}')
-        self.folder, self.ids = folder, ids
+        self.folder = folder
         self.images: list[dict[str, Any]] = []
-        self.known: dict[str, Any] | None = None
-        self.taken: dict[str, str] = {}
         names = student.classes
         # a detector whose classes nobody named
         numbers = range(len(names) or _classes_of(student))
-        categories = {class_name(names, i): i + 1 for i in numbers}
-        if ids is not None:
-            said = _read(ids)
-            theirs = {category['name']: category['id'] for category in said['categories']}
-            if missing := [name for name in categories if name not in theirs]:
-                raise UserError(f'{ids} has no category {missing[0]}, which the student predicts')
-            categories = {name: theirs[name] for name in categories}
-            self.known = {}
-            for image in said['images']:
-                self.known[str(image['file_name']).lstrip('./')] = image
-        self.categories = categories
+        self.categories = {class_name(names, i): i + 1 for i in numbers}
 
     def __enter__(self) -> CocoFiles:
         self.results = JsonFile(self.folder / 'coco_results.json').__enter__()
@@ -155,7 +143,7 @@ class CocoFiles:
     def add(self, entry: Mapping[str, Any], size: tuple[int, int]) -> None:
         """The boxes of an entry of ``predictions.json``; ``size`` is height and width."""
         name = entry['image'] + (f'#{entry["frame"]}' if 'frame' in entry else '')
-        number = len(self.images) + 1 if self.known is None else self._known(name, size)
+        number = len(self.images) + 1
         image = {'id': number, 'file_name': name, 'height': size[0], 'width': size[1]}
         self.images.append(image)
         for found in entry['instances']:
@@ -171,27 +159,6 @@ class CocoFiles:
                 result['segmentation'] = found['mask']
             self.results.add(result)
 
-    def _known(self, name: str, size: tuple[int, int]) -> Any:
-        assert self.known is not None
-        parts = Path(name).parts
-        ends = ('/'.join(parts[start:]) for start in range(len(parts)))
-        if (end := next((end for end in ends if end in self.known), None)) is not None:
-            if end in self.taken:  # objects that are found twice count as wrong
-                raise UserError(
-                    f'{self.taken[end]} and {name} would both be {end} of {self.ids}: predict on '
-                    'each of its images once'
-                )
-            self.taken[end] = name
-            image = self.known[end]
-            said = image.get('height', size[0]), image.get('width', size[1])
-            if said != size:  # boxes would be in other pixels than those of the annotations
-                raise UserError(
-                    f'{name} has {size[1]} x {size[0]} pixels, and {end} of {self.ids} has '
-                    f'{said[1]} x {said[0]}: predict on the images that were annotated'
-                )
-            return image['id']
-        raise UserError(f'{name} is no image of {self.ids}: predict on its images alone')
-
     def __exit__(self, *_: object) -> None:
         self.results.__exit__()
         categories = [{'id': number, 'name': name} for name, number in self.categories.items()]
@@ -203,16 +170,6 @@ def _classes_of(student: Student) -> int:
     head = getattr(getattr(student.model, 'roi_head', student.model), 'bbox_head', None)
     last = list(head)[-1] if isinstance(head, nn.ModuleList) else head
     return int(getattr(last, 'num_classes', 0))
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        content = json.loads(Path(path).read_text(encoding='utf-8-sig'))
-        return {key: list(content[key]) for key in ('images', 'categories')}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f'{path} is no file of COCO annotations ({type(error).__name__}: {error})'
-        ) from error
 
 
 class VideoFiles:

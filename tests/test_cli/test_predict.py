@@ -85,7 +85,7 @@ def test_a_broken_picture_is_said_by_the_exit_code(call, weights, photos, tmp_pa
 
 @pytest.mark.parametrize(
     'words', [['nowhere.jpg'], ['.', '--cfg-options', 'a=1'], ['.', '--tile', '32'],
-              ['.', '--batch-size', '0'], ['.', '--every', '0'], ['.', '--coco-ids', 'x']],
+              ['.', '--batch-size', '0'], ['.', '--every', '0']],
 )  # fmt: skip
 def test_what_a_person_can_mend_is_one_line(call, weights, photos, tmp_path, monkeypatch, words):
     monkeypatch.chdir(photos)

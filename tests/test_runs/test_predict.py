@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 
 import cv2
 import numpy as np
@@ -19,7 +18,6 @@ from g2sd_mm.runs.predict import SAVED, check, predict_into
 from g2sd_mm.students import load_student
 
 from ..helpers.students import CLASSES, CONFIGS, student_folder
-from ..helpers.toys import words
 from ..test_students.test_sources import video
 
 TASKS = list(CONFIGS)
@@ -122,43 +120,6 @@ def test_coco_results_are_read_by_coco(students, photos, tmp_path, capsys):
             assert truth.cats[result['category_id']]['name'] == one['class']
 
 
-def test_coco_results_with_the_ids_of_annotations(students, photos, tmp_path):
-    student = students['detection']
-    names = list(reversed(student.classes))
-    content = {
-        'images': [{'id': f'i{n}', 'file_name': f'{photos.name}/{n}.png'} for n in range(3)],
-        'categories': [{'id': 7 * n, 'name': name} for n, name in enumerate(names)],
-    }
-    ids = tmp_path / 'truth.json'
-    ids.write_text('\ufeff' + json.dumps(content), encoding='utf-8')
-    predict_into(student, photos, tmp_path / 'a', save=['coco'], coco_ids=ids)
-    for result in json.loads((tmp_path / 'a' / 'coco_results.json').read_text()):
-        assert result['image_id'] in ('i0', 'i1', 'i2') and result['category_id'] % 7 == 0
-    del content['images'][0]
-    ids.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=r'0\.png is no image of'):
-        predict_into(student, photos, tmp_path / 'b', save=['coco'], coco_ids=ids)
-    content['images'] = [{'id': 1, 'file_name': '0.png', 'height': 64, 'width': 64}]
-    ids.write_text(json.dumps(content))
-    predict_into(student, photos / '0.png', tmp_path / 'e', save=['coco'], coco_ids=ids)
-    with pytest.raises(UserError, match=words('0.png', str(ids))):  # its objects would count twice
-        predict_into(student, [photos / '0.png'] * 2, tmp_path / 'g', save=['coco'], coco_ids=ids)
-    for folder in ('x', 'x/old'):
-        (tmp_path / folder).mkdir()
-        shutil.copy(photos / '0.png', tmp_path / folder)
-    with pytest.raises(UserError, match=words('old/0.png', str(ids))):
-        predict_into(student, tmp_path / 'x', tmp_path / 'd', save=['coco'], coco_ids=ids)
-    content['images'][0]['width'] = 640
-    ids.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=words('64 x 64', str(ids), '640 x 64')):
-        predict_into(student, photos / '0.png', tmp_path / 'f', save=['coco'], coco_ids=ids)
-    content['categories'].pop()
-    ids.write_text(json.dumps(content))
-    with pytest.raises(UserError, match='has no category'):
-        predict_into(student, photos, tmp_path / 'c', save=['coco'], coco_ids=ids)
-    assert not (tmp_path / 'c').exists()
-
-
 def test_a_broken_picture_is_reported_and_the_others_are_there(students, photos, tmp_path):
     broken = tmp_path / 'broken.jpg'
     broken.write_bytes(b'no picture')
@@ -238,7 +199,7 @@ def test_names_that_are_no_utf8(students, photos, tmp_path):
 @pytest.mark.parametrize(
     'options',
     [
-        dict(save=['xml']), dict(tile=32), dict(save=['coco']), dict(coco_ids='x.json'),
+        dict(save=['xml']), dict(tile=32), dict(save=['coco']),
         dict(threshold=30), dict(threshold=float('nan')), dict(batch_size=0),
     ],
 )  # fmt: skip
