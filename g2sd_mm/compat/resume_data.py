@@ -109,8 +109,13 @@ def _change(runner: Any, reader_of: Callable[[Any], tuple[Any, str]]) -> None:
     runner.resume = resume_as_data
 
 
-def check_resumable(checkpoint: Any, name: str) -> None:
+def check_resumable(checkpoint: Any, name: object, optimizer: bool = False) -> None:
     """See that a file has the parts of a training checkpoint, of the kinds that they have to be.
+
+    Args:
+        checkpoint: content of the file.
+        name: of the file.
+        optimizer: whether the state of one is needed, which best checkpoints lack.
 
     Raises:
         CheckpointError: with the part that is missing or odd.
@@ -118,7 +123,7 @@ def check_resumable(checkpoint: Any, name: str) -> None:
     content = checkpoint if isinstance(checkpoint, Mapping) else {}
     meta: Any = content.get('meta')
     hub: Any = content.get('message_hub')
-    problem = ''
+    problem = 'no optimizer' if optimizer and 'optimizer' not in content else ''
     if not isinstance(meta, dict) or not isinstance(hub, dict):
         problem = 'no message_hub' if isinstance(meta, dict) else 'no meta'
     else:
@@ -133,8 +138,8 @@ def check_resumable(checkpoint: Any, name: str) -> None:
     if problem:
         raise CheckpointError(
             f'cannot go on from {name}: it is no training checkpoint of mmengine ({problem}); '
-            'give an epoch_N.pth or iter_N.pth of a run, or start a new run from these weights '
-            'with --cfg-options load_from=FILE'
+            'give an epoch_N.pth or iter_N.pth of a run (--resume alone takes the newest), or '
+            'start a new run from these weights with --cfg-options load_from=FILE'
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
+from ..compat.resume_data import check_resumable
 from ..compat.safe_load import CheckpointError
 from .position import (
     KEY,
@@ -71,14 +72,8 @@ def fit_checkpoint(runner: Runner, checkpoint: dict[str, Any]) -> tuple[Position
         CheckpointError: if the file cannot be resumed with this config.
         UserError: if nothing would be left to train.
     """
-    meta = checkpoint.get('meta')
-    if not isinstance(meta, dict) or 'optimizer' not in checkpoint:
-        raise CheckpointError(
-            'cannot resume: the file has weights, but no state of an optimizer, as a best '
-            'checkpoint has none; --resume without a path takes the newest checkpoint of the work '
-            f'dir, {_ANEW}'
-        )
-    now = units_of(runner)
+    check_resumable(checkpoint, runner._load_from, optimizer=True)
+    meta, now = checkpoint['meta'], units_of(runner)
     _check_kind(runner, meta)
     old = read_position(meta, now)
     found = translate(old, now)

@@ -119,13 +119,12 @@ def read_position(meta: Mapping[str, Any], now: Units) -> Position:
     """The position in a checkpoint, by its record or, in one without, by what its counts say.
 
     Args:
-        meta: the checkpoint's.
+        meta: the checkpoint's, with its counts.
         now: units of the run that goes on; a checkpoint without a record is taken to have counted
             in them as far as its counts allow.
 
     Raises:
-        CheckpointError: if the counts are missing or damaged, or there is no record and they do
-            not fit.
+        CheckpointError: if the record is damaged, or there is none and the counts do not fit.
     """
     if isinstance(record := meta.get(KEY), Mapping):
         names = [f.name for kind in (Units, Position) for f in fields(kind) if f.name != 'units']
@@ -138,12 +137,7 @@ def read_position(meta: Mapping[str, Any], now: Units) -> Position:
         if not position.is_possible():
             raise CheckpointError(f'cannot resume: the record meta.{KEY} of the file is damaged')
         return position
-    epoch, iteration = meta.get('epoch'), meta.get('iter')
-    if not isinstance(epoch, int) or not isinstance(iteration, int) or min(epoch, iteration) < 0:
-        raise CheckpointError(
-            'cannot resume: the file does not say at which epoch and iteration it was saved, so it '
-            'is no training checkpoint; start from its weights with --cfg-options load_from=FILE'
-        )
+    epoch, iteration = meta['epoch'], meta['iter']
     units = replace(now, epoch_length=_old_length(epoch, iteration, now))
     updates = iteration // units.accumulation
     return Position(units, epoch, iteration, updates, iteration * units.step)

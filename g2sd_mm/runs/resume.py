@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from ..checkpoints import CheckpointError
 from ..checkpoints.integrity import damage, newest_whole
+from ..compat.resume_data import check_resumable
 from ..compat.safe_load import load_checkpoint
 from ..config.parts import add_hook
 
@@ -49,7 +50,9 @@ def find_start(cfg: Config, resume: str | None, notes: Sequence[str] = ()) -> No
                 'checkpoint of the work dir'
             )
     if found is not None:
-        _take_seed(cfg, _training_checkpoint(found))
+        content = load_checkpoint(found, mmap=True)
+        check_resumable(content, found, optimizer=True)
+        _take_seed(cfg, content)
         notes += _inexact(cfg)
         cfg.resume, cfg.load_from = True, str(found)
     add_hook(cfg, 'ResumeHook', notes=notes)
@@ -64,26 +67,8 @@ def _checkpoint_folder(cfg: Config) -> str:
     return str(Path(out_dir) / Path(cfg.work_dir).name)
 
 
-def _training_checkpoint(path: Path) -> dict[str, Any]:
-    """Content of a file that has all that training goes on from.
-
-    Raises:
-        CheckpointError: if there is something lacking: files of weights, and best checkpoints.
-    """
-    content = load_checkpoint(path, mmap=True)
-    parts = ('meta', 'state_dict', 'optimizer', 'message_hub')
-    if not isinstance(content, dict) or any(part not in content for part in parts):
-        raise CheckpointError(
-            f'cannot resume from {path}: it has weights, but no optimizer state and counts, as '
-            'weights.pth and best_*.pth have none. --resume without a path takes the newest '
-            'checkpoint of the work dir; --cfg-options load_from=FILE starts a new run from weights'
-        )
-    return content
-
-
 def _take_seed(cfg: Config, content: dict[str, Any]) -> None:
-    meta = content['meta']
-    seed = meta.get('seed') if isinstance(meta, dict) else None
+    seed = content['meta'].get('seed')
     randomness = cfg.get('randomness') or {}
     if randomness.get('seed') is None and isinstance(seed, int):
         cfg.randomness = dict(randomness, seed=seed)

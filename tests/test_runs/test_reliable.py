@@ -127,8 +127,12 @@ def test_an_unknown_alarm_is_refused():
 
 @pytest.fixture
 def run(tmp_path) -> Path:
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
     for number in (1, 2):
-        content = dict(state_dict={'a': torch.zeros(300)}, optimizer={}, message_hub={}, meta={})
+        content = dict(
+            state_dict={'a': torch.zeros(300)}, optimizer={}, message_hub=hub,
+            meta=dict(epoch=number, iter=number),
+        )  # fmt: skip
         torch.save(content, tmp_path / f'epoch_{number}.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
     return tmp_path
@@ -189,13 +193,15 @@ def test_a_run_that_cannot_go_on_exactly_is_told_so(run):
 
 def test_a_config_without_a_seed_takes_the_checkpoints(run):
     content = torch.load(run / 'epoch_2.pth')
-    torch.save({**content, 'meta': {'seed': 7}}, run / 'epoch_2.pth')
+    torch.save({**content, 'meta': {**content['meta'], 'seed': 7}}, run / 'epoch_2.pth')
     assert started(run, 'auto').randomness.seed == 7
     assert started(run, 'auto', randomness=dict(seed=3)).randomness.seed == 3
 
 
 def test_weights_are_nothing_to_resume_from(run):
-    torch.save({'state_dict': {}, 'meta': {}}, run / 'best.pth')
+    content = torch.load(run / 'epoch_2.pth')
+    content.pop('optimizer')
+    torch.save(content, run / 'best.pth')
     with pytest.raises(CheckpointError, match=words('best.pth', 'load_from=FILE')):
         started(run, str(run / 'best.pth'))
 
