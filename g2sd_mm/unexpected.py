@@ -185,13 +185,6 @@ def _cure(error: BaseException, text: str) -> str:
             f'an annotation of the COCO file{_coco_file(frames)} has no "{key}": add it '
             f'({_COCO[key]})'
         )
-    if _kind(error) == 'KeyError' and files and files[-1].endswith('hooks/checkpoint_hook.py'):
-        metrics = sorted(frames[-1][1].get('metrics') or ())
-        return (
-            f'save_best names {key!r}, which the validation does not give; it gives '
-            f'{", ".join(metrics) or "nothing"}: set default_hooks.checkpoint.save_best to one of '
-            'them'
-        )
     if re.search(r"\bgt_(label|score)\b", text) and any('mmpretrain' in file for file in files):
         return (
             'the samples have no label, which a classifier and its metrics need: the data set must '

@@ -10,16 +10,13 @@ import pytest
 import torch
 from mmengine.optim.scheduler import CosineRestartLR
 from mmengine.registry import METRICS, MODELS
-from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import g2sd_mm
-from g2sd_mm.engine.hooks.saving import WholeCheckpointHook
 from g2sd_mm.errors import RunError, UserError
 from g2sd_mm.models.sizes import encoder_size
 from g2sd_mm.unexpected import Account, account_of
 
-from .helpers.runs import runner
 from .helpers.toys import TEACHER, begun, classifier_cfg
 
 
@@ -168,16 +165,6 @@ def test_an_annotation_that_lacks_an_entry_names_it_and_the_file(tmp_path, lacki
     found = account(evaluate)
     assert found.code == 2
     assert f'has no "{lacking}": add it' in found.line
-
-
-def test_a_metric_that_save_best_names_in_vain_is_said_with_those_that_are_there(tmp_path):
-    run = runner(tmp_path, nn.Linear(1, 1))
-    hook = WholeCheckpointHook(save_best='accuracy/top1', rule='greater')
-    hook.before_train(run)
-    found = account(hook.after_val_epoch, run, {'single-label/recall': 3.0})
-    assert found.code == 2
-    for word in ("'accuracy/top1'", 'single-label/recall', 'default_hooks.checkpoint.save_best'):
-        assert word in found.line
 
 
 def test_samples_without_a_label_are_said_to_be():
