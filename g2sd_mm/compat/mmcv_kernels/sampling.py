@@ -6,6 +6,8 @@ gradients, and none of them is written here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torchvision  # noqa: F401  registers the kernels of torch.ops.torchvision
 from torch import Tensor
@@ -44,27 +46,15 @@ def roi_align(
     return pooled.to(input.dtype)
 
 
-def deform_conv2d(
-    input: Tensor,
-    offset: Tensor,
-    weight: Tensor,
-    stride: Sizes = 1,
-    padding: Sizes = 0,
-    dilation: Sizes = 1,
-    groups: int = 1,
-    deform_groups: int = 1,
-    bias: bool = False,
-    im2col_step: int = 32,
-) -> Tensor:
-    """Of ``mmcv.ops.deform_conv``: without mask and bias."""
-    geometry = (stride, padding, dilation, groups, deform_groups)
-    return _deformed(input, offset, None, weight, None, *geometry)
+def deform_conv2d(input: Tensor, offset: Tensor, weight: Tensor, *geometry: Any) -> Tensor:
+    """Of ``mmcv.ops.deform_conv``: without mask and bias; ``im2col_step`` counts for nothing."""
+    return modulated_deform_conv2d(input, offset, None, weight, None, *geometry[:5])
 
 
 def modulated_deform_conv2d(
     input: Tensor,
     offset: Tensor,
-    mask: Tensor,
+    mask: Tensor | None,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Sizes = 1,
@@ -73,24 +63,10 @@ def modulated_deform_conv2d(
     groups: int = 1,
     deform_groups: int = 1,
 ) -> Tensor:
-    """Of ``mmcv.ops.modulated_deform_conv``."""
-    geometry = (stride, padding, dilation, groups, deform_groups)
-    return _deformed(input, offset, mask, weight, bias, *geometry)
+    """Of ``mmcv.ops.modulated_deform_conv``.
 
-
-def _deformed(
-    input: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sizes,
-    padding: Sizes,
-    dilation: Sizes,
-    groups: int,
-    deform_groups: int,
-) -> Tensor:
-    """In the precision of the offsets, which autocast may have changed, as mmcv does it."""
+    In the precision of the offsets, which autocast may have changed, as mmcv does it.
+    """
     dtype = offset.dtype
     input, weight, offset = (full(x.to(dtype)) for x in (input, weight, offset))
     masked = mask is not None
