@@ -272,12 +272,12 @@ def test_time_and_memory_of_each_teacher_are_logged(logger):
     hook, spans = TeacherCostHook(interval=2), []
     hook.before_train(run)
     for run.iter in range(4):
-        hook.before_train_iter(run, 0)
+        hook.before_train_iter(run, run.iter)
         losses(model)
         hook.after_train_iter(run, 0)
         names = [n for n in hub.log_scalars if 'time_teacher' in n]
         spans.append([len(hub.get_scalar(n).data[0]) for n in names])
-    # the first, for the sizes, and every second one
+    # the first and every second one
     assert spans == [[1, 1], [2, 2], [2, 2], [3, 3]]
     assert hub.get_scalar('train/time_teacher_mae').current() > 0
     assert hub.get_scalar('train/time_teacher_mae').current() < 10
