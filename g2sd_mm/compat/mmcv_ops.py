@@ -84,7 +84,7 @@ def install() -> None:
 
 
 def _replace(module: ModuleType) -> None:
-    if isinstance(sys.modules[EXTENSION], _Extension):
+    if isinstance(sys.modules.get(EXTENSION), _Extension):
         from g2sd_mm.compat.mmcv_kernels import sampling
 
         name = _FUNCTIONS[module.__name__]
