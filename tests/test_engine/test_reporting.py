@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -139,29 +138,22 @@ def test_a_window_that_the_loss_would_fill_is_refused():
         DivergenceHook(window=10, patience=6)
 
 
-@pytest.mark.parametrize(
-    ('images', 'names'),
-    [
-        (['val/1.jpg', 'val/2.jpg'], ['val_1', 'val_2']),
-        (['val/cat/1.jpg', 'val/dog/1.jpg'], ['cat_1', 'dog_1']),
-        (['val/a/rgb/1.jpg', 'val/b/rgb/1.jpg'], ['a_rgb_1', 'b_rgb_1']),
-        (['val/1.jpg', 'val/1.png'], ['val_1', 'val_1_2']),
-        (['test/a/1.jpg'], ['a_1']),  # of no folder that the data set knows
-    ],
-)
-def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch, images, names):
+def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch):
     blank = np.zeros((2, 2, 3), np.uint8)
     monkeypatch.setattr(reporting, 'task_of_config', lambda cfg: SimpleNamespace(scope='any'))
     monkeypatch.setattr(reporting.FileReader, 'picture', lambda *of: blank)
     monkeypatch.setattr(reporting, 'draw_sample', lambda *of: blank)
-    dataset = SimpleNamespace(metainfo={}, data_prefix=dict(img_path='data/val'))
+    monkeypatch.setattr(reporting, 'get_world_size', lambda: 2)
+    dataset = SimpleNamespace(metainfo={})
     cfg = Config(dict(model={}))
     runner = SimpleNamespace(cfg=cfg, test_dataloader=SimpleNamespace(dataset=dataset))
-    hook = DrawPredictionsHook(str(tmp_path))
-    samples = [SimpleNamespace(img_path=str(Path('data') / image)) for image in images]
-    for _ in range(2):  # the same images have the same names again
-        hook.draw(runner, 'test_dataloader', samples)
-        assert sorted(path.stem for path in tmp_path.iterdir()) == names
+    for rank in range(2):
+        monkeypatch.setattr(reporting, 'get_rank', lambda rank=rank: rank)
+        hook = DrawPredictionsHook(str(tmp_path))
+        for image in ('cat/1.jpg', 'dog/1.png'):
+            hook.draw(runner, 'test_dataloader', [SimpleNamespace(img_path=image)])
+    names = ['0000_1', '0001_1', '0002_1', '0003_1']
+    assert sorted(path.stem for path in tmp_path.iterdir()) == names
 
 
 def test_images_are_counted_where_a_sampler_of_batches_decides(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 import mmcv
 import torch
-from mmengine.dist import all_gather_object, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -222,9 +222,9 @@ def _laid_out(model: Any) -> Size | None:
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
-    """Writes ``<folder>_<image name>.jpg`` with the predictions of every test image, any task.
+    """Writes ``<number>_<image name>.jpg`` with the predictions of every test image, any task.
 
-    Images of deeper folders have all of these in their names, so that none replaces another.
+    As ``predict`` names them: numbers tell images of one name apart, those of all processes.
 
     Args:
         folder: where the pictures go.
@@ -232,7 +232,7 @@ class DrawPredictionsHook(Hook):
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._drawn: dict[str, str] = {}  # name -> image
+        self._number = 0  # of pictures, of this process
 
     def draw(self, runner: Runner, loader: str, samples: Sequence[Any]) -> None:
         """Draw predictions on the images of a loader."""
@@ -246,19 +246,10 @@ class DrawPredictionsHook(Hook):
         reader = FileReader(read, image_channels(runner.cfg.model), task.scope)
         for sample in samples:
             drawn = draw_sample(task, reader.picture(sample.img_path), sample, classes)
-            name = self._name(sample.img_path, _images_of(dataset))
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / f'{name}.jpg'))
-
-    def _name(self, path: str, root: str) -> str:
-        file = Path(path)
-        inside = file.relative_to(root) if root and file.is_relative_to(root) else Path(file.name)
-        folders = inside.parent.parts or (file.parent.name,)
-        base = name = '_'.join((*folders, file.stem))
-        number = 1
-        while self._drawn.setdefault(name, path) != path:  # a.jpg beside a.png, a_b/c beside a/b_c
-            number += 1
-            name = f'{base}_{number}'
-        return name
+            number = self._number * get_world_size() + get_rank()
+            name = f'{number:04d}_{Path(sample.img_path).stem}.jpg'
+            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
+            self._number += 1
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -283,6 +274,7 @@ class LastPredictionsHook(DrawPredictionsHook):
     def before_val_epoch(self, runner: Runner) -> None:
         """Begin anew."""
         self.folder = Path(runner.work_dir) / LAST_PREDICTIONS
+        self._number = 0
         # what checks a run before its first step predicts with a network that has learnt nothing
         self._left = self.number if runner.iter and is_main_process() else 0
 
@@ -299,12 +291,3 @@ class LastPredictionsHook(DrawPredictionsHook):
         except Exception as error:  # pictures are an extra, of anybody's images
             self._left = 0
             runner.logger.info('no pictures of predictions: %s', one_line(error))
-
-
-def _images_of(dataset: Any) -> str:
-    """The folder that a data set finds its images in; empty if it does not say."""
-    prefix = getattr(dataset, 'data_prefix', None) or {}
-    # mmpretrain's img_prefix is a property that needs an entry
-    own = prefix.get('img_path') or prefix.get('img') or prefix.get('img_prefix')
-    found = own or ('' if prefix else getattr(dataset, 'img_prefix', ''))
-    return found if isinstance(found, str) else ''
