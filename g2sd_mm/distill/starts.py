@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ..engine.hooks.access import bare_model, updates_so_far
 from ..engine.tensors import is_sharded
+from ..engine.undisturbed import undisturbed
 from ..errors import ConfigError
 from ..models.masking import nothing_hidden
 from ..models.slicing import Moments, Slice, slice_of
 from ..models.vit import VisionTransformer
-from ..seeding import Generators
 from .adapters import TokenAdapter
 from .distiller import SpecificDistiller
 from .loss_inputs import argument
@@ -72,14 +72,8 @@ class FittedAdaptersHook(Hook):
                 f'sharded: train one update without sharding, then begin with load_from=WEIGHTS '
                 f'and distillation.{self.option}=None'
             )
-        training, generators = model.training, Generators()
-        model.eval()
-        try:
-            with torch.no_grad():
-                told = self.start(model, runner)
-        finally:
-            model.train(training)
-            generators.restore()
+        with undisturbed(model):
+            told = self.start(model, runner)
         if get_world_size() > 1:  # sums differ by rounding between devices
             for parameter in model.parameters():
                 broadcast(parameter.data)
