@@ -129,7 +129,7 @@ def test_images_are_spread_over_the_data_and_batched_as_validation_does(tmp_path
     assert seen == [[0, 20, 40, 60], [80]]
 
 
-@pytest.mark.parametrize(('needs', 'images_'), [(2, 2), (9, 16), (40, 64)])
+@pytest.mark.parametrize(('needs', 'images_'), [(2, 2), (9, 64), (40, 64)])
 def test_an_evaluator_that_needs_several_images_gets_them(tmp_path, needs, images_):
     run = tried_run(tmp_path, Needs(needs))
     run.train()
@@ -230,7 +230,7 @@ def test_a_metric_that_comes_with_more_images_is_not_refused(tmp_path):
 
     run = tried_run(tmp_path, Later(), save_best='n/value')
     run.train()
-    assert ': 16 validation images' in said(run)
+    assert ': 64 validation images' in said(run)
 
 
 def test_an_automatic_choice_that_mmengine_cannot_make_is_refused(tmp_path):

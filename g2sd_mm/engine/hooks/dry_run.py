@@ -37,9 +37,7 @@ from .export import WeightsExportHook
 
 Answers = list[tuple[Any, Sequence[Any]]]  # batches, and what the model says of them
 
-#: Images of a second and third try, if an evaluator may have had too few.
-_MORE = (16, 64)
-_PATIENCE = 60.0  # seconds after which there is no further try
+_MORE = 64  # images of a second try, if an evaluator may have had too few
 _NO_MEMORY = re.compile(r'out of memory|allocate memory|not enough memory')
 
 
@@ -104,21 +102,15 @@ class DryRunHook(Hook):
                 'dry run: val_dataloader has no image, so there is nothing to validate on: mend '
                 'the paths in val_dataloader.dataset'
             )
-        began = time.perf_counter()
-        few = min(self.images, total)
-        tries = [few, *(number for number in (*_MORE, total) if few < number <= max(_MORE))]
-        for number in tries:
-            number = min(number, total)
+        problem = ''
+        for number in dict.fromkeys(min(n, total) for n in (self.images, max(self.images, _MORE))):
             # every process needs its part of a sharded model
             sharded = isinstance(runner.model, ShardedDataParallel)
             answers = _answers(runner, loop, number) if sharded else None
             attempt = functools.partial(_attempt, runner, loop, number, answers)
             problem, names = _by_the_first(attempt)
-            late = _by_the_first(lambda: time.perf_counter() - began > _PATIENCE)
             if not problem:
                 return f'{number} validation images give {", ".join(names) or "no metric"}'
-            if late or number == total:
-                break
         raise UserError(problem)
 
 
