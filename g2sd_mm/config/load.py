@@ -213,6 +213,11 @@ def refuse_old_names(cfg: Any) -> None:
                 f'distillation.losses.{name}.normalise is now distillation.losses.{name}.target: '
                 "'layernorm' for True, 'none' for False"
             )
+    for hook in cfg.get('custom_hooks') or ():
+        if hook.get('type') == 'TeacherLabelsHook':
+            raise UserError(
+                "custom_hooks: TeacherLabelsHook is now TeacherAnswersHook with by='step'"
+            )
 
 
 def is_old_stage1_run(names: Iterable[str]) -> bool:

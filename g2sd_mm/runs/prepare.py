@@ -183,7 +183,7 @@ def name_run(cfg: Config, config: str) -> None:
     """Give the run a name of its own, in place.
 
     mmengine's names have seconds in them, and runs of one name in one process share their log. So
-    do those whose visualizers have one name: the later run's figures go to the earlier one's folder.
+    do those whose visualizers have one name: the later one's figures go to the earlier's folder.
     """
     cfg.setdefault('experiment_name', f'{Path(config).stem}_{next(_RUNS)}')
     if cfg.get('visualizer'):

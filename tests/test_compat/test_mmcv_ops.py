@@ -165,6 +165,18 @@ def test_soft_nms_of_nothing(ops):
     assert dets.shape == (0, 5) and kept.shape == (0,)
 
 
+def test_nms_match_against_brute_force(ops):
+    boxes, scores = random_boxes(80, 40), torch.rand(80)
+    groups = [g.tolist() for g in ops.nms_match(torch.cat([boxes, scores[:, None]], 1), 0.3)]
+    waiting, expected = scores.argsort(descending=True).tolist(), []
+    while waiting:
+        best = boxes[waiting[0]].tolist()
+        group = [waiting[0]] + [i for i in waiting[1:] if plain_iou(best, boxes[i].tolist()) >= 0.3]
+        waiting = [i for i in waiting if i not in group]
+        expected.append(group)
+    assert groups == expected
+
+
 def test_overlaps_of_boxes_are_torchvisions(ops):
     kernel = sys.modules['mmcv._ext'].bbox_overlaps
     first, second = random_boxes(10), random_boxes(12)

@@ -116,6 +116,8 @@ def test_an_old_config_is_told_of_the_block(tmp_path):
 def test_a_switch_that_became_a_choice_is_named():
     with refused('loss_tokens.normalise is now', 'loss_tokens.target', "'none' for False"):
         load_config(STAGE1, {'distillation.losses.loss_tokens.normalise': False})
+    with refused('TeacherLabelsHook', "by='step'"):
+        load_config(STAGE1, {'custom_hooks': [dict(type='TeacherLabelsHook', folder='labels')]})
 
 
 @pytest.mark.parametrize('step', ABLATIONS, ids=lambda step: step.name)

@@ -12,7 +12,7 @@ CPU, float64; the fallback accepts both.
 Other differences from compiled mmcv:
 
 * RoIAlign only averages; ``pool_mode='max'`` raises ``RuntimeError``.
-* Soft-NMS is a Python loop: right, but slow.
+* Soft-NMS and NMS-match are Python loops: right, but slow.
 * A class weight in the sigmoid focal loss counts as 1 for background rows. The compiled op reads
   past the end of the weight vector there.
 """
@@ -33,6 +33,7 @@ def get_compiling_cuda_version() -> str:
 OPS = (
     boxes.bbox_overlaps,
     boxes.nms,
+    boxes.nms_match,
     boxes.sigmoid_focal_loss_backward,
     boxes.sigmoid_focal_loss_forward,
     boxes.softnms,

@@ -1,4 +1,4 @@
-"""Box overlaps, two kinds of non-maximum suppression, focal loss, and their precision."""
+"""Box overlaps, the three kinds of non-maximum suppression, focal loss, and their precision."""
 
 from __future__ import annotations
 
@@ -86,6 +86,19 @@ def _decay(iou: Tensor, iou_threshold: float, *, sigma: float, method: int) -> T
     if method == 1:
         return torch.where(iou >= iou_threshold, 1 - iou, torch.ones_like(iou))
     return torch.exp(-iou.square() / sigma)
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Groups of detections: a kept one first, then those it suppresses, best first."""
+    dets = full(dets)
+    waiting = dets[:, 4].argsort(descending=True)
+    groups: list[list[int]] = []
+    while len(waiting):
+        best, waiting = waiting[0], waiting[1:]
+        suppressed = _iou(dets[best, :4], dets[waiting, :4], offset=0) >= iou_threshold
+        groups.append([int(best), *waiting[suppressed].tolist()])
+        waiting = waiting[~suppressed]
+    return groups
 
 
 _TINY = torch.finfo(torch.float32).tiny
