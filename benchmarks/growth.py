@@ -1,9 +1,8 @@
 """How the start of a run grows with its data: time and memory of indexing files and classes.
 
 ``python -m benchmarks.growth --out docs/results/speed/growth.json`` makes folders of hard links to
-one picture, so that two million names take no room, and indexes each in two processes, one after
-the other: the second finds what the first has kept, where that is worth it. It says where something
-grows faster than linearly.
+one picture, so that two million names take no room, and indexes each in a process of its own. It
+says where something grows faster than linearly.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from g2sd_mm import folder_index
 from g2sd_mm.cli.exit_codes import run_command
 from g2sd_mm.errors import UserError
 
@@ -81,10 +79,9 @@ def index(folder: Path) -> dict[str, Any]:
 
 
 def in_a_process(folder: Path) -> dict[str, Any]:
-    """:func:`index` in a process of its own, with a cache of its own beside the folder."""
+    """:func:`index` in a process of its own."""
     child = [sys.executable, '-m', 'benchmarks.growth', '--child', str(folder)]
-    places = {**os.environ, 'XDG_CACHE_HOME': str(folder.parent / 'cache')}
-    done = subprocess.run(child, capture_output=True, text=True, check=True, env=places)
+    done = subprocess.run(child, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -116,14 +113,11 @@ def run(args: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory(dir=args.folder) as place:
             folder = Path(place) / 'images'
             make_links(folder, images, classes)
-            time.sleep(folder_index.SETTLED / 1e9)  # nothing is kept of folders just written
-            figure, again = (in_a_process(folder) for _ in range(2))
-        figure.update({f'again_{key}': again[key] for key in ('seconds', 'cpu_seconds', 'bytes')})
+            figure = in_a_process(folder)
         figures.append(figure)
         loads.append(surroundings.load_average())
         print(f'{figure["images"]} images, {figure["classes"]} classes: {figure["seconds"]:.2f} s '
-              f'({figure["cpu_seconds"]:.2f} s of the CPU), then {figure["again_seconds"]:.2f} s '
-              f'({figure["again_cpu_seconds"]:.2f}), {figure["bytes"] / 2**20:.0f} MiB, '
+              f'({figure["cpu_seconds"]:.2f} s of the CPU), {figure["bytes"] / 2**20:.0f} MiB, '
               f'{1000 * figure["seconds_a_read"]:.2f} ms a read; load {loads[-1]}',
               flush=True)  # fmt: skip
         rows = [f for f in figures if f['classes'] == 1000]
@@ -131,8 +125,7 @@ def run(args: argparse.Namespace) -> None:
             'command': shlex.join(['python', '-m', 'benchmarks.growth', *sys.argv[1:]]),
             'environment': surroundings.describe('cpu', loads), 'figures': figures,
             'faster_than_linear': [
-                line for key in ('cpu_seconds', 'bytes', 'again_cpu_seconds', 'again_bytes')
-                for line in grows_faster(rows, key)
+                line for key in ('cpu_seconds', 'bytes') for line in grows_faster(rows, key)
             ],
         }  # fmt: skip
         if args.out:

@@ -1,8 +1,7 @@
-"""Labels of class folders and COCO files follow the names that were asked for, in their order.
+"""Labels of COCO files follow the names that were asked for, in their order.
 
-mmpretrain numbers class folders as they sort, and calls the numbers by the names in ``metainfo``
-without looking at the folders. mmdet numbers categories as they stand in the JSON, which need not
-be the order of ``metainfo``, nor that of another JSON.
+mmdet numbers categories as they stand in the JSON, which need not be the order of ``metainfo``, nor
+that of another JSON. Of class folders :mod:`.sample_lists` sees to it.
 """
 
 import functools
@@ -12,46 +11,6 @@ from typing import Any
 
 from g2sd_mm.errors import DataError
 from g2sd_mm.text import some
-
-
-def name_class_folders(module: ModuleType) -> None:
-    """Of ``mmpretrain.datasets``: the folders of a class are found by its name."""
-    load = module.CustomDataset.load_data_list
-
-    @functools.wraps(load)
-    def load_data_list(self: Any) -> list[dict]:
-        wanted = _wanted(self)
-        if wanted is None:
-            return load(self)
-        del self._metainfo['classes']
-        entries = load(self)
-        found = self._metainfo['classes']
-        self._metainfo['classes'] = wanted
-        if self._metainfo.get('by_position'):
-            return entries
-        if strange := [name for name in found if name not in wanted]:
-            raise DataError(
-                f'{self.img_prefix} has class folders {some(strange)}, which are not among the '
-                f'{len(wanted)} classes ({some(wanted, 8)}): give them the same names, or, if the '
-                'numbers of the sorted folders are right, metainfo=dict(..., by_position=True)'
-            )
-        number = {label: wanted.index(name) for label, name in enumerate(found)}
-        self.folder_to_idx = {name: wanted.index(name) for name in found}
-        for entry in entries:
-            entry['gt_label'] = number[entry['gt_label']]
-        return entries
-
-    module.CustomDataset.load_data_list = load_data_list
-
-
-def _wanted(dataset: Any) -> tuple[str, ...] | None:
-    """The names that somebody asked for; None if there are none, or they are not the folders'."""
-    classes = dataset._metainfo.get('classes')
-    # a class of data sets that knows its names has other ones than its folders: ImageNet's words
-    fixed = type(dataset).METAINFO.get('classes')
-    if not classes or fixed or dataset.ann_file or not dataset.with_label:
-        return None
-    return tuple(classes)
 
 
 def order_categories(module: ModuleType) -> None:

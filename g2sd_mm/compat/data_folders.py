@@ -10,12 +10,10 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from g2sd_mm.errors import DataError
-from g2sd_mm.folder_index import Walk
 from g2sd_mm.image_files import (
     ENDINGS,
     UNREAD_ENDINGS,
@@ -26,48 +24,24 @@ from g2sd_mm.image_files import (
     is_stray,
 )
 
-#: What mmpretrain reads if it is asked for nothing else.
-_STOCK = frozenset(('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'))
-
-
-@dataclass(eq=False)  # each is another one, whatever it has heard
-class Passed:
-    """What a reading passes over.
-
-    strays: paths of stray files and folders, and of links without end or to nothing.
-    files: names of the other files that are not read.
-    walk: is told of every folder that is read.
-    """
-
-    strays: set[str] = field(default_factory=set)
-    files: list[str] = field(default_factory=list)
-    walk: Walk | None = None
-
-
-_listening: list[Passed] = []
+_listening: list[set[str]] = []
 
 
 @contextmanager
-def noting_strays(walk: Walk | None = None) -> Iterator[Passed]:
-    """What listings inside of the block pass over; the walk is told which folders they read."""
-    passed = Passed(walk=walk)
-    _listening.append(passed)
+def noting_strays() -> Iterator[set[str]]:
+    """Stray files and folders, and links without end or to nothing, that are passed over inside."""
+    strays: set[str] = set()
+    _listening.append(strays)
     try:
-        yield passed
+        yield strays
     finally:
-        _listening.remove(passed)
+        _listening[:] = [others for others in _listening if others is not strays]
 
 
 def note_stray(path: str) -> None:
     """Tell those who listen that something is passed over."""
-    for passed in _listening:
-        passed.strays.add(path)
-
-
-def note_files(names: Iterable[str]) -> None:
-    """Tell whoever listens of files that are not read."""
-    if _listening:
-        _listening[-1].files += names
+    for strays in _listening:
+        strays.add(path)
 
 
 def matches(name: str, suffix: str | Iterable[str] | None) -> bool:
@@ -95,11 +69,6 @@ def list_data_alone(module: ModuleType) -> None:
     module.LocalBackend.list_dir_or_file = list_dir_or_file
 
 
-def files_in(folder: str) -> Iterator[str]:
-    """Names of all files below a local folder, relative to it, as they come."""
-    return _listed(folder, '', list_dir=False, list_file=True, suffix=None, recursive=True)
-
-
 def _listed(
     place: str,
     inside: str,
@@ -109,18 +78,12 @@ def _listed(
     recursive: bool,
 ) -> Iterator[str]:
     """Names below a folder, relative to where the listing began, as mmengine gives them."""
-    walks = [passed.walk for passed in _listening if passed.walk]
-    for walk in walks:
-        walk.enter(place)
     start = os.path.join(inside, '') if inside else ''
     with os.scandir(place) as entries:
         for entry in entries:
             name, folder = start + entry.name, entry.is_dir()
             stray = is_stray(entry.name)
             endless = folder and not stray and is_endless(entry.path)
-            if walks and not stray and entry.is_symlink() and (endless or not folder):
-                for walk in walks:
-                    walk.pass_link()
             if stray or endless:
                 note_stray(entry.path)
             elif folder:
@@ -135,63 +98,6 @@ def _listed(
                     note_stray(entry.path)
 
 
-def count_in_class_folders(module: ModuleType) -> None:
-    """Of ``mmpretrain.datasets.custom``: the log says what is passed over."""
-    dataset = module.CustomDataset
-    make, find, is_valid = dataset.__init__, dataset._find_samples, dataset.is_valid_file
-
-    @functools.wraps(make)
-    def __init__(self: Any, *args: Any, **options: Any) -> None:
-        if frozenset(options.get('extensions', _STOCK)) == _STOCK:
-            options['extensions'] = ENDINGS
-        make(self, *args, **options)
-
-    @functools.wraps(is_valid)
-    def is_valid_file(self: Any, filename: str) -> bool:
-        valid = is_valid(self, filename)
-        if not valid:
-            note_files([filename])
-        return valid
-
-    @functools.wraps(find)
-    def _find_samples(self: Any) -> list:
-        with noting_strays() as passed:
-            try:
-                samples = find(self)
-            except RuntimeError as error:
-                if not str(error).startswith('Found 0 files'):
-                    raise
-                raise DataError(_nothing_found(self, passed.files)) from error
-            loose = _loose_images(self) if self.with_label else []
-        _say_passed_over(self.img_prefix, passed, loose)
-        return samples
-
-    dataset.__init__ = __init__
-    dataset.is_valid_file = is_valid_file
-    dataset._find_samples = _find_samples
-
-
-def _loose_images(dataset: Any) -> list[str]:
-    """Images that lie beside class folders and belong to none."""
-    from mmengine import fileio
-
-    names = fileio.list_dir_or_file(dataset.img_prefix, list_dir=False)
-    return [name for name in names if is_image(name)]
-
-
-def _nothing_found(dataset: Any, files: Sequence[str]) -> str:
-    root, endings = dataset.img_prefix, ' '.join(sorted(dataset.extensions))
-    there = endings_of(files)
-    loose = len(_loose_images(dataset)) if dataset.with_label else 0
-    if loose:
-        return (
-            f'{root} has {loose} images and no class folders with images: move the images of each '
-            'class into a folder of its own'
-        )
-    where = 'in its class folders' if dataset.with_label else 'below it'
-    return f'{root} has no images {where} ({there or "no files"}); endings that are read: {endings}'
-
-
 def count_beside_masks(module: ModuleType) -> None:
     """Of ``mmseg.datasets.basesegdataset``: the log says what is passed over."""
     dataset = module.BaseSegDataset
@@ -199,7 +105,7 @@ def count_beside_masks(module: ModuleType) -> None:
 
     @functools.wraps(load)
     def load_data_list(self: Any) -> list[dict]:
-        with noting_strays() as passed:
+        with noting_strays() as strays:
             entries = load(self)
             folder = self.data_prefix.get('img_path')
             if self.ann_file or folder is None:
@@ -207,7 +113,7 @@ def count_beside_masks(module: ModuleType) -> None:
             others = _other_images(self, folder)
         if not entries:
             raise DataError(_wrong_suffix(self, folder, others))
-        _say_passed_over(folder, passed, [], others)
+        say_passed_over(folder, strays, others=others)
         return entries
 
     dataset.load_data_list = load_data_list
@@ -233,24 +139,38 @@ def _wrong_suffix(dataset: Any, folder: str, others: list[str]) -> str:
     return f'no images ending in {dataset.img_suffix} in {folder}; {there}'
 
 
-def _say_passed_over(
-    root: str, passed: Passed, loose: Sequence[str], others: Sequence[str] = ()
+def say_passed_over(
+    root: str,
+    strays: Iterable[str],
+    loose: Sequence[str] = (),
+    others: Sequence[str] = (),
+    files: Sequence[str] = (),
 ) -> None:
+    """One line in the log, if anything is passed over.
+
+    Args:
+        root: folder of the images.
+        strays: what :func:`noting_strays` heard of.
+        loose: images that lie beside class folders and belong to none.
+        others: images of another ending than the one that is read.
+        files: other names that are not read.
+    """
     from mmengine.logging import print_log
 
-    broken = sum(map(is_broken_link, passed.strays))
-    lost = [name for name in passed.files if is_image(name, (*ENDINGS, *UNREAD_ENDINGS))]
+    hidden = list(strays)
+    broken = sum(map(is_broken_link, hidden))
+    lost = [name for name in files if is_image(name, (*ENDINGS, *UNREAD_ENDINGS))]
     counts = {
         'images in no class folder': len(loose),
         'images of another ending': len(others),
-        'files that are not read': len(passed.files),
+        'files that are not read': len(files),
         'links that lead to nothing': broken,
-        'hidden or system files and folders': len(passed.strays) - broken,
+        'hidden or system files and folders': len(hidden) - broken,
     }
     if not any(counts.values()):
         return
     parts = [f'{number} {what}' for what, number in counts.items() if number]
-    examples = endings_of([*loose, *others, *passed.files])
+    examples = endings_of([*loose, *others, *files])
     print_log(
         f'{root}: passed over {", ".join(parts)}' + (f' ({examples})' if examples else ''),
         logger='current',

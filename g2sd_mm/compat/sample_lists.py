@@ -1,29 +1,29 @@
-"""Lists of samples are made quickly, however long they are.
+"""Lists of samples are made quickly, however long they are, and class folders go by their names.
 
 mmpretrain joins every path twice and asks two functions of every name, and mmengine makes an array
-of each sample: of 1.28 million images most of the start is spent there. The lists are the same. The
-names of large folders that have not changed are not read again (:mod:`g2sd_mm.folder_index`).
+of each sample: of 1.28 million images most of the start is spent there. The lists are the same.
+mmpretrain also numbers class folders as they sort, and calls the numbers by the names in
+``metainfo`` without looking at the folders.
 """
 
 from __future__ import annotations
 
 import functools
-import os
+import logging
 import pickle
-from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from g2sd_mm import folder_index
-from g2sd_mm.compat.data_folders import files_in, note_files, note_stray, noting_strays
-from g2sd_mm.compat.import_hooks import replace_function
-from g2sd_mm.folder_index import Listing
+from g2sd_mm.compat.data_folders import noting_strays, say_passed_over
+from g2sd_mm.errors import DataError
+from g2sd_mm.image_files import ENDINGS, endings_of, is_image
+from g2sd_mm.text import some
 
 if TYPE_CHECKING:
     import numpy as np
 
-#: What mmpretrain calls samples: paths relative to the root, with their labels where there are any.
-Samples = list[str] | list[tuple[str, int]]
+#: What mmpretrain reads if it is asked for nothing else.
+_STOCK = frozenset(('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif'))
 
 
 def serialise_quickly(module: ModuleType) -> None:
@@ -44,82 +44,98 @@ def serialise_quickly(module: ModuleType) -> None:
     module.BaseDataset._serialize_data = _serialize_data
 
 
-def list_quickly(module: ModuleType) -> None:
+def read_class_folders(module: ModuleType) -> None:
     """Of ``mmpretrain.datasets.custom``."""
-    dataset, stock = module.CustomDataset, module.get_samples
-    load = dataset.load_data_list
+    dataset = module.CustomDataset
+    make, load = dataset.__init__, dataset.load_data_list
 
-    @functools.wraps(stock)
-    def get_samples(
-        root: str,
-        folder_to_idx: Mapping[str, int] | None,
-        is_valid_file: Callable[[str], bool],
-        backend: Any = None,
-    ) -> tuple[Samples, set[str] | None]:
-        asked = getattr(is_valid_file, '__self__', None)
-        usual = getattr(is_valid_file, '__func__', None) is dataset.is_valid_file
-        if asked is None or not usual or backend is not None or not _is_local(root):
-            return stock(root, folder_to_idx, is_valid_file, backend)
-        classes = [''] if folder_to_idx is None else sorted(folder_to_idx)
-        found = images_below(root, classes, asked.extensions)
-        note_files(found.others)
-        if folder_to_idx is None:
-            return found.names[''], None
-        samples: list[tuple[str, int]] = []
-        for name, label in sorted(folder_to_idx.items()):
-            start = os.path.join(name, '')
-            samples += [(start + image, label) for image in found.names[name]]
-        return samples, {name for name in classes if not found.names[name]}
+    @functools.wraps(make)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        if frozenset(options.get('extensions', _STOCK)) == _STOCK:
+            options['extensions'] = ENDINGS
+        make(self, *args, **options)
 
     @functools.wraps(load)
     def load_data_list(self: Any) -> list[dict]:
-        if self.ann_file or not _is_local(self.img_prefix):
-            return load(self)
-        samples, start = self._find_samples(), os.path.join(self.img_prefix, '')
-        if self.with_label:
-            return [{'img_path': start + name, 'gt_label': label} for name, label in samples]
-        return [{'img_path': start + name} for name in samples]
+        return load(self) if self.ann_file else _images_in_folders(self)
 
-    replace_function(module, 'get_samples', get_samples)
+    dataset.__init__ = __init__
     dataset.load_data_list = load_data_list
 
 
-def _is_local(root: str) -> bool:
-    from mmengine.fileio import LocalBackend, get_file_backend
+def _images_in_folders(dataset: Any) -> list[dict]:
+    """Samples of all class folders, or of all folders without labels; the log says of the rest.
 
-    return type(get_file_backend(root, enable_singleton=True)) is LocalBackend
-
-
-def images_below(root: str, classes: list[str], endings: Iterable[str]) -> Listing:
-    """The images of a local folder, read or, where it is large and has not changed, remembered.
-
-    Args:
-        root: of the images.
-        classes: sorted names of the class folders; one empty text stands for all of root.
-        endings: of what is read as an image, in small letters.
+    Raises:
+        DataError: if there are none, or classes of other names than those that were asked for.
     """
-    endings = tuple(endings)
-    if kept := folder_index.find(root, classes, endings):
-        listing, file = kept
-        for stray in listing.strays:
-            note_stray(os.path.join(root, stray))
-        _say(f'{root}: no folder has changed, {len(listing)} names of images are from {file}')
-        return listing
-    listing, walk = Listing({}, [], []), folder_index.Walk(root)
-    with noting_strays(walk) as passed:
-        for name in classes:
-            images: list[str] = []
-            for file_name in sorted(files_in(os.path.join(root, name))):
-                read = file_name.lower().endswith(endings)
-                (images if read else listing.others).append(file_name)
-            listing.names[name] = images
-    listing.strays += sorted(os.path.relpath(stray, root) for stray in passed.strays)
-    if written := folder_index.keep(listing, walk, endings):
-        _say(f'{root}: {len(listing)} names of images are kept in {written} until a folder changes')
-    return listing
-
-
-def _say(line: str) -> None:
+    from mmengine.fileio import get_file_backend
     from mmengine.logging import print_log
 
-    print_log(line, logger='current')
+    root, is_read = dataset.img_prefix, dataset.is_valid_file
+    backend = get_file_backend(root, enable_singleton=True)
+    samples: list[dict] = []
+    others: list[str] = []
+    empty, loose = [], []
+    with noting_strays() as strays:
+        folders = ['']
+        if dataset.with_label:
+            folders = sorted(backend.list_dir_or_file(root, list_file=False))
+            loose = [n for n in backend.list_dir_or_file(root, list_dir=False) if is_image(n)]
+        number = _numbers(dataset, folders) if dataset.with_label else {}
+        for name in folders:
+            folder = backend.join_path(root, name) if name else root
+            start = backend.join_path(folder, '')
+            found = []
+            for file in sorted(backend.list_dir_or_file(folder, list_dir=False, recursive=True)):
+                (found if is_read(file) else others).append(file)
+            label = {'gt_label': number[name]} if dataset.with_label else {}
+            samples += [{'img_path': start + file, **label} for file in found]
+            empty += [] if found else [name]
+    if not samples:
+        raise DataError(_nothing_found(dataset, others, len(loose)))
+    if empty:
+        print_log(
+            f'{root}: no image that is read in the class folders {some(empty)}', logger='current',
+            level=logging.WARNING,
+        )  # fmt: skip
+    say_passed_over(root, strays, loose, files=others)
+    return samples
+
+
+def _numbers(dataset: Any, folders: list[str]) -> dict[str, int]:
+    """The label of each class folder; names without a given order get that of the folders.
+
+    Raises:
+        DataError: for a folder that is called like none of the classes that were asked for, and if
+            there are more or fewer than a data set has that knows its own.
+    """
+    root, number = dataset.img_prefix, {name: i for i, name in enumerate(folders)}
+    wanted = dataset._metainfo.get('classes')
+    # a class of data sets that knows its names has other ones than its folders: ImageNet's words
+    if wanted and type(dataset).METAINFO.get('classes'):
+        if len(wanted) != len(folders):
+            raise DataError(f'{root} has {len(folders)} class folders, of {len(wanted)} classes')
+    elif not wanted:
+        dataset._metainfo['classes'] = tuple(folders)
+    elif not dataset._metainfo.get('by_position'):
+        if strange := [name for name in folders if name not in wanted]:
+            raise DataError(
+                f'{root} has class folders {some(strange)}, which are not among the '
+                f'{len(wanted)} classes ({some(wanted, 8)}): give them the same names, or, if the '
+                'numbers of the sorted folders are right, metainfo=dict(..., by_position=True)'
+            )
+        number = {name: wanted.index(name) for name in folders}
+    dataset.folder_to_idx = number
+    return number
+
+
+def _nothing_found(dataset: Any, files: list[str], loose: int) -> str:
+    root, endings = dataset.img_prefix, ' '.join(sorted(dataset.extensions))
+    if loose:
+        return (
+            f'{root} has {loose} images and no class folders with images: move the images of each '
+            'class into a folder of its own'
+        )
+    where, there = 'in its class folders' if dataset.with_label else 'below it', endings_of(files)
+    return f'{root} has no images {where} ({there or "no files"}); endings that are read: {endings}'

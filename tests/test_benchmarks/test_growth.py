@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import growth
-from g2sd_mm import folder_index
 from g2sd_mm.errors import UserError
 
 from ..helpers.toys import ROOT, run_tool
 
 
-def forked(command: list[str], *, env: dict[str, str], **_: object):
+def forked(command: list[str], **_: object):
     """The benchmark's own process, from this one."""
-    cache = {'XDG_CACHE_HOME': env['XDG_CACHE_HOME']}
-    return run_tool(str(ROOT / 'benchmarks' / 'growth.py'), *command[3:], **cache)
+    return run_tool(str(ROOT / 'benchmarks' / 'growth.py'), *command[3:])
 
 
 def test_links_take_no_room_and_every_class_has_its_share(tmp_path, monkeypatch):
@@ -32,26 +29,12 @@ def test_links_take_no_room_and_every_class_has_its_share(tmp_path, monkeypatch)
 def test_a_size_is_measured_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, 'SIZES', ((40, 4), (80, 4)))
     monkeypatch.setattr(growth, 'CLASSES', ())
-    monkeypatch.setattr(folder_index, 'SETTLED', 0)
     monkeypatch.setattr(growth, 'subprocess', SimpleNamespace(run=forked))
     out = tmp_path / 'growth.json'
     growth.run(growth.parser().parse_args(['--most', '60', '--out', str(out)]))
     (figure,) = json.loads(out.read_text())['figures']
     assert (figure['images'], figure['classes']) == (40, 4)
-    assert figure['seconds'] > 0 and figure['again_seconds'] > 0
-
-
-@pytest.mark.slow
-def test_the_second_process_finds_what_the_first_has_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(growth, '_LINKS', 30_000)
-    growth.make_links(tmp_path / 'images', folder_index.SMALLEST, 4)
-    time.sleep(folder_index.SETTLED / 1e9)
-    first = growth.in_a_process(tmp_path / 'images')
-    (kept,) = (tmp_path / 'cache' / 'g2sd_mm' / 'folders').iterdir()
-    written = kept.stat().st_ino
-    again = growth.in_a_process(tmp_path / 'images')
-    assert kept.stat().st_ino == written  # a new one would have replaced it
-    assert first['images'] == again['images'] == folder_index.SMALLEST
+    assert figure['seconds'] > 0
 
 
 def test_what_grows_faster_than_linearly_is_said():

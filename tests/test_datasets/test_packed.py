@@ -189,9 +189,9 @@ def test_strays_are_not_packed_and_not_read(tmp_path):
         for name in names:
             transaction.put(name, b'x')
     root = f'packed://{other}'
-    with noting_strays() as passed:
+    with noting_strays() as strays:
         assert list(fileio.list_dir_or_file(root, list_file=False)) == ['a', 'b']
-    assert {Path(name).name for name in passed.strays} == {'Thumbs.db', '__MACOSX'}
+    assert {Path(name).name for name in strays} == {'Thumbs.db', '__MACOSX'}
     found = list(fileio.list_dir_or_file(root, list_dir=False, suffix='.png', recursive=True))
     assert found == ['a/x.PNG', 'b/x.png']
 
