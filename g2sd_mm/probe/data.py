@@ -18,14 +18,15 @@ from ..agreement.data import agree_on_classes
 from ..agreement.weights import say
 from ..config.load import load_config
 from ..config.parts import innermost_dataset
-from ..data_layouts import Layout, Split, find_layout
+from ..data_layouts import Choices
 from ..errors import DataError, UserError
-from ..image_files import files_below, folders_in, is_image
 from ..students.images import read_image
 from .measures import IGNORED
 
 _WORKERS = 4
 _SPLITS = ('train', 'val')
+#: Task -> a config of the suites, which read folders of one's own.
+_READ_BY = {'cls': 'configs/mini/vitb_cls.py', 'seg': 'configs/mini/vitb_upernet.py'}
 
 
 @dataclass(frozen=True)
@@ -89,55 +90,17 @@ def find_images(data: str, options: dict[str, Any] | None = None) -> Data:
         UserError: for detection data, no validation images, classes that training has not, or
             options without a config.
     """
+    from ..runs.own_data import find_source
+
     if data.endswith('.py') or not Path(data).is_dir():
         return _of_config(data, options)
     if options:
         raise UserError(f'{", ".join(options)}: options change a config, and {data} is a folder')
-    layout = find_layout(data)
-    say(layout.notes)
-    train, val = layout.split('train'), layout.split('val') or layout.split('test')
-    if train is None or val is None:
-        raise DataError(f'{data} needs train and val folders: one to learn from, one to judge by')
-    if layout.task == 'cls':
-        return _class_folders(train, val)
-    if layout.task == 'seg':
-        return _masks(layout, train, val)
-    raise DataError(f'{data} is of detection: features are probed on classes or masks')
-
-
-def _class_folders(train: Split, val: Split) -> Data:
-    classes = tuple(folder.name for folder in folders_in(train.images))
-    unknown = [f.name for f in folders_in(val.images) if f.name not in classes]
-    if unknown:
-        raise DataError(f'{val.images} has a class {unknown[0]!r} that {train.images} has not')
-    parts = [_labelled(split.images, classes) for split in (train, val)]
-    return Data(parts[0], parts[1], classes)
-
-
-def _labelled(root: Path, classes: Sequence[str]) -> Part:
-    files, labels = [], []
-    for label, name in enumerate(classes):
-        folder = root / name
-        found = [str(f) for f in files_below(folder) if is_image(f.name)] if folder.is_dir() else []
-        files += found
-        labels += [label] * len(found)
-    if not files:
-        raise DataError(f'{root} has no images in class folders')
-    return Part(tuple(files), tuple(labels))
-
-
-def _masks(layout: Layout, train: Split, val: Split) -> Data:
-    parts = []
-    for split in (train, val):
-        files = [f for f in files_below(split.images) if is_image(f.name)]
-        places = [Path(str(split.labels)) / f.relative_to(split.images) for f in files]
-        masks = [place.with_suffix('.png') for place in places]
-        if lacking := [mask for mask in masks if not mask.is_file()]:
-            raise DataError(f'{lacking[0]} is not there: every image needs its mask')
-        parts.append(Part(tuple(map(str, files)), (), tuple(map(str, masks))))
-    numbers = {n for part in parts for file in part.masks for n in np.unique(_labels_in(file))}
-    highest = max(numbers - {IGNORED}, default=0)
-    return Data(parts[0], parts[1], tuple(f'class {i}' for i in range(int(highest) + 1)))
+    source = find_source(Path(data).absolute(), Choices(read_as={'test': 'val'}))
+    if source.task not in _READ_BY:
+        raise DataError(f'{data} is of {source.task}: features are probed on classes or masks')
+    say(source.notes)
+    return _of_config(_READ_BY[source.task], source.options)
 
 
 def _of_config(config: str, options: dict[str, Any] | None) -> Data:

@@ -131,7 +131,7 @@ def _image_folder(layout: Layout, train_split: Split, val_split: Split) -> Sourc
     splits = [train_split.images, val_split.images]
     classes = [[folder.name for folder in folders_in(split)] for split in splits]
     if not classes[0] or classes[0] != classes[1]:
-        raise UserError(
+        raise DataError(
             f'{root}: train and val need the same class folders; only one of them has '
             f'{", ".join(sorted(set(classes[0]) ^ set(classes[1]))) or "none"}'
         )
