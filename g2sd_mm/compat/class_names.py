@@ -4,7 +4,9 @@ mmdet numbers categories as they stand in the JSON, which need not be the order 
 that of another JSON. Of class folders :mod:`.sample_lists` sees to it.
 """
 
+import difflib
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
@@ -24,27 +26,32 @@ def order_categories(module: ModuleType) -> None:
         found = find(self, cat_names=cat_names, sup_names=sup_names, cat_ids=cat_ids)
         if not cat_names or isinstance(cat_names, str) or sup_names or cat_ids:
             return found
-        return _in_order(found, [self.cats[number]['name'] for number in found], cat_names)
+        names = {number: category['name'] for number, category in self.cats.items()}
+        return _in_order(found, names, cat_names, getattr(self, 'file', 'this file'))
 
     module.COCO.get_cat_ids = get_cat_ids
 
 
-def _in_order(found: Sequence[int], names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+def _in_order(
+    found: Sequence[int], names: dict[int, str], wanted: Sequence[str], file: str
+) -> list[int]:
     """Category ids in the order of the wanted names.
 
     Raises:
         DataError: for a name that the file lacks (the labels of all after it would move), or has
             twice.
     """
-    by_name = dict(zip(names, found, strict=True))
+    by_name = {names[number]: number for number in found}
     if len(by_name) < len(found):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f'the annotations have two categories of the name {twice!r}: rename one')
+        twice = next(n for n, times in Counter(names[i] for i in found).items() if times > 1)
+        raise DataError(f'{file} has two categories of the name {twice!r}: rename one')
     if lacking := [name for name in wanted if name not in by_name]:
+        near = difflib.get_close_matches(lacking[0], names.values(), n=1)
         raise DataError(
-            f'the annotations have no category {some([repr(n) for n in lacking], 5)}, which the '
-            'data set lists: give the categories that they have as metainfo=dict(classes=(...)), '
-            'or classes=(...) in the config'
+            f'{file} has no category {some(list(map(repr, lacking)), 5)}'
+            + (f' (did you mean {near[0]!r}?)' if near else '')
+            + f'; its categories are {some(list(names.values()), 20)}: list them as '
+            'metainfo=dict(classes=(...)) of the data sets, or classes=(...) in the config'
         )
     return [by_name[name] for name in wanted]
 

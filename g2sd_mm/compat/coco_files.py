@@ -7,37 +7,104 @@ for one would be missing for the other, and end a run at its first validation.
 from __future__ import annotations
 
 import functools
+import os
+from collections import Counter
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 from g2sd_mm.compat.import_hooks import replace_function
+from g2sd_mm.errors import DataError
 from g2sd_mm.text import some
 
 
-def indexed(coco: Any, content: dict[str, Any]) -> Any:
-    """Give an empty ``COCO`` its content, and index that."""
-    coco.dataset = content
+def indexed(coco: Any, content: dict[str, Any], file: str) -> Any:
+    """Give an empty ``COCO`` its content, and index that; the file is for messages."""
+    coco.dataset, coco.file = content, file
     coco.createIndex()
     coco.img_ann_map, coco.cat_img_map = coco.imgToAnns, coco.catToImgs
     return coco
 
 
 def read_in_data_set(module: ModuleType) -> None:
-    """Of ``mmdet.datasets.coco``."""
-    make = module.COCO
+    """Of ``mmdet.datasets.coco``: what mmdet passes over in silence is said aloud.
 
-    def read(path: str) -> Any:
+    - An entry that no reader survives is an error that names it: see
+      :func:`~g2sd_mm.data_layouts.coco_file.malformed`.
+    - Annotations of categories that the config does not list are left out, and counted in the log.
+    - An instance without a mask would end training with a ``KeyError``: it is ignored, as mmdet
+      ignores those with a broken polygon.
+    - In evaluation a broken polygon would stop pycocotools at the very end: an error at the start.
+    - Run-length masks in a pipeline that keeps polygons would be ignored one and all: an error.
+    """
+    make, dataset = module.COCO, module.CocoDataset
+    load, parse = dataset.load_data_list, dataset.parse_data_info
+
+    def COCOAPI(self: Any, path: str) -> Any:
         from g2sd_mm.data_layouts.coco_file import read_annotations
 
         annotations = read_annotations(path)
-        say(path, annotations.notes)
-        return indexed(make(), annotations.content)
+        say(self.ann_file, (*annotations.notes, *_unlisted(annotations.content, self.metainfo)))
+        return indexed(make(), annotations.content, self.ann_file)
 
-    module.CocoDataset.COCOAPI = staticmethod(read)
+    @functools.wraps(load)
+    def load_data_list(self: Any) -> list[dict]:
+        entries = load(self)
+        _check_masks(self, entries)
+        return entries
+
+    @functools.wraps(parse)
+    def parse_data_info(self: Any, raw_data_info: dict) -> Any:
+        info = parse(self, raw_data_info)
+        for instance in info['instances']:
+            instance.setdefault('mask', [])
+        return info
+
+    dataset.COCOAPI, dataset.load_data_list = COCOAPI, load_data_list
+    dataset.parse_data_info = parse_data_info
 
 
-def say(path: str, notes: tuple[str, ...]) -> None:
+def _unlisted(content: dict[str, Any], metainfo: dict[str, Any]) -> list[str]:
+    there = {category['id']: category['name'] for category in content['categories']}
+    names = (there.get(a['category_id'], a['category_id']) for a in content['annotations'])
+    found = Counter(name for name in names if name not in metainfo['classes'])
+    if not found:
+        return []
+    return [
+        f'{found.total()} annotations of categories that the config does not list are left out: '
+        f'{", ".join(sorted(map(str, found)))}'
+    ]
+
+
+def _check_masks(dataset: Any, entries: list[dict]) -> None:
+    from g2sd_mm.data_checks.coco import has_mask
+
+    steps = dataset.pipeline.transforms
+    # other data sets on this one, such as the panoptic one, read masks in their own way
+    pairs = ((info, instance) for info in entries for instance in info.get('instances') or ())
+    instances = [(info, instance) for info, instance in pairs if 'mask' in instance]
+    if not all(getattr(step, 'poly2mask', True) for step in steps):
+        coded = sum(isinstance(i['mask'], dict) and not i['ignore_flag'] for _, i in instances)
+        if coded:
+            raise DataError(
+                f'{dataset.ann_file} has {coded} instances with run-length masks, and the '
+                'pipeline keeps polygons: set poly2mask=True in its LoadAnnotations'
+            )
+    if dataset.test_mode and any(getattr(step, 'with_mask', False) for step in steps):
+        broken = [
+            os.path.basename(info['img_path'])
+            for info, instance in instances
+            if not has_mask(instance['mask'], whole=True)
+        ]
+        if broken:
+            raise DataError(
+                f'{dataset.ann_file} has {len(broken)} instances whose mask is no polygon, which '
+                f'the evaluation of masks cannot read (images {", ".join(broken[:3])}): mend '
+                'or remove them, or evaluate boxes alone: --cfg-options boxes_only=True'
+            )
+
+
+def say(path: str, notes: Sequence[str]) -> None:
     """Tell the log what was filled in."""
     from mmengine.logging import print_log
 
@@ -52,7 +119,7 @@ def read_in_metric(module: ModuleType) -> None:
     def read(path: str) -> Any:
         from g2sd_mm.data_layouts.coco_file import read_for_metric
 
-        coco = indexed(make(), read_for_metric(path))
+        coco = indexed(make(), read_for_metric(path), path)
         coco.loadRes = functools.partial(_results_on, make, coco)
         return coco
 
@@ -73,7 +140,7 @@ def read_in_metric(module: ModuleType) -> None:
 def _results_on(make: Any, coco: Any, found: Any) -> Any:
     """``coco.loadRes``, which cannot read that nothing was found: an average precision of 0."""
     if found == []:
-        return indexed(make(), {**coco.dataset, 'annotations': []})
+        return indexed(make(), {**coco.dataset, 'annotations': []}, coco.file)
     return make.loadRes(coco, found)
 
 

@@ -230,7 +230,7 @@ def test_an_annotation_of_id_0_counts(tmp_path):
 
     root = exports.label_studio_coco(tmp_path / 'fruit', scenes({'all': 2}))
     content = read_annotations(root / 'result.json').content
-    truth = indexed(COCO(), content)
+    truth = indexed(COCO(), content, 'annotations.json')
     found = truth.loadRes([
         {**a, 'score': 0.9} for a in content['annotations']
     ])  # fmt: skip
