@@ -15,9 +15,8 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mmengine.fileio import BaseStorageBackend, register_backend
 
 from ..compat.data_folders import matches, note_stray
@@ -30,115 +29,10 @@ if TYPE_CHECKING:
     import lmdb
 
 
-# LMDB maps its file into memory: what is cut off at the end ends the process by SIGBUS when it is
-# read, without a word. So the length is compared with what the file's own head says, and blocks
-# with checksums that packing has put behind LMDB's last page, where LMDB does not look.
-
-_BLOCK = 1 << 20  # bytes that have a checksum together
-_LOOKS = 64  # blocks that are read when a file is opened: the first, the last, and between
-# checksum of the checksums, number of blocks, bytes before the checksums, and a mark, at the end
-_TAIL = struct.Struct('<IIQ8s')
-_MARK = b'g2sdpack'
-# LMDB's head: 16 bytes of a page, then magic number, version, address, size of the map; two trees
-# of 48 bytes, of which the first has the page size in its first 4 bytes; the last page in use
-_HEAD = struct.Struct('<16xIIQQI44x48xQ')
-_MAGIC = 0xBEEFC0DE
-_checked: set[tuple[str, int, int]] = set()
-
-
-def _add_checksums(file: Path) -> None:
-    """Append the checksums of a file that is complete, and write it to the disk."""
-    with file.open('r+b') as stream:
-        length = stream.seek(0, os.SEEK_END)
-        sums = np.fromiter(_sums(stream, range(_blocks(length)), length), '<u4')
-        table = sums.tobytes()
-        stream.seek(length)
-        stream.write(table + _TAIL.pack(zlib.crc32(table), len(sums), length, _MARK))
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def check_whole(file: str) -> None:
-    """Look at a file's length and at some of its checksums, once in a process.
-
-    Files of version 0.1 have no checksums: of those the length is compared alone.
-
-    Raises:
-        DataError: if it is cut off, damaged or no LMDB file.
-    """
-    stat = os.stat(file)
-    key = os.path.realpath(file), stat.st_size, stat.st_mtime_ns
-    if key in _checked:
-        return
-    with open(file, 'rb') as stream:
-        expected = _length_by_head(file, stream)
-        if stat.st_size < expected:
-            raise DataError(
-                f'{file} is cut off: {stat.st_size} of {expected} bytes; copy it again, or pack '
-                'it again with tools/pack_data.py'
-            )
-        _check_blocks(file, stream, stat.st_size)
-    _checked.add(key)
-
-
-def _length_by_head(file: str, stream: BinaryIO) -> int:
-    """Bytes up to the last page in use: the larger number of the two heads that LMDB alternates."""
-    lengths = []
-    place = 0
-    for _ in range(2):
-        stream.seek(place)
-        head = stream.read(_HEAD.size)
-        if len(head) < _HEAD.size:
-            break
-        magic, _version, _address, _map, page, last = _HEAD.unpack(head)
-        if magic != _MAGIC or page not in (1 << n for n in range(9, 17)):
-            break
-        lengths.append((last + 1) * page)
-        place = page
-    if len(lengths) < 2:
-        raise DataError(f'{file} is not packed data, or damaged: pack it with tools/pack_data.py')
-    return max(lengths)
-
-
-def _check_blocks(file: str, stream: BinaryIO, size: int) -> None:
-    if size < _TAIL.size:
-        return
-    stream.seek(size - _TAIL.size)
-    crc, number, length, mark = _TAIL.unpack(stream.read(_TAIL.size))
-    if mark != _MARK:
-        return
-    table = b''
-    if number == _blocks(length) and length + 4 * number + _TAIL.size == size:
-        stream.seek(length)
-        table = stream.read(4 * number)
-    if zlib.crc32(table) != crc or len(table) != 4 * number:
-        raise DataError(_damaged(file))
-    sums = np.frombuffer(table, '<u4')
-    blocks = np.linspace(0, number - 1, min(number, _LOOKS)).round().astype(int).tolist()
-    for block, found in zip(blocks, _sums(stream, blocks, length), strict=True):
-        if found != sums[block]:
-            raise DataError(f'{_damaged(file)} (bytes from {block * _BLOCK})')
-
-
-def _damaged(file: str) -> str:
-    return (
-        f'{file} is damaged: checksums differ; copy it again, or pack it again with '
-        'tools/pack_data.py'
-    )
-
-
-def _blocks(length: int) -> int:
-    return -(-length // _BLOCK)
-
-
-def _sums(stream: BinaryIO, blocks: range | list[int], length: int) -> Iterator[int]:
-    for block in blocks:
-        stream.seek(block * _BLOCK)
-        yield zlib.crc32(stream.read(min(_BLOCK, length - block * _BLOCK)))
-
-
 SUFFIX = '.lmdb'
 _AFTER_SLASH = chr(ord('/') + 1)
+_SEAL = struct.Struct('<I8s')  # behind each file: its checksum, and a mark
+_MARK = b'g2sdfile'
 
 
 def _import_lmdb() -> Any:
@@ -172,14 +66,53 @@ _opened: dict[str, lmdb.Environment] = {}
 
 
 def _open(file: str) -> lmdb.Environment:
-    if file not in _opened:
-        lmdb = _import_lmdb()
-        if not os.path.isfile(file):
-            command = f'python tools/pack_data.py FOLDER {shlex.quote(file)}'
-            raise FileNotFoundError(f'no file {file}: {command} makes it')
-        check_whole(file)  # reading behind the end of a file that is mapped kills the process
-        _opened[file] = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
-    return _opened[file]
+    """A packed file for reading.
+
+    LMDB maps it into memory: what is cut off at the end ends the process by SIGBUS when it is read,
+    without a word. So its length is compared with what its own head says.
+
+    Raises:
+        DataError: if it is cut off, or no LMDB file.
+        FileNotFoundError: if it is not there.
+    """
+    if file in _opened:
+        return _opened[file]
+    lmdb = _import_lmdb()
+    if not os.path.isfile(file):
+        command = f'python tools/pack_data.py FOLDER {shlex.quote(file)}'
+        raise FileNotFoundError(f'no file {file}: {command} makes it')
+    try:
+        opened = lmdb.open(file, subdir=False, readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        raise DataError(
+            f'{file} is not packed data, or damaged: pack it with tools/pack_data.py'
+        ) from error
+    size = os.path.getsize(file)
+    expected = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
+    if size < expected:
+        opened.close()
+        raise DataError(
+            f'{file} is cut off: {size} of {expected} bytes; copy it again, or pack it again with '
+            'tools/pack_data.py'
+        )
+    return _opened.setdefault(file, opened)
+
+
+def _unsealed(content: bytes, path: str | Path) -> bytes:
+    """A file without its checksum; those that version 0.1 packed have none.
+
+    Raises:
+        DataError: if it is not what was packed.
+    """
+    at = len(content) - _SEAL.size
+    if at < 0 or not content.endswith(_MARK):
+        return content
+    if zlib.crc32(memoryview(content)[:at]) != _SEAL.unpack_from(content, at)[0]:
+        raise DataError(
+            f'{path} is damaged: checksums differ; copy the packed file again, or pack it again '
+            'with tools/pack_data.py'
+        )
+    return content[:at]
 
 
 def _close_all() -> None:
@@ -252,7 +185,8 @@ def pack_folder(
             with environment.begin(write=True) as transaction:
                 for key in keys[first : first + _COMMIT_EVERY]:
                     content = (folder / os.fsdecode(key)).read_bytes()
-                    transaction.put(key, content, append=True)
+                    seal = _SEAL.pack(zlib.crc32(content), _MARK)
+                    transaction.put(key, content + seal, append=True)
             progress(min(first + _COMMIT_EVERY, len(keys)), len(keys))
         environment.sync(True)
     except BaseException:
@@ -260,14 +194,13 @@ def pack_folder(
         raise
     finally:
         environment.close()
-    _add_checksums(growing)
     os.replace(growing, file)
     return len(keys)
 
 
 def _room(key: bytes, content: int) -> int:
     """Bytes that a record takes at most: pages of its own, and its entry in half-full ones."""
-    return (content // _PAGE + 2) * _PAGE + 4 * (len(key) + 16)
+    return ((content + _SEAL.size) // _PAGE + 2) * _PAGE + 4 * (len(key) + 16)
 
 
 # Reading ----------------------------------------------------------------------------------------
@@ -287,7 +220,7 @@ class PackedBackend(BaseStorageBackend):
             content = transaction.get(os.fsencode(key)) if key else None
         if content is None:
             raise FileNotFoundError(f'{file} has no file {key}')
-        return content
+        return _unsealed(content, filepath)
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
         """Content of a text file."""
