@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ..errors import DataError
 from ..image_files import opened_quietly
 from .names import Colour
 
 _LARGEST = 255
-_HEAD = 4096  # bytes of a PNG in which its palette is, as a rule
 
 
 class UnreadableMask(DataError):
@@ -46,24 +44,13 @@ def pixels_of(file: Path) -> np.ndarray:
 
 
 def palette_of(file: Path) -> bytes:
-    """Red, green and blue of each number; nothing of a file without a palette.
-
-    Of a PNG the head is read here: an image library takes four times as long, for every mask.
-    """
-    with file.open('rb') as stream:
-        head = stream.read(_HEAD)
-    if head.startswith(b'\x89PNG'):
-        if head[25:26] != b'\x03':  # the kind that has a palette
-            return b''
-        at = 8
-        while at + 8 <= len(head):
-            end = at + 8 + int.from_bytes(head[at : at + 4], 'big')
-            if head[at + 4 : at + 8] == b'PLTE' and end <= len(head):
-                return head[at + 8 : end]
-            at = end + 4  # behind its checksum
+    """Red, green and blue of each number; nothing of a file without a palette."""
     try:
-        with Image.open(file) as image:
-            return bytes((image.getpalette() if image.mode == 'P' else None) or [])
+        with opened_quietly(file) as image:
+            if image.mode != 'P' or image.palette is None:
+                return b''
+            kind, colours = image.palette.getdata()
+            return bytes(colours if kind == 'RGB' else image.getpalette() or [])  # decodes it
     except Exception as error:  # as in pixels_of
         raise UnreadableMask(f'{file}: cannot be read as a mask ({error})') from error
 
@@ -96,11 +83,6 @@ def colours_of(file: Path) -> tuple[list[tuple[int | None, Colour | None]], np.n
     else:
         shown = [(None, (v >> 16, (v >> 8) & 255, v & 255)) for v in values.tolist()]
     return shown, places.reshape(pixels.shape[:2])
-
-
-def used(pixels: np.ndarray) -> set[int]:
-    """The numbers that occur in pixels of 8 bits."""
-    return set(np.flatnonzero(np.bincount(pixels.ravel(), minlength=_LARGEST + 1)).tolist())
 
 
 def is_grey(pixels: np.ndarray) -> bool:
