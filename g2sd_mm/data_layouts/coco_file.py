@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DataError
-from .coco_mended import LARGEST, NUMBERS, are_coordinates, complete, doubtful, is_id, runs_of
+from .coco_mended import LARGEST, NUMBERS, are_coordinates, complete, is_id, runs_of
 
 _PIXELS = 1 << 30
 _LISTS = ('images', 'annotations', 'categories')
@@ -172,8 +172,8 @@ def malformed(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for number, category in enumerate(content['categories']):
         if not is_id(category.get('id')) or not isinstance(category.get('name'), str):
             yield 'malformed', f'category {number}: no id or name'
-    for number in doubtful(content):
-        problem = _annotation_problem(content['annotations'][number], sizes)
+    for number, annotation in enumerate(content['annotations']):
+        problem = _annotation_problem(annotation, sizes)
         if problem:
             yield 'malformed', f'annotation {number}: {problem}'
     for name, key in (*((name, 'id') for name in _LISTS), ('categories', 'name')):

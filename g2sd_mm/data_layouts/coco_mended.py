@@ -7,10 +7,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
-
-import numpy as np
 
 #: Sides and coordinates beyond this are no picture's (and masks are drawn in this many steps).
 LARGEST = 1 << 20
@@ -256,41 +253,3 @@ def are_coordinates(values: Any) -> bool:
         and max(values) <= LARGEST
         and not math.isnan(sum(values))  # a NaN may pass the others, every comparison being false
     )
-
-
-def doubtful(content: dict[str, Any]) -> Sequence[int]:
-    """Numbers of the annotations that have to be looked at one by one.
-
-    Ids, boxes, areas and polygons of all are compared at once with the rules that an entry is held
-    to: a file of a hundred thousand is read in little more than the time that its JSON takes. What
-    has run lengths is always looked at; where something is wrong, so is everything.
-    """
-    annotations = content['annotations']
-    everything = range(len(annotations))
-    try:
-        for key in ('id', 'image_id', 'category_id'):
-            if not {int}.issuperset(map(type, [a[key] for a in annotations])):
-                return everything
-        boxes, areas = [a['bbox'] for a in annotations], [a['area'] for a in annotations]
-        if not {0, 1}.issuperset([a['iscrowd'] for a in annotations]):
-            return everything
-    except (KeyError, TypeError):
-        return everything
-    masks = [a.get('segmentation') for a in annotations]
-    coded = [i for i, mask in enumerate(masks) if isinstance(mask, dict)]
-    drawn = [mask for mask in masks if mask is not None and not isinstance(mask, dict)]
-    if not {list}.issuperset(map(type, chain(boxes, drawn))):
-        return everything
-    polygons = list(chain.from_iterable(drawn))
-    if not {list}.issuperset(map(type, polygons)) or not {4}.issuperset(map(len, boxes)):
-        return everything
-    numbers = list(chain.from_iterable(chain(boxes, polygons)))
-    if not NUMBERS.issuperset(map(type, chain(numbers, areas))):
-        return everything
-    try:
-        values, sizes = np.array(numbers, dtype=float), np.array(areas, dtype=float)
-    except OverflowError:
-        return everything
-    # a NaN passes no comparison
-    fit = bool((np.abs(values) <= LARGEST).all()) and bool(np.isfinite(sizes).all())
-    return coded if fit else everything

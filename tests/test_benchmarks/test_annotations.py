@@ -6,7 +6,6 @@ import pytest
 
 from benchmarks.speed import annotations
 from g2sd_mm.data_layouts.coco_file import read_annotations
-from g2sd_mm.data_layouts.coco_mended import doubtful
 
 
 @pytest.mark.parametrize('kind', ['boxes', 'polygons'])
@@ -15,7 +14,6 @@ def test_its_files_are_read_without_a_note(tmp_path, kind):
     annotations.write_file(file, 50, kind)
     found = read_annotations(file)
     assert found.notes == () and len(found.content['annotations']) == 50
-    assert list(doubtful(found.content)) == []
     assert ('segmentation' in found.content['annotations'][0]) == (kind == 'polygons')
 
 
