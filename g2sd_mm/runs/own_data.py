@@ -14,15 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmengine.config import Config
-from PIL import Image
 
 from ..config.parts import LOADERS, task_of_config
 from ..config.project import find_config
 from ..data_checks.contents import numbered
 from ..data_checks.depth import ARRAY, PICTURE, DepthReading
-from ..data_checks.masks import IGNORED
+from ..data_checks.masks import IGNORED, Labels
 from ..data_layouts import Choices, Layout, Split, find_layout, find_trainable
 from ..data_layouts.coco_file import read_annotations
 from ..data_layouts.coco_mended import categories_of
@@ -242,18 +240,17 @@ def _mask_classes(folder: Path, masks: Iterable[Path]) -> int:
     """The largest class number of all masks below a folder, plus 1.
 
     Raises:
-        DataError: for a file that cannot be read, and for 255 beside class 0 alone.
+        DataError: for a file that holds no class numbers, and for 255 beside class 0 alone.
         UserError: for masks without a class.
     """
-    largest, ignored = -1, ''
+    read, largest, ignored = Labels(), -1, ''
     for path in masks:
-        try:
-            with Image.open(path) as mask:
-                labels = np.unique(np.asarray(mask))
-        except Exception as error:  # damaged data can make a decoder raise anything
-            raise DataError(f'{path}: cannot be read as a mask ({error})') from error
-        largest = max(largest, *(int(label) for label in labels if label != IGNORED), -1)
-        ignored = ignored or (str(path) if IGNORED in labels else '')
+        look = read.look(str(path))
+        for finding in look.findings:
+            if finding.harmful:
+                raise DataError(finding.line)
+        largest = max(largest, *read.classes_in(look.labels), -1)
+        ignored = ignored or (str(path) if IGNORED in look.labels else '')
     if largest < 0:
         raise UserError(f'{folder} has no masks with a class in them')
     if largest == 0 and ignored:

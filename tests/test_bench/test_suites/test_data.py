@@ -7,7 +7,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites.catalogue import MINI
@@ -119,7 +121,20 @@ def test_damaged_annotations_and_masks_are_named(objects, scenes, tmp_path):
     shutil.copytree(scenes, tmp_path / 'scenes')
     mask = next((tmp_path / 'scenes' / 'annotations').rglob('*.png'))
     mask.write_bytes(mask.read_bytes()[:50])
-    with pytest.raises(UserError, match=words(str(mask), 'cannot be read as a mask')):
+    with pytest.raises(UserError, match=words(str(mask), 'fetch the file again')):
+        find_data([str(tmp_path / 'scenes')])
+
+
+def test_one_mask_of_colours_is_named_wherever_it_is(scenes, tmp_path):
+    shutil.copytree(scenes, tmp_path / 'scenes')
+    masks = sorted((tmp_path / 'scenes' / 'annotations' / 'train').glob('*.png'))
+    for number in range(60):  # more than decide how all are read
+        for kind, file in (('images', None), ('annotations', masks[0])):
+            source = file or next((tmp_path / 'scenes' / kind / 'train').glob(f'{masks[0].stem}.*'))
+            shutil.copy(source, source.with_name(f'copy{number:02}{source.suffix}'))
+    odd = masks[0].with_name('copy31.png')
+    Image.fromarray(np.arange(3 * 64 * 64, dtype=np.uint8).reshape(64, 64, 3)).save(odd)
+    with pytest.raises(UserError, match=words(str(odd), 'colours')):
         find_data([str(tmp_path / 'scenes')])
 
 
