@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from mmengine import fileio
@@ -27,7 +27,7 @@ from ..config.parts import LOADERS, innermost_datasets
 from ..data_layouts.coco_file import read_annotations
 from ..data_layouts.converted import sizes_of
 from ..errors import DataError, UserError
-from ..image_files import is_image, is_stray, spread
+from ..image_files import endings_of, is_image, spread
 from .class_folders import count_labels
 from .coco import Reading, count_objects, mask_problems, masks_and_none, wrong_size
 from .contents import Contents, merged, problems
@@ -99,7 +99,6 @@ def labels_of(made: Any, dataset: Mapping[str, Any]) -> Labels:
 
 #: Masks that are opened to find a class; to find that there is more than one, all are.
 _LOOKS = 2000
-_NAMES = 20  # masks that are looked for by name
 #: Images whose size is compared with the listed one, the share of them that must not be wrong, and
 #: what reads them as they are meant to be seen: other colour types leave them unturned.
 _SIZES, _WRONG = 20, 0.1
@@ -220,7 +219,6 @@ def _masks(made: Any, dataset: Mapping[str, Any]) -> Contents:
     """Classes that masks show: looked at in steps over all of them until every class is seen."""
     masks = [entry['seg_map_path'] for entry in made.load_data_list()]
     labels = labels_of(made, dataset)
-    _check_names(masks, made)
     found: list[tuple[int, ...]] = []
     seen: set[int] = set()
     for path in spread(masks, _LOOKS):
@@ -236,6 +234,14 @@ def _masks(made: Any, dataset: Mapping[str, Any]) -> Contents:
             break
     total = len(masks) if len(found) < len(masks) else None
     place, names = made.data_prefix['seg_map_path'], made.metainfo.get('classes')
+    if masks and not found:  # before ten images in a row cannot be read
+        listed = fileio.list_dir_or_file(place, list_dir=False, recursive=True)
+        there = endings_of(listed) if fileio.isdir(place) else ''
+        raise DataError(
+            f'{place} has no mask of any of the {len(masks)} images: the first would be '
+            f'{masks[0]}, and there are {there or "no files"}: mend data_prefix.seg_map_path, or '
+            f'set seg_map_suffix ({made.seg_map_suffix})'
+        )
     return count_masks(place, labels, names, found, total)
 
 
@@ -249,28 +255,6 @@ def _mapped(
     classes = [mapping.get(i, i) for i in labels.classes_in(numbers)]
     kept = {i + first for i in classes if i != labels.ignored}
     return (*sorted(kept), labels.ignored)
-
-
-def _check_names(masks: Sequence[str], made: Any) -> None:
-    """Stop if no mask is there by its name, before ten images in a row cannot be read."""
-    folder, suffix = made.data_prefix['seg_map_path'], made.seg_map_suffix
-    if any(fileio.exists(path) for path in spread(masks, _NAMES)[:_NAMES]):
-        return
-    there = {str(fileio.join_path(folder, name)) for name in _names_below(folder)}
-    if not there.isdisjoint(masks):
-        return
-    endings = sorted({PurePosixPath(name).suffix for name in there})
-    raise DataError(
-        f'{folder} has no mask of any of the {len(masks)} images: the first would be {masks[0]}; '
-        + (f'endings there are {" ".join(endings)}: set seg_map_suffix' if endings else 'no files')
-        + (f' (it is {suffix})' if endings else '')
-    )
-
-
-def _names_below(folder: str) -> Iterator[str]:
-    if fileio.isdir(folder):
-        names = fileio.list_dir_or_file(folder, list_dir=False, recursive=True)
-        yield from (name for name in names if not is_stray(PurePosixPath(name).name))
 
 
 # Boxes or masks ----------------------------------------------------------------------------------
