@@ -19,8 +19,6 @@ from .source import TRAINING, Source
 
 _SHOWN = 12  # classes in a line
 _BARS = ' ▁▂▃▄▅▆▇█'
-_RARE = 20  # times fewer than the most frequent class
-_SMALL, _LARGE = 32, 2000  # px: side of an object, and of an image
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def _objects(source: CocoSplit) -> dict[str, Any]:
 
 
 def suggestions(overviews: Sequence[Overview]) -> list[str]:
-    """What to set for such data, a line each."""
+    """Options for such data, a line each."""
     train = next((o for o in overviews if o.split.startswith(TRAINING)), None)
     if train is None and len(overviews) == 1:
         train = overviews[0]
@@ -165,24 +163,6 @@ def suggestions(overviews: Sequence[Overview]) -> list[str]:
         lines.append(f'--cfg-options num_classes={len(names)}')
     elif len(names) <= _SHOWN:
         lines.append(f'--cfg-options "classes={tuple(names)!r}"')
-    counts = sorted((n, name) for name, n in train.classes.items() if n)
-    if counts and counts[0][0] * _RARE < counts[-1][0]:
-        lines.append(
-            f'{counts[-1][1]} has {counts[-1][0] / counts[0][0]:.0f} times the {train.thing} of '
-            f'{counts[0][1]}: more of the rare ones help, or a ClassBalancedDataset around the '
-            'training data (classification and detection)'
-        )
-    if train.sides and statistics.median(train.sides) < _SMALL:
-        lines.append(
-            f'half of the objects have sides below {statistics.median(train.sides):.0f} px: train '
-            'at the size of the images or more (scale of the Resize steps)'
-        )
-    sides = [max(size) for size in train.sizes]
-    if sides and min(sides) > _LARGE:
-        lines.append(
-            f'images have sides of {min(sides)} px and more: copies scaled to what the network '
-            'sees load several times faster'
-        )
     return [printable(line) for line in lines]
 
 

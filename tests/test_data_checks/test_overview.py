@@ -61,10 +61,9 @@ def test_suggestions_follow_the_data():
     plain = Overview('train', 'x', 300, 'images', {'cat': 290, 'dog': 10}, {(3000, 2500): 300})
     said = ' '.join(suggestions([plain]))
     assert 'num_classes=2' in said and '--val-share 0.2' in said
-    assert 'cat has 29 times the images of dog' in said and '2500' not in said and '3000' in said
     small = Overview('train', 'x', 9, 'objects', {'a': 9}, {}, {1: 9}, [10.0] * 9)
     said = ' '.join(suggestions([small, Overview('val', 'y', 2)]))
-    assert 'below 10 px' in said and 'val-share' not in said
+    assert "classes=('a',)" in said and 'val-share' not in said
     assert suggestions([Overview('test', 'x', 3), Overview('val', 'x', 3)]) == []
 
 
