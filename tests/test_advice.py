@@ -145,20 +145,15 @@ def _coco(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def _objects(folder: Path, classes: tuple[str, ...], poly2mask: bool = True, **kind: Any) -> Any:
+def _objects(folder: Path, classes: tuple[str, ...], **kind: Any) -> Any:
     g2sd_mm.register_all()
     from g2sd_mm.datasets import coco  # it imports mmdet
 
-    loading = dict(
-        type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True, poly2mask=poly2mask
-    )
+    loading = dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True)
     return coco.CheckedCocoDataset(
         ann_file=str(_coco(folder, **kind)), data_prefix=dict(img=''),
         metainfo=dict(classes=classes), pipeline=[loading],
     )  # fmt: skip
-
-
-_RUN_LENGTHS = dict(segmentation=dict(size=[9, 9], counts=[10, 5, 66]))
 
 
 def _list_all(folder: Path, command: str) -> None:
@@ -256,11 +251,6 @@ CASES = {
         lambda folder: _objects(folder, ('cherry',)),
         'its categories are (.+): list them',
         lambda folder, names: _objects(folder, tuple(names.split(', '))),
-    ),
-    'run lengths': Case(
-        lambda folder: _objects(folder, ('apple',), poly2mask=False, **_RUN_LENGTHS),
-        'set poly2mask=(True)',
-        lambda folder, _: _objects(folder, ('apple',), poly2mask=True, **_RUN_LENGTHS),
     ),
     'an entry that cannot be read': Case(
         lambda folder: _objects(folder, ('apple',), bbox='here'),

@@ -35,7 +35,8 @@ def read_in_data_set(module: ModuleType) -> None:
     - An instance without a mask would end training with a ``KeyError``: it is ignored, as mmdet
       ignores those with a broken polygon.
     - In evaluation a broken polygon would stop pycocotools at the very end: an error at the start.
-    - Run-length masks in a pipeline that keeps polygons would be ignored one and all: an error.
+    - Run-length masks in a pipeline that keeps polygons would be ignored one and all: they are
+      drawn.
     """
     make, dataset = module.COCO, module.CocoDataset
     load, parse = dataset.load_data_list, dataset.parse_data_info
@@ -83,14 +84,14 @@ def _check_masks(dataset: Any, entries: list[dict]) -> None:
     # other data sets on this one, such as the panoptic one, read masks in their own way
     pairs = ((info, instance) for info in entries for instance in info.get('instances') or ())
     instances = [(info, instance) for info, instance in pairs if 'mask' in instance]
-    if not all(getattr(step, 'poly2mask', True) for step in steps):
+    drawn = [step for step in steps if getattr(step, 'with_mask', False)]
+    if polygons := [step for step in drawn if not getattr(step, 'poly2mask', True)]:
         coded = sum(isinstance(i['mask'], dict) and not i['ignore_flag'] for _, i in instances)
-        if coded:
-            raise DataError(
-                f'{dataset.ann_file} has {coded} instances with run-length masks, and the '
-                'pipeline keeps polygons: set poly2mask=True in its LoadAnnotations'
-            )
-    if dataset.test_mode and any(getattr(step, 'with_mask', False) for step in steps):
+        for step in polygons if coded else ():
+            step.poly2mask = True
+            note = f'{coded} masks are run lengths: they are drawn, as with poly2mask=True'
+            say(dataset.ann_file, [note])
+    if dataset.test_mode and drawn:
         broken = [
             os.path.basename(info['img_path'])
             for info, instance in instances

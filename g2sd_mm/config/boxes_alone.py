@@ -69,7 +69,6 @@ def read_boxes_alone(cfg: Config) -> None:
     for step in typed_parts(cfg, _STEPS):
         if _name(step).endswith('LoadAnnotations') and step.get('with_mask'):
             step['with_mask'] = False
-            step.pop('poly2mask', None)  # how masks are kept: refuses those that are not
         elif step.get('by_mask'):
             step['by_mask'], step['by_box'] = False, True
     for metric in typed_parts(cfg, EVALUATORS):

@@ -29,7 +29,7 @@ from ..data_layouts.converted import sizes_of
 from ..errors import DataError, UserError
 from ..image_files import endings_of, is_image, spread
 from .class_folders import count_labels
-from .coco import Reading, count_objects, mask_problems, masks_and_none, wrong_size
+from .coco import Reading, count_objects, lacking_masks, masks_and_none, wrong_size
 from .contents import Contents, merged, problems
 from .findings import Finding
 from .masks import Labels, count_masks, labels_in
@@ -79,7 +79,6 @@ def reading_of(
         classes=made.metainfo.get('classes'),
         training=training,
         masks=masks if training else masks or judged,
-        polygons=any(s.get('with_mask') and not s.get('poly2mask', True) for s in steps),
         min_size=(dataset.get('filter_cfg') or {}).get('min_size', 0) if training else 0,
     )
 
@@ -180,7 +179,7 @@ def _listed(made: Any) -> Contents:
 def _objects(made: Any, dataset: Mapping[str, Any], training: bool, evaluator: Any) -> Contents:
     content = annotations_of(made)
     reading = reading_of(made, dataset, training, evaluator)
-    if not training and (lacking := mask_problems(content, reading)['lacking-mask']):
+    if lacking := lacking_masks(content, reading):
         detail = f'{lacking} of {len(content["annotations"])} objects'
         raise DataError(Finding('lacking-mask', made.ann_file, detail).line)
     _check_sizes(content['images'], made, dataset)
@@ -307,28 +306,10 @@ def choose_boxes_or_masks(
     masks, none = counts['mask'], counts['none']
     detail = f'{masks} of {counts.total()} objects have a mask, {none} have none'
     if masks:
-        coded = _draw_run_lengths(cfg, loaders, keep)
-        return Finding('mixed-masks', places, detail) if none else coded
+        return Finding('mixed-masks', places, detail) if none else None
     if loader == _TRAINED and not can_do_without_masks(cfg):
         return None  # the check of what there is to learn stops it
     return _boxes_alone(cfg, loader, places, [detail])
-
-
-def _draw_run_lengths(cfg: Config, loaders: Sequence[str], keep: bool) -> Finding | None:
-    """Let pipelines that keep polygons draw masks where some are run lengths, in place."""
-    for loader in loaders:
-        if not cfg.get(loader):
-            continue
-        for dataset, made in _of_objects(cfg, loader):
-            reading = reading_of(made, dataset, loader == _TRAINED)
-            if not reading.polygons:
-                continue
-            if number := mask_problems(annotations_of(made, keep), reading)['coded-mask']:
-                for step in dataset.pipeline:
-                    if step.get('with_mask'):
-                        step.poly2mask = True
-                return Finding('run-lengths', made.ann_file, f'{number} objects')
-    return None
 
 
 def _of_objects(cfg: Config, loader: str) -> Iterator[tuple[Any, Any]]:

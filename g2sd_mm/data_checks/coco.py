@@ -168,8 +168,8 @@ class CocoSplit(Source):
             kinds.append(_polygons_problem(mask, *size))
             if not any(kinds):
                 kinds.append(_unlike(box, box_of(annotation)))
-        if not self._malformed:
-            kinds.append(_mask_problem(annotation, self._reading, self._listed_ids))
+        if not self._malformed and _lacks_mask(annotation, self._reading, self._listed_ids):
+            kinds.append('lacking-mask')
         yield from (Finding(kind, self._path(entry), where) for kind in kinds if kind)
 
 
@@ -235,14 +235,12 @@ class Reading:
     classes: names that it asks for; None takes all that the file has.
     training: whether the objects are learnt; else a metric is computed from them.
     masks: whether the pipeline loads masks, or the metric is one of masks.
-    polygons: whether the pipeline keeps polygons, and so cannot keep run lengths.
     min_size: shortest side of the images that are kept, in pixels.
     """
 
     classes: Sequence[str] | None = None
     training: bool = True
     masks: bool = False
-    polygons: bool = False
     min_size: int = 0
 
 
@@ -285,20 +283,16 @@ def _are_corners(annotations: Sequence[dict[str, Any]], sizes: Mapping[Any, Any]
     return inside and len(boxes) >= _FEW and 4 * sum(far) >= len(boxes)
 
 
-def mask_problems(content: dict[str, Any], reading: Reading) -> Counter[str]:
-    """How many objects have a mask that the pipeline, or the metric, does not take, by kind."""
+def lacking_masks(content: dict[str, Any], reading: Reading) -> int:
+    """How many objects have no mask that the metric can read."""
     listed = listed_ids(content, reading)
-    return Counter(_mask_problem(entry, reading, listed) for entry in content['annotations'])
+    return sum(_lacks_mask(entry, reading, listed) for entry in content['annotations'])
 
 
-def _mask_problem(annotation: dict[str, Any], reading: Reading, listed: set[Any]) -> str:
-    mask: Any = annotation.get('segmentation')
-    if not reading.masks or annotation['category_id'] not in listed:
-        return ''
-    if not reading.training and not has_mask(mask, whole=True):
-        return 'lacking-mask'
-    coded = isinstance(mask, dict) and not annotation.get('iscrowd')
-    return 'coded-mask' if reading.polygons and coded else ''
+def _lacks_mask(annotation: dict[str, Any], reading: Reading, listed: set[Any]) -> bool:
+    if not reading.masks or reading.training or annotation['category_id'] not in listed:
+        return False
+    return not has_mask(annotation.get('segmentation'), whole=True)
 
 
 def masks_and_none(content: dict[str, Any], reading: Reading) -> Counter[str]:

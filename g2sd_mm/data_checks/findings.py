@@ -110,10 +110,6 @@ KINDS: dict[str, Kind] = {
         'remove all but one',
     ),
     'degenerate-polygon': Kind(True, 'polygons without an area', 'draw it again, or remove it'),
-    'coded-mask': Kind(
-        True, 'run-length masks in a pipeline that keeps polygons',
-        "set poly2mask=True in the pipeline's LoadAnnotations",
-    ),
     'lacking-mask': Kind(
         True, 'objects without a mask, which the evaluation of masks cannot read',
         'draw the mask, or learn and evaluate boxes alone: --cfg-options boxes_only=True',
@@ -121,9 +117,6 @@ KINDS: dict[str, Kind] = {
     'boxes-alone': Kind(
         False, 'boxes alone are learnt and evaluated, without a mask head',
         'nothing, if there should be no masks',
-    ),
-    'run-lengths': Kind(
-        False, 'masks as run lengths: poly2mask=True is set where polygons were kept', 'nothing',
     ),
     'ignored-object': Kind(False, 'training objects without a mask: they are ignored',
                            'draw the masks, or remove the objects'),

@@ -402,16 +402,21 @@ def test_number_of_classes_must_agree(odd, tmp_path):
         run(cfg)
 
 
-def test_run_length_masks_need_bitmaps(tmp_path):
+def test_run_length_masks_are_drawn(tmp_path):
     folder = write_set(tmp_path / 'coded')
     content = json.loads((folder / 'train.json').read_text())
     content['annotations'][0]['segmentation'] = {'size': [96, 128], 'counts': [96 * 128]}
     (folder / 'train.json').write_text(json.dumps(content))
     cfg = small(NOSD, folder, tmp_path)
-    with pytest.raises(ValueError, match='poly2mask=True'):
-        training_set(cfg)
-    cfg.train_dataloader.dataset.dataset.pipeline[2].poly2mask = True
-    assert len(training_set(cfg)) == len(IMAGES)
+    loading = cfg.train_dataloader.dataset.dataset.pipeline[2]
+    found = []
+    for loading.poly2mask in (False, True):
+        with logged() as said:
+            dataset = training_set(cfg)
+        assert ('1 masks are run lengths' in ' '.join(said)) is not loading.poly2mask
+        found.append([dataset[i]['data_samples'].gt_instances.masks for i in range(len(IMAGES))])
+    for drawn, asked in zip(*found, strict=True):
+        assert type(drawn) is type(asked) and np.array_equal(drawn.masks, asked.masks)
 
 
 # ------------------------------------------------------------------------------------ how it scores
