@@ -86,7 +86,7 @@ def _images_in_folders(dataset: Any) -> list[dict]:
         for name in folders:
             folder = backend.join_path(root, name) if name else root
             start = backend.join_path(folder, '')
-            found = []
+            found: list[str] = []
             for file in sorted(backend.list_dir_or_file(folder, list_dir=False, recursive=True)):
                 (found if is_read(file) else others).append(file)
             label = {'gt_label': number[name]} if dataset.with_label else {}
