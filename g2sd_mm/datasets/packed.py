@@ -98,6 +98,15 @@ def _open(file: str) -> lmdb.Environment:
     return _opened.setdefault(file, opened)
 
 
+@contextmanager
+def _reading(file: str) -> Iterator[Any]:
+    try:
+        with _open(file).begin() as transaction:
+            yield transaction
+    except _import_lmdb().Error as error:
+        raise DataError(_damaged(file, str(error))) from error
+
+
 def _unsealed(content: bytes, path: str | Path) -> bytes:
     """A file without its checksum; those that version 0.1 packed have none.
 
@@ -108,11 +117,15 @@ def _unsealed(content: bytes, path: str | Path) -> bytes:
     if at < 0 or not content.endswith(_MARK):
         return content
     if zlib.crc32(memoryview(content)[:at]) != _SEAL.unpack_from(content, at)[0]:
-        raise DataError(
-            f'{path} is damaged: checksums differ; copy the packed file again, or pack it again '
-            'with tools/pack_data.py'
-        )
+        raise DataError(_damaged(path, 'checksums differ'))
     return content[:at]
+
+
+def _damaged(path: str | Path, reason: str) -> str:
+    return (
+        f'{path} is damaged: {reason}; copy the packed file again, or pack it again with '
+        'tools/pack_data.py'
+    )
 
 
 def _close_all() -> None:
@@ -216,7 +229,7 @@ class PackedBackend(BaseStorageBackend):
     def get(self, filepath: str | Path) -> bytes:
         """Content of a file."""
         file, key = split_path(filepath)
-        with _open(file).begin() as transaction:
+        with _reading(file) as transaction:
             content = transaction.get(os.fsencode(key)) if key else None
         if content is None:
             raise FileNotFoundError(f'{file} has no file {key}')
@@ -277,7 +290,7 @@ class PackedBackend(BaseStorageBackend):
 
     @staticmethod
     def _has(file: str, key: str) -> bool:
-        with _open(file).begin() as transaction:
+        with _reading(file) as transaction:
             return bool(key) and transaction.cursor().set_key(os.fsencode(key))
 
 
@@ -285,7 +298,7 @@ def _names(file: str, folder: str, recursive: bool) -> Iterator[str]:
     """What lies in a folder, relative to it; folders end in a slash and come before their files."""
     start = folder + '/' if folder else ''
     seen: tuple[str, ...] = ()
-    with _open(file).begin() as transaction:
+    with _reading(file) as transaction:
         cursor = transaction.cursor()
         more = cursor.set_range(os.fsencode(start)) if start else cursor.first()
         while more and (key := os.fsdecode(cursor.key())).startswith(start):

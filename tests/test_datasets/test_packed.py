@@ -235,6 +235,14 @@ def test_a_damaged_file_is_found_by_its_checksum(copy, where):
         read_all(copy)
 
 
+def test_a_damaged_page_is_named(copy):
+    content = bytearray(copy.read_bytes())
+    content[2 * 4096 + 10 :: 4096] = b'\xff' * len(content[2 * 4096 + 10 :: 4096])  # their kind
+    copy.write_bytes(content)
+    with pytest.raises(DataError, match=words(str(copy), 'damaged')):
+        read_all(copy)
+
+
 def test_a_file_may_have_no_checksums(tmp_path):
     """As version 0.1 wrote it."""
     import lmdb
