@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -84,7 +85,7 @@ def prepare_training(
         )
     if cfg.get('students'):
         configs_of_students(cfg)  # what it refuses is moved elsewhere below
-    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
+    notes += choose_work_dir(cfg, config, work_dir, runs, options)
     name_run(cfg, config)
     if amp:
         use_mixed_precision(cfg)
@@ -155,7 +156,7 @@ def prepare_test(
         use_test_data(cfg, data, of_data)
     if not cfg.get('test_dataloader'):
         raise UserError(f'{config} has no test data: it is a pre-training config')
-    cfg.work_dir = work_dir or default_work_dir(config, runs, options)
+    choose_work_dir(cfg, config, work_dir, runs, options)
     name_run(cfg, config)
     say(prepare_data(cfg, ('test_dataloader',)))
     for key in _TRAINING_ONLY:
@@ -190,14 +191,25 @@ def name_run(cfg: Config, config: str) -> None:
         cfg.visualizer.pop('name', None)
 
 
-def default_work_dir(
-    config: str, runs: str = 'work_dirs', options: Mapping[str, Any] | None = None
-) -> str:
-    """That of the options, or ``work_dirs/<config name>``.
+def choose_work_dir(
+    cfg: Config,
+    config: str,
+    asked: str | None = None,
+    runs: str = 'work_dirs',
+    options: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Set where a run goes, in place: what was asked for, or ``work_dirs/<config name>``.
 
-    A config's own may be that of an earlier run.
+    A config's own may be that of an earlier run, which nobody wants to replace: a line says of it.
     """
-    return (options or {}).get('work_dir') or str(Path(runs) / Path(config).stem)
+    own, asked = cfg.get('work_dir'), asked or (options or {}).get('work_dir')
+    cfg.work_dir = asked or str(Path(runs) / Path(config).stem)
+    if asked or not own or Path(own).absolute() == Path(cfg.work_dir).absolute():
+        return []
+    return [
+        f"work_dir={own} of {config} may be an earlier run's: this run goes to {cfg.work_dir}, and "
+        f'with --work-dir {shlex.quote(own)} there'
+    ]
 
 
 #: What another config's test data come with.

@@ -69,7 +69,22 @@ def test_runs_find_each_other_in_a_folder_of_their_own():
     init, teacher = cfg.model.backbone.init_cfg, cfg.distillation.teacher
     assert init.checkpoint == '/elsewhere/seed3/g2sd_vits_generic/weights.pth'
     assert teacher.checkpoint == '/elsewhere/seed3/vitb_cls/weights.pth'
-    assert fit.default_work_dir('configs/x/name.py', '/runs') == '/runs/name'
+    assert fit.choose_work_dir(cfg, 'configs/x/name.py', None, '/runs') == []
+    assert cfg.work_dir == '/runs/name'
+
+
+@pytest.mark.parametrize('given', ['--work-dir', 'option', None])
+def test_a_configs_own_work_dir_is_used_when_it_is_asked_for(given):
+    """The config that a run has written names the folder of that run."""
+    cfg = Config(dict(work_dir='work_dirs/earlier'))
+    asked = 'my runs/a' if given == '--work-dir' else None
+    options = {'work_dir': 'my runs/a'} if given == 'option' else {}
+    notes = fit.choose_work_dir(cfg, 'new.py', asked, options=options)
+    assert cfg.work_dir == ('my runs/a' if given else 'work_dirs/new')
+    assert [note for note in notes if '--work-dir work_dirs/earlier' in note] == notes
+    assert bool(notes) is not bool(given)
+    cfg = Config(dict(work_dir='./work_dirs/new'))
+    assert fit.choose_work_dir(cfg, 'new.py') == []
 
 
 def test_loaders_are_fitted_to_the_machine(monkeypatch):
