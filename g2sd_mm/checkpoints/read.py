@@ -139,14 +139,13 @@ def _tensors_of(state: Any, path: Path) -> dict[str, Tensor]:
             f'{path} holds no weights: expected a dict of tensors, plain or under one of '
             f'{", ".join(_WRAPPERS)}'
         )
-    odd = [
-        key for key, t in tensors.items() if t.is_quantized or t.layout is not torch.strided
-    ]
-    if odd:
-        raise CheckpointError(
-            f'{path} holds sparse or quantised tensors ({odd[0]}), and weights are plain ones: '
-            'export the network before it was compressed'
-        )
+    for key, t in tensors.items():
+        if t.is_quantized or t.is_meta or t.layout is not torch.strided:
+            kind = 'without values' if t.is_meta else 'compressed'
+            raise CheckpointError(
+                f'{path} holds tensors that are {kind} ({key}), and weights are plain ones: save '
+                'the network that was trained'
+            )
     forged = [key for key in tensors if printable(key) != key]
     if forged:
         raise CheckpointError(

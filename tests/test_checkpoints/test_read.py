@@ -60,6 +60,17 @@ def test_what_a_file_says_of_itself_is_kept(path):
     assert read_weights(path).meta == {}
 
 
+@pytest.mark.parametrize('tensor', [
+    torch.ones(2, device='meta'),
+    torch.ones(2).to_sparse(),
+    torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8),
+])  # fmt: skip
+def test_tensors_that_cannot_be_loaded_are_refused(path, tensor):
+    torch.save({**STATE, 'a.bias': tensor}, path)
+    with pytest.raises(CheckpointError, match=words(str(path), 'a.bias', 'plain')):
+        read_weights(path)
+
+
 @pytest.mark.parametrize('content', [{}, {'model': {}}, {'epoch': 3}, [1, 2], 'text'])
 def test_a_file_without_tensors_is_refused(path, content):
     torch.save(content, path)
