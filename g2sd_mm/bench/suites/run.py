@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoints.record import licences_beside
+from ...errors import UserError
 from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
 from ...threads import cores, said_by
 from ...unexpected import account_of
 from ...whole_files import write_text
-from ..results import COMPARED, describe_environment, read_results
+from ..results import COMPARED, describe_environment, identity, read_results
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
@@ -67,15 +68,46 @@ class SuiteRun:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = _record(self.suite, self.data)
-        self._every = sorted({*self.seeds, *(self.record.seeds() if self.record else ())})
+        self._before, earlier = ({}, {}) if self.record else self._earlier()
+        others = self.record.seeds() if self.record else (seed for seed, _ in earlier)
+        self._every = sorted({*self.seeds, *others})
         self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
         self._of_rows = row_digests(self.suite, self.digests)
-        self.known: Lines = self.record.find(self._of_rows) if self.record else {}
+        self.known: Lines = (
+            self.record.find(self._of_rows) if self.record else dict(self._standing(earlier))
+        )
         self.wanted = [
             (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
         ]
         self.finished: dict[Key, Result] = {}
         return _graph(self.suite, self.wanted)
+
+    def _earlier(self) -> tuple[Result, Lines]:
+        """Results of an earlier call in this folder, and its lines of rows that this one leaves."""
+        try:
+            before = read_results(self.folder / 'results.json')
+        except UserError:  # there is none, or it is damaged: the rows that are asked for are made
+            return {}, {}
+        source = self.data.name if self.data else None
+        if (before.get('suite'), before.get('data')) != (self.suite.name, source):
+            return {}, {}
+        rows = {identity({**vars(row), 'student': row.student}): row for row in self.suite.rows}
+        lines = {(line['seed'], rows.get(identity(line))): line for line in before['rows']}
+        return before, {
+            (seed, row): line for (seed, row), line in lines.items()
+            if row is not None and not (seed in self.seeds and row in self.rows)
+        }
+
+    def _standing(self, lines: Lines) -> Iterator[tuple[tuple[int, Row], Result]]:
+        """Lines that failed, or of runs that are in this folder as they would be made now."""
+        for (seed, row), line in lines.items():
+            chain = {step: self.digests[seed, step] for step in self.suite.chain(row.step)}
+            places = {s: self.folder / f'seed{seed}' / s / 'result.json' for s in chain}
+            if 'error' in line or all(
+                place.is_file() and json.loads(place.read_text()).get('digest') == chain[step]
+                for step, place in places.items()
+            ):
+                yield (seed, row), line
 
     def run(self) -> dict[str, Any]:
         """Run everything; returns the content of ``results.json``.
@@ -98,6 +130,9 @@ class SuiteRun:
             'environment': describe_environment(),
             'rows': list(self.known.values()),
         }
+        if self.known and not self.record:
+            results['made'] = [*(self._before.get('made') or [self._before]), results]
+            results['made'] = [{key: way[key] for key in HOW} for way in results['made']]
         if data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
             self._write(results)

@@ -81,6 +81,30 @@ def test_finished_steps_are_not_run_again(fake, tmp_path):
     ]
 
 
+def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
+    def call(row: Row, seed: int = 0, toy: Suite | None = None) -> list[tuple[int, str]]:
+        results = run_suite(
+            toy or suite(), [row], (seed,), tmp_path, say=str, command=f'{row.method} {seed}'
+        )
+        assert json.loads((tmp_path / 'results.json').read_text()) == results
+        made.append([way['command'] for way in results.get('made', ())])
+        return [(line['seed'], line['method']) for line in results['rows']]
+
+    made: list[list[str]] = []
+    teacher, g2sd, scratch = suite().rows
+    assert call(scratch) == [(0, 'scratch')]
+    assert call(teacher) == [(0, 'teacher'), (0, 'scratch')]
+    assert call(teacher, seed=1) == [(0, 'teacher'), (0, 'scratch'), (1, 'teacher')]
+    assert made == [[], ['scratch 0', 'teacher 0'], ['scratch 0', 'teacher 0', 'teacher 1']]
+    fake.ran()
+    (tmp_path / 'results.json').write_text('damaged')
+    assert call(teacher) == [(0, 'teacher')]
+    assert call(scratch) == [(0, 'teacher'), (0, 'scratch')]
+    # what would be another run now does not stay
+    assert call(g2sd, toy=suite(**{'train_cfg.max_epochs': 21})) == [(0, 'g2sd'), (0, 'scratch')]
+    assert fake.ran() == ALL[:3]
+
+
 def test_a_suite_that_was_copied_has_files_of_its_own(fake, tmp_path):
     go(tmp_path)
     fake.ran()
