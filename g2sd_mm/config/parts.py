@@ -211,6 +211,14 @@ def distillations_in(cfg: Mapping[str, Any]) -> list[Any]:
     return [block for block in places if block]
 
 
+def use_block(cfg: Config) -> Config:
+    """Let a block say what a ``DistillationHook`` says, in place, so that it can be counted."""
+    for hook in [one for one in distillations_in(cfg) if one.get('type')]:
+        cfg.custom_hooks = [other for other in cfg.custom_hooks if other != hook]
+        cfg.distillation = {k: v for k, v in hook.items() if k not in ('type', 'priority')}
+    return cfg
+
+
 def named_teachers(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The teachers' entries of a config by name, wherever they stand; the only one is ``''``."""
     return next(filter(None, map(teachers_in, (cfg.get('model'), *distillations_in(cfg)))), {})

@@ -16,7 +16,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ...config.parts import innermost_dataset, teachers_in
+from ...config.parts import innermost_dataset, teachers_in, use_block
 from ...config.project import find_config, project_folder
 from ...errors import UserError
 from ...provenance import cache_key
@@ -146,9 +146,10 @@ def workload(cfg: Config) -> str:
 
     Of a distilled config the teacher's network is part of it.
     """
-    named = [part.get('config') for part in teachers_in(cfg.get('distillation')).values()]
+    block = use_block(cfg.copy()).get('distillation')
+    named = [part.get('config') for part in teachers_in(block).values()]
     beside = [config and _read(config).model for config in named] or [None]
-    parts = [cfg.model, cfg.get('distillation'), *beside]
+    parts = [cfg.model, block, *beside]
     plain = [part.to_dict() if hasattr(part, 'to_dict') else part for part in parts]
     return cache_key(plain, ignore=_NOT_WORK)
 

@@ -26,6 +26,7 @@ from ...config.parts import (
     plain_model,
     sync_batch_norm,
     task_of_config,
+    use_block,
     use_random_weights,
 )
 from ...distill.meta import MetaTemperatureHook
@@ -113,7 +114,8 @@ def training_gflops(step: Step) -> float | None:
         None where the step's images are not there; none are generated for this.
     """
     g2sd_mm.register_all()
-    cfg = use_random_weights(sync_batch_norm(load_config(step.config, step.options), 'none'))
+    cfg = use_block(sync_batch_norm(load_config(step.config, step.options), 'none'))
+    use_random_weights(cfg)
     import_named_libraries(cfg)
     generators = Generators()
     scope = cfg.get('default_scope') or 'mmengine'

@@ -10,11 +10,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from ...config.load import load_config
-from ...config.parts import import_named_libraries, innermost_dataset, plain_model, teachers_in
+from ...config.parts import (
+    import_named_libraries,
+    innermost_dataset,
+    plain_model,
+    teachers_in,
+    use_block,
+)
 from ...devices import on_meta_device
 from ...distill.loss_inputs import LOSS_OPTIONS
 from ..results import ARITHMETIC, IDENTITY, identity
@@ -48,7 +55,7 @@ class Uses:
 def uses_of(suite: Suite, row: Row, data: OwnData | None = None) -> Uses:
     """What a row of a suite uses: sizes are counted, nothing computed."""
     steps = list(_student_steps(suite, suite.step(row.step)))
-    cfgs = [raw_config(step.config, step.options) for step in steps]
+    cfgs = [_config(step) for step in steps]
     work = [step_work(step, data)[0] for step in steps]
     told = [reads_labels(cfg) for cfg in cfgs]
     passes = [each.passes or 0.0 for each in work]
@@ -124,9 +131,13 @@ def _without_arithmetic(line: Mapping[str, Any]) -> str:
     return json.dumps(rest, sort_keys=True)
 
 
+def _config(step: Step) -> Config:
+    return use_block(raw_config(step.config, step.options))
+
+
 def _student_steps(suite: Suite, step: Step) -> Iterator[Step]:
     """The runs whose weights the student has passed through, the first one first."""
-    cfg = raw_config(step.config, step.options).to_dict()
+    cfg = _config(step).to_dict()
     cfg.pop('distillation', None)
     for name in runs_loaded(cfg):
         if name in step.needs:

@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 import g2sd_mm
+from g2sd_mm.bench.suites.budget import raw_config, workload
 from g2sd_mm.bench.suites.measure import (
     agreed_metrics,
     gflops,
@@ -15,13 +16,15 @@ from g2sd_mm.bench.suites.measure import (
     parameters_in_millions,
     training_gflops,
 )
-from g2sd_mm.bench.suites.suites import Step
+from g2sd_mm.bench.suites.suites import Row, Step, Suite
+from g2sd_mm.bench.suites.uses import uses_of
 from g2sd_mm.datasets.shapes import ensure_shapes
 from g2sd_mm.models.backbones import G2SDViTDet
 from g2sd_mm.seeding import Generators
 from g2sd_mm.tasks import TASKS
 
 from ...helpers import odd_coco, small_masks
+from ...helpers.toys import ROOT
 
 
 def convolutions(model: torch.nn.Module, image_size: int, task) -> float:
@@ -117,6 +120,30 @@ def test_a_teacher_is_counted_once_and_never_backwards(pictures):
     )
     teacher = measure_config(f'{CONFIGS}/vitb_cls.py')['gflops']
     assert teacher < taught - plain < 1.1 * teacher  # with the adapter
+
+
+def test_a_hook_uses_what_the_same_block_uses(pictures, tmp_path):
+    block = dict(
+        teacher=dict(
+            config=f'{CONFIGS}/vitb_cls.py', checkpoint='work_dirs/vitb_cls/weights.pth',
+            forward=('backbone', 'head')),
+        taps=dict(logits='head.fc'),
+        losses=dict(
+            loss_nkd=dict(
+                type='NKDLoss', tap='logits', inputs=dict(target='batch.gt_label'))))  # fmt: skip
+    base = [f'_base_ = {str(ROOT / CONFIGS / "g2sd_vits_cls_nosd.py")!r}',
+            'model = dict(head=dict(loss=dict(loss_weight=0.0)))']  # fmt: skip
+    hook = dict(type='DistillationHook', **block)
+    found = []
+    for name, entry in ('block', f'distillation = {block}'), ('hook', f'custom_hooks = [{hook}]'):
+        (tmp_path / f'{name}.py').write_text('\n'.join([*base, entry]))
+        needed = [Step(f'{CONFIGS}/vitb_mae.py'), Step(f'{CONFIGS}/vitb_cls.py', ('vitb_mae',))]
+        step = Step(str(tmp_path / f'{name}.py'), ('vitb_cls',), pictures)
+        suite = Suite(name='toy', steps=(*needed, step), rows=(row := Row('cls', name, name),))
+        work = workload(raw_config(step.config, step.options))
+        found.append((uses_of(suite, row), work, training_gflops(step)))
+    assert found[0] == found[1]
+    assert found[0][0].labels and found[0][0].teachers == ('vitb_cls',)
 
 
 def test_a_meta_step_is_counted_by_how_often_it_comes(pictures):
