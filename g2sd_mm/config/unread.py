@@ -31,7 +31,7 @@ _TOP_LEVEL = {*inspect.signature(Runner.__init__).parameters, *_READ} - {'self',
 _PARTS = ('default_hooks', 'adapters', 'losses')
 #: Mappings whose keys are a config's choice: names of taps, of parameters, of places.
 _FREE = ('custom_keys', 'metainfo', 'overrides', 'taps', 'vars')
-#: Keys that are read without an entry in the config.
+#: Keys that are read without an entry in the config; of :data:`_COMPLETE` no others are.
 _KNOWN = {
     'auto_scale_lr': ('base_batch_size', 'enable'),
     'default_hooks': (
@@ -52,6 +52,7 @@ _KNOWN = {
         'layer_decay_rate', 'norm_decay_mult', 'num_layers',
     ),
 }  # fmt: skip
+_COMPLETE = ('auto_scale_lr', 'env_cfg', 'online_knn', 'randomness')
 #: How alike two keys are, from 0 to 1, where one is taken for the other misspelt.
 _ALIKE = 0.82
 
@@ -108,8 +109,9 @@ def _misspelt(cfg: Config, parts: list[str], value: Any, typed: set[str]) -> str
             return ''
         near = near or some(sorted(set(known)), 8)
         advice = '' if is_whole else f'; a new one needs {above}.{part}.type'
-    if not near:
-        return ''
+    if not near:  # whoever reads these would say no more than that the call does not fit
+        complete = depth == 1 and name in _COMPLETE
+        return f'nothing reads {part} there; it may have {", ".join(known)}' if complete else ''
     meant = '.'.join([above, near, *parts[depth + 1 :]])
     return f'{above} has no {part}; did you mean {meant}?{advice}'
 

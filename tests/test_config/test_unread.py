@@ -56,6 +56,8 @@ def loaded(config: str, *words: str) -> list[str]:
         ('train_dataloader.batchsize=2', 'train_dataloader.batch_size'),
         ('env_cfg.cudn_benchmark=True', 'env_cfg.cudnn_benchmark'),
         ('randomness.determinstic=True', 'deterministic'),
+        ('randomness.sede=1', 'seed'),
+        ('auto_scale_lr.base=64', 'base_batch_size'),
         ('optim_wrapper.paramwise_cfg.bias_decay_mul=0', 'paramwise_cfg.bias_decay_mult'),
         ('distillation.teacher.checkpiont=y', 'distillation.teacher.checkpoint'),
         ('default_hooks.chekpoint.interval=2', 'checkpoint'),

@@ -11,8 +11,10 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from g2sd_mm.checkpoints.integrity import newest_whole
 from g2sd_mm.compat.safe_load import load_checkpoint
 from g2sd_mm.engine.hooks.saving import WholeCheckpointHook, WholeFileBackend
+from g2sd_mm.errors import ConfigError
 
 from ..helpers.runs import Slope, runner
+from ..helpers.toys import words
 
 
 def saving(**arguments) -> dict:
@@ -167,6 +169,12 @@ def test_an_object_store_keeps_its_own_ways():
         'backend': 'petrel'
     }
     assert WholeCheckpointHook().backend_args == {'backend': 'whole_file'}
+
+
+def test_a_misspelt_argument_is_not_found_out_when_the_first_checkpoint_is_saved():
+    with pytest.raises(ConfigError, match=words('checkpoint', 'intervall', 'interval,')):
+        WholeCheckpointHook(intervall=3)
+    assert WholeCheckpointHook(meta={}).args  # which mmengine hands on
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,7 +19,7 @@ from mmengine.runner import Runner
 
 from ...checkpoints.integrity import POINTER
 from ...config.parts import peer_timeout, students_in
-from ...errors import Preempted
+from ...errors import ConfigError, Preempted
 from ...preemption import request
 from ...whole_files import remove_leftovers, whole_or_not, write_text
 from ..position import images_of_iteration
@@ -89,6 +90,12 @@ class WholeCheckpointHook(CheckpointHook):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if strange := self.args.keys() - inspect.signature(Runner.save_checkpoint).parameters:
+            *known, _ = inspect.signature(CheckpointHook).parameters
+            raise ConfigError(  # that call would be the first to say so, after an epoch
+                f'default_hooks.checkpoint has {", ".join(sorted(strange))}, which nothing reads; '
+                f'it takes {", ".join(known)}'
+            )
         if self.backend_args is None and '://' not in str(self.out_dir or ''):
             self.backend_args = dict(backend='whole_file')
         self._due: int | str | None = None
