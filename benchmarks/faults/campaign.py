@@ -159,7 +159,8 @@ def changed_batches(
             return
         work_dir = folder / f'{name}_{chain}'
         first = _end_once(reference, work_dir, rng, earliest=reference.steps // 3 + 1, latest=0.7)
-        if first is None or not (work_dir / 'last_checkpoint').is_file():
+        saved = first is not None and (work_dir / 'last_checkpoint').is_file()
+        if not saved or state_of_end(work_dir)['iter'] == reference.steps:
             continue  # ended before there was a checkpoint, or only at its end: another moment
         smooth = work_dir.with_name(f'{work_dir.name}_smooth')
         shutil.copytree(work_dir, smooth)

@@ -307,7 +307,7 @@ def test_two_processes(odd, teacher, tmp_path):
         [
             sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2', '--standalone',
             'tools/train.py', str(tmp_path / 'small.py'), '--launcher', 'pytorch',
-            '--work-dir', str(tmp_path / 'run'),
+            '--work-dir', str(tmp_path / 'run'), '--cfg-options', 'boxes_only=False',
         ],
         cwd=ROOT,
         env=os.environ | {'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)},
