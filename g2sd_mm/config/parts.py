@@ -212,8 +212,18 @@ def distillations_in(cfg: Mapping[str, Any]) -> list[Any]:
 
 
 def use_block(cfg: Config) -> Config:
-    """Let a block say what a ``DistillationHook`` says, in place, so that it can be counted."""
-    for hook in [one for one in distillations_in(cfg) if one.get('type')]:
+    """Let a block say what a ``DistillationHook`` says, in place, so that it can be counted.
+
+    Raises:
+        UserError: for a config that distils in several places, of which one would count.
+    """
+    places = distillations_in(cfg)
+    if len(places) > 1:
+        raise UserError(
+            'a row of a suite distils in one place, and this config in '
+            f'{len(places)}: several teachers can stand in one block, distillation.teachers'
+        )
+    for hook in [one for one in places if one.get('type')]:
         cfg.custom_hooks = [other for other in cfg.custom_hooks if other != hook]
         cfg.distillation = {k: v for k, v in hook.items() if k not in ('type', 'priority')}
     return cfg

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,12 +102,9 @@ class SuiteRun:
     def _standing(self, lines: Lines) -> Iterator[tuple[tuple[int, Row], Result]]:
         """Lines that failed, or of runs that are in this folder as they would be made now."""
         for (seed, row), line in lines.items():
-            chain = {step: self.digests[seed, step] for step in self.suite.chain(row.step)}
-            places = {s: self.folder / f'seed{seed}' / s / 'result.json' for s in chain}
-            if 'error' in line or all(
-                place.is_file() and json.loads(place.read_text()).get('digest') == chain[step]
-                for step, place in places.items()
-            ):
+            chain, runs = self.suite.chain(row.step), self.folder / f'seed{seed}'
+            made = [_digest(runs / step / 'result.json') for step in chain]
+            if 'error' in line or made == [self.digests[seed, step] for step in chain]:
                 yield (seed, row), line
 
     def run(self) -> dict[str, Any]:
@@ -196,11 +194,11 @@ class SuiteRun:
 
     def _reuse_or_train(self, step: Step, runs: Path, key: Key) -> Result:
         place, digest = runs / step.name / 'result.json', self.digests[key]
-        if place.is_file():
+        if _digest(place) == digest:
             known = json.loads(place.read_text())
             # of a suite's folder that was copied or moved: its own file, not the first one's
             own = place.with_name(Path(known['checkpoint']).name)
-            if known.get('digest') == digest and own.is_file():
+            if own.is_file():
                 return {**known, 'checkpoint': str(own), 'reused': True}
         spent = begin(runs / step.name, digest, self.resume)
         result = launch(
@@ -262,6 +260,13 @@ def run_suite(
         UserError: if the record has rows on other data of the same name.
     """
     return SuiteRun(suite, rows, seeds, folder, **how).run()
+
+
+def _digest(result: Path) -> str:
+    """Of a run's ``result.json``; empty where it is not whole."""
+    with suppress(OSError, ValueError):
+        return str(json.loads(result.read_text())['digest'])
+    return ''
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:

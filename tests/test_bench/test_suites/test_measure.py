@@ -19,12 +19,13 @@ from g2sd_mm.bench.suites.measure import (
 from g2sd_mm.bench.suites.suites import Row, Step, Suite
 from g2sd_mm.bench.suites.uses import uses_of
 from g2sd_mm.datasets.shapes import ensure_shapes
+from g2sd_mm.errors import UserError
 from g2sd_mm.models.backbones import G2SDViTDet
 from g2sd_mm.seeding import Generators
 from g2sd_mm.tasks import TASKS
 
 from ...helpers import odd_coco, small_masks
-from ...helpers.toys import ROOT
+from ...helpers.toys import ROOT, words
 
 
 def convolutions(model: torch.nn.Module, image_size: int, task) -> float:
@@ -142,6 +143,9 @@ def test_a_hook_uses_what_the_same_block_uses(pictures, tmp_path):
         suite = Suite(name='toy', steps=(*needed, step), rows=(row := Row('cls', name, name),))
         work = workload(raw_config(step.config, step.options))
         found.append((uses_of(suite, row), work, training_gflops(step)))
+    (tmp_path / 'both.py').write_text("_base_ = './block.py'\n" + entry)
+    with pytest.raises(UserError, match=words('several teachers', 'distillation.teachers')):
+        training_gflops(Step(str(tmp_path / 'both.py'), options=pictures))
     assert found[0] == found[1]
     assert found[0][0].labels and found[0][0].teachers == ('vitb_cls',)
 

@@ -87,6 +87,7 @@ def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
             toy or suite(), [row], (seed,), tmp_path, say=str, command=f'{row.method} {seed}'
         )
         assert json.loads((tmp_path / 'results.json').read_text()) == results
+        assert not any('error' in line for line in results['rows'])
         made.append([way['command'] for way in results.get('made', ())])
         return [(line['seed'], line['method']) for line in results['rows']]
 
@@ -98,6 +99,8 @@ def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
     assert made == [[], ['scratch 0', 'teacher 0'], ['scratch 0', 'teacher 0', 'teacher 1']]
     fake.ran()
     (tmp_path / 'results.json').write_text('damaged')
+    assert call(scratch) == [(0, 'scratch')]
+    (tmp_path / 'seed0' / 'vits_scratch_cls' / 'result.json').write_text('damaged')
     assert call(teacher) == [(0, 'teacher')]
     assert call(scratch) == [(0, 'teacher'), (0, 'scratch')]
     # what would be another run now does not stay
