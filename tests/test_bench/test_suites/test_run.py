@@ -103,6 +103,7 @@ def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
     (tmp_path / 'seed0' / 'vits_scratch_cls' / 'result.json').write_text('damaged')
     assert call(teacher) == [(0, 'teacher')]
     assert call(scratch) == [(0, 'teacher'), (0, 'scratch')]
+    assert fake.ran() == ['vits_scratch_cls resumed']
     # what would be another run now does not stay
     assert call(g2sd, toy=suite(**{'train_cfg.max_epochs': 21})) == [(0, 'g2sd'), (0, 'scratch')]
     assert fake.ran() == ALL[:3]
