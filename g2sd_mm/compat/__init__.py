@@ -98,6 +98,7 @@ def prepare() -> None:
     image_files.limit_pixels()  # first: a check may load OpenCV
     guards.check_no_upstream_twins()
     guards.check_opencv()
+    guards.provide_distutils()
     for module, patch in _PATCHES:
         after_import(module, patch)
     for module, library in _IMPORTS_IN_PASSING.items():

@@ -112,6 +112,31 @@ def _opencv_cure(reason: str) -> str:
     )
 
 
+# distutils --------------------------------------------------------------------------------------
+
+
+def provide_distutils() -> None:
+    """Make ``import distutils`` work on Python 3.12, which no longer ships it.
+
+    mmengine's Runner imports it to describe the environment. setuptools brings a copy and puts it
+    in place at start-up by a ``.pth`` file, which Python reads only in real site folders: with
+    setuptools on ``PYTHONPATH``, or its shim switched off, it has to be asked.
+
+    Raises:
+        ImportError: neither Python nor setuptools has ``distutils``.
+    """
+    if find_spec('distutils') is not None:
+        return
+    try:
+        shim = importlib.import_module('_distutils_hack')
+    except ImportError as error:
+        raise ImportError(
+            f'mmengine needs distutils, which Python {sys.version_info[0]}.{sys.version_info[1]} '
+            f'no longer has and setuptools brings; run: {_PIP} install setuptools'
+        ) from error
+    shim.add_shim()
+
+
 # Modules, once they are imported ----------------------------------------------------------------
 
 

@@ -139,6 +139,34 @@ def test_headless_opencv_is_believed_without_an_import(python, tmp_path):
     assert python(PREPARE).returncode == 0
 
 
+# distutils ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_distutils(monkeypatch):
+    monkeypatch.setattr(guards, 'find_spec', lambda name: None)
+
+
+def test_distutils_comes_from_setuptools(monkeypatch, no_distutils):
+    called = []
+    shim = SimpleNamespace(add_shim=lambda: called.append(True))
+    monkeypatch.setitem(sys.modules, '_distutils_hack', shim)
+    guards.provide_distutils()
+    assert called
+
+
+def test_distutils_found_nowhere_names_setuptools(monkeypatch, no_distutils):
+    monkeypatch.setitem(sys.modules, '_distutils_hack', None)
+    with pytest.raises(ImportError, match=r'mmengine needs distutils.*pip install setuptools$'):
+        guards.provide_distutils()
+
+
+def test_distutils_in_place_is_left_alone(monkeypatch):
+    monkeypatch.setattr(guards, 'find_spec', lambda name: object())
+    monkeypatch.setitem(sys.modules, '_distutils_hack', None)
+    guards.provide_distutils()
+
+
 # after_import -------------------------------------------------------------------------------------
 
 
