@@ -6,6 +6,7 @@ import copy
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -283,8 +284,8 @@ def averaged(folder: Path, tasks: dict, name: str) -> tuple[SimpleNamespace, Pat
     return train(tasks[name].config, work_dir=str(work)), work
 
 
-def logged(work: Path, metric: str) -> float:
-    (log,) = work.glob('*/vis_data/scalars.json')
+def logged(run: Any, work: Path, metric: str) -> float:
+    log = work / run.timestamp / 'vis_data' / 'scalars.json'  # another test may have trained here
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     return [line[metric] for line in lines if metric in line][-1]
 
@@ -306,7 +307,7 @@ def test_the_written_file_has_the_logged_metric(tasks, name):
         configs[name].config, str(work / 'weights.pth'), work_dir=str(folder / 'test')
     )
     said = read_sidecar(work / 'weights.pth')['origin']['metrics'][METRICS[name]]
-    assert metrics[METRICS[name]] == logged(work, METRICS[name]) == said
+    assert metrics[METRICS[name]] == logged(run, work, METRICS[name]) == said
     best = json.loads((work / 'best_weights.json').read_text())
     metrics = evaluate(
         configs[name].config, str(work / 'best_weights.pth'), work_dir=str(folder / 'test')
