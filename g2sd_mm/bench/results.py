@@ -60,6 +60,11 @@ def judged_by(row: Mapping[str, Any]) -> str:
     return row.get('metric') or TASKS[row['task']].headline
 
 
+def ways(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Command and environment of the rows; several if a table was made in parts."""
+    return results.get('made') or [results]
+
+
 def dataset_name(root: str) -> str:
     """What a training folder is called: the data set, not its part."""
     path = Path(root)

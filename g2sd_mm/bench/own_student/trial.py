@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import resource
@@ -19,6 +18,7 @@ from ..logs import read_scalars
 from ..suites.budget import raw_config, step_work
 from ..suites.data import OwnData
 from ..suites.derived import IMAGES, smoke
+from ..suites.finished_runs import run_result
 from ..suites.run import run_suite
 from ..suites.suites import Step
 from .kept_answers import share_asked, views_of
@@ -99,7 +99,7 @@ def try_out(plan: Plan, folder: Path, jobs: int, bars: Bars | None = None) -> Tr
         if step.file:
             continue
         logged = read_scalars(run)
-        whole = json.loads((run / 'result.json').read_text())['train_seconds']
+        whole = run_result(run)['train_seconds']
         times = [entry['time'] for entry in logged if 'loss' in entry and 'time' in entry]
         half = len(times) // 2 if views_of(step) else len(times)
         update[step.name] = statistics.median(times[:half][-_COUNTED:])

@@ -12,6 +12,7 @@ import jinja2
 from ...distill.teachers.licences import licence_warning
 from ...text import some
 from ..logs import SHAPES, curves
+from ..results import ways
 from .analyses import analysis_commands, analysis_parts, reconstruction_sentence
 from .blocks import Block, Bullets, Code, Paragraph, Section, Table, data_uri
 from .league import league_tables
@@ -155,11 +156,6 @@ def _told(text: str | None) -> list[Block]:
     return [Paragraph(text)] if text else []
 
 
-def _ways(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Command and environment of the rows; several if a table was made in parts."""
-    return results.get('made') or [results]
-
-
 def _environment(way: Mapping[str, Any]) -> Mapping[str, Any]:
     return way.get('environment') or {}
 
@@ -168,7 +164,7 @@ def _made(results: dict[str, Any]) -> Iterator[Block]:
     """The commands of each environment, and below them the environment with its commits."""
     commands: dict[str, list[str]] = {}
     commits: dict[str, list[str]] = {}
-    for way in _ways(results):
+    for way in ways(results):
         environment = dict(_environment(way))
         commit = environment.pop('commit', None)
         key = json.dumps(environment, indent=2)
@@ -205,7 +201,7 @@ def _subtitle(results: dict[str, Any]) -> str:
     rows, made = results['rows'], _environment(results)
     seeds = sorted({row['seed'] for row in rows})
     failed = sum('error' in row for row in rows)
-    known = (_environment(way).get('commit') for way in _ways(results))
+    known = (_environment(way).get('commit') for way in ways(results))
     commits = list(dict.fromkeys(commit for commit in known if commit))
     parts = [
         *([f'on {results["data"]}'] if results.get('data') else []),

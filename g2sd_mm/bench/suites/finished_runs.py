@@ -1,8 +1,10 @@
-"""Find what a suite left in its folder: trained networks, their configs, the stage-1 run."""
+"""Find what a suite left in its folder: rows, trained networks, their configs, the stage-1 run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,37 @@ from ...config.load import load_config
 from ...errors import UserError
 from ...students.load import known_record
 from ..logs import run_of
-from ..results import read_results
+from ..results import identity, read_results
+from .suites import Row, Suite
+
+#: In the folder of a run that ended: what it gave, and the digest of what it was told.
+RESULT = 'result.json'
+
+
+def run_result(run: Path) -> dict[str, Any]:
+    """Content of a run's :data:`RESULT`; nothing where there is none, or not a whole one."""
+    with suppress(OSError, ValueError):
+        content = json.loads((run / RESULT).read_text())
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def earlier_lines(
+    suite: Suite, folder: Path, data: str | None
+) -> tuple[dict[str, Any], dict[tuple[int, Row], dict[str, Any]]]:
+    """The ``results.json`` of an earlier call, and its lines by seed and row.
+
+    Nothing of one that is damaged, or of another suite or other data (``data`` is their name).
+    """
+    try:
+        results = read_results(folder / 'results.json')
+    except UserError:
+        return {}, {}
+    if (results['suite'], results.get('data')) != (suite.name, data):
+        return {}, {}
+    rows = {row.identity: row for row in suite.rows}
+    lines = ((rows.get(identity(line)), line) for line in results['rows'])
+    return results, {(line['seed'], row): line for row, line in lines if row is not None}
 
 
 def trained_networks(

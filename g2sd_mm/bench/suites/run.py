@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...checkpoints.record import licences_beside
-from ...errors import UserError
 from ...lock import file_lock
 from ...progress import Bars
 from ...provenance import git_commit
 from ...threads import cores, said_by
 from ...unexpected import account_of
 from ...whole_files import write_text
-from ..results import COMPARED, describe_environment, identity, read_results
+from ..results import COMPARED, describe_environment, read_results, ways
 from .commands import HERE, Launcher
 from .data import OwnData
 from .digests import Key, all_digests, row_digests
+from .finished_runs import RESULT, earlier_lines, run_result
 from .jobs import RunProgress, longest_chains_first, run_graph
 from .launch import begin, end_all, launch, launch_test
 from .plan import with_given_files
@@ -69,43 +68,35 @@ class SuiteRun:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = _record(self.suite, self.data)
-        self._before, earlier = ({}, {}) if self.record else self._earlier()
+        source = self.data.name if self.data else None
+        self._before, earlier = (
+            ({}, {}) if self.record else earlier_lines(self.suite, self.folder, source)
+        )
         others = self.record.seeds() if self.record else (seed for seed, _ in earlier)
         self._every = sorted({*self.seeds, *others})
         self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
         self._of_rows = row_digests(self.suite, self.digests)
-        self.known: Lines = (
-            self.record.find(self._of_rows) if self.record else dict(self._standing(earlier))
-        )
+        self.known = self._known(earlier)
         self.wanted = [
             (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
         ]
         self.finished: dict[Key, Result] = {}
         return _graph(self.suite, self.wanted)
 
-    def _earlier(self) -> tuple[Result, Lines]:
-        """Results of an earlier call in this folder, and its lines of rows that this one leaves."""
-        try:
-            before = read_results(self.folder / 'results.json')
-        except UserError:  # there is none, or it is damaged: the rows that are asked for are made
-            return {}, {}
-        source = self.data.name if self.data else None
-        if (before.get('suite'), before.get('data')) != (self.suite.name, source):
-            return {}, {}
-        rows = {identity({**vars(row), 'student': row.student}): row for row in self.suite.rows}
-        lines = {(line['seed'], rows.get(identity(line))): line for line in before['rows']}
-        return before, {
-            (seed, row): line for (seed, row), line in lines.items()
-            if row is not None and not (seed in self.seeds and row in self.rows)
+    def _known(self, earlier: Lines) -> Lines:
+        """Lines that need no run: of the record, else of an earlier call that this one leaves."""
+        if self.record:
+            return self.record.find(self._of_rows)
+        return {
+            (seed, row): line for (seed, row), line in earlier.items()
+            if not (seed in self.seeds and row in self.rows)
+            and ('error' in line or self._is_made(seed, row))
         }
 
-    def _standing(self, lines: Lines) -> Iterator[tuple[tuple[int, Row], Result]]:
-        """Lines that failed, or of runs that are in this folder as they would be made now."""
-        for (seed, row), line in lines.items():
-            chain, runs = self.suite.chain(row.step), self.folder / f'seed{seed}'
-            made = [_digest(runs / step / 'result.json') for step in chain]
-            if 'error' in line or made == [self.digests[seed, step] for step in chain]:
-                yield (seed, row), line
+    def _is_made(self, seed: int, row: Row) -> bool:
+        """Whether all that a row needs is in this folder as it would be made now."""
+        steps, runs = self.suite.chain(row.step), self.folder / f'seed{seed}'
+        return all(run_result(runs / s).get('digest') == self.digests[seed, s] for s in steps)
 
     def run(self) -> dict[str, Any]:
         """Run everything; returns the content of ``results.json``.
@@ -129,8 +120,8 @@ class SuiteRun:
             'rows': list(self.known.values()),
         }
         if self.known and not self.record:
-            results['made'] = [*(self._before.get('made') or [self._before]), results]
-            results['made'] = [{key: way[key] for key in HOW} for way in results['made']]
+            calls = [*ways(self._before), results]
+            results['made'] = [{key: way[key] for key in HOW if key in way} for way in calls]
         if data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
             self._write(results)
@@ -193,20 +184,20 @@ class SuiteRun:
         return {**result, 'tests': dict(self._tests(step, ends, runs, key))}
 
     def _reuse_or_train(self, step: Step, runs: Path, key: Key) -> Result:
-        place, digest = runs / step.name / 'result.json', self.digests[key]
-        if _digest(place) == digest:
-            known = json.loads(place.read_text())
+        run, digest = runs / step.name, self.digests[key]
+        known = run_result(run)
+        if known.get('digest') == digest:
             # of a suite's folder that was copied or moved: its own file, not the first one's
-            own = place.with_name(Path(known['checkpoint']).name)
+            own = run / Path(known['checkpoint']).name
             if own.is_file():
                 return {**known, 'checkpoint': str(own), 'reused': True}
-        spent = begin(runs / step.name, digest, self.resume)
+        spent = begin(run, digest, self.resume)
         result = launch(
             step, key[0], runs, self.launcher, spent is not None, **self._room(key)
         )
         result['train_seconds'] = round(result['train_seconds'] + (spent or 0.0), 1)
         result |= {'digest': digest, 'commit': git_commit()}
-        write_text(place, json.dumps(result, indent=2))
+        write_text(run / RESULT, json.dumps(result, indent=2))
         return result
 
     def _room(self, key: Key) -> dict[str, Any]:
@@ -260,13 +251,6 @@ def run_suite(
         UserError: if the record has rows on other data of the same name.
     """
     return SuiteRun(suite, rows, seeds, folder, **how).run()
-
-
-def _digest(result: Path) -> str:
-    """Of a run's ``result.json``; empty where it is not whole."""
-    with suppress(OSError, ValueError):
-        return str(json.loads(result.read_text())['digest'])
-    return ''
 
 
 def _graph(suite: Suite, wanted: Sequence[tuple[int, Row]]) -> dict[Key, Sequence[Key]]:

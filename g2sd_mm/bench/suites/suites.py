@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...tasks import TASKS
+from ..results import identity
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class Row:
     def student(self) -> str:
         """The network that is measured, as the step's name has it: ``vits``, ``vitb``, ..."""
         return self.network or next(p for p in self.step.split('_') if p.startswith('vit'))
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells it from other rows, as lines of ``results.json`` have it."""
+        return identity(vars(self) | {'student': self.student})
 
     @property
     def judged_by(self) -> str:

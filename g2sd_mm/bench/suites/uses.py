@@ -110,7 +110,7 @@ def described(
     counted: dict[str, float | None] = {}
     found = []
     for row in suite.rows:
-        names = identity(vars(row) | {'student': row.student})
+        names = row.identity
         if row.method == 'teacher' or names not in there:
             continue
         uses = {**dict(zip(IDENTITY, names, strict=True)), **asdict(uses_of(suite, row, data))}

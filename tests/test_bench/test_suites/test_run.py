@@ -88,7 +88,7 @@ def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
         )
         assert json.loads((tmp_path / 'results.json').read_text()) == results
         assert not any('error' in line for line in results['rows'])
-        made.append([way['command'] for way in results.get('made', ())])
+        made.append([way.get('command') for way in results.get('made', ())])
         return [(line['seed'], line['method']) for line in results['rows']]
 
     made: list[list[str]] = []
@@ -100,6 +100,14 @@ def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
     fake.ran()
     (tmp_path / 'results.json').write_text('damaged')
     assert call(scratch) == [(0, 'scratch')]
+    # one without a command, as none of ours is, and a run's that says nothing of how it was told
+    (tmp_path / 'results.json').write_text(json.dumps({'suite': 'toy', 'rows': []}))
+    assert call(scratch) == [(0, 'scratch')]
+    lines = json.loads((tmp_path / 'results.json').read_text())['rows']
+    (tmp_path / 'results.json').write_text(json.dumps({'suite': 'toy', 'rows': lines}))
+    assert call(teacher) == [(0, 'teacher'), (0, 'scratch')]
+    (tmp_path / 'seed0' / 'vits_scratch_cls' / 'result.json').write_text('{}')
+    assert call(teacher) == [(0, 'teacher')]
     (tmp_path / 'seed0' / 'vits_scratch_cls' / 'result.json').write_text('damaged')
     assert call(teacher) == [(0, 'teacher')]
     assert call(scratch) == [(0, 'teacher'), (0, 'scratch')]
