@@ -80,18 +80,20 @@ def _unlisted(content: dict[str, Any], metainfo: dict[str, Any]) -> list[str]:
 def _check_masks(dataset: Any, entries: list[dict]) -> None:
     from g2sd_mm.data_checks.coco import has_mask
 
-    steps = dataset.pipeline.transforms
+    drawn = [s for s in dataset.pipeline.transforms if getattr(s, 'with_mask', False)]
+    polygons = [step for step in drawn if not getattr(step, 'poly2mask', True)]
+    judged = dataset.test_mode and drawn
+    if not polygons and not judged:
+        return
     # other data sets on this one, such as the panoptic one, read masks in their own way
     pairs = ((info, instance) for info in entries for instance in info.get('instances') or ())
     instances = [(info, instance) for info, instance in pairs if 'mask' in instance]
-    drawn = [step for step in steps if getattr(step, 'with_mask', False)]
-    if polygons := [step for step in drawn if not getattr(step, 'poly2mask', True)]:
-        coded = sum(isinstance(i['mask'], dict) and not i['ignore_flag'] for _, i in instances)
-        for step in polygons if coded else ():
-            step.poly2mask = True
-            note = f'{coded} masks are run lengths: they are drawn, as with poly2mask=True'
-            say(dataset.ann_file, [note])
-    if dataset.test_mode and drawn:
+    coded = sum(isinstance(i['mask'], dict) and not i['ignore_flag'] for _, i in instances)
+    for step in polygons if coded else ():
+        step.poly2mask = True
+        note = f'{coded} masks are run lengths: they are drawn, as with poly2mask=True'
+        say(dataset.ann_file, [note])
+    if judged:
         broken = [
             os.path.basename(info['img_path'])
             for info, instance in instances
