@@ -131,6 +131,8 @@ def read_in_metric(module: ModuleType) -> None:
     compute = metric.compute_metrics
 
     def compute_metrics(self: Any, results: list) -> dict[str, float]:
+        if things := self.dataset_meta.get('thing_classes'):  # of panoptic data, with stuff beside
+            self.dataset_meta = {**self.dataset_meta, 'classes': things}
         values = compute(self, results)
         if not self.format_only:
             _say_what_is_left_out(self)

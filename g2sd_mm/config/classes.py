@@ -46,6 +46,11 @@ def apply_classes(cfg: Config) -> None:
         if classified:
             _fit_ranks(cfg, classified)
         return
+    if any(_panoptic(cfg.model)):
+        raise UserError(
+            'num_classes and classes do not tell the things of a panoptic model from its stuff: set '
+            'num_things_classes and num_stuff_classes in its heads, and metainfo of its data sets'
+        )
     places = []
     for path, part, key in _counted(cfg.model):
         _fit_weights(path, part, part[key], number)
@@ -94,6 +99,13 @@ def _counted(model: Any) -> Iterator[tuple[str, Any, str]]:
             yield path, part, 'num_things_classes'
 
 
+def _panoptic(model: Any) -> Iterator[tuple[int, int]]:
+    """Numbers of things and of stuff, of every head that has both."""
+    for _, part in entries(model, 'model'):
+        if isinstance(part, dict) and part.get('num_stuff_classes'):
+            yield part.get('num_things_classes', 0), part['num_stuff_classes']
+
+
 def _fit_weights(path: str, head: Any, was: Any, number: int) -> None:
     """As many weights in a head's losses as it has classes, and that of the background; in place.
 
@@ -116,6 +128,7 @@ def _fit_weights(path: str, head: Any, was: Any, number: int) -> None:
 def class_counts(value: Any) -> Iterator[int]:
     """Every number of classes in a model config, or a part of one."""
     yield from (part[key] for _, part, key in _counted(value) if isinstance(part[key], int))
+    yield from (things + stuff for things, stuff in _panoptic(value))
 
 
 def _classify(cfg: Config, number: int) -> None:

@@ -50,7 +50,10 @@ def kind_of(made: Any) -> str | None:
     if hasattr(made, 'seg_map_suffix') and hasattr(made, 'reduce_zero_label'):
         return MASKS if made.data_prefix.get('seg_map_path') else None
     if hasattr(made, 'COCOAPI'):
-        return OBJECTS
+        from mmdet.datasets import CocoPanopticDataset, LVISV05Dataset
+
+        # segments in a PNG, and images by their address: such files have readers of their own
+        return None if isinstance(made, (CocoPanopticDataset, LVISV05Dataset)) else OBJECTS
     return CLASSES if hasattr(made, 'extensions') else None
 
 

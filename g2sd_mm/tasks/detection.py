@@ -12,6 +12,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
+from ..errors import UserError
 from .drawing import Drawing, LabelPlaces, as_numpy, class_colour, write_png
 from .task import Backbone, Features, Image, Metric, PaperData, Task, class_name
 
@@ -35,13 +36,22 @@ def whole(model: Any, raw: bool = False) -> nn.Module:
 
 def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, Any]:
     """``instances``: class, score, box and mask of each that reaches the threshold."""
-    found = sample.pred_instances
+    found = _predicted(sample)
     return {
         'instances': [
             _instance(found, int(i), classes)
             for i in _listed(as_numpy(found.scores), threshold)
         ]
     }
+
+
+def _predicted(sample: Any) -> Any:
+    if 'pred_instances' not in sample:
+        raise UserError(
+            'a panoptic model predicts one map of segments and no instances, which is not written '
+            "here: mmdet's DetInferencer draws it"
+        )
+    return sample.pred_instances
 
 
 def _listed(scores: np.ndarray, threshold: float) -> np.ndarray:
@@ -70,7 +80,7 @@ def files(sample: Any, path: Path, threshold: float) -> dict[str, Any]:
 
     It begins at 1; 0 is none. Where several overlap, the surest is meant.
     """
-    found = sample.pred_instances
+    found = _predicted(sample)
     if 'masks' not in found:
         return {}
     scores = as_numpy(found.scores)

@@ -44,7 +44,7 @@ def data_set(root, kind='CheckedCocoDataset', split='train', **options):
     )  # fmt: skip
 
 
-def evaluated(file, labels=(0, 1), metric=('bbox', 'segm')) -> dict[str, float]:
+def evaluated(file, labels=(0, 1), metric=('bbox', 'segm'), **known) -> dict[str, float]:
     """The metric of predictions that are right, of the classes ``labels``."""
     import mmdet.evaluation  # noqa: F401
     from mmdet.structures.mask import encode_mask_results
@@ -52,7 +52,7 @@ def evaluated(file, labels=(0, 1), metric=('bbox', 'segm')) -> dict[str, float]:
     judge = METRICS.build(
         dict(_scope_='mmdet', type='CocoMetric', ann_file=str(file), metric=list(metric))
     )
-    judge.dataset_meta = dict(classes=CLASSES)
+    judge.dataset_meta = dict(classes=CLASSES) | known
     for i in range(4):
         boxes, masks = [], torch.zeros(2, SIDE, SIDE, dtype=torch.bool)
         for label, x in enumerate((4, 36)):
@@ -161,6 +161,12 @@ def test_ap_says_which_classes_it_leaves_out(tmp_path):
     with logged() as lines:
         evaluated(write_split(tmp_path / 'whole', 'val'))
     assert not [line for line in lines if 'AP is over' in line]
+
+
+def test_instances_of_panoptic_data_are_of_its_things(tmp_path):
+    classes = dict(classes=(*CLASSES, 'sky'), thing_classes=CLASSES, stuff_classes=('sky',))
+    values = evaluated(write_split(tmp_path, 'val'), **classes)
+    assert values['coco/segm_mAP'] == 1.0
 
 
 def test_a_metric_without_a_file_of_its_own_still_works():

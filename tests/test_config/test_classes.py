@@ -95,10 +95,12 @@ def test_heads_that_count_things_and_weights_of_their_classes_too(counts):
     assert list(class_counts(cfg.model)) == [2]
 
 
-def test_things_beside_stuff_stay():
+def test_things_beside_stuff_are_counted_together_and_not_set_by_one_number():
     cfg = mask2former([1.0] * 4 + [0.1], num_things_classes=3, num_stuff_classes=1)
+    assert list(class_counts(cfg.model)) == [4]
     before = cfg.model.to_dict()
-    apply_classes(cfg)
+    with pytest.raises(UserError, match=words('num_things_classes', 'num_stuff_classes')):
+        apply_classes(cfg)
     assert cfg.model.to_dict() == before
 
 

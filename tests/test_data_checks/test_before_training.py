@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine import fileio
+from mmengine.config import Config
 from PIL import Image
 
 from g2sd_mm.cli.check_data import check_data
@@ -357,6 +358,23 @@ def test_images_smaller_than_the_crop_are_named_by_the_checker(tmp_path):
         steps = [dict(type='LoadImageFromFile'), cut, dict(type='PackInputs')]
         options = {f'{n}_dataloader.dataset.pipeline': steps for n in ('val', 'test')}
         assert harmful(config, **options) == found
+
+
+def test_files_with_readers_of_their_own_are_left_to_those(tmp_path):
+    """As the stock configs of panoptic data and of LVIS have them."""
+    other = {}
+    for kind, image in (('CocoPanopticDataset', 'file_name'), ('LVISV1Dataset', 'coco_url')):
+        content = dict(
+            images=[{'id': 1, 'height': 64, 'width': 64, image: 'train2017/1.jpg'}],
+            annotations=[dict(image_id=1, file_name='1.png', segments_info=[])],
+            categories=[dict(id=1, name='person')],
+        )
+        file = tmp_path / f'{kind}.json'
+        file.write_text(json.dumps(content))
+        dataset = dict(type=kind, ann_file=str(file), data_prefix=dict(img=str(tmp_path)))
+        other[kind] = dict(default_scope='mmdet', train_dataloader=dict(dataset=dataset))
+    for cfg in other.values():
+        assert check_training_data(Config(cfg)) == []
 
 
 # Cost ---------------------------------------------------------------------------------------------
