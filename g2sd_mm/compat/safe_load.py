@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
+from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -62,13 +63,19 @@ def load_checkpoint(
         UnsafeCheckpointError: the file asks for a type or function that is not on the list.
         CheckpointError: the file is empty, truncated, or no checkpoint at all.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such checkpoint file')
+    path = _existing(path)
     refuse_impostors(path)
     if is_safetensors(path):
         return _read_safetensors(path, map_location)
     return _read_torch(str(path), str(path), map_location, mmap=mmap and is_zip(path))
+
+
+def _existing(path: str | os.PathLike[str]) -> Path:
+    path = Path(path).expanduser()
+    if not path.is_file():
+        address = ', but an address: download it, and give the file' * (':/' in str(path))
+        raise FileNotFoundError(f'{path}: no such checkpoint file{address}')
+    return path
 
 
 def is_bare_pickle(path: str | os.PathLike[str]) -> bool:
@@ -79,9 +86,7 @@ def is_bare_pickle(path: str | os.PathLike[str]) -> bool:
     Raises:
         FileNotFoundError: there is no such file.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no such checkpoint file')
+    path = _existing(path)
     start = _start_of(path)
     if is_safetensors(path) or _LEGACY_START.startswith(start[: len(_LEGACY_START)]):
         return False
@@ -335,5 +340,12 @@ def read_from_address(
     file = folder / url.partition('?')[0].rpartition('/')[2]
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(file), progress=progress)
+        try:
+            torch.hub.download_url_to_file(url, str(file), progress=progress)
+        except URLError as error:
+            raise CheckpointError(
+                f'{url} could not be downloaded ({error.reason}): fetch it where there is a '
+                f'network, and put it at {file}; or set the checkpoint of that init_cfg to a file, '
+                'or the init_cfg to None'
+            ) from error
     return load_checkpoint(file, map_location)

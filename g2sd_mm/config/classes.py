@@ -46,13 +46,14 @@ def apply_classes(cfg: Config) -> None:
         if classified:
             _fit_ranks(cfg, classified)
         return
-    if any(_panoptic(cfg.model)):
+    panoptic = {things + stuff for things, stuff in _panoptic(cfg.model)}
+    if panoptic - {number}:
         raise UserError(
-            'num_classes and classes do not tell the things of a panoptic model from its stuff: set '
-            'num_things_classes and num_stuff_classes in its heads, and metainfo of its data sets'
+            'num_classes and classes do not tell the things of a panoptic model from its stuff: '
+            'set num_things_classes and num_stuff_classes in its heads, and metainfo of its data'
         )
     places = []
-    for path, part, key in _counted(cfg.model):
+    for path, part, key in _counted(cfg.model) if not panoptic else ():
         _fit_weights(path, part, part[key], number)
         part[key] = number
         places.append(f'{path}.{key}')

@@ -108,7 +108,11 @@ def student_of(cfg: Config, checkpoint: str, name: str) -> Student:
     sync_batch_norm(cfg, 'none')
     fit_to_weights(cfg, checkpoint)
     if describe_network(cfg) is None:
-        raise UserError(f'{name} predicts nothing: it is a pre-training config')
+        tested = cfg.get('test_dataloader')  # image retrieval, visual questions, ...
+        raise UserError(
+            f'{name} predicts nothing: '
+            + (f'{cfg.model.type} is of no task here' if tested else 'it is a pre-training config')
+        )
     agreement = reconcile(cfg, checkpoint, name)
     say(agreement.notes)
     network = describe_network(cfg, agreement.classes)

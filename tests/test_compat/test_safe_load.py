@@ -6,6 +6,7 @@ import warnings
 import zipfile
 from collections import OrderedDict, defaultdict
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -189,6 +190,11 @@ def test_missing_file_is_named(tmp_path):
             load_checkpoint(path)
 
 
+def test_an_address_in_a_files_place_is_told():
+    with pytest.raises(FileNotFoundError, match=r'models/x\.pth: .* address'):
+        load_checkpoint('https://example.org/models/x.pth')
+
+
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
 @pytest.mark.parametrize(
     ('content', 'words'),
@@ -291,6 +297,17 @@ def test_mmengine_reads_addresses_with_our_reader(saved, tmp_path, monkeypatch):
             'https://example.org/models/evil.pth?download=1', 'cpu'
         )
     assert not victim.exists()
+
+
+def test_an_address_that_cannot_be_reached_leads_to_where_its_file_goes(tmp_path, monkeypatch):
+    def fail(url, target, progress):
+        raise URLError('no network')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', fail)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    url = 'https://example.org/models/resnet.pth'
+    with pytest.raises(CheckpointError, match=f'^{url}.*{tmp_path}/checkpoints/resnet.pth'):
+        mmengine_checkpoint.CheckpointLoader.load_checkpoint(url, 'cpu')
 
 
 def make_runner(folder, name, max_epochs, **options):

@@ -97,10 +97,13 @@ def test_heads_that_count_things_and_weights_of_their_classes_too(counts):
 
 def test_things_beside_stuff_are_counted_together_and_not_set_by_one_number():
     cfg = mask2former([1.0] * 4 + [0.1], num_things_classes=3, num_stuff_classes=1)
-    assert list(class_counts(cfg.model)) == [4]
+    cfg.model.bbox_head = dict(num_classes=3)  # of the things, as in Panoptic FPN
     before = cfg.model.to_dict()
     with pytest.raises(UserError, match=words('num_things_classes', 'num_stuff_classes')):
         apply_classes(cfg)
+    assert list(class_counts(cfg.model)) == [3, 4]
+    cfg.num_classes = 4  # the sum, as stock configs have it
+    apply_classes(cfg)
     assert cfg.model.to_dict() == before
 
 
