@@ -202,6 +202,14 @@ def switch_off_multimodal(dependency: Any) -> None:
         dependency.WITH_MULTIMODAL = False
 
 
+def let_ssd_predict(ssd_head: Any) -> None:
+    """Of ``mmdet.models.dense_heads.ssd_head``: its boxes are made by code that asks for a loss.
+
+    SSD has no module for one, and would fail at its first prediction.
+    """
+    ssd_head.SSDHead.loss_cls = None
+
+
 def remember_formatting(yapf_api: Any) -> None:
     """Of ``yapf.yapflib.yapf_api``: keep the last texts that it formatted.
 

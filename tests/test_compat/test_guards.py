@@ -6,6 +6,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import torch
 
 from g2sd_mm.compat import guards
 from g2sd_mm.compat.import_hooks import after_import, import_without
@@ -399,3 +400,16 @@ def test_a_config_that_names_two_libraries_gets_the_parts_of_both(python, tmp_pa
         'print([base.__module__.split(".")[0] for base in MaskFormerHead.__bases__])'
     )
     assert run.stdout.splitlines()[-1] == "['mmdet']", run.stderr[-2000:]
+
+
+def test_ssd_predicts():
+    from mmdet.models.dense_heads import SSDHead
+    from mmengine.config import ConfigDict
+
+    anchors = dict(type='AnchorGenerator', strides=[16], ratios=[1.0], scales=[1])
+    head = SSDHead(num_classes=2, in_channels=(8,), anchor_generator=anchors,
+                   test_cfg=ConfigDict(nms=dict(type='nms', iou_threshold=0.5), score_thr=0.0,
+                                       max_per_img=5))  # fmt: skip
+    meta = dict(img_shape=(64, 64), scale_factor=(1.0, 1.0))
+    (found,) = head.predict_by_feat(*head((torch.rand(1, 8, 4, 4),)), batch_img_metas=[meta])
+    assert len(found.bboxes) == 5
