@@ -31,6 +31,7 @@ _PATCHES = (
     ('mmcv.image.io', image_files.refuse_misread_images),
     ('mmcv.transforms.loading', image_files.name_images),
     ('mmdet.datasets.api_wrappers.coco_api', class_names.order_categories),
+    ('mmdet.datasets.api_wrappers.coco_api', quiet.print_no_noise),
     ('mmdet.datasets.coco', coco_files.read_in_data_set),
     ('mmdet.evaluation.metrics.coco_metric', coco_files.read_in_metric),
     ('mmdet.evaluation.metrics.coco_metric', class_names.order_figures),

@@ -21,6 +21,9 @@ def silence_known_warnings() -> None:
         {'category': UserWarning, 'message': 'faster_coco_eval is not installed'},
         # Our configs say what the published ones do; this comes for the value, said or not.
         {'category': UserWarning, 'message': 'Default ``avg_non_ignore`` is False'},
+        # Of their names among themselves, and of torch's for what they call.
+        {'category': UserWarning, 'message': 'DeprecationWarning: '},
+        {'category': UserWarning, 'message': 'torch.meshgrid: in an upcoming release'},
         # Pictures are drawn by our own hook.
         {'category': UserWarning, 'message': 'The draw is False'},
         # mmengine passes this argument to DistributedDataParallel, always.

@@ -65,6 +65,8 @@ def test_noisy_lines_go_and_others_stay(capsys):
             'mmengine.model',
             'import warnings; warnings.warn("`broadcast_buffers` is deprecated.", FutureWarning)',
         ),
+        ('mmdet', 'import warnings; warnings.warn("DeprecationWarning: `num_anchors` is ...")'),
+        ('torch', 'import torch; torch.meshgrid(torch.ones(2), torch.ones(2))'),
     ],
 )
 def test_known_warnings_go(module, code):

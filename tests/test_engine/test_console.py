@@ -41,6 +41,7 @@ def test_a_terminal_gets_what_is_meant_for_it_and_what_is_wrong(tmp_path):
     logger.info('the whole config')
     logger.warning('one sample is unreadable')
     logger.warning('this will be deprecated')
+    logger.warning('bn1.weight is skipped since its requires_grad=False')
     logger.info('epoch 1/2', extra={'shown': True})
     assert seen == ['one sample is unreadable', 'epoch 1/2']
     lines = kept.read_text().splitlines()

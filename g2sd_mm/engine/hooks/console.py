@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,8 @@ PROGRESS = 'progress.json'
 #: In a work dir: pictures of what its run predicted at the last validation.
 LAST_PREDICTIONS = 'last_predictions'
 _SHOWN = 'shown'  # of a log record: it is for the terminal, and not for the file
+#: Of warnings that nobody has to read: the second is told of each frozen parameter.
+_HARMLESS = re.compile('deprecated|is skipped since its requires_grad=False')
 _WINDOW = 50  # steps whose mean counts
 
 
@@ -41,7 +44,7 @@ def shorten(logger: logging.Logger) -> None:
 
 
 def _for_terminal(record: logging.LogRecord) -> bool:
-    wrong = record.levelno >= logging.WARNING and 'deprecated' not in record.getMessage()
+    wrong = record.levelno >= logging.WARNING and not _HARMLESS.search(record.getMessage())
     return wrong or getattr(record, _SHOWN, False)
 
 
