@@ -17,7 +17,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ...config.parts import innermost_dataset, teachers_in, use_block
-from ...config.project import find_config, project_folder
+from ...config.project import find_config
 from ...errors import UserError
 from ...provenance import cache_key
 from .catalogue import MINI
@@ -31,10 +31,6 @@ TRAIN_IMAGES = {'imagenet': 1_281_167, 'coco': 118_000, 'ade': 20_210, 'nyu': 24
 _NOT_WORK = {'init_cfg', 'checkpoint', 'class_std', 'random_weights', 'overrides', 'config'}
 
 NOT_MEASURED = 'not measured: run tools/benchmark.py --suite paper on your GPU'
-
-#: What a run computes, and whether in mixed precision.
-Kind = tuple[str, bool]
-
 
 @dataclass(frozen=True)
 class Work:
@@ -220,12 +216,12 @@ def step_work(step: Step, data: OwnData | None = None) -> tuple[Work, str]:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Images a second of one GPU by :func:`workload` and precision.
+    """Images a second of one GPU by :func:`workload`, and whether in mixed precision.
 
     source: the file and the GPU, for the reader.
     """
 
-    rates: Mapping[Kind, float] = field(default_factory=dict)
+    rates: Mapping[tuple[str, bool], float] = field(default_factory=dict)
     source: str = NOT_MEASURED
 
     def gpu_hours(self, key: str, mixed: bool, work: Work) -> float | None:
@@ -235,62 +231,28 @@ class Throughput:
 
 
 def read_throughput(path: str | None = None) -> Throughput:
-    """Figures of ``tools/benchmark.py --out FILE``, measured on a GPU.
-
-    Args:
-        path: the file; None looks for the one that tells most, below ``docs/results``.
+    """Figures of ``tools/benchmark.py --suite paper --out FILE``, measured on a GPU.
 
     Raises:
         UserError: if the file is not one of these, or was not measured on a GPU.
     """
     if path is None:
-        files = sorted((project_folder() / 'docs' / 'results').glob('**/*.json'))
-        read = ((file, _content(file)) for file in files)
-        found = [_throughput(f, c) for f, c in read if c is not None and _gpu(c)]
-        return max(found, key=lambda one: len(one.rates), default=Throughput())
-    content = _content(Path(path))
-    if content is None:
-        raise UserError(f'{path} is no file of tools/benchmark.py --out')
-    if not _gpu(content):
-        raise UserError(f'{path} was measured without a GPU: GPU hours cannot be told from it')
-    return _throughput(Path(path), content)
-
-
-def _content(path: Path) -> dict[str, Any] | None:
+        return Throughput()
     try:
-        content = json.loads(path.read_text())
-        [(figure['workload'], figure['images_per_second']) for figure in content['figures']]
-        return content if content.get('size', 'full') == 'full' else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _gpu(content: dict[str, Any]) -> str | None:
-    """The GPU that was measured; None for figures of a CPU, whatever else the machine has."""
-    environment = content.get('environment') or {}
-    return None if environment.get('device') == 'cpu' else environment.get('gpu')
-
-
-def _throughput(path: Path, content: dict[str, Any]) -> Throughput:
-    """What counts of a file: compiled blocks first, which is how training runs on a GPU."""
-    compiled: dict[Kind, float] = {}
-    plain: dict[Kind, float] = {}
-    for figure in content['figures']:
-        dtype, *more = str(figure.get('variant') or figure.get('dtype') or '').split(', ')
-        # others are parts, steps that wait for data, options that are off, or emulated arithmetic
-        whole = figure.get('part', 'step') == 'step' and figure.get('counts', True)
-        if whole and dtype and set(more) <= {'compiled'} and (key := _key(figure)):
-            rates = compiled if more else plain
-            rates.setdefault((key, dtype != 'float32'), figure['images_per_second'])
-    slower = plain.keys() - compiled.keys()
-    note = f'; {len(slower)} of its figures without compiled blocks' if slower else ''
-    return Throughput({**plain, **compiled}, f'{path} ({_gpu(content)}{note})')
-
-
-def _key(figure: dict[str, Any]) -> str | None:
-    """The digest of what was measured; of a stage, that of its config as it is now."""
-    if 'stage' not in figure:
-        return figure['workload']
-    config = str(figure.get('config', ''))
-    known = (project_folder() / config).is_file()
-    return workload(raw_config(config)) if known else None
+        content = json.loads(Path(path).read_text())
+        # emulated arithmetic does not count
+        rates = {
+            (figure['workload'], figure['dtype'] != 'float32'): float(figure['images_per_second'])
+            for figure in content['figures']
+            if figure['counts']
+        }
+        device, gpu = (content['environment'].get(key) for key in ('device', 'gpu'))
+        if content['size'] != 'full':
+            raise ValueError(content['size'])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f'{path} is no file of tools/benchmark.py --suite paper --out ({error!r})'
+        ) from error
+    if device == 'cpu' or not gpu:
+        raise UserError(f'{path} was measured without a GPU: GPU hours cannot be told from it')
+    return Throughput(rates, f'{path} ({gpu})')

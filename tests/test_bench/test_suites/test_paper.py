@@ -366,23 +366,14 @@ def test_without_a_measurement_no_hours_are_told():
     assert not [part for part in said.split('GPU hours')[:-1] if part.rstrip()[-1:].isdigit()]
 
 
-def figures(
-    path: Path, gpu: str | None = 'H100', size: str = 'full', device: str = 'cuda', *others: dict
-) -> str:
-    step = dict(
-        workload='generic_vits', stage='generic_vits',
-        config='configs/imagenet/g2sd_vits_generic.py', part='step',
-        variant='bfloat16, compiled', images_per_second=3600.0, batch=256, counts=True,
-    )
-    faster = {**step, 'images_per_second': 9000.0}
+def figures(path: Path, gpu: str | None = 'H100', size: str = 'full', device: str = 'cuda') -> str:
+    one = 'configs/imagenet/g2sd_vits_generic.py'
+    step = dict(workload=workload(raw_config(one)), dtype='bfloat16', images_per_second=3600.0,
+                counts=True)  # fmt: skip
     rows = [
-        {**faster, 'part': 'teacher'},
-        {**faster, 'variant': 'bfloat16'},
-        {**faster, 'variant': 'bfloat16, compiled, decode50'},
-        {**faster, 'counts': False},
-        {**faster, 'variant': 'float32, compiled'},
         step,
-        *others,
+        {**step, 'images_per_second': 9000.0, 'counts': False},
+        {**step, 'images_per_second': 9000.0, 'dtype': 'float32'},
     ]
     environment = {'gpu': gpu, 'device': device}
     path.write_text(json.dumps({'environment': environment, 'size': size, 'figures': rows}))
@@ -413,21 +404,13 @@ def test_hours_are_of_the_precision_that_the_run_will_have(tmp_path):
     assert f'{seen / 9000 / 3600:.1f} GPU hours' in whole
 
 
-def test_a_rate_of_another_precision_is_no_rate(tmp_path):
+def test_a_rate_of_another_precision_is_no_rate():
     """Detection is distilled in float32: a faster bfloat16 step says nothing of it."""
     cfg = raw_config('configs/coco/g2sd_vits_maskrcnn.py')
-    one = dict(config='configs/coco/g2sd_vits_maskrcnn.py', part='step', images_per_second=50.0,
-               workload=workload(cfg))
-    mixed = {**one, 'variant': 'bfloat16, compiled'}
-    path = figures(tmp_path / 'mixed.json', 'H100', 'full', 'cuda', mixed)
-    assert read_throughput(path).gpu_hours(workload(cfg), False, work_of(cfg)) is None
-    full = {**one, 'variant': 'float32'}
-    path = figures(tmp_path / 'plain.json', 'H100', 'full', 'cuda', mixed, full)
-    told = read_throughput(path)
-    assert told.gpu_hours(workload(cfg), False, work_of(cfg)) == pytest.approx(
-        184375 * 64 / 50 / 3600
-    )
-    assert told.source.endswith('plain.json (H100; 1 of its figures without compiled blocks)')
+    key, work = workload(cfg), work_of(cfg)
+    assert Throughput({(key, True): 80.0}).gpu_hours(key, False, work) is None
+    told = Throughput({(key, True): 80.0, (key, False): 50.0}).gpu_hours(key, False, work)
+    assert told == pytest.approx(184375 * 64 / 50 / 3600)
 
 
 def test_equal_networks_are_equally_fast_and_others_are_not():
@@ -451,9 +434,10 @@ def test_figures_that_tell_nothing_about_a_gpu_are_refused(tmp_path):
         read_throughput(figures(tmp_path / 'cpu.json', device='cpu'))
     with pytest.raises(UserError, match='no file of tools/benchmark'):
         read_throughput(figures(tmp_path / 'toy.json', size='toy'))
-    (tmp_path / 'other.json').write_text('{}')
-    with pytest.raises(UserError, match='no file of tools/benchmark'):
-        read_throughput(str(tmp_path / 'other.json'))
+    for text in ('{}', 'no JSON', '[1]', '{"figures": [{"stage": "cls"}]}'):
+        (tmp_path / 'other.json').write_text(text)
+        with pytest.raises(UserError, match='no file of tools/benchmark'):
+            read_throughput(str(tmp_path / 'other.json'))
 
 
 # The command --------------------------------------------------------------------------------------
