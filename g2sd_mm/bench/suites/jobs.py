@@ -15,14 +15,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmengine.config import Config
-
 from ...errors import UserError
 from ...progress import Bar, Bars
 from ..logs import read_progress
-from .budget import raw_config, train_root, work_of
-from .data import OwnData
-from .suites import Suite
 
 Key = TypeVar('Key', bound=Hashable)
 Result = dict[str, Any]
@@ -101,19 +96,15 @@ def run_graph(
 
 
 class RunProgress:
-    """Keeps a bar of images for every run of a suite that is under way.
+    """Keeps a bar of images for every run of a suite that is under way, as the run itself tells.
 
     Args:
-        suite: whose steps are run.
         folder: with ``seed<N>/<step>/``.
         bars: that are shown; None watches nothing.
-        data: what the suite is run on, where it is not its own.
     """
 
-    def __init__(
-        self, suite: Suite, folder: Path, bars: Bars | None, data: OwnData | None = None
-    ) -> None:
-        self.suite, self.folder, self.bars, self.data = suite, folder, bars, data
+    def __init__(self, folder: Path, bars: Bars | None) -> None:
+        self.folder, self.bars = folder, bars
         self._bars: dict[RunKey, Bar] = {}
         self._started: dict[RunKey, float] = {}
 
@@ -122,30 +113,16 @@ class RunProgress:
         if self.bars is None:
             return
         for key in running:
-            if key not in self._bars:
-                self._started[key] = time.time()
-                self._bars[key] = self.bars.add(f'seed {key[0]} {key[1]}', self._images(key))
-            bar = self._bars[key]
+            started = self._started.setdefault(key, time.time())
             state = read_progress(self.folder / f'seed{key[0]}' / key[1])
-            if state is None or state['time'] < self._started[key]:  # of an earlier run
+            if state is None or state['time'] < started:  # of an earlier run
                 continue
-            images = state['step'] * self._config(key).auto_scale_lr.base_batch_size
-            if not bar.done:  # a run that was resumed has done some of it before
-                bar.go_on(images)
-            elif images != bar.done:
-                bar.at(images)
-
-    def _config(self, key: RunKey) -> Config:
-        step = self.suite.step(key[1])
-        return raw_config(step.config, step.options)
-
-    def _images(self, key: RunKey) -> int | None:
-        """Images that the run will have seen; None where that is not known."""
-        cfg = self._config(key)
-        try:
-            return work_of(cfg, self.data.size(train_root(cfg)) if self.data else None).seen
-        except UserError:
-            return None
+            images, total = (state[n] * state.get('images', 0) for n in ('step', 'steps'))
+            if key not in self._bars:  # a run that was resumed has done some of it before
+                self._bars[key] = self.bars.add(f'seed {key[0]} {key[1]}', total)
+                self._bars[key].go_on(images)
+            elif images != self._bars[key].done:
+                self._bars[key].at(images)
 
     def ended(self, key: RunKey) -> None:
         """A run is over."""

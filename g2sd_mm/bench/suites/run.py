@@ -125,7 +125,7 @@ class SuiteRun:
         if data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
             self._write(results)
-        watch = RunProgress(self.suite, self.folder, self.bars, data)
+        watch = RunProgress(self.folder, self.bars)
         made: Lines = {}
         try:
             for key, result in run_graph(graph, self._work, self.jobs, watch):

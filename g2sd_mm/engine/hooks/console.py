@@ -147,6 +147,8 @@ def progress(runner: Runner, done: int, seconds: float, since: int) -> dict[str,
     return {
         'step': done,
         'steps': runner.max_iters,
+        # of a step of all processes
+        'images': images_of_iteration(runner.train_dataloader) * runner.world_size,
         'epoch': min(runner.epoch + 1, runner.max_epochs) if _counts_epochs(runner) else None,
         'epochs': runner.max_epochs if _counts_epochs(runner) else None,
         'loss': mean('loss'),
