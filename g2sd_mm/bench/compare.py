@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..checkpoints.record import read_sidecar
 from ..config.flat import as_written, flat
 from ..errors import UserError
 from ..provenance import READING
@@ -23,6 +23,7 @@ from .reports.blocks import Figure as Drawing
 from .reports.blocks import Paragraph, Section, Table
 from .reports.page import page
 from .reports.plots import losses, svg
+from .results import read_results
 
 #: Entries of configs that change no result, say where something lies or what happened, or were
 #: copied to where they count.
@@ -81,7 +82,7 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
 def _read_run(folder: Path, name: str) -> Run:
     if not folder.is_dir():
         raise UserError(f'no folder {printable(str(folder))}: give the folders of runs')
-    record = _read_json(folder / 'weights.json')
+    record = read_sidecar(folder / 'weights.pth') or {}
     texts = sorted(folder.glob('*/vis_data/config.py')) or sorted(folder.glob('*.py'))
     config = as_written(read_config(texts[-1])) if texts else {}
     log = read_scalars(folder)
@@ -104,18 +105,6 @@ def _read_run(folder: Path, name: str) -> Run:
     return Run(folder, name, record, entries, log, row, task, missing)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
-        if not isinstance(content, dict) or not isinstance(content.get('origin', {}), dict):
-            raise ValueError('no record of a run')
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f'{file} cannot be read ({error}): put it back as the run wrote it'
-        ) from error
-    return content
-
-
 def _row(folder: Path) -> Mapping[str, Any]:
     """The main row that a suite made of a run: ``<suite>/seed<N>/<run>``."""
     place = folder.resolve()
@@ -123,8 +112,8 @@ def _row(folder: Path) -> Mapping[str, Any]:
     seed = place.parent.name.removeprefix('seed')
     if not seed.isdecimal() or not results.is_file():
         return {}
-    rows = _read_json(results).get('rows') or ()
-    mine = [row for row in rows if row.get('seed') == int(seed) and run_of(row) == place.name]
+    rows = (row for row in read_results(results)['rows'] if row['seed'] == int(seed))
+    mine = (row for row in rows if run_of(row) == place.name)
     return next((row for row in mine if row.get('table', 'main') == 'main'), {})
 
 

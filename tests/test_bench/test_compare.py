@@ -62,6 +62,7 @@ def two(tmp_path) -> list[Path]:
     )  # fmt: skip
     row = dict(
         task='cls', method='g2sd', seed=3, metrics={'top1': 54.5}, gflops=0.02,
+        params_m=1.2, train_seconds=1.0, total_seconds=1.0,
         checkpoint=str(suite / 'weights.pth'), config='configs/shapes/g2sd_vits_cls.py',
     )  # fmt: skip
     other = {**row, 'seed': 4, 'metrics': {'top1': 1.0}}
@@ -183,7 +184,7 @@ def test_what_is_no_run_is_refused(tmp_path, two):
     with refused('at least two folders'):
         read_runs([two[0], two[0]])
     (two[0] / 'weights.json').write_text('[1]')
-    with refused('weights.json cannot be read'):
+    with refused('weights.json does not describe a student'):
         read_runs(two)
 
 
