@@ -242,7 +242,6 @@ class Subjects:
 
 def _of_suite(args: argparse.Namespace) -> Subjects:
     from ..bench.suites.finished_runs import (
-        last_checkpoint,
         network_config,
         shared_config,
         stage1_config,
@@ -261,8 +260,7 @@ def _of_suite(args: argparse.Namespace) -> Subjects:
     data = shared_config(runs)
     prepare_data(data, ('test_dataloader',))
     stage1 = stage1_run(folder, args.seed)
-    saved = last_checkpoint(stage1) if stage1 else None
-    generic = (stage1_config(stage1), saved) if stage1 and saved else None
+    generic = (stage1_config(stage1[0]), stage1[1]) if stage1 else None
     if args.generic:
         generic = _generic(args)
     networks = {

@@ -58,6 +58,7 @@ def _stage1(runs: Path) -> None:
     file = toys.save(runs / 'vitb_mae' / 'weights.pth', toys.autoencoder(size))
     model = toys.distiller(**cfg.model, teacher={**teacher, 'checkpoint': file})
     toys.save(runs / 'g2sd_vits_generic' / 'epoch_15.pth', model)
+    (runs / 'g2sd_vits_generic' / 'last_checkpoint').write_text('epoch_15.pth')
     teacher.checkpoint = 'moved/seed0/vitb_mae/weights.pth'
     written = distill_config(cfg)  # a run writes down what it was built from
     written.dump(runs / 'g2sd_vits_generic' / 'g2sd_vits_generic.py')

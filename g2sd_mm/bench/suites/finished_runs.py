@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ...checkpoints.integrity import newest_whole
 from ...config.load import load_config
 from ...errors import UserError
 from ...students.load import known_record
@@ -150,19 +151,12 @@ def run_config(run: Path) -> Config:
     return load_config(str(path))
 
 
-def stage1_run(folder: Path, seed: int = 0) -> Path | None:
-    """Folder of a seed's stage-1 run, if its checkpoint (with the decoder) is there."""
+def stage1_run(folder: Path, seed: int = 0) -> tuple[Path, Path] | None:
+    """Folder of a seed's stage-1 run and its newest checkpoint, which has the decoder; None
+    without one."""
     runs = sorted((folder / f'seed{seed}').glob('*_generic'))
-    return next((run for run in runs if last_checkpoint(run)), None)
-
-
-def last_checkpoint(run: Path) -> Path | None:
-    """The newest training checkpoint of a run that may have been moved since."""
-    note = run / 'last_checkpoint'
-    named = [run / Path(note.read_text().strip()).name] if note.is_file() else []
-    saved = sorted(run.glob('*_[0-9]*.pth'), key=lambda path: path.stat().st_mtime)
-    saved = [path for path in saved if path.stem.startswith(('epoch_', 'iter_'))]
-    return next((path for path in [*named, *reversed(saved)] if path.is_file()), None)
+    saved = ((run, newest_whole(run)[0]) for run in runs)
+    return next(((run, checkpoint) for run, checkpoint in saved if checkpoint), None)
 
 
 def stage1_config(run: Path) -> Config:
