@@ -311,6 +311,14 @@ def known_record(path: Path) -> Record | None:
     return record if record is None else check_record(record, f'{path}, meta.student,')
 
 
+def record_if_any(weights: str | Path) -> Record | None:
+    """The same; None too where there is no such file, or what is there is of something else."""
+    try:
+        return known_record(Path(weights)) if Path(weights).is_file() else None
+    except (UserError, ValueError, OSError):  # whoever loads the file says what is wrong with it
+        return None
+
+
 def own_record(weights: Weights) -> Mapping[str, Any] | None:
     """What a file written by this project, under the libraries' names, says of its network.
 
@@ -339,12 +347,7 @@ def licences_of(origin: Any) -> Licences:
 
 def licences_beside(weights: str | None) -> Licences:
     """The same of what is known of a weights file, by the JSON beside it or by itself."""
-    if not weights or not Path(weights).is_file():
-        return {}
-    try:
-        record = known_record(Path(weights))
-    except (UserError, ValueError, OSError):  # of something else: it says nothing of these weights
-        return {}
+    record = record_if_any(weights) if weights else None
     return licences_of((record or {}).get('origin'))
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..checkpoints import CheckpointError, read_weights
-from ..checkpoints.record import Record, check_record, describe_data, read_sidecar
+from ..checkpoints.record import Record, describe_data, record_if_any
 from ..config.parts import encoder_start, named_teachers, teacher_place
-from ..errors import UserError
 from ..tasks import best_by, more_is_better
 
 
@@ -91,13 +88,7 @@ def known_metric(file: str) -> Known | None:
 
     None if nothing does: published files, pre-trained encoders, files that are not there.
     """
-    try:
-        record = read_sidecar(file)
-        if record is None and Path(file).is_file():
-            record = read_weights(file, mmap=True).meta.get('student')
-            record = record if record is None else check_record(record, file)
-    except (CheckpointError, UserError, OSError):
-        return None  # whoever loads the file says what is wrong with it
+    record = record_if_any(file)
     origin = (record or {}).get('origin') or {}
     metrics = origin.get('metrics') or (origin.get('last_validation') or {}).get('metrics') or {}
     if record is None or not isinstance(metrics, Mapping):

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from yaml import YAMLError
 
 from ...checkpoints import CheckpointError, Weights, describe, read_weights
 from ...checkpoints.load import Fit, defects, fits
 from ...checkpoints.vision.names import Names
+from ...engine.undisturbed import silent
 from ...errors import UserError
 from ...text import one_line, some
 from .features import FeatureTeacher, mean_features, take_block
@@ -241,7 +243,7 @@ def _vision_config(transformers: Any, folder: Path) -> Any:
 
 def _filled(kind: type, config: Any, shorter: Any, weights: Weights) -> nn.Module:
     """A network with a file's weights, by transformers' own renaming; every name accounted for."""
-    with _quiet():
+    with silent():  # what is off is said below
         try:
             network, info = kind.from_pretrained(  # type: ignore[attr-defined]
                 None,
@@ -352,24 +354,12 @@ def _card_licence(folder: Path) -> str | None:
     card = folder / 'README.md'
     if not card.is_file():
         return None
-    parts = card.read_text(encoding='utf-8', errors='replace').split('---', 2)
-    header = parts[1] if len(parts) == 3 and not parts[0].strip() else ''
-    found = dict(re.findall(r'^(license|license_name):\s*(\S+)\s*$', header, flags=re.MULTILINE))
-    named = found.get('license_name') if found.get('license') == 'other' else None
-    return named or found.get('license')
+    from huggingface_hub import metadata_load
 
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tables and bars of transformers: what is off is said by our own messages."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        found = metadata_load(card) or {}
+    except (ValueError, YAMLError):  # a header of another kind says nothing
+        return None
+    named = found.get('license_name') if found.get('license') == 'other' else None
+    said = named or found.get('license')
+    return said if isinstance(said, str) else None
