@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -73,7 +73,10 @@ class _ArraysOnly(pickle._Unpickler):
     is a text first, and the fast one would keep every text to the end.
     """
 
-    memo: dict[Any, Any]  # of the base class, which the types of pickle do not mention
+    # of the base class, which the types of pickle do not mention
+    memo: dict[Any, Any]
+    read: Any
+    append: Any
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for ``module.name``; called before anything of it could run."""
@@ -89,6 +92,15 @@ class _ArraysOnly(pickle._Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to data outside of the file."""
         raise UnsafeCheckpointError('refused: the pickle refers to data outside of the file')
+
+    def load_bytearray8(self) -> None:
+        """Protocol 5's arrays; the base class makes room before it looks."""
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), 'little'))))
+
+    dispatch: ClassVar[Any] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
     def _encode(self, text: str, encoding: str = 'latin1') -> bytes:
         """How old protocols write bytes. The text is not referred to again."""

@@ -124,3 +124,10 @@ def test_a_frame_that_claims_more_than_the_file_takes_no_memory(pickled):
     path.write_bytes(content[:3] + (10**13).to_bytes(8, 'little') + content[11:])
     with pytest.raises(CheckpointError, match=words('model.pkl', 'fetch it again')):
         read_numpy_pickle(path)
+
+
+def test_bytes_that_are_announced_and_not_there_take_no_memory(tmp_path):
+    path = tmp_path / 'model.pkl'
+    path.write_bytes(b'\x80\x05' + pickle.BYTEARRAY8 + (10**13).to_bytes(8, 'little') + b'.')
+    with pytest.raises(CheckpointError, match='fetch it again'):
+        read_numpy_pickle(path)
