@@ -109,7 +109,10 @@ def compare(
         loaded=tuple(name for name in own if name in state),
         random=tuple(name for name in lacking if fits(name, may_miss)),
         missing=tuple(name for name in lacking if not fits(name, may_miss)),
-        extra=tuple(n for n in state if n not in own and not fits(n, may_ignore)),
+        extra=tuple(
+            name for name in state
+            if name not in own and not fits(name, may_ignore) and not _is_twin(name, own, state)
+        ),
         wrong=tuple(
             f'{name} is {_shape(state[name])}, expected {_shape(own[name])}'
             for name in own
@@ -120,6 +123,17 @@ def compare(
             for name in own
             if name in state and _other_numbers(state[name], own[name])
         ),
+    )
+
+
+def _is_twin(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    """Whether it is the second name of a tensor, whose part of the module another one got in
+    training, as the decoder of mmdet's DDQ gets branches of its head."""
+    tensor, end = state[name], name.partition('.')[2]
+    twins = (state[n] for n in own if n.partition('.')[2] == end and n in state)
+    return any(
+        not tensor.is_meta and twin.dtype == tensor.dtype and torch.equal(twin, tensor)
+        for twin in twins
     )
 
 

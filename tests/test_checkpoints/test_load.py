@@ -11,7 +11,7 @@ from torch import nn
 from g2sd_mm.checkpoints import CheckpointError, Weights, load_verified
 from g2sd_mm.checkpoints.facts import facts_of
 from g2sd_mm.checkpoints.fill import fill, fill_start
-from g2sd_mm.checkpoints.load import defects
+from g2sd_mm.checkpoints.load import compare, defects
 from g2sd_mm.checkpoints.uses import uses_of
 from g2sd_mm.distill.teachers.mae import MAETeacher
 from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
@@ -58,6 +58,15 @@ def test_every_deviation_is_named_in_one_line():
     assert '\n' not in str(caught.value)
     assert '/some/folder' not in str(caught.value)
     assert torch.equal(target.a.bias, before)  # nothing was loaded
+
+
+def test_a_second_name_of_a_tensor_is_not_unknown():
+    head, state = nn.ModuleDict({'head': nn.Linear(2, 2)}), {}
+    for part in ('head', 'decoder'):  # the decoder got it in training
+        state |= {f'{part}.{name}': tensor for name, tensor in head['head'].state_dict().items()}
+    assert not compare(head.state_dict(), state).problems()
+    state['decoder.weight'] = state['decoder.weight'] + 1
+    assert compare(head.state_dict(), state).extra == ('decoder.weight',)
 
 
 def test_exceptions_are_patterns():
