@@ -307,6 +307,22 @@ def test_deformable_convolutions_are_torchvisions(ops, groups):
     )
 
 
+def test_offsets_of_a_larger_map_are_read_as_mmcvs_kernel_reads_its_pointers(ops):
+    x, weight = torch.randn(2, 1, 6, 8), torch.ones(1, 1, 1, 1)
+    offset, mask = torch.randint(0, 2, (2, 2, 6, 8)).float(), torch.rand(2, 1, 6, 8)
+    height, width = 3, 4
+    found = ops.modulated_deform_conv2d(x, offset, mask, weight, None, 2, 0, 1, 1, 1)
+    assert found.shape == (2, 1, height, width)
+    for b in range(2):
+        shifts, factors = offset[b].flatten(), mask[b].flatten()
+        for row in range(height):
+            for column in range(width):
+                place = row * width + column
+                y = 2 * row + int(shifts[place])
+                z = 2 * column + int(shifts[height * width + place])
+                assert torch.isclose(found[b, 0, row, column], x[b, 0, y, z] * factors[place])
+
+
 def test_multi_scale_attention_is_mmcvs_own(ops):
     module = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
     shapes, starts = torch.tensor([[4, 5], [2, 3]]), torch.tensor([0, 20])

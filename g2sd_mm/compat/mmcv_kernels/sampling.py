@@ -6,6 +6,8 @@ gradients, and none of them is written here.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -65,16 +67,29 @@ def modulated_deform_conv2d(
 ) -> Tensor:
     """Of ``mmcv.ops.modulated_deform_conv``.
 
-    In the precision of the offsets, which autocast may have changed, as mmcv does it.
+    In the precision of the offsets, which autocast may have changed, as mmcv does it. Of offsets
+    and masks of more places than the output has, as DyHead gives them, it reads the first numbers
+    of each image, and DyHead's published weights were trained so.
     """
     dtype = offset.dtype
     input, weight, offset = (full(x.to(dtype)) for x in (input, weight, offset))
-    masked = mask is not None
-    mask = input.new_zeros(len(input), 1) if mask is None else full(mask.to(dtype))
-    bias = input.new_zeros(len(weight)) if bias is None else full(bias.to(dtype))
     geometry = (*_pair(stride), *_pair(padding), *_pair(dilation), groups, deform_groups)
+    masked = mask is not None
+    if mask is None:
+        mask = input.new_zeros(len(input), 1)
+    else:
+        sizes = zip(input.shape[2:], weight.shape[2:], *(_pair(x) for x in (
+            stride, padding, dilation)), strict=True)  # fmt: skip
+        places = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in sizes]
+        offset, mask = _first(offset, places), _first(full(mask.to(dtype)), places)
+    bias = input.new_zeros(len(weight)) if bias is None else full(bias.to(dtype))
     output = _vision.deform_conv2d(input, weight, offset, mask, bias, *geometry, masked)
     return output.to(dtype)
+
+
+def _first(values: Tensor, places: Sequence[int]) -> Tensor:
+    shape = (*values.shape[:2], *places)
+    return values.flatten(1)[:, : math.prod(shape[1:])].view(shape)
 
 
 class MultiScaleDeformableAttnFunction:
