@@ -83,8 +83,9 @@ def _read_run(folder: Path, name: str) -> Run:
     if not folder.is_dir():
         raise UserError(f'no folder {printable(str(folder))}: give the folders of runs')
     record = read_sidecar(folder / 'weights.pth') or {}
-    texts = sorted(folder.glob('*/vis_data/config.py')) or sorted(folder.glob('*.py'))
-    config = as_written(read_config(texts[-1])) if texts else {}
+    texts = list(folder.glob('*/vis_data/config.py')) or list(folder.glob('*.py'))
+    trained = [text for text in texts if text.with_name('scalars.json').is_file()]  # not tested
+    config = as_written(read_config(max(trained or texts))) if texts else {}
     log = read_scalars(folder)
     lacks = {
         'weights.json (it has not ended)': record, 'config (TIME/vis_data/config.py)': config,

@@ -75,6 +75,13 @@ class _Short:
         return logger
 
 
+class _Tested:
+    """Of a runner that only tests: its folder keeps the config that the run was trained with."""
+
+    def dump_config(self) -> None:
+        """Write none; the visualizer has written it beside the log."""
+
+
 def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     """The config's runner; mmengine's own where it names none.
 
@@ -85,7 +92,8 @@ def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     family: Any = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
     if family is None:
         return RUNNERS.build(cfg)  # which says that there is none
-    chosen: Any = family if verbose else type(family.__name__, (_Short, family), {})
+    added = [*([] if verbose else [_Short]), *([] if cfg.get('train_cfg') else [_Tested])]
+    chosen: Any = type(family.__name__, (*added, family), {}) if added else family
     start = cfg.get('resume'), cfg.get('load_from')
     cfg.update(resume=False, load_from=None)  # in the run's folder it is the config of a new run
     runner = chosen.from_cfg(cfg)

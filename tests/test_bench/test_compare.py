@@ -113,6 +113,14 @@ def test_a_run_that_counts_iterations_has_no_epochs(tmp_path, two):
     assert (found['epochs'], found['iterations']) == (('3', ABSENT), ('33', '1300'))
 
 
+def test_a_test_after_training_does_not_stand_for_the_run(two):
+    before = [run.config for run in read_runs(two)]
+    later = two[0] / '20260102_120000' / 'vis_data'
+    later.mkdir(parents=True)
+    (later / 'config.py').write_text('train_cfg = None\n')
+    assert [run.config for run in read_runs(two)] == before
+
+
 def test_differences_of_configs(two):
     runs = read_runs(two)
     assert differences(runs) == [('optim_wrapper.optimizer.lr', '0.001', '0.002')]

@@ -166,6 +166,15 @@ def test_evaluation_in_its_own_config_takes_any_of_a_runs_files(chain, tmp_path,
     assert metrics['accuracy/top1'] == (max(top1) if 'best' in file else top1[-1])
 
 
+def test_evaluation_leaves_the_runs_config_as_it_was_trained(chain):
+    run = chain.folder / 'g2sd_vits_cls'
+    before = (run / 'g2sd_vits_cls.py').read_bytes()
+    options = imagenet.stage2('/no/such/teacher.pth')
+    evaluate(imagenet.path('g2sd_vits_cls'), str(run / 'weights.pth'), options,
+             runs=str(chain.folder))
+    assert (run / 'g2sd_vits_cls.py').read_bytes() == before
+
+
 def test_evaluation_refuses_weights_that_do_not_fit(chain, tmp_path):
     path = str(chain.folder / 'vitb_cls' / 'weights.pth')
     message = words('weights.pth cannot serve as weights of', 'vits_deploy.py',
