@@ -16,7 +16,7 @@ from ..checkpoints.record import read_sidecar
 from ..config.flat import as_written, flat
 from ..errors import UserError
 from ..provenance import READING
-from ..tasks import TASKS, Task, task_of
+from ..tasks import TASKS, Metric, Task, task_of
 from ..text import aligned, printable, telling_names
 from .logs import Entry, Points, points, read_scalars, run_of, training_seconds
 from .reports.blocks import Figure as Drawing
@@ -101,8 +101,7 @@ def _read_run(folder: Path, name: str) -> Run:
     if task is None and 'backbone' in (model or {}):
         task = task_of(config.get('default_scope'), model)
     row = _row(folder)
-    entries = {key: value if isinstance(value, str) else str(value)
-               for key, value in flat(config, IGNORED)}  # fmt: skip
+    entries = {key: str(value) for key, value in flat(config, IGNORED)}
     return Run(folder, name, record, entries, log, row, task, missing)
 
 
@@ -191,18 +190,17 @@ def figures(runs: Sequence[Run]) -> Rows:
     ]
     rows.append(('iterations', *(_word(number or None) for number in made)))
     for task in TASKS.values():
-        mine = [run if run.task is task else None for run in runs]
-        for metric in task.metrics if any(mine) else ():
-            points = [run.points(metric.logged, metric.factor) if run else [] for run in mine]
+        for metric in task.metrics:
+            points = [_measured(run, task, metric) for run in runs]
             unit = f' ({metric.unit})' if metric.unit else ''
             rows.append((f'{metric.name}{unit}, last', *_compared([_last(p) for p in points])))
             if metric is task.metrics[0]:
                 best = min if metric.lower_is_better else max
                 found = [best((v for _, v in p if not math.isnan(v)), default=None) for p in points]
                 rows.append((f'{metric.name}{unit}, best', *_compared(found)))
-        for metric in task.metrics if any(mine) else ():
-            tested = [(run.row.get('metrics') or {}).get(metric.name) if run else None
-                      for run in mine]  # fmt: skip
+        for metric in task.metrics:
+            own = (run.row.get('metrics') if run.task is task else None for run in runs)
+            tested = [(metrics or {}).get(metric.name) for metrics in own]
             rows.append((f'{metric.name}, results.json', *_compared(tested)))
     ends = [_last(run.points('loss')) for run in runs]  # of unlike terms: no differences
     rows.append(('loss, last', *(_word(end if end is None else f'{end:.4f}') for end in ends)))
@@ -257,8 +255,9 @@ def curves(runs: Sequence[Run]) -> str:
     Raises:
         UserError: if no run has a log.
     """
-    tasks = [task for task in TASKS.values() if any(run.task is task for run in runs)]
-    shown = [task for task in tasks if any(_validations(run, task) for run in runs)]
+    found = [(task, [_measured(run, task, task.metrics[0]) for run in runs])
+             for task in TASKS.values()]  # fmt: skip
+    shown = [(task, lines) for task, lines in found if any(lines)]
     if not any(run.log for run in runs):
         raise UserError('no run has a log (TIME/vis_data/scalars.json): there is nothing to draw')
 
@@ -269,9 +268,9 @@ def curves(runs: Sequence[Run]) -> str:
                 left.plot(*zip(*points, strict=True), label=run.name, color=f'C{i}', linewidth=1.2)
         losses(left)
         left.legend()
-        for axes, task in zip(others, shown, strict=True):
-            for i, run in enumerate(runs):
-                if points := _validations(run, task):
+        for axes, (task, lines) in zip(others, shown, strict=True):
+            for i, points in enumerate(lines):
+                if points:
                     marker = 'o' if len(points) < 3 else None
                     axes.plot(*zip(*points, strict=True), color=f'C{i}', marker=marker)
             axes.set(xlabel='iteration', ylabel=f'{task.headline} ({task.metrics[0].unit})')
@@ -279,8 +278,7 @@ def curves(runs: Sequence[Run]) -> str:
     return svg('compared runs', draw, 4.4 * (1 + len(shown)))
 
 
-def _validations(run: Run, task: Task) -> Points:
-    metric = task.metrics[0]
+def _measured(run: Run, task: Task, metric: Metric) -> Points:
     return run.points(metric.logged, metric.factor) if run.task is task else []
 
 

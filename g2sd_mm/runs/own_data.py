@@ -16,7 +16,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.parts import LOADERS, task_of_config
+from ..config.parts import LOADERS, innermost_dataset, task_of_config
 from ..config.project import find_config
 from ..data_checks.contents import numbered
 from ..data_checks.depth import ARRAY, PICTURE, DepthReading
@@ -124,13 +124,11 @@ def _number(files: Iterable[Path], endings: Sequence[str] = ENDINGS) -> int:
     return sum(is_image(path.name, endings) for path in files)
 
 
-def _image_folder(layout: Layout, train_split: Split, val_split: Split) -> Source:
-    root = layout.root
-    splits = [train_split.images, val_split.images]
-    classes = [[folder.name for folder in folders_in(split)] for split in splits]
+def _image_folder(layout: Layout, train: Split, val: Split) -> Source:
+    classes = [[folder.name for folder in folders_in(split.images)] for split in (train, val)]
     if not classes[0] or classes[0] != classes[1]:
         raise DataError(
-            f'{root}: train and val need the same class folders; only one of them has '
+            f'{layout.root}: train and val need the same class folders; only one of them has '
             f'{", ".join(sorted(set(classes[0]) ^ set(classes[1]))) or "none"}'
         )
     load, pack = dict(type='LoadImageFromFile'), dict(type='PackInputs')
@@ -140,23 +138,15 @@ def _image_folder(layout: Layout, train_split: Split, val_split: Split) -> Sourc
     flip = dict(type='RandomFlip', prob=0.5, direction='horizontal')
     edge = dict(type='ResizeEdge', scale=CROP * 8 // 7, edge='short', **resized)
     middle = dict(type='CenterCrop', crop_size=CROP)
-    train = 'train_dataloader.dataset.dataset'
-    options = {
-        'shapes': None,
-        'num_classes': len(classes[0]),
-        f'{train}.data_root': str(splits[0]),
-        f'{train}.pipeline': [load, crop, flip, pack],
-    }
-    for loader in ('val', 'test'):
-        options |= {
-            f'{loader}_dataloader.dataset.data_root': str(splits[1]),
-            f'{loader}_dataloader.dataset.pipeline': [load, edge, middle, pack],
-        }
-    files = [list(files_below(split)) for split in splits]
-    mark = partial(fingerprint, root, [*files[0], *files[1]])
-    return Source(
-        'cls', layout.origin, splits[0], options, mark, {str(splits[0]): _number(files[0])}, layout
-    )
+    options: dict[str, Any] = {'shapes': None, 'num_classes': len(classes[0])}
+    for loader, place, split in _loaders(train, val):
+        steps = [crop, flip] if loader == 'train' else [edge, middle]
+        options[f'{place}.data_root'] = str(split.images)
+        options[f'{place}.pipeline'] = [load, *steps, pack]
+    files = [list(files_below(split.images)) for split in (train, val)]
+    mark = partial(fingerprint, layout.root, [*files[0], *files[1]])
+    sizes = {str(train.images): _number(files[0])}
+    return Source('cls', layout.origin, train.images, options, mark, sizes, layout)
 
 
 def _coco(layout: Layout, train: Split, val: Split) -> Source:
@@ -299,11 +289,6 @@ def _depths(
     return Source('depth', layout.origin, train.images, options, mark, sizes, layout)
 
 
-def pre_training(source: Source) -> dict[str, Any]:
-    """Entries that let a config without labels read the training images."""
-    return {'shapes': None, 'train_dataloader.dataset.dataset.data_root': str(source.train)}
-
-
 def own_data_options(
     path: str, root: str, choices: Choices | None = None, notes: list[str] | None = None
 ) -> dict[str, Any]:
@@ -324,11 +309,12 @@ def own_data_options(
         UserError: if the folder is laid out for another task than the config's, or cannot be read.
     """
     cfg = Config.fromfile(find_config(path), import_custom_modules=False)
-    if not (cfg.get('val_dataloader') or cfg.get('test_dataloader')):
-        entries = {'train_dataloader.dataset.data_root': str(_any_images(Path(root), choices))}
-        return {_placed(cfg, k): v for k, v in entries.items()} | _no_shapes(cfg)
-    task = task_of_config(cfg)
     own = bool(cfg.get('shapes'))
+    options: dict[str, Any] = {'shapes': None} if own else {}
+    if not (cfg.get('val_dataloader') or cfg.get('test_dataloader')):
+        images = {**_PLAIN['cls'], 'data_root': str(_any_images(Path(root), choices))}
+        return options | _plain(cfg, 'train_dataloader', **images, with_label=False)
+    task = task_of_config(cfg)
     reading = usual_reading if own else partial(reading_in, cfg)
     source = find_source(Path(root).absolute(), choices, task.key if task else None, reading)
     if task is None or task.key != source.task:
@@ -338,7 +324,9 @@ def own_data_options(
         )
     if notes is not None:
         notes += source.notes
-    options = _no_shapes(cfg)
+    if not own and source.task in _PLAIN:
+        for loader in filter(cfg.get, LOADERS):
+            options |= _plain(cfg, loader, **_PLAIN[source.task])
     for key, value in source.options.items():
         loader = key.partition('.')[0]
         if key == 'shapes' or (loader in LOADERS and not cfg.get(loader)):
@@ -351,15 +339,7 @@ def own_data_options(
         options[_placed(cfg, key)] = value
     if source.task == 'depth':
         options |= whole_images(cfg)
-    if source.task == 'seg' and not own:
-        for loader in filter(cfg.get, LOADERS):
-            place = _placed(cfg, f'{loader}.dataset.data_root').removesuffix('.data_root')
-            options |= {f'{place}.type': 'BaseSegDataset', f'{place}.reduce_zero_label': False}
     return options
-
-
-def _no_shapes(cfg: Config) -> dict[str, Any]:
-    return {'shapes': None} if cfg.get('shapes') else {}
 
 
 def _any_images(root: Path, choices: Choices | None) -> Path:
@@ -369,21 +349,39 @@ def _any_images(root: Path, choices: Choices | None) -> Path:
     try:
         find = find_trainable if choices and choices.val_share else find_layout
         train = find(root, choices).training
+        return train.images if train else root
     except DataError as error:
         if '--read-as' in str(error):
             raise
-        train = None
-    return train.images if train else root
+        return root
+
+
+#: Task -> data set that reads what :func:`find_source` finds, and its entries whatever stood there.
+_PLAIN: dict[str, dict[str, Any]] = {
+    'cls': dict(type='CustomDataset', ann_file='', data_prefix=''),
+    'seg': dict(type='BaseSegDataset', ann_file='', seg_map_suffix='.png', reduce_zero_label=False),
+}
+
+
+def _plain(cfg: Config, loader: str, type: str, **plain: Any) -> dict[str, Any]:
+    """Entries that make a loader's data set a plain one; of VOC's and others the pipeline stays."""
+    place, part = _innermost(cfg, loader)
+    if not str(part.get('type')).endswith(type):
+        plain |= dict(_delete_=True, type=type, pipeline=innermost_dataset(part).get('pipeline'))
+    return {f'{place}.{key}': value for key, value in plain.items()}
 
 
 def _placed(cfg: Config, key: str) -> str:
-    """An entry of a data set where the config has it: inside of what seeds or repeats it."""
+    """An entry of a data set where the config has it."""
     loader, _, rest = key.partition('.')
     if loader not in LOADERS or not rest.startswith('dataset.'):
         return key
+    return f'{_innermost(cfg, loader)[0]}.{rest.rpartition("dataset.")[2]}'
+
+
+def _innermost(cfg: Config, loader: str) -> tuple[str, Any]:
+    """Place and content of a loader's data set: inside of what seeds or repeats it."""
     path, part = f'{loader}.dataset', cfg[loader].dataset
     while isinstance(part.get('dataset'), Mapping):
         path, part = f'{path}.dataset', part.dataset
-    while rest.startswith('dataset.'):
-        rest = rest.removeprefix('dataset.')
-    return f'{path}.{rest}'
+    return path, part

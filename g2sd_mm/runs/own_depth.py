@@ -9,7 +9,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.parts import LOADERS, innermost_dataset
+from ..config.parts import EVALUATORS, LOADERS, innermost_dataset
 from ..data_checks.depth import (
     ARRAY,
     PICTURE,
@@ -89,5 +89,4 @@ def fitted(cfg: Config, loader: str, measure: Mapping[str, Any]) -> list[dict[st
 
 def whole_images(cfg: Config) -> dict[str, None]:
     """Entries that take the crop of another data set (Eigen's, of NYU) out of the metrics."""
-    names = (f'{loader.partition("_")[0]}_evaluator' for loader in LOADERS)
-    return {f'{name}.crop_type': None for name in names if (cfg.get(name) or {}).get('crop_type')}
+    return {f'{key}.crop_type': None for key in EVALUATORS if (cfg.get(key) or {}).get('crop_type')}

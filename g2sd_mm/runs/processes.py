@@ -75,13 +75,6 @@ class _Short:
         return logger
 
 
-class _Tested:
-    """Of a runner that only tests: its folder keeps the config that the run was trained with."""
-
-    def dump_config(self) -> None:
-        """Write none; the visualizer has written it beside the log."""
-
-
 def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     """The config's runner; mmengine's own where it names none.
 
@@ -92,8 +85,10 @@ def build_runner(cfg: Config, verbose: bool = False) -> Runner:
     family: Any = RUNNERS.get(cfg.runner_type) if cfg.get('runner_type') else Runner
     if family is None:
         return RUNNERS.build(cfg)  # which says that there is none
-    added = [*([] if verbose else [_Short]), *([] if cfg.get('train_cfg') else [_Tested])]
-    chosen: Any = type(family.__name__, (*added, family), {}) if added else family
+    # a test leaves the config that the run was trained with where it is
+    own = {} if cfg.get('train_cfg') else {'dump_config': lambda runner: None}
+    parts = (family,) if verbose else (_Short, family)
+    chosen: Any = type(family.__name__, parts, own) if own or not verbose else family
     start = cfg.get('resume'), cfg.get('load_from')
     cfg.update(resume=False, load_from=None)  # in the run's folder it is the config of a new run
     runner = chosen.from_cfg(cfg)
@@ -109,9 +104,8 @@ def end_workers(runner: Runner) -> None:
     starts new ones.
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        loader: Any = getattr(loop, 'dataloader', None)
-        holders: tuple[Any, ...] = (loader, getattr(loop, 'dataloader_iterator', None))
-        for holder in holders:
+        for name in ('dataloader', 'dataloader_iterator'):
+            holder: Any = getattr(loop, name, None)
             shut_down = getattr(getattr(holder, '_iterator', None), '_shutdown_workers', None)
             if shut_down is not None:
                 shut_down()

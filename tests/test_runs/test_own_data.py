@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DATASETS
 
+from g2sd_mm import register_all
 from g2sd_mm.config.load import load_config
 from g2sd_mm.data_layouts import Choices
 from g2sd_mm.data_layouts.copies import original
@@ -107,3 +109,68 @@ def test_workers_that_were_asked_for_stay(monkeypatch):
     cfg = load_config('configs/imagenet/vitb_cls.py', asked)
     fit_workers(cfg, asked)
     assert cfg.train_dataloader.num_workers == 5 and cfg.val_dataloader.num_workers <= 2
+
+
+STOCK = """
+default_scope = '{scope}'
+model = dict(type='{model}', backbone=dict(type='ResNet', depth=18), {head})
+train_dataloader = dict(batch_size=2, dataset={train})
+val_dataloader = dict(batch_size=2, dataset={val})
+test_dataloader = val_dataloader
+val_evaluator = {metric}
+test_evaluator = val_evaluator
+"""
+HEADS = {
+    'mmpretrain': dict(model='ImageClassifier', head='head=dict(num_classes=1000)',
+                       metric="dict(type='Accuracy', topk=(1, 5))"),
+    'mmseg': dict(model='EncoderDecoder', head='decode_head=dict(num_classes=21)',
+                  metric="dict(type='IoUMetric')"),
+}  # fmt: skip
+
+
+def on_stock(folder: Path, root: Path, scope: str, train: str, val: str, **more: str):
+    """The data sets of a stock config that is told to read a folder of one's own."""
+    config = folder / 'stock.py'
+    config.write_text(STOCK.format(**{**HEADS[scope], **more}, scope=scope, train=train, val=val))
+    register_all()
+    cfg = load_config(str(config), own_data_options(str(config), str(root)))
+    sets = [cfg[f'{split}_dataloader'].dataset for split in ('train', 'val', 'test')]
+    return cfg, [DATASETS.build({'_scope_': scope, **one}) for one in sets]
+
+
+@pytest.mark.parametrize('kind', [
+    "type='ImageNet', data_root='data/imagenet', split='{}'",
+    "type='CUB', data_root='data/CUB_200_2011', split='{}'",
+    "type='mmpretrain.CustomDataset', data_root='data/x', data_prefix='{}', ann_file='{}.txt'",
+])  # fmt: skip
+def test_stock_classifiers_read_class_folders(tmp_path, fruit, kind):
+    steps = ", pipeline=[dict(type='LoadImageFromFile')]"
+    train, val = (f'dict({kind.format(split, split)}{steps})' for split in ('train', 'test'))
+    cfg, sets = on_stock(tmp_path, Path(fruit), 'mmpretrain', train, val)
+    assert [len(one) for one in sets] == [6, 6, 6]
+    assert len(sets[0].CLASSES) == cfg.model.head.num_classes == 3
+    folders = [Path(one.get_data_info(0)['img_path']).parents[1].name for one in sets]
+    assert folders == ['train', 'val', 'val'] and len(sets[0].pipeline.transforms) == 1
+
+
+def test_stock_pre_training_reads_a_folder_of_images(tmp_path, fruit):
+    config = tmp_path / 'stock.py'
+    config.write_text("train_dataloader = dict(dataset=dict(type='ImageNet', split='train', "
+                      "data_root='data/imagenet', pipeline=[]))\n"
+                      "default_scope = 'mmpretrain'\nmodel = dict(type='MAE')\n")
+    cfg = load_config(str(config), own_data_options(str(config), fruit))
+    dataset = DATASETS.build({'_scope_': 'mmpretrain', **cfg.train_dataloader.dataset})
+    assert len(dataset) == 6 and 'gt_label' not in dataset.get_data_info(0)
+
+
+def test_stock_segmentors_forget_lists_and_endings_of_their_data(tmp_path):
+    root = tmp_path / 'scenes'
+    exports.masks(root, exports.scenes({'train': 3, 'val': 2}), 'roboflow')
+    one = ("dict(type='{}', data_root='data/VOC2012', ann_file='ImageSets/Segmentation/val.txt', "
+           "data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClass'), "
+           "seg_map_suffix='_x.png', pipeline=[])")
+    voc, base = one.format('PascalVOCDataset'), one.format('BaseSegDataset')
+    joined = f"dict(type='ConcatDataset', datasets=[{voc}, {voc}])"
+    _, sets = on_stock(tmp_path, root, 'mmseg', joined, base)
+    assert [len(each) for each in sets] == [3, 2, 2]
+    assert all(Path(each.get_data_info(0)['seg_map_path']).is_file() for each in sets)

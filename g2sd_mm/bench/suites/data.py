@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 
 from ...data_layouts import Choices
 from ...errors import UserError
-from ...runs.own_data import Source, find_source, pre_training
+from ...runs.own_data import Source, find_source
 from ...tasks import TASKS
 from ..logs import SHAPES
 from .suites import Step, Suite
@@ -101,7 +101,9 @@ class OwnData:
                 (key for key, task in TASKS.items() if step.name.endswith(f'_{task.head}')), ''
             )
             source = by_task.get(task)
-            own = source.options if source else pre_training(self.pictures)
+            folder = str(self.pictures.train)
+            images = {'shapes': None, 'train_dataloader.dataset.dataset.data_root': folder}
+            own = source.options if source else images
             return replace(step, options={**step.options, **own})
 
         return replace(suite, rows=rows, on_request=()).on_own_test_data().with_steps(change)
