@@ -16,7 +16,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..config.parts import LOADERS, innermost_dataset, task_of_config
+from ..config.boxes_alone import needs_masks
+from ..config.parts import EVALUATORS, LOADERS, innermost_dataset, task_of_config
 from ..config.project import find_config
 from ..data_checks.contents import numbered
 from ..data_checks.depth import ARRAY, PICTURE, DepthReading
@@ -327,6 +328,13 @@ def own_data_options(
     if not own and source.task in _PLAIN:
         for loader in filter(cfg.get, LOADERS):
             options |= _plain(cfg, loader, **_PLAIN[source.task])
+    if not own and source.task == 'det':
+        judged = ['bbox', 'segm'] if needs_masks(cfg) else ['bbox']
+        metric = dict(_delete_=True, type='CocoMetric', metric=judged)
+        for name in filter(cfg.get, EVALUATORS):
+            given = cfg[name]
+            if not (isinstance(given, Mapping) and str(given.get('type')).endswith('CocoMetric')):
+                options |= {f'{name}.{key}': value for key, value in metric.items()}
     for key, value in source.options.items():
         loader = key.partition('.')[0]
         if key == 'shapes' or (loader in LOADERS and not cfg.get(loader)):
@@ -359,6 +367,7 @@ def _any_images(root: Path, choices: Choices | None) -> Path:
 #: Task -> data set that reads what :func:`find_source` finds, and its entries whatever stood there.
 _PLAIN: dict[str, dict[str, Any]] = {
     'cls': dict(type='CustomDataset', ann_file='', data_prefix=''),
+    'det': dict(type='CocoDataset'),
     'seg': dict(type='BaseSegDataset', ann_file='', seg_map_suffix='.png', reduce_zero_label=False),
 }
 
@@ -367,7 +376,9 @@ def _plain(cfg: Config, loader: str, type: str, **plain: Any) -> dict[str, Any]:
     """Entries that make a loader's data set a plain one; of VOC's and others the pipeline stays."""
     place, part = _innermost(cfg, loader)
     if not str(part.get('type')).endswith(type):
-        plain |= dict(_delete_=True, type=type, pipeline=innermost_dataset(part).get('pipeline'))
+        stays = 'pipeline', 'test_mode', 'filter_cfg'
+        kept = {key: v for key, v in innermost_dataset(part).items() if key in stays}
+        plain |= dict(_delete_=True, type=type, **kept)
     return {f'{place}.{key}': value for key, value in plain.items()}
 
 

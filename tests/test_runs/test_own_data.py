@@ -19,6 +19,7 @@ from g2sd_mm.runs.prepare import fit_workers
 from g2sd_mm.runs.work_dir import refuse_other_data
 
 from ..helpers import exports
+from ..helpers.small_coco import write_split
 from ..helpers.toys import image_folder, words
 
 
@@ -123,6 +124,7 @@ test_evaluator = val_evaluator
 HEADS = {
     'mmpretrain': dict(model='ImageClassifier', head='head=dict(num_classes=1000)',
                        metric="dict(type='Accuracy', topk=(1, 5))"),
+    'mmdet': dict(model='FasterRCNN', head='roi_head=dict(bbox_head=dict(num_classes=20))'),
     'mmseg': dict(model='EncoderDecoder', head='decode_head=dict(num_classes=21)',
                   metric="dict(type='IoUMetric')"),
 }  # fmt: skip
@@ -161,6 +163,28 @@ def test_stock_pre_training_reads_a_folder_of_images(tmp_path, fruit):
     cfg = load_config(str(config), own_data_options(str(config), fruit))
     dataset = DATASETS.build({'_scope_': 'mmpretrain', **cfg.train_dataloader.dataset})
     assert len(dataset) == 6 and 'gt_label' not in dataset.get_data_info(0)
+
+
+@pytest.mark.parametrize(('kind', 'metric'), [
+    ("type='VOCDataset', ann_file='VOC2007/ImageSets/Main/{0}.txt'", "dict(type='VOCMetric')"),
+    ("type='CityscapesDataset', ann_file='{0}.json'", "[dict(type='CocoMetric'), dict(type='X')]"),
+    ("type='CocoDataset', ann_file='{0}.json'", "dict(type='CocoMetric', metric='bbox', x=1)"),
+])  # fmt: skip
+def test_stock_detectors_read_coco_files(tmp_path, kind, metric):
+    for split in ('train', 'val'):
+        write_split(tmp_path / 'own', split)
+    of = ("dict(" + kind + ", data_root='data/VOCdevkit', test_mode={1}, filter_cfg=dict("
+          "min_size=8), pipeline=[dict(type='LoadAnnotations', with_bbox=True)])")  # fmt: skip
+    train = f"dict(type='RepeatDataset', times=2, dataset={of.format('train', False)})"
+    val = of.format('val', True)
+    cfg, sets = on_stock(tmp_path, tmp_path / 'own', 'mmdet', train, val, metric=metric)
+    assert [len(one) for one in sets] == [8, 4, 4] and sets[1].test_mode
+    assert sets[1].filter_cfg == dict(min_size=8) and len(sets[1].pipeline.transforms) == 1
+    assert cfg.model.roi_head.bbox_head.num_classes == len(sets[1].metainfo['classes']) == 2
+    judged = cfg.val_evaluator
+    assert judged.type == 'CocoMetric' and 'bbox' in judged.metric
+    assert ('x=1' in metric) == ('x' in judged)  # its own CocoMetric keeps what it was told
+    assert judged.ann_file == str(tmp_path / 'own/annotations/instances_val.json')
 
 
 def test_stock_segmentors_forget_lists_and_endings_of_their_data(tmp_path):
