@@ -46,7 +46,7 @@ def plain(sample: Any, classes: Sequence[str], threshold: float) -> dict[str, An
 
 
 def _predicted(sample: Any) -> Any:
-    if 'pred_instances' not in sample:
+    if not hasattr(sample, 'pred_instances'):
         raise UserError(
             'a panoptic model predicts one map of segments and no instances, which is not written '
             "here: mmdet's DetInferencer draws it"
