@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,9 +158,16 @@ def _of_student(student: Any, path: Path, block: int, norm: bool | None) -> Enco
             '--block and --norm'
         )
 
+    if 'raw' in getattr(backbone, 'OUT_TYPES', ()):  # a ViT of mmpretrain gives all that it has
+        no_class = getattr(backbone, 'cls_token', None) is None
+        backbone.out_type = 'featmap' if no_class else 'raw'
+
     def features(images: Tensor) -> Features:
         found = backbone(images)
         found = found[-1] if isinstance(found, (tuple, list)) else found
+        if found.ndim == 3:  # the patches of a square image stand last
+            side = math.isqrt(found.shape[1] - 1)
+            return Features(found[:, 0], found[:, -side * side :].unflatten(1, (side, side)))
         if found.ndim != 4:
             raise UserError(f'{name}: a {type(backbone).__name__} gives no map of features')
         return Features(None, found.permute(0, 2, 3, 1))

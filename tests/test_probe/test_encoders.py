@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 
+from g2sd_mm import register_all
 from g2sd_mm.checkpoints import encoder_state, read_weights
 from g2sd_mm.errors import UserError
 from g2sd_mm.models.mae import MaskedAutoencoder
@@ -150,6 +152,37 @@ def test_a_student_of_bgr_images_is_shown_them(tmp_path, task, switch, size):
     answer = encoder.answer(pixels(size=size))
     got = answer.cls if task == 'classification' else answer.patches.permute(0, 3, 1, 2)
     assert torch.allclose(got, found[0] if isinstance(found, tuple) else found, atol=1e-4)
+
+
+@pytest.mark.parametrize(('kind', 'own', 'extra'), [
+    ('VisionTransformer', 'cls_token', 1),
+    ('DistilledVisionTransformer', 'cls_token', 2),
+    ('VisionTransformer', 'avg_featmap', 0),
+])  # fmt: skip
+def test_a_stock_vit_gives_its_class_token_and_patches(tmp_path, kind, own, extra):
+    register_all()
+    arch = dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8)
+    of_kind = dict(with_cls_token=False) if not extra else {}
+    backbone = dict(type=kind, arch=arch, img_size=32, patch_size=8, out_type=own, **of_kind)
+    model = dict(type='ImageClassifier', backbone=backbone,
+                 head=dict(type='LinearClsHead', num_classes=2, in_channels=8))  # fmt: skip
+    config = tmp_path / 'stock.py'
+    steps = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')]
+    config.write_text(
+        f"default_scope = 'mmpretrain'\nmodel = {model}\n"
+        f'data_preprocessor = dict(mean={IMAGENET[0]}, std={IMAGENET[1]}, to_rgb=True)\n'
+        f"test_dataloader = dict(dataset=dict(type='CustomDataset', pipeline={steps}))\n"
+    )
+    network = MODELS.build({**model, '_scope_': 'mmpretrain'}).eval()
+    network.init_weights()
+    encoder = find_encoder(save(tmp_path / 'x.pth', network), config=str(config))
+    network.backbone.out_type = 'raw' if extra else 'featmap'
+    with torch.no_grad():
+        (found,) = network.backbone(normalised(pixels(), *IMAGENET))
+    answer = encoder.answer(pixels())
+    tokens = found if extra else found.flatten(2).transpose(1, 2)
+    assert torch.allclose(answer.patches.flatten(1, 2), tokens[:, extra:], atol=1e-4)
+    assert torch.allclose(answer.cls, tokens[:, 0], atol=1e-4) if extra else answer.cls is None
 
 
 @pytest.mark.parametrize('lost', ['pos_embed', 'cls_token', 'blocks.'])
