@@ -173,7 +173,7 @@ def describe(state: Mapping[str, Tensor]) -> str:
     for name, tensor in state.items():
         if name.endswith('blocks.0.norm1.weight') and 'decoder' not in name:
             return f'{title}, ViT of width {tensor.shape[0]} and depth {Names(state).depth}'
-    return title
+    return title.replace(' with our backbone', '')  # a ResNet's, for one
 
 
 def title_of(state: Mapping[str, Tensor]) -> str:

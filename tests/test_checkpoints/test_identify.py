@@ -102,6 +102,8 @@ def test_the_size_is_said_where_it_can_be_seen():
     )
     assert describe(distiller().state_dict()).endswith('ViT of width 16 and depth 2')
     assert describe(named('conv1.weight')) == 'a file of another model'
+    stock = named('backbone.conv1.weight', 'head.fc.weight', 'head.fc.bias')
+    assert describe(stock) == 'an mmpretrain classifier'  # of a ResNet
 
 
 # What is offered ----------------------------------------------------------------------------------
