@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from g2sd_mm.compat.import_hooks import replace_function
-from g2sd_mm.errors import DataError
+from g2sd_mm.errors import ConfigError, DataError
 
 
 def name_odd_sizes(module: ModuleType) -> None:
@@ -44,6 +44,11 @@ def name_odd_crops(module: ModuleType) -> None:
 
     @functools.wraps(forward)
     def named(self: Any, data: dict, training: bool = False) -> Any:
+        if training and self.size is None and self.size_divisor is None:
+            raise ConfigError(
+                'model.data_preprocessor.size is missing: set it to the size of the training crop, '
+                '--cfg-options model.data_preprocessor.size="(512,512)"'
+            )
         try:
             return forward(self, data, training)
         except (AssertionError, RuntimeError) as error:

@@ -12,7 +12,7 @@ from mmengine.registry import METRICS, MODELS
 from mmengine.runner import Runner
 from PIL import Image
 
-from g2sd_mm.errors import DataError
+from g2sd_mm.errors import ConfigError, DataError
 
 from ..helpers.toys import begun, image_folder, logged, words
 
@@ -75,6 +75,9 @@ def test_label_maps_are_named_too(tmp_path):
     data = dict(inputs=inputs, data_samples=samples)
     with pytest.raises(DataError, match=words(f'{tmp_path}/1.png', '32x24', '32x32')):
         preprocessor(data, training=False)
+    # mmseg trains on one size alone, which some of its own configs do not set
+    with pytest.raises(ConfigError, match=words('model.data_preprocessor.size')):
+        preprocessor(data, training=True)
     alone = dict(inputs=inputs[1:2], data_samples=samples[1:2])
     assert preprocessor(alone, training=False)['inputs'].shape == (1, 3, 24, 32)
 
