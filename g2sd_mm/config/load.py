@@ -6,6 +6,7 @@ import copy
 import logging
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from traceback import walk_tb
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from mmengine.logging import print_log
 
 from ..errors import UserError
 from ..text import one_line
-from ..unexpected import UNFIT
+from ..unexpected import UNFIT, account_of
 from .classes import apply_classes
 from .parts import (
     LOADERS,
@@ -52,6 +53,10 @@ def load_config(
     except FileNotFoundError as error:  # a file that it begins from
         refuse_old_config(str(error))
         raise
+    except (UserError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # of the lines of a config
+        raise UserError(f'{path} cannot be read: {_in_its_file(error)}') from error
     unread: list[str] = []
     try:
         if options:
@@ -76,6 +81,14 @@ def load_config(
         for note in unread:
             print_log(note, logger='current', level=logging.WARNING)
     return cfg
+
+
+def _in_its_file(error: Exception) -> str:
+    """What went wrong, and where: mmengine parses text, so that Python knows no file's name."""
+    if isinstance(error, SyntaxError):
+        names = [frame.f_locals.get('filename') for frame, _ in walk_tb(error.__traceback__)]
+        error.filename = [name for name in names if name and name != error.filename][-1]
+    return account_of(error).line
 
 
 def _settle(cfg: Config, runs: str) -> None:

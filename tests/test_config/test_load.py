@@ -153,6 +153,17 @@ def test_a_config_of_a_reader_that_begins_from_one_is_told_the_same(tmp_path):
         load_config(str(tmp_path / 'mine.py'))
 
 
+@pytest.mark.parametrize(
+    ('text', 'cause'),
+    [('a = foo', 'NameError'), ('a = (', 'never closed'), ('a = {}["b"]', 'KeyError')],
+)
+def test_lines_that_python_cannot_run_are_told_with_their_file(text, cause, tmp_path):
+    (tmp_path / 'parts.py').write_text(text)
+    (tmp_path / 'whole.py').write_text("_base_ = 'parts.py'")
+    with refused(f'{tmp_path}/whole.py', cause, 'parts.py'):
+        load_config(f'{tmp_path}/whole.py')
+
+
 def test_configs_that_are_still_there_are_not_refused():
     for path in (ROOT / 'configs/ablations').glob('*.py'):
         assert find_config(f'configs/ablations/{path.name}')
