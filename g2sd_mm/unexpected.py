@@ -72,7 +72,7 @@ def account_of(error: BaseException) -> Account:
         return Account(f'{_memory_line(_said(kind, text))} (in {place})')
     if isinstance(error, ImportError) and _NO_ROOM.search(text):
         return Account(_memory_line(text), code=2, foreseen=True)
-    if isinstance(error, ImportError):
+    if isinstance(error, ImportError) or 'is not installed' in text:
         return Account(f'{text or kind} (imported in {place})', code=2)
     if cure := _cure(error, text):
         return Account(f'{cure} ({_said(kind, text)} in {place})', code=2)

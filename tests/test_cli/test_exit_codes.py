@@ -227,6 +227,11 @@ def test_a_config_with_a_slip_of_the_pen_is_a_persons_error(capsys):
     assert 'slip.py, line 3' in capsys.readouterr().err
 
 
+def test_a_library_that_a_transform_misses_is_a_persons_error(capsys):
+    assert ended(RuntimeError('albumentations is not installed')) == 2  # as mmdet raises it
+    assert 'albumentations is not installed' in capsys.readouterr().err
+
+
 def test_options_are_read_as_mmengine_reads_them():
     pairs = ['a.b=3', 'c=1e-3', 'd=[1,2]', 'e=text', 'f=x=y', 'g=True', 'h=None']
     options = read_options(pairs)
