@@ -63,6 +63,7 @@ def distill_config(cfg: Config) -> Config:
         _check_start(cfg)
     _check_stock_parts(cfg)
     cfg = cfg.copy()
+    _find_layers(cfg)
     student = plain_model(cfg)
     if cfg.get('data_preprocessor'):
         cfg.pop('data_preprocessor')  # the student has it now
@@ -90,15 +91,7 @@ def _check_start(cfg: Config) -> None:
 
 
 def _check_stock_parts(cfg: Config) -> None:
-    """Parts of the libraries that know a model's modules by their names, without ``student.``."""
-    constructor = _name((cfg.get('optim_wrapper') or {}).get('constructor'))
-    if constructor.startswith(('LearningRateDecay', 'LayerDecay')):
-        raise UserError(
-            f'optim_wrapper.constructor={constructor} does not find the layers of a distilled '
-            'student: set it to ViTLayerDecayConstructor with '
-            'paramwise_cfg=dict(_delete_=True, layer_decay_rate=...), for our ViTs and '
-            'TimmBackbone, or to DefaultOptimWrapperConstructor with paramwise_cfg=None'
-        )
+    """Hooks of the libraries that know a model's modules by their names, without ``student.``."""
     hooks = {_name(hook['type']): hook for hook in cfg.get('custom_hooks') or ()}
     recipes = (hooks.get('SwitchRecipeHook') or {}).get('schedule') or ()
     lost = [name for name in _OF_PLAIN_MODELS if name in hooks]
@@ -113,6 +106,16 @@ def _check_stock_parts(cfg: Config) -> None:
             'student in the epoch in which it switches: leave it out; epochs without Mosaic and '
             'MixUp can be a run of their own, with load_from'
         )
+
+
+def _find_layers(cfg: Config) -> None:
+    """Have a library's layer-wise decay look for layers in the student, whose names it knows."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    kind = wrapper.get('constructor')
+    if _name(kind).startswith(('LearningRateDecay', 'LayerDecay')):
+        settings = {**(wrapper.get('paramwise_cfg') or {}), 'constructor': kind}
+        found = dict(constructor='StudentOptimWrapperConstructor', paramwise_cfg=settings)
+        cfg.optim_wrapper = {**wrapper, **found}
 
 
 def _name(kind: Any) -> str:

@@ -122,6 +122,47 @@ class ViTLayerDecayConstructor(DefaultOptimWrapperConstructor):
         ]
 
 
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class StudentOptimWrapperConstructor:
+    """What a library's constructor makes of the plain model, for the student of a distiller.
+
+    The libraries' layer-wise decay knows layers by the names that they have in a plain model. What
+    a distiller adds to it (adapters) trains at the optimizer's own rate and decay.
+
+    ``paramwise_cfg`` has ``constructor``, which is the other one's name, and its settings.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: Mapping[str, Any]) -> None:
+        settings = dict(paramwise_cfg)
+        kind = settings.pop('constructor')
+        self.of_plain_model: Any = OPTIM_WRAPPER_CONSTRUCTORS.build(
+            dict(type=kind, optim_wrapper_cfg=optim_wrapper_cfg, paramwise_cfg=settings)
+        )
+
+    def __call__(self, model: nn.Module) -> object:
+        """Build the optimizer wrapper for ``model``, a distiller or several."""
+        plain = self.of_plain_model
+
+        def add_params(groups: list[dict], module: nn.Module) -> None:
+            del plain.add_params  # it calls itself
+            students = [m.student for m in module.modules() if hasattr(m, 'student')]
+            for student in students:
+                plain.add_params(groups, student)
+            theirs = {id(parameter) for student in students for parameter in student.parameters()}
+            others = {
+                name: parameter
+                for name, parameter in module.named_parameters()
+                if id(parameter) not in theirs and parameter.requires_grad
+            }
+            # torch wants names of all groups or of none
+            names = {'param_names': [*others]} if 'param_names' in groups[0] else {}
+            if others:
+                groups.append(dict(params=[*others.values()], **names))
+
+        plain.add_params = add_params
+        return plain(model)
+
+
 def _scale(name: str, backbones: Mapping[str, Any], rate: float) -> float:
     for place, backbone in backbones.items():
         prefix = f'{place}.' if place else ''

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
+from torch import nn
 
 import g2sd_mm
+from g2sd_mm import register_all
 from g2sd_mm.distill import SpecificDistiller
 
 from ..helpers.toys import images, labelled, refused, stage1_cfg, words
-from .test_specific import LABELS, LOSSES, RESNET, teacher_block
+from .test_specific import LABELS, LOSSES, RESNET, VIT, teacher_block
 
 BLOCK = dict(teacher=teacher_block(), taps=dict(logits='head.fc'), losses=LOSSES)
 
 
-def stock(**changes) -> Config:
+def stock(model: dict | None = None, **changes) -> Config:
     """A stock mmpretrain config as a person has it."""
-    model = {key: value for key, value in RESNET.items() if key != '_scope_'}
+    model = model or {key: value for key, value in RESNET.items() if key != '_scope_'}
     preprocessor = dict(mean=[1.0] * 3, std=[2.0] * 3, num_classes=3)
     return Config(
         dict(
@@ -83,16 +88,6 @@ def test_a_wrong_block_is_refused(change, texts):
 @pytest.mark.parametrize(
     ('change', 'option'),
     [
-        (
-            {'optim_wrapper': dict(constructor=f'{scope}{name}')},
-            f'optim_wrapper.constructor={name}',
-        )
-        for scope, name in (
-            ('', 'LearningRateDecayOptimWrapperConstructor'),
-            ('mmseg.', 'LayerDecayOptimizerConstructor'),
-        )
-    ]
-    + [
         ({'custom_hooks': [hook]}, f'custom_hooks has {hook["type"].split(".")[-1]}')
         for hook in (
             dict(type='YOLOXModeSwitchHook'),
@@ -107,6 +102,42 @@ def test_stock_parts_that_do_not_find_a_students_modules_are_refused(change, opt
     own = dict(constructor='ViTLayerDecayConstructor')
     hook = dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=2, batch_augments=None)])
     assert g2sd_mm.distill_config(stock(distillation=BLOCK, optim_wrapper=own, custom_hooks=[hook]))
+
+
+CONVNEXT = dict(type='mmpretrain.ConvNeXt',
+                arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 8, 8]))  # fmt: skip
+STAGES = dict(decay_type='stage_wise', decay_rate=0.5, num_layers=6)
+
+
+@pytest.mark.parametrize(('kind', 'backbone', 'rates'), [
+    ('mmpretrain.LearningRateDecayOptimWrapperConstructor', VIT['backbone'],
+     dict(layer_decay_rate=0.5, flat_decay_mult=0.0)),
+    ('mmseg.LearningRateDecayOptimizerConstructor', CONVNEXT, STAGES),
+    ('mmdet.LearningRateDecayOptimizerConstructor', CONVNEXT, STAGES),
+])  # fmt: skip
+def test_layer_wise_decay_of_the_libraries_finds_the_students_layers(kind, backbone, rates):
+    register_all()
+    model = {**{k: v for k, v in VIT.items() if k != '_scope_'}, 'backbone': backbone}
+    model['head'] = {**model['head'], 'in_channels': 16 if backbone is not CONVNEXT else 8}
+    wrapper = dict(
+        type='OptimWrapper', constructor=kind, paramwise_cfg=rates,
+        optimizer=dict(type='AdamW', lr=8.0, weight_decay=0.5),
+    )  # fmt: skip
+    adapters = dict(logits=dict(type=nn.Linear, in_features=3, out_features=3, bias=False))
+    cfg = stock(model=model, optim_wrapper=wrapper, distillation={**BLOCK, 'adapters': adapters})
+
+    def by_name(built: nn.Module, cfg: Config) -> dict[str, tuple[float, float]]:
+        names = {parameter: name for name, parameter in built.named_parameters()}
+        made = build_optim_wrapper(built, copy.deepcopy(cfg.optim_wrapper)).optimizer
+        groups = made.param_groups
+        return {names[p]: (g['lr'], g['weight_decay']) for g in groups for p in g['params']}
+
+    plain = by_name(MODELS.build({**model, '_scope_': 'mmpretrain'}), cfg)
+    assert len(set(plain.values())) > 3
+    made = g2sd_mm.distill_config(cfg)
+    found = by_name(MODELS.build(made.model), made)
+    assert found.pop('distillation.adapters.logits.weight') == (8.0, 0.5)
+    assert found == {f'student.{name}': values for name, values in plain.items()}
 
 
 def test_the_projects_block_has_at_most_ten_lines():
