@@ -13,7 +13,10 @@ from ..errors import UserError
 
 _HOOKS = ('LossWarmupHook', 'TeacherGuardHook', 'WeightsExportHook')
 #: Hooks of the libraries that call or change a part of the model that a distiller has inside.
-_OF_PLAIN_MODELS = ('SetEpochInfoHook', 'SetAdaptiveMarginsHook', 'MeanTeacherHook')
+_OF_PLAIN_MODELS = (
+    'YOLOXModeSwitchHook', 'SetEpochInfoHook', 'SetAdaptiveMarginsHook', 'SwitchRecipeHook',
+    'WarmupParamHook', 'PrepareProtoBeforeValLoopHook',
+)  # fmt: skip
 #: Entry of the block -> hook that it has the arguments of.
 _STARTS = {'sliced': 'SlicedStartHook', 'fitted': 'FittedAdaptersHook'}
 _KEYS = {
@@ -61,7 +64,6 @@ def distill_config(cfg: Config) -> Config:
         )
     if block.get('sliced'):
         _check_start(cfg)
-    _check_stock_parts(cfg)
     cfg = cfg.copy()
     _find_layers(cfg)
     student = plain_model(cfg)
@@ -70,7 +72,7 @@ def distill_config(cfg: Config) -> Config:
     cfg.pop('distillation')
     starts = {name: block.pop(name) for name in _STARTS if name in block}
     cfg.model = ConfigDict(type='SpecificDistiller', student=student, **block)
-    hooks = list(cfg.get('custom_hooks') or [])
+    hooks = [_shown_the_student(hook) for hook in cfg.get('custom_hooks') or ()]
     present = {hook['type'] for hook in hooks}
     added = _HOOKS if one == 'teacher' else (*_HOOKS, 'TeacherCostHook')
     cfg.custom_hooks = hooks + [dict(type=name) for name in added if name not in present]
@@ -90,22 +92,19 @@ def _check_start(cfg: Config) -> None:
             )
 
 
-def _check_stock_parts(cfg: Config) -> None:
-    """Hooks of the libraries that know a model's modules by their names, without ``student.``."""
-    hooks = {_name(hook['type']): hook for hook in cfg.get('custom_hooks') or ()}
-    recipes = (hooks.get('SwitchRecipeHook') or {}).get('schedule') or ()
-    lost = [name for name in _OF_PLAIN_MODELS if name in hooks]
-    if lost or any('loss' in recipe for recipe in recipes):
+def _shown_the_student(hook: dict) -> dict:
+    """A hook of the libraries, so that it finds in the student what it looks for in the model."""
+    name = _name(hook['type'])
+    if name == 'MeanTeacherHook':
         raise UserError(
-            f'custom_hooks has {lost[0] if lost else "SwitchRecipeHook with a loss"}, which does '
-            'not find its part of a distilled student: leave it out'
+            'custom_hooks has MeanTeacherHook, whose teacher is trained with its student, and a '
+            'distilled student has one that is frozen: leave it out'
         )
-    if 'YOLOXModeSwitchHook' in hooks:
-        raise UserError(
-            'custom_hooks has YOLOXModeSwitchHook, which does not find the head of a distilled '
-            'student in the epoch in which it switches: leave it out; epochs without Mosaic and '
-            'MixUp can be a run of their own, with load_from'
-        )
+    if name not in _OF_PLAIN_MODELS:
+        return hook
+    inner = {**hook}
+    own = {'priority': inner.pop('priority')} if 'priority' in inner else {}
+    return dict(type='StudentHook', hook=inner, **own)
 
 
 def _find_layers(cfg: Config) -> None:

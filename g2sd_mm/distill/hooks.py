@@ -23,6 +23,30 @@ from .losses.standardisation import measured_target
 _MIB = 2**20
 
 
+class _StudentsRunner:
+    """A runner whose model is the student alone."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner, self.model = runner, bare_model(runner).student
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+
+@HOOKS.register_module()
+class StudentHook(Hook):
+    """A hook that knows the plain model, of a run in which that is the student of a distiller."""
+
+    def __init__(self, hook: dict) -> None:
+        self.hook: Hook = HOOKS.build(hook)
+        self.priority = self.hook.priority
+        for stage in self.hook.get_triggered_stages():
+            setattr(self, stage, partial(self._call, getattr(self.hook, stage)))
+
+    def _call(self, method: Any, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        method(_StudentsRunner(runner), *args, **kwargs)
+
+
 @HOOKS.register_module()
 class DistillationHook(Hook):
     """Adds a teacher's losses to a stock model's own, without changing the model's class.

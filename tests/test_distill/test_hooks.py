@@ -12,6 +12,7 @@ from mmengine.registry import HOOKS, MODELS
 from torch import nn
 
 import g2sd_mm
+from g2sd_mm import register_all
 from g2sd_mm.checkpoints import CheckpointError
 from g2sd_mm.distill import (
     DistillationHook,
@@ -327,3 +328,43 @@ def test_hooks_find_the_model_behind_ddp(monkeypatch):
     LossWarmupHook().before_train_iter(run, 0)
     assert model.distillation.update == 3
     assert issubclass(LossWarmupHook, Hook)
+
+
+def test_a_hook_of_a_library_finds_in_the_student_what_it_changes(tmp_path):
+    register_all()
+    loss = dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1)
+    schedule = [dict(action_epoch=1, loss=loss)]
+    hook = dict(type='mmpretrain.SwitchRecipeHook', schedule=schedule)
+    cfg = g2sd_mm.distill_config(stock(distillation=BLOCK, custom_hooks=[hook]))
+    model = MODELS.build(cfg.model)
+    began = model.student.head.loss_module
+    run = runner(tmp_path, model, custom_hooks=[cfg.custom_hooks[0]])
+    run.call_hook('before_train_epoch')
+    assert type(began).__name__ == 'CrossEntropyLoss'
+    assert type(model.student.head.loss_module).__name__ == 'LabelSmoothLoss'
+
+
+def test_a_distilled_retriever_is_judged_by_prototypes_of_its_own_weights(tmp_path):
+    """mmpretrain makes them anew before each validation, of a model that it knows."""
+    register_all()
+    from mmpretrain.models import BaseRetriever
+
+    made = []
+
+    class Retriever(BaseRetriever):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def prepare_prototype(self) -> None:
+            made.append(True)
+
+        extract_feat = loss = forward = matching = predict = lambda self, *_, **__: None
+
+    model = nn.Module()
+    model.student = Retriever()
+    view = SimpleNamespace(model=model)
+    HOOKS.build(dict(
+        type='StudentHook', hook=dict(type='mmpretrain.PrepareProtoBeforeValLoopHook')
+    )).before_val(view)  # fmt: skip
+    assert made == [True]
