@@ -118,13 +118,16 @@ def write_int8(source: Path, path: Path) -> float:
         UserError: without onnxruntime.
     """
     quantization = require('onnxruntime.quantization')
+    model = require('onnx').load(str(source))
+    # it transposes weights, and the onnxruntime of Python 3.10 then refuses their sizes of before
+    del model.graph.value_info[:]
     log = logging.getLogger()
     level = log.level
     log.setLevel(logging.ERROR)  # it advises to run shape inference, which the exporter has done
     try:
         with whole_or_not(path) as new:
             quantization.quantize_dynamic(
-                str(source),
+                model,
                 str(new),
                 op_types_to_quantize=['MatMul', 'Gemm'],
                 per_channel=True,
