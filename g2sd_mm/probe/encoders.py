@@ -158,14 +158,15 @@ def _of_student(student: Any, path: Path, block: int, norm: bool | None) -> Enco
             '--block and --norm'
         )
 
+    tokens = False
     if 'raw' in getattr(backbone, 'OUT_TYPES', ()):  # a ViT of mmpretrain gives all that it has
-        no_class = getattr(backbone, 'cls_token', None) is None
-        backbone.out_type = 'featmap' if no_class else 'raw'
+        tokens = getattr(backbone, 'cls_token', None) is not None
+        backbone.out_type = 'raw' if tokens else 'featmap'
 
     def features(images: Tensor) -> Features:
         found = backbone(images)
         found = found[-1] if isinstance(found, (tuple, list)) else found
-        if found.ndim == 3:  # the patches of a square image stand last
+        if tokens:  # the patches of a square image stand last
             side = math.isqrt(found.shape[1] - 1)
             return Features(found[:, 0], found[:, -side * side :].unflatten(1, (side, side)))
         if found.ndim != 4:

@@ -154,16 +154,9 @@ def test_a_student_of_bgr_images_is_shown_them(tmp_path, task, switch, size):
     assert torch.allclose(got, found[0] if isinstance(found, tuple) else found, atol=1e-4)
 
 
-@pytest.mark.parametrize(('kind', 'own', 'extra'), [
-    ('VisionTransformer', 'cls_token', 1),
-    ('DistilledVisionTransformer', 'cls_token', 2),
-    ('VisionTransformer', 'avg_featmap', 0),
-])  # fmt: skip
-def test_a_stock_vit_gives_its_class_token_and_patches(tmp_path, kind, own, extra):
+def stock(tmp_path, backbone: dict):
+    """A classifier of mmpretrain with random weights, and the options that name it."""
     register_all()
-    arch = dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8)
-    of_kind = dict(with_cls_token=False) if not extra else {}
-    backbone = dict(type=kind, arch=arch, img_size=32, patch_size=8, out_type=own, **of_kind)
     model = dict(type='ImageClassifier', backbone=backbone,
                  head=dict(type='LinearClsHead', num_classes=2, in_channels=8))  # fmt: skip
     config = tmp_path / 'stock.py'
@@ -175,7 +168,21 @@ def test_a_stock_vit_gives_its_class_token_and_patches(tmp_path, kind, own, extr
     )
     network = MODELS.build({**model, '_scope_': 'mmpretrain'}).eval()
     network.init_weights()
-    encoder = find_encoder(save(tmp_path / 'x.pth', network), config=str(config))
+    return network, dict(weights=save(tmp_path / 'x.pth', network), config=str(config))
+
+
+@pytest.mark.parametrize(('kind', 'own', 'extra'), [
+    ('VisionTransformer', 'cls_token', 1),
+    ('DistilledVisionTransformer', 'cls_token', 2),
+    ('VisionTransformer', 'avg_featmap', 0),
+])  # fmt: skip
+def test_a_stock_vit_gives_its_class_token_and_patches(tmp_path, kind, own, extra):
+    arch = dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8)
+    of_kind = dict(with_cls_token=False) if not extra else {}
+    network, named = stock(
+        tmp_path, dict(type=kind, arch=arch, img_size=32, patch_size=8, out_type=own, **of_kind)
+    )
+    encoder = find_encoder(**named)
     network.backbone.out_type = 'raw' if extra else 'featmap'
     with torch.no_grad():
         (found,) = network.backbone(normalised(pixels(), *IMAGENET))
@@ -183,6 +190,14 @@ def test_a_stock_vit_gives_its_class_token_and_patches(tmp_path, kind, own, extr
     tokens = found if extra else found.flatten(2).transpose(1, 2)
     assert torch.allclose(answer.patches.flatten(1, 2), tokens[:, extra:], atol=1e-4)
     assert torch.allclose(answer.cls, tokens[:, 0], atol=1e-4) if extra else answer.cls is None
+
+
+def test_channels_of_patches_are_no_tokens(tmp_path):
+    """mmpretrain's MLP-Mixer gives [B, width, patches]."""
+    arch = dict(embed_dims=8, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=8)
+    _, named = stock(tmp_path, dict(type='MlpMixer', arch=arch, img_size=32, patch_size=8))
+    with refused('MlpMixer', 'no map of features'):
+        find_encoder(**named).answer(pixels())
 
 
 @pytest.mark.parametrize('lost', ['pos_embed', 'cls_token', 'blocks.'])
