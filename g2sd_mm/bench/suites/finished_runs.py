@@ -155,7 +155,8 @@ def stage1_run(folder: Path, seed: int = 0) -> tuple[Path, Path] | None:
     """Folder of a seed's stage-1 run and its newest checkpoint, which has the decoder; None
     without one."""
     runs = sorted((folder / f'seed{seed}').glob('*_generic'))
-    saved = ((run, newest_whole(run)[0]) for run in runs)
+    kept = (run for run in runs if any(run.glob('[ei]*_[0-9]*.pth')))  # people make room
+    saved = ((run, newest_whole(run)[0]) for run in kept)
     return next(((run, checkpoint) for run, checkpoint in saved if checkpoint), None)
 
 

@@ -114,6 +114,8 @@ def test_the_stage_one_run_has_a_checkpoint(folder):
     torch.save({}, run / 'epoch_9.pth')
     (run / 'last_checkpoint').write_text('/gone/epoch_9.pth')
     assert stage1_run(folder) == (run, run / 'epoch_9.pth')
+    (run / 'epoch_9.pth').unlink()  # to make room; its name stays in last_checkpoint
+    assert stage1_run(folder) is None
 
 
 def test_configs_are_those_that_the_run_wrote(tmp_path):
