@@ -61,7 +61,9 @@ def load_config(
     try:
         if options:
             as_it_was = copy.deepcopy(cfg)
-            cfg.merge_from_dict(options)
+            inside = [key for key in options if any(key.startswith(f'{o}.') for o in options)]
+            cfg.merge_from_dict({key: v for key, v in options.items() if key not in inside})
+            cfg.merge_from_dict({key: options[key] for key in inside})
             refuse_old_names(cfg)
             unread = check_options(as_it_was, options)
         refuse_old_names(cfg)

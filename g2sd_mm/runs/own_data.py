@@ -10,14 +10,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ..config.boxes_alone import needs_masks
-from ..config.parts import EVALUATORS, LOADERS, innermost_dataset, task_of_config
+from ..config.parts import EVALUATORS, LOADERS, innermost_dataset, task_of_config, typed_parts
 from ..config.project import find_config
 from ..data_checks.contents import numbered
 from ..data_checks.depth import ARRAY, PICTURE, DepthReading
@@ -190,10 +189,6 @@ def _labels(split: Split) -> Path:
     return split.labels
 
 
-def _labels_below(*splits: Split) -> Iterator[Path]:
-    return chain.from_iterable(files_below(_labels(split)) for split in splits)
-
-
 def _one_ending(folder: Path, pictures: Iterable[Path]) -> str:
     endings = {path.suffix for path in pictures if is_image(path.name)}
     if len({ending.lower() for ending in endings}) != 1:
@@ -205,7 +200,7 @@ def _masks(layout: Layout, train: Split, val: Split) -> Source:
     root = layout.root
     pictures = list(files_below(train.images))
     ending = _one_ending(train.images, pictures)
-    masks = [path for path in _labels_below(train, val) if path.suffix == '.png']
+    masks = [p for split in (train, val) for p in files_below(_labels(split)) if p.suffix == '.png']
     load, annotate = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
     number = max(_mask_classes(root / 'annotations', masks), len(layout.classes))
     check, pack = dict(type='CheckMasks', num_classes=number), dict(type='PackSegInputs')
@@ -258,7 +253,8 @@ def _depths(
     root = layout.root
     pictures = list(files_below(train.images))
     ending = _one_ending(train.images, pictures)
-    maps = [p for p in _labels_below(train, val) if p.suffix.lower() in (PICTURE, ARRAY)]
+    labels = [path for split in (train, val) for path in files_below(_labels(split))]
+    maps = [path for path in labels if path.suffix.lower() in (PICTURE, ARRAY)]
     kinds = sorted({path.suffix for path in maps})
     if len(kinds) != 1:
         raise UserError(f'{root / "depth"}: maps of one kind, .png or .npy, not {kinds}')
@@ -347,6 +343,8 @@ def own_data_options(
         options[_placed(cfg, key)] = value
     if source.task == 'depth':
         options |= whole_images(cfg)
+    if cfg.get('num_classes') and 'classes' in options:
+        options['num_classes'] = len(options['classes'])
     return options
 
 
@@ -378,6 +376,8 @@ def _plain(cfg: Config, loader: str, type: str, **plain: Any) -> dict[str, Any]:
     if not str(part.get('type')).endswith(type):
         stays = 'pipeline', 'test_mode', 'filter_cfg'
         kept = {key: v for key, v in innermost_dataset(part).items() if key in stays}
+        for step in typed_parts(kept, stays):  # those of ADE20K say it again
+            step.pop('reduce_zero_label', None)
         plain |= dict(_delete_=True, type=type, **kept)
     return {f'{place}.{key}': value for key, value in plain.items()}
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
 
 from g2sd_mm import register_all
 from g2sd_mm.config.load import load_config
@@ -198,3 +198,33 @@ def test_stock_segmentors_forget_lists_and_endings_of_their_data(tmp_path):
     _, sets = on_stock(tmp_path, root, 'mmseg', joined, base)
     assert [len(each) for each in sets] == [3, 2, 2]
     assert all(Path(each.get_data_info(0)['seg_map_path']).is_file() for each in sets)
+
+
+def test_stock_segmentors_of_ade20k_do_not_take_the_first_class_away(tmp_path):
+    root = tmp_path / 'scenes'
+    exports.masks(root, exports.scenes({'train': 2, 'val': 2}), 'roboflow')
+    steps = "[dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=True)]"
+    one = f"dict(type='ADE20KDataset', data_root='data/ade', pipeline={steps})"
+    cfg, sets = on_stock(tmp_path, root, 'mmseg', one, one)
+    assert cfg.model.decode_head.num_classes == 3
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        assert set(sets[0][1]['gt_seg_map'].flat) == {0, 1, 2}
+
+
+def test_a_number_of_classes_beside_the_model_follows_the_folder(tmp_path):
+    for split in ('train', 'val'):
+        write_split(tmp_path / 'own', split)
+    one = "dict(type='CocoDataset', ann_file='x.json', pipeline=[])"
+    metric = "dict(type='CocoMetric')\nnum_classes = 80"  # as Mask2Former's has it
+    cfg, _ = on_stock(tmp_path, tmp_path / 'own', 'mmdet', one, one, metric=metric)
+    assert cfg.num_classes == cfg.model.roi_head.bbox_head.num_classes == 2
+
+
+def test_a_step_of_a_pipeline_can_be_set_beside_the_folder(tmp_path):
+    root = tmp_path / 'scenes'
+    exports.masks(root, exports.scenes({'train': 1, 'val': 1}), 'roboflow')
+    crop = 'train_dataloader.dataset.dataset.pipeline.4.crop_size'
+    path = 'configs/ade20k/vits_mae_upernet.py'
+    cfg = load_config(path, own_data_options(path, str(root)) | {crop: (64, 64)})
+    step = cfg.train_dataloader.dataset.dataset.pipeline[4]
+    assert (step.type, step.crop_size, step.cat_max_ratio) == ('RandomCrop', (64, 64), 0.75)
