@@ -130,7 +130,7 @@ def _is_twin(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) 
     """Whether it is the second name of a tensor, whose part of the module another one got in
     training, as the decoder of mmdet's DDQ gets branches of its head."""
     tensor, end = state[name], name.partition('.')[2]
-    twins = (state[n] for n in own if n.partition('.')[2] == end and n in state)
+    twins = (state[n] for n in own if end and n.partition('.')[2] == end and n in state)
     return any(
         not tensor.is_meta and twin.dtype == tensor.dtype and torch.equal(twin, tensor)
         for twin in twins

@@ -67,6 +67,9 @@ def test_a_second_name_of_a_tensor_is_not_unknown():
     assert not compare(head.state_dict(), state).problems()
     state['decoder.weight'] = state['decoder.weight'] + 1
     assert compare(head.state_dict(), state).extra == ('decoder.weight',)
+    token = torch.zeros(1, 1, 2)  # alike before they are trained, and no parts of two modules
+    both = dict(cls_token=token, dist_token=token)
+    assert compare(dict(cls_token=token), both).extra == ('dist_token',)
 
 
 def test_exceptions_are_patterns():
