@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from mmengine.registry import MODELS
 from torch import Tensor, nn
-from yaml import YAMLError
 
 from ...checkpoints import CheckpointError, Weights, describe, read_weights
 from ...checkpoints.load import Fit, defects, fits
@@ -354,12 +354,13 @@ def _card_licence(folder: Path) -> str | None:
     card = folder / 'README.md'
     if not card.is_file():
         return None
-    from huggingface_hub import metadata_load
-
+    text = card.read_text(encoding='utf-8-sig', errors='replace')
+    header = re.match(r'\s*---\n(.*?)\n---\n', f'{text}\n', re.DOTALL)
     try:
-        found = metadata_load(card) or {}
-    except (ValueError, YAMLError):  # a header of another kind says nothing
+        found = yaml.safe_load(header[1]) if header else None
+    except yaml.YAMLError:  # a header of another kind says nothing
         return None
+    found = found if isinstance(found, dict) else {}
     named = found.get('license_name') if found.get('license') == 'other' else None
     said = named or found.get('license')
     return said if isinstance(said, str) else None

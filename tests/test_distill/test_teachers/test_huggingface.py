@@ -290,12 +290,14 @@ def test_a_folder_never_goes_to_the_network(monkeypatch, tmp_path):
     [
         ('---\nlicense: apache-2.0\ntags:\n- x\n---\n# Model', 'apache-2.0'),
         ('---\nlicense: other\nlicense_name: dinov3-license\n---\n', 'dinov3-license'),
+        ('---\nlicense: mit  # of the weights\n---\nby Ren\xe9', 'mit'),
+        ('---\nlicense: [mit\n---\n', None),
         ('# Model\nlicense: mit\n', None),
     ],
 )
 def test_the_licence_is_that_of_the_model_card(header, licence, tmp_path):
     saved('dinov2', tmp_path)
-    (tmp_path / 'README.md').write_text(header)
+    (tmp_path / 'README.md').write_text(header, encoding='latin1')
     assert HuggingFaceTeacher(str(tmp_path)).licence == licence
     digest = file_digest(tmp_path / 'model.safetensors')
     assert HuggingFaceTeacher(str(tmp_path), licence='mine').about() == {
