@@ -16,6 +16,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ..config.boxes_alone import needs_masks
+from ..config.classes import class_counts
 from ..config.parts import EVALUATORS, LOADERS, innermost_dataset, task_of_config, typed_parts
 from ..config.project import find_config
 from ..data_checks.contents import numbered
@@ -116,8 +117,8 @@ def find_source(
     assert val is not None
     if layout.task == 'depth':
         return _depths(layout, train, val, reading)
-    readers = {'cls': _image_folder, 'det': _coco, 'seg': _masks}
-    return readers[layout.task](layout, train, val)
+    read = {'cls': _image_folder, 'det': _coco, 'seg': _masks}[layout.task]
+    return read(layout, train, val)
 
 
 def _number(files: Iterable[Path], endings: Sequence[str] = ENDINGS) -> int:
@@ -310,7 +311,8 @@ def own_data_options(
     options: dict[str, Any] = {'shapes': None} if own else {}
     if not (cfg.get('val_dataloader') or cfg.get('test_dataloader')):
         images = {**_PLAIN['cls'], 'data_root': str(_any_images(Path(root), choices))}
-        return options | _plain(cfg, 'train_dataloader', **images, with_label=False)
+        labelled = any(class_counts(cfg.get('model')))  # a classifier that is not validated
+        return options | _plain(cfg, 'train_dataloader', **images, with_label=labelled)
     task = task_of_config(cfg)
     reading = usual_reading if own else partial(reading_in, cfg)
     source = find_source(Path(root).absolute(), choices, task.key if task else None, reading)
@@ -321,9 +323,8 @@ def own_data_options(
         )
     if notes is not None:
         notes += source.notes
-    if not own and source.task in _PLAIN:
-        for loader in filter(cfg.get, LOADERS):
-            options |= _plain(cfg, loader, **_PLAIN[source.task])
+    for loader in filter(cfg.get, () if own or source.task == 'depth' else LOADERS):
+        options |= _plain(cfg, loader, **_PLAIN[source.task])
     if not own and source.task == 'det':
         judged = ['bbox', 'segm'] if needs_masks(cfg) else ['bbox']
         metric = dict(_delete_=True, type='CocoMetric', metric=judged)

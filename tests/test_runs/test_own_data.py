@@ -165,6 +165,16 @@ def test_stock_pre_training_reads_a_folder_of_images(tmp_path, fruit):
     assert len(dataset) == 6 and 'gt_label' not in dataset.get_data_info(0)
 
 
+def test_a_classifier_without_validation_has_its_labels(tmp_path, fruit):
+    train = "dict(type='CustomDataset', data_root='data/x', pipeline=[])"
+    config = tmp_path / 'stock.py'
+    config.write_text(STOCK.format(**HEADS['mmpretrain'], scope='mmpretrain', train=train, val='')
+                      .partition('val_dataloader')[0])  # fmt: skip
+    cfg = load_config(str(config), own_data_options(str(config), fruit))
+    dataset = DATASETS.build({'_scope_': 'mmpretrain', **cfg.train_dataloader.dataset})
+    assert {entry['gt_label'] for entry in map(dataset.get_data_info, range(6))} == {0, 1, 2}
+
+
 @pytest.mark.parametrize(('kind', 'metric'), [
     ("type='VOCDataset', ann_file='VOC2007/ImageSets/Main/{0}.txt'", "dict(type='VOCMetric')"),
     ("type='CityscapesDataset', ann_file='{0}.json'", "[dict(type='CocoMetric'), dict(type='X')]"),
