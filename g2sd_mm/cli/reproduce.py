@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     paper.add_argument(
         '--throughput',
         metavar='FILE',
-        help='output of tools/benchmark.py --out, to compute GPU hours',
+        help='output of tools/benchmark.py --suite paper --out, to compute GPU hours',
     )
     return p
 
