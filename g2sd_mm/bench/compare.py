@@ -112,8 +112,11 @@ def _row(folder: Path) -> Mapping[str, Any]:
     seed = place.parent.name.removeprefix('seed')
     if not seed.isdecimal() or not results.is_file():
         return {}
-    rows = (row for row in read_results(results)['rows'] if row['seed'] == int(seed))
-    mine = (row for row in rows if run_of(row) == place.name)
+    try:
+        rows = read_results(results)['rows']
+    except UserError:  # other people's files have that name too
+        return {}
+    mine = (row for row in rows if row['seed'] == int(seed) and run_of(row) == place.name)
     return next((row for row in mine if row.get('table', 'main') == 'main'), {})
 
 

@@ -121,6 +121,12 @@ def test_a_test_after_training_does_not_stand_for_the_run(two):
     assert [run.config for run in read_runs(two)] == before
 
 
+def test_a_file_of_others_called_results_is_no_suites(tmp_path, two):
+    (tmp_path / 'suite' / 'results.json').write_text('{"accuracy": 0.9}')
+    found = table(read_runs(two))
+    assert found['top1 (%), last'][1] and 'top1, results.json' not in found
+
+
 def test_differences_of_configs(two):
     runs = read_runs(two)
     assert differences(runs) == [('optim_wrapper.optimizer.lr', '0.001', '0.002')]
