@@ -63,7 +63,7 @@ def load_config(
             as_it_was = copy.deepcopy(cfg)
             inside = [key for key in options if any(key.startswith(f'{o}.') for o in options)]
             cfg.merge_from_dict({key: v for key, v in options.items() if key not in inside})
-            cfg.merge_from_dict({key: options[key] for key in inside})
+            cfg.merge_from_dict({key: options[key] for key in inside})  # a step of a given pipeline
             refuse_old_names(cfg)
             unread = check_options(as_it_was, options)
         refuse_old_names(cfg)

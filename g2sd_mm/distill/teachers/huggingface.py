@@ -358,7 +358,7 @@ def _card_licence(folder: Path) -> str | None:
     header = re.match(r'\s*---\n(.*?)\n---\n', f'{text}\n', re.DOTALL)
     try:
         found = yaml.safe_load(header[1]) if header else None
-    except yaml.YAMLError:  # a header of another kind says nothing
+    except (ValueError, yaml.YAMLError):  # a header of another kind says nothing
         return None
     found = found if isinstance(found, dict) else {}
     named = found.get('license_name') if found.get('license') == 'other' else None

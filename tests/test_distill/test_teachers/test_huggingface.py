@@ -292,6 +292,7 @@ def test_a_folder_never_goes_to_the_network(monkeypatch, tmp_path):
         ('---\nlicense: other\nlicense_name: dinov3-license\n---\n', 'dinov3-license'),
         ('---\nlicense: mit  # of the weights\n---\nby Ren\xe9', 'mit'),
         ('---\nlicense: [mit\n---\n', None),
+        ('---\nlicense: mit\ndate: 2026-13-01\n---\n', None),
         ('# Model\nlicense: mit\n', None),
     ],
 )
