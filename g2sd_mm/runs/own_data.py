@@ -117,8 +117,7 @@ def find_source(
     assert val is not None
     if layout.task == 'depth':
         return _depths(layout, train, val, reading)
-    read = {'cls': _image_folder, 'det': _coco, 'seg': _masks}[layout.task]
-    return read(layout, train, val)
+    return {'cls': _image_folder, 'det': _coco, 'seg': _masks}[layout.task](layout, train, val)
 
 
 def _number(files: Iterable[Path], endings: Sequence[str] = ENDINGS) -> int:
@@ -309,6 +308,8 @@ def own_data_options(
     cfg = Config.fromfile(find_config(path), import_custom_modules=False)
     own = bool(cfg.get('shapes'))
     options: dict[str, Any] = {'shapes': None} if own else {}
+    if not any(map(cfg.get, LOADERS)):
+        return options  # whoever asks for the data says that the config has none
     if not (cfg.get('val_dataloader') or cfg.get('test_dataloader')):
         images = {**_PLAIN['cls'], 'data_root': str(_any_images(Path(root), choices))}
         labelled = any(class_counts(cfg.get('model')))  # a classifier that is not validated

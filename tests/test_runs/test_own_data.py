@@ -165,6 +165,11 @@ def test_stock_pre_training_reads_a_folder_of_images(tmp_path, fruit):
     assert len(dataset) == 6 and 'gt_label' not in dataset.get_data_info(0)
 
 
+def test_a_config_without_data_gets_none(tmp_path, fruit):
+    (tmp_path / 'headless.py').write_text("model = dict(type='ImageClassifier')")
+    assert own_data_options(str(tmp_path / 'headless.py'), str(fruit)) == {}
+
+
 def test_a_classifier_without_validation_has_its_labels(tmp_path, fruit):
     train = "dict(type='CustomDataset', data_root='data/x', pipeline=[])"
     config = tmp_path / 'stock.py'
