@@ -36,6 +36,7 @@ _PATCHES = (
     ('mmdet.evaluation.metrics.coco_metric', coco_files.read_in_metric),
     ('mmdet.evaluation.metrics.coco_metric', class_names.order_figures),
     ('mmdet.models.backbones.swin', batches.join_windows_of_any_batch),
+    ('mmdet.models.dense_heads', guards.make_heads_anew),
     ('mmdet.models.dense_heads.ssd_head', guards.let_ssd_predict),
     ('mmengine.config.config', guards.write_in_order),
     ('mmengine.config.utils', guards.name_packages_as_folders),

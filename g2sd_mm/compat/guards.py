@@ -210,6 +210,20 @@ def let_ssd_predict(ssd_head: Any) -> None:
     ssd_head.SSDHead.loss_cls = None
 
 
+def make_heads_anew(dense_heads: ModuleType) -> None:
+    """Of ``mmdet.models.dense_heads``: mmseg's heads that are made of them, if mmseg came first.
+
+    It was kept from looking for mmdet then, and has made them of nothing.
+    """
+    for name in ('mask2former_head', 'maskformer_head'):
+        theirs = sys.modules.get(f'mmseg.models.decode_heads.{name}')
+        if theirs is not None:
+            known = theirs.MODELS.module_dict
+            for kind in [k for k, made in known.items() if made.__module__ == theirs.__name__]:
+                del known[kind]
+            importlib.reload(theirs)
+
+
 def remember_formatting(yapf_api: Any) -> None:
     """Of ``yapf.yapflib.yapf_api``: keep the last texts that it formatted.
 

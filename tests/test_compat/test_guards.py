@@ -11,6 +11,8 @@ import torch
 from g2sd_mm.compat import guards
 from g2sd_mm.compat.import_hooks import after_import, import_without
 
+from ..helpers.toys import run_python
+
 PREPARE = 'from g2sd_mm.compat import prepare; prepare()'
 
 
@@ -413,3 +415,13 @@ def test_ssd_predicts():
     meta = dict(img_shape=(64, 64), scale_factor=(1.0, 1.0))
     (found,) = head.predict_by_feat(*head((torch.rand(1, 8, 4, 4),)), batch_img_metas=[meta])
     assert len(found.bboxes) == 5
+
+
+def test_heads_of_mmseg_are_made_of_mmdets_though_it_was_loaded_before():
+    made = run_python('-c', """
+import g2sd_mm, mmseg.models, mmdet.models
+from mmseg.registry import MODELS
+for name in ('Mask2FormerHead', 'MaskFormerHead'):
+    print(*(kind.__module__.partition('.')[0] for kind in MODELS.get(name).__mro__[:2]))
+""")  # fmt: skip
+    assert made.stdout.split() == ['mmseg', 'mmdet'] * 2, made.stderr
