@@ -29,6 +29,7 @@ from torch import Tensor
 
 from ..config.parts import (
     SOURCES,
+    SYNCHRONISED,
     encoder_start,
     innermost_dataset,
     innermost_datasets,
@@ -179,7 +180,7 @@ def _plain(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         plain = {str(key): _plain(item) for key, item in value.items() if key not in SOURCES}
-        return {**plain, 'type': 'BN'} if plain.get('type') == 'SyncBN' else plain
+        return {**plain, 'type': 'BN'} if plain.get('type') in SYNCHRONISED else plain
     if isinstance(value, tuple):
         return {'tuple': [_plain(item) for item in value]}
     if isinstance(value, list):

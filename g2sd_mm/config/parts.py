@@ -303,10 +303,14 @@ def import_named_libraries(cfg: Config) -> None:
         importlib.import_module(f'{library}.models')
 
 
-def sync_batch_norm(cfg: Config, launcher: str) -> Config:
-    """Fit a config's ``SyncBN`` layers to how it is launched, in place.
+#: Batch norm of all processes, torch's and mmcv's.
+SYNCHRONISED = ('SyncBN', 'MMSyncBN')
 
-    Configs say ``SyncBN``, for the published runs on several GPUs. With one process there is
+
+def sync_batch_norm(cfg: Config, launcher: str) -> Config:
+    """Fit a config's synchronised batch norm to how it is launched, in place.
+
+    Configs ask for it, for the published runs on several GPUs. With one process there is
     nobody to synchronise with, and on CPUs the layer refuses to train: both get ``BN``, which has
     the same parameters, so checkpoints fit either way.
 
@@ -314,6 +318,6 @@ def sync_batch_norm(cfg: Config, launcher: str) -> Config:
     """
     if launcher == 'none' or not torch.cuda.is_available():
         for _, part in entries(cfg._cfg_dict):
-            if isinstance(part, dict) and part.get('type') == 'SyncBN':
+            if isinstance(part, dict) and part.get('type') in SYNCHRONISED:
                 part['type'] = 'BN'
     return cfg

@@ -160,6 +160,7 @@ def config() -> Config:
     return Config(
         dict(
             model=dict(neck=dict(norm_cfg=norm), heads=[dict(norm_cfg=norm), dict(type='GN')]),
+            mmcvs=dict(type='MMSyncBN'),
             distillation=dict(adapters=dict(x=dict(norm_cfg=norm))),
         )
     )
@@ -177,6 +178,7 @@ def test_the_launcher_decides(monkeypatch, launcher, gpu, norm):
     assert cfg.model.heads[0].norm_cfg.type == norm
     assert cfg.model.heads[0].norm_cfg.requires_grad
     assert cfg.model.heads[1].type == 'GN'
+    assert cfg.mmcvs.type == norm.replace('Sync', 'MMSync')
     assert cfg.distillation.adapters.x.norm_cfg.type == norm
 
 
