@@ -145,7 +145,8 @@ class StudentOptimWrapperConstructor:
 
         def add_params(groups: list[dict], module: nn.Module) -> None:
             del plain.add_params  # it calls itself
-            students = [m.student for m in module.modules() if hasattr(m, 'student')]
+            distillers: list[Any] = [m for m in module.modules() if hasattr(m, 'student')]
+            students = [distiller.student for distiller in distillers]
             for student in students:
                 plain.add_params(groups, student)
             theirs = {id(parameter) for student in students for parameter in student.parameters()}
