@@ -98,6 +98,12 @@ class SuiteRun:
         steps, runs = self.suite.chain(row.step), self.folder / f'seed{seed}'
         return all(run_result(runs / s).get('digest') == self.digests[seed, s] for s in steps)
 
+    def _gone(self) -> list[str]:
+        """Names of rows that earlier calls left in the folder, and that count no more."""
+        stay = {_name({**vars(row), 'seed': seed}) for seed, row in (*self.known, *self.wanted)}
+        there = [*self._before.get('left_out', ()), *map(_name, self._before.get('rows', ()))]
+        return [name for name in dict.fromkeys(there) if name not in stay]
+
     def run(self) -> dict[str, Any]:
         """Run everything; returns the content of ``results.json``.
 
@@ -122,6 +128,8 @@ class SuiteRun:
         if self.known and not self.record:
             calls = [*ways(self._before), results]
             results['made'] = [{key: way[key] for key in HOW if key in way} for way in calls]
+        if gone := self._gone():
+            results['left_out'] = gone
         if data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
             self._write(results)
@@ -300,21 +308,21 @@ def _state(
     suite: Suite, record: Record, digests: Mapping[tuple[int, Row], str], rows: Sequence[Result]
 ) -> dict[str, Any]:
     """How a record's rows were made, which are ``missing``, and which files are ``left_out``."""
-    there = {_names(row) for row in rows}
+    there = {_name(row) for row in rows}
     usual = suite.usual_rows
-    wanted = [_names({**vars(row), 'seed': seed}) for seed in suite.seeds for row in usual]
+    wanted = [_name({**vars(row), 'seed': seed}) for seed in suite.seeds for row in usual]
     return {
         'made': record.made(digests),
-        'missing': [' '.join(names) for names in wanted if names not in there],
+        'missing': [name for name in wanted if name not in there],
         'left_out': record.left_out(digests),
     }
 
 
-def _names(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _name(row: Mapping[str, Any]) -> str:
     """Task, method, ablation and seed of a row, in words."""
     table, setting = row.get('table', 'main'), row.get('setting', '')
     of_table = () if table == 'main' else (table, setting)
-    return (row['task'], row['method'], *of_table, f'seed {row["seed"]}')
+    return ' '.join([row['task'], row['method'], *of_table, f'seed {row["seed"]}'])
 
 
 def _outcome(result: Result) -> str:

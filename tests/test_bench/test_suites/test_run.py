@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import threading
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from g2sd_mm.bench.reports.page import notices
 from g2sd_mm.bench.results import read_results
 from g2sd_mm.bench.suites import launch as launch_module
 from g2sd_mm.bench.suites import run as run_module
@@ -115,6 +117,25 @@ def test_rows_that_were_finished_stay_when_others_are_asked_for(fake, tmp_path):
     # what would be another run now does not stay
     assert call(g2sd, toy=suite(**{'train_cfg.max_epochs': 21})) == [(0, 'g2sd'), (0, 'scratch')]
     assert fake.ran() == ALL[:3]
+
+
+def test_rows_that_count_no_more_are_named(fake, tmp_path):
+    def left_out(toy: Suite, *rows: Row) -> list[str]:
+        results = run_suite(toy, rows, (0,), tmp_path, say=str)
+        names = results.get('left_out', [])
+        assert all(any(name in line for line in notices(results)) for name in names)
+        return names
+
+    longer = suite(**{'train_cfg.max_epochs': 21})
+    teacher, g2sd, scratch = longer.rows
+    go(tmp_path)
+    assert left_out(longer, scratch) == ['cls teacher seed 0', 'cls g2sd seed 0']
+    assert left_out(longer, teacher) == ['cls g2sd seed 0']
+    assert left_out(longer, g2sd) == []
+    # of a row that the suite had for a call
+    assert left_out(replace(longer, rows=(g2sd,)), g2sd) == [
+        'cls teacher seed 0', 'cls scratch seed 0'
+    ]
 
 
 def test_a_suite_that_was_copied_has_files_of_its_own(fake, tmp_path):
