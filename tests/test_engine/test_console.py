@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.hooks import EarlyStoppingHook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.registry import MODELS
 from torch.utils.data import BatchSampler, DataLoader, SequentialSampler
 
 from g2sd_mm import distill_config, threads
+from g2sd_mm.bench.reports.live import live_page, runs_below
 from g2sd_mm.config.load import load_config
 from g2sd_mm.config.parts import plain_model
 from g2sd_mm.engine.hooks.console import (
@@ -110,6 +111,24 @@ def test_the_rate_that_is_told_is_the_one_that_is_trained_with(tmp_path):
         assert base_rate(run) == rates[0] == expected
     run.cfg = {}
     assert base_rate(run) is None
+
+
+def test_a_run_that_stopped_early_is_at_its_end(tmp_path):
+    class Stop(Hook):
+        def after_train_epoch(self, runner):
+            runner.train_loop.stop_training = runner.epoch == 1
+
+    run = runner(
+        tmp_path, distiller(), train_dataloader=loader(stacked=True),
+        train_cfg=dict(type='ResumableEpochLoop', max_epochs=5),
+        custom_hooks=[Stop(), dict(type='ConsoleHook')],
+        cfg=dict(train_dataloader=dict(dataset=dict(data_root='.'))),
+    )
+    run.train()
+    (_, state), = runs_below(tmp_path)
+    assert (state['step'], state['steps'], state['epoch'], state['seconds_left']) == (8, 20, 2, 0)
+    assert 'left' not in progress_line(state)
+    assert 'finished: epoch 2/5' in live_page(tmp_path)
 
 
 def test_batches_of_a_batch_sampler_are_counted_too(tmp_path):

@@ -55,7 +55,7 @@ def runs_below(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def _where(state: Mapping[str, Any]) -> str:
     age = time.time() - state['time']
-    if state['step'] >= state['steps']:
+    if state['step'] >= state['steps'] or state.get('seconds_left') == 0:  # stopped early
         return 'finished'
     return _GOING if age < _QUIET else f'nothing heard for {duration(age)}: it may have been ended'
 

@@ -144,19 +144,23 @@ def progress(runner: Runner, done: int, seconds: float, since: int) -> dict[str,
         return float(known.mean(_WINDOW)) if known is not None and known.data[0].size else None
 
     step, wait = mean('time'), mean('data_time')
+    # by a metric that gets no better
+    stopped = getattr(runner.train_loop, 'stop_training', False)
+    left = 0 if stopped else runner.max_iters - done
+    epoch = min(runner.epoch + (not stopped), runner.max_epochs)
     return {
         'step': done,
         'steps': runner.max_iters,
         # of a step of all processes
         'images': images_of_iteration(runner.train_dataloader) * runner.world_size,
-        'epoch': min(runner.epoch + 1, runner.max_epochs) if _counts_epochs(runner) else None,
+        'epoch': epoch if _counts_epochs(runner) else None,
         'epochs': runner.max_epochs if _counts_epochs(runner) else None,
         'loss': mean('loss'),
         'explained': mean('explained_variance'),  # a low loss on features says little
         'images_per_second': mean('images_per_second'),
         'data_wait': wait / step if step and wait is not None else None,
         # of all that has passed, validations too
-        'seconds_left': (runner.max_iters - done) * seconds / since if since > 0 else None,
+        'seconds_left': left * seconds / since if since > 0 else None,
         'memory': _memory(),
         'time': time.time(),
     }
