@@ -206,7 +206,7 @@ def _run(args: argparse.Namespace) -> None:
         if args.launcher == 'pytorch' and (args.jobs or 1) > 1:
             raise UserError(
                 f'--jobs {args.jobs} with --launcher pytorch: runs at once would take the same '
-                'GPUs and port; leave it out, or use --launcher slurm'
+                'GPUs; leave it out, or use --launcher slurm'
             )
     if args.dry_run:
         if suite.launched:

@@ -18,7 +18,7 @@ from ..config.parts import peer_timeout, sync_batch_norm
 from ..engine.hooks.console import shorten
 from ..errors import Preempted, UserError
 
-_PORT = '29500'
+_PORT = 29500
 
 
 def start_processes(cfg: Config, launcher: str) -> None:
@@ -33,6 +33,9 @@ def start_processes(cfg: Config, launcher: str) -> None:
     """
     cfg.launcher = launcher
     sync_batch_norm(cfg, launcher)
+    if launcher == 'slurm':  # jobs that share a node would else meet at one port
+        job = int(os.environ.get('SLURM_JOB_ID', 0)) + int(os.environ.get('SLURM_STEP_ID', 0))
+        os.environ.setdefault('MASTER_PORT', str(_PORT + job % 3000))
     if launcher == 'none' or torch.cuda.is_available():
         return
     if launcher == 'slurm':
@@ -116,7 +119,7 @@ def end_workers(runner: Runner) -> None:
 def name_rank_by_slurm() -> None:
     """Set the variables that torch joins by from those of Slurm.
 
-    ``MASTER_ADDR`` (the job's first node) and ``MASTER_PORT`` (29500) can be set beforehand.
+    ``MASTER_ADDR`` (the job's first node) can be set beforehand.
 
     Raises:
         UserError: outside of a Slurm task.
@@ -130,7 +133,6 @@ def name_rank_by_slurm() -> None:
             'use tools/slurm_train.sh'
         ) from error
     os.environ.update(RANK=rank, WORLD_SIZE=world, LOCAL_RANK=local)
-    os.environ.setdefault('MASTER_PORT', _PORT)
     if 'MASTER_ADDR' not in os.environ:
         names = subprocess.run(
             ['scontrol', 'show', 'hostnames', nodes], capture_output=True, text=True, check=True

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import shlex
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -87,13 +91,32 @@ def test_examples_are_command_lines_of_configs_that_there_are(name):
 
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
 def test_scripts_say_how_they_are_used(script):
-    import subprocess
-
     done = subprocess.run(
         ['bash', str(ROOT / 'tools' / script)], capture_output=True, text=True
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f'usage: bash tools/{script} CONFIG')
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+def test_runs_of_one_machine_do_not_take_the_same_port(script, tmp_path):
+    stub = tmp_path / 'python'
+    stub.write_text(f'#!/bin/bash\n[ "$1" = -c ] && exec {sys.executable} "$@"\necho "$@"\n')
+    stub.chmod(0o755)
+
+    def port(**variables: str) -> str:
+        environment = {'PATH': os.environ['PATH'], 'PYTHON': str(stub), **variables}
+        done = subprocess.run(
+            ['bash', str(ROOT / 'tools' / script), 'CONFIG', '2', '2'],
+            capture_output=True, text=True, env=environment, check=True,
+        )
+        return done.stdout.split('--master_port ')[1].split()[0]
+
+    with socket.create_server(('127.0.0.1', int(port()))):
+        pass  # it was free
+    assert port() != '29500'
+    assert port(PORT='1234') == port(PORT='1234', NNODES='2') == '1234'
+    assert port(NNODES='2', NODE_RANK='1') == '29500'  # which all machines have to know
 
 
 def test_a_persons_error_is_one_line_and_exit_code_2(tmp_path):

@@ -29,6 +29,7 @@ from ..helpers.toys import config, words
 
 SLURM = {
     'SLURM_PROCID': '3', 'SLURM_NTASKS': '4', 'SLURM_LOCALID': '1', 'SLURM_NODELIST': 'node[07-08]',
+    'SLURM_JOB_ID': '6041', 'SLURM_STEP_ID': '2',
 }
 TORCH = ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT')
 
@@ -88,7 +89,13 @@ def test_mpi_needs_gpus(started):
 def test_tasks_of_slurm_find_each_other(started, slurm):
     start_processes(config('imagenet/vitb_mae.py'), 'slurm')
     assert started == ['gloo']
-    assert [os.environ[name] for name in TORCH] == ['3', '4', '1', 'node07', '29500']
+    assert [os.environ[name] for name in TORCH] == ['3', '4', '1', 'node07', '29543']
+
+
+def test_jobs_of_slurm_that_share_a_node_have_a_port_each(started, slurm, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)  # mmengine joins then
+    start_processes(config('imagenet/vitb_mae.py'), 'slurm')
+    assert os.environ['MASTER_PORT'] == '29543' and not started
 
 
 def test_address_and_port_can_be_given(started, slurm, monkeypatch):
