@@ -57,6 +57,32 @@ def listening() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def ending_while_waiting() -> Iterator[None]:
+    """SIGTERM and SIGUSR1 end the process in this block, which waits for others outside of Python,
+    where no handler is called."""
+    if not _in_main_thread():
+        yield
+        return
+    noted, note = os.pipe()
+    os.set_blocking(note, False)
+
+    def leave() -> None:
+        while number := os.read(noted, 1):
+            if number[0] in _SIGNALS:
+                print(_reason(signal.Signals(number[0]).name), flush=True)
+                os._exit(0)
+        os.close(noted)
+
+    threading.Thread(target=leave, daemon=True).start()
+    before = signal.set_wakeup_fd(note, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(note)
+
+
 def ending_anyway() -> None:
     """From here on SIGTERM and SIGUSR1 change nothing: the command is over, the process ends."""
     if _in_main_thread():

@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _run(**args: Any) -> None:
+    from mmengine.dist import is_main_process
+
     from ..runs.processes import leaving_processes
     from ..runs.test import evaluate
     from ..tasks import in_units
@@ -42,7 +44,8 @@ def _run(**args: Any) -> None:
     choices = take_choices(args)
     with leaving_processes():
         metrics = evaluate(choices=choices, **args)
-    print(printable('  '.join(in_units(metrics))))
+        if is_main_process():
+            print(printable('  '.join(in_units(metrics))))
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from ..config.parts import peer_timeout, sync_batch_norm
 from ..engine.hooks.console import shorten
 from ..errors import Preempted, UserError
+from ..preemption import ending_while_waiting
 
 _PORT = 29500
 
@@ -42,7 +43,8 @@ def start_processes(cfg: Config, launcher: str) -> None:
         name_rank_by_slurm()
     elif launcher != 'pytorch':
         raise UserError(f'--launcher {launcher} needs GPUs; without one use --launcher pytorch')
-    torch.distributed.init_process_group('gloo', timeout=peer_timeout(cfg))
+    with ending_while_waiting():
+        torch.distributed.init_process_group('gloo', timeout=peer_timeout(cfg))
     cfg.setdefault(
         'model_wrapper_cfg',
         dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False),

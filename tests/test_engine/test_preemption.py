@@ -15,6 +15,7 @@ from datetime import timedelta
 from multiprocessing.util import register_after_fork
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -250,6 +251,35 @@ def test_a_process_that_a_worker_makes_can_be_ended():
 def test_before_it_listens_a_request_ends_at_once():
     with preemption.ending_at_once(), pytest.raises(Preempted, match='SIGUSR1'):
         os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def _waits_for_others(waiting: Any) -> None:
+    store = torch.distributed.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    with preemption.listening(), preemption.ending_while_waiting():
+        waiting.set()
+        store.wait(['another process'], timedelta(seconds=30))
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+def test_a_process_that_waits_for_others_ends_at_once(number):
+    """Else one that was refused before it joined would leave them waiting for it."""
+    context = multiprocessing.get_context('fork')
+    process = context.Process(target=_waits_for_others, args=(waiting := context.Event(),))
+    process.start()
+    assert waiting.wait(30)
+    os.kill(process.pid, number)
+    process.join(10)
+    code = process.exitcode
+    process.kill()
+    assert code == 0
+
+
+def test_when_the_others_are_there_signals_are_answered_as_before():
+    with preemption.listening():
+        with preemption.ending_while_waiting():
+            pass
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert preemption.request() == 'SIGUSR1'
 
 
 def test_a_request_that_a_library_swallowed_is_not_forgotten():
