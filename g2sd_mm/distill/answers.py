@@ -9,6 +9,7 @@ in each of its steps.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ class TeacherAnswers:
     """One row a sample and view, or a step: a tensor of each part of the answer.
 
     Args:
-        path: of the file, a process's own.
+        path: of the file; the processes of a machine may share it.
         rows: samples that are shown: times their views, or of all steps.
         limit: bytes that all of them may take.
         places: what losses take of the teacher, the names of each argument.
@@ -171,7 +172,7 @@ class TeacherAnswersHook(Hook):
         self.folder, self.limit, self.by_step = Path(folder), limit_gb * _GB, by == 'step'
 
     def before_train(self, runner: Runner) -> None:
-        """Open this process's file.
+        """Open the file.
 
         Raises:
             UserError: if no image comes again as it was, or teachers are asked by name.
@@ -184,22 +185,24 @@ class TeacherAnswersHook(Hook):
                 'TeacherAnswersHook is for one teacher that sees what is the same in each pass, '
                 'not for distillation.teachers or teacher_patches: leave it out of custom_hooks'
             )
-        batch, rank = images_of_iteration(loader), f'rank{get_rank()}of{get_world_size()}'
         if self.by_step:
             if not any(isinstance(hook, StepSeedHook) for hook in runner.hooks):
                 raise UserError(
                     "TeacherAnswersHook(by='step'): without StepSeedHook a step has other images "
                     "each time: add dict(type='StepSeedHook') to custom_hooks"
                 )
+            batch, file = images_of_iteration(loader), f'rank{get_rank()}of{get_world_size()}'
             rows, shown = runner.max_iters * batch, f'steps_of_{batch}'
         else:
             rows = _views(loader.dataset, student) * len(loader.dataset)
-            shown = str(rows)
+            # an image comes to another process the next time; files are shared within a machine
+            machine = os.environ.get('GROUP_RANK') or os.environ.get('SLURM_NODEID', 0)
+            shown, file = str(rows), f'machine{machine}'
         masks = [getattr(student, key, None) for key in VIEW]
         what = 'decisions' if decisions else 'answers'
         name = '_'.join(map(str, [what, replayed(runner), shown, *masks]))
         self._answers = first.kept = TeacherAnswers(
-            self.folder / name / f'{rank}.sqlite', rows, self.limit, teacher_places(model),
+            self.folder / name / f'{file}.sqlite', rows, self.limit, teacher_places(model),
             self.by_step, decisions,
         )  # fmt: skip
         runner.logger.info(

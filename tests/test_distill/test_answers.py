@@ -124,6 +124,18 @@ def before_training(folder, logger, changes=None, by='view', **parts):
     return model, hook._answers.path.parent
 
 
+def test_processes_of_one_machine_share_what_is_kept(tmp_path, logger, monkeypatch):
+    """An image is another process's in the next pass, where it would be asked for once more."""
+    files = []
+    monkeypatch.setattr(answers, 'get_world_size', lambda: 4)
+    for machine, rank in (('0', 0), ('0', 1), ('1', 2)):
+        monkeypatch.setattr(answers, 'get_rank', lambda rank=rank: rank)
+        monkeypatch.setenv('GROUP_RANK', machine)
+        model, _ = before_training(tmp_path, logger)
+        files.append(model.distillation.kept.path)
+    assert files[0] == files[1] != files[2]
+
+
 MORE = dict(
     type='SmoothL1FeatureLoss', inputs=dict(student='student.tokens', teacher='teacher.cls')
 )
