@@ -68,10 +68,7 @@ class SuiteRun:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.record = _record(self.suite, self.data)
-        source = self.data.name if self.data else None
-        self._before, earlier = (
-            ({}, {}) if self.record else earlier_lines(self.suite, self.folder, source)
-        )
+        self._before, earlier = ({}, {}) if self.record else self._there()
         others = self.record.seeds() if self.record else (seed for seed, _ in earlier)
         self._every = sorted({*self.seeds, *others})
         self.digests = all_digests(self.suite, self._every, self.data, self.launcher)
@@ -80,8 +77,12 @@ class SuiteRun:
         self.wanted = [
             (seed, row) for seed in self.seeds for row in self.rows if (seed, row) not in self.known
         ]
+        self._passed = {*earlier} - {*self.known}
         self.finished: dict[Key, Result] = {}
         return _graph(self.suite, self.wanted)
+
+    def _there(self) -> tuple[dict[str, Any], Lines]:
+        return earlier_lines(self.suite, self.folder, self.data.name if self.data else None)
 
     def _known(self, earlier: Lines) -> Lines:
         """Lines that need no run: of the record, else of an earlier call that this one leaves."""
@@ -132,7 +133,7 @@ class SuiteRun:
             results['left_out'] = gone
         if data and not (self.folder / 'results.json').exists():
             # whose the folder is, if the suite is stopped before a run has ended
-            self._write(results)
+            self._write(results, {})
         watch = RunProgress(self.folder, self.bars)
         made: Lines = {}
         try:
@@ -143,14 +144,14 @@ class SuiteRun:
                 self.say(f'{place} seed {key[0]} {key[1]}: {_outcome(result)}')
                 made = self._made()
                 self._keep(results, key, made)
-                results['rows'] = _in_order(self.suite, {**self.known, **made})
-                self._write(results)
+                self._write(results, made)
         finally:
             end_all()
         return self.collect(results, made)
 
     def collect(self, results: dict[str, Any], made: Lines) -> dict[str, Any]:
         """Write ``results.json`` with these rows and what the record has besides."""
+        self._write(results, made)
         if self.record:
             # meanwhile, other processes may have finished rows, also of other seeds
             new = {*self.record.seeds()} - {*self._every}
@@ -165,13 +166,19 @@ class SuiteRun:
             results |= state
         known = (self.record.folder if self.record else self.folder) / 'results.json'
         results |= _compared(self.suite, results['rows'], known, self.data)
-        self._write(results)
+        write_text(self.folder / 'results.json', json.dumps(results, indent=2))
         if self.record and self.suite.keeps:
             self.record.write(results)
         return results
 
-    def _write(self, results: dict[str, Any]) -> None:
-        write_text(self.folder / 'results.json', json.dumps(results, indent=2))
+    def _write(self, results: dict[str, Any], made: Lines) -> None:
+        """``results.json``, with the rows that other processes have put there meanwhile."""
+        with file_lock(self.folder / '.results.lock'):
+            there = {} if self.record else self._there()[1]
+            mine = {*self.wanted, *self._passed}
+            others = {key: line for key, line in there.items() if key not in mine}
+            results['rows'] = _in_order(self.suite, {**self.known, **others, **made})
+            write_text(self.folder / 'results.json', json.dumps(results, indent=2))
 
     def _work(self, key: Key, finished: Mapping[Key, Result]) -> Result:
         """A step and the evaluations of the rows that end in it."""

@@ -217,6 +217,20 @@ def test_two_suites_at_once_run_every_step_once(fake, tmp_path):
     )
 
 
+def test_rows_of_another_suite_that_runs_at_the_same_time_stay(fake, tmp_path):
+    teacher, g2sd, scratch = suite().rows
+    others = []
+
+    def say(line: str) -> None:
+        if not others:  # while the first suite is under way
+            others.append(run_suite(suite(), [scratch], (0, 1), tmp_path, say=str))
+
+    results = run_suite(suite(), [teacher, g2sd], (0,), tmp_path, say=say)
+    assert json.loads((tmp_path / 'results.json').read_text()) == results
+    found = [(row['seed'], row['method']) for row in results['rows']]
+    assert found == [(0, 'teacher'), (0, 'g2sd'), (0, 'scratch'), (1, 'scratch')]
+
+
 def test_a_suite_that_waits_for_another_one_says_so(fake, tmp_path):
     (tmp_path / 'seed0').mkdir()
     other, said = FileLock(tmp_path / 'seed0' / '.vitb_cls.lock', thread_local=False), []
