@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from multiprocessing.popen_fork import Popen
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import register_after_fork
@@ -57,30 +57,10 @@ def listening() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def ending_while_waiting() -> Iterator[None]:
-    """SIGTERM and SIGUSR1 end the process in this block, which waits for others outside of Python,
-    where no handler is called."""
-    if not _in_main_thread():
-        yield
-        return
-    noted, note = os.pipe()
-    os.set_blocking(note, False)
-
-    def leave() -> None:
-        while number := os.read(noted, 1):
-            if number[0] in _SIGNALS:
-                print(_reason(signal.Signals(number[0]).name), flush=True)
-                os._exit(0)
-        os.close(noted)
-
-    threading.Thread(target=leave, daemon=True).start()
-    before = signal.set_wakeup_fd(note, warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(note)
+def ending_while_waiting() -> AbstractContextManager[None]:
+    """SIGTERM and SIGUSR1 kill in this block, which waits for other processes outside of Python:
+    no handler would be called there."""
+    return _handling(signal.SIG_DFL)
 
 
 def ending_anyway() -> None:
@@ -96,7 +76,7 @@ def request() -> str:
 
 
 @contextmanager
-def _handling(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+def _handling(handler: Callable[[int, FrameType | None], Any] | signal.Handlers) -> Iterator[None]:
     if not _in_main_thread():
         yield
         return

@@ -45,12 +45,10 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     p.add_argument(
-        'report',
-        nargs='*',
-        metavar='report DIR',
+        'report', nargs='*', metavar='report DIR',
         help='"report DIR" runs nothing: it rewrites report.html from the results in DIR '
         '(results.json, or a record with rows/)',
-    )
+    )  # fmt: skip
     p.add_argument('--suite', choices=['demo', 'mini', 'league', 'paper'], help='suite to run')
     p.add_argument(
         '--tasks', action='extend', nargs='+',
@@ -64,80 +62,63 @@ def parser() -> argparse.ArgumentParser:
         '--students', action='extend', nargs='+', help='only these networks (vitb, vits, vitt)',
     )  # fmt: skip
     p.add_argument(
-        '--tables',
-        action='extend',
-        nargs='+',
+        '--tables', action='extend', nargs='+',
         help='only these tables (mini: main, labels, and baselines, which run only if they are '
         'named; paper: main, baselines, decoder, ...)',
-    )
+    )  # fmt: skip
     p.add_argument(
-        '--add',
-        action='extend',
-        nargs='+',
-        metavar='CONFIG',
+        '--add', action='extend', nargs='+', metavar='CONFIG',
         help='configs of your own: a row for each, beside the rows of the suite',
-    )
+    )  # fmt: skip
     p.add_argument(
         '--seeds', action='extend', nargs='+', type=int, help='seeds to run (0; for mini 0 1 2)',
     )  # fmt: skip
     p.add_argument(
-        '--jobs',
-        type=int,
+        '--jobs', type=int,
         help='runs at a time (one per core up to 4; with a GPU 1; for paper 1)',
-    )
+    )  # fmt: skip
     p.add_argument('--out', help='folder of the results (work_dirs/<suite>[_<data>])')
     p.add_argument(
-        '--resume',
-        action='store_true',
+        '--resume', action='store_true',
         help='also resume runs that were started by hand, and print commands that resume in the '
         'dry run of paper (the unfinished runs of a suite itself always resume)',
-    )
+    )  # fmt: skip
     p.add_argument('--dry-run', action='store_true', help='print the commands and stop')
 
     demo = p.add_argument_group('demo')
     demo.add_argument(
-        '--teachers',
-        choices=['given', 'train'],
-        default='given',
+        '--teachers', choices=['given', 'train'], default='given',
         help='take the teachers that come with the project, or train them too (given)',
-    )
+    )  # fmt: skip
 
     mini = p.add_argument_group('mini')
     mini.add_argument(
-        '--data-root',
-        action='extend',
-        nargs='+',
-        metavar='DIR',
+        '--data-root', action='extend', nargs='+', metavar='DIR',
         help='your own data: one or more folders, of any layout that check_data reads',
-    )
+    )  # fmt: skip
     add_data_options(mini)
     mini.add_argument(
-        '--smoke',
-        action='store_true',
+        '--smoke', action='store_true',
         help='test whether everything runs on these data: two updates per run, kept separately',
-    )
+    )  # fmt: skip
     mini.add_argument(
-        '--record',
-        metavar='DIR',
+        '--record', metavar='DIR',
         help='folder of finished rows (docs/results/mini; with --data-root record/ in --out)',
-    )
+    )  # fmt: skip
 
     paper = p.add_argument_group('paper')
     paper.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm'],
-        default='pytorch',
+        '--launcher', choices=['none', 'pytorch', 'slurm'], default='pytorch',
         help='launcher of the processes of a run (pytorch)',
-    )
+    )  # fmt: skip
     paper.add_argument('--gpus', type=int, default=8, help='GPUs of each run (8)')
     paper.add_argument('--partition', default='', help='Slurm partition')
     paper.add_argument('--no-amp', action='store_true', help='train in float32')
     paper.add_argument('--weights', default='weights', help='folder of published files (weights)')
     paper.add_argument(
-        '--throughput',
-        metavar='FILE',
+        '--throughput', metavar='FILE',
         help='output of tools/benchmark.py --suite paper --out, to compute GPU hours',
-    )
+    )  # fmt: skip
     return p
 
 
@@ -302,13 +283,8 @@ def _refuse_other_results(
     if not place.is_file():
         return
     there = read_results(place)
-    found, wanted = (
-        f'{name} on {source}' if source else name
-        for name, source in (
-            (there['suite'], there.get('data')),
-            (suite.name, data.name if data else None),
-        )
-    )
+    found = ' on '.join(filter(None, [there['suite'], there.get('data')]))
+    wanted = ' on '.join(filter(None, [suite.name, data.name if data else None]))
     if found != wanted:
         raise UserError(
             f'{folder} has the results of {found}, not of {wanted}: give another folder by --out'

@@ -196,7 +196,7 @@ class TeacherAnswersHook(Hook):
         else:
             rows = _views(loader.dataset, student) * len(loader.dataset)
             # an image comes to another process the next time; files are shared within a machine
-            machine = os.environ.get('GROUP_RANK') or os.environ.get('SLURM_NODEID', 0)
+            machine = os.environ.get('GROUP_RANK') or os.environ.get('SLURM_NODEID', '0')
             shown, file = str(rows), f'machine{machine}'
         masks = [getattr(student, key, None) for key in VIEW]
         what = 'decisions' if decisions else 'answers'

@@ -271,7 +271,7 @@ def test_a_process_that_waits_for_others_ends_at_once(number):
     process.join(10)
     code = process.exitcode
     process.kill()
-    assert code == 0
+    assert code == -number
 
 
 def test_when_the_others_are_there_signals_are_answered_as_before():
