@@ -138,13 +138,18 @@ def test_a_window_that_the_loss_would_fill_is_refused():
         DivergenceHook(window=10, patience=6)
 
 
-def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch):
+@pytest.mark.parametrize('images', [4, 3])  # of three the sampler repeats one
+def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch, images):
     blank = np.zeros((2, 2, 3), np.uint8)
     monkeypatch.setattr(reporting, 'task_of_config', lambda cfg: SimpleNamespace(scope='any'))
     monkeypatch.setattr(reporting.FileReader, 'picture', lambda *of: blank)
     monkeypatch.setattr(reporting, 'draw_sample', lambda *of: blank)
     monkeypatch.setattr(reporting, 'get_world_size', lambda: 2)
-    dataset = SimpleNamespace(metainfo={})
+
+    class Images(list):
+        metainfo: dict = {}
+
+    dataset = Images(range(images))
     cfg = Config(dict(model={}))
     runner = SimpleNamespace(cfg=cfg, test_dataloader=SimpleNamespace(dataset=dataset))
     for rank in range(2):
@@ -153,7 +158,7 @@ def test_no_picture_of_a_prediction_replaces_another(tmp_path, monkeypatch):
         for image in ('cat/1.jpg', 'dog/1.png'):
             hook.draw(runner, 'test_dataloader', [SimpleNamespace(img_path=image)])
     names = ['0000_1', '0001_1', '0002_1', '0003_1']
-    assert sorted(path.stem for path in tmp_path.iterdir()) == names
+    assert sorted(path.stem for path in tmp_path.iterdir()) == names[:images]
 
 
 def test_images_are_counted_where_a_sampler_of_batches_decides(tmp_path):

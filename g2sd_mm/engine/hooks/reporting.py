@@ -245,11 +245,12 @@ class DrawPredictionsHook(Hook):
         read, _ = reading(pipeline_of(runner.cfg, loader))
         reader = FileReader(read, image_channels(runner.cfg.model), task.scope)
         for sample in samples:
-            drawn = draw_sample(task, reader.picture(sample.img_path), sample, classes)
             number = self._number * get_world_size() + get_rank()
-            name = f'{number:04d}_{Path(sample.img_path).stem}.jpg'
-            mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
             self._number += 1
+            if number < len(dataset):  # samplers repeat some so that all processes have as many
+                drawn = draw_sample(task, reader.picture(sample.img_path), sample, classes)
+                name = f'{number:04d}_{Path(sample.img_path).stem}.jpg'
+                mmcv.imwrite(mmcv.rgb2bgr(drawn), str(self.folder / name))
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
