@@ -19,7 +19,7 @@ from .options import add_data_options, command_parser, take_choices
 
 if TYPE_CHECKING:
     from ..bench.suites.data import OwnData
-    from ..bench.suites.suites import Row, Suite
+    from ..bench.suites.suites import Suite
 
 EXAMPLES = """examples:
   python tools/reproduce.py --suite demo
@@ -158,7 +158,7 @@ def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.commands import HERE, Launcher
     from ..bench.suites.derived import refuse_left_out
     from ..bench.suites.jobs import default_jobs, refuse_too_small
-    from ..bench.suites.plan import describe, local_commands, with_given_files
+    from ..bench.suites.plan import describe, local_commands, missing_data, with_given_files
 
     refuse_too_small('--jobs', args.jobs, 1)
     refuse_too_small('--gpus', args.gpus, 1)
@@ -203,8 +203,11 @@ def _run(args: argparse.Namespace) -> None:
     from ..bench.suites.run import run_suite
     from ..progress import Bars
 
-    if suite.launched:
-        _refuse_without_data(suite, rows)
+    if suite.launched and (missing := missing_data(suite, rows)):
+        more = f' (and {len(missing) - 1} more, see --dry-run)' if missing[1:] else ''
+        raise UserError(
+            f'no data at {missing[0]}{more}; --tasks and --tables leave out what needs it'
+        )
     if data and not args.smoke:
         print('\n'.join(amounts(suite, rows, data)), flush=True)
     with Bars(every=60) as bars:
@@ -294,18 +297,6 @@ def _refuse_other_results(
         raise UserError(
             f'{folder} has the results of {suite.name} on other data called {data.name} ({other}): '
             'give another folder by --out, or move this one away'
-        )
-
-
-def _refuse_without_data(suite: Suite, rows: list[Row]) -> None:
-    from ..bench.suites.plan import missing_data
-
-    missing = missing_data(suite, rows)
-    if missing:
-        raise UserError(
-            f'no data at {missing[0]}'
-            + (f' (and {len(missing) - 1} more, see --dry-run)' if missing[1:] else '')
-            + '; --tasks and --tables leave out what needs it'
         )
 
 

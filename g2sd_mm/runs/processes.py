@@ -19,8 +19,6 @@ from ..engine.hooks.console import shorten
 from ..errors import Preempted, UserError
 from ..preemption import ending_while_waiting
 
-_PORT = 29500
-
 
 def start_processes(cfg: Config, launcher: str) -> None:
     """Fit a config to its launcher; without GPUs join over gloo, which mmengine cannot do alone.
@@ -36,7 +34,7 @@ def start_processes(cfg: Config, launcher: str) -> None:
     sync_batch_norm(cfg, launcher)
     if launcher == 'slurm':  # jobs that share a node would else meet at one port
         job = int(os.environ.get('SLURM_JOB_ID', 0)) + int(os.environ.get('SLURM_STEP_ID', 0))
-        os.environ.setdefault('MASTER_PORT', str(_PORT + job % 3000))
+        os.environ.setdefault('MASTER_PORT', str(29500 + job % 3000))
     if launcher == 'none' or torch.cuda.is_available():
         return
     if launcher == 'slurm':

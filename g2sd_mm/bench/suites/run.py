@@ -116,10 +116,9 @@ class SuiteRun:
         graph = self.plan()
         self._needed = {need for needs in graph.values() for need in needs}
         data = self.data
-        of_data = {'data': data.name, 'fingerprints': data.fingerprints} if data else {}
         results: dict[str, Any] = {
             'suite': self.suite.name,
-            **of_data,
+            **({'data': data.name, 'fingerprints': data.fingerprints} if data else {}),
             **_said(self.suite, 'note', 'recipe', 'tested', 'methods'),
             'command': self.command,
             'jobs': self.jobs,
