@@ -119,6 +119,15 @@ def test_runs_of_one_machine_do_not_take_the_same_port(script, tmp_path):
     assert port(NNODES='2', NODE_RANK='1') == '29500'  # which all machines have to know
 
 
+@pytest.mark.parametrize(('first', 'said'), [(True, 'top1 50.00 %\n'), (False, '')])
+def test_figures_of_a_test_are_printed_by_one_process(first, said, monkeypatch, capsys):
+    monkeypatch.setattr('mmengine.dist.is_main_process', lambda: first)
+    monkeypatch.setattr('g2sd_mm.runs.test.evaluate', lambda **_: {'accuracy/top1': 50.0})
+    command = importlib.import_module('g2sd_mm.cli.test')
+    command._run(**vars(command.parser().parse_args(['config', 'weights'])))
+    assert capsys.readouterr().out == said
+
+
 def test_a_persons_error_is_one_line_and_exit_code_2(tmp_path):
     done = run_tool(
         'train.py', str(ROOT / 'configs/imagenet/vitb_cls.py'),
