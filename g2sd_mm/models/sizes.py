@@ -23,9 +23,10 @@ class DecoderSize:
 
 @dataclass(frozen=True)
 class EncoderSize(DecoderSize):
-    """Width, depth and heads of a ViT encoder; ``patch_size`` in pixels."""
+    """Width, depth and heads of a ViT encoder; ``patch_size`` in pixels, and the MLPs' widening."""
 
     patch_size: int = 16
+    mlp_ratio: float = 4
 
 
 ENCODERS: dict[str, EncoderSize] = {
@@ -50,7 +51,7 @@ def encoder_size(arch: str | Mapping | EncoderSize) -> EncoderSize:
 
     Args:
         arch: a name of :data:`ENCODERS`, or a mapping with ``embed_dim``, ``depth``, ``num_heads``
-            and, where it is not 16, ``patch_size``.
+            and, where it is not 16, ``patch_size``, and where it is not 4, ``mlp_ratio``.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones and the nearest.

@@ -152,6 +152,7 @@ class Block(nn.Module):
         layer_scale: initial value of the per-channel gains ``gamma_1`` and ``gamma_2``; None for
             none (the segmentation backbone has them, at 1.0).
         attention: builds the attention module from ``(dim, num_heads)``.
+        mlp_ratio: hidden channels of the MLP over ``dim``.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class Block(nn.Module):
         drop_path: float = 0.0,
         layer_scale: float | None = None,
         attention: Callable[[int, int], nn.Module] = Attention,
+        mlp_ratio: float = 4,
     ) -> None:
         super().__init__()
         if layer_scale is not None:
@@ -171,7 +173,7 @@ class Block(nn.Module):
         self.attn = attention(dim, num_heads)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.mlp = Mlp(dim, 4 * dim, act_layer=nn.GELU)
+        self.mlp = Mlp(dim, round(mlp_ratio * dim), act_layer=nn.GELU)
 
     def forward(self, x: Tensor, grid: Grid | None = None) -> Tensor:
         """[B, N, D] -> [B, N, D]; ``grid`` is handed to the attention."""
@@ -249,6 +251,7 @@ class VisionTransformer(BaseModule):
                 drop_path=drop_path_rate * i / max(size.depth - 1, 1),
                 layer_scale=layer_scale,
                 attention=Attention if attention is None else partial(attention, i),
+                mlp_ratio=size.mlp_ratio,
             )
             for i in range(size.depth)
         )

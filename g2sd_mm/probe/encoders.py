@@ -182,9 +182,8 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
     """A bare encoder: its sizes are those of its tensors."""
     weights = read_weights(path, mmap=True)
     state = encoder_state(weights)
-    absent = [part for part in ('cls_token', 'pos_embed', 'blocks.')
-              if not any(name.startswith(part) for name in state)]  # fmt: skip
-    if absent:
+    parts = 'cls_token', 'pos_embed', 'blocks.0.mlp.fc1.weight'
+    if absent := [part for part in parts if part not in state]:
         raise UserError(
             f'{path} is no plain ViT (no {", no ".join(absent)}): it is {describe(weights.state)}; '
             'give --timm MODEL, or --config of the network'
@@ -209,7 +208,8 @@ def _of_file(path: Path, block: int, norm: bool | None, heads: int | None) -> En
         raise UserError(f'{path} has no final norm: it is the backbone of a task; give --config')
     pooled = 'cls_token' if 'norm.weight' in state else 'avg_featmap'
     built: dict[str, Any] = dict(
-        arch=dict(embed_dim=width, depth=depth, num_heads=chosen, patch_size=patch),
+        arch=dict(embed_dim=width, depth=depth, num_heads=chosen, patch_size=patch,
+                  mlp_ratio=len(state['blocks.0.mlp.fc1.weight']) / width),
         img_size=(rows * patch, columns * patch),
         out_type='dist_token' if 'dist_token' in state else pooled,
         in_channels=channels,

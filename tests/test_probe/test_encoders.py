@@ -89,6 +89,20 @@ def test_images_of_another_size_are_taken_and_those_without_whole_patches_are_re
         find_encoder(file[1]).answer(pixels(size=30))
 
 
+def test_a_bare_vit_with_narrow_mlps_gives_what_it_gives_in_timm(tmp_path):
+    import timm
+
+    model = timm.create_model(
+        'vit_tiny_patch16_224', img_size=32, patch_size=8, embed_dim=64, depth=2, num_heads=1,
+        mlp_ratio=1.5, num_classes=3,
+    ).eval()  # fmt: skip
+    answer = find_encoder(save(tmp_path / 'narrow.pth', model)).answer(pixels())
+    with torch.no_grad():
+        tokens = model.forward_features(normalised(pixels(), *IMAGENET))
+    assert torch.allclose(answer.cls, tokens[:, 0], atol=1e-4)
+    assert torch.allclose(answer.patches.flatten(1, 2), tokens[:, 1:], atol=1e-4)
+
+
 def test_heads_are_asked_for_where_no_width_says_them(tmp_path):
     path = save(tmp_path / 'odd.pth', autoencoder())  # 24 wide
     with refused('--heads'):
