@@ -12,7 +12,7 @@ from ..compat.safe_load import CheckpointError
 from ..text import some
 from .identify import TRAINED, Kind, describe, identify
 from .layouts import LAYOUTS, Family, Layout, family_of
-from .layouts.openmmlab import OURS
+from .layouts.openmmlab import MMPRETRAIN, MMSEG, OURS
 from .layouts.published import G2SD
 from .layouts.rules import State, Translated, fits, to_published, to_theirs
 from .read import Weights, below
@@ -230,9 +230,13 @@ def state_for(weights: Weights, names: Iterable[str] = ()) -> State:
         if off > len(own) // 2:  # not even similar
             raise
         return dict(state)
-    if family_of(published) is Family.MAE:
+    family = family_of(published)
+    if family is Family.MAE:
         return dict(state)  # no task model: the loader says what it is
-    renamed = in_our_names(published)
+    # a stock network has the names of its library
+    layouts = (layout for layout in (OURS, MMPRETRAIN, MMSEG) if family in layout.tables)
+    readings = (in_our_names(published, layout) for layout in layouts)
+    renamed = min(readings, key=lambda reading: _off(reading, own))
     return dict(state) if off < _off(renamed, own) else renamed
 
 
@@ -243,11 +247,11 @@ def _off(state: Mapping[str, Tensor], own: set[str]) -> int:
     return len(own - set(state)) + len(extra)
 
 
-def in_our_names(state: Mapping[str, Tensor]) -> State:
+def in_our_names(state: Mapping[str, Tensor], layout: Layout = OURS) -> State:
     """A classifier, detector or segmentor under published names -> under the mm libraries'."""
     family = family_of(state)
     kept = {name: t for name, t in state.items() if not fits(name, G2SD.not_weights)}
-    done = to_theirs(kept, OURS.tables[family])
+    done = to_theirs(layout.arrange(kept), layout.tables[family])
     # unknown names stay, among the backbone's where that is where a bare ViT's belong
     prefix = '' if family in (Family.DETECTOR, Family.SEGMENTOR) else 'backbone.'
     return done.state | {prefix + name: kept[name] for name in done.unknown}

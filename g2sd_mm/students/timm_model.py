@@ -88,6 +88,7 @@ def as_timm(student: Student | str | Path) -> VisionTransformer:
         embed_dim=backbone.embed_dim,
         depth=backbone.depth,
         num_heads=attention.num_heads,
+        mlp_ratio=len(state['blocks.0.mlp.fc1.weight']) / backbone.embed_dim,
         global_pool=_POOLS[backbone.out_type],
         norm_layer=partial(nn.LayerNorm, eps=NORM_EPS),
         weight_init='skip',

@@ -9,6 +9,7 @@ import timm
 import torch
 from safetensors import safe_open
 
+from g2sd_mm import register_all
 from g2sd_mm.checkpoints import CheckpointError, read_weights
 from g2sd_mm.checkpoints.record import read_sidecar
 from g2sd_mm.checkpoints.write import write_weights
@@ -18,7 +19,7 @@ from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 
 from ..helpers.students import CONFIGS, random_model, record
-from ..helpers.toys import ROOT, autoencoder, distiller, images, refused, run_tool, words
+from ..helpers.toys import ROOT, autoencoder, distiller, images, refused, run_tool, save, words
 
 
 def checkpoint(folder, task: str = 'classification', **meta):
@@ -84,6 +85,31 @@ def test_timms_layout_fills_timms_network(tmp_path):
     torch.testing.assert_close(model(x), student(x), rtol=0, atol=1e-5)
     torch.testing.assert_close(load_student(tmp_path / 'b')(x), student(x), rtol=0, atol=1e-5)
     assert read_sidecar(tmp_path / 'b' / 'student.safetensors')['layout'] == 'timm'
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('kind', 'head', 'name'), [
+    ('VisionTransformer', 'VisionTransformerClsHead', 'vit_tiny_patch16_224'),
+    ('DistilledVisionTransformer', 'DeiTClsHead', 'deit_tiny_distilled_patch16_224'),
+])  # fmt: skip
+def test_a_stock_vit_under_timms_names_is_the_same_network(tmp_path, kind, head, name):
+    register_all()
+    arch = dict(embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=32)
+    model = dict(
+        type='ImageClassifier', backbone=dict(type=kind, arch=arch, img_size=32, patch_size=8),
+        head=dict(type=head, num_classes=3, in_channels=8),
+    )  # fmt: skip
+    config = tmp_path / 'stock.py'
+    config.write_text(f"default_scope = 'mmpretrain'\nmodel = {model}\ntest_dataloader = dict("
+                      "dataset=dict(type='CustomDataset', pipeline=[dict(type='PackInputs')]))\n")
+    stock = random_model({'model': model, 'scope': 'mmpretrain'})
+    path = tmp_path / 'student.pth'
+    extract_student(save(tmp_path / 'epoch_1.pth', stock), path, 'timm', str(config))
+    theirs = timm.create_model(name, img_size=32, patch_size=8, embed_dim=8, depth=1, num_heads=2,
+                               num_classes=3, checkpoint_path=str(path)).eval()  # fmt: skip
+    expected = stock(images(2, 32))
+    torch.testing.assert_close(theirs(images(2, 32)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(load_student(path)(images(2, 32)), expected, rtol=0, atol=1e-5)
 
 
 def test_of_stage_1_the_encoder_is_taken(tmp_path):
