@@ -62,13 +62,13 @@ def newest_whole(
     folder = Path(folder or work_dir)
     named = _named(Path(work_dir), folder)
     if named is None:
-        left = next(_others(folder, folder), None)  # a copy without it, or of an earlier run
+        left = next(saved_in(folder), None)  # a copy without it, or of an earlier run
         return None, [
             f'{work_dir} has no {POINTER}, and {left.name}: to go on from it, before another takes '
             f'its name, --resume {shlex.quote(str(left))}'
         ] if left else []
     passed: list[str] = []
-    for path in (named, *_others(folder, named)):
+    for path in (named, *saved_in(folder, named)):
         problem = damage(path)
         if not problem:
             return path, passed
@@ -96,7 +96,7 @@ def _named(work_dir: Path, folder: Path) -> Path | None:
     return own
 
 
-def _others(folder: Path, named: Path) -> Iterator[Path]:
+def saved_in(folder: Path, named: Path | None = None) -> Iterator[Path]:
     """Checkpoints of a folder that a run can go on from, but for the named one, newest first."""
     files = [path for path in folder.glob('*.pth') if path != named]
     for path in sorted(files, key=lambda path: path.stat().st_mtime_ns, reverse=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ...checkpoints.integrity import newest_whole
+from ...checkpoints.integrity import damage, newest_whole, saved_in
 from ...config.load import load_config
 from ...errors import UserError
 from ...students.load import known_record
@@ -154,10 +154,13 @@ def run_config(run: Path) -> Config:
 def stage1_run(folder: Path, seed: int = 0) -> tuple[Path, Path] | None:
     """Folder of a seed's stage-1 run and its newest checkpoint, which has the decoder; None
     without one."""
-    runs = sorted((folder / f'seed{seed}').glob('*_generic'))
-    kept = (run for run in runs if any(run.glob('[ei]*_[0-9]*.pth')))  # people make room
-    saved = ((run, newest_whole(run)[0]) for run in kept)
-    return next(((run, checkpoint) for run, checkpoint in saved if checkpoint), None)
+    for run in sorted((folder / f'seed{seed}').glob('*_generic')):
+        if not any(run.glob('[ei]*_[0-9]*.pth')):
+            continue  # people make room
+        whole = (path for path in saved_in(run) if not damage(path))  # where none is named
+        if checkpoint := newest_whole(run)[0] or next(whole, None):
+            return run, checkpoint
+    return None
 
 
 def stage1_config(run: Path) -> Config:

@@ -114,7 +114,12 @@ def test_the_stage_one_run_has_a_checkpoint(folder):
     torch.save({}, run / 'epoch_9.pth')
     (run / 'last_checkpoint').write_text('/gone/epoch_9.pth')
     assert stage1_run(folder) == (run, run / 'epoch_9.pth')
-    (run / 'epoch_9.pth').unlink()  # to make room; its name stays in last_checkpoint
+    (run / 'last_checkpoint').unlink()
+    torch.save({'optimizer': {}, 'message_hub': {}}, run / 'epoch_8.pth')
+    assert stage1_run(folder) == (run, run / 'epoch_8.pth')
+    for name in ('epoch_8.pth', 'epoch_9.pth'):  # to make room
+        (run / name).unlink()
+    (run / 'last_checkpoint').write_text('/gone/epoch_9.pth')
     assert stage1_run(folder) is None
 
 
