@@ -83,9 +83,7 @@ def _read_run(folder: Path, name: str) -> Run:
     if not folder.is_dir():
         raise UserError(f'no folder {printable(str(folder))}: give the folders of runs')
     record = read_sidecar(folder / 'weights.pth') or {}
-    texts = list(folder.glob('*/vis_data/config.py')) or list(folder.glob('*.py'))
-    trained = [text for text in texts if text.with_name('scalars.json').is_file()]  # not tested
-    config = as_written(read_config(max(trained or texts))) if texts else {}
+    config = config_of(folder)
     log = read_scalars(folder)
     lacks = {
         'weights.json (it has not ended)': record, 'config (TIME/vis_data/config.py)': config,
@@ -121,6 +119,13 @@ def _row(folder: Path) -> Mapping[str, Any]:
 
 
 # Configs ------------------------------------------------------------------------------------------
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """The newest config that a run's folder has, as written; empty if there is none."""
+    texts = list(folder.glob('*/vis_data/config.py')) or list(folder.glob('*.py'))
+    trained = [text for text in texts if text.with_name('scalars.json').is_file()]  # not tested
+    return as_written(read_config(max(trained or texts))) if texts else {}
 
 
 def read_config(file: Path) -> dict[str, Any]:

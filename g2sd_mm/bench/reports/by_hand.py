@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ...checkpoints.record import read_sidecar
+from ...config.flat import flat
 from ...errors import UserError
 from ...tasks import task_named
 from .. import methods
+from ..compare import IGNORED, config_of
 from ..logs import SHAPES, read_scalars, training_seconds
 from ..results import dataset_name, describe_environment
 from .page import render
@@ -23,8 +25,8 @@ def report_of_runs(folder: Path) -> str:
 
     A run's method is what its config is called after the network: ``vitb_cls`` is a teacher,
     ``g2sd_vits_cls_nosd`` the plain twin, ``vits_scratch_cls`` from scratch, anything else a method
-    of its own name. Of runs of one method and seed, all but the one of the shortest path have their
-    folder in the name.
+    of its own name. Runs of one method are seeds of one row if nothing but the seed differs in
+    their configs; else those with the shortest path have its name, and others their folder in it.
 
     Raises:
         UserError: if there is no finished run of a task.
@@ -51,13 +53,25 @@ def report_of_runs(folder: Path) -> str:
 
 
 def _tell_apart(rows: list[dict[str, Any]], folder: Path) -> None:
-    """Give runs that nothing but their folders distinguish a name with these, in place."""
-    seen = set()
+    """Give runs that are no seeds of one row names with their folders, in place."""
+    names: dict[tuple[Any, ...], str] = {}
     for row in sorted(rows, key=lambda row: (len(row['folder'].parts), str(row['folder']))):
-        run = row.pop('folder').relative_to(folder)
-        if (key := (row['task'], row['student'], row['method'], row['seed'])) in seen:
-            row['method'] = f'{row["method"]} ({run})'
-        seen.add(key)
+        run = row.pop('folder')
+        method = row['task'], row['student'], row['method']
+        told = (*method, _settings(run))
+        own = f'{row["method"]} ({run.relative_to(folder)})'
+        name = names.setdefault(told, own if method in names else row['method'])
+        names.setdefault(method, name)
+        seed = (*told, row['seed'])
+        row['method'] = own if seed in names else name  # a repetition is no seed either
+        names[seed] = name
+
+
+def _settings(run: Path) -> frozenset[tuple[str, str]]:
+    """What a run was told, but for its seed: of paths the ends, as each seed has its folder."""
+    entries = flat(config_of(run), IGNORED | {'seed', 'resume'})
+    ends = ((key, '/'.join(str(value).split('/')[-2:])) for key, value in entries)
+    return frozenset(ends)
 
 
 def _rows(folder: Path) -> Iterator[dict[str, Any]]:

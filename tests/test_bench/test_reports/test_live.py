@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -126,3 +127,22 @@ def test_runs_that_differ_by_their_folders_alone_are_all_told(tmp_path):
     page = report_of_runs(tmp_path)
     assert '<td>g2sd (b)</td>' in page and '60.0' in page and '80.0' in page
     assert '(c)' not in page
+
+
+def test_runs_of_one_method_are_seeds_of_one_row_if_nothing_else_differs(tmp_path):
+    for place, seed, lr, top1 in (('a', 0, 1, 80.0), ('b/x', 1, 2, 20.0), ('c/x', 1, 1, 60.0),
+                                  ('d/x', 2, 2, 10.0), ('e/x', 2, 2, 1.0)):  # fmt: skip
+        folder = student_folder(tmp_path / place)
+        torch.save(torch.load(folder / 'weights.pth') | {'p': place}, folder / 'weights.pth')
+        record = json.loads((folder / 'weights.json').read_text())
+        record['weights']['sha256'] = file_digest(folder / 'weights.pth')
+        record['origin'] |= {'config': 'configs/shapes/g2sd_vits_cls.py', 'seed': seed,
+                             'metrics': {'accuracy/top1': top1}}  # fmt: skip
+        (folder / 'weights.json').write_text(json.dumps(record))
+        (folder / 'g2sd_vits_cls.py').write_text(
+            f"optim_wrapper = dict(lr={lr})\nrandomness = dict(seed={seed})\nload_from = "
+            f"'work_dirs/seed{seed}/vitb/weights.pth'\n"
+        )
+    page = ' '.join(re.sub('<[^>]+>', ' ', report_of_runs(tmp_path)).split())
+    for row in ('g2sd top1 70.00', 'g2sd (b/x) top1 15.00', 'g2sd (e/x) top1 1.00'):
+        assert row in page, page[-3000:]
