@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ..text import as_called, printable
-from .exit_codes import run_command
+from .exit_codes import run_command, said_when_stopped
 from .options import add_data_options, command_parser, take_choices
 
 EXAMPLES = """examples:
@@ -76,7 +76,7 @@ def _run(resume: bool, **args: Any) -> None:
     from ..bench.own_student import distill
     from ..progress import Bars
 
-    with Bars(every=60) as bars:
+    with said_when_stopped('distill'), Bars(every=60) as bars:
         made = distill(
             say=lambda line: bars.say(printable(as_called(line))),
             bars=bars, choices=choices, **args,

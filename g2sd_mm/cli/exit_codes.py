@@ -96,6 +96,28 @@ def resume_command(argv: Sequence[str]) -> str:
 
 
 @contextmanager
+def said_when_stopped(script: str) -> Iterator[str]:
+    """After Ctrl-C or SIGTERM in the block, in whatever phase, it is said how a script goes on.
+
+    Gives the command line of ``tools/<script>.py``.
+    """
+    typed = shlex.join(['python', f'tools/{script}.py', *sys.argv[1:]])
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, ask)
+    try:
+        yield typed
+    except KeyboardInterrupt as asked:
+        print(printable(f'stopped; the same command goes on: {as_called(typed)}'), flush=True)
+        # at once: a thread may wait for a run of another process, or be about to start one
+        os._exit(128 + (*asked.args, signal.SIGINT)[0])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _ending_at_the_second_interrupt() -> Iterator[None]:
     """A Ctrl-C ends the command in order, and one more while it ends, at once and silently.
 

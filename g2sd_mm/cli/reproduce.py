@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shlex
-import signal
-import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import RunError, UserError
 from ..text import printable
-from .exit_codes import run_command
+from .exit_codes import run_command, said_when_stopped
 from .options import add_data_options, command_parser, take_choices
 
 if TYPE_CHECKING:
@@ -129,31 +125,15 @@ def main() -> None:
         parser().error(f'expected "report DIR", got {" ".join(args.report)}')
     if not args.report and not args.suite:
         parser().error('say which suite: --suite demo, mini, league or paper (or "report DIR")')
-    run_command(lambda: _report(Path(args.report[1])) if args.report else _run_to_the_end(args))
-
-
-def _run_to_the_end(args: argparse.Namespace) -> None:
-    """Run a suite; after Ctrl-C or SIGTERM, in whatever phase, say how it goes on."""
-
-    def ask(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt(number)
-
-    before = signal.signal(signal.SIGTERM, ask)
-    try:
-        _run(args)
-    except KeyboardInterrupt as asked:
-        print(printable(f'stopped; the same command goes on: {_typed()}'), flush=True)
-        # at once: a thread may wait for a run of another process, or be about to start one
-        os._exit(128 + (*asked.args, signal.SIGINT)[0])
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _typed() -> str:
-    return shlex.join(['python', 'tools/reproduce.py', *sys.argv[1:]])
+    run_command(lambda: _report(Path(args.report[1])) if args.report else _run(args))
 
 
 def _run(args: argparse.Namespace) -> None:
+    with said_when_stopped('reproduce') as typed:
+        _run_suite(args, typed)
+
+
+def _run_suite(args: argparse.Namespace, typed: str) -> None:
     from ..bench.suites.budget import amounts, read_throughput, refuse_too_few
     from ..bench.suites.commands import HERE, Launcher
     from ..bench.suites.derived import refuse_left_out
@@ -218,7 +198,7 @@ def _run(args: argparse.Namespace) -> None:
             folder,
             jobs=args.jobs or (1 if suite.launched else default_jobs()),
             say=bars.say,
-            command=_typed(),
+            command=typed,
             launcher=launcher,
             resume=args.resume,
             data=data,

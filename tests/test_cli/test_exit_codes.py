@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 
 import pytest
 import torch
 
 from g2sd_mm.checkpoints import CheckpointError
-from g2sd_mm.cli.exit_codes import resume_command, run_command
+from g2sd_mm.cli.exit_codes import resume_command, run_command, said_when_stopped
 from g2sd_mm.config.options import read_options
 from g2sd_mm.errors import DataError, Preempted, RunError, UserError
 
@@ -251,3 +252,18 @@ def test_an_error_line_has_no_control_characters(capsys):
         out, err = capsys.readouterr()
         assert out == '' and err.count('\n') == 1
         assert err.startswith(r'error: no file a\x1b]0;title\x07 error: forged\x9b31m')
+
+
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_that_is_stopped_says_how_it_goes_on(monkeypatch, capsys, number, code):
+    before = signal.getsignal(signal.SIGTERM)
+    left = []
+    monkeypatch.setattr(os, '_exit', left.append)
+    monkeypatch.setattr(sys, 'argv', ['g2sd distill', 'my images', '--epochs', '3'])
+    with said_when_stopped('distill'):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    assert left == [code]
+    said = capsys.readouterr().out
+    assert "the same command goes on: g2sd distill 'my images' --epochs 3" in said
+    assert signal.getsignal(signal.SIGTERM) == before
