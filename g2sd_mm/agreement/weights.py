@@ -19,6 +19,7 @@ from ..checkpoints.record import read_sidecar, restore, sidecar_path
 from ..config.classes import class_counts
 from ..config.parts import network_of
 from ..errors import UserError
+from ..models.sizes import ENCODERS
 from ..text import some
 from .data import (
     BY_POSITION,
@@ -56,6 +57,7 @@ class Recorded:
     inputs: the images.
     notes: lines for the log.
     depth: the range that is predicted, of a depth head.
+    attention: width and heads of a ViT, whose tensors fit one with any number of heads.
     """
 
     source: str = ''
@@ -63,6 +65,7 @@ class Recorded:
     inputs: Inputs = field(default_factory=Inputs)
     notes: tuple[str, ...] = ()
     depth: Range = field(default_factory=dict)
+    attention: tuple[int, int] | None = None
 
 
 def recorded(checkpoint: str | Path) -> Recorded:
@@ -99,8 +102,9 @@ def of_record(record: Mapping[str, Any], source: str, notes: tuple[str, ...] = (
     if reading(restore(network.get('test_pipeline') or []))[0] is None:
         inputs = replace(inputs, channels=known.channels)  # was BGR, and these data give RGB
     model = network.get('model')
-    depth = depth_range({'model': model}) if isinstance(model, Mapping) else {}
-    return Recorded(source, clean_names(network.get('classes')), inputs, notes, depth)
+    model = model if isinstance(model, Mapping) else {}
+    classes, depth = clean_names(network.get('classes')), depth_range({'model': model})
+    return Recorded(source, classes, inputs, notes, depth, attention_of(model))
 
 
 def _inputs_of_network(network: Mapping[str, Any]) -> Any:
@@ -138,6 +142,7 @@ def reconcile(
             'data_preprocessor as the weights were trained'
         )
     _check_number(cfg, facts, name)
+    check_heads(facts, cfg, name)
     agreement = (
         reconcile_data(cfg, facts.classes, facts.source, loaders)
         if loaders
@@ -183,6 +188,33 @@ def _check_number(cfg: Config, facts: Recorded, name: str) -> None:
             f'add --cfg-options num_classes={len(facts.classes)}, or give the config that the '
             'weights were trained with'
         )
+
+
+def check_heads(facts: Recorded, cfg: Mapping[str, Any], name: str) -> None:
+    """Weights fill a ViT with another number of heads, which is another network.
+
+    Raises:
+        UserError: if the config says another number than the weights.
+    """
+    (width, heads), here = facts.attention or (0, 0), attention_of(network_of(cfg))
+    if here and width == here[0] and heads != here[1]:  # what has another width does not fit
+        raise UserError(
+            f'{facts.source} has {heads} heads of attention and {name} {here[1]}: set '
+            'model.backbone.arch as the weights were trained'
+        )
+
+
+def attention_of(model: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Width and heads of a config's ViT; None where it does not say them."""
+    backbone = model.get('backbone')
+    backbone = backbone if isinstance(backbone, Mapping) else {}
+    arch = backbone.get('arch')
+    if str(backbone.get('type')).startswith('G2SD') and arch in [*ENCODERS]:
+        return ENCODERS[arch].embed_dim, ENCODERS[arch].num_heads
+    sizes = arch if isinstance(arch, Mapping) else {}
+    width, heads = sizes.get('embed_dim', sizes.get('embed_dims')), sizes.get('num_heads')
+    # of Swin each stage has its own
+    return (width, heads) if isinstance(width, int) and isinstance(heads, int) else None
 
 
 def _check_data_number(

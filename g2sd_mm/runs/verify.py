@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
+from ..agreement.weights import check_heads, recorded
 from ..checkpoints.fill import fill, fill_start
 from ..checkpoints.load import Fit
 from ..config.load import load_config
@@ -113,7 +114,14 @@ def roles(cfg: Config, path: str) -> dict[str, Check]:
     if backbone is not None:
         checks['weights'] = lambda file: fill(trained, file, 'student', path)
     checks['load_from'] = lambda file: fill_start(trained, file)
+    for role in {'init_cfg', 'weights', 'load_from'} & set(checks):
+        checks[role] = functools.partial(_of_same_heads, cfg, path, checks[role])
     return checks
+
+
+def _of_same_heads(cfg: Config, path: str, check: Check, file: str) -> Fit | None:
+    check_heads(recorded(file), cfg, path)
+    return check(file)
 
 
 def _role(teacher: str) -> str:

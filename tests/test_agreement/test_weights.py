@@ -11,9 +11,11 @@ from g2sd_mm.agreement.inputs import Inputs
 from g2sd_mm.agreement.weights import cut_note, reconcile, recorded
 from g2sd_mm.checkpoints.record import read_sidecar, write_sidecar
 from g2sd_mm.config.parts import LOADERS
+from g2sd_mm.distill.teachers.openmmlab import OpenMMLabTeacher
 from g2sd_mm.runs.agreement import agree_for_test, agree_for_training
 from g2sd_mm.runs.predict import infer
 from g2sd_mm.runs.test import evaluate
+from g2sd_mm.runs.verify import roles
 from g2sd_mm.students import load_student
 from g2sd_mm.students.extract import extract_student
 from g2sd_mm.students.load import agree_on_test_data, student_of
@@ -131,6 +133,25 @@ def test_images_prepared_otherwise_are_refused(tmp_path, deploy, option, said):
     path = str(named(tmp_path / 'run'))
     with refused('weights.json and mine.py prepare images differently', said, 'data_preprocessor'):
         reconcile(deploy(**option), path, 'mine.py')
+
+
+def test_a_vit_of_other_heads_is_another_network(tmp_path, deploy):
+    path = str(named(tmp_path / 'run'))
+    alike = deploy()
+    alike.model.backbone.arch = dict(embed_dim=64, depth=4, num_heads=4, patch_size=8)
+    content = json.loads((tmp_path / 'run' / 'weights.json').read_text())
+    content['network']['model']['backbone']['arch'] = dict(alike.model.backbone.arch)
+    (tmp_path / 'run' / 'weights.json').write_text(json.dumps(content))
+    assert reconcile(alike, path, 'mine.py').classes == NAMES
+    with refused('weights.json', '4', 'mine.py', '2', 'model.backbone.arch'):
+        reconcile(deploy(), path, 'mine.py')
+    with refused('weights.json', '4', '2', 'model.backbone.arch'):
+        OpenMMLabTeacher(deploy(), path)
+    checks = roles(deploy(), 'mine.py')
+    for role in ('init_cfg', 'load_from', 'weights'):
+        with refused('weights.json', '4', 'mine.py', '2', 'model.backbone.arch'):
+            checks[role](path)
+        assert roles(alike, 'mine.py')[role](path)
 
 
 def test_extracting_with_a_config_keeps_the_names_of_the_run(tmp_path):

@@ -22,6 +22,7 @@ from g2sd_mm.models.backbones import G2SDViT
 from g2sd_mm.provenance import file_digest
 
 from ..helpers.fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
+from ..helpers.students import student_folder
 from ..helpers.toys import TEACHER, arch, autoencoder, classifier, logged, save, writes_a_file
 
 
@@ -196,6 +197,21 @@ def test_a_folder_for_transformers_has_a_config(tool, fake, tmp_path):
     assert config['architectures'] == ['ViTMAEForPreTraining']
     assert (config['num_attention_heads'], config['decoder_num_attention_heads']) == (12, 16)
     assert (config['image_size'], config['layer_norm_eps']) == (224, 1e-6)
+
+
+def test_a_folder_for_transformers_has_the_heads_that_the_json_says(tool, tmp_path):
+    """A width is usual for two heads, and the JSON beside the weights says four."""
+    weights = student_folder(tmp_path / 'run') / 'weights.json'
+    record = json.loads(weights.read_text())
+    record['network']['model']['backbone']['arch'] = dict(
+        embed_dim=64, depth=4, num_heads=4, patch_size=8
+    )
+    weights.write_text(json.dumps(record))
+    for place, heads in ((tmp_path / 'run', 4), (tmp_path, 2)):
+        (tmp_path / 'run' / 'weights.pth').rename(place / 'weights.pth')
+        code, out, _ = tool('convert', place / 'weights.pth', place / 'o', '--to', 'huggingface')
+        assert code == 0 and ('--heads' in out) == (heads == 2)
+        assert json.loads((place / 'o' / 'config.json').read_text())['num_attention_heads'] == heads
 
 
 def test_positions_are_resized_when_asked(tool, fake, tmp_path):

@@ -231,6 +231,7 @@ def _config(
     published: State, done: Conversion, weights: Weights, args: argparse.Namespace
 ) -> dict[str, Any]:
     """``config.json``; heads are asked for where neither file nor width tells them."""
+    from ...agreement.weights import recorded
     from ...checkpoints.facts import network_size
     from ...checkpoints.layouts.huggingface import hugging_face_config
     from ...errors import UserError
@@ -242,7 +243,9 @@ def _config(
             f'{weights.name} is for images that are not square, and config.json has one side: '
             'resize its positions with --img-size PX'
         )
-    heads = args.heads or size.get('heads') or usual_heads(size['width'])
+    attention = recorded(args.source).attention
+    told = args.heads or (attention and attention[1]) or size.get('heads')
+    heads = told or usual_heads(size['width'])
     decoder_heads = args.decoder_heads or weights.config.get('decoder_num_attention_heads')
     if 'decoder width' in size:
         decoder_heads = decoder_heads or usual_decoder_heads(size['decoder width'])
@@ -253,4 +256,6 @@ def _config(
             )
     if not heads:
         raise UserError(f'no usual number of heads for width {size["width"]}: give --heads')
+    if not told:
+        print(f'{heads} heads of attention are taken (--heads), as its width has them')
     return hugging_face_config(published, done.family, heads, decoder_heads)

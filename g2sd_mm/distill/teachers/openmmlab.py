@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from ...agreement.inputs import Inputs, inputs_of
-from ...agreement.weights import Recorded, follow_range, recorded
+from ...agreement.weights import Recorded, check_heads, follow_range, recorded
 from ...checkpoints import CheckpointError
 from ...checkpoints.fill import fill
 from ...config.parts import import_named_libraries, plain_model, teacher_config, without_sources
@@ -102,6 +102,7 @@ class OpenMMLabTeacher(ChainTeacher):
         # of data of one's own it is not what the config says
         facts = recorded(checkpoint) if checkpoint else Recorded()
         follow_range(cfg, facts.depth, facts.source, str(config))
+        check_heads(facts, cfg, str(config))
         import_named_libraries(cfg)
         model = MODELS.build(without_sources(plain_model(cfg)))
         super().__init__(model, forward, dtype=dtype, train_mode=train_mode)
