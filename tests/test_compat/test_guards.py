@@ -417,9 +417,10 @@ def test_ssd_predicts():
     assert len(found.bboxes) == 5
 
 
-def test_heads_of_mmseg_are_made_of_mmdets_though_it_was_loaded_before():
-    made = run_python('-c', """
-import g2sd_mm, mmseg.models, mmdet.models
+@pytest.mark.parametrize('order', ['mmseg.models, mmdet.models', 'mmdet, mmseg.models'])
+def test_heads_of_mmseg_are_made_of_mmdets_whatever_is_loaded_before(order):
+    made = run_python('-c', f"""
+import g2sd_mm, {order}
 from mmseg.registry import MODELS
 for name in ('Mask2FormerHead', 'MaskFormerHead'):
     print(*(kind.__module__.partition('.')[0] for kind in MODELS.get(name).__mro__[:2]))
