@@ -217,7 +217,8 @@ def make_heads_anew(dense_heads: ModuleType) -> None:
     """
     for name in ('mask2former_head', 'maskformer_head'):
         theirs = sys.modules.get(f'mmseg.models.decode_heads.{name}')
-        if hasattr(theirs, 'MODELS'):  # else it is only now being loaded, and finds them
+        # one that is only now being loaded finds them
+        if theirs is not None and hasattr(theirs, 'MODELS'):
             known = theirs.MODELS.module_dict
             for kind in [k for k, made in known.items() if made.__module__ == theirs.__name__]:
                 del known[kind]

@@ -121,15 +121,15 @@ def test_features_of_another_network_with_the_same_weights_are_not_taken(data, t
     folder = student_folder(tmp_path / 'student')
     config = str(ROOT / 'configs' / CONFIGS['classification'])
 
-    def cached(**arch) -> bool:
-        heads = {'model.backbone.arch': {'_delete_': True, **arch}} if arch else {}
+    def cached(**backbone) -> bool:
+        options = {f'model.backbone.{name}': value for name, value in backbone.items()}
         return probe(
-            str(folder), str(data), ['knn'], config=config, options=heads, size=56,
+            str(folder), str(data), ['knn'], config=config, options=options, size=56,
             train_images=2, cache=str(tmp_path / 'features'),
         )['features_cached']  # fmt: skip
 
     assert not cached() and cached()
-    assert not cached(embed_dim=64, depth=4, num_heads=4, patch_size=8)
+    assert not cached(visible_share=0.5)
 
 
 def test_a_cache_that_was_not_finished_is_not_read(weights, data, tmp_path, monkeypatch):
