@@ -22,7 +22,7 @@ from g2sd_mm.models.backbones import G2SDViT
 from g2sd_mm.provenance import file_digest
 
 from ..helpers.fake_checkpoints import BASE, FAKES, SMALL, hollow_state, random_state, wrapped
-from ..helpers.students import student_folder
+from ..helpers.students import CLASSES, student_folder
 from ..helpers.toys import TEACHER, arch, autoencoder, classifier, logged, save, writes_a_file
 
 
@@ -199,7 +199,7 @@ def test_a_folder_for_transformers_has_a_config(tool, fake, tmp_path):
     assert (config['image_size'], config['layer_norm_eps']) == (224, 1e-6)
 
 
-def test_a_folder_for_transformers_has_the_heads_that_the_json_says(tool, tmp_path):
+def test_a_folder_for_transformers_has_what_the_json_says(tool, tmp_path):
     """A width is usual for two heads, and the JSON beside the weights says four."""
     weights = student_folder(tmp_path / 'run') / 'weights.json'
     record = json.loads(weights.read_text())
@@ -211,7 +211,14 @@ def test_a_folder_for_transformers_has_the_heads_that_the_json_says(tool, tmp_pa
         (tmp_path / 'run' / 'weights.pth').rename(place / 'weights.pth')
         code, out, _ = tool('convert', place / 'weights.pth', place / 'o', '--to', 'huggingface')
         assert code == 0 and ('--heads' in out) == (heads == 2)
-        assert json.loads((place / 'o' / 'config.json').read_text())['num_attention_heads'] == heads
+        config = json.loads((place / 'o' / 'config.json').read_text())
+        assert config['num_attention_heads'] == heads
+        told, images = heads == 4, place / 'o' / 'preprocessor_config.json'
+        assert config['id2label']['0'] == (CLASSES[0] if told else 'LABEL_0')
+        assert images.is_file() == told
+    content = json.loads((tmp_path / 'run' / 'o' / images.name).read_text())
+    assert content['image_mean'] == pytest.approx([0.485, 0.456, 0.406])
+    assert set(content['size'].values()) == {config['image_size']}
 
 
 def test_positions_are_resized_when_asked(tool, fake, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +116,8 @@ def run(args: argparse.Namespace) -> None:
     if args.half:
         done = replace(done, state=halved(done.state))
     write_layout(target, done, {'converted_from': weights.name, **meta}, config)
+    if config:
+        _write_preprocessing(target, config, args.source)
     said = f'{weights.name}: {done.kind.title} -> {target} ({layouts[args.to].title})'
     print(printable(said))
     print(f'  {len(done.state)} tensors written')
@@ -243,8 +246,8 @@ def _config(
             f'{weights.name} is for images that are not square, and config.json has one side: '
             'resize its positions with --img-size PX'
         )
-    attention = recorded(args.source).attention
-    told = args.heads or (attention and attention[1]) or size.get('heads')
+    facts = recorded(args.source)
+    told = args.heads or (facts.attention and facts.attention[1]) or size.get('heads')
     heads = told or usual_heads(size['width'])
     decoder_heads = args.decoder_heads or weights.config.get('decoder_num_attention_heads')
     if 'decoder width' in size:
@@ -258,4 +261,28 @@ def _config(
         raise UserError(f'no usual number of heads for width {size["width"]}: give --heads')
     if not told:
         print(f'{heads} heads of attention are taken (--heads), as its width has them')
-    return hugging_face_config(published, done.family, heads, decoder_heads)
+    config = hugging_face_config(published, done.family, heads, decoder_heads)
+    if facts.classes and len(facts.classes) == len(config.get('id2label', ())):
+        config['id2label'] = {str(i): name for i, name in enumerate(facts.classes)}
+        config['label2id'] = {name: i for i, name in enumerate(facts.classes)}
+    return config
+
+
+def _write_preprocessing(folder: Path, config: dict[str, Any], source: str) -> None:
+    """``preprocessor_config.json``, of weights that say their normalisation."""
+    from ...agreement.weights import recorded
+    from ...whole_files import write_text
+
+    inputs = recorded(source).inputs
+    if not (inputs.mean and inputs.std and inputs.channels == 'RGB'):  # transformers gives RGB
+        return
+    side = config['image_size']
+    content = dict(
+        image_processor_type='ViTImageProcessor',
+        do_resize=True, size=dict(height=side, width=side), resample=3,
+        do_rescale=True, rescale_factor=1 / 255,
+        do_normalize=True,
+        image_mean=[value / 255 for value in inputs.mean],
+        image_std=[value / 255 for value in inputs.std],
+    )  # fmt: skip
+    write_text(folder / 'preprocessor_config.json', json.dumps(content, indent=2) + '\n')
